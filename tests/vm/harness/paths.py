@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where things are: the build's products, kernels, emulators."""
+
+import functools
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from .errors import HarnessError, Skip
+
+SOURCE = Path(__file__).resolve().parents[3]
+VM_TESTS = SOURCE / "tests" / "vm"
+
+
+def build():
+    return Path(os.environ.get("PVHCA_BUILD", SOURCE / "build")).resolve()
+
+
+def cache():
+    """What is costly to make and depends only on what it is made from."""
+    path = build() / "tests" / "cache"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _version_key(version):
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", version)]
+
+
+@functools.cache
+def kernel():
+    """The guests' kernel version: PVHCA_KERNEL, or the newest installed one that modules can be built for."""
+    chosen = os.environ.get("PVHCA_KERNEL")
+    if chosen:
+        return chosen
+    images = [image.name.removeprefix("vmlinuz-") for image in Path("/boot").glob("vmlinuz-*")]
+    images = [version for version in images if Path("/lib/modules", version, "modules.dep").exists()]
+    buildable = [version for version in images if Path("/lib/modules", version, "build").exists()]
+    if not images:
+        raise HarnessError("no kernel in /boot with its modules in /lib/modules")
+    return max(buildable or images, key=_version_key)
+
+
+def kernel_image():
+    return Path("/boot") / f"vmlinuz-{kernel()}"
+
+
+def kernel_module():
+    return _product(build() / "kernel" / kernel() / "pvhca.ko")
+
+
+def daemon():
+    return _product(Path(os.environ.get("PVHCA_DAEMON", build() / "hostd" / "pvhcad")))
+
+
+def provider():
+    """The provider's plugin; its name ends in the private ABI of the rdma-core that it was built for."""
+    found = sorted((build() / "providers").glob("libpvhca-rdmav*.so"))
+    return found[0] if found else _product(build() / "providers" / "libpvhca-rdmav34.so")
+
+
+def qemu_with_device():
+    return _product(Path(os.environ.get("PVHCA_QEMU", build() / "qemu" / "qemu-system-x86_64")))
+
+
+def qemu():
+    """An emulator for guests without the device, and for L1, where 10.0 is much steadier than Debian 12's 7.2."""
+    candidates = [os.environ.get("PVHCA_QEMU"), build() / "qemu" / "qemu-system-x86_64",
+                  cache() / "qemu" / "usr" / "bin" / "qemu-system-x86_64", "/usr/bin/qemu-system-x86_64"]
+    for candidate in candidates:
+        if candidate and os.access(candidate, os.X_OK):
+            return Path(candidate)
+    raise HarnessError("no qemu-system-x86_64: build qemu/ or install qemu-system-x86")
+
+
+def qemu_data(emulator):
+    """Options that lead an emulator that is not installed to its firmware: its own, else the system's."""
+    share = emulator.parent.parent / "share"
+    if emulator.parent == Path("/usr/bin"):
+        return []
+    folders = [emulator.parent / "pc-bios", share / "qemu", share / "seabios", "/usr/share/qemu", "/usr/share/seabios"]
+    return [word for folder in folders if os.path.isdir(folder) for word in ("-L", str(folder))]
+
+
+@functools.cache
+def qemu_version(emulator):
+    text = subprocess.run([emulator, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"version (\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _product(path):
+    if not path.exists():
+        raise Skip(f"{path} is not built")
+    return path

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs that come in pairs, a server and a client that is given the server's address: perftest and pingpongs."""
+
+import re
+
+PINGPONG_PORT = PERFTEST_PORT = 18515
+
+
+def _complete(command, host):
+    """Adds the device and its GID, unless the command names a device itself."""
+    if re.search(r"(^| )(-d|--ib-dev)[ =]", command) or not host.ibdev:
+        return command
+    program = command.split()[0].rpartition("/")[2]
+    if program.startswith("ib_"):
+        return f"{command} -d {host.ibdev} -x {host.gid_index}"
+    if program.startswith("ibv_") and program.endswith("pingpong"):
+        return f"{command} -d {host.ibdev} -g {host.gid_index}"
+    return command
+
+
+def _port(command):
+    found = re.search(r" (?:-p|--port)[ =]?(\d+)", command)
+    return int(found[1]) if found else PERFTEST_PORT
+
+
+def pair(server_host, client_host, command, timeout=120, client_command=None, address=None):
+    """Run command on server_host, and on client_host with the server's address appended, to the end of both.
+
+    Device and GID index are added for perftest and ibv_*_pingpong. Returns both results, server's first; does not
+    raise for bad exit codes. client_command: when the client's options differ. address: when the server is not to be
+    reached over the plain network, as with -R.
+    """
+    server = server_host.spawn(_complete(command, server_host))
+    try:
+        server_host.wait_port(_port(command), 60)
+        client = client_host.spawn(
+            f"{_complete(client_command or command, client_host)} {address or server_host.net_ip}")
+        return _both(server, client, timeout)
+    except BaseException:
+        server.kill(9)
+        raise
+
+
+def check_pair(*args, **kwargs):
+    """As pair, but a bad exit code on either side fails the test, showing both."""
+    server, client = pair(*args, **kwargs)
+    assert server.rc == 0 and client.rc == 0, f"server:\n{server}\nclient:\n{client}"
+    return server, client
+
+
+def _both(server, client, timeout):
+    client_result = client.wait(timeout)
+    return server.wait(30), client_result

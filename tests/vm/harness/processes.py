@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Processes of the machine the harness runs on. None outlives the harness, however that ends."""
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import threading
+
+_requests = queue.SimpleQueue()
+_starter = None
+
+
+def _start_all():
+    while True:
+        args, kwargs, done, outcome = _requests.get()
+        try:
+            outcome.append(subprocess.Popen(args, **kwargs))
+        except BaseException as error:
+            outcome.append(error)
+        done.set()
+
+
+def start(args, **kwargs):
+    """A Popen in a process group of its own that the kernel kills when the harness dies.
+
+    The parent-death signal follows the *thread* that forked, so that one long-lived thread starts all of them.
+    """
+    global _starter
+    if _starter is None:
+        _starter = threading.Thread(target=_start_all, name="starter", daemon=True)
+        _starter.start()
+    done, outcome = threading.Event(), []
+    command = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--", *map(str, args)]
+    _requests.put((command, {"start_new_session": True, **kwargs}, done, outcome))
+    done.wait()
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def signal_group(process, number):
+    with contextlib.suppress(ProcessLookupError):
+        if process.poll() is None:
+            os.killpg(process.pid, number)
+
+
+def stop(process, grace=0.0):
+    """End the process and its group: by SIGTERM when it has grace seconds to go by itself, then by SIGKILL."""
+    if grace:
+        signal_group(process, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(grace)
+    signal_group(process, signal.SIGKILL)
+    return process.wait()

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The two rigs. A test sees the same on both:
+
+    rig.name        "loopback" or "verbs"
+    rig.guests      the booted guests (guest.Guest)
+    rig.daemon      pvhcad (daemon.Daemon), None in a setup without device
+    rig.native      the verbs rig's host itself (native.Native): a native peer with its own device; None on loopback
+    rig.directory   a directory of the host for the test's own files; gone afterwards
+
+loopback: emulated guests, pvhcad with the loopback fabric, on the machine that runs the tests.
+verbs:    inside L1 (see nested.py), KVM guests, pvhcad with the verbs fabric on L1's rxe device.
+"""
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from . import paths
+from .daemon import Daemon
+from .errors import HarnessError
+from .guest import Guest
+from .native import Native
+from .network import Bridge, Hub
+from .qemu import Machine
+
+NET = "10.88.0"         # plain network
+RDMA = "10.77.0"        # addresses of the rdma devices, hence their GIDs
+HOST_NUMBER = 1
+FIRST_GUEST = 10
+
+RDMA_LINK, RDMA_LINK_PEER, RXE = "veth0", "veth1", "rxe0"
+HOST_MODULES = "kvm_amd veth rdma_rxe ib_uverbs rdma_ucm ib_umad tun bridge vhost_net"
+
+
+class Rig:
+    name = None
+    accel = None
+    cpu = None
+    slowness = 1.0
+
+    def __init__(self, setup, logs):
+        self.setup, self.logs = setup, logs
+        self.guests, self.daemon, self.native = [], None, None
+        self.directory = Path(tempfile.mkdtemp(prefix="pvhca-vm-"))
+        self._cleanup = contextlib.ExitStack()
+        self._cleanup.callback(shutil.rmtree, self.directory, ignore_errors=True)
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self):
+        if self.setup.device:       # all of it or a clear reason, before anything is booted
+            paths.qemu_with_device(), paths.kernel_module(), paths.provider(), paths.daemon()
+        self._prepare_host()
+        self.network = self._make_network()
+        self._cleanup.callback(self.network.close)
+        if self.setup.device:
+            self.daemon = Daemon(self.directory, self.logs, [*self._fabric(), *self.setup.daemon_args],
+                                 self.setup.daemon_config, self.slowness)
+            self._cleanup.callback(self.daemon.kill)
+            self.daemon.start()
+        for index in range(self.setup.guests):
+            number = FIRST_GUEST + index
+            guest = Guest(f"guest{index}", self.logs, self._start_machine, self.slowness,
+                          f"{NET}.{number}", f"{RDMA}.{number}")
+            guest.index = index
+            self.guests.append(guest)
+            self._cleanup.callback(guest.close)
+            guest.start()
+        for guest in self.guests:
+            guest.wait_booted()
+            if self.setup.device and self.setup.bring_up:
+                guest.bring_up_device()
+
+    def _start_machine(self, guest):
+        options, fds = self.network.options(guest.index, f"52:54:00:88:00:{FIRST_GUEST + guest.index:02x}")
+        emulator = paths.qemu_with_device() if self.setup.device else paths.qemu()
+        if self.setup.device:
+            options = [*options, *self.device_arguments(emulator)]
+        cpus = self.setup.cpus or (2 if self.setup.guests == 1 else 1)
+        return Machine(guest.name, self.logs, emulator, self.setup.memory, cpus, self.accel, self.cpu,
+                       f"vmtest.net={guest.net_ip} {self.setup.append}", [*options, *self.setup.qemu_args], fds)
+
+    def device_arguments(self, emulator):
+        again = "reconnect-ms=500" if paths.qemu_version(emulator) >= (9, 2) else "reconnect=1"
+        more = f",{self.setup.device_options}" if self.setup.device_options else ""
+        return ["-chardev", f"socket,id=pv,path={self.daemon.socket},{again}",
+                "-device", f"pvhca,id=pvhca,chardev=pv{more}"]
+
+    def _prepare_host(self):
+        pass
+
+    def _make_network(self):
+        return Hub(self.setup.guests)
+
+    def _fabric(self):
+        raise NotImplementedError
+
+    def hosts(self):
+        """All whose kernel log belongs to the rig."""
+        return [*self.guests, *([self.native] if self.native else [])]
+
+    def problems(self):
+        """What went wrong beside what a test looks at itself: kernel complaints, dead guests, a dead pvhcad."""
+        found = []
+        for host in self.hosts():
+            if host.responds():
+                host.dmesg()
+            else:
+                found.append(f"{host.name} no longer answers, or restarted unasked\n{host.console_tail()}")
+            found += [f"{host.name}'s kernel log: {line}" for line in host.log.check()]
+        return found + (self.daemon.check() if self.daemon else [])
+
+    def healthy(self):
+        return all(host.responds() for host in self.hosts()) and (not self.daemon or not self.daemon.check())
+
+    def sweep(self):
+        """Make ready for the next test: no process of the last one, pvhcad running, the devices up."""
+        for host in self.hosts():
+            host.sweep()
+        if not self.daemon:
+            return
+        if not self.daemon.alive:
+            raise HarnessError("pvhcad is not running")
+        if self.setup.bring_up and any(guest.ibdev is None for guest in self.guests):
+            raise HarnessError("a guest is without its device")
+
+    def close(self):
+        self._cleanup.close()
+
+
+class LoopbackRig(Rig):
+    name = "loopback"
+    accel = "tcg,thread=multi"
+    cpu = "qemu64"
+
+    def _fabric(self):
+        return ["--fabric", "loopback"]
+
+
+class VerbsRig(Rig):
+    name = "verbs"
+    accel = "kvm"
+    cpu = "host"
+    slowness = 3.0
+
+    def _prepare_host(self):
+        self.native = Native(self.logs, self.slowness)
+        self._cleanup.callback(self.native.close)
+        self.native.follow_kernel_log()
+        self._make_rxe()
+        self.native.net_ip, self.native.rdma_ip = f"{NET}.{HOST_NUMBER}", f"{RDMA}.{HOST_NUMBER}"
+        self.native.ibdev = RXE
+        self.native.gid_index = self._gid_index(self.native.rdma_ip)
+
+    def _make_rxe(self):
+        """The host's verbs device. A guest's GID has to be one of the host device's, so it gets their addresses."""
+        if Path(f"/sys/class/infiniband/{RXE}").exists():
+            return
+        commands = [f"modprobe {module}" for module in HOST_MODULES.split()]
+        commands += [f"ip link add {RDMA_LINK} type veth peer name {RDMA_LINK_PEER}",
+                     f"ip link set {RDMA_LINK} up", f"ip link set {RDMA_LINK_PEER} up"]
+        commands += [f"ip addr add {RDMA}.{number}/24 dev {RDMA_LINK}"
+                     for number in (HOST_NUMBER, *range(FIRST_GUEST, FIRST_GUEST + 4))]
+        commands += [f"rdma link add {RXE} type rxe netdev {RDMA_LINK}"]
+        self.native.check(" && ".join(commands), timeout=60)
+
+    @staticmethod
+    def _gid_index(address):
+        words = [int(part) for part in address.split(".")]
+        gid = "0000:0000:0000:0000:0000:ffff:%02x%02x:%02x%02x" % tuple(words)
+        for file in Path(f"/sys/class/infiniband/{RXE}/ports/1/gids").iterdir():
+            with contextlib.suppress(OSError):
+                if file.read_text().strip() == gid:
+                    return int(file.name)
+        raise HarnessError(f"{RXE} has no GID for {address}")
+
+    def _make_network(self):
+        return Bridge(self.native, self.setup.guests, f"{NET}.{HOST_NUMBER}", self.setup.vhost)
+
+    def _fabric(self):
+        return ["--fabric", "verbs", "--ibdev", RXE]
+
+
+RIGS = {rig.name: rig for rig in (LoopbackRig, VerbsRig)}

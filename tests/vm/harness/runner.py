@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs the tests of test files on one rig and reports them, one TAP line each."""
+
+import contextlib
+import importlib.util
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from . import paths, testcase
+from .errors import HarnessError, Interrupted, Skip, TestTimeout
+from .rigs import RIGS
+
+SKIP_EXIT_CODE = 77
+
+
+@contextlib.contextmanager
+def time_limit(seconds):
+    def expire(*_):
+        raise TestTimeout(f"the test took longer than {seconds:g} s")
+
+    previous = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+@contextlib.contextmanager
+def interruptible():
+    """SIGINT and SIGTERM unwind the stack, so that everything gets cleaned up."""
+    def interrupt(number, _):
+        signal.signal(number, signal.SIG_IGN)
+        raise Interrupted(signal.Signals(number).name)
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def load(path):
+    path = Path(path).resolve()
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Runner:
+    def __init__(self, rig_name, logs, strict=False, keep_going=True):
+        self.rig_name, self.logs, self.strict = rig_name, logs, strict
+        self.count = self.failed = self.skipped = 0
+        self._rig = None
+        self._booted = 0
+
+    def run(self, selections):
+        """selections: (file, test's name or None). Returns the exit code."""
+        with interruptible():
+            try:
+                for file, name in selections:
+                    self._run_file(Path(file), name)
+            except Interrupted as interrupted:
+                print(f"Bail out! {interrupted}", flush=True)
+                return 130
+            finally:
+                self._close_rig()
+        print(f"1..{self.count}", flush=True)
+        if self.failed:
+            print(f"# {self.failed} of {self.count} failed; logs: {self.logs}", flush=True)
+            return 1
+        return SKIP_EXIT_CODE if self.skipped == self.count else 0
+
+    def _run_file(self, file, name):
+        cases = [case for case in testcase.cases(load(file)) if name in (None, case.name)]
+        if not cases:
+            raise HarnessError(f"{file} has no test{' ' + name if name else 's'}")
+        setups = list(dict.fromkeys(case.setup for case in cases))
+        for setup in setups:
+            for case in cases:
+                if case.setup == setup:
+                    self._run_case(file.stem, case)
+            self._close_rig()
+
+    def _run_case(self, stem, case):
+        title = f"{stem}::{case.name}"
+        started = time.monotonic()
+        try:
+            if self.rig_name not in case.rigs:
+                raise Skip(f"not for the {self.rig_name} rig")
+            rig = self._rig or self._boot(case.setup)
+            with time_limit(case.timeout * rig.slowness):
+                case.function(rig)
+            problems = rig.problems()
+            error = None
+        except Skip as skip:
+            self._report_skip(title, case, skip)
+            return
+        except Interrupted:
+            raise
+        except BaseException as raised:
+            error, problems = raised, self._problems_after_failure()
+        seconds = time.monotonic() - started
+        if error or problems:
+            self._report_failure(title, seconds, error, problems)
+        else:
+            self._report("ok", title, f"({self.rig_name}, {seconds:.1f} s)")
+        self._after(case, bool(error or problems))
+
+    def _boot(self, setup):
+        self._booted += 1
+        logs = self.logs / f"boot{self._booted}"
+        logs.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        self._rig = RIGS[self.rig_name](setup, logs)
+        devices = "with" if setup.device else "without"
+        print(f"# {setup.guests} guest(s) {devices} device booted in {time.monotonic() - started:.1f} s", flush=True)
+        booting = self._rig.problems()
+        if booting:
+            raise HarnessError("while booting:\n" + "\n".join(booting))
+        return self._rig
+
+    def _after(self, case, failed):
+        """The next test gets this rig when it is fit for that, else one of its own."""
+        if not self._rig:
+            return
+        try:
+            if not failed and not case.reboot_after:
+                self._rig.sweep()
+                return
+        except (HarnessError, AssertionError) as error:
+            print(f"# {error}: the next test gets new guests", flush=True)
+        self._close_rig()
+
+    def _problems_after_failure(self):
+        if not self._rig:
+            return []
+        try:
+            return self._rig.problems()
+        except (HarnessError, AssertionError) as error:
+            return [str(error)]
+
+    def _close_rig(self):
+        rig, self._rig = self._rig, None
+        if rig:
+            rig.close()
+
+    def _report(self, verdict, title, rest):
+        self.count += 1
+        print(f"{verdict} {self.count} - {title} {rest}", flush=True)
+
+    def _report_skip(self, title, case, skip):
+        missing = "is not built" in str(skip)
+        if missing and self.strict:
+            self.failed += 1
+            self._report("not ok", title, f"({skip})")
+            return
+        self.skipped += 1
+        self._report("ok", title, f"# SKIP {skip}")
+
+    def _report_failure(self, title, seconds, error, problems):
+        self.failed += 1
+        self._report("not ok", title, f"({self.rig_name}, {seconds:.1f} s)")
+        lines = []
+        if error:
+            lines += self._where(error)
+        lines += [line for problem in problems for line in problem.splitlines()]
+        if self._rig:
+            for host in self._rig.hosts():
+                for result in host.recent:
+                    lines += [f"last on {host.name}: {line}" for line in str(result).splitlines()]
+            if self._rig.daemon:
+                lines += [f"pvhcad: {line}" for line in self._rig.daemon.log_tail().splitlines()]
+            lines.append(f"logs: {self._rig.logs}")
+        else:
+            lines.append(f"logs: {self.logs}")
+        for line in lines:
+            print(f"#   {line}", flush=True)
+
+    @staticmethod
+    def _where(error):
+        """The error, and the lines of test files that led there; the harness's own only when it is to blame."""
+        frames = traceback.extract_tb(error.__traceback__)
+        inside = str(paths.VM_TESTS / "harness")
+        shown = frames if not isinstance(error, (AssertionError, HarnessError)) else \
+            [frame for frame in frames if not frame.filename.startswith(inside)]
+        lines = [f"{frame.filename}:{frame.lineno}: {frame.line}" for frame in shown]
+        return lines + traceback.format_exception_only(error)[-1].splitlines()
+
+
+def shell(rig_name, logs, setup):
+    """A shell in guest 0 of a newly booted rig; commands typed here go to its terminal."""
+    with interruptible():
+        rig = RIGS[rig_name](setup, logs)
+        try:
+            interact(rig.guests[0])
+        finally:
+            rig.close()
+
+
+def interact(host, argv=("/bin/bash", "-i")):
+    """Connect this terminal with one of a guest's."""
+    import os
+    import select
+    import termios
+    import tty
+
+    def show(_, data):
+        os.write(1, data)
+
+    print(f"# a shell in {host.name}; `exit` ends it\r", flush=True)
+    saved = termios.tcgetattr(0) if os.isatty(0) else None
+    running = host.terminal(list(argv), show)
+    try:
+        if saved:
+            tty.setraw(0)
+        while running.running:
+            if select.select([0], [], [], 0.1)[0]:
+                data = os.read(0, 4096)
+                if not data:
+                    running.wait(3600)
+                    break
+                running.send(data)
+    finally:
+        if saved:
+            termios.tcsetattr(0, termios.TCSADRAIN, saved)

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The harness itself, in guests without the device."""
+
+import time
+
+from harness import CommandFailed, CommandTimeout, GuestDied, kernlog, pair, vmtest
+
+
+def raises(kind, function, *args, **kwargs):
+    try:
+        function(*args, **kwargs)
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind.__name__} was not raised")
+
+
+@vmtest(guests=0, device=False)
+def log_scanner_knows_complaints_from_chatter(rig):
+    complaints = (
+        "WARNING: CPU: 0 PID: 61 at drivers/infiniband/core/verbs.c:353 ib_dealloc_pd_user+0x9b/0xa0 [ib_core]",
+        "BUG: kernel NULL pointer dereference, address: 0000000000000010",
+        "Oops: 0002 [#1] PREEMPT SMP NOPTI",
+        "refcount_t: underflow; use-after-free.",
+        "INFO: task ib_write_bw:99 blocked for more than 120 seconds.",
+        "watchdog: BUG: soft lockup - CPU#1 stuck for 22s!",
+        "BUG: scheduling while atomic: rping/88/0x00000002",
+        "general protection fault, probably for non-canonical address 0xdead000000000108: 0000 [#1]",
+        "WARNING: possible circular locking dependency detected",
+        "BUG: KASAN: slab-use-after-free in pvhca_destroy_qp+0x1/0x2",
+        "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+        "unregister_netdevice: waiting for pvhca0 to become free. Usage count = 2",
+        "Kernel panic - not syncing: Fatal exception",
+        "ib_write_bw[71]: segfault at 0 ip 00007f sp 00007f error 4 in libpvhca-rdmav34.so",
+    )
+    chatter = (
+        "mtrr: your CPUs had inconsistent fixed MTRR settings",
+        "pvhca: loading out-of-tree module taints kernel.",
+        "NMI watchdog: Perf NMI watchdog permanently disabled",
+        "Spectre V2 : User space: Vulnerable",
+        "pvhca 0000:00:04.0: doorbell page at 0xfe000000",
+    )
+    for line in complaints:
+        assert kernlog.complaint(line), line
+    for line in chatter:
+        assert not kernlog.complaint(line), line
+
+
+@vmtest(guests=0, device=False)
+def log_check_reports_a_complaint_once_and_honours_what_is_allowed(rig):
+    log = kernlog.KernelLog("test")
+    log.record(b"4,1,1000000,-;WARNING: CPU: 0 PID: 1 at a.c:1\n SUBSYSTEM=pci\n")
+    assert log.check() == ["WARNING: CPU: 0 PID: 1 at a.c:1"]
+    assert log.check() == []
+    log.allow("at b.c")
+    log.record(b"4,2,2000000,-;WARNING: CPU: 0 PID: 1 at b.c:1\n")
+    log.record(b"4,3,2000000,-;WARNING: CPU: 0 PID: 1 at c.c:1\n")
+    assert log.check() == ["WARNING: CPU: 0 PID: 1 at c.c:1"]
+    log.record(b"4,4,2000000,-;WARNING: CPU: 0 PID: 1 at b.c:1\n")
+    assert len(log.check()) == 1, "an allowance outlived its check"
+
+
+@vmtest(device=False)
+def command_gives_exit_code_and_both_streams(rig):
+    result = rig.guests[0].run("echo out; echo err >&2; exit 3")
+    assert (result.rc, result.out, result.err) == (3, "out\n", "err\n")
+
+
+@vmtest(device=False)
+def command_ended_by_a_signal_has_128_and_the_signal_as_exit_code(rig):
+    assert rig.guests[0].run("kill -9 $$").rc == 137
+
+
+@vmtest(device=False)
+def program_that_does_not_exist_gives_127(rig):
+    assert rig.guests[0].run(["/nowhere/program"]).rc == 127
+
+
+@vmtest(device=False)
+def check_raises_on_a_bad_exit_code_and_shows_the_output(rig):
+    guest = rig.guests[0]
+    assert guest.check("echo fine") == "fine\n"
+    assert "reason" in str(raises(CommandFailed, guest.check, "echo reason; false"))
+
+
+@vmtest(device=False)
+def command_that_takes_too_long_is_killed_with_what_it_started(rig):
+    guest = rig.guests[0]
+    error = raises(CommandTimeout, guest.run, "echo begun; sleep 1000 & sleep 1000", timeout=1)
+    assert error.result.out == "begun\n"
+    assert guest.run("ps -eo args | grep -c '[s]leep 1000'").out == "0\n"
+
+
+@vmtest(device=False)
+def commands_run_beside_one_another(rig):
+    guest = rig.guests[0]
+    waiting = [guest.spawn(f"read line; echo {number} $line", input=None) for number in range(8)]
+    for running in reversed(waiting):
+        running.send("go\n")
+    for number, running in enumerate(waiting):
+        assert running.wait().out == f"{number} go\n"
+
+
+@vmtest(device=False)
+def command_is_over_though_it_left_something_holding_its_output(rig):
+    result = rig.guests[0].run("sleep 1000 & echo over", timeout=20)
+    assert (result.rc, result.out) == (0, "over\n")
+
+
+@vmtest(device=False)
+def input_environment_and_directory_reach_the_command(rig):
+    result = rig.guests[0].run("pwd; echo $COLOUR; cat", input="text", env={"COLOUR": "green"}, cwd="/tmp")
+    assert result.out == "/tmp\ngreen\ntext"
+
+
+@vmtest(device=False)
+def large_output_arrives_whole(rig):
+    result = rig.guests[0].run("seq 200000", timeout=90)
+    assert result.out == "".join(f"{number}\n" for number in range(1, 200001))
+
+
+@vmtest(device=False)
+def file_survives_the_way_into_the_guest_and_back(rig):
+    guest, data = rig.guests[0], bytes(range(256)) * 4096
+    guest.put("/tmp/data", data, mode=0o640)
+    assert guest.get("/tmp/data") == data
+    assert guest.run("stat -c %a /tmp/data").out == "640\n"
+    guest.put("/tmp/data", b"")
+    assert guest.get("/tmp/data") == b""
+    assert "No such file" in str(raises(CommandFailed, guest.get, "/tmp/none"))
+
+
+@vmtest(device=False)
+def guest_sees_the_hosts_files_and_cannot_change_them(rig):
+    guest = rig.guests[0]
+    mark = rig.directory / "mark"
+    guest.check("echo changed >/etc/hostname; test -x /usr/bin/ibv_devinfo; uname -r")
+    assert open("/etc/hostname", encoding="utf-8").read() != "changed\n"
+    assert not mark.exists()
+
+
+@vmtest(device=False)
+def kernel_log_reaches_the_harness_and_a_complaint_is_found(rig):
+    guest = rig.guests[0]
+    guest.check("echo '<4>WARNING: CPU: 0 is only pretending' >/dev/kmsg")
+    assert "only pretending" in guest.dmesg()
+    assert guest.log.check() == ["WARNING: CPU: 0 is only pretending"]
+
+
+@vmtest(device=False)
+def listener_is_noticed_and_its_absence_as_well(rig):
+    guest = rig.guests[0]
+    server = guest.spawn(["python3", "-c", "import socket; s = socket.create_server(('', 7777)); s.accept()"])
+    guest.wait_port(7777)
+    raises(CommandFailed, guest.wait_port, 7778, timeout=1)
+    server.kill(9)
+    assert server.wait().rc == 137
+
+
+@vmtest(device=False)
+def modules_load_with_what_they_depend_on(rig):
+    guest = rig.guests[0]
+    guest.load_modules("ib_uverbs", "rdma_ucm")
+    assert "rdma_ucm" in guest.check("cat /proc/modules")
+    guest.check("test -c /dev/infiniband/rdma_cm")
+
+
+@vmtest(device=False)
+def interactive_shell_has_a_terminal(rig):
+    guest = rig.guests[0]
+    running = guest.terminal(["/bin/sh", "-c", "tty"], None)
+    assert running.wait().out.strip().startswith("/dev/pts/")
+
+
+@vmtest(device=False)
+def guest_reboots_from_within_and_by_reset(rig):
+    guest = rig.guests[0]
+    first = guest.get("/proc/sys/kernel/random/boot_id")
+    guest.reboot()
+    second = guest.get("/proc/sys/kernel/random/boot_id")
+    guest.reset()
+    assert len({first, second, guest.get("/proc/sys/kernel/random/boot_id")}) == 3
+
+
+@vmtest(device=False)
+def guest_that_panics_ends_its_commands_and_comes_back(rig):
+    guest = rig.guests[0]
+    running = guest.spawn("sleep 1000")
+    guest.panic()
+    raises(GuestDied, running.wait)
+    assert guest.check("echo back") == "back\n"
+    guest.log.allow(".")
+    guest.log.check()
+
+
+@vmtest(device=False)
+def guest_that_is_killed_ends_its_commands_and_can_be_started_again(rig):
+    guest = rig.guests[0]
+    running = guest.spawn("sleep 1000")
+    guest.kill()
+    raises(GuestDied, running.wait)
+    assert not guest.alive
+    guest.start()
+    guest.wait_booted()
+    assert guest.check("echo back") == "back\n"
+
+
+@vmtest(guests=2, device=False)
+def guests_reach_one_another_over_the_plain_network(rig):
+    first, second = rig.guests
+    code = "import socket; s = socket.create_server(('', 18515)); c, _ = s.accept(); c.sendall(b'hello')"
+    client = "python3 -c \"import socket, sys; print(socket.create_connection((sys.argv[1], 18515)).recv(9))\""
+    server_result, client_result = pair(first, second, f'python3 -c "{code}"', client_command=client)
+    assert server_result.rc == 0 and client_result.out == "b'hello'\n", (server_result, client_result)
+
+
+@vmtest(guests=2, device=False)
+def killed_guest_is_back_on_the_plain_network_after_its_start(rig):
+    first, second = rig.guests
+    second.kill()
+    second.start()
+    second.wait_booted()
+    second.check(f"ping -c 3 -i 0.2 {first.net_ip} || "
+                 f"python3 -c 'import socket; s = socket.socket(); s.connect_ex((\"{first.net_ip}\", 9))'")
+
+
+@vmtest(guests=1, device=False, rigs=("verbs",))
+def native_host_reaches_its_guest_over_the_plain_network(rig):
+    guest = rig.guests[0]
+    code = "import socket; s = socket.create_server(('', 18515)); c, _ = s.accept(); c.sendall(b'hello')"
+    client = "python3 -c \"import socket, sys; print(socket.create_connection((sys.argv[1], 18515)).recv(9))\""
+    for server, peer in ((guest, rig.native), (rig.native, guest)):
+        results = pair(server, peer, f'python3 -c "{code}"', client_command=client)
+        assert results[1].out == "b'hello'\n", results
+
+
+@vmtest(guests=1, device=False, rigs=("verbs",))
+def native_rdma_engine_carries_traffic(rig):
+    native = rig.native
+    server, client = pair(native, native, "ib_write_lat -n 200 -s 8")
+    assert server.rc == 0 and client.rc == 0, (server, client)
+    assert "t_avg" in client.out
+
+
+@vmtest(guests=1, device=False, rigs=("verbs",))
+def guests_of_this_rig_run_under_kvm(rig):
+    assert "kvm-clock" in rig.guests[0].get("/sys/devices/system/clocksource/clocksource0/available_clocksource").decode()
+
+
+@vmtest(device=False)
+def time_limits_hold_for_commands_of_the_shell_too(rig):
+    started = time.monotonic()
+    raises(CommandTimeout, rig.guests[0].run, "while :; do :; done", timeout=1)
+    assert time.monotonic() - started < 20 * rig.slowness
