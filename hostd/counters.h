@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is counted per session. Each counter has one writer at a time or is
+ * updated atomically; readers see a recent value (relaxed).
+ */
+#ifndef HOSTD_COUNTERS_H
+#define HOSTD_COUNTERS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* X(name, what it counts) */
+#define COUNTERS(X) \
+	X(doorbells, "doorbell writes by the guest (exits)") \
+	X(admin_commands, "admin commands") \
+	X(interrupts, "interrupts raised") \
+	X(messages, "send queue entries taken") \
+	X(receives, "receive queue entries taken") \
+	X(completions, "completions written") \
+	X(completion_events, "completion events raised") \
+	X(async_events, "async events raised") \
+	X(async_events_dropped, "async events that found no room") \
+	X(payload_bytes_copied, "payload bytes that pvhcad copied") \
+	X(payload_bytes_sent, "payload bytes of successful requests") \
+	X(inline_bytes, "payload bytes that stood in send queue entries") \
+	X(errors, "completions in error") \
+	X(protocol_errors, "entries or commands that broke the ABI")
+
+struct counters {
+#define COUNTER_FIELD(name, text) _Atomic uint64_t name;
+	COUNTERS(COUNTER_FIELD)
+#undef COUNTER_FIELD
+};
+
+static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+#endif

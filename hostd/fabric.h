@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What pvhcad asks of whatever carries RDMA for its guests.
+ *
+ * Two kinds of caller, with different rules:
+ *
+ *  - control operations run in the session's own thread, one at a time per
+ *    session, may block and may take long. They return 0 or an enum
+ *    pvhca_admin_status; where they fail nothing is left behind.
+ *  - data operations run in the session's worker thread inside an RCU read
+ *    section (ended when the worker's pass ends), never block, do a bounded
+ *    amount of work, and count what they did.
+ *
+ * The generic part (commands_*.c) has checked handles, ring geometry and quota
+ * before a control operation is called; objects passed are the session's own.
+ */
+#ifndef HOSTD_FABRIC_H
+#define HOSTD_FABRIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pvhca/pvhca-admin.h"
+
+struct config;
+struct context;
+struct cq;
+struct mr;
+struct pd;
+struct qp;
+struct session;
+struct worker;
+
+struct fabric;
+
+struct fabric_ops {
+	const char *name;
+
+	/*
+	 * Start with the daemon's configuration. NULL on failure, with the reason
+	 * logged. stop() when no session is left.
+	 */
+	struct fabric *(*start)(const struct config *config);
+	void (*stop)(struct fabric *fabric);
+
+	/*
+	 * A session begins and ends to use the fabric (at ENABLE, at RESET or when
+	 * the VM goes). open sets session->fabric_session; all objects are gone
+	 * before close.
+	 */
+	int (*session_open)(struct fabric *fabric, struct session *session);
+	void (*session_close)(struct session *session);
+
+	/*
+	 * Descriptor that becomes readable when the host device has an async event,
+	 * or -1; the session's thread then calls session_async, which posts what
+	 * concerns the guest to its async event queue.
+	 */
+	int (*session_async_fd)(struct session *session);
+	void (*session_async)(struct session *session);
+
+	/*
+	 * The whole answers, the host's limits; the generic part then lowers them to
+	 * the quota and fills in mac, max_contexts and host-independent fields.
+	 */
+	int (*query_device)(struct session *session,
+			    struct pvhca_rsp_query_device *rsp);
+	int (*query_port)(struct session *session,
+			  struct pvhca_rsp_query_port *rsp);
+
+	/*
+	 * The guest gives itself a RoCE v2 address; policy has allowed it. Sets
+	 * *host_index to what qp_modify needs (verbs: index in the host's table).
+	 * PVHCA_ST_NOT_FOUND when the host has no such address.
+	 */
+	int (*gid_add)(struct session *session, const uint8_t gid[16],
+		       uint32_t *host_index);
+	void (*gid_del)(struct session *session, const uint8_t gid[16]);
+	/* Default MAC for a session's netdev: false = pvhcad derives one. */
+	bool (*default_mac)(struct session *session, uint8_t mac[6]);
+
+	int (*pd_alloc)(struct pd *pd);
+	void (*pd_free)(struct pd *pd);
+
+	/*
+	 * mr->extents, offset, length, iova and access are set; sets mr->lkey and
+	 * mr->rkey. mr_dereg returns when no engine can touch the memory any more.
+	 */
+	int (*mr_reg)(struct mr *mr);
+	void (*mr_dereg)(struct mr *mr);
+
+	int (*cq_create)(struct cq *cq);
+	void (*cq_destroy)(struct cq *cq);
+
+	/*
+	 * qp->cap: asked for on entry, given on return, never less. Sets qp->qpn.
+	 * qp_create is called before, qp_destroy after the QP is to be found in its
+	 * context's slots (a grace period lies between).
+	 */
+	int (*qp_create)(struct qp *qp);
+	void (*qp_destroy)(struct qp *qp);
+	/*
+	 * Called with qp->lock held. attr->av.sgid_index is the guest's; its host
+	 * index is session_gid(). Must set qp->state as the QP now is. Receives that
+	 * the guest posted before the command count as posted before the change.
+	 * On RESET both rings begin at index 0 again (work_queue_reset()) and no
+	 * completion of older work appears any more.
+	 */
+	int (*qp_modify)(struct qp *qp, uint32_t attr_mask,
+			 const struct pvhca_qp_attr *attr);
+	int (*qp_query)(struct qp *qp, uint32_t attr_mask,
+			struct pvhca_qp_attr *attr);
+
+	/*
+	 * Data: serve what is posted on one QP, with qp->lock held. A bounded batch;
+	 * what remains is asked for again by context_again(). Returns the number of
+	 * entries taken.
+	 */
+	unsigned int (*qp_serve)(struct worker *worker, struct qp *qp);
+	/* Data: collect completions of a session. Returns their number. May be NULL. */
+	unsigned int (*session_poll)(struct worker *worker,
+				     struct session *session);
+	/*
+	 * Before the worker sleeps: arm, then look once more. Returns true if there
+	 * is work after all. May be NULL.
+	 */
+	bool (*session_arm)(struct worker *worker, struct session *session);
+	/* Descriptor to sleep on besides the doorbell, or -1; and its draining. May be NULL. */
+	int (*session_event_fd)(struct session *session);
+	void (*session_event)(struct worker *worker, struct session *session);
+};
+
+extern const struct fabric_ops fabric_loopback;
+extern const struct fabric_ops fabric_verbs;
+
+#endif

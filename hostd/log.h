@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Messages to standard error or the journal (GLib's structured log), by level.
+ */
+#ifndef HOSTD_LOG_H
+#define HOSTD_LOG_H
+
+#define G_LOG_DOMAIN "pvhcad"
+#include <glib.h>
+
+/* g_debug, g_info, g_message, g_warning, g_critical; never g_error: it aborts. */
+
+/* Show messages of this level and above: error, warning, message, info, debug. */
+int log_init(const char *level);
+
+/* At most one message a second from one place and one session; the next tells how many were left out. */
+struct log_limit {
+	_Atomic long long next_ns;
+	_Atomic unsigned int suppressed;
+};
+_Bool log_allowed(struct log_limit *limit, unsigned int *suppressed);
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guest RAM as pvhcad sees it: regions that QEMU passed, mapped shared; and
+ * extents, the runs of it that commands name.
+ *
+ * A region is mapped once for its life and counted: what was resolved keeps
+ * its region mapped after QEMU took it away. Guest-physical addresses are checked
+ * here and nowhere else. Memory behind a mapping can vanish if whoever passed
+ * the descriptor truncates the file: memory_fault.c catches the SIGBUS, puts
+ * zero pages in place and marks the region, so that this VM fails and no other.
+ */
+#ifndef HOSTD_MEMORY_H
+#define HOSTD_MEMORY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pvhca/pvhca-admin.h"
+
+struct memory;
+
+/* A piece of guest RAM; fields are constant for its life. */
+struct region {
+	atomic_uint refs;
+	uint64_t gpa;
+	uint64_t size;
+	uint64_t fd_offset;
+	uint64_t page_size;	/* bytes, of the memory behind it */
+	int fd;			/* owned */
+	uint8_t *base;		/* mapped read-write, shared */
+	atomic_bool faulted;	/* memory behind it vanished */
+};
+
+void region_get(struct region *region);
+void region_put(struct region *region);
+
+struct memory *memory_new(void);
+void memory_free(struct memory *memory);
+
+/*
+ * Add a region; takes fd over, also on failure. Errors: EINVAL (geometry, overlap,
+ * not a regular file or memfd, file too short), ENOSPC (too many), ENOMEM and others of mmap(2).
+ * Returns 0 or a negative errno. Any thread.
+ */
+int memory_add(struct memory *memory, uint64_t gpa, uint64_t size,
+	       uint64_t fd_offset, uint64_t page_size, int fd);
+/* -ENOENT unless exactly that region is there. */
+int memory_del(struct memory *memory, uint64_t gpa, uint64_t size);
+bool memory_faulted(struct memory *memory);
+
+/*
+ * Guest-physical [gpa, gpa + len), inside one region: its address here, and the region,
+ * with a reference for the caller. NULL if it is not guest RAM. len may not be 0.
+ */
+void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len,
+		     struct region **region);
+/* Copy out of guest memory, once; may cross regions. -EFAULT if not all is RAM. */
+int memory_read(struct memory *memory, uint64_t gpa, void *to, size_t len);
+
+/* One run of guest memory, contiguous here. */
+struct extent {
+	uint8_t *host;
+	uint64_t start;		/* bytes of extents before it */
+	uint64_t len;		/* bytes */
+	struct region *region;	/* referenced */
+};
+
+/* Guest memory in virtual order. Neighbouring runs are merged where they can be. */
+struct extents {
+	uint32_t count;
+	uint64_t length;	/* bytes in all */
+	struct extent extent[];
+};
+
+/*
+ * Read and check the memory list of a command: at most max_length bytes. Returns 0
+ * or an enum pvhca_admin_status (INVALID, BAD_ADDRESS, NO_MEMORY); *extents is the caller's, to be
+ * freed by extents_free().
+ */
+int extents_from_list(struct memory *memory, const struct pvhca_mem_list *list,
+		      uint64_t max_length, struct extents **extents);
+void extents_free(struct extents *extents);
+
+/*
+ * The extent that holds byte at (< extents->length), by binary search.
+ */
+const struct extent *extents_find(const struct extents *extents, uint64_t at);
+
+/* Extents laid out one behind the other in pvhcad's address space. */
+struct stitch {
+	uint8_t *base;
+	uint64_t length;
+	uint32_t mappings;	/* made, for the counters */
+};
+
+/*
+ * Map anew, contiguously: huge pages stay huge where the extents allow it. Returns 0 or a
+ * negative errno (ENOMEM: vm.max_map_count or memory ran out), nothing left mapped then.
+ * The extents must outlive it.
+ */
+int stitch_map(const struct extents *extents, struct stitch *stitch);
+void stitch_unmap(struct stitch *stitch);
+
+/* memory_fault.c: once per process, before any region is mapped. */
+int memory_fault_init(void);
+
+#endif

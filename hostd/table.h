@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Handles of one kind of object of one session. A handle is an index with a
+ * generation, so that a stale one does not name the next object.
+ */
+#ifndef HOSTD_TABLE_H
+#define HOSTD_TABLE_H
+
+#include <stdint.h>
+
+struct table {
+	void **objects;
+	uint32_t *handles;
+	uint32_t size;		/* allocated */
+	uint32_t limit;		/* quota */
+	uint32_t used;
+	uint32_t hint;		/* where to look for a free place */
+};
+
+void table_init(struct table *table, uint32_t limit);
+void table_fini(struct table *table);
+/* 0; PVHCA_ST_QUOTA when limit objects are there, PVHCA_ST_NO_MEMORY. */
+int table_add(struct table *table, void *object, uint32_t *handle);
+void *table_find(const struct table *table, uint32_t handle);
+void table_del(struct table *table, uint32_t handle);
+
+/* Calls fn for each object; fn may delete it. */
+void table_for_each(struct table *table, void (*fn)(void *object, void *arg),
+		    void *arg);
+
+#endif
