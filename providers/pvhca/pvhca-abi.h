@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * uverbs commands with the driver data of <rdma/pvhca-abi.h> behind them.
+ */
+#ifndef __PVHCA_ABI_H__
+#define __PVHCA_ABI_H__
+
+#include <infiniband/kern-abi.h>
+#include <rdma/pvhca-abi.h>
+#include <kernel-abi/pvhca-abi.h>
+
+DECLARE_DRV_CMD(pvhca_ucmd_get_context, IB_USER_VERBS_CMD_GET_CONTEXT,
+		pvhca_uctx_req, pvhca_uctx_resp);
+DECLARE_DRV_CMD(pvhca_ucmd_alloc_pd, IB_USER_VERBS_CMD_ALLOC_PD,
+		empty, pvhca_alloc_pd_resp);
+DECLARE_DRV_CMD(pvhca_ucmd_reg_mr, IB_USER_VERBS_CMD_REG_MR,
+		empty, pvhca_reg_mr_resp);
+DECLARE_DRV_CMD(pvhca_ucmd_create_cq, IB_USER_VERBS_CMD_CREATE_CQ,
+		pvhca_create_cq_req, pvhca_create_cq_resp);
+DECLARE_DRV_CMD(pvhca_ucmd_create_qp, IB_USER_VERBS_CMD_CREATE_QP,
+		pvhca_create_qp_req, pvhca_create_qp_resp);
+
+#endif /* __PVHCA_ABI_H__ */

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * Finding and opening the device.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <util/util.h>
+
+#include "compat.h"
+#include "pvhca.h"
+#include "pvhca-abi.h"
+
+/* What the kernel's and the host's logs name: PVHCA_VERSION is only set outside rdma-core. */
+#ifdef PVHCA_VERSION
+#define PROVIDER_VERSION PVHCA_VERSION " (rdma-core " PACKAGE_VERSION ")"
+#else
+#define PROVIDER_VERSION "rdma-core " PACKAGE_VERSION
+#endif
+
+/* Out of the range that 1af4 sets aside for experiments. */
+#define PCI_VENDOR_ID_RED_HAT 0x1af4
+#define PCI_DEVICE_ID_PVHCA 0x10f0
+
+static const struct verbs_match_ent match_table[] = {
+	VERBS_PCI_MATCH(PCI_VENDOR_ID_RED_HAT, PCI_DEVICE_ID_PVHCA, NULL),
+	{}
+};
+
+static void free_context(struct ibv_context *ibctx);
+
+static const struct verbs_context_ops context_ops = {
+	.alloc_pd = pvhca_alloc_pd,
+	.create_cq = pvhca_create_cq,
+	.create_qp = pvhca_create_qp,
+	.dealloc_pd = pvhca_dealloc_pd,
+	.dereg_mr = pvhca_dereg_mr,
+	.destroy_cq = pvhca_destroy_cq,
+	.destroy_qp = pvhca_destroy_qp,
+	.free_context = free_context,
+	.modify_qp = pvhca_modify_qp,
+	.poll_cq = pvhca_poll_cq,
+	.post_recv = pvhca_post_recv,
+	.post_send = pvhca_post_send,
+	.query_device_ex = pvhca_query_device_ex,
+	.query_port = pvhca_query_port,
+	.query_qp = pvhca_query_qp,
+	.reg_mr = pvhca_reg_mr,
+	.req_notify_cq = pvhca_req_notify_cq,
+};
+
+/* Has the kernel make the context; its answer says where things are to be had. */
+static int get_context(struct pvhca_context *ctx,
+		       struct pvhca_ucmd_get_context_resp *resp)
+{
+	struct pvhca_ucmd_get_context cmd = {};
+
+	cmd.ring_abi_major = PVHCA_RING_ABI_MAJOR;
+	cmd.ring_abi_minor = PVHCA_RING_ABI_MINOR;
+	strncpy((char *)cmd.version, PROVIDER_VERSION,
+		sizeof(cmd.version) - 1);
+	return pvhca_cmd_get_context(&ctx->vctx, &cmd.ibv_cmd, sizeof(cmd),
+				     &resp->ibv_resp, sizeof(*resp));
+}
+
+static int map_pages(struct pvhca_context *ctx,
+		     const struct pvhca_ucmd_get_context_resp *resp)
+{
+	int fd = ctx->vctx.context.cmd_fd;
+	void *addr;
+
+	if (resp->context_page_len < sizeof(*ctx->page) ||
+	    resp->doorbells_len < sizeof(__le32))
+		return EPROTO;
+
+	addr = mmap(NULL, resp->context_page_len, PROT_READ | PROT_WRITE,
+		    MAP_SHARED, fd, resp->context_page);
+	if (addr == MAP_FAILED)
+		return errno;
+	ctx->page = addr;
+	ctx->page_len = resp->context_page_len;
+
+	addr = mmap(NULL, resp->doorbells_len, PROT_WRITE, MAP_SHARED, fd,
+		    resp->doorbells);
+	if (addr == MAP_FAILED) {
+		int err = errno;
+
+		munmap(ctx->page, ctx->page_len);
+		return err;
+	}
+	ctx->doorbells = addr;
+	ctx->doorbells_len = resp->doorbells_len;
+	return 0;
+}
+
+static struct verbs_context *alloc_context(struct ibv_device *ibdev, int cmd_fd,
+					   void *private_data)
+{
+	struct pvhca_ucmd_get_context_resp resp = {};
+	struct pvhca_context *ctx;
+	int err;
+
+	(void)private_data;
+	ctx = verbs_init_and_alloc_context(ibdev, cmd_fd, ctx, vctx,
+					   RDMA_DRIVER_UNKNOWN);
+	if (!ctx)
+		return NULL;
+
+	err = get_context(ctx, &resp);
+	if (err) {
+		verbs_err(&ctx->vctx, "the kernel gives no context: %s\n",
+			  strerror(err));
+		goto err_free;
+	}
+
+	err = map_pages(ctx, &resp);
+	if (err) {
+		verbs_err(&ctx->vctx, "cannot map the context: %s\n",
+			  strerror(err));
+		goto err_free;
+	}
+
+	ctx->max_sq_sge = resp.max_sq_sge;
+	ctx->max_rq_sge = resp.max_rq_sge;
+	ctx->max_inline = resp.max_inline;
+	pthread_mutex_init(&ctx->qp_lock, NULL);
+	verbs_set_ops(&ctx->vctx, &context_ops);
+	return &ctx->vctx;
+
+err_free:
+	verbs_uninit_context(&ctx->vctx);
+	free(ctx);
+	errno = err;
+	return NULL;
+}
+
+static void free_context(struct ibv_context *ibctx)
+{
+	struct pvhca_context *ctx = to_pvhca_context(ibctx);
+
+	pvhca_qp_table_free(&ctx->qp_table);
+	pthread_mutex_destroy(&ctx->qp_lock);
+	munmap(ctx->doorbells, ctx->doorbells_len);
+	munmap(ctx->page, ctx->page_len);
+	verbs_uninit_context(&ctx->vctx);
+	free(ctx);
+}
+
+static struct verbs_device *alloc_device(struct verbs_sysfs_dev *sysfs_dev)
+{
+	struct pvhca_device *dev;
+
+	(void)sysfs_dev;
+	dev = calloc(1, sizeof(*dev));
+	return dev ? &dev->vdev : NULL;
+}
+
+static void uninit_device(struct verbs_device *vdev)
+{
+	free(container_of(vdev, struct pvhca_device, vdev));
+}
+
+static const struct verbs_device_ops pvhca_dev_ops = {
+	.name = "pvhca",
+	.match_min_abi_version = PVHCA_UVERBS_ABI_VERSION,
+	.match_max_abi_version = PVHCA_UVERBS_ABI_VERSION,
+	.match_table = match_table,
+	.alloc_device = alloc_device,
+	.uninit_device = uninit_device,
+	.alloc_context = alloc_context,
+};
+PROVIDER_DRIVER(pvhca, pvhca_dev_ops);

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * Control path of queue pairs.
+ *
+ * The host may give the number of a destroyed QP to the next one at once. So
+ * qp_lock is held from before the number is given back until the QP is out of
+ * the table and the CQs are clean of it, and from before a number is given
+ * until it is in the table.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include <ccan/minmax.h>
+#include <util/util.h>
+
+#include "pvhca.h"
+#include "pvhca-abi.h"
+#include "ring.h"
+
+#define MAX_ENTRIES (1u << PVHCA_RING_MAX_LOG_ENTRIES)
+
+/* Places of both rings in the buffer, as the kernel is told. */
+struct layout {
+	uint8_t sq_log_entries;
+	uint8_t sq_log_stride;
+	uint8_t rq_log_entries;
+	uint8_t rq_log_stride;
+	uint32_t sq_offset;
+	uint32_t rq_offset;
+	size_t len;
+};
+
+static unsigned int log2_up(uint32_t n)
+{
+	return n > 1 ? ilog32(n - 1) : 0;
+}
+
+static int check_cap(const struct pvhca_context *ctx,
+		     const struct ibv_qp_init_attr *attr)
+{
+	const struct ibv_qp_cap *cap = &attr->cap;
+
+	if (cap->max_send_wr > MAX_ENTRIES ||
+	    cap->max_send_sge > ctx->max_sq_sge ||
+	    cap->max_inline_data > ctx->max_inline)
+		return EINVAL;
+	if (!attr->srq && (cap->max_recv_wr > MAX_ENTRIES ||
+			   cap->max_recv_sge > ctx->max_rq_sge))
+		return EINVAL;
+	return 0;
+}
+
+/*
+ * Each ring has a power of two of entries, one at least, each big enough for
+ * what was asked. There is room for the segment of an atomic operation or a
+ * bind in the smallest stride.
+ */
+static int make_layout(struct layout *l, const struct ibv_qp_init_attr *attr)
+{
+	const struct ibv_qp_cap *cap = &attr->cap;
+	uint32_t data = max_t(uint32_t, cap->max_inline_data,
+			      cap->max_send_sge * sizeof(struct pvhca_sge));
+	size_t end;
+
+	*l = (struct layout){};
+	l->sq_log_entries = log2_up(cap->max_send_wr);
+	l->sq_log_stride = max_t(unsigned int, PVHCA_SQ_MIN_LOG_STRIDE,
+				 log2_up(PVHCA_SQ_WQE_DATA + data));
+	if (l->sq_log_stride > PVHCA_RING_MAX_LOG_STRIDE)
+		return EINVAL;
+	l->sq_offset = align(PVHCA_QUEUE_HEADER_SIZE, 1 << l->sq_log_stride);
+	end = l->sq_offset +
+	      ((size_t)1 << (l->sq_log_entries + l->sq_log_stride));
+
+	if (!attr->srq) {
+		data = cap->max_recv_sge * sizeof(struct pvhca_sge);
+		l->rq_log_entries = log2_up(cap->max_recv_wr);
+		l->rq_log_stride = max_t(unsigned int, PVHCA_RQ_MIN_LOG_STRIDE,
+					 log2_up(PVHCA_RQ_WQE_DATA + data));
+		if (l->rq_log_stride > PVHCA_RING_MAX_LOG_STRIDE)
+			return EINVAL;
+		l->rq_offset = align(end, 1 << l->rq_log_stride);
+		end = l->rq_offset +
+		      ((size_t)1 << (l->rq_log_entries + l->rq_log_stride));
+	}
+
+	l->len = end;
+	return 0;
+}
+
+static int init_queue(struct pvhca_queue *q, unsigned int log_entries,
+		      unsigned int log_stride)
+{
+	q->wrid = calloc((size_t)1 << log_entries, sizeof(*q->wrid));
+	if (!q->wrid)
+		return ENOMEM;
+	q->mask = (1u << log_entries) - 1;
+	q->log_stride = log_stride;
+	pthread_spin_init(&q->lock, PTHREAD_PROCESS_PRIVATE);
+	return 0;
+}
+
+static void free_queue(struct pvhca_queue *q)
+{
+	pthread_spin_destroy(&q->lock);
+	free(q->wrid);
+}
+
+/* Buffer and queues of a QP that is not known to the kernel yet. */
+static int init_queues(struct pvhca_qp *qp, const struct layout *l)
+{
+	struct pvhca_queue_header *header;
+	int err;
+
+	err = pvhca_buf_alloc(&qp->buf, l->len);
+	if (err)
+		return err;
+	err = init_queue(&qp->sq, l->sq_log_entries, l->sq_log_stride);
+	if (err)
+		goto err_free_buf;
+	err = init_queue(&qp->rq, l->rq_log_entries, l->rq_log_stride);
+	if (err)
+		goto err_free_sq;
+
+	header = (struct pvhca_queue_header *)qp->buf.addr;
+	qp->sq.shared_pi = &header->sq_pi;
+	qp->rq.shared_pi = &header->rq_pi;
+	qp->sq.entries = qp->buf.addr + l->sq_offset;
+	qp->rq.entries = qp->buf.addr + l->rq_offset;
+	return 0;
+
+err_free_sq:
+	free_queue(&qp->sq);
+err_free_buf:
+	pvhca_buf_free(&qp->buf);
+	return err;
+}
+
+static void free_queues(struct pvhca_qp *qp)
+{
+	free_queue(&qp->rq);
+	free_queue(&qp->sq);
+	pvhca_buf_free(&qp->buf);
+}
+
+/* What the host gave, as far as the rings have room for it. */
+static void set_limits(struct pvhca_qp *qp, struct ibv_qp_cap *cap,
+		       const struct layout *l)
+{
+	uint32_t data;
+
+	data = (1u << l->sq_log_stride) - PVHCA_SQ_WQE_DATA;
+	cap->max_send_wr = min_t(uint32_t, cap->max_send_wr, qp->sq.mask + 1);
+	cap->max_send_sge = min_t(uint32_t, cap->max_send_sge,
+				  data / sizeof(struct pvhca_sge));
+	cap->max_inline_data = min_t(uint32_t, cap->max_inline_data, data);
+	qp->sq.max_wr = cap->max_send_wr;
+	qp->sq.max_sge = cap->max_send_sge;
+	qp->max_inline = cap->max_inline_data;
+
+	if (l->rq_log_stride) {
+		data = (1u << l->rq_log_stride) - PVHCA_RQ_WQE_DATA;
+		cap->max_recv_wr = min_t(uint32_t, cap->max_recv_wr,
+					 qp->rq.mask + 1);
+		cap->max_recv_sge = min_t(uint32_t, cap->max_recv_sge,
+					  data / sizeof(struct pvhca_sge));
+		qp->rq.max_wr = cap->max_recv_wr;
+		qp->rq.max_sge = cap->max_recv_sge;
+	}
+	qp->cap = *cap;
+}
+
+/* Caller holds qp_lock. */
+static int create_in_kernel(struct pvhca_qp *qp, struct ibv_pd *ibpd,
+			    struct ibv_qp_init_attr *attr,
+			    const struct layout *l)
+{
+	struct pvhca_ucmd_create_qp_resp resp = {};
+	struct pvhca_ucmd_create_qp cmd = {};
+	struct pvhca_context *ctx = qp->ctx;
+	int err;
+
+	cmd.buf_addr = (uintptr_t)qp->buf.addr;
+	cmd.buf_len = qp->buf.len;
+	cmd.sq_offset = l->sq_offset;
+	cmd.rq_offset = l->rq_offset;
+	cmd.sq_log_entries = l->sq_log_entries;
+	cmd.sq_log_stride = l->sq_log_stride;
+	cmd.rq_log_entries = l->rq_log_entries;
+	cmd.rq_log_stride = l->rq_log_stride;
+	err = ibv_cmd_create_qp(ibpd, &qp->vqp.qp, attr, &cmd.ibv_cmd,
+				sizeof(cmd), &resp.ibv_resp, sizeof(resp));
+	if (err)
+		return err;
+
+	err = EPROTO;
+	if (resp.slot >= PVHCA_SLOTS ||
+	    resp.doorbell > ctx->doorbells_len - sizeof(__le32))
+		goto err_destroy;
+	qp->slot = resp.slot;
+	qp->doorbell = ctx->doorbells + resp.doorbell;
+	set_limits(qp, &attr->cap, l);
+
+	err = pvhca_qp_table_insert(&ctx->qp_table, qp->vqp.qp.qp_num, qp);
+	if (err)
+		goto err_destroy;
+	return 0;
+
+err_destroy:
+	ibv_cmd_destroy_qp(&qp->vqp.qp);
+	return err;
+}
+
+struct ibv_qp *pvhca_create_qp(struct ibv_pd *ibpd,
+			       struct ibv_qp_init_attr *attr)
+{
+	struct pvhca_context *ctx = to_pvhca_context(ibpd->context);
+	struct pvhca_qp *qp;
+	struct layout l;
+	int err;
+
+	err = attr->send_cq && attr->recv_cq ? check_cap(ctx, attr) : EINVAL;
+	if (!err)
+		err = make_layout(&l, attr);
+	if (err)
+		goto err;
+
+	err = ENOMEM;
+	qp = calloc(1, sizeof(*qp));
+	if (!qp)
+		goto err;
+	qp->ctx = ctx;
+	qp->state = IBV_QPS_RESET;
+	qp->sq_sig_all = attr->sq_sig_all;
+
+	err = init_queues(qp, &l);
+	if (err)
+		goto err_free_qp;
+
+	pthread_mutex_lock(&ctx->qp_lock);
+	err = create_in_kernel(qp, ibpd, attr, &l);
+	pthread_mutex_unlock(&ctx->qp_lock);
+	if (err)
+		goto err_free_queues;
+	return &qp->vqp.qp;
+
+err_free_queues:
+	free_queues(qp);
+err_free_qp:
+	free(qp);
+err:
+	errno = err;
+	return NULL;
+}
+
+static enum ibv_qp_state set_state(struct pvhca_qp *qp, enum ibv_qp_state state)
+{
+	enum ibv_qp_state old;
+
+	pthread_spin_lock(&qp->sq.lock);
+	pthread_spin_lock(&qp->rq.lock);
+	old = qp->state;
+	qp->state = state;
+	pthread_spin_unlock(&qp->rq.lock);
+	pthread_spin_unlock(&qp->sq.lock);
+	return old;
+}
+
+static void reset_queue(struct pvhca_queue *q)
+{
+	pthread_spin_lock(&q->lock);
+	q->pi = 0;
+	__atomic_store_n(&q->ci, 0, __ATOMIC_RELEASE);
+	pvhca_store32_release(q->shared_pi, 0);
+	pthread_spin_unlock(&q->lock);
+}
+
+/*
+ * The host has forgotten what was queued and ignores the rings until the QP
+ * leaves RESET; then both sides start at index 0.
+ */
+static void reset_queues(struct pvhca_qp *qp)
+{
+	struct pvhca_cq *send_cq = to_pvhca_cq(qp->vqp.qp.send_cq);
+	struct pvhca_cq *recv_cq = to_pvhca_cq(qp->vqp.qp.recv_cq);
+
+	pvhca_lock_cqs(send_cq, recv_cq);
+	pvhca_cq_clean(send_cq, qp->vqp.qp.qp_num);
+	if (recv_cq != send_cq)
+		pvhca_cq_clean(recv_cq, qp->vqp.qp.qp_num);
+	reset_queue(&qp->sq);
+	reset_queue(&qp->rq);
+	pvhca_unlock_cqs(send_cq, recv_cq);
+}
+
+/*
+ * Who posts looks at the state of the last completed modify, but on the way to
+ * RESET at the new one: nothing may be posted to rings that are about to be
+ * emptied.
+ */
+int pvhca_modify_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask)
+{
+	bool to_reset = mask & IBV_QP_STATE && attr->qp_state == IBV_QPS_RESET;
+	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
+	enum ibv_qp_state old = qp->state;
+	struct ibv_modify_qp cmd = {};
+	int err;
+
+	if (to_reset)
+		old = set_state(qp, IBV_QPS_RESET);
+
+	err = ibv_cmd_modify_qp(ibqp, attr, mask, &cmd, sizeof(cmd));
+	if (err) {
+		if (to_reset)
+			set_state(qp, old);
+		return err;
+	}
+
+	if (to_reset)
+		reset_queues(qp);
+	else if (mask & IBV_QP_STATE)
+		set_state(qp, attr->qp_state);
+	return 0;
+}
+
+int pvhca_query_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask,
+		   struct ibv_qp_init_attr *init_attr)
+{
+	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
+	struct ibv_query_qp cmd;
+	int err;
+
+	err = ibv_cmd_query_qp(ibqp, attr, mask, init_attr, &cmd, sizeof(cmd));
+	if (err)
+		return err;
+	attr->cap = qp->cap;
+	init_attr->cap = qp->cap;
+	init_attr->sq_sig_all = qp->sq_sig_all;
+	return 0;
+}
+
+int pvhca_destroy_qp(struct ibv_qp *ibqp)
+{
+	struct pvhca_cq *send_cq = to_pvhca_cq(ibqp->send_cq);
+	struct pvhca_cq *recv_cq = to_pvhca_cq(ibqp->recv_cq);
+	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
+	struct pvhca_context *ctx = qp->ctx;
+	int err;
+
+	pthread_mutex_lock(&ctx->qp_lock);
+	err = ibv_cmd_destroy_qp(ibqp);
+	if (err) {
+		pthread_mutex_unlock(&ctx->qp_lock);
+		return err;
+	}
+
+	pvhca_lock_cqs(send_cq, recv_cq);
+	pvhca_cq_clean(send_cq, ibqp->qp_num);
+	if (recv_cq != send_cq)
+		pvhca_cq_clean(recv_cq, ibqp->qp_num);
+	pvhca_qp_table_remove(&ctx->qp_table, ibqp->qp_num);
+	pvhca_unlock_cqs(send_cq, recv_cq);
+	pthread_mutex_unlock(&ctx->qp_lock);
+
+	free_queues(qp);
+	free(qp);
+	return 0;
+}
