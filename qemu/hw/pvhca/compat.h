@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Differences between QEMU 7.2, 10.0 and 11.x, all in one place.
+ *
+ * Headers that moved are found by __has_include; what changed in kind is
+ * decided by the version in config-host.h.  Remove a branch when its QEMU is no
+ * longer supported; nothing else in this folder knows about versions.
+ */
+#ifndef HW_PVHCA_COMPAT_H
+#define HW_PVHCA_COMPAT_H
+
+#define PVHCA_QEMU_AT_LEAST(major, minor)               \
+    (QEMU_VERSION_MAJOR > (major) ||                    \
+     (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
+
+/* sysemu/ became system/ in 10.0; memory headers followed in 10.1. */
+#if __has_include("system/kvm.h")
+#include "system/kvm.h"
+#include "system/hostmem.h"
+#include "system/system.h"
+#else
+#include "sysemu/kvm.h"
+#include "sysemu/hostmem.h"
+#include "sysemu/sysemu.h"
+#endif
+
+#if __has_include("system/memory.h")
+#include "system/memory.h"
+#include "system/address-spaces.h"
+#include "system/ramblock.h"
+#else
+#include "exec/memory.h"
+#include "exec/address-spaces.h"
+#include "exec/ramblock.h"
+#endif
+
+/* hw/ split off hw/core/ in 11.0. */
+#if __has_include("hw/core/boards.h")
+#include "hw/core/boards.h"
+#else
+#include "hw/boards.h"
+#endif
+#if __has_include("hw/core/qdev-properties.h")
+#include "hw/core/qdev-properties.h"
+#include "hw/core/qdev-properties-system.h"
+#else
+#include "hw/qdev-properties.h"
+#include "hw/qdev-properties-system.h"
+#endif
+#if __has_include("hw/core/resettable.h")
+#include "hw/core/resettable.h"
+#else
+#include "hw/resettable.h"
+#endif
+
+/* The front end of a character device was called its back end before 10.2. */
+#if PVHCA_QEMU_AT_LEAST(10, 2)
+typedef CharFrontend PvhcaChar;
+#else
+typedef CharBackend PvhcaChar;
+#endif
+
+/* The hold phase learnt the type of the reset in 9.1. */
+#if PVHCA_QEMU_AT_LEAST(9, 1)
+#define PVHCA_RESET_HOLD_ARGS Object *obj, ResetType type
+#else
+#define PVHCA_RESET_HOLD_ARGS Object *obj
+#endif
+
+/* Property lists are const and have no terminator since 10.0. */
+#if PVHCA_QEMU_AT_LEAST(10, 0)
+#define PVHCA_PROPERTY const Property
+#define PVHCA_PROPERTY_END
+#else
+#define PVHCA_PROPERTY Property
+#define PVHCA_PROPERTY_END DEFINE_PROP_END_OF_LIST()
+#endif
+
+/* Type tables are const since 10.1. */
+#if PVHCA_QEMU_AT_LEAST(10, 1)
+#define PVHCA_CLASS_DATA const void *data
+#define PVHCA_INTERFACES const InterfaceInfo
+#else
+#define PVHCA_CLASS_DATA void *data
+#define PVHCA_INTERFACES InterfaceInfo
+#endif
+
+/* Since 8.2 a migration blocker owns its reason and frees it. */
+static inline int pvhca_compat_add_blocker(Error **reason, Error **errp)
+{
+#if PVHCA_QEMU_AT_LEAST(8, 2)
+    return migrate_add_blocker(reason, errp);
+#else
+    int ret = migrate_add_blocker(*reason, errp);
+
+    if (ret < 0) {
+        error_free(*reason);
+        *reason = NULL;
+    }
+    return ret;
+#endif
+}
+
+static inline void pvhca_compat_del_blocker(Error **reason)
+{
+#if PVHCA_QEMU_AT_LEAST(8, 2)
+    migrate_del_blocker(reason);
+#else
+    if (*reason) {
+        migrate_del_blocker(*reason);
+        error_free(*reason);
+        *reason = NULL;
+    }
+#endif
+}
+
+/* Where a RAM block starts in its file; always at 0 before 8.1. */
+static inline uint64_t pvhca_compat_ram_fd_offset(RAMBlock *rb)
+{
+#if PVHCA_QEMU_AT_LEAST(8, 1)
+    return rb->fd_offset;
+#else
+    return 0;
+#endif
+}
+
+#endif /* HW_PVHCA_COMPAT_H */
