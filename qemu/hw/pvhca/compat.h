@@ -34,6 +34,11 @@
 #include "exec/ramblock.h"
 #endif
 
+/* struct PCIDevice got a header of its own in 8.0. */
+#if __has_include("hw/pci/pci_device.h")
+#include "hw/pci/pci_device.h"
+#endif
+
 /* hw/ split off hw/core/ in 11.0. */
 #if __has_include("hw/core/boards.h")
 #include "hw/core/boards.h"

@@ -15,7 +15,7 @@
 
 #include "qemu/event_notifier.h"
 #include "qemu/queue.h"
-#include "hw/pci/pci_device.h"
+#include "hw/pci/pci.h"
 #include "chardev/char-fe.h"
 #include "migration/blocker.h"
 #include "net/net.h"
