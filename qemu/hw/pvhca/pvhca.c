@@ -19,7 +19,6 @@
 #include "qemu/cutils.h"
 #include "qemu/module.h"
 #include "hw/pci/msix.h"
-#include "migration/vmstate.h"
 #include "pvhca-internal.h"
 #include "trace.h"
 
@@ -359,6 +358,10 @@ static bool pvhca_init_msix(PvhcaState *s, Error **errp)
     return true;
 }
 
+/*
+ * A VMState marked unmigratable would do as well, but its message, which comes
+ * first, does not say why.
+ */
 static bool pvhca_block_migration(PvhcaState *s, Error **errp)
 {
     error_setg(&s->migration_blocker, "pvhca: the RDMA resources of the guest "
@@ -426,11 +429,6 @@ static void pvhca_exit(PCIDevice *pdev)
     msix_uninit_exclusive_bar(pdev);
 }
 
-static const VMStateDescription pvhca_vmstate = {
-    .name = TYPE_PVHCA,
-    .unmigratable = 1,
-};
-
 static PVHCA_PROPERTY pvhca_properties[] = {
     DEFINE_PROP_CHR("chardev", PvhcaState, link.chr),
     DEFINE_PROP_UINT32("vectors", PvhcaState, num_vectors, 0),
@@ -455,7 +453,6 @@ static void pvhca_class_init(ObjectClass *klass, PVHCA_CLASS_DATA)
     k->class_id = PCI_CLASS_NETWORK_OTHER;
     rc->phases.hold = pvhca_reset_hold;
     dc->desc = "Paravirtual RDMA adapter, served by pvhcad";
-    dc->vmsd = &pvhca_vmstate;
     device_class_set_props(dc, pvhca_properties);
     set_bit(DEVICE_CATEGORY_NETWORK, dc->categories);
 }
