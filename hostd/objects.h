@@ -91,10 +91,11 @@ struct ceq;					/* events.h */
  * @any_fired, @solicited_fired: counts of the guest's arm requests at the last event
  * @want_event, @want_solicited: completions were written since the last look at
  *	the arm counts
- * @backlog: completions that found no room: a ring of backlog_size entries,
- *	reserved by the QPs (cq_reserve), so that none is ever lost
+ * @backlog: completions that found no room, a ring of backlog_room entries that
+ *	grows as needed up to backlog_limit, which the QPs reserve (cq_reserve): no
+ *	guest that keeps to its queues' sizes can have more outstanding
  * @event_held: an event found no room in the event queue
- * @listed: on the worker's list of CQs to look after
+ * @listed: on the worker's list of CQs to look after; under the worker's lock
  */
 struct cq {
 	struct session *session;
@@ -116,9 +117,12 @@ struct cq {
 	bool want_solicited;
 	bool event_held;
 	struct pvhca_cqe *backlog;
-	uint32_t backlog_size;
+	uint32_t backlog_limit;
+	uint32_t backlog_room;
 	uint32_t backlog_head;
 	uint32_t backlog_count;
+
+	bool listed;
 	void *fabric;
 };
 

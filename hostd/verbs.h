@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The verbs fabric: guests' verbs calls made on a host device by libibverbs.
+ *
+ *   fabric_verbs.c  device, port, addresses, async events
+ *   verbs_mr.c      protection domains and memory regions
+ *   verbs_cq.c      the host's CQs and what they deliver
+ *   verbs_qp.c      queue pairs
+ *   verbs_post.c    from guests' rings to ibv_post_send/ibv_post_recv
+ *
+ * Each session opens the device for itself, so that the engine keeps the VMs
+ * apart and closing the context gives everything back.
+ *
+ * Guests' CQs have no counterpart on the host. A session has few host CQs,
+ * shared by its QPs, so that polling and arming cost the same however many CQs
+ * the guest has; the completion names the QP by its work request id, and the QP
+ * knows its guest CQs. QPs reserve their share of a host CQ, so none overruns.
+ */
+#ifndef HOSTD_VERBS_H
+#define HOSTD_VERBS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <infiniband/verbs.h>
+
+#include "objects.h"
+#include "session.h"
+
+#define VERBS_HOST_CQS		256	/* of one session */
+#define VERBS_QP_INDEX_BITS	16
+/* Inline data: the most that is tried, and the step of the search; bytes. */
+#define VERBS_MAX_INLINE	1024
+#define VERBS_INLINE_STEP	4
+
+struct fabric {
+	struct ibv_device **list;	/* keeps the device */
+	struct ibv_device *device;
+	uint8_t port;
+	uint8_t mac[6];			/* of the port's netdev */
+	uint32_t netdev_mtu;
+	uint32_t max_inline;		/* bytes; found by trying */
+};
+
+/**
+ * struct verbs_host_cq - a host CQ
+ * @capacity, @reserved: completions it holds, and those the QPs may have
+ *	outstanding; the session's thread only
+ * @armed: an event is to come; its worker only
+ */
+struct verbs_host_cq {
+	struct ibv_cq *cq;
+	uint32_t capacity;
+	uint32_t reserved;
+	bool armed;
+};
+
+struct verbs_session {
+	struct fabric *fabric;
+	struct ibv_context *context;
+	struct ibv_device_attr attr;
+	struct ibv_comp_channel *channel;
+	struct verbs_host_cq host_cq[VERBS_HOST_CQS];
+	_Atomic uint32_t num_host_cqs;	/* only grows */
+	uint32_t max_qps;
+	uint32_t next_qp;
+	uint16_t generation;
+	struct qp **qps;		/* by index; RCU */
+};
+
+/**
+ * struct verbs_qp - a QP's part
+ * @id: index in verbs_session.qps and a generation above; stands in work request
+ *	ids, so that completions from before a RESET or of a destroyed QP are known.
+ *	Under qp->rq_lock
+ * @send_stalled, @recv_stalled: the host's queue was full; go on after its next
+ *	completion
+ * @failing: a bad entry was found: the host QP is in error and flushes
+ */
+struct verbs_qp {
+	struct ibv_qp *qp;
+	struct verbs_host_cq *host_cq;
+	uint32_t host_cq_share;
+	uint32_t id;
+	uint32_t send_opcodes;
+	_Atomic bool send_stalled;
+	_Atomic bool recv_stalled;
+	bool failing;
+};
+
+/* Work request ids: QP id, kind, and the guest's index or tag. */
+#define WR_ID_QP_SHIFT		32
+#define WR_ID_RECV		(1u << 31)
+#define WR_ID_BAD		(1u << 30)	/* stands for an entry that was refused */
+#define WR_ID_INDEX_MASK	0xffffu
+
+/* The one translation of the host's errno (positive) to the admin ABI. */
+int verbs_status(int err);
+
+/* fabric_verbs.c: index of a GID (RoCE v2) in the host's table, or -1. */
+int verbs_gid_index(struct verbs_session *vs, const uint8_t gid[16], int hint);
+
+int verbs_pd_alloc(struct pd *pd);
+void verbs_pd_free(struct pd *pd);
+int verbs_mr_reg(struct mr *mr);
+void verbs_mr_dereg(struct mr *mr);
+
+/* verbs_cq.c: a host CQ with room for n more; PVHCA_ST_*. */
+int verbs_host_cq_reserve(struct verbs_session *vs, uint32_t n,
+			  struct verbs_host_cq **host_cq);
+void verbs_host_cq_release(struct verbs_host_cq *host_cq, uint32_t n);
+void verbs_host_cqs_destroy(struct verbs_session *vs);
+unsigned int verbs_session_poll(struct worker *worker, struct session *session);
+bool verbs_session_arm(struct worker *worker, struct session *session);
+void verbs_session_event(struct worker *worker, struct session *session);
+
+int verbs_qp_create(struct qp *qp);
+void verbs_qp_destroy(struct qp *qp);
+int verbs_qp_modify(struct qp *qp, uint32_t attr_mask,
+		    const struct pvhca_qp_attr *attr);
+int verbs_qp_query(struct qp *qp, uint32_t attr_mask,
+		   struct pvhca_qp_attr *attr);
+
+/* verbs_post.c */
+unsigned int verbs_qp_serve(struct worker *worker, struct qp *qp);
+/* Hand all posted receives over; with qp->lock held. Returns their number. */
+unsigned int verbs_serve_receives(struct qp *qp);
+/* Move the host QP to the error state; with qp->lock held. */
+void verbs_qp_fail(struct qp *qp);
+
+#endif

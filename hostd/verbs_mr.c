@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Protection domains and memory regions on the host device.
+ *
+ * A guest's region is scattered over its RAM. It is laid out once more,
+ * contiguously, in this process and registered from there with the guest's own
+ * address as iova: the engine then takes guests' addresses as they are, pins the
+ * guest's pages, and reads and writes them directly.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "verbs.h"
+
+struct verbs_mr {
+	struct ibv_mr *mr;
+	struct stitch stitch;
+};
+
+int verbs_pd_alloc(struct pd *pd)
+{
+	struct verbs_session *vs = pd->session->fabric_session;
+
+	pd->fabric = ibv_alloc_pd(vs->context);
+	return pd->fabric ? PVHCA_ST_OK : verbs_status(errno);
+}
+
+void verbs_pd_free(struct pd *pd)
+{
+	int err = ibv_dealloc_pd(pd->fabric);
+
+	if (err)
+		g_warning("%s: host PD could not be freed: %s",
+			  pd->session->name, g_strerror(err));
+}
+
+int verbs_mr_reg(struct mr *mr)
+{
+	struct session *session = mr->session;
+	struct verbs_mr *vmr;
+	int err;
+
+	vmr = calloc(1, sizeof(*vmr));
+	if (!vmr)
+		return PVHCA_ST_NO_MEMORY;
+	err = -stitch_map(mr->extents, &vmr->stitch);
+	if (err)
+		goto err_free;
+	vmr->mr = ibv_reg_mr_iova(mr->pd->fabric, vmr->stitch.base + mr->offset,
+				  mr->length, mr->iova, mr->access);
+	if (!vmr->mr) {
+		err = errno;
+		goto err_unmap;
+	}
+	atomic_fetch_add(&session->mappings, vmr->stitch.mappings);
+	mr->lkey = vmr->mr->lkey;
+	mr->rkey = vmr->mr->rkey;
+	mr->fabric = vmr;
+	return PVHCA_ST_OK;
+
+err_unmap:
+	stitch_unmap(&vmr->stitch);
+err_free:
+	free(vmr);
+	g_info("%s: a region of %" G_GUINT64_FORMAT " bytes in %u runs could not be registered: %s",
+	       session->name, mr->length, mr->extents->count, g_strerror(err));
+	return verbs_status(err);
+}
+
+void verbs_mr_dereg(struct mr *mr)
+{
+	struct verbs_mr *vmr = mr->fabric;
+	int err = ibv_dereg_mr(vmr->mr);
+
+	/*
+	 * Where the engine keeps the region its memory must stay: it is given
+	 * back when the session's context is closed and the process unmaps it.
+	 */
+	if (err) {
+		g_warning("%s: host MR could not be deregistered: %s",
+			  mr->session->name, g_strerror(err));
+		return;
+	}
+	atomic_fetch_sub(&mr->session->mappings, vmr->stitch.mappings);
+	stitch_unmap(&vmr->stitch);
+	free(vmr);
+}
