@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * pvhca: guest driver of a paravirtual RDMA adapter.
+ *
+ * Theory of operation
+ *
+ * The adapter carries the guest's verbs calls to a process on the host, pvhcad,
+ * which makes them on a real verbs device or serves them itself. This driver is
+ * the control path only: it pins memory, keeps the uverbs objects and sends
+ * commands. Posting work and polling for completions is between the provider in
+ * the application and pvhcad, in memory that both see (rdma/pvhca-ring.h).
+ *
+ * There are two lives, and a structure for each:
+ *
+ *   struct pvhca_pci   from probe to remove: registers, interrupt vectors and the
+ *			network interface, whose IP addresses outlast pvhcad;
+ *   struct pvhca_dev   from one ENABLE of the device to the RESET after it, in
+ *			other words one session with pvhcad: admin queue, event
+ *			queues and the ib_device with all that hangs on it.
+ *
+ * A session never changes its mind: once dead (pvhcad is gone, a command timed
+ * out, the host device failed, the driver goes) it stays dead, and when pvhcad
+ * can serve again, a new one is made. So nothing of an old session can be taken
+ * for something of the new one. pvhca_attach.c decides about both.
+ *
+ * Layers, each using only those below it:
+ *
+ *   pvhca_main.c				module, PCI
+ *   pvhca_attach.c				begin and end of sessions
+ *   pvhca_ibdev.c, _port.c, _ucontext.c,
+ *   _pd.c, _mr.c, _cq.c, _qp.c			verbs, a file per object
+ *   pvhca_netdev.c, pvhca_mem.c, pvhca_eq.c	network interface, memory lists, events
+ *   pvhca_com_cmd.c				a function per command
+ *   pvhca_com.c				the admin queue
+ *   pvhca_regs.c				registers
+ *
+ * Memory that pvhcad may write (rings, queues, regions) must not be given back
+ * before pvhcad let go of it: that is when the command that destroys the object
+ * completed, or else when a RESET did. pvhca_com_exec() waits for the RESET
+ * itself before it reports a dead session, so that its callers may free memory
+ * on return; pvhca_dev_may_free() tells the one exception, a RESET that did not
+ * end either. Then memory is lost rather than corrupted.
+ *
+ * Locks, outer first:
+ *
+ *   rtnl_lock()		held by the core around add_gid and del_gid. So a command
+ *				may wait for pvhcad with it held, and nothing that ends
+ *				such a wait takes it.
+ *   pvhca_qp.lock		one modify or query of a queue pair at a time
+ *   pvhca_dev.quiesce_lock	one RESET of a session
+ *   pvhca_pci.dev_lock		the pointer to the session
+ *   pvhca_com.lock, pvhca_dev.contexts_lock, xarray locks: spin locks, taken in
+ *				hard interrupts; not nested
+ */
+#ifndef PVHCA_H
+#define PVHCA_H
+
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+#include <rdma/ib_umem.h>
+#include <rdma/ib_verbs.h>
+#include <rdma/pvhca-abi.h>
+#include <rdma/pvhca-ring.h>
+#include <pvhca/pvhca-admin.h>
+#include <pvhca/pvhca-regs.h>
+
+#include "pvhca_com.h"
+#include "pvhca_compat.h"
+
+#define PVHCA_DRV_NAME	"pvhca"
+#define PVHCA_PORT	1
+
+/**
+ * struct pvhca_pci - a PCI function, while the driver is bound to it
+ * @pdev: the function
+ * @regs: BAR 0
+ * @admin_db: admin doorbell
+ * @doorbells: physical address of the window of data doorbells, for user space
+ * @num_vectors: MSI-X vectors that were allocated
+ * @netdev: network interface; made with the first session, which tells its MAC
+ * @config_wait: woken by the config interrupt
+ * @config_seq: counts config interrupts
+ * @wq: ordered; runs @attach_work and the sessions' port work
+ * @attach_work: pvhca_attach.c's state machine, the only writer of @dev
+ * @dev_lock: held to use @dev outside @attach_work
+ * @dev: the session, NULL without one
+ * @stopping: no further session; the driver or the machine goes
+ * @tried_generation: PVHCA_REG_GENERATION of the last attempt to attach
+ * @refused: pvhcad of @tried_generation refused for good
+ * @attempts: sessions in @tried_generation that failed in a row
+ * @retry_at: jiffies; no attempt before it in @tried_generation
+ */
+struct pvhca_pci {
+	struct pci_dev *pdev;
+	void __iomem *regs;
+	void __iomem *admin_db;
+	phys_addr_t doorbells;
+	int num_vectors;
+	struct net_device *netdev;
+
+	wait_queue_head_t config_wait;
+	atomic_t config_seq;
+	struct workqueue_struct *wq;
+	struct delayed_work attach_work;
+	struct mutex dev_lock;
+	struct pvhca_dev *dev;
+	bool stopping;
+
+	u32 tried_generation;
+	bool refused;
+	unsigned int attempts;
+	unsigned long retry_at;
+};
+
+/**
+ * struct pvhca_eq - event queue
+ * @dev: session it belongs to
+ * @header: start of the queue's memory; entries follow at PVHCA_EQ_HEADER_SIZE
+ * @dma: its address for pvhcad
+ * @size: bytes allocated
+ * @log_entries: of entries
+ * @ci: next entry to be read, free running; owned by the interrupt handler
+ * @handle: pvhcad's; not of the async event queue
+ * @irq: Linux interrupt number, 0 while none is requested
+ * @name: of the interrupt
+ */
+struct pvhca_eq {
+	struct pvhca_dev *dev;
+	struct pvhca_eq_header *header;
+	dma_addr_t dma;
+	size_t size;
+	u8 log_entries;
+	u32 ci;
+	u32 handle;
+	int irq;
+	char name[32];
+};
+
+/**
+ * struct pvhca_dev - one session with pvhcad
+ * @ibdev: verbs device
+ * @pci: where it lives
+ * @generation: PVHCA_REG_GENERATION that was enabled
+ * @com: admin queue
+ * @aeq: async events; shares its interrupt with @com
+ * @ceqs: completion event queues, one per completion vector
+ * @num_ceqs: of them
+ * @attr: what pvhcad said of the device; constant
+ * @qps: struct pvhca_qp by handle
+ * @cqs: struct pvhca_cq by handle
+ * @contexts_lock: guards @contexts and the alive words of their pages
+ * @contexts: of struct pvhca_ucontext
+ * @quiesce_lock: guards @quiesced and @leak
+ * @quiesced: the device was reset (or it was tried) after the session died
+ * @leak: that reset did not end: pvhcad may still write to guest memory
+ * @registered: with the RDMA core: events may be dispatched
+ * @port_work: looks at the port after an event
+ */
+struct pvhca_dev {
+	struct ib_device ibdev;
+	struct pvhca_pci *pci;
+	u32 generation;
+
+	struct pvhca_com com;
+	struct pvhca_eq aeq;
+	struct pvhca_eq *ceqs;
+	int num_ceqs;
+	struct pvhca_rsp_query_device attr;
+
+	struct xarray qps;
+	struct xarray cqs;
+	spinlock_t contexts_lock;
+	struct list_head contexts;
+
+	struct mutex quiesce_lock;
+	bool quiesced;
+	bool leak;
+
+	bool registered;
+	struct work_struct port_work;
+};
+
+/**
+ * struct pvhca_ucontext - a process's open device
+ * @ibucontext: the core's part
+ * @link: in pvhca_dev.contexts
+ * @handle: pvhcad's
+ * @page: struct pvhca_context_page, which user mappings may outlast
+ * @page_dma: its address for pvhcad
+ * @page_mmap: how user space maps @page
+ * @db_mmap: how user space maps the doorbells
+ */
+struct pvhca_ucontext {
+	struct ib_ucontext ibucontext;
+	struct list_head link;
+	u32 handle;
+	struct page *page;
+	dma_addr_t page_dma;
+	struct rdma_user_mmap_entry *page_mmap;
+	struct rdma_user_mmap_entry *db_mmap;
+};
+
+/**
+ * struct pvhca_pd - protection domain
+ * @ibpd: the core's part
+ * @handle: pvhcad's
+ */
+struct pvhca_pd {
+	struct ib_pd ibpd;
+	u32 handle;
+};
+
+/**
+ * struct pvhca_mr - memory region
+ * @ibmr: the core's part
+ * @umem: pinned user memory
+ * @handle: pvhcad's
+ */
+struct pvhca_mr {
+	struct ib_mr ibmr;
+	struct ib_umem *umem;
+	u32 handle;
+};
+
+/**
+ * struct pvhca_cq - completion queue
+ * @ibcq: the core's part
+ * @umem: pinned ring of a user CQ
+ * @eq: raises its completion events
+ * @handle: pvhcad's
+ */
+struct pvhca_cq {
+	struct ib_cq ibcq;
+	struct ib_umem *umem;
+	struct pvhca_eq *eq;
+	u32 handle;
+};
+
+/**
+ * struct pvhca_qp - queue pair
+ * @ibqp: the core's part
+ * @umem: pinned rings of a user QP
+ * @handle: pvhcad's
+ * @cap: as created
+ * @sig_type: as created
+ * @lock: one modify at a time; guards @state
+ * @state: that the guest last set; the host may have moved on to an error state
+ */
+struct pvhca_qp {
+	struct ib_qp ibqp;
+	struct ib_umem *umem;
+	u32 handle;
+	struct ib_qp_cap cap;
+	enum ib_sig_type sig_type;
+	struct mutex lock;
+	enum ib_qp_state state;
+};
+
+static inline struct pvhca_dev *to_pvhca_dev(struct ib_device *ibdev)
+{
+	return container_of(ibdev, struct pvhca_dev, ibdev);
+}
+
+static inline struct pvhca_ucontext *to_pvhca_ucontext(struct ib_ucontext *ibucontext)
+{
+	return container_of(ibucontext, struct pvhca_ucontext, ibucontext);
+}
+
+static inline struct pvhca_pd *to_pvhca_pd(struct ib_pd *ibpd)
+{
+	return container_of(ibpd, struct pvhca_pd, ibpd);
+}
+
+static inline struct pvhca_mr *to_pvhca_mr(struct ib_mr *ibmr)
+{
+	return container_of(ibmr, struct pvhca_mr, ibmr);
+}
+
+static inline struct pvhca_cq *to_pvhca_cq(struct ib_cq *ibcq)
+{
+	return container_of(ibcq, struct pvhca_cq, ibcq);
+}
+
+static inline struct pvhca_qp *to_pvhca_qp(struct ib_qp *ibqp)
+{
+	return container_of(ibqp, struct pvhca_qp, ibqp);
+}
+
+static inline struct device *pvhca_to_dma_device(struct pvhca_dev *dev)
+{
+	return &dev->pci->pdev->dev;
+}
+
+/* pvhca_main.c */
+unsigned long pvhca_admin_timeout(void);
+
+/* pvhca_regs.c */
+u32 pvhca_regs_read(struct pvhca_pci *pci, u32 reg);
+void pvhca_regs_write(struct pvhca_pci *pci, u32 reg, u32 value);
+void pvhca_regs_read_text(struct pvhca_pci *pci, u32 reg, char text[PVHCA_REG_VERSION_LEN]);
+int pvhca_regs_reset(struct pvhca_pci *pci);
+int pvhca_regs_enable(struct pvhca_pci *pci, dma_addr_t admin_area);
+
+/* pvhca_attach.c */
+void pvhca_attach_init(struct pvhca_pci *pci);
+void pvhca_attach_config_changed(struct pvhca_pci *pci);
+void pvhca_attach_start(struct pvhca_pci *pci);
+void pvhca_attach_stop(struct pvhca_pci *pci);
+void pvhca_attach_shutdown(struct pvhca_pci *pci);
+void pvhca_dev_kill(struct pvhca_dev *dev, const char *why);
+bool pvhca_dev_may_free(struct pvhca_dev *dev);
+
+/* pvhca_eq.c */
+int pvhca_eq_create_async(struct pvhca_dev *dev);
+void pvhca_eq_destroy_async(struct pvhca_dev *dev);
+int pvhca_eq_create_comp(struct pvhca_dev *dev);
+void pvhca_eq_destroy_comp(struct pvhca_dev *dev);
+
+/* pvhca_netdev.c */
+int pvhca_netdev_create(struct pvhca_pci *pci, const u8 *mac);
+void pvhca_netdev_destroy(struct pvhca_pci *pci);
+void pvhca_netdev_set_link(struct pvhca_pci *pci, bool up);
+void pvhca_netdev_set_mtu(struct pvhca_pci *pci, u32 mtu);
+
+/* pvhca_mem.c */
+struct pvhca_mem;
+struct pvhca_mem *pvhca_mem_describe(struct pvhca_dev *dev, struct ib_umem *umem);
+void pvhca_mem_free(struct pvhca_dev *dev, struct pvhca_mem *mem);
+const struct pvhca_mem_list *pvhca_mem_list(const struct pvhca_mem *mem);
+struct ib_umem *pvhca_mem_pin(struct pvhca_dev *dev, u64 addr, u64 length, int access,
+			      struct pvhca_mem **mem);
+void pvhca_mem_unpin(struct pvhca_dev *dev, struct ib_umem *umem);
+
+/* pvhca_ibdev.c */
+int pvhca_ibdev_register(struct pvhca_dev *dev);
+void pvhca_ibdev_unregister(struct pvhca_dev *dev);
+int pvhca_udata_in(struct ib_udata *udata, void *req, size_t size);
+int pvhca_udata_out(struct ib_udata *udata, void *resp, size_t size);
+
+/* pvhca_port.c */
+int pvhca_port_update(struct pvhca_dev *dev);
+void pvhca_port_work(struct work_struct *work);
+int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *attr);
+int pvhca_get_port_immutable(struct ib_device *ibdev, u32 port,
+			     struct ib_port_immutable *immutable);
+enum rdma_link_layer pvhca_get_link_layer(struct ib_device *ibdev, u32 port);
+int pvhca_query_pkey(struct ib_device *ibdev, u32 port, u16 index, u16 *pkey);
+int pvhca_add_gid(const struct ib_gid_attr *attr, void **context);
+int pvhca_del_gid(const struct ib_gid_attr *attr, void **context);
+
+/* pvhca_ucontext.c */
+int pvhca_alloc_ucontext(struct ib_ucontext *ibucontext, struct ib_udata *udata);
+void pvhca_dealloc_ucontext(struct ib_ucontext *ibucontext);
+void pvhca_disassociate_ucontext(struct ib_ucontext *ibucontext);
+int pvhca_mmap(struct ib_ucontext *ibucontext, struct vm_area_struct *vma);
+void pvhca_mmap_free(struct rdma_user_mmap_entry *rdma_entry);
+void pvhca_ucontext_kill_all(struct pvhca_dev *dev);
+
+/* pvhca_pd.c */
+int pvhca_alloc_pd(struct ib_pd *ibpd, struct ib_udata *udata);
+int pvhca_dealloc_pd(struct ib_pd *ibpd, struct ib_udata *udata);
+
+/* pvhca_mr.c */
+struct ib_mr *pvhca_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 length, u64 virt_addr,
+				int access, PVHCA_REG_MR_DMAH_ARG struct ib_udata *udata);
+int pvhca_dereg_mr(struct ib_mr *ibmr, struct ib_udata *udata);
+
+/* pvhca_cq.c */
+int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
+		    struct pvhca_create_cq_arg *arg);
+int pvhca_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata);
+void pvhca_cq_comp_event(struct pvhca_dev *dev, u32 handle);
+void pvhca_cq_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type type);
+
+/* pvhca_qp.c */
+int pvhca_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr, struct ib_udata *udata);
+int pvhca_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
+		    struct ib_udata *udata);
+int pvhca_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
+		   struct ib_qp_init_attr *init_attr);
+int pvhca_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata);
+void pvhca_qp_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type type);
+
+#endif /* PVHCA_H */

@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * The commands, a function for each: arguments to wire format, completion to
+ * result, status to errno.
+ *
+ * All of them sleep, and may be called with rtnl_lock() held. Those that make
+ * something or ask give 0 or a negative errno, -EIO for a dead session; what
+ * that means for memory is said at pvhca_com_exec().
+ *
+ * Those that destroy something always succeed on a dead session, where the RESET
+ * has destroyed everything, and on a living one give 0 or -EBUSY: after 0 pvhcad
+ * uses nothing of the object any more. There is nothing sensible that a caller
+ * could do about another refusal, which only comes of a disagreement about what
+ * exists; so that kills the session.
+ */
+
+#include "pvhca.h"
+#include "pvhca_com_cmd.h"
+
+static int pvhca_com_status_to_errno(u32 status)
+{
+	switch (status) {
+	case PVHCA_ST_OK:
+		return 0;
+	case PVHCA_ST_INVALID:
+		return -EINVAL;
+	case PVHCA_ST_NO_MEMORY:
+	case PVHCA_ST_QUOTA:
+		return -ENOMEM;
+	case PVHCA_ST_UNSUPPORTED:
+		return -EOPNOTSUPP;
+	case PVHCA_ST_DENIED:
+		return -EPERM;
+	case PVHCA_ST_BUSY:
+		return -EBUSY;
+	case PVHCA_ST_BAD_ADDRESS:
+		return -EFAULT;
+	case PVHCA_ST_VERSION:
+		return -EPROTO;
+	case PVHCA_ST_IN_USE:
+		return -EADDRINUSE;
+	case PVHCA_ST_NOT_FOUND:
+		return -ENODEV;
+	case PVHCA_ST_TIMED_OUT:
+		return -ETIMEDOUT;
+	case PVHCA_ST_UNREACHABLE:
+		return -ENETUNREACH;
+	case PVHCA_ST_AGAIN:
+		return -EAGAIN;
+	case PVHCA_ST_IO:
+	default:
+		return -EIO;
+	}
+}
+
+static int pvhca_com_run(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
+			 struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
+{
+	int err;
+
+	cmd->opcode = cpu_to_le16(opcode);
+	err = pvhca_com_exec(&dev->com, cmd, rsp);
+	if (err)
+		return err;
+	err = pvhca_com_status_to_errno(le32_to_cpu(rsp->status));
+	if (err)
+		dev_dbg(pvhca_to_dma_device(dev), "admin command %d: status %u\n", opcode,
+			le32_to_cpu(rsp->status));
+	return err;
+}
+
+static int pvhca_com_run_destroy(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
+				 struct pvhca_admin_cmd *cmd)
+{
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	err = pvhca_com_run(dev, opcode, cmd, &rsp);
+	if (!err || err == -EBUSY)
+		return err;
+	if (!pvhca_com_is_dead(&dev->com)) {
+		dev_err(pvhca_to_dma_device(dev), "admin command %d was refused: %d\n", opcode,
+			err);
+		pvhca_dev_kill(dev, "an object could not be destroyed");
+		pvhca_dev_may_free(dev);
+	}
+	return 0;
+}
+
+static int pvhca_com_destroy_handle(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
+				    u32 handle)
+{
+	struct pvhca_admin_cmd cmd = {};
+
+	cmd.destroy.handle = cpu_to_le32(handle);
+	return pvhca_com_run_destroy(dev, opcode, &cmd);
+}
+
+/**
+ * pvhca_com_query_device - ask for the device's attributes
+ * @dev: session
+ * @result: the attributes, as on the wire
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_query_device(struct pvhca_dev *dev, struct pvhca_rsp_query_device *result)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	err = pvhca_com_run(dev, PVHCA_CMD_QUERY_DEVICE, &cmd, &rsp);
+	if (!err)
+		*result = rsp.query_device;
+	return err;
+}
+
+/**
+ * pvhca_com_query_port - ask for the port's attributes
+ * @dev: session
+ * @port: number
+ * @result: the attributes, as on the wire
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_query_port(struct pvhca_dev *dev, u32 port, struct pvhca_rsp_query_port *result)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.query_port.port = cpu_to_le32(port);
+	err = pvhca_com_run(dev, PVHCA_CMD_QUERY_PORT, &cmd, &rsp);
+	if (!err)
+		*result = rsp.query_port;
+	return err;
+}
+
+/**
+ * pvhca_com_create_ceq - make a completion event queue
+ * @dev: session
+ * @addr: DMA address of its header
+ * @log_entries: of entries
+ * @vector: MSI-X vector it raises
+ * @handle: of the queue
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_create_ceq(struct pvhca_dev *dev, dma_addr_t addr, u32 log_entries, u32 vector,
+			 u32 *handle)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.create_ceq.addr = cpu_to_le64(addr);
+	cmd.create_ceq.log_entries = cpu_to_le32(log_entries);
+	cmd.create_ceq.vector = cpu_to_le32(vector);
+	err = pvhca_com_run(dev, PVHCA_CMD_CREATE_CEQ, &cmd, &rsp);
+	if (!err)
+		*handle = le32_to_cpu(rsp.created.handle);
+	return err;
+}
+
+/**
+ * pvhca_com_destroy_ceq - destroy a completion event queue
+ * @dev: session
+ * @handle: of the queue
+ *
+ * Return: 0 or -EBUSY.
+ */
+int pvhca_com_destroy_ceq(struct pvhca_dev *dev, u32 handle)
+{
+	return pvhca_com_destroy_handle(dev, PVHCA_CMD_DESTROY_CEQ, handle);
+}
+
+/**
+ * pvhca_com_add_gid - fill an entry of the GID table
+ * @dev: session
+ * @port: number
+ * @index: of the entry
+ * @gid: for it; RoCE v2, without a VLAN
+ *
+ * Return: 0; -EPERM where policy refuses; -EADDRINUSE; -ENODEV if the host has
+ * no such address; another negative errno.
+ */
+int pvhca_com_add_gid(struct pvhca_dev *dev, u32 port, u32 index, const union ib_gid *gid)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+
+	memcpy(cmd.add_gid.gid, gid->raw, sizeof(cmd.add_gid.gid));
+	cmd.add_gid.index = cpu_to_le32(index);
+	cmd.add_gid.port = cpu_to_le32(port);
+	cmd.add_gid.gid_type = cpu_to_le32(1);
+	cmd.add_gid.vlan = cpu_to_le16(0xffff);
+	return pvhca_com_run(dev, PVHCA_CMD_ADD_GID, &cmd, &rsp);
+}
+
+/**
+ * pvhca_com_del_gid - empty an entry of the GID table
+ * @dev: session
+ * @port: number
+ * @index: of the entry
+ *
+ * Return: 0 or -EBUSY.
+ */
+int pvhca_com_del_gid(struct pvhca_dev *dev, u32 port, u32 index)
+{
+	struct pvhca_admin_cmd cmd = {};
+
+	cmd.del_gid.index = cpu_to_le32(index);
+	cmd.del_gid.port = cpu_to_le32(port);
+	return pvhca_com_run_destroy(dev, PVHCA_CMD_DEL_GID, &cmd);
+}
+
+/**
+ * pvhca_com_alloc_context - introduce a process
+ * @dev: session
+ * @params: what it brings
+ * @result: what it gets; the versions are also valid with -EPROTO
+ *
+ * Return: 0; -EPROTO if pvhcad does not speak the provider's ring ABI; another
+ * negative errno.
+ */
+int pvhca_com_alloc_context(struct pvhca_dev *dev,
+			    const struct pvhca_com_alloc_context_params *params,
+			    struct pvhca_com_alloc_context_result *result)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp = {};
+	int err;
+
+	cmd.alloc_context.page = cpu_to_le64(params->page);
+	cmd.alloc_context.ring_abi_major = cpu_to_le16(params->ring_abi_major);
+	cmd.alloc_context.ring_abi_minor = cpu_to_le16(params->ring_abi_minor);
+	memcpy(cmd.alloc_context.provider_version, params->version,
+	       sizeof(cmd.alloc_context.provider_version));
+	err = pvhca_com_run(dev, PVHCA_CMD_ALLOC_CONTEXT, &cmd, &rsp);
+	result->handle = le32_to_cpu(rsp.alloc_context.handle);
+	result->ring_abi_major = le16_to_cpu(rsp.alloc_context.ring_abi_major);
+	result->ring_abi_minor = le16_to_cpu(rsp.alloc_context.ring_abi_minor);
+	return err;
+}
+
+/**
+ * pvhca_com_dealloc_context - a process is done
+ * @dev: session
+ * @handle: of the context
+ *
+ * Return: 0 or -EBUSY.
+ */
+int pvhca_com_dealloc_context(struct pvhca_dev *dev, u32 handle)
+{
+	return pvhca_com_destroy_handle(dev, PVHCA_CMD_DEALLOC_CONTEXT, handle);
+}
+
+/**
+ * pvhca_com_alloc_pd - make a protection domain
+ * @dev: session
+ * @context: handle
+ * @handle: of the protection domain
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_alloc_pd(struct pvhca_dev *dev, u32 context, u32 *handle)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.alloc_pd.context = cpu_to_le32(context);
+	err = pvhca_com_run(dev, PVHCA_CMD_ALLOC_PD, &cmd, &rsp);
+	if (!err)
+		*handle = le32_to_cpu(rsp.created.handle);
+	return err;
+}
+
+/**
+ * pvhca_com_dealloc_pd - destroy a protection domain
+ * @dev: session
+ * @handle: of the protection domain
+ *
+ * Return: 0 or -EBUSY.
+ */
+int pvhca_com_dealloc_pd(struct pvhca_dev *dev, u32 handle)
+{
+	return pvhca_com_destroy_handle(dev, PVHCA_CMD_DEALLOC_PD, handle);
+}
+
+/**
+ * pvhca_com_reg_mr - register memory
+ * @dev: session
+ * @params: which
+ * @result: keys
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_reg_mr(struct pvhca_dev *dev, const struct pvhca_com_reg_mr_params *params,
+		     struct pvhca_com_reg_mr_result *result)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.reg_mr.pd = cpu_to_le32(params->pd);
+	cmd.reg_mr.access = cpu_to_le32(params->access);
+	cmd.reg_mr.iova = cpu_to_le64(params->iova);
+	cmd.reg_mr.length = cpu_to_le64(params->length);
+	cmd.reg_mr.offset = cpu_to_le64(params->offset);
+	cmd.reg_mr.mem = *params->mem;
+	err = pvhca_com_run(dev, PVHCA_CMD_REG_MR, &cmd, &rsp);
+	if (err)
+		return err;
+
+	result->handle = le32_to_cpu(rsp.reg_mr.handle);
+	result->lkey = le32_to_cpu(rsp.reg_mr.lkey);
+	result->rkey = le32_to_cpu(rsp.reg_mr.rkey);
+	return 0;
+}
+
+/**
+ * pvhca_com_dereg_mr - deregister memory
+ * @dev: session
+ * @handle: of the region
+ *
+ * Return: 0 or -EBUSY.
+ */
+int pvhca_com_dereg_mr(struct pvhca_dev *dev, u32 handle)
+{
+	return pvhca_com_destroy_handle(dev, PVHCA_CMD_DEREG_MR, handle);
+}
+
+/**
+ * pvhca_com_create_cq - make a completion queue
+ * @dev: session
+ * @params: of it
+ * @result: handle and doorbell
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_create_cq(struct pvhca_dev *dev, const struct pvhca_com_create_cq_params *params,
+			struct pvhca_com_create_cq_result *result)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.create_cq.context = cpu_to_le32(params->context);
+	cmd.create_cq.ceq = cpu_to_le32(params->ceq);
+	cmd.create_cq.log_entries = cpu_to_le32(params->log_entries);
+	cmd.create_cq.flags = cpu_to_le32(params->flags);
+	cmd.create_cq.mem = *params->mem;
+	err = pvhca_com_run(dev, PVHCA_CMD_CREATE_CQ, &cmd, &rsp);
+	if (err)
+		return err;
+
+	result->handle = le32_to_cpu(rsp.create_cq.handle);
+	result->doorbell = le32_to_cpu(rsp.create_cq.doorbell);
+	return 0;
+}
+
+/**
+ * pvhca_com_destroy_cq - destroy a completion queue
+ * @dev: session
+ * @handle: of the CQ
+ *
+ * Return: 0 or -EBUSY.
+ */
+int pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle)
+{
+	return pvhca_com_destroy_handle(dev, PVHCA_CMD_DESTROY_CQ, handle);
+}
+
+static void pvhca_com_cap_to_wire(struct pvhca_qp_cap *wire, const struct ib_qp_cap *cap)
+{
+	wire->max_send_wr = cpu_to_le32(cap->max_send_wr);
+	wire->max_recv_wr = cpu_to_le32(cap->max_recv_wr);
+	wire->max_send_sge = cpu_to_le32(cap->max_send_sge);
+	wire->max_recv_sge = cpu_to_le32(cap->max_recv_sge);
+	wire->max_inline = cpu_to_le32(cap->max_inline_data);
+}
+
+static void pvhca_com_cap_from_wire(struct ib_qp_cap *cap, const struct pvhca_qp_cap *wire)
+{
+	cap->max_send_wr = le32_to_cpu(wire->max_send_wr);
+	cap->max_recv_wr = le32_to_cpu(wire->max_recv_wr);
+	cap->max_send_sge = le32_to_cpu(wire->max_send_sge);
+	cap->max_recv_sge = le32_to_cpu(wire->max_recv_sge);
+	cap->max_inline_data = le32_to_cpu(wire->max_inline);
+}
+
+/**
+ * pvhca_com_create_qp - make a queue pair
+ * @dev: session
+ * @params: of it
+ * @result: handle, number and where work is announced
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_create_qp(struct pvhca_dev *dev, const struct pvhca_com_create_qp_params *params,
+			struct pvhca_com_create_qp_result *result)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.create_qp.context = cpu_to_le32(params->context);
+	cmd.create_qp.pd = cpu_to_le32(params->pd);
+	cmd.create_qp.send_cq = cpu_to_le32(params->send_cq);
+	cmd.create_qp.recv_cq = cpu_to_le32(params->recv_cq);
+	cmd.create_qp.srq = cpu_to_le32(params->srq);
+	cmd.create_qp.type = cpu_to_le32(params->type);
+	cmd.create_qp.flags = cpu_to_le32(params->flags);
+	pvhca_com_cap_to_wire(&cmd.create_qp.cap, params->cap);
+	cmd.create_qp.sq_offset = cpu_to_le32(params->ring->sq_offset);
+	cmd.create_qp.rq_offset = cpu_to_le32(params->ring->rq_offset);
+	cmd.create_qp.sq_log_entries = params->ring->sq_log_entries;
+	cmd.create_qp.sq_log_stride = params->ring->sq_log_stride;
+	cmd.create_qp.rq_log_entries = params->ring->rq_log_entries;
+	cmd.create_qp.rq_log_stride = params->ring->rq_log_stride;
+	cmd.create_qp.mem = *params->mem;
+	err = pvhca_com_run(dev, PVHCA_CMD_CREATE_QP, &cmd, &rsp);
+	if (err)
+		return err;
+
+	result->handle = le32_to_cpu(rsp.create_qp.handle);
+	result->qpn = le32_to_cpu(rsp.create_qp.qpn);
+	result->slot = le32_to_cpu(rsp.create_qp.slot);
+	result->doorbell = le32_to_cpu(rsp.create_qp.doorbell);
+	pvhca_com_cap_from_wire(&result->cap, &rsp.create_qp.cap);
+	return 0;
+}
+
+/**
+ * pvhca_com_modify_qp - change a queue pair
+ * @dev: session
+ * @handle: of the QP
+ * @mask: enum ib_qp_attr_mask
+ * @attr: as on the wire
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_modify_qp(struct pvhca_dev *dev, u32 handle, u32 mask,
+			const struct pvhca_qp_attr *attr)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+
+	cmd.modify_qp.qp = cpu_to_le32(handle);
+	cmd.modify_qp.attr_mask = cpu_to_le32(mask);
+	cmd.modify_qp.attr = *attr;
+	return pvhca_com_run(dev, PVHCA_CMD_MODIFY_QP, &cmd, &rsp);
+}
+
+/**
+ * pvhca_com_query_qp - ask for a queue pair's attributes
+ * @dev: session
+ * @handle: of the QP
+ * @mask: enum ib_qp_attr_mask
+ * @result: as on the wire
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_query_qp(struct pvhca_dev *dev, u32 handle, u32 mask, struct pvhca_qp_attr *result)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.query_qp.qp = cpu_to_le32(handle);
+	cmd.query_qp.attr_mask = cpu_to_le32(mask);
+	err = pvhca_com_run(dev, PVHCA_CMD_QUERY_QP, &cmd, &rsp);
+	if (!err)
+		*result = rsp.query_qp.attr;
+	return err;
+}
+
+/**
+ * pvhca_com_destroy_qp - destroy a queue pair
+ * @dev: session
+ * @handle: of the QP
+ *
+ * Return: 0 or -EBUSY.
+ */
+int pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle)
+{
+	return pvhca_com_destroy_handle(dev, PVHCA_CMD_DESTROY_QP, handle);
+}

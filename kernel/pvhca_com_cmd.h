@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * The commands: see pvhca_com_cmd.c.
+ */
+#ifndef PVHCA_COM_CMD_H
+#define PVHCA_COM_CMD_H
+
+#include <rdma/ib_verbs.h>
+#include <pvhca/pvhca-admin.h>
+
+struct pvhca_dev;
+
+/**
+ * struct pvhca_com_alloc_context_params - for pvhca_com_alloc_context()
+ * @page: DMA address of the context page
+ * @ring_abi_major: the provider's
+ * @ring_abi_minor: the provider's
+ * @version: text, as the provider gave it
+ */
+struct pvhca_com_alloc_context_params {
+	u64 page;
+	u16 ring_abi_major;
+	u16 ring_abi_minor;
+	const u8 *version;
+};
+
+/**
+ * struct pvhca_com_alloc_context_result - of pvhca_com_alloc_context()
+ * @handle: of the context
+ * @ring_abi_major: pvhcad's; also valid with -EPROTO
+ * @ring_abi_minor: spoken; also valid with -EPROTO
+ */
+struct pvhca_com_alloc_context_result {
+	u32 handle;
+	u16 ring_abi_major;
+	u16 ring_abi_minor;
+};
+
+/**
+ * struct pvhca_com_reg_mr_params - for pvhca_com_reg_mr()
+ * @pd: handle
+ * @access: IB_ACCESS_*
+ * @iova: address of the first byte in the keys' address space
+ * @length: bytes
+ * @offset: of the first byte in @mem, bytes
+ * @mem: the memory
+ */
+struct pvhca_com_reg_mr_params {
+	u32 pd;
+	u32 access;
+	u64 iova;
+	u64 length;
+	u64 offset;
+	const struct pvhca_mem_list *mem;
+};
+
+/**
+ * struct pvhca_com_reg_mr_result - of pvhca_com_reg_mr()
+ * @handle: of the region
+ * @lkey: the host's
+ * @rkey: the host's
+ */
+struct pvhca_com_reg_mr_result {
+	u32 handle;
+	u32 lkey;
+	u32 rkey;
+};
+
+/**
+ * struct pvhca_com_create_cq_params - for pvhca_com_create_cq()
+ * @context: handle
+ * @ceq: handle of the event queue
+ * @log_entries: of entries
+ * @flags: PVHCA_CREATE_CQ_*
+ * @mem: the ring
+ */
+struct pvhca_com_create_cq_params {
+	u32 context;
+	u32 ceq;
+	u32 log_entries;
+	u32 flags;
+	const struct pvhca_mem_list *mem;
+};
+
+/**
+ * struct pvhca_com_create_cq_result - of pvhca_com_create_cq()
+ * @handle: of the CQ
+ * @doorbell: byte offset in the window
+ */
+struct pvhca_com_create_cq_result {
+	u32 handle;
+	u32 doorbell;
+};
+
+/**
+ * struct pvhca_com_create_qp_params - for pvhca_com_create_qp()
+ * @context: handle
+ * @pd: handle
+ * @send_cq: handle
+ * @recv_cq: handle
+ * @srq: handle or PVHCA_NO_HANDLE
+ * @type: PVHCA_QPT_*
+ * @flags: PVHCA_CREATE_QP_*
+ * @cap: wanted
+ * @ring: where in @mem the rings are
+ * @mem: the rings
+ */
+struct pvhca_com_create_qp_params {
+	u32 context;
+	u32 pd;
+	u32 send_cq;
+	u32 recv_cq;
+	u32 srq;
+	u32 type;
+	u32 flags;
+	const struct ib_qp_cap *cap;
+	const struct pvhca_create_qp_req *ring;
+	const struct pvhca_mem_list *mem;
+};
+
+/**
+ * struct pvhca_com_create_qp_result - of pvhca_com_create_qp()
+ * @handle: of the QP
+ * @qpn: its number, the host's
+ * @slot: in the context page
+ * @doorbell: byte offset in the window
+ * @cap: given
+ */
+struct pvhca_com_create_qp_result {
+	u32 handle;
+	u32 qpn;
+	u32 slot;
+	u32 doorbell;
+	struct ib_qp_cap cap;
+};
+
+int pvhca_com_query_device(struct pvhca_dev *dev, struct pvhca_rsp_query_device *result);
+int pvhca_com_query_port(struct pvhca_dev *dev, u32 port, struct pvhca_rsp_query_port *result);
+int pvhca_com_create_ceq(struct pvhca_dev *dev, dma_addr_t addr, u32 log_entries, u32 vector,
+			 u32 *handle);
+int pvhca_com_destroy_ceq(struct pvhca_dev *dev, u32 handle);
+int pvhca_com_add_gid(struct pvhca_dev *dev, u32 port, u32 index, const union ib_gid *gid);
+int pvhca_com_del_gid(struct pvhca_dev *dev, u32 port, u32 index);
+int pvhca_com_alloc_context(struct pvhca_dev *dev,
+			    const struct pvhca_com_alloc_context_params *params,
+			    struct pvhca_com_alloc_context_result *result);
+int pvhca_com_dealloc_context(struct pvhca_dev *dev, u32 handle);
+int pvhca_com_alloc_pd(struct pvhca_dev *dev, u32 context, u32 *handle);
+int pvhca_com_dealloc_pd(struct pvhca_dev *dev, u32 handle);
+int pvhca_com_reg_mr(struct pvhca_dev *dev, const struct pvhca_com_reg_mr_params *params,
+		     struct pvhca_com_reg_mr_result *result);
+int pvhca_com_dereg_mr(struct pvhca_dev *dev, u32 handle);
+int pvhca_com_create_cq(struct pvhca_dev *dev, const struct pvhca_com_create_cq_params *params,
+			struct pvhca_com_create_cq_result *result);
+int pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle);
+int pvhca_com_create_qp(struct pvhca_dev *dev, const struct pvhca_com_create_qp_params *params,
+			struct pvhca_com_create_qp_result *result);
+int pvhca_com_modify_qp(struct pvhca_dev *dev, u32 handle, u32 mask,
+			const struct pvhca_qp_attr *attr);
+int pvhca_com_query_qp(struct pvhca_dev *dev, u32 handle, u32 mask, struct pvhca_qp_attr *result);
+int pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle);
+
+#endif /* PVHCA_COM_CMD_H */
