@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * Completion queues: rings in user memory, which pvhcad writes and the provider
+ * reads. What comes through here are events.
+ */
+
+#include <linux/interrupt.h>
+#include <rdma/uverbs_ioctl.h>
+
+#include "pvhca.h"
+#include "pvhca_com_cmd.h"
+
+static int pvhca_cq_check_req(const struct pvhca_create_cq_req *req,
+			      const struct ib_cq_init_attr *attr)
+{
+	u64 need;
+
+	if (req->comp_mask || (req->flags & ~PVHCA_CREATE_CQ_TIMESTAMPS))
+		return -EOPNOTSUPP;
+	if (attr->flags & ~IB_UVERBS_CQ_FLAGS_TIMESTAMP_COMPLETION)
+		return -EOPNOTSUPP;
+	if (req->reserved[0] || req->reserved[1] || req->reserved[2])
+		return -EINVAL;
+	if (req->log_entries > PVHCA_CQ_MAX_LOG_ENTRIES || attr->cqe > 1u << req->log_entries)
+		return -EINVAL;
+	need = PVHCA_CQ_HEADER_SIZE + ((u64)sizeof(struct pvhca_cqe) << req->log_entries);
+	if (req->buf_addr % PVHCA_GRANULE || req->buf_len < need)
+		return -EINVAL;
+	return 0;
+}
+
+/* Have pvhcad serve the ring; cq->umem and cq->eq are set. */
+static int pvhca_cq_open(struct pvhca_dev *dev, struct pvhca_cq *cq, struct pvhca_ucontext *ctx,
+			 const struct pvhca_create_cq_req *req, struct pvhca_mem *mem,
+			 struct pvhca_create_cq_resp *resp)
+{
+	const struct pvhca_com_create_cq_params params = {
+		.context = ctx->handle,
+		.ceq = cq->eq->handle,
+		.log_entries = req->log_entries,
+		.flags = req->flags,
+		.mem = pvhca_mem_list(mem),
+	};
+	struct pvhca_com_create_cq_result result;
+	int err;
+
+	err = pvhca_com_create_cq(dev, &params, &result);
+	if (err)
+		return err;
+	cq->handle = result.handle;
+	resp->cq_handle = result.handle;
+	resp->doorbell = result.doorbell;
+	return 0;
+}
+
+/* No event finds the CQ any more, and none that found it is still at work. */
+static void pvhca_cq_delist(struct pvhca_dev *dev, struct pvhca_cq *cq)
+{
+	xa_erase_irq(&dev->cqs, cq->handle);
+	synchronize_irq(cq->eq->irq);
+	synchronize_irq(dev->aeq.irq);
+}
+
+static int pvhca_cq_create_user(struct pvhca_dev *dev, struct pvhca_cq *cq,
+				const struct pvhca_create_cq_req *req, struct ib_udata *udata)
+{
+	struct pvhca_ucontext *ctx =
+		rdma_udata_to_drv_context(udata, struct pvhca_ucontext, ibucontext);
+	struct pvhca_create_cq_resp resp = {};
+	struct pvhca_mem *mem;
+	int err;
+
+	cq->umem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE, &mem);
+	if (IS_ERR(cq->umem))
+		return PTR_ERR(cq->umem);
+	err = pvhca_cq_open(dev, cq, ctx, req, mem, &resp);
+	pvhca_mem_free(dev, mem);
+	if (err)
+		goto err_unpin;
+	err = xa_insert_irq(&dev->cqs, cq->handle, cq, GFP_KERNEL);
+	if (err)
+		goto err_close;
+	err = pvhca_udata_out(udata, &resp, sizeof(resp));
+	if (err)
+		goto err_delist;
+	return 0;
+
+err_delist:
+	pvhca_cq_delist(dev, cq);
+err_close:
+	pvhca_com_destroy_cq(dev, cq->handle);
+err_unpin:
+	pvhca_mem_unpin(dev, cq->umem);
+	return err;
+}
+
+/**
+ * pvhca_create_cq - ib_device_ops.create_cq
+ * @ibcq: CQ
+ * @attr: of it
+ * @arg: struct pvhca_create_cq_req, struct pvhca_create_cq_resp; NULL for a
+ *	kernel consumer
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
+		    struct pvhca_create_cq_arg *arg)
+{
+	struct ib_udata *udata = pvhca_create_cq_udata(arg);
+	struct pvhca_dev *dev = to_pvhca_dev(ibcq->device);
+	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
+	struct pvhca_create_cq_req req;
+	int err;
+
+	if (!udata)
+		return -EOPNOTSUPP;
+	err = pvhca_udata_in(udata, &req, sizeof(req));
+	if (err)
+		return err;
+	err = pvhca_cq_check_req(&req, attr);
+	if (err)
+		return err;
+	if (attr->comp_vector >= dev->num_ceqs)
+		return -EINVAL;
+
+	cq->eq = &dev->ceqs[attr->comp_vector];
+	ibcq->cqe = 1 << req.log_entries;
+	return pvhca_cq_create_user(dev, cq, &req, udata);
+}
+
+/**
+ * pvhca_destroy_cq - ib_device_ops.destroy_cq
+ * @ibcq: CQ
+ * @udata: not used
+ *
+ * Return: 0 or -EBUSY.
+ */
+int pvhca_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata)
+{
+	struct pvhca_dev *dev = to_pvhca_dev(ibcq->device);
+	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
+	int err;
+
+	err = pvhca_com_destroy_cq(dev, cq->handle);
+	if (err)
+		return err;
+	pvhca_cq_delist(dev, cq);
+	pvhca_mem_unpin(dev, cq->umem);
+	return 0;
+}
+
+/**
+ * pvhca_cq_comp_event - a CQ has what it was armed for
+ * @dev: session
+ * @handle: of the CQ, or of one that is being destroyed
+ *
+ * Context: interrupt of the CQ's event queue.
+ */
+void pvhca_cq_comp_event(struct pvhca_dev *dev, u32 handle)
+{
+	struct pvhca_cq *cq = xa_load(&dev->cqs, handle);
+
+	if (cq && cq->ibcq.comp_handler)
+		cq->ibcq.comp_handler(&cq->ibcq, cq->ibcq.cq_context);
+}
+
+/**
+ * pvhca_cq_async_event - something happened to a CQ
+ * @dev: session
+ * @handle: of the CQ, or of one that is being destroyed
+ * @type: what
+ *
+ * Context: admin interrupt.
+ */
+void pvhca_cq_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type type)
+{
+	struct pvhca_cq *cq = xa_load(&dev->cqs, handle);
+	struct ib_event event = {
+		.device = &dev->ibdev,
+		.event = type,
+	};
+
+	if (!cq || !cq->ibcq.event_handler)
+		return;
+	event.element.cq = &cq->ibcq;
+	cq->ibcq.event_handler(&event, cq->ibcq.cq_context);
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * The verbs device: its attributes and operations, and registration.
+ *
+ * There are no kernel verbs yet (post_send() and its like), so the core offers
+ * the device to user space only.
+ */
+
+#include <linux/module.h>
+#include <net/addrconf.h>
+
+#include "pvhca.h"
+
+/* What a host may have and guests can make use of. */
+#define PVHCA_DEVICE_CAPS	(IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_SYS_IMAGE_GUID | \
+				 IB_DEVICE_PORT_ACTIVE_EVENT | IB_DEVICE_CURR_QP_STATE_MOD)
+
+/**
+ * pvhca_udata_in - take the provider's part of a call
+ * @udata: where from
+ * @req: where to
+ * @size: of it, bytes
+ *
+ * Return: 0; -EINVAL if there is less; -EOPNOTSUPP if there is more than we know
+ * and it is used; -EFAULT.
+ */
+int pvhca_udata_in(struct ib_udata *udata, void *req, size_t size)
+{
+	if (udata->inlen < size)
+		return -EINVAL;
+	if (udata->inlen > size && !ib_is_udata_cleared(udata, size, udata->inlen - size))
+		return -EOPNOTSUPP;
+	return ib_copy_from_udata(req, udata, size);
+}
+
+/**
+ * pvhca_udata_out - answer the provider
+ * @udata: where to; takes what it has room for
+ * @resp: the answer
+ * @size: of it, bytes
+ *
+ * Return: 0 or -EFAULT.
+ */
+int pvhca_udata_out(struct ib_udata *udata, void *resp, size_t size)
+{
+	return ib_copy_to_udata(udata, resp, min(size, udata->outlen));
+}
+
+static int pvhca_query_device(struct ib_device *ibdev, struct ib_device_attr *attr,
+			      struct ib_udata *udata)
+{
+	const struct pvhca_rsp_query_device *host = &to_pvhca_dev(ibdev)->attr;
+
+	if (udata && udata->inlen && !ib_is_udata_cleared(udata, 0, udata->inlen))
+		return -EOPNOTSUPP;
+
+	memset(attr, 0, sizeof(*attr));
+	attr->sys_image_guid = (__force __be64)host->sys_image_guid;
+	attr->max_mr_size = le64_to_cpu(host->max_mr_size);
+	attr->page_size_cap = le64_to_cpu(host->page_size_cap);
+	attr->vendor_id = le32_to_cpu(host->vendor_id);
+	attr->vendor_part_id = le32_to_cpu(host->vendor_part_id);
+	attr->hw_ver = le32_to_cpu(host->hw_ver);
+	attr->max_qp = le32_to_cpu(host->max_qp);
+	attr->max_qp_wr = le32_to_cpu(host->max_qp_wr);
+	attr->device_cap_flags = le64_to_cpu(host->device_cap_flags) & PVHCA_DEVICE_CAPS;
+	attr->max_send_sge = le32_to_cpu(host->max_sge);
+	attr->max_recv_sge = le32_to_cpu(host->max_sge);
+	attr->max_sge_rd = le32_to_cpu(host->max_sge_rd);
+	attr->max_cq = le32_to_cpu(host->max_cq);
+	attr->max_cqe = le32_to_cpu(host->max_cqe);
+	attr->max_mr = le32_to_cpu(host->max_mr);
+	attr->max_pd = le32_to_cpu(host->max_pd);
+	attr->max_qp_rd_atom = le32_to_cpu(host->max_qp_rd_atom);
+	attr->max_res_rd_atom = le32_to_cpu(host->max_res_rd_atom);
+	attr->max_qp_init_rd_atom = le32_to_cpu(host->max_qp_init_rd_atom);
+	attr->atomic_cap = (enum ib_atomic_cap)le32_to_cpu(host->atomic_cap);
+	attr->max_pkeys = le32_to_cpu(host->max_pkeys);
+	attr->local_ca_ack_delay = host->local_ca_ack_delay;
+	attr->timestamp_mask = le64_to_cpu(host->timestamp_mask);
+	attr->hca_core_clock = le64_to_cpu(host->hca_core_clock);
+	return 0;
+}
+
+static void pvhca_get_fw_str(struct ib_device *ibdev, char *str)
+{
+	const struct pvhca_rsp_query_device *host = &to_pvhca_dev(ibdev)->attr;
+
+	snprintf(str, IB_FW_VERSION_NAME_MAX, "%.*s", (int)sizeof(host->fw_ver), host->fw_ver);
+}
+
+static const struct ib_device_ops pvhca_ops = {
+	.owner			= THIS_MODULE,
+	.driver_id		= RDMA_DRIVER_UNKNOWN,
+	.uverbs_abi_ver		= PVHCA_UVERBS_ABI_VERSION,
+
+	.query_device		= pvhca_query_device,
+	.get_dev_fw_str		= pvhca_get_fw_str,
+
+	.query_port		= pvhca_query_port,
+	.get_port_immutable	= pvhca_get_port_immutable,
+	.get_link_layer		= pvhca_get_link_layer,
+	.query_pkey		= pvhca_query_pkey,
+	.add_gid		= pvhca_add_gid,
+	.del_gid		= pvhca_del_gid,
+
+	.alloc_ucontext		= pvhca_alloc_ucontext,
+	.dealloc_ucontext	= pvhca_dealloc_ucontext,
+	.disassociate_ucontext	= pvhca_disassociate_ucontext,
+	.mmap			= pvhca_mmap,
+	.mmap_free		= pvhca_mmap_free,
+
+	.alloc_pd		= pvhca_alloc_pd,
+	.dealloc_pd		= pvhca_dealloc_pd,
+
+	.reg_user_mr		= pvhca_reg_user_mr,
+	.dereg_mr		= pvhca_dereg_mr,
+
+	.create_cq		= pvhca_create_cq,
+	.destroy_cq		= pvhca_destroy_cq,
+
+	.create_qp		= pvhca_create_qp,
+	.modify_qp		= pvhca_modify_qp,
+	.query_qp		= pvhca_query_qp,
+	.destroy_qp		= pvhca_destroy_qp,
+
+	INIT_RDMA_OBJ_SIZE(ib_ucontext, pvhca_ucontext, ibucontext),
+	INIT_RDMA_OBJ_SIZE(ib_pd, pvhca_pd, ibpd),
+	INIT_RDMA_OBJ_SIZE(ib_cq, pvhca_cq, ibcq),
+	INIT_RDMA_OBJ_SIZE(ib_qp, pvhca_qp, ibqp),
+};
+
+/**
+ * pvhca_ibdev_register - offer the device
+ * @dev: session, complete, with a network interface
+ *
+ * Context: process, without rtnl_lock().
+ * Return: 0 or a negative errno.
+ */
+int pvhca_ibdev_register(struct pvhca_dev *dev)
+{
+	struct device *parent = &dev->pci->pdev->dev;
+	struct ib_device *ibdev = &dev->ibdev;
+	int err;
+
+	ibdev->node_type = RDMA_NODE_IB_CA;
+	ibdev->phys_port_cnt = 1;
+	ibdev->num_comp_vectors = dev->num_ceqs;
+	ibdev->dev.parent = parent;
+	addrconf_addr_eui48((u8 *)&ibdev->node_guid, dev->attr.mac);
+	strscpy(ibdev->node_desc, PVHCA_DRV_NAME, sizeof(ibdev->node_desc));
+	ib_set_device_ops(ibdev, &pvhca_ops);
+
+	err = ib_device_set_netdev(ibdev, dev->pci->netdev, PVHCA_PORT);
+	if (err)
+		return err;
+	err = ib_register_device(ibdev, PVHCA_DRV_NAME "%d", parent);
+	if (err)
+		return err;
+	WRITE_ONCE(dev->registered, true);
+	return 0;
+}
+
+/**
+ * pvhca_ibdev_unregister - take the device away from all who use it
+ * @dev: dead session, registered
+ *
+ * All its objects are destroyed on return, applications may live on.
+ *
+ * Context: process, without rtnl_lock().
+ */
+void pvhca_ibdev_unregister(struct pvhca_dev *dev)
+{
+	struct ib_event event = {
+		.device = &dev->ibdev,
+		.element.port_num = PVHCA_PORT,
+		.event = IB_EVENT_DEVICE_FATAL,
+	};
+
+	WRITE_ONCE(dev->registered, false);
+	ib_dispatch_event(&event);
+	ib_unregister_device(&dev->ibdev);
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * The port, of which there is one: RoCE v2, with its GID table.
+ *
+ * The core keeps the GID table from the addresses of the network interface;
+ * pvhcad is asked for each entry and may refuse it, and then the core leaves the
+ * entry empty.
+ */
+
+#include <rdma/ib_cache.h>
+#include <rdma/ib_mad.h>
+
+#include "pvhca.h"
+#include "pvhca_com_cmd.h"
+
+#define PVHCA_NO_VLAN	0xffff
+
+/**
+ * pvhca_port_update - have the network interface follow the port
+ * @dev: session
+ *
+ * Context: process, without rtnl_lock().
+ * Return: 0 or a negative errno.
+ */
+int pvhca_port_update(struct pvhca_dev *dev)
+{
+	struct pvhca_rsp_query_port port;
+	int err;
+
+	err = pvhca_com_query_port(dev, PVHCA_PORT, &port);
+	if (err)
+		return err;
+	if (port.netdev_mtu)
+		pvhca_netdev_set_mtu(dev->pci, le32_to_cpu(port.netdev_mtu));
+	pvhca_netdev_set_link(dev->pci, port.state == IB_PORT_ACTIVE);
+	return 0;
+}
+
+/**
+ * pvhca_port_work - after an event of the port
+ * @work: of the session
+ */
+void pvhca_port_work(struct work_struct *work)
+{
+	struct pvhca_dev *dev = container_of(work, struct pvhca_dev, port_work);
+
+	/* Before that, pvhca_dev_start() is still to look at the port itself. */
+	if (READ_ONCE(dev->registered))
+		pvhca_port_update(dev);
+}
+
+/**
+ * pvhca_query_port - ib_device_ops.query_port
+ * @ibdev: device
+ * @port: number
+ * @attr: zeroed by the core
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *attr)
+{
+	struct pvhca_rsp_query_port host;
+	int err;
+
+	err = pvhca_com_query_port(to_pvhca_dev(ibdev), port, &host);
+	if (err)
+		return err;
+
+	attr->state = (enum ib_port_state)host.state;
+	attr->phys_state = host.phys_state;
+	attr->max_mtu = (enum ib_mtu)host.max_mtu;
+	attr->active_mtu = (enum ib_mtu)host.active_mtu;
+	attr->active_width = host.active_width;
+	attr->active_speed = le16_to_cpu(host.active_speed);
+	attr->max_vl_num = host.max_vl_num;
+	attr->max_msg_sz = le32_to_cpu(host.max_msg_sz);
+	attr->pkey_tbl_len = le32_to_cpu(host.pkey_tbl_len);
+	attr->gid_tbl_len = le32_to_cpu(host.gid_tbl_len);
+	attr->port_cap_flags = le32_to_cpu(host.port_cap_flags);
+	attr->ip_gids = true;
+	return 0;
+}
+
+/**
+ * pvhca_get_port_immutable - ib_device_ops.get_port_immutable
+ * @ibdev: device
+ * @port: number
+ * @immutable: what does not change while the device is registered
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_get_port_immutable(struct ib_device *ibdev, u32 port,
+			     struct ib_port_immutable *immutable)
+{
+	struct ib_port_attr attr;
+	int err;
+
+	immutable->core_cap_flags = RDMA_CORE_PORT_IBA_ROCE_UDP_ENCAP;
+	immutable->max_mad_size = IB_MGMT_MAD_SIZE;
+	err = ib_query_port(ibdev, port, &attr);
+	if (err)
+		return err;
+	immutable->pkey_tbl_len = attr.pkey_tbl_len;
+	/* struct pvhca_av has eight bits for an index. */
+	immutable->gid_tbl_len = min_t(int, attr.gid_tbl_len, U8_MAX + 1);
+	return 0;
+}
+
+/**
+ * pvhca_get_link_layer - ib_device_ops.get_link_layer
+ * @ibdev: device
+ * @port: number
+ *
+ * Return: the link layer.
+ */
+enum rdma_link_layer pvhca_get_link_layer(struct ib_device *ibdev, u32 port)
+{
+	return IB_LINK_LAYER_ETHERNET;
+}
+
+/**
+ * pvhca_query_pkey - ib_device_ops.query_pkey
+ * @ibdev: device
+ * @port: number
+ * @index: in the table
+ * @pkey: always the default partition's, with RoCE
+ *
+ * Return: 0 or -EINVAL.
+ */
+int pvhca_query_pkey(struct ib_device *ibdev, u32 port, u16 index, u16 *pkey)
+{
+	if (index)
+		return -EINVAL;
+	*pkey = IB_DEFAULT_PKEY_FULL;
+	return 0;
+}
+
+/**
+ * pvhca_add_gid - ib_device_ops.add_gid
+ * @attr: entry
+ * @context: not used
+ *
+ * Context: process, may be with rtnl_lock() held.
+ * Return: 0 or a negative errno.
+ */
+int pvhca_add_gid(const struct ib_gid_attr *attr, void **context)
+{
+	struct pvhca_dev *dev = to_pvhca_dev(attr->device);
+	u16 vlan;
+	int err;
+
+	err = rdma_read_gid_l2_fields(attr, &vlan, NULL);
+	if (err)
+		return err;
+	if (attr->gid_type != IB_GID_TYPE_ROCE_UDP_ENCAP || vlan < PVHCA_NO_VLAN)
+		return -EOPNOTSUPP;
+
+	err = pvhca_com_add_gid(dev, attr->port_num, attr->index, &attr->gid);
+	if (err && !pvhca_com_is_dead(&dev->com))
+		ibdev_warn(&dev->ibdev, "the host does not let this guest use address %pI6c: %d\n",
+			   attr->gid.raw, err);
+	return err;
+}
+
+/**
+ * pvhca_del_gid - ib_device_ops.del_gid
+ * @attr: entry
+ * @context: not used
+ *
+ * Context: process, may be with rtnl_lock() held.
+ * Return: 0 or a negative errno.
+ */
+int pvhca_del_gid(const struct ib_gid_attr *attr, void **context)
+{
+	return pvhca_com_del_gid(to_pvhca_dev(attr->device), attr->port_num, attr->index);
+}
