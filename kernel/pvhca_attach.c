@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * Begin and end of sessions.
+ *
+ * One work item decides: it ends a session that is dead, and makes one when
+ * there is none and pvhcad is there. Interrupts, events and commands that time
+ * out only mark a session dead and schedule it.
+ *
+ *   pvhca_dev_kill()		a session dies. From any context, at once: commands
+ *				fail, those under way included, and applications see
+ *				it in their context page.
+ *   pvhca_dev_quiesce()	the device is reset, once for each dead session, by
+ *				whoever first has memory to free: often a thread
+ *				that destroys an object. It needs nothing but the
+ *				registers, so that it can be done under any lock.
+ *   pvhca_attach_work()	unregisters the ib_device, which detaches the
+ *				applications and destroys their objects; frees the
+ *				session; makes a new one.
+ *
+ * A session that could not be made or died early is not tried again at once, as
+ * long as it is the same pvhcad; and not at all if the two do not fit.
+ */
+
+#include <linux/rtnetlink.h>
+
+#include "pvhca.h"
+#include "pvhca_com_cmd.h"
+
+#define PVHCA_RETRY_MIN		HZ
+#define PVHCA_RETRY_MAX_SHIFT	6	/* about a minute */
+
+/* -------------------------------- dead sessions ---------------------------- */
+
+/**
+ * pvhca_dev_kill - a session is over
+ * @dev: session; harmless if it is dead already
+ * @why: for the log
+ *
+ * Context: any.
+ */
+void pvhca_dev_kill(struct pvhca_dev *dev, const char *why)
+{
+	struct pvhca_pci *pci = dev->pci;
+
+	if (!pvhca_com_close(&dev->com))
+		return;
+	dev_warn(&pci->pdev->dev, "device is down: %s\n", why);
+	pvhca_ucontext_kill_all(dev);
+	mod_delayed_work(pci->wq, &pci->attach_work, 0);
+}
+
+/* Have pvhcad let go of all memory of a dead session. */
+static void pvhca_dev_quiesce(struct pvhca_dev *dev)
+{
+	mutex_lock(&dev->quiesce_lock);
+	if (!dev->quiesced) {
+		dev->leak = pvhca_regs_reset(dev->pci) != 0;
+		dev->quiesced = true;
+		if (dev->leak)
+			dev_err(&dev->pci->pdev->dev,
+				"reset timed out: memory that pvhcad may still use is not freed\n");
+	}
+	mutex_unlock(&dev->quiesce_lock);
+}
+
+/**
+ * pvhca_dev_may_free - may memory be freed that pvhcad used?
+ * @dev: session; if it is dead, waits until pvhcad has let go
+ *
+ * To be asked after the command that ends the use.
+ *
+ * Context: process; may be called with rtnl_lock() held.
+ * Return: false if a RESET timed out.
+ */
+bool pvhca_dev_may_free(struct pvhca_dev *dev)
+{
+	if (!pvhca_com_is_dead(&dev->com))
+		return true;
+	pvhca_dev_quiesce(dev);
+	return !dev->leak;
+}
+
+/* ---------------------------------- sessions ------------------------------- */
+
+/* Everything of a session that needs no pvhcad. */
+static struct pvhca_dev *pvhca_dev_create(struct pvhca_pci *pci)
+{
+	struct pvhca_dev *dev;
+	int err;
+
+	dev = ib_alloc_device(pvhca_dev, ibdev);
+	if (!dev)
+		return ERR_PTR(-ENOMEM);
+	dev->pci = pci;
+	xa_init_flags(&dev->qps, XA_FLAGS_LOCK_IRQ);
+	xa_init_flags(&dev->cqs, XA_FLAGS_LOCK_IRQ);
+	spin_lock_init(&dev->contexts_lock);
+	INIT_LIST_HEAD(&dev->contexts);
+	mutex_init(&dev->quiesce_lock);
+	INIT_WORK(&dev->port_work, pvhca_port_work);
+
+	err = pvhca_com_create(dev);
+	if (err)
+		goto err_dealloc;
+	err = pvhca_eq_create_async(dev);
+	if (err)
+		goto err_destroy_com;
+	return dev;
+
+err_destroy_com:
+	pvhca_com_destroy(dev);
+err_dealloc:
+	ib_dealloc_device(&dev->ibdev);
+	return ERR_PTR(err);
+}
+
+/* The session is dead, and nobody but us knows of it any more. */
+static void pvhca_dev_destroy(struct pvhca_dev *dev)
+{
+	pvhca_eq_destroy_comp(dev);
+	pvhca_eq_destroy_async(dev);
+	cancel_work_sync(&dev->port_work);
+	if (pvhca_dev_may_free(dev))
+		pvhca_com_destroy(dev);
+	mutex_destroy(&dev->quiesce_lock);
+	WARN_ON(!xa_empty(&dev->qps) || !xa_empty(&dev->cqs) || !list_empty(&dev->contexts));
+	xa_destroy(&dev->qps);
+	xa_destroy(&dev->cqs);
+	ib_dealloc_device(&dev->ibdev);
+}
+
+/* Why ENABLE failed, in the words of whoever knows. */
+static void pvhca_dev_log_refusal(struct pvhca_dev *dev)
+{
+	struct pvhca_admin_area *area = dev->com.area;
+	u32 error = pvhca_regs_read(dev->pci, PVHCA_REG_ERROR);
+	char hostd[PVHCA_REG_VERSION_LEN];
+	char qemu[PVHCA_REG_VERSION_LEN];
+
+	pvhca_regs_read_text(dev->pci, PVHCA_REG_HOSTD_VERSION, hostd);
+	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
+	area->hostd_message[PVHCA_MESSAGE_LEN - 1] = '\0';
+	dev_err(&dev->pci->pdev->dev,
+		"driver " PVHCA_VERSION " (admin ABI %u.%u) was refused by pvhcad %s (admin ABI %u.%u) behind QEMU's device %s: error %u%s%s\n",
+		PVHCA_ADMIN_ABI_MAJOR, PVHCA_ADMIN_ABI_MINOR, hostd,
+		le16_to_cpu(area->hostd_abi_major), le16_to_cpu(area->hostd_abi_minor), qemu, error,
+		area->hostd_message[0] ? ": " : "", area->hostd_message);
+
+	switch (error) {
+	case PVHCA_DEV_ERR_ADMIN_AREA:
+	case PVHCA_DEV_ERR_VERSION:
+	case PVHCA_DEV_ERR_ADMIN_QUEUE:
+	case PVHCA_DEV_ERR_BACKEND_VERSION:
+		dev->pci->refused = true;
+	}
+}
+
+static int pvhca_dev_check_hostd(struct pvhca_dev *dev)
+{
+	const struct pvhca_admin_area *area = dev->com.area;
+
+	if (le16_to_cpu(area->hostd_abi_major) == PVHCA_ADMIN_ABI_MAJOR && !area->hostd_features)
+		return 0;
+	dev_err(&dev->pci->pdev->dev,
+		"pvhcad %.*s speaks admin ABI %u.%u with features %#llx, driver " PVHCA_VERSION " speaks %u.%u\n",
+		PVHCA_VERSION_LEN, area->hostd_version, le16_to_cpu(area->hostd_abi_major),
+		le16_to_cpu(area->hostd_abi_minor), le64_to_cpu(area->hostd_features),
+		PVHCA_ADMIN_ABI_MAJOR, PVHCA_ADMIN_ABI_MINOR);
+	dev->pci->refused = true;
+	return -EPROTO;
+}
+
+/* Bring pvhcad in. */
+static int pvhca_dev_enable(struct pvhca_dev *dev)
+{
+	struct pvhca_pci *pci = dev->pci;
+	int err;
+
+	dev->generation = pvhca_regs_read(pci, PVHCA_REG_GENERATION);
+	err = pvhca_regs_enable(pci, dev->com.area_dma);
+	if (err == -EPROTO)
+		pvhca_dev_log_refusal(dev);
+	if (err)
+		return err;
+	err = pvhca_dev_check_hostd(dev);
+	if (err)
+		return err;
+	pvhca_com_open(&dev->com);
+
+	/* From here on the config interrupt watches over it; did it go before? */
+	mutex_lock(&pci->dev_lock);
+	pci->dev = dev;
+	mutex_unlock(&pci->dev_lock);
+	pvhca_attach_config_changed(pci);
+	return 0;
+}
+
+/* Nobody finds the session any more, and pvhcad has let go of it. */
+static void pvhca_dev_disable(struct pvhca_dev *dev, const char *why)
+{
+	struct pvhca_pci *pci = dev->pci;
+
+	pvhca_dev_kill(dev, why);
+	pvhca_dev_quiesce(dev);
+	mutex_lock(&pci->dev_lock);
+	pci->dev = NULL;
+	mutex_unlock(&pci->dev_lock);
+}
+
+/* Fill an enabled session with life. */
+static int pvhca_dev_start(struct pvhca_dev *dev)
+{
+	int err;
+
+	err = pvhca_com_query_device(dev, &dev->attr);
+	if (err)
+		return err;
+	err = pvhca_eq_create_comp(dev);
+	if (err)
+		return err;
+	err = pvhca_netdev_create(dev->pci, dev->attr.mac);
+	if (err)
+		return err;
+	err = pvhca_port_update(dev);
+	if (err)
+		return err;
+	return pvhca_ibdev_register(dev);
+}
+
+/* ------------------------------- state machine ----------------------------- */
+
+static void pvhca_attach_log(struct pvhca_dev *dev)
+{
+	char hostd[PVHCA_REG_VERSION_LEN];
+	char qemu[PVHCA_REG_VERSION_LEN];
+
+	pvhca_regs_read_text(dev->pci, PVHCA_REG_HOSTD_VERSION, hostd);
+	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
+	dev_info(&dev->pci->pdev->dev,
+		 "attached to pvhcad %s, host device %.*s, QEMU's device %s, %d completion vectors\n",
+		 hostd, (int)sizeof(dev->attr.host_device), dev->attr.host_device, qemu,
+		 dev->num_ceqs);
+}
+
+static int pvhca_attach(struct pvhca_pci *pci)
+{
+	struct pvhca_dev *dev;
+	int err;
+
+	/* Left by whoever had the device before: firmware, another kernel. */
+	if (pvhca_regs_read(pci, PVHCA_REG_STATUS) != PVHCA_STATUS_LINK) {
+		err = pvhca_regs_reset(pci);
+		if (err)
+			return err;
+	}
+
+	dev = pvhca_dev_create(pci);
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+	err = pvhca_dev_enable(dev);
+	if (err)
+		goto err_disable;
+	err = pvhca_dev_start(dev);
+	if (err)
+		goto err_disable;
+	pvhca_attach_log(dev);
+	return 0;
+
+err_disable:
+	pvhca_dev_disable(dev, "it could not be set up");
+	pvhca_netdev_set_link(pci, false);
+	pvhca_dev_destroy(dev);
+	return err;
+}
+
+static void pvhca_detach(struct pvhca_pci *pci, const char *why)
+{
+	struct pvhca_dev *dev = pci->dev;
+
+	pvhca_dev_disable(dev, why);
+	pvhca_netdev_set_link(pci, false);
+	pvhca_ibdev_unregister(dev);
+	pvhca_dev_destroy(dev);
+}
+
+/* QEMU and pvhcad do not get along, which only the guest's log may ever show. */
+static void pvhca_attach_log_mismatch(struct pvhca_pci *pci)
+{
+	u32 link_abi = pvhca_regs_read(pci, PVHCA_REG_LINK_ABI);
+	char hostd[PVHCA_REG_VERSION_LEN];
+	char qemu[PVHCA_REG_VERSION_LEN];
+
+	if (pci->refused)
+		return;
+	pci->refused = true;
+	pvhca_regs_read_text(pci, PVHCA_REG_HOSTD_VERSION, hostd);
+	pvhca_regs_read_text(pci, PVHCA_REG_QEMU_VERSION, qemu);
+	dev_err(&pci->pdev->dev,
+		"pvhcad %s and QEMU's device %s refuse each other (link ABI %u.%u)\n", hostd, qemu,
+		link_abi >> 16, link_abi & 0xffff);
+}
+
+/* Can a session be made? If that is only a question of time, come back then. */
+static bool pvhca_attach_is_due(struct pvhca_pci *pci)
+{
+	u32 generation = pvhca_regs_read(pci, PVHCA_REG_GENERATION);
+	u32 status = pvhca_regs_read(pci, PVHCA_REG_STATUS);
+
+	if (generation != pci->tried_generation) {
+		pci->tried_generation = generation;
+		pci->refused = false;
+		pci->attempts = 0;
+	}
+	if (!(status & PVHCA_STATUS_LINK)) {
+		if ((status & PVHCA_STATUS_FAILED) &&
+		    pvhca_regs_read(pci, PVHCA_REG_ERROR) == PVHCA_DEV_ERR_BACKEND_VERSION)
+			pvhca_attach_log_mismatch(pci);
+		return false;
+	}
+	if (pci->refused)
+		return false;
+	if (pci->attempts && time_before(jiffies, pci->retry_at)) {
+		mod_delayed_work(pci->wq, &pci->attach_work, pci->retry_at - jiffies);
+		return false;
+	}
+	return true;
+}
+
+/* The next attempt with this pvhcad has to wait, the longer the more there were. */
+static void pvhca_attach_hold_off(struct pvhca_pci *pci)
+{
+	unsigned int shift = min_t(unsigned int, pci->attempts, PVHCA_RETRY_MAX_SHIFT);
+
+	pci->attempts++;
+	pci->retry_at = jiffies + (PVHCA_RETRY_MIN << shift);
+}
+
+static void pvhca_attach_work(struct work_struct *work)
+{
+	struct pvhca_pci *pci = container_of(to_delayed_work(work), struct pvhca_pci, attach_work);
+	int err;
+
+	if (READ_ONCE(pci->stopping))
+		return;
+
+	pvhca_attach_config_changed(pci);
+	if (pci->dev && pvhca_com_is_dead(&pci->dev->com)) {
+		/* A session that lasted speaks for the next one. */
+		if (time_after(jiffies, pci->retry_at + (PVHCA_RETRY_MIN << PVHCA_RETRY_MAX_SHIFT)))
+			pci->attempts = 0;
+		pvhca_attach_hold_off(pci);
+		pvhca_detach(pci, "it died");
+	}
+	if (pci->dev || !pvhca_attach_is_due(pci))
+		return;
+
+	err = pvhca_attach(pci);
+	if (!err)
+		return;
+	dev_err(&pci->pdev->dev, "cannot attach to pvhcad: %d\n", err);
+	pvhca_attach_hold_off(pci);
+	mod_delayed_work(pci->wq, &pci->attach_work, 0);
+}
+
+/**
+ * pvhca_attach_config_changed - see whether the session is still what it was
+ * @pci: device
+ *
+ * Context: process.
+ */
+void pvhca_attach_config_changed(struct pvhca_pci *pci)
+{
+	u32 status, generation;
+
+	mutex_lock(&pci->dev_lock);
+	if (!pci->dev || pvhca_com_is_dead(&pci->dev->com))
+		goto out;
+	/* In this order: a new pvhcad has counted before it shows as enabled. */
+	status = pvhca_regs_read(pci, PVHCA_REG_STATUS);
+	generation = pvhca_regs_read(pci, PVHCA_REG_GENERATION);
+	if (status & PVHCA_STATUS_FAILED)
+		pvhca_dev_kill(pci->dev, "pvhcad gave it up");
+	else if (!(status & PVHCA_STATUS_ENABLED) || generation != pci->dev->generation)
+		pvhca_dev_kill(pci->dev, "pvhcad is gone");
+out:
+	mutex_unlock(&pci->dev_lock);
+}
+
+/**
+ * pvhca_attach_init - prepare the state machine
+ * @pci: device, with its workqueue
+ */
+void pvhca_attach_init(struct pvhca_pci *pci)
+{
+	mutex_init(&pci->dev_lock);
+	INIT_DELAYED_WORK(&pci->attach_work, pvhca_attach_work);
+	/* A generation that there is not. */
+	pci->tried_generation = ~pvhca_regs_read(pci, PVHCA_REG_GENERATION);
+	pci->retry_at = jiffies;
+}
+
+/**
+ * pvhca_attach_start - make sessions from now on
+ * @pci: device
+ */
+void pvhca_attach_start(struct pvhca_pci *pci)
+{
+	WRITE_ONCE(pci->stopping, false);
+	mod_delayed_work(pci->wq, &pci->attach_work, 0);
+}
+
+/**
+ * pvhca_attach_stop - end the session, and make none any more
+ * @pci: device
+ *
+ * Context: process, without rtnl_lock().
+ */
+void pvhca_attach_stop(struct pvhca_pci *pci)
+{
+	WRITE_ONCE(pci->stopping, true);
+	cancel_delayed_work_sync(&pci->attach_work);
+	if (pci->dev)
+		pvhca_detach(pci, "the driver goes");
+	/* Dying, the session scheduled the work once more. */
+	cancel_delayed_work_sync(&pci->attach_work);
+}
+
+/**
+ * pvhca_attach_shutdown - have pvhcad let go of guest memory, for good
+ * @pci: device
+ *
+ * The session dies, but nothing is freed: the next to run is another kernel, or
+ * nothing.
+ */
+void pvhca_attach_shutdown(struct pvhca_pci *pci)
+{
+	WRITE_ONCE(pci->stopping, true);
+	cancel_delayed_work_sync(&pci->attach_work);
+	if (pci->dev) {
+		pvhca_dev_kill(pci->dev, "the system goes down");
+		pvhca_dev_quiesce(pci->dev);
+	}
+}
