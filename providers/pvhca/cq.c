@@ -5,12 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include <util/util.h>
-
 #include "pvhca.h"
 #include "pvhca-abi.h"
 
-static int create_in_kernel(struct pvhca_cq *cq, struct ibv_context *ibctx,
+static int create_kernel_cq(struct pvhca_cq *cq, struct ibv_context *ibctx,
 			    int cqe, struct ibv_comp_channel *channel,
 			    int comp_vector)
 {
@@ -53,7 +51,7 @@ struct ibv_cq *pvhca_create_cq(struct ibv_context *ibctx, int cqe,
 		return NULL;
 	}
 	cq->ctx = to_pvhca_context(ibctx);
-	cq->log_entries = ilog32(cqe - 1);
+	cq->log_entries = pvhca_log2_up(cqe);
 	pthread_spin_init(&cq->lock, PTHREAD_PROCESS_PRIVATE);
 
 	err = pvhca_buf_alloc(&cq->buf, PVHCA_CQ_HEADER_SIZE +
@@ -64,7 +62,7 @@ struct ibv_cq *pvhca_create_cq(struct ibv_context *ibctx, int cqe,
 	cq->header = (struct pvhca_cq_header *)cq->buf.addr;
 	cq->entries = (struct pvhca_cqe *)(cq->buf.addr + PVHCA_CQ_HEADER_SIZE);
 
-	err = create_in_kernel(cq, ibctx, cqe, channel, comp_vector);
+	err = create_kernel_cq(cq, ibctx, cqe, channel, comp_vector);
 	if (err)
 		goto err_free_buf;
 	return &cq->vcq.cq;

@@ -28,6 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <ccan/ilog.h>
 #include <infiniband/driver.h>
 #include <rdma/pvhca-ring.h>
 
@@ -174,6 +175,12 @@ static inline struct pvhca_cq *to_pvhca_cq(struct ibv_cq *ibcq)
 static inline struct pvhca_qp *to_pvhca_qp(struct ibv_qp *ibqp)
 {
 	return container_of(ibqp, struct pvhca_qp, vqp.qp);
+}
+
+/* The smallest n with x <= 1 << n. */
+static inline unsigned int pvhca_log2_up(uint32_t x)
+{
+	return x > 1 ? ilog32(x - 1) : 0;
 }
 
 /* buf.c */

@@ -30,11 +30,6 @@ struct layout {
 	size_t len;
 };
 
-static unsigned int log2_up(uint32_t n)
-{
-	return n > 1 ? ilog32(n - 1) : 0;
-}
-
 static int check_cap(const struct pvhca_context *ctx,
 		     const struct ibv_qp_init_attr *attr)
 {
@@ -63,9 +58,9 @@ static int make_layout(struct layout *l, const struct ibv_qp_init_attr *attr)
 	size_t end;
 
 	*l = (struct layout){};
-	l->sq_log_entries = log2_up(cap->max_send_wr);
+	l->sq_log_entries = pvhca_log2_up(cap->max_send_wr);
 	l->sq_log_stride = max_t(unsigned int, PVHCA_SQ_MIN_LOG_STRIDE,
-				 log2_up(PVHCA_SQ_WQE_DATA + data));
+				 pvhca_log2_up(PVHCA_SQ_WQE_DATA + data));
 	if (l->sq_log_stride > PVHCA_RING_MAX_LOG_STRIDE)
 		return EINVAL;
 	l->sq_offset = align(PVHCA_QUEUE_HEADER_SIZE, 1 << l->sq_log_stride);
@@ -74,9 +69,9 @@ static int make_layout(struct layout *l, const struct ibv_qp_init_attr *attr)
 
 	if (!attr->srq) {
 		data = cap->max_recv_sge * sizeof(struct pvhca_sge);
-		l->rq_log_entries = log2_up(cap->max_recv_wr);
+		l->rq_log_entries = pvhca_log2_up(cap->max_recv_wr);
 		l->rq_log_stride = max_t(unsigned int, PVHCA_RQ_MIN_LOG_STRIDE,
-					 log2_up(PVHCA_RQ_WQE_DATA + data));
+					 pvhca_log2_up(PVHCA_RQ_WQE_DATA + data));
 		if (l->rq_log_stride > PVHCA_RING_MAX_LOG_STRIDE)
 			return EINVAL;
 		l->rq_offset = align(end, 1 << l->rq_log_stride);
@@ -171,7 +166,7 @@ static void set_limits(struct pvhca_qp *qp, struct ibv_qp_cap *cap,
 }
 
 /* Caller holds qp_lock. */
-static int create_in_kernel(struct pvhca_qp *qp, struct ibv_pd *ibpd,
+static int create_kernel_qp(struct pvhca_qp *qp, struct ibv_pd *ibpd,
 			    struct ibv_qp_init_attr *attr,
 			    const struct layout *l)
 {
@@ -238,7 +233,7 @@ struct ibv_qp *pvhca_create_qp(struct ibv_pd *ibpd,
 		goto err_free_qp;
 
 	pthread_mutex_lock(&ctx->qp_lock);
-	err = create_in_kernel(qp, ibpd, attr, &l);
+	err = create_kernel_qp(qp, ibpd, attr, &l);
 	pthread_mutex_unlock(&ctx->qp_lock);
 	if (err)
 		goto err_free_queues;
