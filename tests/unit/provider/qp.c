@@ -1,0 +1,523 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+#include "fixture.h"
+#include "../../../providers/pvhca/buf.c"
+#include "../../../providers/pvhca/qp_table.c"
+#include "../../../providers/pvhca/poll.c"
+#include "../../../providers/pvhca/post.c"
+#include "../../../providers/pvhca/cq.c"
+#include "../../../providers/pvhca/qp.c"
+
+/* ----------------------- in place of libibverbs and kernel ---------------- */
+
+static struct {
+	int err; /* of the next commands */
+	struct pvhca_create_qp_req qp_req;
+	struct pvhca_create_cq_req cq_req;
+	int cqe;
+	struct ibv_qp_cap more; /* what the host gives beyond what was asked */
+	uint32_t qpn;
+	uint32_t slot;
+	uint32_t doorbell;
+	void (*on_modify)(void);
+	int created;
+	int destroyed;
+	size_t dontfork;
+	size_t dofork;
+} kernel;
+
+int ibv_dontfork_range(void *base, size_t size)
+{
+	(void)base;
+	kernel.dontfork += size;
+	return 0;
+}
+
+int ibv_dofork_range(void *base, size_t size)
+{
+	(void)base;
+	kernel.dofork += size;
+	return 0;
+}
+
+int ibv_cmd_create_qp(struct ibv_pd *pd, struct ibv_qp *ibqp,
+		      struct ibv_qp_init_attr *attr, struct ibv_create_qp *cmd,
+		      size_t cmd_size, struct ib_uverbs_create_qp_resp *resp,
+		      size_t resp_size)
+{
+	struct pvhca_ucmd_create_qp_resp *r = (void *)resp;
+
+	ck_assert_uint_eq(cmd_size, sizeof(struct pvhca_ucmd_create_qp));
+	ck_assert_uint_eq(resp_size, sizeof(*r));
+	if (kernel.err)
+		return kernel.err;
+	kernel.qp_req = ((struct pvhca_ucmd_create_qp *)cmd)->drv_payload;
+	r->slot = kernel.slot;
+	r->doorbell = kernel.doorbell;
+	ibqp->context = pd->context;
+	ibqp->send_cq = attr->send_cq;
+	ibqp->recv_cq = attr->recv_cq;
+	ibqp->qp_type = attr->qp_type;
+	ibqp->qp_num = kernel.qpn;
+	attr->cap.max_send_wr += kernel.more.max_send_wr;
+	attr->cap.max_recv_wr += kernel.more.max_recv_wr;
+	attr->cap.max_send_sge += kernel.more.max_send_sge;
+	attr->cap.max_recv_sge += kernel.more.max_recv_sge;
+	attr->cap.max_inline_data += kernel.more.max_inline_data;
+	kernel.created++;
+	return 0;
+}
+
+int ibv_cmd_destroy_qp(struct ibv_qp *ibqp)
+{
+	(void)ibqp;
+	if (kernel.err)
+		return kernel.err;
+	kernel.destroyed++;
+	return 0;
+}
+
+int ibv_cmd_modify_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask,
+		      struct ibv_modify_qp *cmd, size_t cmd_size)
+{
+	(void)ibqp, (void)attr, (void)mask, (void)cmd, (void)cmd_size;
+	if (kernel.on_modify)
+		kernel.on_modify();
+	return kernel.err;
+}
+
+int ibv_cmd_query_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask,
+		     struct ibv_qp_init_attr *init_attr,
+		     struct ibv_query_qp *cmd, size_t cmd_size)
+{
+	(void)ibqp, (void)mask, (void)cmd, (void)cmd_size;
+	memset(attr, 0, sizeof(*attr));
+	memset(init_attr, 0, sizeof(*init_attr));
+	return kernel.err;
+}
+
+int ibv_cmd_create_cq(struct ibv_context *ibctx, int cqe,
+		      struct ibv_comp_channel *channel, int comp_vector,
+		      struct ibv_cq *ibcq, struct ibv_create_cq *cmd,
+		      size_t cmd_size, struct ib_uverbs_create_cq_resp *resp,
+		      size_t resp_size)
+{
+	struct pvhca_ucmd_create_cq_resp *r = (void *)resp;
+
+	(void)channel, (void)comp_vector;
+	ck_assert_uint_eq(cmd_size, sizeof(struct pvhca_ucmd_create_cq));
+	ck_assert_uint_eq(resp_size, sizeof(*r));
+	if (kernel.err)
+		return kernel.err;
+	kernel.cq_req = ((struct pvhca_ucmd_create_cq *)cmd)->drv_payload;
+	kernel.cqe = cqe;
+	r->doorbell = kernel.doorbell;
+	ibcq->context = ibctx;
+	ibcq->cqe = cqe;
+	kernel.created++;
+	return 0;
+}
+
+int ibv_cmd_destroy_cq(struct ibv_cq *ibcq)
+{
+	(void)ibcq;
+	if (kernel.err)
+		return kernel.err;
+	kernel.destroyed++;
+	return 0;
+}
+
+/* ---------------------------------- tests --------------------------------- */
+
+static struct pvhca_pd pd;
+static struct ibv_qp_init_attr init;
+
+static void setup_verbs(void)
+{
+	setup();
+	memset(&kernel, 0, sizeof(kernel));
+	kernel.qpn = QPN;
+	kernel.slot = SLOT;
+	kernel.doorbell = QP_DOORBELL;
+	ctx.max_sq_sge = 30;
+	ctx.max_rq_sge = 30;
+	ctx.max_inline = 512;
+	pthread_mutex_init(&ctx.qp_lock, NULL);
+	pd.ibv_pd.context = &ctx.vctx.context;
+	init = (struct ibv_qp_init_attr){
+		.send_cq = &cq.vcq.cq,
+		.recv_cq = &cq.vcq.cq,
+		.qp_type = IBV_QPT_RC,
+		.cap = {
+			.max_send_wr = 10,
+			.max_recv_wr = 20,
+			.max_send_sge = 2,
+			.max_recv_sge = 1,
+			.max_inline_data = 64,
+		},
+	};
+}
+
+static void teardown_verbs(void)
+{
+	pvhca_qp_table_free(&ctx.qp_table);
+	ck_assert_uint_eq(kernel.dontfork, kernel.dofork);
+}
+
+static struct pvhca_qp *create(void)
+{
+	struct ibv_qp *ibqp = pvhca_create_qp(&pd.ibv_pd, &init);
+
+	ck_assert_ptr_nonnull(ibqp);
+	return to_pvhca_qp(ibqp);
+}
+
+static void refused(int err)
+{
+	errno = 0;
+	ck_assert_ptr_null(pvhca_create_qp(&pd.ibv_pd, &init));
+	ck_assert_int_eq(errno, err);
+	ck_assert_int_eq(kernel.created, kernel.destroyed);
+}
+
+static int modify(struct pvhca_qp *q, enum ibv_qp_state state)
+{
+	struct ibv_qp_attr attr = { .qp_state = state };
+
+	return pvhca_modify_qp(&q->vqp.qp, &attr, IBV_QP_STATE);
+}
+
+static int send_one(struct pvhca_qp *q)
+{
+	struct ibv_send_wr wr = { .opcode = IBV_WR_SEND }, *bad;
+
+	return pvhca_post_send(&q->vqp.qp, &wr, &bad);
+}
+
+START_TEST(rings_fit_their_buffer_and_no_entry_crosses_a_granule)
+{
+	const struct pvhca_create_qp_req *r = &kernel.qp_req;
+	uint32_t wr, sge, inl;
+	struct pvhca_qp *q;
+
+	for (wr = 0; wr < 300; wr = wr * 2 + 1) {
+		for (sge = 0; sge <= 30; sge += 3) {
+			for (inl = 0; inl <= 512; inl += 73) {
+				init.cap = (struct ibv_qp_cap){
+					.max_send_wr = wr, .max_recv_wr = 2 * wr,
+					.max_send_sge = sge, .max_recv_sge = 30 - sge,
+					.max_inline_data = inl,
+				};
+				q = create();
+				ck_assert_uint_eq(r->buf_addr % PVHCA_GRANULE, 0);
+				ck_assert_uint_ge(r->sq_offset, PVHCA_QUEUE_HEADER_SIZE);
+				ck_assert_uint_ge(1 << r->sq_log_entries, wr);
+				ck_assert_uint_ge(1 << r->rq_log_entries, 2 * wr);
+				ck_assert_uint_ge(r->sq_log_stride, PVHCA_SQ_MIN_LOG_STRIDE);
+				ck_assert_uint_ge(r->rq_log_stride, PVHCA_RQ_MIN_LOG_STRIDE);
+				ck_assert_uint_le(r->sq_log_stride, PVHCA_RING_MAX_LOG_STRIDE);
+				ck_assert_uint_ge(1 << r->sq_log_stride, 32 + 16 * sge);
+				ck_assert_uint_ge(1 << r->sq_log_stride, 32 + inl);
+				ck_assert_uint_ge(1 << r->rq_log_stride, 16 + 16 * (30 - sge));
+				ck_assert_uint_eq(r->sq_offset % (1 << r->sq_log_stride), 0);
+				ck_assert_uint_eq(r->rq_offset % (1 << r->rq_log_stride), 0);
+				ck_assert_uint_ge(r->rq_offset, r->sq_offset +
+						  (1 << (r->sq_log_entries + r->sq_log_stride)));
+				ck_assert_uint_ge(r->buf_len, r->rq_offset +
+						  (1 << (r->rq_log_entries + r->rq_log_stride)));
+				ck_assert_ptr_eq(q->sq.entries, q->buf.addr + r->sq_offset);
+				ck_assert_ptr_eq(q->rq.entries, q->buf.addr + r->rq_offset);
+				ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+			}
+		}
+	}
+}
+END_TEST
+
+START_TEST(biggest_rings_fit)
+{
+	struct pvhca_qp *q;
+
+	init.cap.max_send_wr = init.cap.max_recv_wr = 32768;
+	q = create();
+	ck_assert_uint_eq(kernel.qp_req.sq_log_entries, PVHCA_RING_MAX_LOG_ENTRIES);
+	ck_assert_uint_eq(q->sq.max_wr, 32768);
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+	init.cap.max_send_wr++;
+	refused(EINVAL);
+}
+END_TEST
+
+START_TEST(limits_of_the_device_are_kept)
+{
+	init.cap.max_send_sge = 31;
+	refused(EINVAL);
+	init.cap.max_send_sge = 30;
+	init.cap.max_recv_sge = 31;
+	refused(EINVAL);
+	init.cap.max_recv_sge = 30;
+	init.cap.max_inline_data = 513;
+	refused(EINVAL);
+	init.cap.max_inline_data = 512;
+	init.recv_cq = NULL;
+	refused(EINVAL);
+}
+END_TEST
+
+START_TEST(application_gets_what_it_asked)
+{
+	struct pvhca_qp *q = create();
+
+	ck_assert_uint_eq(init.cap.max_send_wr, 10);
+	ck_assert_uint_eq(init.cap.max_recv_wr, 20);
+	ck_assert_uint_eq(init.cap.max_send_sge, 2);
+	ck_assert_uint_eq(init.cap.max_recv_sge, 1);
+	ck_assert_uint_eq(init.cap.max_inline_data, 64);
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+}
+END_TEST
+
+START_TEST(what_the_host_gives_more_is_cut_to_the_rings)
+{
+	struct ibv_qp_init_attr init_attr;
+	struct ibv_qp_attr attr;
+	struct pvhca_qp *q;
+
+	kernel.more = (struct ibv_qp_cap){ 100, 3, 100, 100, 1000 };
+	q = create();
+	ck_assert_uint_eq(init.cap.max_send_wr, 16);
+	ck_assert_uint_eq(init.cap.max_recv_wr, 23);
+	ck_assert_uint_eq(init.cap.max_send_sge, 6);
+	ck_assert_uint_eq(init.cap.max_recv_sge, 1);
+	ck_assert_uint_eq(init.cap.max_inline_data, 96);
+	ck_assert_uint_eq(q->sq.max_wr, 16);
+	ck_assert_uint_eq(q->max_inline, 96);
+
+	ck_assert_int_eq(pvhca_query_qp(&q->vqp.qp, &attr, 0, &init_attr), 0);
+	ck_assert_uint_eq(attr.cap.max_send_sge, 6);
+	ck_assert_uint_eq(init_attr.cap.max_recv_wr, 23);
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+}
+END_TEST
+
+START_TEST(failed_creation_leaves_nothing)
+{
+	kernel.err = ENOSPC;
+	refused(ENOSPC);
+}
+END_TEST
+
+START_TEST(slot_and_doorbell_are_checked)
+{
+	kernel.slot = PVHCA_SLOTS;
+	refused(EPROTO);
+	kernel.slot = 0;
+	kernel.doorbell = sizeof(doorbells) - 3;
+	refused(EPROTO);
+	kernel.doorbell = 0;
+	kernel.qpn = 1 << 24;
+	refused(EINVAL);
+}
+END_TEST
+
+START_TEST(number_of_a_destroyed_qp_can_be_given_again)
+{
+	struct pvhca_qp *q = create();
+
+	ck_assert_ptr_eq(pvhca_qp_table_find(&ctx.qp_table, QPN), q);
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+	ck_assert_ptr_null(pvhca_qp_table_find(&ctx.qp_table, QPN));
+	q = create();
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+}
+END_TEST
+
+START_TEST(destroying_drops_completions_from_both_cqs)
+{
+	static struct pvhca_cqe entries[2];
+	static struct pvhca_cq_header header;
+	struct pvhca_cq other = { .ctx = &ctx, .log_entries = 0,
+				  .entries = entries, .header = &header };
+	struct pvhca_qp *q;
+	struct ibv_wc wc;
+
+	pthread_spin_init(&other.lock, PTHREAD_PROCESS_PRIVATE);
+	init.recv_cq = &other.vcq.cq;
+	q = create();
+	cq_mem.entries[0].qpn = htole32(QPN);
+	cq_mem.entries[0].flags = PVHCA_CQE_F_PHASE;
+	entries[0].qpn = htole32(QPN);
+	entries[0].opcode = PVHCA_CQE_RECV;
+	entries[0].flags = PVHCA_CQE_F_PHASE;
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+
+	q = create(); /* of the same number */
+	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 1, &wc), 0);
+	ck_assert_int_eq(pvhca_poll_cq(&other.vcq.cq, 1, &wc), 0);
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+}
+END_TEST
+
+START_TEST(failed_destruction_leaves_the_qp_as_it_is)
+{
+	struct pvhca_qp *q = create();
+	struct ibv_wc wc;
+
+	cq_mem.entries[0].qpn = htole32(QPN);
+	cq_mem.entries[0].flags = PVHCA_CQE_F_PHASE;
+	kernel.err = EBUSY;
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), EBUSY);
+	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 1, &wc), 1);
+	kernel.err = 0;
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+}
+END_TEST
+
+START_TEST(state_follows_modify)
+{
+	struct pvhca_qp *q = create();
+
+	ck_assert_int_eq(send_one(q), EINVAL);
+	ck_assert_int_eq(modify(q, IBV_QPS_INIT), 0);
+	ck_assert_int_eq(modify(q, IBV_QPS_RTR), 0);
+	ck_assert_int_eq(send_one(q), EINVAL);
+	ck_assert_int_eq(modify(q, IBV_QPS_RTS), 0);
+	ck_assert_int_eq(send_one(q), 0);
+	kernel.err = EINVAL;
+	ck_assert_int_eq(modify(q, IBV_QPS_INIT), EINVAL);
+	ck_assert_int_eq(send_one(q), 0);
+	kernel.err = 0;
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+}
+END_TEST
+
+static struct pvhca_qp *being_reset;
+
+static void post_meanwhile(void)
+{
+	struct ibv_recv_wr wr = {}, *bad;
+
+	ck_assert_int_eq(send_one(being_reset), EINVAL);
+	ck_assert_int_eq(pvhca_post_recv(&being_reset->vqp.qp, &wr, &bad),
+			 EINVAL);
+}
+
+START_TEST(reset_empties_queues_and_drops_completions)
+{
+	struct pvhca_qp *q = create();
+	struct pvhca_queue_header *header = (void *)q->buf.addr;
+	struct ibv_recv_wr rwr = {}, *bad;
+	struct ibv_wc wc;
+
+	ck_assert_int_eq(modify(q, IBV_QPS_RTS), 0);
+	ck_assert_int_eq(send_one(q), 0);
+	ck_assert_int_eq(send_one(q), 0);
+	ck_assert_int_eq(pvhca_post_recv(&q->vqp.qp, &rwr, &bad), 0);
+	cq_mem.entries[0].qpn = htole32(QPN);
+	cq_mem.entries[0].flags = PVHCA_CQE_F_PHASE;
+	cq_mem.entries[1] = cq_mem.entries[0];
+	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 1, &wc), 1);
+	ck_assert_uint_eq(le32toh(header->sq_pi), 2);
+
+	being_reset = q;
+	kernel.on_modify = post_meanwhile;
+	ck_assert_int_eq(modify(q, IBV_QPS_RESET), 0);
+	kernel.on_modify = NULL;
+	ck_assert_uint_eq(header->sq_pi, 0);
+	ck_assert_uint_eq(header->rq_pi, 0);
+	ck_assert_uint_eq(q->sq.pi | q->sq.ci | q->rq.pi | q->rq.ci, 0);
+	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 1, &wc), 0);
+	ck_assert_int_eq(send_one(q), EINVAL);
+
+	ck_assert_int_eq(modify(q, IBV_QPS_RTS), 0);
+	ck_assert_int_eq(send_one(q), 0);
+	ck_assert_uint_eq(le32toh(header->sq_pi), 1);
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+}
+END_TEST
+
+START_TEST(failed_reset_changes_nothing)
+{
+	struct pvhca_qp *q = create();
+	struct pvhca_queue_header *header = (void *)q->buf.addr;
+
+	ck_assert_int_eq(modify(q, IBV_QPS_RTS), 0);
+	ck_assert_int_eq(send_one(q), 0);
+	kernel.err = EIO;
+	ck_assert_int_eq(modify(q, IBV_QPS_RESET), EIO);
+	ck_assert_int_eq(send_one(q), 0);
+	ck_assert_uint_eq(le32toh(header->sq_pi), 2);
+	kernel.err = 0;
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+}
+END_TEST
+
+START_TEST(cq_has_room_for_what_was_asked)
+{
+	static const struct {
+		int cqe;
+		unsigned int log;
+	} cases[] = { { 1, 0 }, { 2, 1 }, { 3, 2 }, { 4, 2 }, { 5, 3 },
+		      { 1000, 10 }, { 1 << 20, 20 } };
+	struct ibv_context *ibctx = &ctx.vctx.context;
+	struct pvhca_cq *c;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		c = to_pvhca_cq(pvhca_create_cq(ibctx, cases[i].cqe, NULL, 0));
+		ck_assert_uint_eq(kernel.cq_req.log_entries, cases[i].log);
+		ck_assert_int_eq(kernel.cqe, cases[i].cqe);
+		ck_assert_uint_eq(kernel.cq_req.buf_addr % PVHCA_GRANULE, 0);
+		ck_assert_uint_ge(kernel.cq_req.buf_len, PVHCA_CQ_HEADER_SIZE +
+				  (sizeof(struct pvhca_cqe) << cases[i].log));
+		ck_assert_ptr_eq(c->doorbell, doorbells + QP_DOORBELL);
+		ck_assert_int_eq(pvhca_destroy_cq(&c->vcq.cq), 0);
+	}
+}
+END_TEST
+
+START_TEST(impossible_cqs_are_refused)
+{
+	static const int bad[] = { 0, -1, (1 << 20) + 1, INT32_MAX };
+	struct ibv_context *ibctx = &ctx.vctx.context;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		ck_assert_ptr_null(pvhca_create_cq(ibctx, bad[i], NULL, 0));
+		ck_assert_int_eq(errno, EINVAL);
+	}
+	kernel.err = ENOSPC;
+	ck_assert_ptr_null(pvhca_create_cq(ibctx, 1, NULL, 0));
+	ck_assert_int_eq(errno, ENOSPC);
+	kernel.err = 0;
+	kernel.doorbell = sizeof(doorbells);
+	ck_assert_ptr_null(pvhca_create_cq(ibctx, 1, NULL, 0));
+	ck_assert_int_eq(errno, EPROTO);
+	ck_assert_int_eq(kernel.created, kernel.destroyed);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("provider qp and cq");
+	TCase *c = tcase_create("verbs");
+
+	tcase_set_timeout(c, 30);
+	tcase_add_checked_fixture(c, setup_verbs, teardown_verbs);
+	tcase_add_test(c, rings_fit_their_buffer_and_no_entry_crosses_a_granule);
+	tcase_add_test(c, biggest_rings_fit);
+	tcase_add_test(c, limits_of_the_device_are_kept);
+	tcase_add_test(c, application_gets_what_it_asked);
+	tcase_add_test(c, what_the_host_gives_more_is_cut_to_the_rings);
+	tcase_add_test(c, failed_creation_leaves_nothing);
+	tcase_add_test(c, slot_and_doorbell_are_checked);
+	tcase_add_test(c, number_of_a_destroyed_qp_can_be_given_again);
+	tcase_add_test(c, destroying_drops_completions_from_both_cqs);
+	tcase_add_test(c, failed_destruction_leaves_the_qp_as_it_is);
+	tcase_add_test(c, state_follows_modify);
+	tcase_add_test(c, reset_empties_queues_and_drops_completions);
+	tcase_add_test(c, failed_reset_changes_nothing);
+	tcase_add_test(c, cq_has_room_for_what_was_asked);
+	tcase_add_test(c, impossible_cqs_are_refused);
+	suite_add_tcase(s, c);
+	return run_suite(s);
+}
