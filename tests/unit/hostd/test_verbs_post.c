@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* From guests' rings to a host engine that is played here. */
+#include <check.h>
+#include <endian.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "verbs.h"
+
+#define DEPTH_LOG	4
+#define DEPTH		(1u << DEPTH_LOG)
+
+/* ------------------------------ the host engine ---------------------------- */
+
+static struct {
+	uint64_t wr_id[256];
+	enum ibv_wr_opcode opcode[256];
+	unsigned int flags[256];
+	uint8_t inline_byte[256];
+	uint64_t remote_addr[256];
+	unsigned int sends;
+	uint64_t recv_id[256];
+	unsigned int recvs;
+	unsigned int room;		/* sends that still fit */
+	int refuse_index;		/* this one is refused with EINVAL */
+	unsigned int to_error;
+	unsigned int faults;
+} host;
+
+static int host_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
+			  struct ibv_send_wr **bad)
+{
+	(void)qp;
+	for (; wr; wr = wr->next) {
+		*bad = wr;
+		if (!host.room)
+			return ENOMEM;
+		if (!(wr->wr_id & WR_ID_BAD) &&
+		    (int)(wr->wr_id & WR_ID_INDEX_MASK) == host.refuse_index)
+			return EINVAL;
+		host.room--;
+		host.wr_id[host.sends] = wr->wr_id;
+		host.opcode[host.sends] = wr->opcode;
+		host.flags[host.sends] = wr->send_flags;
+		host.remote_addr[host.sends] = wr->wr.rdma.remote_addr;
+		if (wr->send_flags & IBV_SEND_INLINE)
+			host.inline_byte[host.sends] =
+				*(uint8_t *)(uintptr_t)wr->sg_list->addr;
+		host.sends++;
+	}
+	return 0;
+}
+
+static int host_post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr,
+			  struct ibv_recv_wr **bad)
+{
+	(void)qp;
+	(void)bad;
+	for (; wr; wr = wr->next)
+		host.recv_id[host.recvs++] = wr->wr_id;
+	return 0;
+}
+
+int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
+{
+	(void)qp;
+	ck_assert_int_eq(mask, IBV_QP_STATE);
+	ck_assert_int_eq(attr->qp_state, IBV_QPS_ERR);
+	host.to_error++;
+	return 0;
+}
+
+void session_guest_fault(struct session *session, const char *format, ...)
+{
+	(void)session;
+	(void)format;
+	host.faults++;
+}
+
+/* ------------------------------- the guest's QP ---------------------------- */
+
+static struct session session;
+static struct context context;
+static struct verbs_qp vqp;
+static struct qp qp;
+static struct ibv_context host_context;
+static struct ibv_qp host_qp;
+static struct pvhca_queue_header *header;
+static uint8_t *memory;
+
+static void setup(void)
+{
+	memset(&host, 0, sizeof(host));
+	memset(&context, 0, sizeof(context));
+	host.room = 256;
+	host.refuse_index = -1;
+	host_context.ops.post_send = host_post_send;
+	host_context.ops.post_recv = host_post_recv;
+	host_qp.context = &host_context;
+
+	memory = aligned_alloc(PVHCA_GRANULE, 2 * PVHCA_GRANULE);
+	memset(memory, 0, 2 * PVHCA_GRANULE);
+	header = (struct pvhca_queue_header *)memory;
+	vqp = (struct verbs_qp) { .qp = &host_qp, .id = 0x50003,
+		.send_opcodes = UINT32_MAX };
+	memset(&qp, 0, sizeof(qp));
+	qp.session = &session;
+	qp.context = &context;
+	qp.slot = 5;
+	qp.state = IBV_QPS_RTS;
+	qp.fabric = &vqp;
+	qp.buffer = malloc(sizeof(*qp.buffer) + 2 * sizeof(uint8_t *));
+	qp.buffer->granules = 2;
+	qp.buffer->granule[0] = memory;
+	qp.buffer->granule[1] = memory + PVHCA_GRANULE;
+	ck_assert(!work_queue_init(&qp.sq, qp.buffer, &header->sq_pi, 256,
+				   DEPTH_LOG, 6, 6, PVHCA_SQ_WQE_DATA, 2));
+	ck_assert(!work_queue_init(&qp.rq, qp.buffer, &header->rq_pi, 4096,
+				   DEPTH_LOG, 5, 5, PVHCA_RQ_WQE_DATA, 1));
+}
+
+static void teardown(void)
+{
+	free(qp.buffer);
+	free(memory);
+}
+
+static struct pvhca_sq_wqe *post(uint8_t opcode, uint8_t flags)
+{
+	uint32_t pi = le32toh(header->sq_pi);
+	struct pvhca_sq_wqe *wqe;
+
+	wqe = (struct pvhca_sq_wqe *)work_queue_entry(&qp.sq, pi);
+	memset(wqe, 0, 64);
+	wqe->opcode = opcode;
+	wqe->flags = flags;
+	wqe->remote_addr = htole64(0x1000 + pi);
+	header->sq_pi = htole32(pi + 1);
+	return wqe;
+}
+
+static void post_receives(unsigned int n)
+{
+	uint32_t pi = le32toh(header->rq_pi);
+	struct pvhca_rq_wqe *wqe;
+
+	for (; n; n--, pi++) {
+		wqe = (struct pvhca_rq_wqe *)work_queue_entry(&qp.rq, pi);
+		memset(wqe, 0, 32);
+		wqe->num_sge = htole16(1);
+		wqe->tag = htole16(pi % DEPTH);
+	}
+	header->rq_pi = htole32(pi);
+}
+
+static unsigned int serve(void)
+{
+	return verbs_qp_serve(NULL, &qp);
+}
+
+static bool wants_again(void)
+{
+	return context.again[0] & 1ull << qp.slot;
+}
+
+START_TEST(posted_sends_reach_the_engine_in_order_with_their_place)
+{
+	unsigned int i;
+
+	for (i = 0; i < DEPTH; i++)
+		post(PVHCA_WQE_WRITE, i & 1 ? PVHCA_WQE_F_SIGNALED : 0);
+	ck_assert_uint_eq(serve(), DEPTH);
+	ck_assert_uint_eq(host.sends, DEPTH);
+	for (i = 0; i < DEPTH; i++) {
+		ck_assert_uint_eq(host.wr_id[i], 0x50003ull << 32 | i);
+		ck_assert_int_eq(host.opcode[i], IBV_WR_RDMA_WRITE);
+		ck_assert_uint_eq(host.flags[i], i & 1 ? IBV_SEND_SIGNALED : 0);
+		ck_assert_uint_eq(host.remote_addr[i], 0x1000 + i);
+	}
+	ck_assert(!wants_again());
+	ck_assert_uint_eq(serve(), 0);
+}
+END_TEST
+
+START_TEST(flags_and_inline_data_are_passed_on)
+{
+	struct pvhca_sq_wqe *wqe = post(PVHCA_WQE_SEND, PVHCA_WQE_F_MASK);
+
+	wqe->inline_len = htole32(1);
+	*(uint8_t *)(wqe + 1) = 0x5a;
+	serve();
+	ck_assert_uint_eq(host.flags[0], IBV_SEND_SIGNALED | IBV_SEND_FENCE |
+			  IBV_SEND_SOLICITED | IBV_SEND_INLINE);
+	ck_assert_uint_eq(host.inline_byte[0], 0x5a);
+	ck_assert_uint_eq(session.counters.payload_bytes_copied, 0);
+}
+END_TEST
+
+START_TEST(receives_go_before_sends)
+{
+	post_receives(3);
+	qp.state = IBV_QPS_INIT;
+	post(PVHCA_WQE_SEND, 0);
+	ck_assert_uint_eq(serve(), 3);
+	ck_assert_uint_eq(host.recvs, 3);
+	ck_assert_uint_eq(host.recv_id[2], 0x50003ull << 32 | WR_ID_RECV | 2);
+	ck_assert_uint_eq(host.sends, 0);
+	qp.state = IBV_QPS_RTS;
+	ck_assert_uint_eq(serve(), 1);
+}
+END_TEST
+
+START_TEST(nothing_is_taken_in_reset)
+{
+	post_receives(1);
+	post(PVHCA_WQE_SEND, 0);
+	qp.state = IBV_QPS_RESET;
+	ck_assert_uint_eq(serve(), 0);
+}
+END_TEST
+
+START_TEST(a_full_engine_is_tried_again_after_its_next_completion)
+{
+	unsigned int i;
+
+	host.room = 3;
+	for (i = 0; i < 5; i++)
+		post(PVHCA_WQE_WRITE, 0);
+	ck_assert_uint_eq(serve(), 3);
+	ck_assert(vqp.send_stalled);
+	ck_assert(context.timed[0] & 1ull << qp.slot);
+	ck_assert_uint_eq(host.to_error, 0);
+	host.room = 10;
+	ck_assert_uint_eq(serve(), 2);
+	ck_assert_uint_eq(host.wr_id[4] & WR_ID_INDEX_MASK, 4);
+}
+END_TEST
+
+START_TEST(an_entry_that_the_engine_refuses_completes_in_its_order)
+{
+	unsigned int i;
+
+	for (i = 0; i < 5; i++)
+		post(PVHCA_WQE_WRITE, 0);
+	host.refuse_index = 2;
+	ck_assert_uint_eq(serve(), 3);
+	ck_assert_uint_eq(host.to_error, 1);
+	ck_assert(wants_again());
+	ck_assert_uint_eq(host.sends, 3);
+	ck_assert_uint_eq(host.wr_id[2], 0x50003ull << 32 | WR_ID_BAD | 2);
+	ck_assert_uint_eq(host.flags[2], IBV_SEND_SIGNALED);
+	/* The rest goes to the engine to be flushed there. */
+	ck_assert_uint_eq(serve(), 2);
+	ck_assert_uint_eq(host.wr_id[4], 0x50003ull << 32 | 4);
+}
+END_TEST
+
+START_TEST(an_entry_without_sense_completes_in_its_order)
+{
+	post(PVHCA_WQE_WRITE, 0);
+	post(200, 0);
+	ck_assert_uint_eq(serve(), 2);
+	ck_assert_uint_eq(host.sends, 2);
+	ck_assert_uint_eq(host.to_error, 1);
+	ck_assert_uint_eq(host.wr_id[1], 0x50003ull << 32 | WR_ID_BAD | 1);
+	ck_assert_uint_eq(session.counters.protocol_errors, 1);
+}
+END_TEST
+
+START_TEST(a_producer_index_beyond_the_ring_stops_the_guest)
+{
+	header->sq_pi = htole32(DEPTH + 1);
+	ck_assert_uint_eq(serve(), 0);
+	ck_assert_uint_eq(host.faults, 1);
+	ck_assert_uint_eq(host.to_error, 1);
+	header->rq_pi = htole32(0x80000000u);
+	serve();
+	ck_assert_uint_ge(host.faults, 2);
+	ck_assert_uint_eq(host.recvs, 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("verbs_post");
+	TCase *tc = tcase_create("verbs_post");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, posted_sends_reach_the_engine_in_order_with_their_place);
+	tcase_add_test(tc, flags_and_inline_data_are_passed_on);
+	tcase_add_test(tc, receives_go_before_sends);
+	tcase_add_test(tc, nothing_is_taken_in_reset);
+	tcase_add_test(tc, a_full_engine_is_tried_again_after_its_next_completion);
+	tcase_add_test(tc, an_entry_that_the_engine_refuses_completes_in_its_order);
+	tcase_add_test(tc, an_entry_without_sense_completes_in_its_order);
+	tcase_add_test(tc, a_producer_index_beyond_the_ring_stops_the_guest);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
