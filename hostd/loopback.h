@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The loopback fabric: RDMA between the QPs of one pvhcad, by one copy straight
+ * from one guest's memory into the other's.
+ *
+ * Theory of operation
+ *
+ * The requester's worker does all the work of a message: it takes the entry from
+ * its send queue, finds the responder by QP number, makes the checks that both
+ * ends of a real adapter would make, copies, and writes both completions. So
+ * requests of one QP are executed one after the other and synchronously: a READ
+ * or an atomic has ended before the next request begins, and a fence has nothing
+ * to wait for. A long message is moved piece by piece, one piece per call of
+ * qp_serve; between pieces regions and the responder are looked up anew.
+ *
+ * What looks like loss on a wire (no such responder, or one that is not ready)
+ * starts the retry timer; a missing receive starts the RNR timer. Both wait by
+ * qp->deadline_ns and keep the request in struct loopback_sq.
+ *
+ * A send queue's and a receive queue's ci move when the entry completes, not
+ * when it is read: until then it counts as outstanding and is flushed in its
+ * turn if the QP fails, by whoever flushes.
+ *
+ * Locks, outermost first (one thread has at most one of each line):
+ *
+ *   qp->lock		of the QP being served or modified
+ *   fabric->lock	tables' writers, addresses; session threads only
+ *   qp->rq_lock	of any QP, the one being served included
+ *   cq->lock and what is inside it
+ *
+ * A worker that holds its own QP's lock never takes another QP's: to fail the
+ * responder it sets @failed under the responder's rq_lock and asks the
+ * responder's worker to serve it, which makes it the state and flushes. As no
+ * thread waits for a qp->lock while it holds a rq_lock, and none for a second
+ * lock of the same line, there is no cycle, whichever QPs are connected to each
+ * other (or to themselves).
+ *
+ * Who may read what of another session's QP: atomics at any time; the connection
+ * (source, dgid, dest_qpn) and the receive queue with its rq_lock held. As
+ * comparing the connection for every message would mean taking that lock for a
+ * WRITE, it is stamped: @stamp is a number never used before, given anew
+ * whenever the connection changes; a requester that saw its responder's stamp
+ * fit once, under the lock, needs only to see the same number again.
+ */
+#ifndef HOSTD_LOOPBACK_H
+#define HOSTD_LOOPBACK_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <urcu/list.h>
+
+#include "objects.h"
+
+struct worker;
+
+#define LOOPBACK_MAX_SGE	32u
+#define LOOPBACK_MAX_INLINE	1024u
+#define LOOPBACK_MAX_RD_ATOMIC	128u
+#define LOOPBACK_MAX_MSG	(1ull << 31)	/* bytes; IB vol 1, 9.7.2: the limit of a message */
+#define LOOPBACK_MAX_MR		(1ull << 46)	/* bytes */
+#define LOOPBACK_GID_LEN	16
+
+/* ------------------------- numbers: loopback_table.c ----------------------- */
+
+#define LOOPBACK_PAGE_SHIFT	12
+#define LOOPBACK_PAGE_SLOTS	(1u << LOOPBACK_PAGE_SHIFT)
+#define LOOPBACK_NUMBERS	(1u << 24)
+#define LOOPBACK_PAGES		(LOOPBACK_NUMBERS >> LOOPBACK_PAGE_SHIFT)
+
+struct loopback_page {
+	unsigned int used;			/* slots reserved */
+	uint64_t reserved[LOOPBACK_PAGE_SLOTS / 64];
+	_Atomic(void *) slots[LOOPBACK_PAGE_SLOTS];
+};
+
+/**
+ * struct loopback_table - objects by a 24-bit number
+ * @pages: made when needed, RCU
+ * @used: numbers given out
+ * @next: where to look for a free number; numbers go round, so that one is not
+ *	given out again soon
+ *
+ * Writers hold the fabric's lock. Readers are in an RCU read section, or hold
+ * that lock.
+ */
+struct loopback_table {
+	_Atomic(struct loopback_page *) pages[LOOPBACK_PAGES];
+	uint32_t used;
+	uint32_t next;
+};
+
+void loopback_table_init(struct loopback_table *table);
+/* Reserve a number. 0 or -ENOMEM, -ENOSPC. */
+int loopback_table_reserve(struct loopback_table *table, uint32_t *number);
+void loopback_table_publish(struct loopback_table *table, uint32_t number,
+			    void *object);
+/*
+ * Give a number back. The page that it returns, if any, is to be freed after the
+ * grace period that the object needs, too.
+ */
+struct loopback_page *loopback_table_remove(struct loopback_table *table,
+					    uint32_t number);
+
+static inline void *loopback_table_find(struct loopback_table *table,
+					uint32_t number)
+{
+	struct loopback_page *page;
+
+	if (number >= LOOPBACK_NUMBERS)
+		return NULL;
+	page = atomic_load_explicit(&table->pages[number >> LOOPBACK_PAGE_SHIFT],
+				    memory_order_acquire);
+	if (!page)
+		return NULL;
+	return atomic_load_explicit(
+		&page->slots[number & (LOOPBACK_PAGE_SLOTS - 1)],
+		memory_order_acquire);
+}
+
+/* ----------------------- the fabric: fabric_loopback.c --------------------- */
+
+/**
+ * struct loopback - the fabric
+ * @lock: writers of the tables; addresses
+ * @qps: struct qp by QP number
+ * @mrs: struct mr by key >> 8
+ * @key_variant: low byte of the next key
+ * @addresses: who has which GID
+ * @stamps: last connection stamp given
+ */
+struct loopback {
+	pthread_mutex_t lock;
+	struct loopback_table qps;
+	struct loopback_table mrs;
+	uint8_t key_variant;
+	struct cds_list_head addresses;
+	_Atomic uint64_t stamps;
+};
+
+/* A session's part: session->fabric_session. Its own thread only. */
+struct loopback_session {
+	struct loopback *fabric;
+	struct cds_list_head qps;
+};
+
+/* ----------------------- memory regions: loopback_mr.c --------------------- */
+
+int loopback_mr_reg(struct mr *mr);
+void loopback_mr_dereg(struct mr *mr);
+
+/**
+ * struct loopback_piece - memory of one side of a message, checked
+ * @mr: region, or NULL: at is in pvhcad's own memory
+ * @at: first byte, from the start of the region's extents
+ * @host: first byte of own memory
+ * @len: bytes, not 0
+ *
+ * Valid during one RCU read section.
+ */
+struct loopback_piece {
+	const struct mr *mr;
+	union {
+		uint64_t at;
+		uint8_t *host;
+	};
+	uint64_t len;
+};
+
+struct loopback_pieces {
+	unsigned int count;
+	struct loopback_piece piece[LOOPBACK_MAX_SGE];
+};
+
+/*
+ * Bytes [skip, skip + length) of an SGE list, of which pd must be allowed access
+ * (IBV_ACCESS_*; 0 to read locally). False: protection error.
+ */
+bool loopback_pieces_local(struct loopback *fabric, const struct pd *pd,
+			   const struct ibv_sge *sge, unsigned int num_sge,
+			   uint32_t access, uint64_t skip, uint64_t length,
+			   struct loopback_pieces *pieces);
+/*
+ * Bytes [skip, skip + part) of the remote range [addr, addr + length); the whole
+ * range must be accessible by rkey.
+ */
+bool loopback_pieces_remote(struct loopback *fabric, const struct pd *pd,
+			    uint32_t rkey, uint64_t addr, uint64_t length,
+			    uint32_t access, uint64_t skip, uint64_t part,
+			    struct loopback_pieces *pieces);
+/* Address of a single piece that does not leave its extent; else NULL. */
+void *loopback_piece_address(const struct loopback_pieces *pieces);
+
+/*
+ * Copy length bytes, which both sides have. The sides may overlap where both
+ * are one run. The last eight bytes become visible after all others: consumers
+ * wait for the last byte of a WRITE by polling memory.
+ */
+void loopback_copy(const struct loopback_pieces *to,
+		   const struct loopback_pieces *from, uint64_t length);
+
+/* ---------------------------- QPs: loopback_qp.c --------------------------- */
+
+/**
+ * struct loopback_sq - the request at the head of a send queue
+ * @active: it was read from the ring; what follows is valid
+ * @waiting: what for, until qp->deadline_ns
+ * @has_receive: the receive at receive_index of the responder's queue was read
+ * @done: bytes moved
+ * @tries, @rnr_tries: retries left; only timers that ran out count
+ * @inline_data: sized for the biggest stride
+ *
+ * Under qp->lock.
+ */
+struct loopback_sq {
+	bool active;
+	enum loopback_wait {
+		LOOPBACK_WAIT_NONE,
+		LOOPBACK_WAIT_ANSWER,
+		LOOPBACK_WAIT_RECEIVE,
+	} waiting;
+	bool has_receive;
+	uint32_t receive_index;
+	uint64_t done;
+	unsigned int tries;
+	unsigned int rnr_tries;
+	struct send_request request;
+	struct recv_request receive;
+	struct ibv_sge sge[LOOPBACK_MAX_SGE];
+	struct ibv_sge receive_sge[LOOPBACK_MAX_SGE];
+	uint8_t inline_data[PVHCA_GRANULE];
+};
+
+/**
+ * struct loopback_qp - the fabric's part of a QP
+ * @node: in loopback_session.qps
+ * @attr: attributes as the guest set them; session's thread, under qp->lock
+ * @broken: rings were abused; not served until RESET. Under qp->lock
+ * @notify_drained: SQD: event when the request under way has ended. Likewise
+ * @peer_stamp: stamp of the responder whose connection fits ours, or 0. Likewise
+ * @has_source, @source, @dgid, @dest_qpn: the connection; written under lock and
+ *	rq_lock, read under either
+ * @stamp: see the top; 0: not connected. Written as the connection is
+ * @failed: the state is to become ERR: set under rq_lock
+ * @draining: SQD, and a request is under way
+ * @established: IBV_EVENT_COMM_EST has been raised
+ * @peer_waits: our requester waits for a receive or for us
+ * @kicked: what this QP waits for may have come
+ * @access, @max_dest_rd_atomic, @min_rnr_timer: attributes that the peer's
+ *	requester looks at
+ */
+struct loopback_qp {
+	struct qp *qp;
+	struct loopback *fabric;
+	struct cds_list_head node;
+	struct pvhca_qp_attr attr;
+
+	bool broken;
+	bool notify_drained;
+	uint64_t peer_stamp;
+	uint64_t timeout_ns;
+	struct loopback_sq sq;
+
+	bool has_source;
+	uint8_t source[LOOPBACK_GID_LEN];
+	uint8_t dgid[LOOPBACK_GID_LEN];
+	uint32_t dest_qpn;
+
+	_Atomic uint64_t stamp;
+	atomic_bool failed;
+	atomic_bool draining;
+	atomic_bool established;
+	atomic_bool peer_waits;
+	atomic_bool kicked;
+	_Atomic uint32_t access;
+	_Atomic uint32_t max_dest_rd_atomic;
+	_Atomic uint32_t min_rnr_timer;
+};
+
+int loopback_qp_create(struct qp *qp);
+void loopback_qp_destroy(struct qp *qp);
+int loopback_qp_query(struct qp *qp, uint32_t attr_mask,
+		      struct pvhca_qp_attr *attr);
+
+/* State as it is or is about to be. */
+static inline enum ibv_qp_state loopback_qp_state(const struct loopback_qp *lqp)
+{
+	if (atomic_load_explicit(&lqp->failed, memory_order_acquire))
+		return IBV_QPS_ERR;
+	return atomic_load_explicit(&lqp->qp->state, memory_order_acquire);
+}
+
+/* Change the state; with qp->lock held, without rq_lock. */
+void loopback_qp_set_state(struct loopback_qp *lqp, enum ibv_qp_state state);
+/* What others found wrong becomes the state; with qp->lock held. */
+void loopback_qp_settle(struct loopback_qp *lqp);
+/*
+ * Fail a QP from any worker, with its rq_lock held: async event (enum
+ * pvhca_async_event, or LOOPBACK_NO_EVENT), state ERR, flush by its own worker.
+ */
+#define LOOPBACK_NO_EVENT	0xffffffffu
+void loopback_qp_fail(struct loopback_qp *lqp, uint32_t event);
+/*
+ * Is peer, whose rq_lock is held, connected to lqp as lqp is to it? lqp is read
+ * under its qp->lock.
+ */
+bool loopback_qp_fits(const struct loopback_qp *lqp,
+		      const struct loopback_qp *peer);
+/* Have a QP served that may wait for what has now come. */
+void loopback_qp_kick(struct loopback_qp *lqp, struct worker *worker);
+/* End of SQD's draining, if it is that; with qp->lock held. */
+void loopback_qp_drained(struct loopback_qp *lqp);
+
+/* -------------------- state machine: loopback_modify.c --------------------- */
+
+int loopback_qp_modify(struct qp *qp, uint32_t attr_mask,
+		       const struct pvhca_qp_attr *attr);
+
+/* ----------------------- data path: loopback_serve.c ----------------------- */
+
+/* One call of qp_serve: counts are collected here and added up at its end. */
+struct loopback_serve {
+	struct worker *worker;
+	struct loopback_qp *lqp;
+	struct session *receiver;		/* of receives */
+	unsigned int taken;			/* entries, of both queues */
+	unsigned int messages;			/* send queue entries */
+	uint64_t moved;				/* bytes */
+	uint64_t sent;				/* bytes */
+	uint64_t inlined;			/* bytes */
+	uint64_t errors;
+	uint64_t receives;
+};
+
+unsigned int loopback_qp_serve(struct worker *worker, struct qp *qp);
+/* Complete a receive of rx, whose rq_lock is held, and take it off its queue. */
+void loopback_receive_done(struct loopback_serve *serve, struct loopback_qp *rx,
+			   const struct recv_request *receive,
+			   struct pvhca_cqe *cqe, bool solicited);
+
+/* ------------------------------ RC: loopback_rc.c -------------------------- */
+
+enum loopback_result {
+	LOOPBACK_DONE,		/* executed */
+	LOOPBACK_MORE,		/* a piece was moved, others remain */
+	LOOPBACK_LOST,		/* no answer */
+	LOOPBACK_RNR,		/* receiver not ready; *rnr_timer is set */
+	LOOPBACK_FAILED,	/* *status is set */
+};
+
+#define LOOPBACK_RC_OPCODES \
+	(1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM | \
+	 1u << PVHCA_WQE_WRITE | 1u << PVHCA_WQE_WRITE_IMM | \
+	 1u << PVHCA_WQE_READ | 1u << PVHCA_WQE_ATOMIC_CMP_SWP | \
+	 1u << PVHCA_WQE_ATOMIC_FETCH_ADD)
+
+/* Execute a piece of the request at the head of the send queue. */
+enum loopback_result loopback_rc_execute(struct loopback_serve *serve,
+					 enum ibv_wc_status *status,
+					 uint32_t *rnr_timer);
+
+/* Durations of IB vol 1, 9.7.6.1.3 and 9.7.5.2.8; ns. 0: for ever. */
+uint64_t loopback_timeout_ns(uint8_t timeout);
+uint64_t loopback_rnr_ns(uint32_t timer);
+
+#endif
