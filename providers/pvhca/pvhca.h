@@ -215,7 +215,7 @@ int pvhca_destroy_cq(struct ibv_cq *ibcq);
 
 /* qp.c */
 struct ibv_qp *pvhca_create_qp(struct ibv_pd *ibpd,
-			       struct ibv_qp_init_attr *attr);
+			       struct ibv_qp_init_attr *init_attr);
 int pvhca_modify_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask);
 int pvhca_query_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask,
 		   struct ibv_qp_init_attr *init_attr);

@@ -31,56 +31,70 @@ struct layout {
 };
 
 static int check_cap(const struct pvhca_context *ctx,
-		     const struct ibv_qp_init_attr *attr)
+		     const struct ibv_qp_cap *cap)
 {
-	const struct ibv_qp_cap *cap = &attr->cap;
-
-	if (cap->max_send_wr > MAX_ENTRIES ||
+	if (cap->max_send_wr > MAX_ENTRIES || cap->max_recv_wr > MAX_ENTRIES ||
 	    cap->max_send_sge > ctx->max_sq_sge ||
+	    cap->max_recv_sge > ctx->max_rq_sge ||
 	    cap->max_inline_data > ctx->max_inline)
-		return EINVAL;
-	if (!attr->srq && (cap->max_recv_wr > MAX_ENTRIES ||
-			   cap->max_recv_sge > ctx->max_rq_sge))
 		return EINVAL;
 	return 0;
 }
 
-/*
- * Each ring has a power of two of entries, one at least, each big enough for
- * what was asked. There is room for the segment of an atomic operation or a
- * bind in the smallest stride.
- */
-static int make_layout(struct layout *l, const struct ibv_qp_init_attr *attr)
+/* A queue without entries, or replaced by an SRQ, does not exist. */
+static void drop_absent_queues(struct ibv_qp_init_attr *attr)
 {
-	const struct ibv_qp_cap *cap = &attr->cap;
+	struct ibv_qp_cap *cap = &attr->cap;
+
+	if (!cap->max_send_wr)
+		cap->max_send_sge = cap->max_inline_data = 0;
+	if (attr->srq)
+		cap->max_recv_wr = 0;
+	if (!cap->max_recv_wr)
+		cap->max_recv_sge = 0;
+}
+
+static unsigned int stride_for(unsigned int min, uint32_t bytes)
+{
+	return max_t(unsigned int, min, pvhca_log2_up(bytes));
+}
+
+/* A ring behind end; returns where it ends. */
+static size_t place_ring(size_t end, unsigned int log_entries,
+			 unsigned int stride, uint32_t *offset)
+{
+	*offset = align(end, 1ul << stride);
+	return *offset + ((size_t)1 << (log_entries + stride));
+}
+
+/*
+ * Each ring has a power of two of entries, each big enough for what was asked.
+ * There is room for the segment of an atomic operation or a bind in the smallest
+ * stride. Of a queue that does not exist all numbers are 0.
+ */
+static int make_layout(struct layout *l, const struct ibv_qp_cap *cap)
+{
 	uint32_t data = max_t(uint32_t, cap->max_inline_data,
 			      cap->max_send_sge * sizeof(struct pvhca_sge));
-	size_t end;
 
-	*l = (struct layout){};
-	l->sq_log_entries = pvhca_log2_up(cap->max_send_wr);
-	l->sq_log_stride = max_t(unsigned int, PVHCA_SQ_MIN_LOG_STRIDE,
-				 pvhca_log2_up(PVHCA_SQ_WQE_DATA + data));
-	if (l->sq_log_stride > PVHCA_RING_MAX_LOG_STRIDE)
-		return EINVAL;
-	l->sq_offset = align(PVHCA_QUEUE_HEADER_SIZE, 1 << l->sq_log_stride);
-	end = l->sq_offset +
-	      ((size_t)1 << (l->sq_log_entries + l->sq_log_stride));
-
-	if (!attr->srq) {
+	*l = (struct layout){ .len = PVHCA_QUEUE_HEADER_SIZE };
+	if (cap->max_send_wr) {
+		l->sq_log_entries = pvhca_log2_up(cap->max_send_wr);
+		l->sq_log_stride = stride_for(PVHCA_SQ_MIN_LOG_STRIDE,
+					      PVHCA_SQ_WQE_DATA + data);
+		l->len = place_ring(l->len, l->sq_log_entries,
+				    l->sq_log_stride, &l->sq_offset);
+	}
+	if (cap->max_recv_wr) {
 		data = cap->max_recv_sge * sizeof(struct pvhca_sge);
 		l->rq_log_entries = pvhca_log2_up(cap->max_recv_wr);
-		l->rq_log_stride = max_t(unsigned int, PVHCA_RQ_MIN_LOG_STRIDE,
-					 pvhca_log2_up(PVHCA_RQ_WQE_DATA + data));
-		if (l->rq_log_stride > PVHCA_RING_MAX_LOG_STRIDE)
-			return EINVAL;
-		l->rq_offset = align(end, 1 << l->rq_log_stride);
-		end = l->rq_offset +
-		      ((size_t)1 << (l->rq_log_entries + l->rq_log_stride));
+		l->rq_log_stride = stride_for(PVHCA_RQ_MIN_LOG_STRIDE,
+					      PVHCA_RQ_WQE_DATA + data);
+		l->len = place_ring(l->len, l->rq_log_entries,
+				    l->rq_log_stride, &l->rq_offset);
 	}
-
-	l->len = end;
-	return 0;
+	return l->sq_log_stride > PVHCA_RING_MAX_LOG_STRIDE ||
+	       l->rq_log_stride > PVHCA_RING_MAX_LOG_STRIDE ? EINVAL : 0;
 }
 
 static int init_queue(struct pvhca_queue *q, unsigned int log_entries,
@@ -138,30 +152,29 @@ static void free_queues(struct pvhca_qp *qp)
 	pvhca_buf_free(&qp->buf);
 }
 
-/* What the host gave, as far as the rings have room for it. */
-static void set_limits(struct pvhca_qp *qp, struct ibv_qp_cap *cap,
-		       const struct layout *l)
+/* Cuts what the host gave of one queue to the room that its ring has. */
+static uint32_t cut_to_ring(struct pvhca_queue *q, uint32_t wqe_data,
+			    uint32_t *max_wr, uint32_t *max_sge)
 {
-	uint32_t data;
+	uint32_t room = q->log_stride ? (1u << q->log_stride) - wqe_data : 0;
 
-	data = (1u << l->sq_log_stride) - PVHCA_SQ_WQE_DATA;
-	cap->max_send_wr = min_t(uint32_t, cap->max_send_wr, qp->sq.mask + 1);
-	cap->max_send_sge = min_t(uint32_t, cap->max_send_sge,
-				  data / sizeof(struct pvhca_sge));
-	cap->max_inline_data = min_t(uint32_t, cap->max_inline_data, data);
-	qp->sq.max_wr = cap->max_send_wr;
-	qp->sq.max_sge = cap->max_send_sge;
+	*max_wr = room ? min_t(uint32_t, *max_wr, q->mask + 1) : 0;
+	*max_sge = min_t(uint32_t, *max_sge, room / sizeof(struct pvhca_sge));
+	q->max_wr = *max_wr;
+	q->max_sge = *max_sge;
+	return room;
+}
+
+static void set_limits(struct pvhca_qp *qp, struct ibv_qp_cap *cap)
+{
+	uint32_t room;
+
+	room = cut_to_ring(&qp->sq, PVHCA_SQ_WQE_DATA, &cap->max_send_wr,
+			   &cap->max_send_sge);
+	cap->max_inline_data = min_t(uint32_t, cap->max_inline_data, room);
 	qp->max_inline = cap->max_inline_data;
-
-	if (l->rq_log_stride) {
-		data = (1u << l->rq_log_stride) - PVHCA_RQ_WQE_DATA;
-		cap->max_recv_wr = min_t(uint32_t, cap->max_recv_wr,
-					 qp->rq.mask + 1);
-		cap->max_recv_sge = min_t(uint32_t, cap->max_recv_sge,
-					  data / sizeof(struct pvhca_sge));
-		qp->rq.max_wr = cap->max_recv_wr;
-		qp->rq.max_sge = cap->max_recv_sge;
-	}
+	cut_to_ring(&qp->rq, PVHCA_RQ_WQE_DATA, &cap->max_recv_wr,
+		    &cap->max_recv_sge);
 	qp->cap = *cap;
 }
 
@@ -194,7 +207,7 @@ static int create_kernel_qp(struct pvhca_qp *qp, struct ibv_pd *ibpd,
 		goto err_destroy;
 	qp->slot = resp.slot;
 	qp->doorbell = ctx->doorbells + resp.doorbell;
-	set_limits(qp, &attr->cap, l);
+	set_limits(qp, &attr->cap);
 
 	err = pvhca_qp_table_insert(&ctx->qp_table, qp->vqp.qp.qp_num, qp);
 	if (err)
@@ -207,16 +220,18 @@ err_destroy:
 }
 
 struct ibv_qp *pvhca_create_qp(struct ibv_pd *ibpd,
-			       struct ibv_qp_init_attr *attr)
+			       struct ibv_qp_init_attr *init_attr)
 {
 	struct pvhca_context *ctx = to_pvhca_context(ibpd->context);
+	struct ibv_qp_init_attr attr = *init_attr;
 	struct pvhca_qp *qp;
 	struct layout l;
 	int err;
 
-	err = attr->send_cq && attr->recv_cq ? check_cap(ctx, attr) : EINVAL;
+	drop_absent_queues(&attr);
+	err = attr.send_cq && attr.recv_cq ? check_cap(ctx, &attr.cap) : EINVAL;
 	if (!err)
-		err = make_layout(&l, attr);
+		err = make_layout(&l, &attr.cap);
 	if (err)
 		goto err;
 
@@ -226,17 +241,18 @@ struct ibv_qp *pvhca_create_qp(struct ibv_pd *ibpd,
 		goto err;
 	qp->ctx = ctx;
 	qp->state = IBV_QPS_RESET;
-	qp->sq_sig_all = attr->sq_sig_all;
+	qp->sq_sig_all = attr.sq_sig_all;
 
 	err = init_queues(qp, &l);
 	if (err)
 		goto err_free_qp;
 
 	pthread_mutex_lock(&ctx->qp_lock);
-	err = create_kernel_qp(qp, ibpd, attr, &l);
+	err = create_kernel_qp(qp, ibpd, &attr, &l);
 	pthread_mutex_unlock(&ctx->qp_lock);
 	if (err)
 		goto err_free_queues;
+	init_attr->cap = attr.cap;
 	return &qp->vqp.qp;
 
 err_free_queues:

@@ -199,7 +199,7 @@ START_TEST(rings_fit_their_buffer_and_no_entry_crosses_a_granule)
 	uint32_t wr, sge, inl;
 	struct pvhca_qp *q;
 
-	for (wr = 0; wr < 300; wr = wr * 2 + 1) {
+	for (wr = 1; wr < 300; wr = wr * 2 + 1) {
 		for (sge = 0; sge <= 30; sge += 3) {
 			for (inl = 0; inl <= 512; inl += 73) {
 				init.cap = (struct ibv_qp_cap){
@@ -295,6 +295,33 @@ START_TEST(what_the_host_gives_more_is_cut_to_the_rings)
 	ck_assert_int_eq(pvhca_query_qp(&q->vqp.qp, &attr, 0, &init_attr), 0);
 	ck_assert_uint_eq(attr.cap.max_send_sge, 6);
 	ck_assert_uint_eq(init_attr.cap.max_recv_wr, 23);
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+}
+END_TEST
+
+START_TEST(queue_without_entries_has_no_ring)
+{
+	const struct pvhca_create_qp_req *r = &kernel.qp_req;
+	struct ibv_recv_wr rwr = {}, *bad;
+	struct pvhca_qp *q;
+
+	init.cap.max_recv_wr = 0;
+	q = create();
+	ck_assert_uint_eq(r->rq_log_entries | r->rq_log_stride | r->rq_offset, 0);
+	ck_assert_uint_eq(init.cap.max_recv_sge, 0);
+	ck_assert_uint_eq(init.cap.max_send_sge, 2);
+	ck_assert_int_eq(modify(q, IBV_QPS_RTS), 0);
+	ck_assert_int_eq(pvhca_post_recv(&q->vqp.qp, &rwr, &bad), ENOMEM);
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+
+	init.cap.max_send_wr = 0;
+	init.cap.max_recv_wr = 1;
+	q = create();
+	ck_assert_uint_eq(r->sq_log_entries | r->sq_log_stride | r->sq_offset, 0);
+	ck_assert_uint_eq(init.cap.max_send_sge | init.cap.max_inline_data, 0);
+	ck_assert_int_eq(modify(q, IBV_QPS_RTS), 0);
+	ck_assert_int_eq(send_one(q), ENOMEM);
+	ck_assert_int_eq(modify(q, IBV_QPS_RESET), 0);
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
 }
 END_TEST
@@ -508,6 +535,7 @@ int main(void)
 	tcase_add_test(c, limits_of_the_device_are_kept);
 	tcase_add_test(c, application_gets_what_it_asked);
 	tcase_add_test(c, what_the_host_gives_more_is_cut_to_the_rings);
+	tcase_add_test(c, queue_without_entries_has_no_ring);
 	tcase_add_test(c, failed_creation_leaves_nothing);
 	tcase_add_test(c, slot_and_doorbell_are_checked);
 	tcase_add_test(c, number_of_a_destroyed_qp_can_be_given_again);
