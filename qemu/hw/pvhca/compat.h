@@ -52,11 +52,6 @@
 #include "hw/qdev-properties.h"
 #include "hw/qdev-properties-system.h"
 #endif
-#if __has_include("hw/core/resettable.h")
-#include "hw/core/resettable.h"
-#else
-#include "hw/resettable.h"
-#endif
 
 /* The front end of a character device was called its back end before 10.2. */
 #if PVHCA_QEMU_AT_LEAST(10, 2)
