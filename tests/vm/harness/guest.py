@@ -12,7 +12,7 @@ from .commands import Host, Running, tail
 from .errors import CommandFailed, GuestDied, HarnessError
 from .kernlog import KernelLog
 
-BOOT_SECONDS = 90
+BOOT_SECONDS = 60
 STORE_CHUNK = 256 * 1024
 PROVIDER_DIRECTORY = "/usr/lib/x86_64-linux-gnu/libibverbs"
 BASE_MODULES = ("ib_uverbs", "rdma_ucm", "ib_umad")
@@ -29,6 +29,7 @@ class Guest(Host):
         self.gid_index = None
         self.netdev = None
         self.boots = 0
+        self.boot_attempts = 1      # more where a hang before the agent is up says nothing about the guest
         self._start_machine = start_machine
         self._logs = logs
         self._hello = threading.Event()
@@ -46,13 +47,26 @@ class Guest(Host):
         self._channel = channel.Channel(self._machine.agent, self.log.record, self._on_hello)
 
     def wait_booted(self, timeout=BOOT_SECONDS):
+        for attempts_left in reversed(range(self.boot_attempts)):
+            state = self._wait_hello(timeout)
+            if state is None:
+                self._expect_restart = False
+                return
+            print(f"# {self.name} did not come up: {state}", flush=True)
+            if attempts_left:
+                self.kill()
+                self.start()
+        raise HarnessError(f"{self.name} did not come up: {state}; its console:\n{self.console_tail()}")
+
+    def _wait_hello(self, timeout):
+        """None when the agent is there, else what its QEMU says."""
         deadline = time.monotonic() + timeout * self.slowness
         while not self._hello.wait(0.2):
             if not self._machine.alive:
-                raise HarnessError(f"{self.name}: QEMU ended at start:\n{tail(self._machine.messages())}")
+                raise HarnessError(f"{self.name}: QEMU ended:\n{tail(self._machine.messages())}")
             if time.monotonic() > deadline:
-                raise HarnessError(f"{self.name} did not come up; its console:\n{self.console_tail()}")
-        self._expect_restart = False
+                return self._machine.state()
+        return None
 
     def reboot(self, device=True):
         """Restart the guest from within, as `reboot` does, and bring the device up again if it was up."""

@@ -14,6 +14,7 @@ from .qemu import Machine
 
 MEMORY = "10G"
 SLOWNESS = 2.0
+FOREVER = 7 * 24 * 3600     # the runner has a limit of its own
 
 
 def start_l1(logs, memory=MEMORY, idle_poll=False, name="l1"):
@@ -36,7 +37,7 @@ def start_l1(logs, memory=MEMORY, idle_poll=False, name="l1"):
     return l1
 
 
-def run_inside(arguments, logs, environment, timeout, **options):
+def run_inside(arguments, logs, environment, **options):
     """Run this harness inside L1 with the given arguments; its output comes out as it is written. Returns its rc."""
     def show(stream, data):
         target = sys.stdout if stream == "out" else sys.stderr
@@ -49,7 +50,7 @@ def run_inside(arguments, logs, environment, timeout, **options):
         command = ["/usr/bin/python3", paths.VM_TESTS / "run", "--inside", "--logs", logs, *arguments]
         running = l1.spawn(command, env=environment, cwd=str(paths.SOURCE), on_output=show)
         try:
-            result = running.wait(timeout)
+            result = running.wait(FOREVER)
         except HarnessError as error:
             print(f"Bail out! {error}\n{l1.console_tail()}", flush=True)
             return 1

@@ -60,6 +60,11 @@ def provider():
     return found[0] if found else _product(build() / "providers" / "libpvhca-rdmav34.so")
 
 
+def test_program(name):
+    """A program of tests/verbs, to run in a guest or on the native host."""
+    return _product(build() / "tests" / "verbs" / name)
+
+
 def qemu_with_device():
     return _product(Path(os.environ.get("PVHCA_QEMU", build() / "qemu" / "qemu-system-x86_64")))
 
@@ -67,7 +72,7 @@ def qemu_with_device():
 def qemu():
     """An emulator for guests without the device, and for L1, where 10.0 is much steadier than Debian 12's 7.2."""
     candidates = [os.environ.get("PVHCA_QEMU"), build() / "qemu" / "qemu-system-x86_64",
-                  cache() / "qemu" / "usr" / "bin" / "qemu-system-x86_64", "/usr/bin/qemu-system-x86_64"]
+                  "/usr/bin/qemu-system-x86_64"]
     for candidate in candidates:
         if candidate and os.access(candidate, os.X_OK):
             return Path(candidate)
@@ -76,9 +81,9 @@ def qemu():
 
 def qemu_data(emulator):
     """Options that lead an emulator that is not installed to its firmware: its own, else the system's."""
-    share = emulator.parent.parent / "share"
     if emulator.parent == Path("/usr/bin"):
         return []
+    share = emulator.parent.parent / "share"
     folders = [emulator.parent / "pc-bios", share / "qemu", share / "seabios", "/usr/share/qemu", "/usr/share/seabios"]
     return [word for folder in folders if os.path.isdir(folder) for word in ("-L", str(folder))]
 

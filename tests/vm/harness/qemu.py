@@ -80,6 +80,7 @@ class Machine:
             self.process = processes.start(
                 command, stdin=processes.subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=[agent_peer.fileno(), monitor_peer.fileno(), *pass_fds])
+        monitor.settimeout(60)
         self.monitor = Monitor(monitor)
 
     @property
@@ -89,6 +90,18 @@ class Machine:
     @property
     def alive(self):
         return self.process.poll() is None
+
+    def state(self):
+        """For a guest that does not move: where its processors are goes to QEMU's log; returns QEMU's word for it."""
+        try:
+            status = self.monitor.command("query-status")["status"]
+            registers = [self.monitor.command("human-monitor-command", command_line="info registers -a")
+                         for _ in range(2)]
+        except (HarnessError, OSError, ValueError) as error:
+            return f"its QEMU does not answer either ({error})"
+        with open(self.log, "a", encoding="utf-8") as log:
+            log.write("\n".join(registers))
+        return f"QEMU says {status}; registers, twice, are in {self.log}"
 
     def messages(self):
         """What QEMU said, without its command line."""

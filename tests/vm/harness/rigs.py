@@ -12,6 +12,7 @@ verbs:    inside L1 (see nested.py), KVM guests, pvhcad with the verbs fabric on
 """
 
 import contextlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -33,16 +34,29 @@ RDMA_LINK, RDMA_LINK_PEER, RXE = "veth0", "veth1", "rxe0"
 HOST_MODULES = "kvm_amd veth rdma_rxe ib_uverbs rdma_ucm ib_umad tun bridge vhost_net"
 
 
+PREFIX = "pvhca-vm-"
+
+
+def remove_abandoned():
+    """Directories of harnesses that were killed; their processes went with them."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        owner = directory.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(directory, ignore_errors=True)
+
+
 class Rig:
     name = None
     accel = None
     cpu = None
     slowness = 1.0
+    boot_attempts = 1
 
     def __init__(self, setup, logs):
         self.setup, self.logs = setup, logs
         self.guests, self.daemon, self.native = [], None, None
-        self.directory = Path(tempfile.mkdtemp(prefix="pvhca-vm-"))
+        remove_abandoned()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self._cleanup = contextlib.ExitStack()
         self._cleanup.callback(shutil.rmtree, self.directory, ignore_errors=True)
         try:
@@ -66,7 +80,7 @@ class Rig:
             number = FIRST_GUEST + index
             guest = Guest(f"guest{index}", self.logs, self._start_machine, self.slowness,
                           f"{NET}.{number}", f"{RDMA}.{number}")
-            guest.index = index
+            guest.index, guest.boot_attempts = index, self.boot_attempts
             self.guests.append(guest)
             self._cleanup.callback(guest.close)
             guest.start()
@@ -146,6 +160,7 @@ class VerbsRig(Rig):
     accel = "kvm"
     cpu = "host"
     slowness = 3.0
+    boot_attempts = 2       # KVM on emulated SVM now and then loses a guest in its first moments
 
     def _prepare_host(self):
         self.native = Native(self.logs, self.slowness)
