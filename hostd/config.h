@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define CONFIG_DEFAULT_FILE	"/etc/pvhca/pvhcad.conf"
+
 /* What one VM may have; all are counts but pinned_bytes. */
 struct quota {
 	uint32_t contexts;
@@ -26,7 +28,7 @@ struct config {
 	char *socket;		/* path */
 	unsigned int socket_mode;
 	char *fabric;		/* "loopback" or "verbs" */
-	char *ibdev;		/* verbs: host device */
+	char *ibdev;		/* verbs: host device; NULL: the first one */
 	unsigned int ib_port;
 	char *log_level;
 	unsigned int workers;
@@ -34,8 +36,15 @@ struct config {
 	char *cpus;		/* list for the workers, e.g. "2-3,6", or NULL */
 	unsigned int max_sessions;
 	bool foreground;
+	bool unlisted_vms;	/* VMs without a [vm] group are served */
 	struct quota quota;	/* defaults of every VM */
 	void *vms;		/* config.c's: per-VM settings */
+};
+
+/* What the command line asks for besides settings. */
+struct config_actions {
+	bool version;
+	bool check;
 };
 
 /*
@@ -43,9 +52,25 @@ struct config {
  */
 struct vm_policy {
 	struct quota quota;
+	bool refused;		/* the VM is not listed and must be */
 	bool has_mac;
 	uint8_t mac[6];
-	char **addresses;	/* allowed IP addresses (NULL: any free one) */
+	char **addresses;	/* allowed IP addresses or prefixes (NULL: any free one) */
 };
+
+/*
+ * Read the configuration file and the command line. NULL with *error (GLib's, to
+ * be freed) naming option, or file, group and key, and what is wrong.
+ */
+struct _GError;
+struct config *config_load(int *argc, char ***argv,
+			   struct config_actions *actions,
+			   struct _GError **error);
+void config_free(struct config *config);
+
+/* The UUID group wins over the name's. uuid all 0: none. */
+struct vm_policy *vm_policy_new(const struct config *config, const char *name,
+				const uint8_t uuid[16]);
+void vm_policy_free(struct vm_policy *policy);
 
 #endif

@@ -5,12 +5,17 @@
 #ifndef HOSTD_LOG_H
 #define HOSTD_LOG_H
 
+#ifndef G_LOG_DOMAIN
 #define G_LOG_DOMAIN "pvhcad"
+#endif
 #include <glib.h>
 
 /* g_debug, g_info, g_message, g_warning, g_critical; never g_error: it aborts. */
 
-/* Show messages of this level and above: error, warning, message, info, debug. */
+/*
+ * Show messages of this level and above: error, warning, message, info, debug.
+ * 0, or -EINVAL for another word. The first call also installs the writer.
+ */
 int log_init(const char *level);
 
 /* At most one message a second from one place and one session; the next tells how many were left out. */
