@@ -28,8 +28,10 @@ struct region {
 	uint64_t size;
 	uint64_t fd_offset;
 	uint64_t page_size;	/* bytes, of the memory behind it */
-	int fd;			/* owned */
+	int fd;			/* owned; also counts towards RLIMIT_NOFILE */
 	uint8_t *base;		/* mapped read-write, shared */
+	uint8_t *map;		/* the mapping: base, rounded to page_size */
+	uint64_t map_length;
 	atomic_bool faulted;	/* memory behind it vanished */
 };
 
@@ -48,7 +50,10 @@ int memory_add(struct memory *memory, uint64_t gpa, uint64_t size,
 	       uint64_t fd_offset, uint64_t page_size, int fd);
 /* -ENOENT unless exactly that region is there. */
 int memory_del(struct memory *memory, uint64_t gpa, uint64_t size);
+/* Memory of a region that is there vanished under us. */
 bool memory_faulted(struct memory *memory);
+/* Regions there, for the statistics. */
+unsigned int memory_regions(struct memory *memory);
 
 /*
  * Guest-physical [gpa, gpa + len), inside one region: its address here, and the region,
@@ -56,6 +61,8 @@ bool memory_faulted(struct memory *memory);
  */
 void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len,
 		     struct region **region);
+/* The region that holds this address, with a reference for the caller, or NULL. */
+struct region *memory_region(struct memory *memory, uint64_t gpa);
 /* Copy out of guest memory, once; may cross regions. -EFAULT if not all is RAM. */
 int memory_read(struct memory *memory, uint64_t gpa, void *to, size_t len);
 
@@ -92,18 +99,31 @@ const struct extent *extents_find(const struct extents *extents, uint64_t at);
 struct stitch {
 	uint8_t *base;
 	uint64_t length;
-	uint32_t mappings;	/* made, for the counters */
+	uint32_t mappings;	/* made, for the counters; 0: it lies in one piece anyway */
+	void *fault;		/* stitch_map()'s: see memory_fault.c */
 };
 
 /*
- * Map anew, contiguously: huge pages stay huge where the extents allow it. Returns 0 or a
- * negative errno (ENOMEM: vm.max_map_count or memory ran out), nothing left mapped then.
- * The extents must outlive it.
+ * Map anew, contiguously: huge pages stay huge where the extents allow it; a single
+ * extent is used where it is. Returns 0 or a negative errno, nothing left mapped
+ * then: ENOMEM when vm.max_map_count or memory ran out; EOPNOTSUPP when extents cut
+ * a page of hugetlbfs, which cannot be mapped in pieces. The extents must outlive it.
  */
 int stitch_map(const struct extents *extents, struct stitch *stitch);
 void stitch_unmap(struct stitch *stitch);
 
-/* memory_fault.c: once per process, before any region is mapped. */
+/* memory_fault.c: once per process, before any region is mapped. 0 or a negative errno. */
 int memory_fault_init(void);
+/* Eventfd that becomes readable when a region has been marked as faulted. */
+int memory_fault_fd(void);
+
+/*
+ * Watch [base, base + length), a mapping of a region (extents NULL) or of extents.
+ * Returns what memory_fault_unwatch() takes, to be called before the
+ * mapping goes; NULL: no memory.
+ */
+void *memory_fault_watch(uint8_t *base, uint64_t length, struct region *region,
+			 const struct extents *extents);
+void memory_fault_unwatch(void *watch);
 
 #endif
