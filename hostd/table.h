@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#define TABLE_LIMIT_MAX	((1u << 20) - 2)	/* objects of one table */
+
 struct table {
 	void **objects;
 	uint32_t *handles;
@@ -17,12 +19,16 @@ struct table {
 	uint32_t hint;		/* where to look for a free place */
 };
 
+/* limit is cut to TABLE_LIMIT_MAX. table_fini() leaves an empty table. */
 void table_init(struct table *table, uint32_t limit);
 void table_fini(struct table *table);
 /* 0; PVHCA_ST_QUOTA when limit objects are there, PVHCA_ST_NO_MEMORY. */
 int table_add(struct table *table, void *object, uint32_t *handle);
 void *table_find(const struct table *table, uint32_t handle);
 void table_del(struct table *table, uint32_t handle);
+
+/* Number of objects; any thread. */
+uint32_t table_used(const struct table *table);
 
 /* Calls fn for each object; fn may delete it. */
 void table_for_each(struct table *table, void (*fn)(void *object, void *arg),
