@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * pvhcad: start, main loop, stop.
+ *
+ * The main thread accepts connections, answers for statistics and handles signals. It
+ * never waits for a guest, a host device or a peer. Order of stopping: no new
+ * connections, sessions (which give back all of their guests), workers, fabric.
+ */
+#include <errno.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <pvhca-version.h>
+
+#include "config.h"
+#include "cpuset.h"
+#include "fabric.h"
+#include "listener.h"
+#include "log.h"
+#include "memory.h"
+#include "session.h"
+#include "stats.h"
+#include "worker.h"
+
+/* Exit codes, as in pvhcad(8). */
+enum {
+	EXIT_OK		= 0,
+	EXIT_FAILED	= 1,	/* could not start */
+	EXIT_USAGE	= 2,	/* settings are wrong */
+};
+
+struct daemon {
+	struct config *config;
+	const struct fabric_ops *ops;
+	struct fabric *fabric;
+	struct listener *listener;
+	struct listener *stats;
+	GMainLoop *loop;
+	guint listen_source, retry_source;
+};
+
+static const struct fabric_ops *const daemon_fabrics[] = {
+#ifdef HAVE_FABRIC_LOOPBACK
+	&fabric_loopback,
+#endif
+#ifdef HAVE_FABRIC_VERBS
+	&fabric_verbs,
+#endif
+};
+
+static const struct fabric_ops *daemon_find_fabric(const char *name)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(daemon_fabrics); i++)
+		if (!strcmp(daemon_fabrics[i]->name, name))
+			return daemon_fabrics[i];
+	return NULL;
+}
+
+/* What depends on more than one setting, or on what was built. */
+static bool daemon_check_config(const struct config *config)
+{
+	if (!daemon_find_fabric(config->fabric)) {
+		g_critical("fabric \"%s\" is not built in", config->fabric);
+		return false;
+	}
+	if (config->cpus && cpuset_count(config->cpus) < 0) {
+		g_critical("cpus=%s is not a list of processors",
+			   config->cpus);
+		return false;
+	}
+	return true;
+}
+
+/* Guests' memory and events are descriptors; registered memory counts as locked. */
+static void daemon_raise_limits(const struct config *config)
+{
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &limit))
+			g_warning("cannot raise RLIMIT_NOFILE: %s",
+				  g_strerror(errno));
+	}
+	if (strcmp(config->fabric, "verbs") ||
+	    getrlimit(RLIMIT_MEMLOCK, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_MEMLOCK, &limit);
+	if (limit.rlim_max < config->quota.pinned_bytes)
+		g_warning("RLIMIT_MEMLOCK is %llu bytes: guests may fail to register memory; run pvhcad with it unlimited",
+			  (unsigned long long)limit.rlim_max);
+}
+
+/* ---------------------------------- events --------------------------------- */
+
+static gboolean daemon_on_signal(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	g_message("stopping");
+	g_main_loop_quit(daemon->loop);
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean daemon_on_hangup(void *arg)
+{
+	(void)arg;
+	g_message("SIGHUP ignored: settings are read at start only");
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean daemon_on_connection(int fd, GIOCondition condition, void *arg);
+
+static gboolean daemon_listen_again(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	daemon->retry_source = 0;
+	daemon->listen_source = g_unix_fd_add(listener_fd(daemon->listener),
+					      G_IO_IN, daemon_on_connection,
+					      daemon);
+	return G_SOURCE_REMOVE;
+}
+
+static gboolean daemon_on_connection(int fd, GIOCondition condition, void *arg)
+{
+	struct daemon *daemon = arg;
+	int peer = listener_accept(daemon->listener);
+
+	(void)fd;
+	(void)condition;
+	if (peer >= 0) {
+		sessions_accept(peer);
+		return G_SOURCE_CONTINUE;
+	}
+	if (peer == -EAGAIN || peer == -EINTR || peer == -ECONNABORTED)
+		return G_SOURCE_CONTINUE;
+	/* Out of descriptors or memory: the connection waits, we must not spin. */
+	g_warning("cannot accept a connection: %s", g_strerror(-peer));
+	daemon->listen_source = 0;
+	daemon->retry_source = g_timeout_add(1000, daemon_listen_again, daemon);
+	return G_SOURCE_REMOVE;
+}
+
+static gboolean daemon_on_stats(int fd, GIOCondition condition, void *arg)
+{
+	struct daemon *daemon = arg;
+	int peer = listener_accept(daemon->stats);
+
+	(void)fd;
+	(void)condition;
+	if (peer >= 0)
+		stats_accept(peer, daemon->config->fabric);
+	else if (peer != -EAGAIN && peer != -EINTR)
+		g_usleep(1000);	/* as above, but nobody depends on this */
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean daemon_on_memory_fault(int fd, GIOCondition condition,
+				       void *arg)
+{
+	uint64_t count;
+
+	(void)condition;
+	(void)arg;
+	if (read(fd, &count, sizeof(count)) == sizeof(count))
+		sessions_check_memory();
+	return G_SOURCE_CONTINUE;
+}
+
+/* -------------------------------- start, stop ------------------------------ */
+
+static struct listener *daemon_listen(const char *path, unsigned int mode)
+{
+	struct listener *listener;
+	int error;
+
+	listener = listener_open(path, mode, &error);
+	if (listener)
+		return listener;
+	g_critical("cannot listen at %s: %s", path,
+		   error == -EADDRINUSE ? "another pvhcad does" :
+		   error == -ENOTSOCK ? "something that is not a socket is there" :
+		   g_strerror(-error));
+	return NULL;
+}
+
+static bool daemon_open_sockets(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	char *path = g_strdup_printf("%s.stats", config->socket);
+
+	daemon->listener = daemon_listen(config->socket, config->socket_mode);
+	if (daemon->listener)
+		daemon->stats = daemon_listen(path, config->socket_mode);
+	g_free(path);
+	if (!daemon->stats)
+		listener_close(daemon->listener);
+	return daemon->stats;
+}
+
+static bool daemon_start(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	int ret;
+
+	ret = memory_fault_init();
+	if (ret) {
+		g_critical("cannot watch memory: %s", g_strerror(-ret));
+		return false;
+	}
+	daemon->ops = daemon_find_fabric(config->fabric);
+	daemon->fabric = daemon->ops->start(config);
+	if (!daemon->fabric)
+		return false;
+	ret = workers_start(config);
+	if (ret) {
+		g_critical("cannot start workers: %s", g_strerror(-ret));
+		goto err_stop_fabric;
+	}
+	sessions_init(config, daemon->ops, daemon->fabric);
+	if (!daemon_open_sockets(daemon))
+		goto err_stop_workers;
+	return true;
+
+err_stop_workers:
+	workers_stop();
+err_stop_fabric:
+	daemon->ops->stop(daemon->fabric);
+	return false;
+}
+
+static void daemon_run(struct daemon *daemon)
+{
+	daemon->loop = g_main_loop_new(NULL, FALSE);
+	daemon->listen_source = g_unix_fd_add(listener_fd(daemon->listener),
+					      G_IO_IN, daemon_on_connection,
+					      daemon);
+	g_unix_fd_add(listener_fd(daemon->stats), G_IO_IN, daemon_on_stats,
+		      daemon);
+	g_unix_fd_add(memory_fault_fd(), G_IO_IN, daemon_on_memory_fault,
+		      daemon);
+	g_unix_signal_add(SIGTERM, daemon_on_signal, daemon);
+	g_unix_signal_add(SIGINT, daemon_on_signal, daemon);
+	g_unix_signal_add(SIGHUP, daemon_on_hangup, daemon);
+	g_message("version %s, fabric %s, listening at %s", PVHCA_VERSION,
+		  daemon->config->fabric, daemon->config->socket);
+	g_main_loop_run(daemon->loop);
+	g_main_loop_unref(daemon->loop);
+}
+
+static void daemon_stop(struct daemon *daemon)
+{
+	listener_close(daemon->listener);
+	listener_close(daemon->stats);
+	stats_stop();
+	sessions_stop();
+	workers_stop();
+	daemon->ops->stop(daemon->fabric);
+	g_message("stopped");
+}
+
+int main(int argc, char **argv)
+{
+	struct config_actions actions = { 0 };
+	struct daemon daemon = { 0 };
+	GError *error = NULL;
+	int ret = EXIT_USAGE;
+
+	log_init("message");
+	daemon.config = config_load(&argc, &argv, &actions, &error);
+	if (!daemon.config) {
+		g_critical("%s", error->message);
+		g_error_free(error);
+		return EXIT_USAGE;
+	}
+	if (actions.version) {
+		printf("pvhcad %s\n", PVHCA_VERSION);
+		ret = EXIT_OK;
+		goto out;
+	}
+	log_init(daemon.config->log_level);
+	if (!daemon_check_config(daemon.config))
+		goto out;
+	ret = EXIT_OK;
+	if (actions.check)
+		goto out;
+	/* Peers that go away are seen by errors of send(2). */
+	signal(SIGPIPE, SIG_IGN);
+	daemon_raise_limits(daemon.config);
+	ret = EXIT_FAILED;
+	if (!daemon_start(&daemon))
+		goto out;
+	daemon_run(&daemon);
+	daemon_stop(&daemon);
+	ret = EXIT_OK;
+out:
+	config_free(daemon.config);
+	return ret;
+}
