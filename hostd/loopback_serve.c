@@ -406,6 +406,10 @@ unsigned int loopback_qp_serve(struct worker *worker, struct qp *qp)
 	};
 
 	loopback_qp_settle(lqp);
+	/* What came before anything was tried is not what a later wait is for. */
+	if (lqp->sq.waiting == LOOPBACK_WAIT_NONE &&
+	    atomic_load_explicit(&lqp->kicked, memory_order_relaxed))
+		atomic_store(&lqp->kicked, false);
 	if (atomic_load(&lqp->peer_waits))
 		wake_peer(&serve);
 
