@@ -22,6 +22,8 @@
 /* Exit status when the stream broke off. */
 #define BROKEN 2
 #define BATCH 16
+/* How often to look whether the other process is still there; rather the QP should say it first. */
+#define GRACE_SECONDS 10
 
 enum { PLACE_READY = 1, PLACE_DONE };
 
@@ -177,6 +179,7 @@ static int stream(struct stream *s, const struct options *o, const struct greeti
 {
 	unsigned long posted = 0, completed = 0;
 	const time_t start = time(NULL);
+	time_t now, looked = start;
 	struct ibv_wc wc[BATCH];
 	bool ending = false;
 	int i, n, error;
@@ -200,7 +203,16 @@ static int stream(struct stream *s, const struct options *o, const struct greeti
 				return BROKEN;
 			}
 		}
-		ending = o->seconds ? time(NULL) - start >= o->seconds : posted == o->count;
+		now = time(NULL);
+		/* rxe with much in flight may send it again for ever. */
+		if (now - looked > GRACE_SECONDS) {
+			looked = now;
+			if (!channel_alive(&s->channel)) {
+				say("broken the server has gone completed=%lu", completed);
+				return BROKEN;
+			}
+		}
+		ending = o->seconds ? now - start >= o->seconds : posted == o->count;
 	} while (!ending || completed < posted);
 	say("messages=%lu bytes=%lu", completed, completed * o->size);
 	return 0;
