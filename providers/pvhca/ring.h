@@ -35,6 +35,9 @@
  *     barrier is needed then.
  * (d) Of all that see need_kick set, the one whose atomic and cleared it rings;
  *     one doorbell wakes pvhcad for all, as it looks at summary after waking.
+ *
+ * A test walks through all interleavings of this on a weakly ordered memory, and
+ * finds a lost wake-up once any of the barriers or orders is given up.
  */
 #ifndef __PVHCA_RING_H__
 #define __PVHCA_RING_H__
