@@ -369,9 +369,13 @@ static void wake_peer(struct loopback_serve *serve)
 {
 	struct loopback_qp *lqp = serve->lqp;
 	struct qp *peer;
+	bool wake;
 
-	if (!work_queue_posted(&lqp->qp->rq) ||
-	    !atomic_exchange(&lqp->peer_waits, false))
+	pthread_mutex_lock(&lqp->qp->rq_lock);
+	wake = work_queue_posted(&lqp->qp->rq) &&
+	       atomic_exchange(&lqp->peer_waits, false);
+	pthread_mutex_unlock(&lqp->qp->rq_lock);
+	if (!wake)
 		return;
 	peer = loopback_table_find(&lqp->fabric->qps, lqp->dest_qpn);
 	if (peer)

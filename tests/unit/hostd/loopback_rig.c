@@ -12,6 +12,8 @@
 
 struct rig rig;
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;	/* events, blocked */
+
 /* -------------------------- stubs of other parts --------------------------- */
 
 uint64_t worker_now(const struct worker *worker)
@@ -36,18 +38,24 @@ void worker_cq_blocked(struct cq *cq)
 {
 	unsigned int i;
 
+	pthread_mutex_lock(&lock);
 	for (i = 0; i < rig.num_blocked; i++)
 		if (rig.blocked[i] == cq)
-			return;
-	ck_assert_uint_lt(rig.num_blocked, RIG_BLOCKED);
-	rig.blocked[rig.num_blocked++] = cq;
+			break;
+	ck_assert_uint_lt(i, RIG_BLOCKED);
+	rig.blocked[i] = cq;
+	if (i == rig.num_blocked)
+		rig.num_blocked++;
+	pthread_mutex_unlock(&lock);
 }
 
 void events_async(struct session *session, uint32_t event, uint32_t object)
 {
+	pthread_mutex_lock(&lock);
 	ck_assert_uint_lt(rig.num_events, RIG_EVENTS);
 	rig.events[rig.num_events++] =
 		(struct rig_event){ session, event, object };
+	pthread_mutex_unlock(&lock);
 }
 
 bool events_completion(struct ceq *ceq, uint32_t cq_handle)
@@ -419,13 +427,15 @@ void rig_post_recv(struct qp *qp, const struct pvhca_sge *sge,
 	posted(qp, &qp->rq);
 }
 
-static bool serve_again(struct rig_vm *vm)
+bool rig_serve(struct rig_vm *vm)
 {
-	uint64_t bits = atomic_exchange(&vm->context.again[0], 0);
+	uint64_t bits;
 	struct qp *qp;
-	bool any = bits;
+	bool any;
 
 	atomic_store(&vm->context.again_summary, 0);
+	bits = atomic_exchange(&vm->context.again[0], 0);
+	any = bits;
 	for (; bits; bits &= bits - 1) {
 		qp = vm->context.slots[__builtin_ctzll(bits)];
 		if (!qp)
@@ -440,9 +450,9 @@ static bool serve_again(struct rig_vm *vm)
 
 bool rig_pump_once(void)
 {
-	bool any = serve_again(rig.a);
+	bool any = rig_serve(rig.a);
 
-	return serve_again(rig.b) || any;
+	return rig_serve(rig.b) || any;
 }
 
 void rig_pump(void)
@@ -476,7 +486,7 @@ bool rig_is_waiting(void)
 	       deadline_of(rig.b) != UINT64_MAX;
 }
 
-static void expire(struct rig_vm *vm)
+void rig_expire(struct rig_vm *vm)
 {
 	uint64_t bits = atomic_exchange(&vm->context.timed[0], 0);
 	unsigned int slot;
@@ -503,24 +513,28 @@ void rig_pump_timers(unsigned int times)
 			deadline = deadline_of(rig.b);
 		if (deadline > rig.now)
 			rig.now = deadline;
-		expire(rig.a);
-		expire(rig.b);
+		rig_expire(rig.a);
+		rig_expire(rig.b);
 		rig_pump();
 	}
 }
 
 bool rig_poll(struct cq *cq, struct pvhca_cqe *cqe)
 {
-	uint32_t ci = le32toh(cq->header->ci);
+	_Atomic uint32_t *shared_ci = (_Atomic uint32_t *)&cq->header->ci;
+	uint32_t ci = le32toh(atomic_load(shared_ci)), last;
 	uint8_t phase = ci >> cq->log_entries & 1 ? 0 : PVHCA_CQE_F_PHASE;
+	struct pvhca_cqe *entry;
 
-	memcpy(cqe, ring_buffer_at(cq->buffer, PVHCA_CQ_HEADER_SIZE +
-		(ci & ((1u << cq->log_entries) - 1)) * sizeof(*cqe)),
-	       sizeof(*cqe));
+	entry = ring_buffer_at(cq->buffer, PVHCA_CQ_HEADER_SIZE +
+		(ci & ((1u << cq->log_entries) - 1)) * sizeof(*entry));
+	last = atomic_load((_Atomic uint32_t *)&entry->opcode);
+	memcpy(&cqe->opcode, &last, sizeof(last));
 	if ((cqe->flags & PVHCA_CQE_F_PHASE) != phase)
 		return false;
+	memcpy(cqe, entry, offsetof(struct pvhca_cqe, opcode));
 	cqe->flags &= ~PVHCA_CQE_F_PHASE;
-	cq->header->ci = htole32(ci + 1);
+	atomic_store(shared_ci, htole32(ci + 1));
 	return true;
 }
 

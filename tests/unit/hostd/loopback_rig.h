@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Two guests on the loopback fabric, without threads: what a worker, the event
- * queues and a session would do is done here when a test pumps. Time is rig.now.
+ * Two guests on the loopback fabric, without threads of its own: what a worker,
+ * the event queues and a session would do is done here when a test pumps. Time
+ * is rig.now. The stubs may be called by several threads.
  */
 #ifndef LOOPBACK_RIG_H
 #define LOOPBACK_RIG_H
@@ -33,16 +34,16 @@ struct rig_vm {
 };
 
 extern struct rig {
-	uint64_t now;			/* CLOCK_MONOTONIC, ns */
-	unsigned int wakes;
+	_Atomic uint64_t now;		/* CLOCK_MONOTONIC, ns */
+	_Atomic unsigned int wakes;
 	struct fabric *fabric;
 	struct rig_vm *a, *b;
 	struct rig_event events[RIG_EVENTS];
 	unsigned int num_events;
-	unsigned int completion_events;
+	_Atomic unsigned int completion_events;
 	struct cq *blocked[RIG_BLOCKED];
 	unsigned int num_blocked;
-	unsigned int serves;
+	_Atomic unsigned int serves;
 } rig;
 
 void rig_setup(void);
@@ -81,6 +82,9 @@ void rig_post_recv(struct qp *qp, const struct pvhca_sge *sge,
 void rig_pump(void);
 /* One round of what asked to be served; false: nothing did. */
 bool rig_pump_once(void);
+/* A worker's pass over one guest alone. */
+bool rig_serve(struct rig_vm *vm);
+void rig_expire(struct rig_vm *vm);
 /* Pump, with the clock going on to the next deadline, at most this many times. */
 void rig_pump_timers(unsigned int times);
 bool rig_is_waiting(void);
