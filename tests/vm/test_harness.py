@@ -3,7 +3,7 @@
 
 import time
 
-from harness import CommandFailed, CommandTimeout, GuestDied, kernlog, pair, vmtest
+from harness import CommandFailed, CommandTimeout, GuestDied, HarnessError, daemon, kernlog, pair, processes, vmtest
 
 
 def raises(kind, function, *args, **kwargs):
@@ -57,6 +57,59 @@ def log_check_reports_a_complaint_once_and_honours_what_is_allowed(rig):
     assert log.check() == ["WARNING: CPU: 0 PID: 1 at c.c:1"]
     log.record(b"4,4,2000000,-;WARNING: CPU: 0 PID: 1 at b.c:1\n")
     assert len(log.check()) == 1, "an allowance outlived its check"
+
+
+STUB_DAEMON = """#!/usr/bin/python3
+import json, os, socket, sys, threading
+if "--fail" in sys.argv:
+    sys.exit("this stub was told to fail")
+path = sys.argv[sys.argv.index("--socket") + 1]
+for name in (path, path + ".stats"):
+    if os.path.exists(name):
+        os.unlink(name)
+stats = socket.socket(socket.AF_UNIX)
+stats.bind(path + ".stats")
+stats.listen()
+link = socket.socket(socket.AF_UNIX)
+link.bind(path)
+link.listen()
+print("up", flush=True)
+while True:
+    peer, _ = stats.accept()
+    peer.sendall(json.dumps({"sessions": 0}).encode())
+    peer.close()
+    print("ERROR: AddressSanitizer: only pretending", flush=True)
+"""
+
+
+def stub_daemon(rig, *arguments):
+    program = rig.directory / "stub"
+    program.write_text(STUB_DAEMON)
+    program.chmod(0o755)
+    return daemon.Daemon(rig.directory, rig.logs, arguments, slowness=rig.slowness, program=program)
+
+
+@vmtest(guests=0, device=False)
+def daemon_lives_and_dies_as_told_and_shows_its_resources(rig):
+    stub = stub_daemon(rig)
+    stub.start()
+    first = stub.pid
+    assert stub.alive and stub.open_files() >= 5 and stub.mappings() > 10 and stub.rss() > 1 << 20
+    assert stub.stats() == {"sessions": 0}
+    stub.restart()
+    assert stub.pid != first
+    assert len(stub.check()) == 1, "the sanitizer's message was not seen"
+    stub.kill()
+    assert not stub.alive and not stub.check()
+
+
+@vmtest(guests=0, device=False)
+def daemon_that_ends_by_itself_is_a_failure(rig):
+    assert "told to fail" in str(raises(HarnessError, stub_daemon(rig, "--fail").start))
+    stub = stub_daemon(rig)
+    stub.start()
+    processes.stop(stub._process)
+    assert stub.check() == ["pvhcad ended by itself (-9)"]
 
 
 @vmtest(device=False)
@@ -204,13 +257,28 @@ def guest_that_is_killed_ends_its_commands_and_can_be_started_again(rig):
     assert guest.check("echo back") == "back\n"
 
 
+SAY_HELLO = """python3 -c "
+import socket
+with socket.create_server(('', 18515)) as server:
+    server.accept()[0].sendall(b'hello')
+" """
+HEAR_HELLO = """python3 -c "
+import socket, sys
+print(socket.create_connection((sys.argv[1], 18515)).recv(9))
+" """
+
+
+def exchange(server, client):
+    """One TCP connection over the plain network."""
+    said, heard = pair(server, client, SAY_HELLO, client_command=HEAR_HELLO.rstrip())
+    assert said.rc == 0 and heard.out == "b'hello'\n", (said, heard)
+
+
 @vmtest(guests=2, device=False)
 def guests_reach_one_another_over_the_plain_network(rig):
     first, second = rig.guests
-    code = "import socket; s = socket.create_server(('', 18515)); c, _ = s.accept(); c.sendall(b'hello')"
-    client = "python3 -c \"import socket, sys; print(socket.create_connection((sys.argv[1], 18515)).recv(9))\""
-    server_result, client_result = pair(first, second, f'python3 -c "{code}"', client_command=client)
-    assert server_result.rc == 0 and client_result.out == "b'hello'\n", (server_result, client_result)
+    exchange(first, second)
+    exchange(second, first)
 
 
 @vmtest(guests=2, device=False)
@@ -219,18 +287,19 @@ def killed_guest_is_back_on_the_plain_network_after_its_start(rig):
     second.kill()
     second.start()
     second.wait_booted()
-    second.check(f"ping -c 3 -i 0.2 {first.net_ip} || "
-                 f"python3 -c 'import socket; s = socket.socket(); s.connect_ex((\"{first.net_ip}\", 9))'")
+    exchange(first, second)
 
 
 @vmtest(guests=1, device=False, rigs=("verbs",))
 def native_host_reaches_its_guest_over_the_plain_network(rig):
-    guest = rig.guests[0]
-    code = "import socket; s = socket.create_server(('', 18515)); c, _ = s.accept(); c.sendall(b'hello')"
-    client = "python3 -c \"import socket, sys; print(socket.create_connection((sys.argv[1], 18515)).recv(9))\""
-    for server, peer in ((guest, rig.native), (rig.native, guest)):
-        results = pair(server, peer, f'python3 -c "{code}"', client_command=client)
-        assert results[1].out == "b'hello'\n", results
+    exchange(rig.guests[0], rig.native)
+    exchange(rig.native, rig.guests[0])
+
+
+@vmtest(guests=1, device=False, rigs=("verbs",), vhost=True)
+def plain_network_works_with_vhost(rig):
+    exchange(rig.native, rig.guests[0])
+    assert rig.vm_exits(rig.guests[0]) > 0
 
 
 @vmtest(guests=1, device=False, rigs=("verbs",))
@@ -243,7 +312,8 @@ def native_rdma_engine_carries_traffic(rig):
 
 @vmtest(guests=1, device=False, rigs=("verbs",))
 def guests_of_this_rig_run_under_kvm(rig):
-    assert "kvm-clock" in rig.guests[0].get("/sys/devices/system/clocksource/clocksource0/available_clocksource").decode()
+    clocks = rig.guests[0].get("/sys/devices/system/clocksource/clocksource0/available_clocksource")
+    assert b"kvm-clock" in clocks
 
 
 @vmtest(device=False)

@@ -21,7 +21,7 @@ DEFECTS = re.compile(r"ERROR: \w+Sanitizer|runtime error: |WARNING: ThreadSaniti
 
 
 class Daemon:
-    def __init__(self, directory, logs, arguments, config=None, slowness=1.0):
+    def __init__(self, directory, logs, arguments, config=None, slowness=1.0, program=None):
         self.socket = directory / "pvhcad.sock"
         self.log = logs / "pvhcad.log"
         self._arguments = list(arguments)
@@ -29,12 +29,13 @@ class Daemon:
         if config is not None:
             self._config.write_text(config)
         self._process = None
+        self._program = program or paths.daemon()
         self._slowness = slowness
-        self._checked = 0
+        self._checked = len(self.log_text().splitlines())
         self.wanted = False         # between start and stop or kill
 
     def start(self):
-        command = [paths.daemon(), "--socket", self.socket, *self._arguments]
+        command = [self._program, "--socket", self.socket, *self._arguments]
         if self._config:
             command += ["--config", self._config]
         with open(self.log, "ab") as log:

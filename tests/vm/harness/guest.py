@@ -202,6 +202,10 @@ class Guest(Host):
         """Driver, provider, the network interface with its address; returns when the device has its GID."""
         self.load_driver()
         self.install_provider()
+        self.wait_device(timeout)
+
+    def wait_device(self, timeout=60):
+        """Wait for the device with its GID: after the driver was loaded, or pvhcad is back."""
         self.find_device(timeout)
         self.configure_address(self.rdma_ip)
         self.gid_index = self.wait_gid(self.rdma_ip, timeout)

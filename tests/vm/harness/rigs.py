@@ -193,6 +193,12 @@ class VerbsRig(Rig):
                     return int(file.name)
         raise HarnessError(f"{RXE} has no GID for {address}")
 
+    @staticmethod
+    def vm_exits(guest):
+        """How often the guest's virtual processors have left it, by KVM's count."""
+        return sum(int(file.read_text()) for file in Path("/sys/kernel/debug/kvm").glob(f"{guest.pid}-*/vcpu*/exits")) \
+            or sum(int(file.read_text()) for file in Path("/sys/kernel/debug/kvm").glob(f"{guest.pid}-*/exits"))
+
     def _make_network(self):
         return Bridge(self.native, self.setup.guests, f"{NET}.{HOST_NUMBER}", self.setup.vhost)
 

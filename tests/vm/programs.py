@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What tests with the programs of tests/verbs have in common, and the host's side of a rig, counted."""
+
+import time
+
+from harness import check_pair, test_program
+
+PORT = 18600
+OBJECTS = ("contexts", "pds", "mrs", "cqs", "qps", "pinned_bytes", "mappings")
+
+
+def command(host, name, options=""):
+    """The command line of pvhca-test-NAME on a guest or the native host."""
+    return f"{test_program(f'pvhca-test-{name}')} -d {host.ibdev} -g {host.gid_index} {options}"
+
+
+def check_programs(server, client, name, options="", server_options=None, timeout=180):
+    """Run one as server and as client; both must exit with 0. Returns both results, the server's first."""
+    server_options = options if server_options is None else server_options
+    return check_pair(server, client, f"{command(server, name, server_options)} -p {PORT}", timeout=timeout,
+                      client_command=f"{command(client, name, options)} -p {PORT}")
+
+
+def wait_until(condition, what, timeout=30, slowness=1.0):
+    """Until the condition holds; its last value is returned. Only a hang is caught by time."""
+    deadline = time.monotonic() + timeout * slowness
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {timeout * slowness:g} s: {what() if callable(what) else what}"
+        time.sleep(0.1)
+    return value
+
+
+def totals(rig):
+    return rig.daemon.stats()["totals"]
+
+
+def host_side(rig):
+    """Everything that pvhcad and the host's engine hold for guests."""
+    counts = {name: totals(rig)[name] for name in OBJECTS}
+    counts["open files"] = rig.daemon.open_files()
+    counts["memory maps"] = rig.daemon.mappings()
+    counts["threads"] = rig.daemon.threads()
+    if rig.native:
+        words = rig.native.check("rdma resource show").split()
+        counts |= {f"engine's {kind}": int(words[words.index(kind) + 1]) for kind in ("pd", "cq", "qp", "mr", "ctx")}
+    return counts
+
+
+def check_nothing_left(rig, before, timeout=30):
+    """The host side becomes again what it was. It may take a moment: pvhcad cleans up behind the guest's back."""
+    def difference():
+        now = host_side(rig)
+        return {key: (before[key], now[key]) for key in before if now[key] != before[key]}
+
+    wait_until(lambda: not difference(), lambda: f"left behind (before, now): {difference()}", timeout,
+               rig.guests[0].slowness)

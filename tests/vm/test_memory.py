@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory of all kinds can be registered and is then what RDMA reaches (tests/verbs/memory.c)."""
+
+from harness import vmtest
+from programs import check_nothing_left, command, host_side
+
+MIB = 1 << 20
+
+
+def run(guest, options="", timeout=300):
+    return guest.check(command(guest, "memory", options), timeout=timeout)
+
+
+@vmtest(memory="3G", timeout=500)
+def memory_of_all_kinds_and_sizes_is_registered_and_reached(rig):
+    guest = rig.guests[0]
+    guest.check("echo 2 >/proc/sys/vm/nr_hugepages")
+    before = host_side(rig)
+    out = run(guest, timeout=400)
+    assert out.count(" ok") >= 18, out
+    skipped = [line for line in out.splitlines() if " skipped " in line and "quota" not in line]
+    assert not skipped, skipped
+    check_nothing_left(rig, before)
+
+
+@vmtest(memory="1G", daemon_config="[quota]\npinned-bytes=48M\n")
+def registering_over_the_quota_fails_cleanly(rig):
+    guest = rig.guests[0]
+    before = host_side(rig)
+    assert "ok ENOMEM after" in run(guest, f"--quota {48 * MIB} memory_over_quota_is_refused")
+    check_nothing_left(rig, before)
+    run(guest, f"--max {32 * MIB}")
+
+
+@vmtest(memory="1G", daemon_config="[quota]\nmrs=20\n")
+def more_regions_than_the_quota_fail_cleanly(rig):
+    guest = rig.guests[0]
+    before = host_side(rig)
+    result = guest.run(command(guest, "memory", "thousand_regions_are_told_apart"), timeout=60)
+    assert result.rc == 1 and "Cannot allocate memory" in result.err, result
+    check_nothing_left(rig, before)
+    run(guest, "region_of_1_mib_is_reached")
+
+
+@vmtest(memory="1G", rigs=("verbs",))
+def region_of_more_pieces_than_the_host_can_map_is_refused_and_later_taken(rig):
+    guest, native = rig.guests[0], rig.native
+    limit = native.get("/proc/sys/vm/max_map_count").decode().strip()
+    before = host_side(rig)
+    try:
+        native.check(f"echo {rig.daemon.mappings() + 500} >/proc/sys/vm/max_map_count")
+        result = guest.run(command(guest, "memory", "region_of_scattered_pages_is_reached"), timeout=100)
+        assert result.rc == 1 and "scattered pages: Cannot allocate memory" in result.err, result
+        # What fits is not affected.
+        run(guest, "region_of_4_kib_is_reached")
+    finally:
+        native.check(f"echo {limit} >/proc/sys/vm/max_map_count")
+    run(guest, "region_of_scattered_pages_is_reached")
+    check_nothing_left(rig, before)
+
+
+@vmtest(memory="1G")
+def registering_and_deregistering_leaves_nothing_on_the_host(rig):
+    guest = rig.guests[0]
+    run(guest, "registering_again_and_again_works")
+    before = host_side(rig)
+    for _ in range(3):
+        run(guest, "registering_again_and_again_works")
+    check_nothing_left(rig, before)
