@@ -5,6 +5,7 @@
 import errno
 import mmap
 import os
+import random
 import select
 import signal
 import socket
@@ -580,6 +581,54 @@ class Memory(Case):
         vm.hostd.settle()
         self.assertEqual({k: v[:3] for k, v in vm.hostd.memory.items()},
                          {k: v[:3] for k, v in before.items()})
+        self.enable(vm)
+
+
+class Random(Case):
+    def act(self, vm, rng):
+        """Something that a guest may do."""
+        bar, size = rng.choice(BAR), rng.choice((1, 2, 4, 8))
+        where = rng.choice((rng.randrange(0x100), rng.randrange(0xFF8)))
+        if rng.randrange(3) == 0:
+            vm.set_reg(REG_CONTROL, rng.choice((CONTROL_RESET, CONTROL_ENABLE, 7)))
+        elif rng.randrange(20) == 0:
+            vm.enable_msix(rng.randrange(2))
+        elif rng.randrange(3) == 0:
+            vm.read(bar + where, size)
+        elif bar != BAR[1]:
+            vm.write(bar + where, rng.getrandbits(8 * size), size)
+        else:
+            vm.mask(rng.randrange(vm.vectors), rng.randrange(2))
+
+    def answer(self, vm, rng):
+        """Something that pvhcad may say, seldom nonsense."""
+        kind = rng.choice((ENABLE_REPLY, RESET_REPLY, FATAL))
+        if rng.randrange(30) == 0:
+            vm.hostd.send(rng.choice((kind, 0x55)), os.urandom(rng.randrange(40)))
+        elif kind == FATAL:
+            vm.hostd.reply(kind, 0, rng.randrange(1, 12))
+        else:
+            vm.hostd.reply(kind, rng.randrange(40), rng.randrange(3))
+
+    def test_random_guest_and_random_pvhcad_leave_qemu_usable(self):
+        vm = self.linked()
+        rng = random.Random(2017)
+        for _ in range(4000):
+            self.act(vm, rng)
+            if rng.randrange(10) == 0:
+                try:
+                    self.answer(vm, rng)
+                except (BrokenPipeError, ConnectionResetError):
+                    vm.hostd.greet()
+        vm.hostd.hang_up()
+        vm.until(lambda: not vm.reg(REG_STATUS) & LINK, "no link")
+        vm.hostd.greet()
+        vm.setup()
+        vm.until(lambda: vm.reg(REG_STATUS) & LINK, "link")
+        vm.set_reg(REG_CONTROL, CONTROL_RESET)
+        vm.hostd.reply(RESET_REPLY, *self.expect(vm, RESET, "=Q"))
+        vm.until_status(LINK)
+        vm.raised(0)
         self.enable(vm)
 
 
