@@ -477,10 +477,13 @@ static struct assignment *assignment_copy(const struct assignment *from)
 	}
 	copy->num_sessions = from->num_sessions;
 	copy->num_contexts = from->num_contexts;
-	memcpy(copy->sessions, from->sessions,
-	       from->num_sessions * sizeof(*copy->sessions));
-	memcpy(copy->contexts, from->contexts,
-	       from->num_contexts * sizeof(*copy->contexts));
+	/* The first one has no arrays. */
+	if (from->sessions)
+		memcpy(copy->sessions, from->sessions,
+		       from->num_sessions * sizeof(*copy->sessions));
+	if (from->contexts)
+		memcpy(copy->contexts, from->contexts,
+		       from->num_contexts * sizeof(*copy->contexts));
 	return copy;
 }
 
