@@ -113,14 +113,15 @@ static void stats_add_session(struct session *session, void *arg)
 	JsonBuilder *json = builder->json;
 	struct totals own = { 0 };
 
-	/* Name and tables are set before the session leaves this state. */
-	if (atomic_load(&session->state) == SESSION_CONNECTED)
-		return;
-	stats_read(session, &own);
+	/* Its thread is setting name and tables until it leaves this state. */
+	bool connected = atomic_load(&session->state) == SESSION_CONNECTED;
+
+	if (!connected)
+		stats_read(session, &own);
 	stats_sum(&builder->totals, &own);
 	json_builder_begin_object(json);
 	stats_number(json, "id", session->id);
-	stats_text_member(json, "name", session->name);
+	stats_text_member(json, "name", connected ? "" : session->name);
 	stats_text_member(json, "state", session_state_name(session));
 	stats_number(json, "regions", memory_regions(session->memory));
 	stats_add_totals(json, &own);
