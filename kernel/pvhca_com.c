@@ -14,6 +14,7 @@
  */
 
 #include <linux/io.h>
+#include <linux/random.h>
 
 #include "pvhca.h"
 
@@ -59,6 +60,8 @@ int pvhca_com_create(struct pvhca_dev *dev)
 	com->dev = dev;
 	spin_lock_init(&com->lock);
 	sema_init(&com->credits, PVHCA_COM_ENTRIES);
+	/* Unlike those of other sessions. */
+	com->cookie_seq = get_random_u32();
 	for (i = 0; i < PVHCA_COM_ENTRIES; i++)
 		init_completion(&com->slots[i].done);
 

@@ -7,11 +7,11 @@
  * something or ask give 0 or a negative errno, -EIO for a dead session; what
  * that means for memory is said at pvhca_com_exec().
  *
- * Those that destroy something always succeed on a dead session, where the RESET
- * has destroyed everything, and on a living one give 0 or -EBUSY: after 0 pvhcad
- * uses nothing of the object any more. There is nothing sensible that a caller
- * could do about another refusal, which only comes of a disagreement about what
- * exists; so that kills the session.
+ * Those that destroy something succeed on a dead session, where the RESET has
+ * destroyed everything; after success pvhcad uses nothing of the object any more.
+ * A caller could do nothing sensible about a refusal, which only comes of a
+ * disagreement about what exists; so that kills the session. Only regions may be
+ * in use by something that the core does not count.
  */
 
 #include "pvhca.h"
@@ -69,31 +69,23 @@ static int pvhca_com_run(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
 	return err;
 }
 
-static int pvhca_com_run_destroy(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
-				 struct pvhca_admin_cmd *cmd)
+/* Returns 0, or -EBUSY if @opcode may be refused for that. */
+static int pvhca_com_run_destroy(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode, u32 handle)
 {
+	struct pvhca_admin_cmd cmd = {};
 	struct pvhca_admin_rsp rsp;
 	int err;
 
-	err = pvhca_com_run(dev, opcode, cmd, &rsp);
-	if (!err || err == -EBUSY)
-		return err;
-	if (!pvhca_com_is_dead(&dev->com)) {
-		dev_err(pvhca_to_dma_device(dev), "admin command %d was refused: %d\n", opcode,
-			err);
-		pvhca_dev_kill(dev, "an object could not be destroyed");
-		pvhca_dev_may_free(dev);
-	}
-	return 0;
-}
-
-static int pvhca_com_destroy_handle(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
-				    u32 handle)
-{
-	struct pvhca_admin_cmd cmd = {};
-
 	cmd.destroy.handle = cpu_to_le32(handle);
-	return pvhca_com_run_destroy(dev, opcode, &cmd);
+	err = pvhca_com_run(dev, opcode, &cmd, &rsp);
+	if (!err || pvhca_com_is_dead(&dev->com))
+		return 0;
+	if (err == -EBUSY && opcode == PVHCA_CMD_DEREG_MR)
+		return err;
+	dev_err(pvhca_to_dma_device(dev), "admin command %d was refused: %d\n", opcode, err);
+	pvhca_dev_kill(dev, "an object could not be destroyed");
+	pvhca_dev_may_free(dev);
+	return 0;
 }
 
 /**
@@ -166,12 +158,10 @@ int pvhca_com_create_ceq(struct pvhca_dev *dev, dma_addr_t addr, u32 log_entries
  * pvhca_com_destroy_ceq - destroy a completion event queue
  * @dev: session
  * @handle: of the queue
- *
- * Return: 0 or -EBUSY.
  */
-int pvhca_com_destroy_ceq(struct pvhca_dev *dev, u32 handle)
+void pvhca_com_destroy_ceq(struct pvhca_dev *dev, u32 handle)
 {
-	return pvhca_com_destroy_handle(dev, PVHCA_CMD_DESTROY_CEQ, handle);
+	pvhca_com_run_destroy(dev, PVHCA_CMD_DESTROY_CEQ, handle);
 }
 
 /**
@@ -203,15 +193,16 @@ int pvhca_com_add_gid(struct pvhca_dev *dev, u32 port, u32 index, const union ib
  * @port: number
  * @index: of the entry
  *
- * Return: 0 or -EBUSY.
+ * Return: 0 or a negative errno; the entry is not used any more in either case.
  */
 int pvhca_com_del_gid(struct pvhca_dev *dev, u32 port, u32 index)
 {
 	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
 
 	cmd.del_gid.index = cpu_to_le32(index);
 	cmd.del_gid.port = cpu_to_le32(port);
-	return pvhca_com_run_destroy(dev, PVHCA_CMD_DEL_GID, &cmd);
+	return pvhca_com_run(dev, PVHCA_CMD_DEL_GID, &cmd, &rsp);
 }
 
 /**
@@ -247,12 +238,10 @@ int pvhca_com_alloc_context(struct pvhca_dev *dev,
  * pvhca_com_dealloc_context - a process is done
  * @dev: session
  * @handle: of the context
- *
- * Return: 0 or -EBUSY.
  */
-int pvhca_com_dealloc_context(struct pvhca_dev *dev, u32 handle)
+void pvhca_com_dealloc_context(struct pvhca_dev *dev, u32 handle)
 {
-	return pvhca_com_destroy_handle(dev, PVHCA_CMD_DEALLOC_CONTEXT, handle);
+	pvhca_com_run_destroy(dev, PVHCA_CMD_DEALLOC_CONTEXT, handle);
 }
 
 /**
@@ -280,12 +269,10 @@ int pvhca_com_alloc_pd(struct pvhca_dev *dev, u32 context, u32 *handle)
  * pvhca_com_dealloc_pd - destroy a protection domain
  * @dev: session
  * @handle: of the protection domain
- *
- * Return: 0 or -EBUSY.
  */
-int pvhca_com_dealloc_pd(struct pvhca_dev *dev, u32 handle)
+void pvhca_com_dealloc_pd(struct pvhca_dev *dev, u32 handle)
 {
-	return pvhca_com_destroy_handle(dev, PVHCA_CMD_DEALLOC_PD, handle);
+	pvhca_com_run_destroy(dev, PVHCA_CMD_DEALLOC_PD, handle);
 }
 
 /**
@@ -328,7 +315,7 @@ int pvhca_com_reg_mr(struct pvhca_dev *dev, const struct pvhca_com_reg_mr_params
  */
 int pvhca_com_dereg_mr(struct pvhca_dev *dev, u32 handle)
 {
-	return pvhca_com_destroy_handle(dev, PVHCA_CMD_DEREG_MR, handle);
+	return pvhca_com_run_destroy(dev, PVHCA_CMD_DEREG_MR, handle);
 }
 
 /**
@@ -364,12 +351,10 @@ int pvhca_com_create_cq(struct pvhca_dev *dev, const struct pvhca_com_create_cq_
  * pvhca_com_destroy_cq - destroy a completion queue
  * @dev: session
  * @handle: of the CQ
- *
- * Return: 0 or -EBUSY.
  */
-int pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle)
+void pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle)
 {
-	return pvhca_com_destroy_handle(dev, PVHCA_CMD_DESTROY_CQ, handle);
+	pvhca_com_run_destroy(dev, PVHCA_CMD_DESTROY_CQ, handle);
 }
 
 static void pvhca_com_cap_to_wire(struct pvhca_qp_cap *wire, const struct ib_qp_cap *cap)
@@ -480,10 +465,8 @@ int pvhca_com_query_qp(struct pvhca_dev *dev, u32 handle, u32 mask, struct pvhca
  * pvhca_com_destroy_qp - destroy a queue pair
  * @dev: session
  * @handle: of the QP
- *
- * Return: 0 or -EBUSY.
  */
-int pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle)
+void pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle)
 {
-	return pvhca_com_destroy_handle(dev, PVHCA_CMD_DESTROY_QP, handle);
+	pvhca_com_run_destroy(dev, PVHCA_CMD_DESTROY_QP, handle);
 }

@@ -138,26 +138,26 @@ int pvhca_com_query_device(struct pvhca_dev *dev, struct pvhca_rsp_query_device 
 int pvhca_com_query_port(struct pvhca_dev *dev, u32 port, struct pvhca_rsp_query_port *result);
 int pvhca_com_create_ceq(struct pvhca_dev *dev, dma_addr_t addr, u32 log_entries, u32 vector,
 			 u32 *handle);
-int pvhca_com_destroy_ceq(struct pvhca_dev *dev, u32 handle);
+void pvhca_com_destroy_ceq(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_add_gid(struct pvhca_dev *dev, u32 port, u32 index, const union ib_gid *gid);
 int pvhca_com_del_gid(struct pvhca_dev *dev, u32 port, u32 index);
 int pvhca_com_alloc_context(struct pvhca_dev *dev,
 			    const struct pvhca_com_alloc_context_params *params,
 			    struct pvhca_com_alloc_context_result *result);
-int pvhca_com_dealloc_context(struct pvhca_dev *dev, u32 handle);
+void pvhca_com_dealloc_context(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_alloc_pd(struct pvhca_dev *dev, u32 context, u32 *handle);
-int pvhca_com_dealloc_pd(struct pvhca_dev *dev, u32 handle);
+void pvhca_com_dealloc_pd(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_reg_mr(struct pvhca_dev *dev, const struct pvhca_com_reg_mr_params *params,
 		     struct pvhca_com_reg_mr_result *result);
 int pvhca_com_dereg_mr(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_cq(struct pvhca_dev *dev, const struct pvhca_com_create_cq_params *params,
 			struct pvhca_com_create_cq_result *result);
-int pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle);
+void pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_qp(struct pvhca_dev *dev, const struct pvhca_com_create_qp_params *params,
 			struct pvhca_com_create_qp_result *result);
 int pvhca_com_modify_qp(struct pvhca_dev *dev, u32 handle, u32 mask,
 			const struct pvhca_qp_attr *attr);
 int pvhca_com_query_qp(struct pvhca_dev *dev, u32 handle, u32 mask, struct pvhca_qp_attr *result);
-int pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle);
+void pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle);
 
 #endif /* PVHCA_COM_CMD_H */

@@ -133,17 +133,14 @@ int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
  * @ibcq: CQ
  * @udata: not used
  *
- * Return: 0 or -EBUSY.
+ * Return: 0.
  */
 int pvhca_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata)
 {
 	struct pvhca_dev *dev = to_pvhca_dev(ibcq->device);
 	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
-	int err;
 
-	err = pvhca_com_destroy_cq(dev, cq->handle);
-	if (err)
-		return err;
+	pvhca_com_destroy_cq(dev, cq->handle);
 	pvhca_cq_delist(dev, cq);
 	pvhca_mem_unpin(dev, cq->umem);
 	return 0;

@@ -47,9 +47,10 @@ err_dealloc:
  * @ibpd: protection domain
  * @udata: not used
  *
- * Return: 0 or -EBUSY.
+ * Return: 0.
  */
 int pvhca_dealloc_pd(struct ib_pd *ibpd, struct ib_udata *udata)
 {
-	return pvhca_com_dealloc_pd(to_pvhca_dev(ibpd->device), to_pvhca_pd(ibpd)->handle);
+	pvhca_com_dealloc_pd(to_pvhca_dev(ibpd->device), to_pvhca_pd(ibpd)->handle);
+	return 0;
 }

@@ -168,9 +168,17 @@ int pvhca_add_gid(const struct ib_gid_attr *attr, void **context)
  * @context: not used
  *
  * Context: process, may be with rtnl_lock() held.
- * Return: 0 or a negative errno.
+ * Return: 0.
  */
 int pvhca_del_gid(const struct ib_gid_attr *attr, void **context)
 {
-	return pvhca_com_del_gid(to_pvhca_dev(attr->device), attr->port_num, attr->index);
+	struct pvhca_dev *dev = to_pvhca_dev(attr->device);
+	int err;
+
+	/* The core empties the entry in any case. */
+	err = pvhca_com_del_gid(dev, attr->port_num, attr->index);
+	if (err && !pvhca_com_is_dead(&dev->com))
+		ibdev_warn(&dev->ibdev, "GID %u could not be removed on the host: %d\n",
+			   attr->index, err);
+	return 0;
 }

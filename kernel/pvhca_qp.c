@@ -174,17 +174,14 @@ int pvhca_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr, struct ib_
  * @ibqp: QP
  * @udata: not used
  *
- * Return: 0 or -EBUSY.
+ * Return: 0.
  */
 int pvhca_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 {
 	struct pvhca_dev *dev = to_pvhca_dev(ibqp->device);
 	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
-	int err;
 
-	err = pvhca_com_destroy_qp(dev, qp->handle);
-	if (err)
-		return err;
+	pvhca_com_destroy_qp(dev, qp->handle);
 	pvhca_qp_delist(dev, qp);
 	pvhca_mem_unpin(dev, qp->umem);
 	mutex_destroy(&qp->lock);

@@ -172,13 +172,6 @@ static int pvhca_ucontext_open(struct pvhca_dev *dev, struct pvhca_ucontext *ctx
 	return 0;
 }
 
-static void pvhca_ucontext_close(struct pvhca_dev *dev, struct pvhca_ucontext *ctx)
-{
-	/* All objects of the context are gone: it cannot be busy. */
-	if (pvhca_com_dealloc_context(dev, ctx->handle))
-		pvhca_dev_kill(dev, "a context without objects is busy");
-}
-
 static int pvhca_ucontext_respond(struct pvhca_dev *dev, struct pvhca_ucontext *ctx,
 				  struct ib_udata *udata, u16 ring_abi_minor)
 {
@@ -238,7 +231,7 @@ int pvhca_alloc_ucontext(struct ib_ucontext *ibucontext, struct ib_udata *udata)
 err_remove_mmaps:
 	pvhca_ucontext_remove_mmaps(ctx);
 err_close:
-	pvhca_ucontext_close(dev, ctx);
+	pvhca_com_dealloc_context(dev, ctx->handle);
 err_delist:
 	pvhca_ucontext_delist(dev, ctx);
 err_free_page:
@@ -256,7 +249,7 @@ void pvhca_dealloc_ucontext(struct ib_ucontext *ibucontext)
 	struct pvhca_dev *dev = to_pvhca_dev(ibucontext->device);
 
 	pvhca_ucontext_remove_mmaps(ctx);
-	pvhca_ucontext_close(dev, ctx);
+	pvhca_com_dealloc_context(dev, ctx->handle);
 	pvhca_ucontext_delist(dev, ctx);
 	pvhca_ucontext_free_page(dev, ctx);
 }
