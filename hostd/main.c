@@ -41,7 +41,7 @@ struct daemon {
 	struct fabric *fabric;
 	struct listener *listener;
 	struct listener *stats;
-	GMainLoop *loop;
+	bool stopping;
 	guint listen_source, retry_source;
 };
 
@@ -105,7 +105,7 @@ static gboolean daemon_on_signal(void *arg)
 	struct daemon *daemon = arg;
 
 	g_message("stopping");
-	g_main_loop_quit(daemon->loop);
+	daemon->stopping = true;
 	return G_SOURCE_CONTINUE;
 }
 
@@ -239,7 +239,6 @@ err_stop_fabric:
 
 static void daemon_run(struct daemon *daemon)
 {
-	daemon->loop = g_main_loop_new(NULL, FALSE);
 	daemon->listen_source = g_unix_fd_add(listener_fd(daemon->listener),
 					      G_IO_IN, daemon_on_connection,
 					      daemon);
@@ -247,13 +246,10 @@ static void daemon_run(struct daemon *daemon)
 		      daemon);
 	g_unix_fd_add(memory_fault_fd(), G_IO_IN, daemon_on_memory_fault,
 		      daemon);
-	g_unix_signal_add(SIGTERM, daemon_on_signal, daemon);
-	g_unix_signal_add(SIGINT, daemon_on_signal, daemon);
-	g_unix_signal_add(SIGHUP, daemon_on_hangup, daemon);
 	g_message("version %s, fabric %s, listening at %s", PVHCA_VERSION,
 		  daemon->config->fabric, daemon->config->socket);
-	g_main_loop_run(daemon->loop);
-	g_main_loop_unref(daemon->loop);
+	while (!daemon->stopping)
+		g_main_context_iteration(NULL, TRUE);
 }
 
 static void daemon_stop(struct daemon *daemon)
@@ -292,6 +288,10 @@ int main(int argc, char **argv)
 	ret = EXIT_OK;
 	if (actions.check)
 		goto out;
+	/* Before there is a socket that would be left behind. */
+	g_unix_signal_add(SIGTERM, daemon_on_signal, &daemon);
+	g_unix_signal_add(SIGINT, daemon_on_signal, &daemon);
+	g_unix_signal_add(SIGHUP, daemon_on_hangup, &daemon);
 	/* Peers that go away are seen by errors of send(2). */
 	signal(SIGPIPE, SIG_IGN);
 	daemon_raise_limits(daemon.config);
