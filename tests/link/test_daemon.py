@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon as whoever runs it sees it: options, file, socket, signals."""
+import os
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import unittest
+
+from pvhca import *
+
+PROGRAM = os.environ["PVHCAD"]
+
+
+class Settings(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="pvhca-")
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def check(self, *options, config=""):
+        path = os.path.join(self.folder, "conf")
+        with open(path, "w") as f:
+            f.write(config)
+        return subprocess.run([PROGRAM, "--check-config", "--config", path,
+                               *options], capture_output=True, text=True,
+                              timeout=60)
+
+    def assert_wrong(self, *words, options=(), config=""):
+        done = self.check(*options, config=config)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        for word in words:
+            self.assertIn(word, done.stderr)
+
+    def test_version(self):
+        done = subprocess.run([PROGRAM, "--version"], capture_output=True,
+                              text=True, timeout=60)
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stdout, r"^pvhcad \d+\.\d+\.\d+\n$")
+
+    def test_the_example_is_right(self):
+        example = os.path.join(os.path.dirname(__file__), "..", "..", "hostd",
+                               "pvhcad.conf")
+        with open(example) as f:
+            text = f.read()
+        done = self.check(config=text)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        # And with all that is commented out.
+        done = self.check(config="\n".join(
+            line[1:] if line.startswith("#") and line[1:2].strip() else line
+            for line in text.splitlines()))
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_file_that_is_missing(self):
+        done = subprocess.run([PROGRAM, "--config", self.folder + "/none",
+                               "--check-config"], capture_output=True,
+                              text=True, timeout=60)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("/none", done.stderr)
+
+    def test_errors_name_file_group_and_key(self):
+        for config, words in (
+                ("[pvhcad]\nworkerz=1\n", ("conf", "[pvhcad]", "workerz")),
+                ("[pvhcad]\nworkers=many\n", ("workers", "many")),
+                ("[pvhcad]\nworkers=0\n", ("workers", "1 to 256")),
+                ("[pvhcad]\nworkers=-1\n", ("workers",)),
+                ("[pvhcad]\nsocket-mode=999\n", ("socket-mode", "999")),
+                ("[pvhcad]\nunlisted-vms=perhaps\n", ("unlisted-vms",)),
+                ("[pvhcad]\nlog-level=loud\n", ("log-level", "debug")),
+                ("[pvhcad]\ncpus=a\n", ("cpus",)),
+                ("[pvhkad]\n", ("[pvhkad]",)),
+                ("[quota]\nqps=2000000\n", ("[quota]", "qps")),
+                ("[quota]\npinned-bytes=12X\n", ("pinned-bytes", "12X")),
+                ("[quota]\npinned-bytes=99999999999999T\n", ("pinned-bytes",)),
+                ("[vm a]\nmac=01:00:00:00:00:01\n", ("[vm a]", "mac")),
+                ("[vm a]\nmac=020000000001\n", ("mac",)),
+                ("[vm a]\naddresses=10.0.0.300\n", ("addresses",)),
+                ("[vm a]\naddresses=10.0.0.0/33\n", ("addresses",)),
+                ("[vm a]\nsocket=/x\n", ("[vm a]", "socket")),
+                ("[vm a]\n[vm  a]\n", ("already",)),
+                ("no group\n", ("conf",))):
+            with self.subTest(config):
+                self.assert_wrong(*words, config=config)
+
+    def test_options_that_are_wrong(self):
+        for options, word in ((("--workers", "0"), "--workers"),
+                              (("--quota", "qps"), "--quota"),
+                              (("--quota", "qps=x"), "qps=x"),
+                              (("--none",), "--none"),
+                              (("word",), "word")):
+            with self.subTest(options):
+                self.assert_wrong(word, options=options)
+
+    def test_sizes(self):
+        for size in ("4096", "64K", "10M", "10g", "2T"):
+            self.assertEqual(self.check("--quota", "pinned-bytes=" + size)
+                             .returncode, 0)
+
+
+class Running(unittest.TestCase):
+    def daemon(self, *options, **kwargs):
+        daemon = Daemon(*options, **kwargs)
+        self.addCleanup(daemon.clean_up)
+        return daemon
+
+    def test_signals_end_it_and_its_sessions_cleanly(self):
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            daemon = self.daemon()
+            guests = [Guest(daemon) for _ in range(3)]
+            for guest in guests:
+                guest.world()
+            self.assertEqual(daemon.stop(sig), 0)
+            self.assertFalse(os.path.exists(daemon.socket))
+            self.assertFalse(os.path.exists(daemon.socket + ".stats"))
+            for guest in guests:
+                self.assertTrue(guest.qemu.is_closed())
+                guest.close()
+
+    def test_hangup_is_no_reason_to_end(self):
+        daemon = self.daemon()
+        daemon.process.send_signal(signal.SIGHUP)
+        guest = Guest(daemon)
+        guest.close()
+        self.assertTrue(daemon.alive())
+
+    def test_socket_has_the_mode_asked_for(self):
+        daemon = self.daemon("--socket-mode", "600")
+        for path in (daemon.socket, daemon.socket + ".stats"):
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+
+    def test_a_dead_daemons_socket_is_replaced(self):
+        daemon = self.daemon()
+        daemon.stop(signal.SIGKILL)
+        self.assertTrue(os.path.exists(daemon.socket))
+        done = subprocess.Popen([PROGRAM, "--socket", daemon.socket,
+                                 "--config", daemon.config],
+                                stderr=subprocess.DEVNULL)
+        try:
+            def answers():
+                try:
+                    return Qemu(daemon).close() is None
+                except (ConnectionRefusedError, FileNotFoundError):
+                    return False
+            wait_for(answers, "the second daemon")
+        finally:
+            done.terminate()
+            self.assertEqual(done.wait(60), 0)
+
+    def start_at(self, path):
+        with tempfile.NamedTemporaryFile() as config:
+            return subprocess.run([PROGRAM, "--socket", path, "--config",
+                                   config.name], capture_output=True,
+                                  text=True, timeout=60)
+
+    def test_a_living_daemons_socket_is_not(self):
+        daemon = self.daemon()
+        done = self.start_at(daemon.socket)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("another", done.stderr)
+        Guest(daemon).close()
+
+    def test_a_file_that_is_no_socket_is_not(self):
+        with tempfile.NamedTemporaryFile() as f:
+            done = self.start_at(f.name)
+            self.assertEqual(done.returncode, 1)
+            self.assertTrue(os.path.exists(f.name))
+
+    def test_a_strangers_socket_is_not(self):
+        with tempfile.TemporaryDirectory() as folder, \
+                socket.socket(socket.AF_UNIX) as s:
+            path = os.path.join(folder, "s")
+            s.bind(path)
+            s.listen()
+            self.assertEqual(self.start_at(path).returncode, 1)
+            self.assertTrue(os.path.exists(path))
+
+    def test_a_path_too_long_is_told(self):
+        self.assertEqual(self.start_at("/tmp/" + "x" * 200).returncode, 2)
+
+    def test_unlisted_vms_are_refused_if_so_set(self):
+        daemon = self.daemon("--unlisted-vms", "false",
+                             config="[vm known]\n")
+        refused = Qemu(daemon, name=b"stranger")
+        self.assertEqual(refused.refused, 13)  # EACCES
+        self.assertIn("unlisted-vms", refused.reason)
+        refused.close()
+        known = Qemu(daemon, name=b"known")
+        self.assertEqual(known.refused, 0)
+        known.close()
+
+    def test_statistics_name_all_there_is(self):
+        daemon = self.daemon()
+        guest = Guest(daemon, name=b"one")
+        guest.world()
+        stats = daemon.stats()
+        guest.close()
+        self.assertEqual(stats["fabric"], "loopback")
+        session = stats["sessions"][0]
+        self.assertEqual(session["name"], "one")
+        self.assertEqual(session["state"], "enabled")
+        for name in ("contexts", "pds", "mrs", "cqs", "qps"):
+            self.assertEqual(session[name], 1, name)
+            self.assertEqual(stats["totals"][name], 1, name)
+        self.assertEqual(session["pinned_bytes"], 4096)
+        self.assertGreater(session["admin_commands"], 5)
+        self.assertGreater(session["doorbells"], 0)
+        self.assertGreater(session["interrupts"], 0)
+
+    def test_readers_of_statistics_that_do_not_read_cost_nothing(self):
+        daemon = self.daemon()
+        readers = []
+        for _ in range(40):
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(daemon.socket + ".stats")
+            readers.append(s)
+        guest = Guest(daemon)
+        guest.world()
+        guest.close()
+        for s in readers:
+            s.close()
+        wait_for(lambda: daemon.totals()["sessions"] == 0, "session to end")
+
+
+if __name__ == "__main__":
+    unittest.main()
