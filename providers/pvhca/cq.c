@@ -37,10 +37,11 @@ struct ibv_cq *pvhca_create_cq(struct ibv_context *ibctx, int cqe,
 			       struct ibv_comp_channel *channel,
 			       int comp_vector)
 {
+	struct pvhca_context *ctx = to_pvhca_context(ibctx);
 	struct pvhca_cq *cq;
 	int err;
 
-	if (cqe < 1 || cqe > 1 << PVHCA_CQ_MAX_LOG_ENTRIES) {
+	if (cqe < 1 || (uint32_t)cqe > ctx->max_cqe) {
 		errno = EINVAL;
 		return NULL;
 	}
@@ -50,7 +51,7 @@ struct ibv_cq *pvhca_create_cq(struct ibv_context *ibctx, int cqe,
 		errno = ENOMEM;
 		return NULL;
 	}
-	cq->ctx = to_pvhca_context(ibctx);
+	cq->ctx = ctx;
 	cq->log_entries = pvhca_log2_up(cqe);
 	pthread_spin_init(&cq->lock, PTHREAD_PROCESS_PRIVATE);
 

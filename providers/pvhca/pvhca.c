@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include <util/util.h>
+#include <ccan/minmax.h>
 
 #include "compat.h"
 #include "pvhca.h"
@@ -95,6 +95,34 @@ static int map_pages(struct pvhca_context *ctx,
 	return 0;
 }
 
+/* What can be asked for: the device's limits, as far as the rings go. */
+static int set_limits(struct pvhca_context *ctx,
+		      const struct pvhca_ucmd_get_context_resp *resp)
+{
+	struct ibv_device_attr_ex attr;
+	int err;
+
+	err = ibv_cmd_query_device_any(&ctx->vctx.context, NULL, &attr,
+				       sizeof(attr.orig_attr), NULL, NULL);
+	if (err)
+		return err;
+
+	ctx->max_cqe = min_t(uint32_t, attr.orig_attr.max_cqe,
+			     1u << PVHCA_CQ_MAX_LOG_ENTRIES);
+	ctx->max_qp_wr = min_t(uint32_t, attr.orig_attr.max_qp_wr,
+			       1u << PVHCA_RING_MAX_LOG_ENTRIES);
+	ctx->max_sq_sge = resp->max_sq_sge;
+	ctx->max_rq_sge = resp->max_rq_sge;
+	ctx->max_inline = resp->max_inline;
+	return 0;
+}
+
+static void unmap_pages(struct pvhca_context *ctx)
+{
+	munmap(ctx->doorbells, ctx->doorbells_len);
+	munmap(ctx->page, ctx->page_len);
+}
+
 static struct verbs_context *alloc_context(struct ibv_device *ibdev, int cmd_fd,
 					   void *private_data)
 {
@@ -122,13 +150,16 @@ static struct verbs_context *alloc_context(struct ibv_device *ibdev, int cmd_fd,
 		goto err_free;
 	}
 
-	ctx->max_sq_sge = resp.max_sq_sge;
-	ctx->max_rq_sge = resp.max_rq_sge;
-	ctx->max_inline = resp.max_inline;
+	err = set_limits(ctx, &resp);
+	if (err)
+		goto err_unmap;
+
 	pthread_mutex_init(&ctx->qp_lock, NULL);
 	verbs_set_ops(&ctx->vctx, &context_ops);
 	return &ctx->vctx;
 
+err_unmap:
+	unmap_pages(ctx);
 err_free:
 	verbs_uninit_context(&ctx->vctx);
 	free(ctx);
@@ -142,8 +173,7 @@ static void free_context(struct ibv_context *ibctx)
 
 	pvhca_qp_table_free(&ctx->qp_table);
 	pthread_mutex_destroy(&ctx->qp_lock);
-	munmap(ctx->doorbells, ctx->doorbells_len);
-	munmap(ctx->page, ctx->page_len);
+	unmap_pages(ctx);
 	verbs_uninit_context(&ctx->vctx);
 	free(ctx);
 }

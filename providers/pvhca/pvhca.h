@@ -75,6 +75,8 @@ struct pvhca_context {
 	uint8_t *doorbells;
 	size_t doorbells_len;
 
+	uint32_t max_cqe;
+	uint32_t max_qp_wr;
 	uint32_t max_sq_sge;
 	uint32_t max_rq_sge;
 	uint32_t max_inline;

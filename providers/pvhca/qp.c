@@ -17,8 +17,6 @@
 #include "pvhca-abi.h"
 #include "ring.h"
 
-#define MAX_ENTRIES (1u << PVHCA_RING_MAX_LOG_ENTRIES)
-
 /* Places of both rings in the buffer, as the kernel is told. */
 struct layout {
 	uint8_t sq_log_entries;
@@ -33,7 +31,8 @@ struct layout {
 static int check_cap(const struct pvhca_context *ctx,
 		     const struct ibv_qp_cap *cap)
 {
-	if (cap->max_send_wr > MAX_ENTRIES || cap->max_recv_wr > MAX_ENTRIES ||
+	if (cap->max_send_wr > ctx->max_qp_wr ||
+	    cap->max_recv_wr > ctx->max_qp_wr ||
 	    cap->max_send_sge > ctx->max_sq_sge ||
 	    cap->max_recv_sge > ctx->max_rq_sge ||
 	    cap->max_inline_data > ctx->max_inline)

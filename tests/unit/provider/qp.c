@@ -138,6 +138,8 @@ static void setup_verbs(void)
 	kernel.qpn = QPN;
 	kernel.slot = SLOT;
 	kernel.doorbell = QP_DOORBELL;
+	ctx.max_cqe = 1 << PVHCA_CQ_MAX_LOG_ENTRIES;
+	ctx.max_qp_wr = 1 << PVHCA_RING_MAX_LOG_ENTRIES;
 	ctx.max_sq_sge = 30;
 	ctx.max_rq_sge = 30;
 	ctx.max_inline = 512;
@@ -249,6 +251,13 @@ END_TEST
 
 START_TEST(limits_of_the_device_are_kept)
 {
+	ctx.max_qp_wr = 20;
+	init.cap.max_send_wr = 21;
+	refused(EINVAL);
+	init.cap.max_send_wr = 20;
+	init.cap.max_recv_wr = 21;
+	refused(EINVAL);
+	init.cap.max_recv_wr = 20;
 	init.cap.max_send_sge = 31;
 	refused(EINVAL);
 	init.cap.max_send_sge = 30;
@@ -512,6 +521,9 @@ START_TEST(impossible_cqs_are_refused)
 		ck_assert_ptr_null(pvhca_create_cq(ibctx, bad[i], NULL, 0));
 		ck_assert_int_eq(errno, EINVAL);
 	}
+	ctx.max_cqe = 100;
+	ck_assert_ptr_null(pvhca_create_cq(ibctx, 101, NULL, 0));
+	ck_assert_int_eq(errno, EINVAL);
 	kernel.err = ENOSPC;
 	ck_assert_ptr_null(pvhca_create_cq(ibctx, 1, NULL, 0));
 	ck_assert_int_eq(errno, ENOSPC);
