@@ -59,6 +59,8 @@ static const struct setting config_settings[] = {
 	  "N", "Threads that serve the guests' queues" },
 	{ "spin-us", SETTING_NUMBER, AT(spin_us), 0, 10000000, NULL,
 	  "US", "Poll this long after the last work before sleeping" },
+	{ "give-way", SETTING_BOOL, AT(give_way), 0, 0, NULL,
+	  "BOOL", "Stop polling when others want the processor" },
 	{ "cpus", SETTING_TEXT, AT(cpus), 0, 4095, NULL,
 	  "LIST", "Processors for the workers, e.g. 2-3,6" },
 	{ "max-sessions", SETTING_NUMBER, AT(max_sessions), 1, 4096, NULL,
@@ -495,6 +497,7 @@ static struct config *config_new(void)
 	config->max_sessions = 256;
 	config->foreground = true;
 	config->unlisted_vms = true;
+	config->give_way = true;
 	config->quota = quota_defaults;
 	config->vms = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
 					    vm_settings_free);

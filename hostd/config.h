@@ -33,6 +33,7 @@ struct config {
 	char *log_level;
 	unsigned int workers;
 	unsigned int spin_us;	/* polling after the last work before sleep */
+	bool give_way;		/* stop polling when others want the processor */
 	char *cpus;		/* list for the workers, e.g. "2-3,6", or NULL */
 	unsigned int max_sessions;
 	bool foreground;

@@ -55,11 +55,12 @@ int verbs_status(int err)
 
 /* --------------------------- the device, as a whole ------------------------ */
 
+/* By name, or the first. */
 static struct ibv_device *find_device(struct ibv_device **list,
 				      const char *name)
 {
 	for (; *list; list++)
-		if (!strcmp(ibv_get_device_name(*list), name))
+		if (!name || !strcmp(ibv_get_device_name(*list), name))
 			return *list;
 	return NULL;
 }
@@ -185,14 +186,15 @@ static struct fabric *fabric_start(const struct config *config)
 	}
 	fabric->device = find_device(fabric->list, config->ibdev);
 	if (!fabric->device) {
-		g_critical("there is no RDMA device '%s' (see ibv_devices(1))",
-			   config->ibdev);
+		g_critical("there is no RDMA device%s%s (see ibv_devices(1))",
+			   config->ibdev ? " " : "", config->ibdev ?: "");
 		log_devices(fabric->list);
 		goto err_stop;
 	}
 	context = ibv_open_device(fabric->device);
 	if (!context) {
-		g_critical("cannot open %s: %s", config->ibdev,
+		g_critical("cannot open %s: %s",
+			   ibv_get_device_name(fabric->device),
 			   g_strerror(errno));
 		goto err_stop;
 	}

@@ -12,7 +12,10 @@
  * everything once more, and waits in epoll for a doorbell, an event of the host
  * device, or a deadline. The spin time learns, as KVM's halt polling does: a
  * sleep that ended soon would have been better spent polling, so it doubles up
- * to the configured limit; a long one halves it.
+ * to the configured limit; a long one halves it. On a machine with few
+ * processors a polling worker lets others go first; when it then gets its
+ * processor back late, somebody else needs it, perhaps the very guest whose work
+ * is awaited, and the worker sleeps at once (unless give-way=false).
  *
  * Which sessions and contexts a worker has stands in an array that is replaced
  * as a whole (RCU). Descriptors in epoll are named by session id, not by
@@ -43,6 +46,8 @@
 #define SPIN_MIN_NS		(20 * NS_PER_US)
 /* How often a sleeping worker looks whether a guest has made room. */
 #define BLOCKED_RETRY_NS	(2 * NS_PER_MS)
+/* Who waits that long for its turn shares the processor with somebody busy. */
+#define CROWDED_NS		(100 * NS_PER_US)
 #define DIRTY_MAX		256
 #define EPOLL_BATCH		32
 
@@ -73,6 +78,7 @@ struct worker {
 	uint64_t now;
 	uint64_t spin_ns;
 	uint64_t spin_limit_ns;
+	bool few_cpus;		/* let others go first, for they make our work */
 	bool give_way;
 	struct cq *dirty[DIRTY_MAX];
 	unsigned int num_dirty;
@@ -426,6 +432,24 @@ static void sleep_until_needed(struct worker *worker)
 		handle_source(worker, events[i].data.u64);
 }
 
+/*
+ * Nothing to do, but too early to sleep. Returns whether the processor is wanted
+ * by others.
+ */
+static bool poll_politely(struct worker *worker)
+{
+	uint64_t before;
+
+	if (!worker->few_cpus)
+		return false;
+	before = monotonic_ns();
+	sched_yield();
+	if (!worker->give_way || monotonic_ns() - before < CROWDED_NS)
+		return false;
+	worker->spin_ns = SPIN_MIN_NS;
+	return true;
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *worker = arg;
@@ -435,13 +459,12 @@ static void *worker_main(void *arg)
 	last_work = monotonic_ns();
 	while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
 		worker->now = monotonic_ns();
-		if (pass(worker))
+		if (pass(worker)) {
 			last_work = worker->now;
-		else if (worker->now - last_work > worker->spin_ns) {
+		} else if (worker->now - last_work > worker->spin_ns ||
+			   poll_politely(worker)) {
 			sleep_until_needed(worker);
 			last_work = monotonic_ns();
-		} else if (worker->give_way) {
-			sched_yield();
 		}
 		rcu_quiescent_state();
 	}
@@ -651,8 +674,8 @@ static int worker_init(struct worker *worker, unsigned int index,
 	worker->spin_limit_ns = config->spin_us * NS_PER_US;
 	worker->spin_ns = worker->spin_limit_ns < SPIN_MIN_NS ?
 		worker->spin_limit_ns : SPIN_MIN_NS;
-	/* Who makes the work we wait for needs a processor too. */
-	worker->give_way = cpus < (long)config->workers + 4;
+	worker->few_cpus = cpus < (long)config->workers + 4;
+	worker->give_way = config->give_way;
 	pthread_mutex_init(&worker->blocked_lock, NULL);
 
 	worker->assignment = calloc(1, sizeof(*worker->assignment));

@@ -7,7 +7,7 @@ from harness import vmtest
 from programs import check_programs, totals
 
 # As long as pvhcad polls, nobody rings: with this it does so throughout a test.
-ALWAYS_POLL = ("--spin-us", "10000000")
+ALWAYS_POLL = ("--spin-us", "10000000", "--give-way", "false")
 MESSAGES = 20000
 
 
