@@ -11,7 +11,8 @@ OBJECTS = ("contexts", "pds", "mrs", "cqs", "qps", "pinned_bytes", "mappings")
 
 def command(host, name, options=""):
     """The command line of pvhca-test-NAME on a guest or the native host."""
-    return f"{test_program(f'pvhca-test-{name}')} -d {host.ibdev} -g {host.gid_index} {options}"
+    # exec: a signal is for the program, not for a shell around it.
+    return f"exec {test_program(f'pvhca-test-{name}')} -d {host.ibdev} -g {host.gid_index} {options}"
 
 
 def check_programs(server, client, name, options="", server_options=None, timeout=180):
