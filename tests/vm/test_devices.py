@@ -51,6 +51,7 @@ def guest_has_its_device_after_a_reboot(rig):
 def device_comes_back_when_pvhcad_does(rig):
     guest = rig.guests[0]
     rig.daemon.kill()
+    guest.wait_device_gone()
     rig.daemon.start()
     guest.wait_device()
     guest.check(f"ibv_devinfo -d {guest.ibdev}")

@@ -210,17 +210,29 @@ class Guest(Host):
         self.configure_address(self.rdma_ip)
         self.gid_index = self.wait_gid(self.rdma_ip, timeout)
 
+    def wait_device_gone(self, timeout=60):
+        """Wait until there is no rdma device, as after pvhcad ended."""
+        if self._look_for_device('[ -z "$f" ]', timeout) is None:
+            raise CommandFailed(f"{self.name}: {self.ibdev} is still there\n{tail(self.dmesg())}")
+        self._forget_device()
+
     def find_device(self, timeout=60):
         """Wait for the rdma device; sets ibdev and netdev."""
-        script = f"""i=0; while [ $i -lt {int(timeout * 5 * self.slowness)} ]; do
-            for u in /sys/class/infiniband/*/device/uevent; do
-                [ -e "$u" ] && while read -r l; do [ "$l" = DRIVER=pvhca ] && echo "$u" && exit 0; done <"$u"
-            done; sleep 0.2; i=$((i + 1)); done; exit 1"""
-        result = self.run(script, timeout + 20)
-        if result.rc:
+        found = self._look_for_device('[ -n "$f" ]', timeout)
+        if found is None:
             raise CommandFailed(f"{self.name}: no pvhca device under /sys/class/infiniband\n{tail(self.dmesg())}")
-        self.ibdev = result.out.split("/")[4]
+        self.ibdev = found
         self.netdev = self.check(f"ls /sys/class/infiniband/{self.ibdev}/device/net").split()[0]
+
+    def _look_for_device(self, condition, timeout):
+        """Until the condition about $f, the device's name or nothing, holds: $f then, or None at the end of time."""
+        script = f"""i=0; while [ $i -lt {int(timeout * 5 * self.slowness)} ]; do
+            f=; for u in /sys/class/infiniband/*/device/uevent; do
+                [ -e "$u" ] && while read -r l; do [ "$l" = DRIVER=pvhca ] && f=$u; done <"$u"
+            done
+            {condition} && echo "$f" && exit 0; sleep 0.2; i=$((i + 1)); done; exit 1"""
+        result = self.run(script, timeout * 2 + 20)
+        return None if result.rc else result.out.strip().removeprefix("/sys/class/infiniband/").partition("/")[0]
 
     def configure_address(self, address, prefix=24):
         self.check(f"ip link set {self.netdev} up && ip addr replace {address}/{prefix} dev {self.netdev}")
@@ -234,7 +246,7 @@ class Guest(Host):
                 g=; read -r g <$f; [ "$g" = {gid} ] || continue
                 t=; read -r t <{base}/gid_attrs/types/${{f##*/}}; [ "$t" = "RoCE v2" ] && echo ${{f##*/}} && exit 0
             done; sleep 0.2; i=$((i + 1)); done; exit 1"""
-        result = self.run(script, timeout + 20)
+        result = self.run(script, timeout * 2 + 20)
         if result.rc:
             raise CommandFailed(f"{self.name}: {self.ibdev} did not get the GID {gid}\n{tail(self.dmesg())}")
         return int(result.out)

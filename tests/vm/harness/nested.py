@@ -7,7 +7,7 @@ this machine's own root file system and starts itself in there; its logs come ou
 
 import sys
 
-from . import initramfs, paths
+from . import initramfs, kernelimage, paths
 from .errors import HarnessError, Interrupted
 from .guest import Guest
 from .qemu import Machine
@@ -20,7 +20,7 @@ FOREVER = 7 * 24 * 3600     # the runner has a limit of its own
 def start_l1(logs, memory=MEMORY, idle_poll=False, name="l1"):
     """Boot L1; the caller closes it."""
     emulator = paths.qemu()
-    initramfs.image()       # made here, where the cache can be written, for the guests inside as well
+    initramfs.image(), kernelimage.file()   # made here, where the cache can be written, for the guests inside too
 
     def machine(_):
         append = f"vmtest.share=logs:{logs}" + (" idle=poll" if idle_poll else "")

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 
-from . import initramfs, paths, processes
+from . import initramfs, kernelimage, paths, processes
 from .errors import HarnessError
 
 # A processor that is emulated on a loaded machine is slow, which is no defect of the guest's kernel.
@@ -65,7 +65,7 @@ class Machine:
             emulator, *paths.qemu_data(emulator), "-nodefaults", "-no-user-config", "-display", "none",
             "-name", name, "-accel", accel, "-cpu", cpu, "-smp", str(cpus), "-m", memory,
             "-object", f"memory-backend-memfd,id=ram,size={memory},share=on", "-machine", "q35,memory-backend=ram",
-            "-kernel", paths.kernel_image(), "-initrd", initramfs.image(),
+            "-kernel", kernelimage.file(), "-initrd", initramfs.image(),
             "-append", f"{COMMAND_LINE} vmtest.host={name} {append}",
             "-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console",
             "-device", "virtio-serial-pci",
