@@ -110,12 +110,9 @@ uint32_t commands_execute(struct session *session,
 
 int commands_quota(struct session *session, const char *key, uint64_t limit)
 {
-	unsigned int left_out;
-
-	if (log_allowed(&session->quota_log, &left_out))
-		g_warning("VM %s: has its quota of %s=%" G_GUINT64_FORMAT
-			  "; raise it in group [quota] or [vm %s] of the configuration (%u messages like this left out)",
-			  session->name, key, limit, session->name, left_out);
+	log_warning_limited(&session->quota_log, "VM %s: has its quota of %s=%"
+			    G_GUINT64_FORMAT "; raise it in group [quota] or [vm %s] of the configuration",
+			    session->name, key, limit, session->name);
 	return PVHCA_ST_QUOTA;
 }
 

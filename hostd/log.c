@@ -118,3 +118,20 @@ _Bool log_allowed(struct log_limit *limit, unsigned int *suppressed)
 	*suppressed = atomic_exchange(&limit->suppressed, 0);
 	return true;
 }
+
+void log_warning_limited(struct log_limit *limit, const char *format, ...)
+{
+	unsigned int suppressed;
+	char text[LOG_LINE];
+	va_list args;
+
+	if (!log_allowed(limit, &suppressed))
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (suppressed)
+		g_warning("%s (and %u messages like this)", text, suppressed);
+	else
+		g_warning("%s", text);
+}

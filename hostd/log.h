@@ -24,5 +24,8 @@ struct log_limit {
 	_Atomic unsigned int suppressed;
 };
 _Bool log_allowed(struct log_limit *limit, unsigned int *suppressed);
+/* g_warning() under such a limit, with that number at its end where it is not 0. */
+void log_warning_limited(struct log_limit *limit, const char *format, ...)
+	G_GNUC_PRINTF(2, 3);
 
 #endif

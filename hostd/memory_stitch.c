@@ -100,19 +100,15 @@ static uint8_t *stitch_reserve(uint64_t length, uint64_t align, uint64_t phase,
 static void stitch_tell(int error, const struct extents *extents)
 {
 	static struct log_limit limit;
-	unsigned int left_out;
 
-	if (!log_allowed(&limit, &left_out))
-		return;
 	if (error == ENOMEM)
-		g_warning("cannot map a memory region of %u pieces: raise the sysctl vm.max_map_count (%u messages like this left out)",
-			  extents->count, left_out);
+		log_warning_limited(&limit, "cannot map a memory region of %u pieces: raise the sysctl vm.max_map_count",
+				    extents->count);
 	else if (error == EOPNOTSUPP)
-		g_warning("cannot register memory that is scattered in parts of hugetlbfs pages: let the guest use huge pages or give the VM memory of small pages (%u messages like this left out)",
-			  left_out);
+		log_warning_limited(&limit, "cannot register memory that is scattered in parts of hugetlbfs pages: let the guest use huge pages, or give the VM memory of small pages");
 	else
-		g_warning("cannot map a memory region of %u pieces: %s (%u messages like this left out)",
-			  extents->count, g_strerror(error), left_out);
+		log_warning_limited(&limit, "cannot map a memory region of %u pieces: %s",
+				    extents->count, g_strerror(error));
 }
 
 static int stitch_map_pieces(const struct extents *extents, uint8_t *base)

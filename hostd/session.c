@@ -338,18 +338,15 @@ static void session_vfail(struct session *session, uint32_t error,
 			  const char *format, va_list args)
 {
 	uint32_t none = PVHCA_DEV_ERR_NONE;
-	unsigned int left_out;
 	char what[256];
 
 	if (!atomic_compare_exchange_strong(&session->own->failing, &none,
 					    error))
 		return;
 	vsnprintf(what, sizeof(what), format, args);
-	if (log_allowed(&session->fault_log, &left_out))
-		g_warning("VM %s: %s: %s (%u messages like this left out)",
-			  session->name, error == PVHCA_DEV_ERR_GUEST ?
-			  "the guest broke the protocol" : "stopped", what,
-			  left_out);
+	log_warning_limited(&session->fault_log, "VM %s: %s: %s", session->name,
+			    error == PVHCA_DEV_ERR_GUEST ?
+			    "the guest broke the protocol" : "stopped", what);
 	if (error == PVHCA_DEV_ERR_GUEST)
 		counter_add(&session->counters.protocol_errors, 1);
 	g_source_unref(session_attach(session, g_timeout_source_new(0),

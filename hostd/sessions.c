@@ -102,15 +102,13 @@ void sessions_accept(int fd)
 {
 	static struct log_limit limit;
 	struct seat *seat = NULL;
-	unsigned int left_out;
 	GError *error = NULL;
 	char name[16];
 
 	/* Only this thread adds, so that count cannot grow meanwhile. */
 	if (sessions.count >= sessions.config->max_sessions) {
-		if (log_allowed(&limit, &left_out))
-			g_warning("connection refused: there are %u sessions, the most that max-sessions allows (%u messages like this left out)",
-				  sessions.count, left_out);
+		log_warning_limited(&limit, "connection refused: there are %u sessions, the most that max-sessions allows",
+				    sessions.count);
 		sessions_refuse(fd, EBUSY, "pvhcad serves as many VMs as max-sessions allows");
 		return;
 	}
