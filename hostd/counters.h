@@ -26,6 +26,20 @@
 	X(errors, "completions in error") \
 	X(protocol_errors, "entries or commands that broke the ABI")
 
+/* What a VM has now, each bounded by its quota of that name. X(name, what it is) */
+#define OBJECTS(X) \
+	X(contexts, "open device contexts") \
+	X(pds, "protection domains") \
+	X(mrs, "memory regions") \
+	X(cqs, "completion queues") \
+	X(qps, "queue pairs") \
+	X(pinned_bytes, "bytes of registered memory")
+
+/* What it has now, without a quota of its own. */
+#define AMOUNTS(X) \
+	X(ceqs, "completion event queues") \
+	X(mappings, "mappings that registered memory takes in pvhcad")
+
 struct counters {
 #define COUNTER_FIELD(name, text) _Atomic uint64_t name;
 	COUNTERS(COUNTER_FIELD)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <glib-unix.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,21 +34,54 @@ struct reader {
 
 static GList *stats_readers;
 
+/* -------------------------------- snapshots -------------------------------- */
+
+static void stats_read(struct session *session, struct stats_values *values)
+{
+#define STATS_READ(name, text) \
+	values->name = atomic_load_explicit(&session->counters.name, \
+					    memory_order_relaxed);
+	COUNTERS(STATS_READ)
+#undef STATS_READ
+	values->contexts = table_used(&session->contexts);
+	values->pds = table_used(&session->pds);
+	values->mrs = table_used(&session->mrs);
+	values->cqs = table_used(&session->cqs);
+	values->qps = table_used(&session->qps);
+	values->ceqs = table_used(&session->ceqs);
+	values->pinned_bytes = atomic_load(&session->pinned_bytes);
+	values->mappings = atomic_load(&session->mappings);
+}
+
+static void stats_take(struct session *session, void *arg)
+{
+	static const uint8_t no_uuid[sizeof(session->uuid)];
+	struct stats_session own = { .id = session->id };
+
+	own.state = session_state_name(session);
+	own.regions = memory_regions(session->memory);
+	/* Its thread is setting name and tables until it leaves this state. */
+	own.greeted = atomic_load(&session->state) != SESSION_CONNECTED;
+	if (own.greeted) {
+		g_strlcpy(own.name, session->name, sizeof(own.name));
+		if (memcmp(session->uuid, no_uuid, sizeof(no_uuid)))
+			address_uuid_text(session->uuid, own.uuid);
+		own.quota = session->policy->quota;
+		stats_read(session, &own.values);
+	}
+	g_array_append_val(arg, own);
+}
+
+struct stats_session *stats_sessions(unsigned int *count)
+{
+	GArray *array = g_array_new(FALSE, FALSE, sizeof(struct stats_session));
+
+	sessions_for_each(stats_take, array);
+	*count = array->len;
+	return (struct stats_session *)g_array_free(array, FALSE);
+}
+
 /* ---------------------------------- text ----------------------------------- */
-
-struct totals {
-	uint64_t sessions;
-	uint64_t contexts, pds, mrs, cqs, qps;
-	uint64_t pinned_bytes, mappings;
-#define TOTAL_FIELD(name, text) uint64_t name;
-	COUNTERS(TOTAL_FIELD)
-#undef TOTAL_FIELD
-};
-
-struct stats_builder {
-	JsonBuilder *json;
-	struct totals totals;
-};
 
 static void stats_number(JsonBuilder *json, const char *name, uint64_t value)
 {
@@ -62,91 +96,75 @@ static void stats_text_member(JsonBuilder *json, const char *name,
 	json_builder_add_string_value(json, value);
 }
 
-static void stats_add_totals(JsonBuilder *json, const struct totals *totals)
+static void stats_add_values(JsonBuilder *json,
+			     const struct stats_values *values)
 {
-#define TOTAL_MEMBER(name, text) stats_number(json, #name, totals->name);
-	COUNTERS(TOTAL_MEMBER)
-#undef TOTAL_MEMBER
-	stats_number(json, "contexts", totals->contexts);
-	stats_number(json, "pds", totals->pds);
-	stats_number(json, "mrs", totals->mrs);
-	stats_number(json, "cqs", totals->cqs);
-	stats_number(json, "qps", totals->qps);
-	stats_number(json, "pinned_bytes", totals->pinned_bytes);
-	stats_number(json, "mappings", totals->mappings);
+#define STATS_MEMBER(name, text) stats_number(json, #name, values->name);
+	COUNTERS(STATS_MEMBER)
+	OBJECTS(STATS_MEMBER)
+	AMOUNTS(STATS_MEMBER)
+#undef STATS_MEMBER
 }
 
-static void stats_sum(struct totals *to, const struct totals *from)
+static void stats_add_quota(JsonBuilder *json, const struct quota *quota)
 {
-#define TOTAL_SUM(name, text) to->name += from->name;
-	COUNTERS(TOTAL_SUM)
-#undef TOTAL_SUM
-	to->contexts += from->contexts;
-	to->pds += from->pds;
-	to->mrs += from->mrs;
-	to->cqs += from->cqs;
-	to->qps += from->qps;
-	to->pinned_bytes += from->pinned_bytes;
-	to->mappings += from->mappings;
-	to->sessions++;
+#define STATS_MEMBER(name, text) stats_number(json, #name, quota->name);
+	OBJECTS(STATS_MEMBER)
+#undef STATS_MEMBER
 }
 
-static void stats_read(struct session *session, struct totals *totals)
+static void stats_sum(struct stats_values *to, const struct stats_values *from)
 {
-#define TOTAL_READ(name, text) \
-	totals->name = atomic_load_explicit(&session->counters.name, \
-					    memory_order_relaxed);
-	COUNTERS(TOTAL_READ)
-#undef TOTAL_READ
-	totals->contexts = table_used(&session->contexts);
-	totals->pds = table_used(&session->pds);
-	totals->mrs = table_used(&session->mrs);
-	totals->cqs = table_used(&session->cqs);
-	totals->qps = table_used(&session->qps);
-	totals->pinned_bytes = atomic_load(&session->pinned_bytes);
-	totals->mappings = atomic_load(&session->mappings);
+#define STATS_SUM(name, text) to->name += from->name;
+	COUNTERS(STATS_SUM)
+	OBJECTS(STATS_SUM)
+	AMOUNTS(STATS_SUM)
+#undef STATS_SUM
 }
 
-static void stats_add_session(struct session *session, void *arg)
+static void stats_add_session(JsonBuilder *json,
+			      const struct stats_session *session)
 {
-	struct stats_builder *builder = arg;
-	JsonBuilder *json = builder->json;
-	struct totals own = { 0 };
-
-	/* Its thread is setting name and tables until it leaves this state. */
-	bool connected = atomic_load(&session->state) == SESSION_CONNECTED;
-
-	if (!connected)
-		stats_read(session, &own);
-	stats_sum(&builder->totals, &own);
 	json_builder_begin_object(json);
 	stats_number(json, "id", session->id);
-	stats_text_member(json, "name", connected ? "" : session->name);
-	stats_text_member(json, "state", session_state_name(session));
-	stats_number(json, "regions", memory_regions(session->memory));
-	stats_add_totals(json, &own);
+	stats_text_member(json, "name", session->name);
+	stats_text_member(json, "uuid", session->uuid);
+	stats_text_member(json, "state", session->state);
+	stats_number(json, "regions", session->regions);
+	stats_add_values(json, &session->values);
+	json_builder_set_member_name(json, "quota");
+	json_builder_begin_object(json);
+	stats_add_quota(json, &session->quota);
+	json_builder_end_object(json);
 	json_builder_end_object(json);
 }
 
 char *stats_text(const char *fabric, unsigned long *length)
 {
-	struct stats_builder builder = { .json = json_builder_new() };
-	JsonBuilder *json = builder.json;
+	struct stats_values totals = { 0 };
+	JsonBuilder *json = json_builder_new();
+	struct stats_session *sessions;
 	JsonGenerator *generator;
+	unsigned int count;
 	JsonNode *root;
 	char *text;
 
+	sessions = stats_sessions(&count);
 	json_builder_begin_object(json);
 	stats_text_member(json, "version", PVHCA_VERSION);
 	stats_text_member(json, "fabric", fabric);
 	json_builder_set_member_name(json, "sessions");
 	json_builder_begin_array(json);
-	sessions_for_each(stats_add_session, &builder);
+	for (unsigned int i = 0; i < count; i++) {
+		stats_sum(&totals, &sessions[i].values);
+		stats_add_session(json, &sessions[i]);
+	}
+	g_free(sessions);
 	json_builder_end_array(json);
 	json_builder_set_member_name(json, "totals");
 	json_builder_begin_object(json);
-	stats_number(json, "sessions", builder.totals.sessions);
-	stats_add_totals(json, &builder.totals);
+	stats_number(json, "sessions", count);
+	stats_add_values(json, &totals);
 	json_builder_end_object(json);
 	json_builder_end_object(json);
 
