@@ -13,6 +13,7 @@
 
 #include "address.h"
 #include "log.h"
+#include "metrics.h"
 #include "pvhca/pvhca-regs.h"
 #include "rdma/pvhca-ring.h"
 #include "session.h"
@@ -25,6 +26,7 @@ enum setting_type {
 	SETTING_MODE,		/* unsigned int, octal */
 	SETTING_BOOL,
 	SETTING_WORD,		/* char *, one of a list */
+	SETTING_METRICS,	/* char *, where metrics.h listens, or none */
 };
 
 struct setting {
@@ -67,6 +69,8 @@ static const struct setting config_settings[] = {
 	  "N", "VMs served at a time" },
 	{ "unlisted-vms", SETTING_BOOL, AT(unlisted_vms), 0, 0, NULL,
 	  "BOOL", "Serve VMs that have no [vm] group" },
+	{ "metrics", SETTING_METRICS, AT(metrics), 0, 107, NULL,
+	  "ADDRESS", "Serve counters to Prometheus: path of a socket, or 127.0.0.1:PORT" },
 };
 #undef AT
 
@@ -198,6 +202,19 @@ static bool config_set_text(const struct setting *setting, char **to,
 	return true;
 }
 
+static bool config_set_metrics(const struct setting *setting, char **to,
+			       const char *value, const char *where,
+			       GError **error)
+{
+	struct metrics_address address;
+	const char *wrong;
+
+	wrong = *value ? metrics_address_parse(value, &address) : NULL;
+	if (wrong)
+		return config_error(error, where, "\"%s\" %s", value, wrong);
+	return config_set_text(setting, to, value, where, error);
+}
+
 static bool config_set(const struct setting *setting, void *base,
 		       const char *value, const char *where, GError **error)
 {
@@ -207,6 +224,8 @@ static bool config_set(const struct setting *setting, void *base,
 	case SETTING_TEXT:
 	case SETTING_WORD:
 		return config_set_text(setting, to, value, where, error);
+	case SETTING_METRICS:
+		return config_set_metrics(setting, to, value, where, error);
 	case SETTING_NUMBER:
 	case SETTING_SIZE:
 	case SETTING_MODE:
@@ -541,6 +560,7 @@ void config_free(struct config *config)
 	g_free(config->ibdev);
 	g_free(config->log_level);
 	g_free(config->cpus);
+	g_free(config->metrics);
 	g_free(config);
 }
 

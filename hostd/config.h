@@ -38,6 +38,7 @@ struct config {
 	unsigned int max_sessions;
 	bool foreground;
 	bool unlisted_vms;	/* VMs without a [vm] group are served */
+	char *metrics;		/* where metrics.h listens, or NULL */
 	struct quota quota;	/* defaults of every VM */
 	void *vms;		/* config.c's: per-VM settings */
 };

@@ -24,6 +24,7 @@
 #include "listener.h"
 #include "log.h"
 #include "memory.h"
+#include "metrics.h"
 #include "session.h"
 #include "stats.h"
 #include "worker.h"
@@ -41,6 +42,7 @@ struct daemon {
 	struct fabric *fabric;
 	struct listener *listener;
 	struct listener *stats;
+	struct metrics *metrics;	/* NULL: not asked for */
 	bool stopping;
 	guint listen_source, retry_source;
 };
@@ -177,19 +179,37 @@ static gboolean daemon_on_memory_fault(int fd, GIOCondition condition,
 
 /* -------------------------------- start, stop ------------------------------ */
 
+static void daemon_cannot_listen(const char *where, int error)
+{
+	g_critical("cannot listen at %s: %s", where,
+		   error == -EADDRINUSE ? "another program does" :
+		   error == -ENOTSOCK ? "something that is not a socket is there" :
+		   g_strerror(-error));
+}
+
 static struct listener *daemon_listen(const char *path, unsigned int mode)
 {
 	struct listener *listener;
 	int error;
 
 	listener = listener_open(path, mode, &error);
-	if (listener)
-		return listener;
-	g_critical("cannot listen at %s: %s", path,
-		   error == -EADDRINUSE ? "another pvhcad does" :
-		   error == -ENOTSOCK ? "something that is not a socket is there" :
-		   g_strerror(-error));
-	return NULL;
+	if (!listener)
+		daemon_cannot_listen(path, error);
+	return listener;
+}
+
+static bool daemon_open_metrics(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	int error;
+
+	if (!config->metrics)
+		return true;
+	daemon->metrics = metrics_open(config->metrics, config->socket_mode,
+				       config->fabric, &error);
+	if (!daemon->metrics)
+		daemon_cannot_listen(config->metrics, error);
+	return daemon->metrics;
 }
 
 static bool daemon_open_sockets(struct daemon *daemon)
@@ -201,9 +221,11 @@ static bool daemon_open_sockets(struct daemon *daemon)
 	if (daemon->listener)
 		daemon->stats = daemon_listen(path, config->socket_mode);
 	g_free(path);
-	if (!daemon->stats)
-		listener_close(daemon->listener);
-	return daemon->stats;
+	if (daemon->stats && daemon_open_metrics(daemon))
+		return true;
+	listener_close(daemon->stats);
+	listener_close(daemon->listener);
+	return false;
 }
 
 static bool daemon_start(struct daemon *daemon)
@@ -256,6 +278,7 @@ static void daemon_stop(struct daemon *daemon)
 {
 	listener_close(daemon->listener);
 	listener_close(daemon->stats);
+	metrics_close(daemon->metrics);
 	stats_stop();
 	sessions_stop();
 	workers_stop();
