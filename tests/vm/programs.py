@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What tests with the programs of tests/verbs have in common, and the host's side of a rig, counted."""
 
+import re
 import time
 
 from harness import check_pair, test_program
@@ -20,6 +21,16 @@ def check_programs(server, client, name, options="", server_options=None, timeou
     server_options = options if server_options is None else server_options
     return check_pair(server, client, f"{command(server, name, server_options)} -p {PORT}", timeout=timeout,
                       client_command=f"{command(client, name, options)} -p {PORT}")
+
+
+def perftest_rows(out):
+    """perftest's table: message size to the other columns."""
+    found = {}
+    for line in out.splitlines():
+        words = line.split()
+        if len(words) >= 5 and all(re.fullmatch(r"\d+(\.\d+)?", word) for word in words):
+            found[int(words[0])] = [float(word) for word in words[1:]]
+    return found
 
 
 def wait_until(condition, what, timeout=30, slowness=1.0):

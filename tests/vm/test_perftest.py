@@ -4,27 +4,17 @@
 import re
 
 from harness import check_pair, vmtest
-from programs import wait_until
+from programs import perftest_rows, wait_until
 
 BANDWIDTH = ("ib_send_bw", "ib_write_bw", "ib_read_bw")
 LATENCY = ("ib_send_lat", "ib_write_lat", "ib_read_lat")
 ALL_SIZES = [2 ** power for power in range(1, 24)]
 
 
-def rows(out):
-    """perftest's table: message size to the other columns."""
-    found = {}
-    for line in out.splitlines():
-        words = line.split()
-        if len(words) >= 5 and all(re.fullmatch(r"\d+(\.\d+)?", word) for word in words):
-            found[int(words[0])] = [float(word) for word in words[1:]]
-    return found
-
-
 def check_table(out, sizes, iterations):
     """Every size with all its iterations, and something other than zero measured: the last column of a bandwidth
     program is messages, of a latency program the slowest percentile."""
-    table = rows(out)
+    table = perftest_rows(out)
     assert list(table) == sizes, f"sizes {list(table)}, not {sizes}:\n{out}"
     for size, columns in table.items():
         assert columns[0] >= iterations and columns[-1] > 0, f"{size} bytes: {columns}"
