@@ -73,6 +73,8 @@
 
 #define PVHCA_DRV_NAME	"pvhca"
 #define PVHCA_PORT	1
+/* RoCE has but the default partition. */
+#define PVHCA_PKEYS	1
 
 /**
  * struct pvhca_pci - a PCI function, while the driver is bound to it
@@ -91,6 +93,7 @@
  * @stopping: no further session; the driver or the machine goes
  * @tried_generation: PVHCA_REG_GENERATION of the last attempt to attach
  * @refused: pvhcad of @tried_generation refused for good
+ * @mismatch_logged: the log has that QEMU and pvhcad refuse each other
  * @attempts: sessions in @tried_generation that failed in a row
  * @retry_at: jiffies; no attempt before it in @tried_generation
  */
@@ -106,12 +109,13 @@ struct pvhca_pci {
 	atomic_t config_seq;
 	struct workqueue_struct *wq;
 	struct delayed_work attach_work;
-	struct mutex dev_lock;
+	struct mutex dev_lock;	/* see above */
 	struct pvhca_dev *dev;
 	bool stopping;
 
 	u32 tried_generation;
 	bool refused;
+	bool mismatch_logged;
 	unsigned int attempts;
 	unsigned long retry_at;
 };
@@ -173,10 +177,10 @@ struct pvhca_dev {
 
 	struct xarray qps;
 	struct xarray cqs;
-	spinlock_t contexts_lock;
+	spinlock_t contexts_lock;	/* see above */
 	struct list_head contexts;
 
-	struct mutex quiesce_lock;
+	struct mutex quiesce_lock;	/* see above */
 	bool quiesced;
 	bool leak;
 
@@ -256,7 +260,7 @@ struct pvhca_qp {
 	u32 handle;
 	struct ib_qp_cap cap;
 	enum ib_sig_type sig_type;
-	struct mutex lock;
+	struct mutex lock;	/* see above */
 	enum ib_qp_state state;
 };
 
@@ -302,6 +306,7 @@ unsigned long pvhca_admin_timeout(void);
 u32 pvhca_regs_read(struct pvhca_pci *pci, u32 reg);
 void pvhca_regs_write(struct pvhca_pci *pci, u32 reg, u32 value);
 void pvhca_regs_read_text(struct pvhca_pci *pci, u32 reg, char text[PVHCA_REG_VERSION_LEN]);
+void pvhca_regs_wake(struct pvhca_pci *pci);
 int pvhca_regs_reset(struct pvhca_pci *pci);
 int pvhca_regs_enable(struct pvhca_pci *pci, dma_addr_t admin_area);
 

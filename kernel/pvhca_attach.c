@@ -34,7 +34,7 @@
 /**
  * pvhca_dev_kill - a session is over
  * @dev: session; harmless if it is dead already
- * @why: for the log
+ * @why: for the log; NULL: nothing to be said
  *
  * Context: any.
  */
@@ -44,7 +44,8 @@ void pvhca_dev_kill(struct pvhca_dev *dev, const char *why)
 
 	if (!pvhca_com_close(&dev->com))
 		return;
-	dev_warn(&pci->pdev->dev, "device is down: %s\n", why);
+	if (why)
+		dev_warn(&pci->pdev->dev, "device is down: %s\n", why);
 	pvhca_ucontext_kill_all(dev);
 	mod_delayed_work(pci->wq, &pci->attach_work, 0);
 }
@@ -129,22 +130,13 @@ static void pvhca_dev_destroy(struct pvhca_dev *dev)
 	ib_dealloc_device(&dev->ibdev);
 }
 
-/* Why ENABLE failed, in the words of whoever knows. */
-static void pvhca_dev_log_refusal(struct pvhca_dev *dev)
+/* ENABLE failed: for good? And why, in the words of whoever knows. */
+static void pvhca_dev_refused(struct pvhca_dev *dev)
 {
 	struct pvhca_admin_area *area = dev->com.area;
 	u32 error = pvhca_regs_read(dev->pci, PVHCA_REG_ERROR);
 	char hostd[PVHCA_REG_VERSION_LEN];
 	char qemu[PVHCA_REG_VERSION_LEN];
-
-	pvhca_regs_read_text(dev->pci, PVHCA_REG_HOSTD_VERSION, hostd);
-	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
-	area->hostd_message[PVHCA_MESSAGE_LEN - 1] = '\0';
-	dev_err(&dev->pci->pdev->dev,
-		"driver " PVHCA_VERSION " (admin ABI %u.%u) was refused by pvhcad %s (admin ABI %u.%u) behind QEMU's device %s: error %u%s%s\n",
-		PVHCA_ADMIN_ABI_MAJOR, PVHCA_ADMIN_ABI_MINOR, hostd,
-		le16_to_cpu(area->hostd_abi_major), le16_to_cpu(area->hostd_abi_minor), qemu, error,
-		area->hostd_message[0] ? ": " : "", area->hostd_message);
 
 	switch (error) {
 	case PVHCA_DEV_ERR_ADMIN_AREA:
@@ -153,6 +145,19 @@ static void pvhca_dev_log_refusal(struct pvhca_dev *dev)
 	case PVHCA_DEV_ERR_BACKEND_VERSION:
 		dev->pci->refused = true;
 	}
+
+	/* Once is enough for what is tried over and over. */
+	if (dev->pci->attempts)
+		return;
+	pvhca_regs_read_text(dev->pci, PVHCA_REG_HOSTD_VERSION, hostd);
+	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
+	area->hostd_message[PVHCA_MESSAGE_LEN - 1] = '\0';
+	dev_err(&dev->pci->pdev->dev, "pvhcad %s refused the driver, error %u%s%s\n", hostd, error,
+		area->hostd_message[0] ? ": " : "", area->hostd_message);
+	dev_err(&dev->pci->pdev->dev,
+		"admin ABI of driver %s is %u.%u, pvhcad's %u.%u; QEMU's device is %s\n",
+		PVHCA_VERSION, PVHCA_ADMIN_ABI_MAJOR, PVHCA_ADMIN_ABI_MINOR,
+		le16_to_cpu(area->hostd_abi_major), le16_to_cpu(area->hostd_abi_minor), qemu);
 }
 
 static int pvhca_dev_check_hostd(struct pvhca_dev *dev)
@@ -162,10 +167,10 @@ static int pvhca_dev_check_hostd(struct pvhca_dev *dev)
 	if (le16_to_cpu(area->hostd_abi_major) == PVHCA_ADMIN_ABI_MAJOR && !area->hostd_features)
 		return 0;
 	dev_err(&dev->pci->pdev->dev,
-		"pvhcad %.*s speaks admin ABI %u.%u with features %#llx, driver " PVHCA_VERSION " speaks %u.%u\n",
+		"pvhcad %.*s speaks admin ABI %u.%u, features %#llx; driver %s speaks %u.%u\n",
 		PVHCA_VERSION_LEN, area->hostd_version, le16_to_cpu(area->hostd_abi_major),
 		le16_to_cpu(area->hostd_abi_minor), le64_to_cpu(area->hostd_features),
-		PVHCA_ADMIN_ABI_MAJOR, PVHCA_ADMIN_ABI_MINOR);
+		PVHCA_VERSION, PVHCA_ADMIN_ABI_MAJOR, PVHCA_ADMIN_ABI_MINOR);
 	dev->pci->refused = true;
 	return -EPROTO;
 }
@@ -179,7 +184,7 @@ static int pvhca_dev_enable(struct pvhca_dev *dev)
 	dev->generation = pvhca_regs_read(pci, PVHCA_REG_GENERATION);
 	err = pvhca_regs_enable(pci, dev->com.area_dma);
 	if (err == -EPROTO)
-		pvhca_dev_log_refusal(dev);
+		pvhca_dev_refused(dev);
 	if (err)
 		return err;
 	err = pvhca_dev_check_hostd(dev);
@@ -267,7 +272,7 @@ static int pvhca_attach(struct pvhca_pci *pci)
 	return 0;
 
 err_disable:
-	pvhca_dev_disable(dev, "it could not be set up");
+	pvhca_dev_disable(dev, NULL);
 	pvhca_netdev_set_link(pci, false);
 	pvhca_dev_destroy(dev);
 	return err;
@@ -290,9 +295,9 @@ static void pvhca_attach_log_mismatch(struct pvhca_pci *pci)
 	char hostd[PVHCA_REG_VERSION_LEN];
 	char qemu[PVHCA_REG_VERSION_LEN];
 
-	if (pci->refused)
+	if (pci->mismatch_logged)
 		return;
-	pci->refused = true;
+	pci->mismatch_logged = true;
 	pvhca_regs_read_text(pci, PVHCA_REG_HOSTD_VERSION, hostd);
 	pvhca_regs_read_text(pci, PVHCA_REG_QEMU_VERSION, qemu);
 	dev_err(&pci->pdev->dev,
@@ -317,6 +322,7 @@ static bool pvhca_attach_is_due(struct pvhca_pci *pci)
 			pvhca_attach_log_mismatch(pci);
 		return false;
 	}
+	pci->mismatch_logged = false;
 	if (pci->refused)
 		return false;
 	if (pci->attempts && time_before(jiffies, pci->retry_at)) {
@@ -355,9 +361,10 @@ static void pvhca_attach_work(struct work_struct *work)
 		return;
 
 	err = pvhca_attach(pci);
-	if (!err)
+	if (!err || err == -EINTR)
 		return;
-	dev_err(&pci->pdev->dev, "cannot attach to pvhcad: %d\n", err);
+	if (!pci->attempts)
+		dev_err(&pci->pdev->dev, "cannot attach to pvhcad: %d\n", err);
 	pvhca_attach_hold_off(pci);
 	mod_delayed_work(pci->wq, &pci->attach_work, 0);
 }
@@ -378,7 +385,9 @@ void pvhca_attach_config_changed(struct pvhca_pci *pci)
 	/* In this order: a new pvhcad has counted before it shows as enabled. */
 	status = pvhca_regs_read(pci, PVHCA_REG_STATUS);
 	generation = pvhca_regs_read(pci, PVHCA_REG_GENERATION);
-	if (status & PVHCA_STATUS_FAILED)
+	if (READ_ONCE(pci->stopping))
+		pvhca_dev_kill(pci->dev, NULL);
+	else if (status & PVHCA_STATUS_FAILED)
 		pvhca_dev_kill(pci->dev, "pvhcad gave it up");
 	else if (!(status & PVHCA_STATUS_ENABLED) || generation != pci->dev->generation)
 		pvhca_dev_kill(pci->dev, "pvhcad is gone");
@@ -409,6 +418,18 @@ void pvhca_attach_start(struct pvhca_pci *pci)
 	mod_delayed_work(pci->wq, &pci->attach_work, 0);
 }
 
+/* The session dies, the work does nothing any more, and waits for nobody. */
+static void pvhca_attach_halt(struct pvhca_pci *pci, const char *why)
+{
+	WRITE_ONCE(pci->stopping, true);
+	pvhca_regs_wake(pci);
+	mutex_lock(&pci->dev_lock);
+	if (pci->dev)
+		pvhca_dev_kill(pci->dev, why);
+	mutex_unlock(&pci->dev_lock);
+	cancel_delayed_work_sync(&pci->attach_work);
+}
+
 /**
  * pvhca_attach_stop - end the session, and make none any more
  * @pci: device
@@ -417,12 +438,9 @@ void pvhca_attach_start(struct pvhca_pci *pci)
  */
 void pvhca_attach_stop(struct pvhca_pci *pci)
 {
-	WRITE_ONCE(pci->stopping, true);
-	cancel_delayed_work_sync(&pci->attach_work);
+	pvhca_attach_halt(pci, "the driver goes");
 	if (pci->dev)
-		pvhca_detach(pci, "the driver goes");
-	/* Dying, the session scheduled the work once more. */
-	cancel_delayed_work_sync(&pci->attach_work);
+		pvhca_detach(pci, NULL);
 }
 
 /**
@@ -434,10 +452,7 @@ void pvhca_attach_stop(struct pvhca_pci *pci)
  */
 void pvhca_attach_shutdown(struct pvhca_pci *pci)
 {
-	WRITE_ONCE(pci->stopping, true);
-	cancel_delayed_work_sync(&pci->attach_work);
-	if (pci->dev) {
-		pvhca_dev_kill(pci->dev, "the system goes down");
+	pvhca_attach_halt(pci, "the system goes down");
+	if (pci->dev)
 		pvhca_dev_quiesce(pci->dev);
-	}
 }

@@ -172,11 +172,13 @@ static struct pvhca_com_slot *pvhca_com_submit(struct pvhca_com *com, struct pvh
 	slot->cookie = com->cookie_seq++ << PVHCA_COM_LOG_ENTRIES | i;
 	slot->busy = true;
 	slot->err = 0;
+	slot->cq_ci = com->cq_ci;
 	reinit_completion(&slot->done);
 
 	cmd->cookie = cpu_to_le32(slot->cookie);
 	com->sq[com->sq_pi % PVHCA_COM_ENTRIES] = *cmd;
 	com->sq_pi++;
+	/* Who sees the index sees the command. */
 	smp_store_release(&com->area->sq_pi, cpu_to_le32(com->sq_pi));
 out:
 	spin_unlock_irqrestore(&com->lock, flags);
@@ -207,6 +209,22 @@ static void pvhca_com_timed_out(struct pvhca_com *com, struct pvhca_com_slot *sl
 	pvhca_dev_kill(com->dev, "a command timed out");
 }
 
+/*
+ * Commands are carried out in order, one at a time: a command that has others
+ * before it may wait as long as these complete, each in its time.
+ */
+static bool pvhca_com_wait(struct pvhca_com *com, struct pvhca_com_slot *slot)
+{
+	u32 seen;
+
+	do {
+		seen = READ_ONCE(com->cq_ci);
+		if (wait_for_completion_timeout(&slot->done, pvhca_admin_timeout()))
+			return true;
+	} while (READ_ONCE(com->cq_ci) != seen && seen - slot->cq_ci < PVHCA_COM_ENTRIES);
+	return false;
+}
+
 /**
  * pvhca_com_exec - have pvhcad carry out a command
  * @com: queue
@@ -223,7 +241,6 @@ static void pvhca_com_timed_out(struct pvhca_com *com, struct pvhca_com_slot *sl
 int pvhca_com_exec(struct pvhca_com *com, struct pvhca_admin_cmd *cmd,
 		   struct pvhca_admin_rsp *rsp)
 {
-	unsigned long timeout = pvhca_admin_timeout();
 	struct pvhca_com_slot *slot;
 	int err = -EIO;
 
@@ -236,7 +253,7 @@ int pvhca_com_exec(struct pvhca_com *com, struct pvhca_admin_cmd *cmd,
 		goto out;
 	writel(1, com->dev->pci->admin_db);
 
-	if (!wait_for_completion_timeout(&slot->done, timeout))
+	if (!pvhca_com_wait(com, slot))
 		pvhca_com_timed_out(com, slot, le16_to_cpu(cmd->opcode));
 	/* Nobody writes to a slot that is not busy. */
 	err = slot->err;
@@ -284,11 +301,13 @@ void pvhca_com_reap(struct pvhca_com *com)
 	while (com->open) {
 		rsp = &com->cq[com->cq_ci % PVHCA_COM_ENTRIES];
 		phase = com->cq_ci & PVHCA_COM_ENTRIES ? 0 : PVHCA_ADMIN_RSP_F_PHASE;
+		/* With a new phase, the rest of the entry is new. */
 		word = le32_to_cpu(smp_load_acquire(&rsp->flags));
 		if ((word & PVHCA_ADMIN_RSP_F_PHASE) != phase)
 			break;
 		pvhca_com_complete(com, rsp);
 		com->cq_ci++;
+		/* The entry was read before it is given back. */
 		smp_store_release(&com->area->cq_ci, cpu_to_le32(com->cq_ci));
 	}
 	spin_unlock_irqrestore(&com->lock, flags);

@@ -23,6 +23,7 @@ struct pvhca_dev;
  * @busy: waits for its completion
  * @err: 0 once completed, -EIO if the queue was closed first
  * @done: completed or closed
+ * @cq_ci: pvhca_com.cq_ci when it was submitted
  * @rsp: the completion
  */
 struct pvhca_com_slot {
@@ -30,6 +31,7 @@ struct pvhca_com_slot {
 	bool busy;
 	int err;
 	struct completion done;
+	u32 cq_ci;
 	struct pvhca_admin_rsp rsp;
 };
 
@@ -62,7 +64,7 @@ struct pvhca_com {
 	dma_addr_t cq_dma;
 	struct semaphore credits;
 
-	spinlock_t lock;
+	spinlock_t lock;	/* see above */
 	bool open;
 	bool dead;
 	u32 sq_pi;

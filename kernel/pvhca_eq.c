@@ -71,13 +71,16 @@ static void pvhca_eq_free_irq(struct pvhca_eq *eq)
 /* Was entry ci written, going by the phase bit of its flags? */
 static bool pvhca_eq_has_entry(const struct pvhca_eq *eq, const __le32 *flags)
 {
-	bool phase = le32_to_cpu(smp_load_acquire(flags)) & PVHCA_EQE_F_PHASE;
+	bool phase;
 
+	/* With a new phase, the rest of the entry is new. */
+	phase = le32_to_cpu(smp_load_acquire(flags)) & PVHCA_EQE_F_PHASE;
 	return phase == !(eq->ci >> eq->log_entries & 1);
 }
 
 static void pvhca_eq_publish_ci(struct pvhca_eq *eq)
 {
+	/* Entries were read before they are given back. */
 	smp_store_release(&eq->header->ci, cpu_to_le32(eq->ci));
 }
 
@@ -256,6 +259,7 @@ static int pvhca_ceq_alloc(struct pvhca_dev *dev, struct pvhca_eq *eq)
 static int pvhca_ceq_create(struct pvhca_dev *dev, struct pvhca_eq *eq, int index)
 {
 	int vector = PVHCA_VECTOR_COMP + index;
+	unsigned int cpu;
 	int err;
 
 	err = pvhca_ceq_alloc(dev, eq);
@@ -264,9 +268,8 @@ static int pvhca_ceq_create(struct pvhca_dev *dev, struct pvhca_eq *eq, int inde
 	err = pvhca_eq_request_irq(eq, vector, pvhca_ceq_irq);
 	if (err)
 		goto err_free;
-	irq_set_affinity_and_hint(eq->irq,
-				  cpumask_of(cpumask_local_spread(index,
-					     dev_to_node(pvhca_to_dma_device(dev)))));
+	cpu = cpumask_local_spread(index, dev_to_node(pvhca_to_dma_device(dev)));
+	irq_set_affinity_and_hint(eq->irq, cpumask_of(cpu));
 	err = pvhca_com_create_ceq(dev, eq->dma, eq->log_entries, vector, &eq->handle);
 	if (err)
 		goto err_free_irq;

@@ -6,6 +6,7 @@
  * the device to user space only.
  */
 
+#include <linux/interrupt.h>
 #include <linux/module.h>
 #include <net/addrconf.h>
 
@@ -75,7 +76,7 @@ static int pvhca_query_device(struct ib_device *ibdev, struct ib_device_attr *at
 	attr->max_res_rd_atom = le32_to_cpu(host->max_res_rd_atom);
 	attr->max_qp_init_rd_atom = le32_to_cpu(host->max_qp_init_rd_atom);
 	attr->atomic_cap = (enum ib_atomic_cap)le32_to_cpu(host->atomic_cap);
-	attr->max_pkeys = le32_to_cpu(host->max_pkeys);
+	attr->max_pkeys = PVHCA_PKEYS;
 	attr->local_ca_ack_delay = host->local_ca_ack_delay;
 	attr->timestamp_mask = le64_to_cpu(host->timestamp_mask);
 	attr->hca_core_clock = le64_to_cpu(host->hca_core_clock);
@@ -178,6 +179,8 @@ void pvhca_ibdev_unregister(struct pvhca_dev *dev)
 	};
 
 	WRITE_ONCE(dev->registered, false);
+	/* No handler that saw it registered is still at work. */
+	synchronize_irq(dev->aeq.irq);
 	ib_dispatch_event(&event);
 	ib_unregister_device(&dev->ibdev);
 }

@@ -24,7 +24,7 @@ MODULE_VERSION(PVHCA_VERSION);
 static unsigned int admin_timeout_ms = 60000;
 module_param(admin_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(admin_timeout_ms,
-		 "Time for the host to answer a command, in ms; then the device is reset (default 60000)");
+		 "Time for the host to answer a command, in ms, before a reset (default 60000)");
 
 /**
  * pvhca_admin_timeout - how long pvhcad may take to answer
@@ -40,8 +40,7 @@ static irqreturn_t pvhca_config_irq(int irq, void *data)
 {
 	struct pvhca_pci *pci = data;
 
-	atomic_inc(&pci->config_seq);
-	wake_up_all(&pci->config_wait);
+	pvhca_regs_wake(pci);
 	return IRQ_WAKE_THREAD;
 }
 
@@ -71,8 +70,8 @@ static int pvhca_check_registers(struct pvhca_pci *pci)
 
 	pvhca_regs_read_text(pci, PVHCA_REG_QEMU_VERSION, qemu);
 	dev_err(&pci->pdev->dev,
-		"QEMU's device %s speaks register ABI %u.%u, driver " PVHCA_VERSION " speaks %u.%u\n",
-		qemu, abi >> 16, abi & 0xffff, PVHCA_REGS_ABI_MAJOR, PVHCA_REGS_ABI_MINOR);
+		"QEMU's device %s speaks register ABI %u.%u, driver %s speaks %u.%u\n",
+		qemu, abi >> 16, abi & 0xffff, PVHCA_VERSION, PVHCA_REGS_ABI_MAJOR, PVHCA_REGS_ABI_MINOR);
 	return -EPROTO;
 }
 
@@ -98,7 +97,7 @@ static int pvhca_check_dma(struct pvhca_pci *pci)
 		goto out;
 	}
 	if (addr != page_to_phys(page)) {
-		dev_err(dev, "cannot work behind an IOMMU, with bounce buffers or with encrypted memory\n");
+		dev_err(dev, "needs guest-physical DMA: no IOMMU, bounce buffers, encryption\n");
 		err = -EOPNOTSUPP;
 	}
 	dma_unmap_page(dev, addr, PAGE_SIZE, DMA_BIDIRECTIONAL);

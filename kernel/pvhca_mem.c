@@ -9,6 +9,7 @@
  */
 
 #include <linux/scatterlist.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "pvhca.h"
@@ -90,8 +91,10 @@ static u64 pvhca_mem_count(struct ib_umem *umem)
 	u64 addr, len, count = 0;
 
 	pvhca_mem_iter_init(&iter, umem);
-	while (pvhca_mem_iter_next(&iter, &addr, &len))
+	while (pvhca_mem_iter_next(&iter, &addr, &len)) {
+		cond_resched();
 		count++;
+	}
 	return count;
 }
 
@@ -131,6 +134,7 @@ static void pvhca_mem_fill(struct pvhca_mem *mem, struct ib_umem *umem)
 		extent->addr = cpu_to_le64(addr);
 		extent->len = cpu_to_le64(len);
 		i++;
+		cond_resched();
 	}
 	mem->list.num_extents = cpu_to_le32(i);
 }

@@ -14,6 +14,8 @@
 #include "pvhca_com_cmd.h"
 
 #define PVHCA_NO_VLAN	0xffff
+/* struct pvhca_av has eight bits for an index. */
+#define PVHCA_MAX_GIDS	256
 
 /**
  * pvhca_port_update - have the network interface follow the port
@@ -74,8 +76,8 @@ int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *att
 	attr->active_speed = le16_to_cpu(host.active_speed);
 	attr->max_vl_num = host.max_vl_num;
 	attr->max_msg_sz = le32_to_cpu(host.max_msg_sz);
-	attr->pkey_tbl_len = le32_to_cpu(host.pkey_tbl_len);
-	attr->gid_tbl_len = le32_to_cpu(host.gid_tbl_len);
+	attr->pkey_tbl_len = PVHCA_PKEYS;
+	attr->gid_tbl_len = min_t(u32, le32_to_cpu(host.gid_tbl_len), PVHCA_MAX_GIDS);
 	attr->port_cap_flags = le32_to_cpu(host.port_cap_flags);
 	attr->ip_gids = true;
 	return 0;
@@ -101,8 +103,7 @@ int pvhca_get_port_immutable(struct ib_device *ibdev, u32 port,
 	if (err)
 		return err;
 	immutable->pkey_tbl_len = attr.pkey_tbl_len;
-	/* struct pvhca_av has eight bits for an index. */
-	immutable->gid_tbl_len = min_t(int, attr.gid_tbl_len, U8_MAX + 1);
+	immutable->gid_tbl_len = attr.gid_tbl_len;
 	return 0;
 }
 
@@ -123,13 +124,13 @@ enum rdma_link_layer pvhca_get_link_layer(struct ib_device *ibdev, u32 port)
  * @ibdev: device
  * @port: number
  * @index: in the table
- * @pkey: always the default partition's, with RoCE
+ * @pkey: the default partition's
  *
  * Return: 0 or -EINVAL.
  */
 int pvhca_query_pkey(struct ib_device *ibdev, u32 port, u16 index, u16 *pkey)
 {
-	if (index)
+	if (index >= PVHCA_PKEYS)
 		return -EINVAL;
 	*pkey = IB_DEFAULT_PKEY_FULL;
 	return 0;

@@ -59,9 +59,10 @@ void pvhca_regs_read_text(struct pvhca_pci *pci, u32 reg, char text[PVHCA_REG_VE
 /*
  * Wait until a bit of @clear is clear or one of @set is set, whatever comes
  * first; returns that STATUS. PVHCA_GONE once the function is gone, 0 with @err
- * set to -ETIMEDOUT after the admin time-out.
+ * set to -ETIMEDOUT after the admin time-out, to -EINTR once *@cancel is set
+ * (together with pvhca_regs_wake()).
  */
-static u32 pvhca_regs_wait(struct pvhca_pci *pci, u32 clear, u32 set, int *err)
+static u32 pvhca_regs_wait(struct pvhca_pci *pci, u32 clear, u32 set, bool *cancel, int *err)
 {
 	unsigned long deadline = jiffies + pvhca_admin_timeout();
 	u32 status;
@@ -73,6 +74,10 @@ static u32 pvhca_regs_wait(struct pvhca_pci *pci, u32 clear, u32 set, int *err)
 		status = pvhca_regs_read(pci, PVHCA_REG_STATUS);
 		if (status == PVHCA_GONE || (~status & clear) || (status & set))
 			return status;
+		if (cancel && READ_ONCE(*cancel)) {
+			*err = -EINTR;
+			return 0;
+		}
 		if (time_after(jiffies, deadline)) {
 			*err = -ETIMEDOUT;
 			return 0;
@@ -80,6 +85,18 @@ static u32 pvhca_regs_wait(struct pvhca_pci *pci, u32 clear, u32 set, int *err)
 		wait_event_timeout(pci->config_wait, atomic_read(&pci->config_seq) != seq,
 				   PVHCA_POLL_JIFFIES);
 	}
+}
+
+/**
+ * pvhca_regs_wake - have those who wait for a change of STATUS look at it
+ * @pci: device
+ *
+ * Context: any.
+ */
+void pvhca_regs_wake(struct pvhca_pci *pci)
+{
+	atomic_inc(&pci->config_seq);
+	wake_up_all(&pci->config_wait);
 }
 
 /**
@@ -96,7 +113,7 @@ int pvhca_regs_reset(struct pvhca_pci *pci)
 
 	/* A function that is gone has no session any more: that is a reset, too. */
 	pvhca_regs_write(pci, PVHCA_REG_CONTROL, PVHCA_CONTROL_RESET);
-	pvhca_regs_wait(pci, PVHCA_STATUS_RESETTING, 0, &err);
+	pvhca_regs_wait(pci, PVHCA_STATUS_RESETTING, 0, NULL, &err);
 	return err;
 }
 
@@ -106,7 +123,7 @@ int pvhca_regs_reset(struct pvhca_pci *pci)
  * @admin_area: address of struct pvhca_admin_area
  *
  * Return: 0; -EPROTO if it was refused (PVHCA_REG_ERROR and the area tell why);
- * -EIO if pvhcad went; -ETIMEDOUT; -ENODEV.
+ * -EIO if pvhcad went; -ETIMEDOUT; -EINTR if the driver goes; -ENODEV.
  */
 int pvhca_regs_enable(struct pvhca_pci *pci, dma_addr_t admin_area)
 {
@@ -118,7 +135,8 @@ int pvhca_regs_enable(struct pvhca_pci *pci, dma_addr_t admin_area)
 	pvhca_regs_write(pci, PVHCA_REG_CONTROL, PVHCA_CONTROL_ENABLE);
 
 	status = pvhca_regs_wait(pci, PVHCA_STATUS_LINK,
-				 PVHCA_STATUS_ENABLED | PVHCA_STATUS_FAILED, &err);
+				 PVHCA_STATUS_ENABLED | PVHCA_STATUS_FAILED, &pci->stopping,
+				 &err);
 	if (err)
 		return err;
 	if (status == PVHCA_GONE)
