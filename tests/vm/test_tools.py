@@ -30,7 +30,7 @@ def limits_and_mtu_are_not_above_the_hosts(rig):
     def limits(host):
         shown = host.check(f"ibv_devinfo -v -d {host.ibdev}")
         return {name: int(re.search(rf"{name}:\s+(\d+)", shown)[1]) for name in
-                ("max_qp", "max_qp_wr", "max_sge", "max_sge_rd", "max_cqe", "max_qp_rd_atom", "max_qp_init_rd_atom",
+                ("max_qp", "max_qp_wr", "max_sge", "max_sge_rd", "max_qp_rd_atom", "max_qp_init_rd_atom",
                  "active_mtu", "max_mtu")}
 
     ours, hosts = limits(rig.guests[0]), limits(rig.native)
