@@ -506,7 +506,7 @@ static struct config *config_new(void)
 {
 	struct config *config = g_new0(struct config, 1);
 
-	config->socket = g_strdup("/run/pvhca/pvhcad.sock");
+	config->socket = g_strdup(CONFIG_DEFAULT_SOCKET);
 	config->socket_mode = 0660;
 	config->fabric = g_strdup("loopback");
 	config->ib_port = 1;

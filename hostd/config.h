@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #define CONFIG_DEFAULT_FILE	"/etc/pvhca/pvhcad.conf"
+#define CONFIG_DEFAULT_SOCKET	"/run/pvhca/pvhcad.sock"
 
 /* What one VM may have; all are counts but pinned_bytes. */
 struct quota {

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CTL_CLIENT_H
+#define CTL_CLIENT_H
+
+#include "ctl.h"
+#include "sample.h"
+
+/*
+ * Ask the pvhcad that has this socket; waits for some seconds at most. With vm, its
+ * sessions alone. NULL with *error.
+ */
+struct ctl_sample *client_sample(const char *socket, const char *vm,
+				 GError **error);
+
+#endif
