@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -31,6 +32,18 @@ static const struct {
 	[PVHCA_LINK_RESET] = { sizeof(struct pvhca_link_reset), 0, 0 },
 };
 #define LINK_TYPES	(sizeof(link_types) / sizeof(link_types[0]))
+
+static int link_fd_limit = INT_MAX;
+
+void link_limit_fds(int limit)
+{
+	link_fd_limit = limit;
+}
+
+bool link_fd_fits(int fd)
+{
+	return fd < link_fd_limit;
+}
 
 static void link_close_fds(struct link_message *message)
 {
@@ -74,7 +87,8 @@ static bool link_take_fds(struct link_message *message, struct msghdr *msg)
 		for (unsigned int i = 0; i < count; i++) {
 			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int),
 			       sizeof(fd));
-			if (message->num_fds < PVHCA_LINK_MAX_FDS) {
+			if (message->num_fds < PVHCA_LINK_MAX_FDS &&
+			    link_fd_fits(fd)) {
 				message->fds[message->num_fds++] = fd;
 			} else {
 				close(fd);
@@ -109,7 +123,7 @@ static ssize_t link_read(struct link *link, void *to, size_t len,
 	if (n < 0)
 		return -errno;
 	if (!link_take_fds(&link->message, &msg)) {
-		*reason = "more descriptors than a message may have";
+		*reason = "more descriptors than a message, or pvhcad, may have";
 		return -EPROTO;
 	}
 	if (link->have && link->message.num_fds != before) {

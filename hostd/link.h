@@ -39,6 +39,13 @@ struct link {
 	uint8_t out[LINK_OUT_SIZE];
 };
 
+/*
+ * Descriptors from outside are only taken below this number, so that above it some are
+ * left for the daemon itself: GLib aborts where it cannot make its own. Once, at start.
+ */
+void link_limit_fds(int limit);
+bool link_fd_fits(int fd);
+
 /* Takes the socket over and makes it non-blocking. */
 void link_init(struct link *link, int fd);
 /* Closes it, and descriptors of a message that was not complete. */

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <glib-unix.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include "config.h"
 #include "cpuset.h"
 #include "fabric.h"
+#include "link.h"
 #include "listener.h"
 #include "log.h"
 #include "memory.h"
@@ -28,6 +30,9 @@
 #include "session.h"
 #include "stats.h"
 #include "worker.h"
+
+/* Descriptors that those from outside must leave free. */
+#define DAEMON_OWN_FDS	1024
 
 /* Exit codes, as in pvhcad(8). */
 enum {
@@ -89,6 +94,10 @@ static void daemon_raise_limits(const struct config *config)
 		if (setrlimit(RLIMIT_NOFILE, &limit))
 			g_warning("cannot raise RLIMIT_NOFILE: %s",
 				  g_strerror(errno));
+		if (limit.rlim_max > INT_MAX)
+			limit.rlim_max = INT_MAX;
+		link_limit_fds(limit.rlim_max - MIN(limit.rlim_max / 2,
+						    DAEMON_OWN_FDS));
 	}
 	if (strcmp(config->fabric, "verbs") ||
 	    getrlimit(RLIMIT_MEMLOCK, &limit))

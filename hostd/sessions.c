@@ -112,6 +112,11 @@ void sessions_accept(int fd)
 		sessions_refuse(fd, EBUSY, "pvhcad serves as many VMs as max-sessions allows");
 		return;
 	}
+	if (!link_fd_fits(fd)) {
+		log_warning_limited(&limit, "connection refused: out of descriptors; raise RLIMIT_NOFILE");
+		sessions_refuse(fd, EMFILE, "pvhcad is out of descriptors");
+		return;
+	}
 	seat = g_try_new0(struct seat, 1);
 	if (!seat) {
 		close(fd);

@@ -8,6 +8,7 @@ that was not meant shows as a failing test.
 import json
 import mmap
 import os
+import resource
 import select
 import signal
 import socket
@@ -100,7 +101,7 @@ def mem_list(extents, length=None, num=None, chunk=0, reserved=0):
 class Daemon:
     """A pvhcad of our own, on a socket of its own."""
 
-    def __init__(self, *options, config=None, log_level="debug"):
+    def __init__(self, *options, config=None, log_level="debug", fds=None):
         self.program = os.environ["PVHCAD"]
         self.folder = tempfile.TemporaryDirectory(prefix="pvhca-")
         self.socket = os.path.join(self.folder.name, "sock")
@@ -113,7 +114,9 @@ class Daemon:
             [self.program, "--config", self.config, "--socket", self.socket,
              "--log-level", log_level, "--spin-us", "0", *options],
             stdin=subprocess.DEVNULL, stdout=self.log_file,
-            stderr=subprocess.STDOUT)
+            stderr=subprocess.STDOUT,
+            preexec_fn=fds and (lambda: resource.setrlimit(
+                resource.RLIMIT_NOFILE, (fds, fds))))
         wait_for(lambda: os.path.exists(self.socket + ".stats") or
                  self.process.poll() is not None, "pvhcad to listen")
 
@@ -231,13 +234,17 @@ class Qemu(Peer):
         self.doorbells = doorbells
         self.ident = 0
         self.events = {}
-        self.send(hello(vectors=vectors, doorbells=doorbells, **kwargs))
-        kind, payload = self.receive()
-        assert kind == HELLO_REPLY
-        self.refused = struct.unpack_from("<I", payload, 4)[0]
-        self.reason = payload[48:].rstrip(b"\0").decode()
-        if events and not self.refused:
-            self.send_events()
+        try:
+            self.send(hello(vectors=vectors, doorbells=doorbells, **kwargs))
+            kind, payload = self.receive()
+            assert kind == HELLO_REPLY
+            self.refused = struct.unpack_from("<I", payload, 4)[0]
+            self.reason = payload[48:].rstrip(b"\0").decode()
+            if events and not self.refused:
+                self.send_events()
+        except (OSError, EOFError):
+            self.close()
+            raise
 
     def send_events(self):
         for kind, first, end in ((ADMIN_DB, 0, 1), (DATA_DB, 0, self.doorbells),
@@ -258,8 +265,9 @@ class Qemu(Peer):
 
     def wait_event(self, kind, index, seconds=20):
         fd = self.events[kind, index]
-        ready = select.select([fd], [], [], seconds)[0]
-        return os.eventfd_read(fd) if ready else 0
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return os.eventfd_read(fd) if poll.poll(seconds * 1000) else 0
 
     def reply(self, want):
         """Error of the next reply, which must be of this kind."""

@@ -189,6 +189,23 @@ class Running(unittest.TestCase):
         self.assertEqual(known.refused, 0)
         known.close()
 
+    def test_peers_cannot_take_all_descriptors(self):
+        daemon = self.daemon(fds=300)
+        peers = []
+        for _ in range(400):
+            try:
+                peers.append(Qemu(daemon, vectors=66, doorbells=64))
+            except (OSError, EOFError):
+                pass
+        self.assertTrue(daemon.alive(), daemon.log()[-2000:])
+        self.assertLess(daemon.fds(), 290)
+        for peer in peers:
+            peer.close()
+        wait_for(lambda: daemon.totals()["sessions"] == 0, "sessions to end")
+        guest = Guest(daemon)
+        guest.world()
+        guest.close()
+
     def test_statistics_name_all_there_is(self):
         daemon = self.daemon()
         guest = Guest(daemon, name=b"one")
