@@ -3,10 +3,14 @@
 
 import contextlib
 import importlib.util
+import os
+import select
+import shutil
 import signal
-import sys
+import termios
 import time
 import traceback
+import tty
 from pathlib import Path
 
 from . import paths, testcase
@@ -204,29 +208,22 @@ def shell(rig_name, logs, setup):
             rig.close()
 
 
-def interact(host, argv=("/bin/bash", "-i")):
-    """Connect this terminal with one of a guest's."""
-    import os
-    import select
-    import termios
-    import tty
-
-    def show(_, data):
-        os.write(1, data)
-
+def interact(host):
+    """Connect this terminal with one of a guest's, and a shell there."""
+    size = shutil.get_terminal_size()
     print(f"# a shell in {host.name}; `exit` ends it\r", flush=True)
     saved = termios.tcgetattr(0) if os.isatty(0) else None
-    running = host.terminal(list(argv), show)
+    running = host.terminal(["/bin/sh", "-c", f"stty rows {size.lines} cols {size.columns}; exec bash -i"],
+                            lambda _, data: os.write(1, data))
     try:
         if saved:
             tty.setraw(0)
+        typing = [0]
         while running.running:
-            if select.select([0], [], [], 0.1)[0]:
+            if select.select(typing, [], [], 0.1)[0]:
                 data = os.read(0, 4096)
-                if not data:
-                    running.wait(3600)
-                    break
-                running.send(data)
+                typing = [0] if data else []
+                running.send(data or b"\x04")      # end of input, to a terminal
     finally:
         if saved:
             termios.tcsetattr(0, termios.TCSADRAIN, saved)
