@@ -223,7 +223,7 @@ def interact(host):
             if select.select(typing, [], [], 0.1)[0]:
                 data = os.read(0, 4096)
                 typing = [0] if data else []
-                running.send(data or b"\x04")      # end of input, to a terminal
+                running.send(data or b"\nexit\n")   # an end of input would be lost on whatever runs now
     finally:
         if saved:
             termios.tcsetattr(0, termios.TCSADRAIN, saved)
