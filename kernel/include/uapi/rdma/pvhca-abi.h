@@ -77,8 +77,9 @@ struct pvhca_create_cq_resp {
 
 /*
  * create_qp, create_srq. The buffer is the provider's memory: struct
- * pvhca_queue_header, then the rings where the offsets say. Of a QP that uses
- * an SRQ, and of an SRQ's send queue, log_entries, log_stride and offset are 0.
+ * pvhca_queue_header, then the rings where the offsets say. Of a queue without
+ * entries (max_wr 0; the RQ of a QP that uses an SRQ, an SRQ's send queue)
+ * log_entries, log_stride and offset are 0, as are its SGEs and inline data.
  */
 struct pvhca_create_qp_req {
 	__aligned_u64 buf_addr;		/* a multiple of 4096 */
