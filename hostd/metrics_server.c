@@ -57,8 +57,8 @@ static size_t metrics_first_line(const char *data, size_t length)
 {
 	const char *end = memchr(data, '\n', length);
 
-	if (!g_strstr_len(data, length, "\r\n\r\n") &&
-	    !g_strstr_len(data, length, "\n\n"))
+	if (!memmem(data, length, "\r\n\r\n", 4) &&
+	    !memmem(data, length, "\n\n", 2))
 		return 0;
 	return end > data && end[-1] == '\r' ? end - data - 1 : end - data;
 }
