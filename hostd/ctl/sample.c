@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "sample.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl.h"
