@@ -53,7 +53,7 @@ static bool stitch_piece(const struct extents *extents, uint32_t i,
 /* The place of each extent must suit its pages, too. */
 static int stitch_check(const struct extents *extents, uint64_t *align)
 {
-	uint64_t lead = 0;
+	uint64_t first = 0;	/* where the first begins, modulo any page size */
 	struct piece piece;
 
 	*align = STITCH_ALIGN;
@@ -63,8 +63,8 @@ static int stitch_check(const struct extents *extents, uint64_t *align)
 		if (!stitch_piece(extents, i, &piece))
 			return -EOPNOTSUPP;
 		if (!i)
-			lead = piece.lead;
-		else if ((lead + extents->extent[i].start) & (page - 1))
+			first = piece.offset + piece.lead;
+		else if ((first + extents->extent[i].start) & (page - 1))
 			return -EOPNOTSUPP;
 		if (page > *align)
 			*align = page;
