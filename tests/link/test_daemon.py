@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The daemon as whoever runs it sees it: options, file, socket, signals."""
 import os
+import re
+import shutil
 import signal
 import socket
 import stat
@@ -237,6 +239,50 @@ class Running(unittest.TestCase):
         for s in readers:
             s.close()
         wait_for(lambda: daemon.totals()["sessions"] == 0, "session to end")
+
+
+class SystemCalls(unittest.TestCase):
+    """What the unit file allows is what the daemon does."""
+
+    UNIT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..",
+                        "hostd", "pvhcad.service")
+
+    def allowed(self):
+        with open(self.UNIT) as f:
+            return {call for line in f if line.startswith("SystemCallFilter=")
+                    for call in line.split("=", 1)[1].split()}
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    @unittest.skipIf("asan" in PROGRAM, "the sanitizers make calls of their own")
+    def test_a_vms_life_makes_only_allowed_calls(self):
+        with tempfile.TemporaryDirectory() as folder:
+            trace = os.path.join(folder, "trace")
+            wrapper = os.path.join(folder, "pvhcad")
+            with open(wrapper, "w") as f:
+                f.write('#!/bin/sh\nexec strace -D -f -qq -o %s %s "$@"\n'
+                        % (trace, PROGRAM))
+            os.chmod(wrapper, 0o755)
+            os.environ["PVHCAD"] = wrapper
+            try:
+                daemon = Daemon()
+            finally:
+                os.environ["PVHCAD"] = PROGRAM
+            self.addCleanup(daemon.clean_up)
+            guest = Guest(daemon)
+            guest.world()
+            guest.ok(ADD_GID, gid_payload(v4(10, 0, 0, 1)))
+            guest.qemu.reset()
+            guest.close()
+            daemon.stop()
+
+            def ended():
+                with open(trace) as f:
+                    return "exit_group(" in f.read()
+            wait_for(ended, "strace to write")
+            with open(trace) as f:
+                used = set(re.findall(r"^\d+ +(\w+)\(", f.read(), re.M))
+        self.assertIn("recvmsg", used)
+        self.assertEqual(used - self.allowed(), set())
 
 
 if __name__ == "__main__":
