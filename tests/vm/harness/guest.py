@@ -11,6 +11,7 @@ from . import channel, initramfs, paths
 from .commands import Host, Running, tail
 from .errors import CommandFailed, GuestDied, HarnessError
 from .kernlog import KernelLog
+from .qemu import EMULATOR_FAULTS
 
 BOOT_SECONDS = 60
 STORE_CHUNK = 256 * 1024
@@ -115,6 +116,11 @@ class Guest(Host):
     def pid(self):
         """QEMU's."""
         return self._machine.pid
+
+    def emulator_failed(self):
+        """Whether QEMU ended by an assertion that concerns only its emulation of a processor."""
+        return not self.alive and self._machine is not None and \
+            any(fault in self._machine.messages() for fault in EMULATOR_FAULTS)
 
     @property
     def alive(self):

@@ -37,7 +37,7 @@ def start_l1(logs, memory=MEMORY, idle_poll=False, name="l1"):
     return l1
 
 
-def run_inside(arguments, logs, environment, **options):
+def run_inside(arguments, logs, environment, attempts_left=1, **options):
     """Run this harness inside L1 with the given arguments; its output comes out as it is written. Returns its rc."""
     def show(stream, data):
         target = sys.stdout if stream == "out" else sys.stderr
@@ -52,6 +52,9 @@ def run_inside(arguments, logs, environment, **options):
         try:
             result = running.wait(FOREVER)
         except HarnessError as error:
+            if l1.emulator_failed() and attempts_left:
+                print("# the emulator's own assertion ended L1; all once more", flush=True)
+                return run_inside(arguments, logs, environment, attempts_left - 1, **options)
             print(f"Bail out! {error}\n{l1.console_tail()}", flush=True)
             return 1
         return _verdict(l1, result.rc)

@@ -13,6 +13,10 @@ PATIENCE = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120"
 COMMAND_LINE = f"console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable random.trust_cpu=on {PATIENCE}"
 
 
+# Assertions of QEMU's own emulation of a processor, which no test of ours is about.
+EMULATOR_FAULTS = ("iotlb_to_section: Assertion",)
+
+
 class Monitor:
     """QMP, one command at a time; events are kept."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from . import paths, testcase
 from .errors import HarnessError, Interrupted, Skip, TestTimeout
+from .qemu import EMULATOR_FAULTS
 from .rigs import RIGS
 
 SKIP_EXIT_CODE = 77
@@ -92,7 +93,7 @@ class Runner:
                     self._run_case(file.stem, case)
             self._close_rig()
 
-    def _run_case(self, stem, case):
+    def _run_case(self, stem, case, attempts_left=1):
         title = f"{stem}::{case.name}"
         started = time.monotonic()
         try:
@@ -111,6 +112,11 @@ class Runner:
         except BaseException as raised:
             error, problems = raised, self._problems_after_failure()
         seconds = time.monotonic() - started
+        if error and attempts_left and self._emulator_failed(error):
+            print(f"# {title}: the emulator's own assertion ended a machine; once more", flush=True)
+            self._close_rig()
+            self._run_case(stem, case, attempts_left - 1)
+            return
         if error or problems:
             self._report_failure(title, seconds, error, problems)
         else:
@@ -149,6 +155,10 @@ class Runner:
             return self._rig.problems()
         except (HarnessError, AssertionError) as error:
             return [str(error)]
+
+    def _emulator_failed(self, error):
+        return any(fault in str(error) for fault in EMULATOR_FAULTS) or \
+            bool(self._rig) and any(guest.emulator_failed() for guest in self._rig.guests)
 
     def _close_rig(self):
         rig, self._rig = self._rig, None
