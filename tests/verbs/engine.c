@@ -13,7 +13,7 @@
 #define BATCH 16
 #define CHAIN 8
 /* A completion this late will not come; far above what slow emulation takes. */
-#define STALL_SECONDS 240
+#define STALL_SECONDS 120
 
 enum { PLACE_CONNECTED = 100, PLACE_POSTED, PLACE_DONE };
 
@@ -414,19 +414,40 @@ static bool finished(const struct engine *e)
 	return true;
 }
 
-static void say_stalled(const struct engine *e)
+static void say_state(const struct engine *e)
 {
 	uint32_t i;
 
-	say("no completion for %d s", STALL_SECONDS);
 	for (i = 0; i < e->shape.qps; i++)
 		say("  QP %#x: %u of %u posted, %u completed; %u of %u received", e->qp[i].qp->qp_num,
 		    e->qp[i].posted, e->qp[i].count, e->qp[i].retired, e->qp[i].received,
 		    e->qp[i].receive_count);
 }
 
+/* Nothing completes any more. A look past the events tells whether one was lost, or the work is. */
+static void say_stalled(struct engine *e, const struct plan *own, const struct plan *peer)
+{
+	int n;
+
+	say("no completion for %d s", STALL_SECONDS);
+	say_state(e);
+	n = take_all(e, own, peer);
+	if (n) {
+		say("%d completions were there and no event told of them; now:", n);
+		say_state(e);
+	}
+}
+
+static void look_after_peer(const struct engine *e)
+{
+	if (channel_alive(e->channel))
+		return;
+	say_state(e);
+	die("the peer has gone");
+}
+
 /* Until a CQ has an event. All were armed, and were empty afterwards. */
-static bool sleep_on_events(struct engine *e)
+static bool sleep_on_events(struct engine *e, const struct plan *own, const struct plan *peer)
 {
 	struct pollfd fd = { .fd = e->events->fd, .events = POLLIN };
 	struct ibv_cq *cq;
@@ -443,10 +464,9 @@ static bool sleep_on_events(struct engine *e)
 			ibv_ack_cq_events(cq, 1);
 			return true;
 		}
-		if (!channel_alive(e->channel))
-			die("the peer has gone");
+		look_after_peer(e);
 	}
-	say_stalled(e);
+	say_stalled(e, own, peer);
 	return false;
 }
 
@@ -479,17 +499,16 @@ static bool await(struct engine *e, const struct plan *own, const struct plan *p
 		n = take_all(e, own, peer);
 		if (n)
 			return n > 0;
-		return sleep_on_events(e);
+		return sleep_on_events(e, own, peer);
 	}
 	while (!(n = take_all(e, own, peer))) {
 		now = time(NULL);
 		if (now == looked)
 			continue;
 		looked = now;
-		if (!channel_alive(e->channel))
-			die("the peer has gone");
+		look_after_peer(e);
 		if (now - start > STALL_SECONDS) {
-			say_stalled(e);
+			say_stalled(e, own, peer);
 			return false;
 		}
 	}
