@@ -93,6 +93,7 @@
  * @stopping: no further session; the driver or the machine goes
  * @tried_generation: PVHCA_REG_GENERATION of the last attempt to attach
  * @refused: pvhcad of @tried_generation refused for good
+ * @failure_logged: the log has that attaching fails, and why
  * @mismatch_logged: the log has that QEMU and pvhcad refuse each other
  * @attempts: sessions in @tried_generation that failed in a row
  * @retry_at: jiffies; no attempt before it in @tried_generation
@@ -115,6 +116,7 @@ struct pvhca_pci {
 
 	u32 tried_generation;
 	bool refused;
+	bool failure_logged;
 	bool mismatch_logged;
 	unsigned int attempts;
 	unsigned long retry_at;

@@ -147,7 +147,7 @@ static void pvhca_dev_refused(struct pvhca_dev *dev)
 	}
 
 	/* Once is enough for what is tried over and over. */
-	if (dev->pci->attempts)
+	if (dev->pci->failure_logged)
 		return;
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_HOSTD_VERSION, hostd);
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
@@ -269,6 +269,7 @@ static int pvhca_attach(struct pvhca_pci *pci)
 	if (err)
 		goto err_disable;
 	pvhca_attach_log(dev);
+	pci->failure_logged = false;
 	return 0;
 
 err_disable:
@@ -314,6 +315,7 @@ static bool pvhca_attach_is_due(struct pvhca_pci *pci)
 	if (generation != pci->tried_generation) {
 		pci->tried_generation = generation;
 		pci->refused = false;
+		pci->failure_logged = false;
 		pci->attempts = 0;
 	}
 	if (!(status & PVHCA_STATUS_LINK)) {
@@ -363,8 +365,9 @@ static void pvhca_attach_work(struct work_struct *work)
 	err = pvhca_attach(pci);
 	if (!err || err == -EINTR)
 		return;
-	if (!pci->attempts)
+	if (!pci->failure_logged)
 		dev_err(&pci->pdev->dev, "cannot attach to pvhcad: %d\n", err);
+	pci->failure_logged = true;
 	pvhca_attach_hold_off(pci);
 	mod_delayed_work(pci->wq, &pci->attach_work, 0);
 }

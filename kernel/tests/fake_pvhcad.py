@@ -1,0 +1,413 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A pvhcad that answers the control path, moves no data, and misbehaves on demand.
+
+The driver's promises are about hosts that are slow, gone, or wrong; the real pvhcad is none of that at will. It speaks
+the link ABI (qemu/include/pvhca-link.h) and the admin ABI (kernel/include/pvhca/pvhca-admin.h) for one QEMU at a time.
+Beside its socket, at PATH.control, it takes one JSON list per connection, [method, argument...] of class Control, and
+answers with JSON.
+"""
+
+import argparse
+import array
+import json
+import mmap
+import os
+import select
+import socket
+import struct
+import threading
+import time
+import traceback
+
+GRANULE = 4096
+LINK_MAGIC = 0x4b4e4c50
+LINK_HEADER = struct.Struct("<4I")
+HELLO, EVENT_FDS, MEM_ADD, MEM_DEL, ENABLE, RESET = range(1, 7)
+HELLO_REPLY, ENABLE_REPLY, RESET_REPLY, FATAL = range(0x81, 0x85)
+ADMIN_DB, DATA_DB, VECTOR = range(3)
+VECTOR_ADMIN = 1
+
+PHASE = 1 << 31
+COMMAND_SIZE = 256
+INLINE_EXTENTS, CHUNK_EXTENTS = 4, 255
+EQ_HEADER = 64
+AREA_HOSTD, AREA_SQ_PI = 1024, 2048
+
+COMMANDS = ("NOP QUERY_DEVICE QUERY_PORT CREATE_CEQ DESTROY_CEQ ADD_GID DEL_GID ALLOC_CONTEXT DEALLOC_CONTEXT ALLOC_PD "
+            "DEALLOC_PD REG_MR DEREG_MR CREATE_CQ DESTROY_CQ CREATE_QP MODIFY_QP QUERY_QP DESTROY_QP").split()
+STATUS = {"OK": 0, "INVALID": 1, "DENIED": 5, "BUSY": 6, "VERSION": 8, "IO": 9}
+
+
+def log(*words):
+    print(f"{time.monotonic():.3f}", *words, flush=True)
+
+
+class Behaviour:
+    """What a test asked for."""
+
+    def __init__(self):
+        self.unanswered = []        # what commands that were dropped wait for
+        self.clear()
+
+    def clear(self):
+        self.drop = set()           # commands that are not answered
+        self.refuse = {}            # command: status
+        self.delay = {}             # command: seconds
+        self.port_state, self.port_mtu, self.netdev_mtu = 4, 5, 4200
+        self.enable_error, self.enable_delay = 0, 0
+        self.admin_major = 1
+        self.reset_ends = True
+        self.hello_refused = False
+
+
+class Memory:
+    """The guest's RAM."""
+
+    def __init__(self):
+        self._regions = {}
+
+    def add(self, gpa, size, fd, offset):
+        self._regions[gpa] = (size, mmap.mmap(fd, size, offset=offset))
+        os.close(fd)
+
+    def remove(self, gpa):
+        self._regions.pop(gpa)
+
+    def _find(self, gpa, size):
+        for start, (length, memory) in self._regions.items():
+            if start <= gpa and gpa + size <= start + length:
+                return memory, gpa - start
+        raise ValueError(f"{gpa:#x}+{size:#x} is not guest RAM")
+
+    def read(self, gpa, size):
+        memory, at = self._find(gpa, size)
+        return memory[at:at + size]
+
+    def write(self, gpa, data):
+        memory, at = self._find(gpa, len(data))
+        memory[at:at + len(data)] = data
+
+    def word(self, gpa):
+        return struct.unpack("<I", self.read(gpa, 4))[0]
+
+    def extents(self, listing):
+        """Read a struct pvhca_mem_list, as strictly as pvhcad does."""
+        count, reserved, length, chunk = struct.unpack_from("<IIQQ", listing)
+        assert count and not reserved and (chunk != 0) == (count > INLINE_EXTENTS), (count, reserved, chunk)
+        found = []
+        if not chunk:
+            found = [struct.unpack_from("<QQ", listing, 24 + 16 * i) for i in range(count)]
+        while chunk:
+            assert chunk % GRANULE == 0
+            page = self.read(chunk, GRANULE)
+            chunk, reserved = struct.unpack_from("<QQ", page)
+            here = min(count - len(found), CHUNK_EXTENTS)
+            assert not reserved and here
+            found += [struct.unpack_from("<QQ", page, 16 + 16 * i) for i in range(here)]
+        assert len(found) == count and sum(size for _, size in found) == length
+        assert all(gpa % GRANULE == 0 and size % GRANULE == 0 and size for gpa, size in found)
+        return found
+
+
+class Ring:
+    """What pvhcad writes with a phase bit: admin completions and events."""
+
+    def __init__(self, memory, gpa, log_entries, size):
+        self._memory, self._gpa, self._log, self._size = memory, gpa, log_entries, size
+        self._next = 0
+
+    def put(self, entry, flags=0):
+        """The entry without its last word, which has the phase."""
+        at = self._gpa + self._next % (1 << self._log) * self._size
+        phase = 0 if self._next >> self._log & 1 else PHASE
+        self._memory.write(at, entry.ljust(self._size - 4, b"\0"))
+        self._memory.write(at + self._size - 4, struct.pack("<I", flags | phase))
+        self._next += 1
+
+
+class Admin:
+    """One enabled session: the admin queue and what its commands made."""
+
+    def __init__(self, memory, eventfds, behaviour, area_gpa):
+        self.memory, self.eventfds, self.behaviour = memory, eventfds, behaviour
+        self.area = area_gpa
+        area = memory.read(area_gpa, GRANULE)
+        (self.magic, self.major, self.minor, _, self.sq, cq, aeq, self.sq_log, cq_log,
+         aeq_log) = struct.unpack_from("<IHHQQQQBBB", area)
+        self.completions = Ring(memory, cq, cq_log, COMMAND_SIZE)
+        self.events = Ring(memory, aeq + EQ_HEADER, aeq_log, 16)
+        self.ceqs, self.cq_ceq, self.qp_state = {}, {}, {}
+        self.handles = self.slots = 0
+        self.read = 0
+        self.commands = []
+
+    def raise_vector(self, vector):
+        os.eventfd_write(self.eventfds[VECTOR, vector], 1)
+
+    def serve(self):
+        while self.read != self.memory.word(self.area + AREA_SQ_PI):
+            at = self.sq + self.read % (1 << self.sq_log) * COMMAND_SIZE
+            self.read = self.read + 1 & 0xffffffff
+            self._command(self.memory.read(at, COMMAND_SIZE))
+
+    def answer(self, cookie, status, response):
+        self.completions.put(response.ljust(COMMAND_SIZE - 12, b"\0") + struct.pack("<II", cookie, status))
+        self.raise_vector(VECTOR_ADMIN)
+
+    def async_event(self, event, handle):
+        self.events.put(struct.pack("<III", event, handle, 0))
+        self.raise_vector(VECTOR_ADMIN)
+
+    def completion_event(self, cq):
+        vector, ring = self.ceqs[self.cq_ceq[cq]]
+        ring.put(struct.pack("<I", cq))
+        self.raise_vector(vector)
+
+    def _command(self, raw):
+        cookie, opcode, flags = struct.unpack_from("<IHH", raw)
+        name = COMMANDS[opcode]
+        assert not flags
+        details, response = getattr(self, f"_{name.lower()}", self._other)(raw[8:])
+        status = STATUS[self.behaviour.refuse.get(name, "OK")]
+        log(name, details, f"status {status}")
+        self.commands.append([name, details])
+        time.sleep(self.behaviour.delay.get(name, 0))
+        if name in self.behaviour.drop:
+            self.behaviour.unanswered.append((cookie, status, response))
+        else:
+            self.answer(cookie, status, response)
+
+    def _other(self, body):
+        return {"handle": struct.unpack_from("<I", body)[0]}, b""
+
+    def _made(self, **details):
+        self.handles += 1
+        return {"made": self.handles, **details}, struct.pack("<II", self.handles, 0)
+
+    def _query_device(self, _):
+        numbers = (0x1af4, 0x10f0, 1, 1000, 4096, 16, 16, 256, 1000, 65535, 1000, 100, 16, 16, 16, 1,
+                   0, 0, 0, 0, 0, 0, 0, 0, 1, 64, 128)
+        response = struct.pack("<6Q", 1 << 40, 0xfffff000, 0, 0, 0, 0) + struct.pack("<27I", *numbers)
+        response += bytes(4) + bytes((0x52, 0x54, 0, 0x77, 0, 1)) + bytes(2)
+        return {}, response + b"fake-fw".ljust(32, b"\0") + b"fake".ljust(32, b"\0")
+
+    def _query_port(self, _):
+        wanted = self.behaviour
+        return {}, struct.pack("<6BH6I", wanted.port_state, 5, 5, wanted.port_mtu, 2, 1, 32, 1 << 31, 1, 128,
+                               wanted.netdev_mtu, 0, 0)
+
+    def _create_ceq(self, body):
+        gpa, log_entries, vector = struct.unpack_from("<QII", body)
+        details, response = self._made(log_entries=log_entries, vector=vector)
+        self.ceqs[details["made"]] = vector, Ring(self.memory, gpa + EQ_HEADER, log_entries, 8)
+        return details, response
+
+    def _add_gid(self, body):
+        return {"gid": socket.inet_ntop(socket.AF_INET6, body[:16]), "index": struct.unpack_from("<I", body, 16)[0]}, b""
+
+    def _alloc_context(self, body):
+        page, major, minor = struct.unpack_from("<QHH", body)
+        assert self.memory.word(page) == 1
+        details, _ = self._made(version=body[16:48].rstrip(b"\0").decode())
+        return details, struct.pack("<IHH", details["made"], 1, 0)
+
+    def _alloc_pd(self, _):
+        return self._made()
+
+    def _reg_mr(self, body):
+        pd, access, iova, length, offset = struct.unpack_from("<IIQQQ", body)
+        extents = self.memory.extents(body[32:])
+        content = b"".join(self.memory.read(*extent) for extent in extents)
+        assert offset + length <= len(content)
+        details, _ = self._made(access=access, iova=iova, length=length, extents=len(extents),
+                                sum=sum(content[offset:offset + length]) & 0xffffffff)
+        return details, struct.pack("<4I", details["made"], 0x100, 0x200, 0)
+
+    def _create_cq(self, body):
+        context, ceq, log_entries, flags = struct.unpack_from("<4I", body)
+        details, _ = self._made(log_entries=log_entries, flags=flags, extents=self.memory.extents(body[16:]))
+        self.cq_ceq[details["made"]] = ceq
+        return details, struct.pack("<II", details["made"], 8)
+
+    def _create_qp(self, body):
+        cap = body[28:48]
+        details, _ = self._made(type=struct.unpack_from("<I", body, 20)[0], extents=self.memory.extents(body[64:]))
+        self.qp_state[details["made"]] = 0
+        self.slots += 1
+        return details, struct.pack("<4I", details["made"], 0x1000 + details["made"], self.slots - 1, 16) + cap
+
+    def _modify_qp(self, body):
+        qp, mask = struct.unpack_from("<II", body)
+        if mask & 1:
+            self.qp_state[qp] = body[8]
+        return {"handle": qp, "mask": mask, "state": body[8], "dgid": body[48:64].hex()}, b""
+
+    def _query_qp(self, body):
+        qp = struct.unpack_from("<I", body)[0]
+        return {"handle": qp}, bytes((self.qp_state[qp],)).ljust(128, b"\0")
+
+
+class Session:
+    """One connection of QEMU's."""
+
+    def __init__(self, connection, behaviour):
+        self.connection, self.behaviour = connection, behaviour
+        self.memory, self.eventfds = Memory(), {}
+        self.admin = None
+
+    def send(self, kind, payload):
+        self.connection.sendall(LINK_HEADER.pack(LINK_MAGIC, kind, len(payload), 0) + payload)
+
+    def _receive(self, size):
+        data, fds = b"", array.array("i")
+        while len(data) < size:
+            part, ancillary, _, _ = self.connection.recvmsg(size - len(data), socket.CMSG_LEN(8 * fds.itemsize))
+            if not part:
+                raise EOFError
+            for _, _, words in ancillary:
+                fds.frombytes(words)
+            data += part
+        return data, list(fds)
+
+    def run(self):
+        while True:
+            doorbell = self.eventfds.get((ADMIN_DB, 0))
+            ready = select.select([self.connection] + ([doorbell] if doorbell is not None else []), [], [])[0]
+            if doorbell in ready:
+                os.eventfd_read(doorbell)
+                if self.admin:
+                    self.admin.serve()
+            if self.connection in ready:
+                header, fds = self._receive(LINK_HEADER.size)
+                _, kind, size, _ = LINK_HEADER.unpack(header)
+                self._message(kind, self._receive(size)[0], fds)
+
+    def _message(self, kind, payload, fds):
+        if kind == HELLO:
+            self._hello()
+        elif kind == EVENT_FDS:
+            what, first, _, _ = struct.unpack("<4I", payload)
+            self.eventfds.update({(what, first + i): fd for i, fd in enumerate(fds)})
+        elif kind == MEM_ADD:
+            gpa, size, offset, _ = struct.unpack("<4Q", payload)
+            self.memory.add(gpa, size, fds[0], offset)
+        elif kind == MEM_DEL:
+            self.memory.remove(struct.unpack("<4Q", payload)[0])
+        elif kind == ENABLE:
+            self._enable(*struct.unpack("<QQ", payload))
+        elif kind == RESET:
+            log("RESET")
+            self.admin = None
+            if self.behaviour.reset_ends:
+                self.send(RESET_REPLY, payload + struct.pack("<II", 0, 0))
+
+    def _hello(self):
+        refused = self.behaviour.hello_refused
+        major, error, reason = (9, 71, b"of another age") if refused else (1, 0, b"")
+        self.send(HELLO_REPLY, struct.pack("<HHIQ32s160s", major, 0, error, 0, b"fake 0", reason))
+        if refused:
+            raise EOFError
+
+    def _enable(self, number, area):
+        time.sleep(self.behaviour.enable_delay)
+        error = self.behaviour.enable_error
+        message = b"it was asked to refuse" if error else b""
+        self.memory.write(area + AREA_HOSTD, struct.pack("<IHHQ32s160s", error, self.behaviour.admin_major, 0, 0,
+                                                         b"fake 0", message))
+        self.admin = None if error else Admin(self.memory, self.eventfds, self.behaviour, area)
+        log("ENABLE", error)
+        self.send(ENABLE_REPLY, struct.pack("<QII", number, error, 0))
+
+    def close(self):
+        for fd in self.eventfds.values():
+            os.close(fd)
+        self.connection.close()
+
+
+class Control:
+    """What a test may ask for."""
+
+    def __init__(self):
+        self.behaviour = Behaviour()
+        self.session = None
+
+    def set(self, **values):
+        for key, value in values.items():
+            assert hasattr(self.behaviour, key)
+            setattr(self.behaviour, key, set(value) if key == "drop" else value)
+
+    def behave(self):
+        """From now on. Commands that were not answered stay so."""
+        self.behaviour.clear()
+
+    def answer_late(self):
+        """Complete, in the session that there is, what an earlier one left unanswered."""
+        late, self.behaviour.unanswered = self.behaviour.unanswered, []
+        for answer in late:
+            self.session.admin.answer(*answer)
+        return len(late)
+
+    def commands(self):
+        """Of this session: [name, details]."""
+        return self.session.admin.commands
+
+    def async_event(self, event, handle):
+        self.session.admin.async_event(event, handle)
+
+    def completion_event(self, cq):
+        self.session.admin.completion_event(cq)
+
+    def fail(self, error):
+        self.session.send(FATAL, struct.pack("<QII", 0, error, 0))
+
+    def hang_up(self):
+        self.session.connection.shutdown(socket.SHUT_RDWR)
+
+    def serve(self, listener):
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                try:
+                    method, arguments = json.loads(connection.makefile().readline())
+                    log("control:", method, arguments)
+                    if isinstance(arguments, dict):
+                        answer = getattr(self, method)(**arguments)
+                    else:
+                        answer = getattr(self, method)(*arguments)
+                    connection.sendall(json.dumps({"answer": answer}).encode())
+                except Exception as error:      # the test's, not ours
+                    connection.sendall(json.dumps({"error": repr(error)}).encode())
+
+
+def listen(path):
+    if os.path.exists(path):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(4)
+    return listener
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--socket", required=True)
+    options, _ = parser.parse_known_args()
+    control = Control()
+    threading.Thread(target=control.serve, args=(listen(f"{options.socket}.control"),), daemon=True).start()
+    listener = listen(options.socket)
+    while True:
+        connection, _ = listener.accept()
+        session = control.session = Session(connection, control.behaviour)
+        try:
+            session.run()
+        except (EOFError, OSError):
+            log("connection ended")
+        except Exception:
+            traceback.print_exc()
+            print("fake pvhcad: Assertion of the guest's correctness failed", flush=True)
+        session.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The driver against a host that is slow, gone or wrong: see fake_pvhcad.py. Run by ctest, or
+
+    PVHCA_DAEMON=kernel/tests/fake_pvhcad.py tests/vm/run kernel/tests/test_driver.py
+"""
+
+import json
+import re
+import socket
+import time
+
+from harness import paths, vmtest
+
+ADDRESS, OTHER_ADDRESS = "10.77.0.10", "10.77.0.99"
+QP_FATAL, CQ_ERR, DEVICE_FATAL, PORT_ACTIVE, PORT_ERR, PORT_ATTR = 1, 0, 8, 9, 10, 64
+ERROR_VERSION, ERROR_HOST = 4, 6
+ACTIVE, DOWN = 4, 1
+TIMEOUT = 3     # seconds that a command may take, where that matters
+
+
+def drivertest(function=None, **more):
+    return vmtest(function, rigs=("loopback",), bring_up=False, **more)
+
+
+class Bench:
+    """A guest with the driver, the host that it is served by, and an application."""
+
+    def __init__(self, rig, timeout=60):
+        self.guest, self.daemon = rig.guests[0], rig.daemon
+        self.logged = len(self.guest.dmesg())
+        self.behave()
+        self.guest.load_driver()
+        self.attached()
+        self.guest.check(f"echo {timeout * 1000} >/sys/module/pvhca/parameters/admin_timeout_ms")
+
+    def host(self, method, *arguments, **named):
+        """Of fake_pvhcad's Control."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(30)
+            sock.connect(f"{self.daemon.socket}.control")
+            sock.sendall(json.dumps([method, named or arguments]).encode() + b"\n")
+            answer = json.loads(sock.makefile().read())
+        assert "error" not in answer, answer
+        return answer["answer"]
+
+    def set(self, **values):
+        self.host("set", **values)
+
+    def behave(self):
+        self.wait(lambda: self.attempt("behave"), "the fake pvhcad has no connection")
+
+    def attempt(self, method, *arguments):
+        try:
+            self.host(method, *arguments)
+            return True
+        except (AssertionError, OSError):
+            return False
+
+    def attached(self):
+        """The device is there, and has its GID."""
+        self.guest.find_device()
+        self.guest.configure_address(ADDRESS)
+        self.guest.wait_gid(ADDRESS)
+
+    def commands(self, name):
+        """What pvhcad was told by the commands of that name, in this session."""
+        return [details for command, details in self.host("commands") if command == name]
+
+    def command(self, options):
+        return f"exec {paths.build()}/kernel/pvhca-test-uverbs {options}"
+
+    def run(self, options=""):
+        return self.guest.run(self.command(options), timeout=60)
+
+    def check(self, options=""):
+        result = self.run(options)
+        assert result.rc == 0 and "must not" not in result.out and "end alive 1" in result.out, result
+        return result
+
+    def start(self, options="-w"):
+        application = self.guest.spawn(self.command(options), input=None)
+        application.expect("ready")
+        return application
+
+    def ends(self, application):
+        """The application, which waits for events, learns that the device is gone; returns what it printed."""
+        result = application.wait(60)
+        assert f"async {DEVICE_FATAL} alive 0" in result.out and "end alive 0" in result.out, result
+        return result
+
+    def recovers(self):
+        self.attached()
+        self.check()
+
+    def said(self, text):
+        """Wait for a line of the guest's kernel log, since the test began."""
+        self.wait(lambda: text in self.guest.dmesg()[self.logged:], f"no {text!r} in the kernel log")
+
+    def wait(self, condition, what, timeout=40):
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, what
+            time.sleep(0.1)
+
+    def sysfs(self, path):
+        return self.guest.check(f"cat {path}").strip()
+
+
+@drivertest
+def objects_are_made_and_destroyed(rig):
+    bench = Bench(rig)
+    out = bench.check("-d").out
+    assert "entries 128" in out and "state 1" in out, out
+    made = [bench.commands(name)[-1]["made"] for name in ("ALLOC_CONTEXT", "ALLOC_PD", "REG_MR", "CREATE_CQ", "CREATE_QP")]
+    gone = [bench.commands(name)[-1]["handle"]
+            for name in ("DEALLOC_CONTEXT", "DEALLOC_PD", "DEREG_MR", "DESTROY_CQ", "DESTROY_QP")]
+    assert made == gone
+
+
+@drivertest
+def host_sees_the_bytes_of_a_region_of_any_alignment_and_size(rig):
+    bench = Bench(rig)
+    for length, offset in ((1, 0), (1, 4095), (2, 4095), (4096, 0), (4096, 1), (10000, 123), (5_000_000, 4000)):
+        out = bench.check(f"-l {length} -o {offset}").out
+        seen = bench.commands("REG_MR")[-1]
+        assert seen["length"] == length and seen["iova"] % 4096 == offset
+        assert seen["sum"] == int(re.search(r"sum (\d+)", out)[1]), (length, offset)
+
+
+@drivertest
+def read_only_memory_can_be_registered_for_reading(rig):
+    bench = Bench(rig)
+    bench.check("-R -l 20000 -o 0")
+    assert bench.commands("REG_MR")[-1]["access"] == 0
+
+
+@drivertest
+def neighbouring_pages_are_one_extent(rig):
+    bench = Bench(rig)
+    length = 32 << 20
+    bench.check(f"-H -l {length} -o 0")
+    # At worst each huge page is alone.
+    assert bench.commands("REG_MR")[-1]["extents"] <= length >> 21
+
+
+@drivertest
+def list_that_does_not_fit_the_command_goes_by_chunks(rig):
+    bench = Bench(rig)
+    out = bench.check("-S -l 40000000 -o 5").out
+    seen = bench.commands("REG_MR")[-1]
+    assert seen["extents"] > 255 and seen["sum"] == int(re.search(r"sum (\d+)", out)[1]), seen["extents"]
+
+
+@drivertest
+def events_reach_the_object_they_name(rig):
+    bench = Bench(rig)
+    application = bench.start()
+    qp, cq = (bench.commands(name)[-1]["made"] for name in ("CREATE_QP", "CREATE_CQ"))
+    bench.host("completion_event", cq)
+    application.expect("completion")
+    bench.host("async_event", QP_FATAL, qp)
+    application.expect(f"async {QP_FATAL} alive 1")
+    bench.host("async_event", CQ_ERR, cq)
+    application.expect(f"async {CQ_ERR} alive 1")
+    bench.host("async_event", QP_FATAL, 12345)      # nobody's
+    for _ in range(600):                            # several laps of the queue
+        bench.host("async_event", QP_FATAL, qp)
+    bench.wait(lambda: application.out.count(f"async {QP_FATAL}") == 601, "events were lost")
+    application.send(b"")
+    assert application.wait().rc == 0
+
+
+@drivertest
+def network_interface_follows_the_port(rig):
+    bench = Bench(rig)
+    guest = bench.guest
+    interface = f"/sys/class/net/{guest.netdev}"
+    state = f"/sys/class/infiniband/{guest.ibdev}/ports/1/state"
+    bench.set(port_state=DOWN)
+    bench.host("async_event", PORT_ERR, 1)
+    bench.wait(lambda: bench.sysfs(f"{interface}/carrier") == "0" and "DOWN" in bench.sysfs(state), "the port is up")
+    bench.set(port_state=ACTIVE, netdev_mtu=1500)
+    bench.host("async_event", PORT_ACTIVE, 1)
+    bench.wait(lambda: bench.sysfs(f"{interface}/carrier") == "1" and "ACTIVE" in bench.sysfs(state), "the port is down")
+    bench.wait(lambda: bench.sysfs(f"{interface}/mtu") == "1500", "the MTU is not the host's")
+    bench.set(netdev_mtu=9000)
+    bench.host("async_event", PORT_ATTR, 1)
+    bench.wait(lambda: bench.sysfs(f"{interface}/mtu") == "9000", "the MTU is not the host's")
+
+
+@drivertest
+def address_comes_and_goes_as_a_gid(rig):
+    bench = Bench(rig)
+    guest = bench.guest
+    guest.check(f"ip addr add {OTHER_ADDRESS}/24 dev {guest.netdev}")
+    index = guest.wait_gid(OTHER_ADDRESS)
+    assert bench.commands("ADD_GID")[-1] == {"gid": f"::ffff:{OTHER_ADDRESS}", "index": index}
+    guest.check(f"ip addr del {OTHER_ADDRESS}/24 dev {guest.netdev}")
+    bench.wait(lambda: bench.commands("DEL_GID") == [{"handle": index}], "the GID stays")
+    bench.set(refuse={"ADD_GID": "DENIED"})
+    guest.check(f"ip addr add {OTHER_ADDRESS}/24 dev {guest.netdev}")
+    bench.said(f"does not let this guest use address ::ffff:{OTHER_ADDRESS}")
+    guest.check(f"ip addr del {OTHER_ADDRESS}/24 dev {guest.netdev}")
+
+
+@drivertest(timeout=300)
+def application_learns_of_every_kind_of_end_and_the_next_works(rig):
+    bench = Bench(rig)
+
+    def restart():
+        bench.daemon.kill()
+        bench.daemon.start()
+
+    for end in (restart, lambda: bench.host("hang_up"), lambda: bench.host("fail", ERROR_HOST),
+                lambda: bench.host("async_event", DEVICE_FATAL, 0)):
+        application = bench.start()
+        end()
+        assert "channel Input/output error" in bench.ends(application).out
+        bench.recovers()
+
+
+@drivertest(timeout=300)
+def driver_goes_and_comes_with_applications_alive(rig):
+    bench = Bench(rig)
+    guest = bench.guest
+    address = guest.check(f"readlink -f /sys/class/infiniband/{guest.ibdev}/device").strip().rpartition("/")[2]
+    for go, come in ((f"echo {address} >/sys/bus/pci/drivers/pvhca/unbind",
+                      f"echo {address} >/sys/bus/pci/drivers/pvhca/bind"),
+                     (f"echo 1 >/sys/bus/pci/devices/{address}/remove", "echo 1 >/sys/bus/pci/rescan"),
+                     ("/sbin/rmmod pvhca", None)):
+        waits, asks = bench.start("-w"), bench.start("-q")
+        guest.check(go)
+        bench.ends(waits)
+        assert "failed QUERY_QP Input/output error" in asks.wait().out
+        guest.check(come) if come else guest.load_driver()
+        bench.recovers()
+
+
+@drivertest(timeout=600)
+def timed_out_command_resets_the_device_and_its_late_answer_is_nobodys(rig):
+    bench = Bench(rig, TIMEOUT)
+    for name in ("QUERY_QP", "REG_MR", "CREATE_CQ", "DEALLOC_PD", "DEALLOC_CONTEXT"):
+        other = bench.start()
+        bench.set(drop=[name])
+        bench.host("answer_late")   # what is left of other tests
+        result = bench.run()
+        # The DEALLOC ones come when the application has ended.
+        assert "end alive 0" in result.out or name.startswith("DEALLOC"), (name, result)
+        bench.ends(other)
+        bench.behave()
+        bench.attached()
+        assert bench.host("answer_late") == 1
+        bench.said("answers no admin command")
+        bench.logged = len(bench.guest.dmesg())
+        bench.check()
+    bench.guest.check("echo 60000 >/sys/module/pvhca/parameters/admin_timeout_ms")
+
+
+@drivertest(timeout=300)
+def command_that_times_out_with_the_network_lock_held_does_not_block_the_reset(rig):
+    bench = Bench(rig, TIMEOUT)
+    bench.set(drop=["ADD_GID"])
+    bench.guest.check(f"ip addr add {OTHER_ADDRESS}/24 dev {bench.guest.netdev}")
+    bench.said("admin command 5 timed out")
+    bench.behave()
+    bench.recovers()
+    bench.guest.wait_gid(OTHER_ADDRESS)
+    bench.guest.check(f"ip addr del {OTHER_ADDRESS}/24 dev {bench.guest.netdev}")
+
+
+@drivertest
+def queue_that_goes_on_is_not_timed_out(rig):
+    bench = Bench(rig, TIMEOUT)
+    bench.set(delay={"ALLOC_PD": 1.5})
+    applications = [bench.guest.spawn(bench.command("")) for _ in range(5)]
+    for application in applications:
+        result = application.wait()
+        assert result.rc == 0 and "end alive 1" in result.out, result
+
+
+@drivertest
+def driver_is_unbound_without_waiting_for_an_answer(rig):
+    bench = Bench(rig, 50)
+    bench.set(drop=["ALLOC_PD"])
+    application = bench.guest.spawn(bench.command(""))
+    bench.wait(lambda: bench.commands("ALLOC_PD"), "the application does not begin")
+    bench.guest.check("/sbin/rmmod pvhca", timeout=20)
+    assert "failed ALLOC_PD Input/output error" in application.wait(20).out
+
+
+@drivertest
+def command_under_way_fails_when_pvhcad_dies(rig):
+    bench = Bench(rig, 50)
+    bench.set(drop=["ALLOC_PD"])
+    application = bench.guest.spawn(bench.command(""))
+    bench.wait(lambda: bench.commands("ALLOC_PD"), "the application does not begin")
+    bench.daemon.kill()
+    assert "failed ALLOC_PD Input/output error" in application.wait(20).out
+    bench.daemon.start()
+    bench.recovers()
+
+
+@drivertest
+def refused_destruction_resets_the_device(rig):
+    bench = Bench(rig)
+    bench.set(refuse={"DESTROY_QP": "INVALID"})
+    result = bench.run("-d")
+    assert result.rc == 0 and "end alive 0" in result.out, result
+    bench.behave()
+    bench.recovers()
+
+
+@drivertest
+def provider_of_another_ring_abi_is_refused_by_name(rig):
+    bench = Bench(rig)
+    bench.set(refuse={"ALLOC_CONTEXT": "VERSION"})
+    assert "failed GET_CONTEXT Protocol error" in bench.run("-r 7").out
+    bench.said("provider test speaks ring ABI 7.0, pvhcad fake 0 speaks 1.0")
+
+
+@drivertest(timeout=300)
+def refusals_are_logged_with_their_reason(rig):
+    bench = Bench(rig)
+    bench.set(enable_error=ERROR_VERSION)
+    bench.host("hang_up")
+    bench.said("pvhcad fake 0 refused the driver, error 4: it was asked to refuse")
+    bench.set(enable_error=0, admin_major=7)
+    bench.host("hang_up")
+    bench.said("pvhcad fake 0 speaks admin ABI 7.0")
+    bench.set(admin_major=1, hello_refused=True)
+    bench.host("hang_up")
+    bench.said("pvhcad fake 0 and QEMU's device")
+    bench.set(hello_refused=False)
+    bench.recovers()
+
+
+@drivertest(timeout=300)
+def host_that_failed_for_a_while_is_tried_again(rig):
+    bench = Bench(rig)
+    bench.set(enable_error=ERROR_HOST)
+    bench.host("fail", ERROR_HOST)
+    bench.said("pvhcad fake 0 refused the driver, error 6")
+    time.sleep(3)
+    bench.set(enable_error=0)
+    bench.recovers()
+
+
+@drivertest(timeout=300)
+def memory_is_lost_rather_than_freed_when_a_reset_does_not_end(rig):
+    bench = Bench(rig, TIMEOUT)
+    bench.set(reset_ends=False, drop=["QUERY_QP"])
+    result = bench.run()
+    assert "failed QUERY_QP Input/output error" in result.out, result
+    bench.said("memory that pvhcad may still use is not freed")
+    bench.behave()
+    bench.host("hang_up")
+    bench.recovers()
+
+
+@drivertest(timeout=400, reboot_after=True)
+def driver_waits_for_a_pvhcad_that_comes_late(rig):
+    bench = Bench(rig)
+    guest = bench.guest
+    bench.start()
+    bench.daemon.kill()
+    guest.reboot(device=False)
+    guest.load_driver()
+    time.sleep(1)
+    assert not guest.check("ls /sys/class/infiniband")
+    guest.unload_driver()
+    guest.load_driver()
+    bench.daemon.start()
+    bench.recovers()
