@@ -331,7 +331,8 @@ struct loopback_serve {
 	uint64_t sent;				/* bytes */
 	uint64_t inlined;			/* bytes */
 	uint64_t errors;
-	uint64_t receives;
+	uint64_t completions;			/* of the send queue */
+	uint64_t receives;			/* each has a completion */
 };
 
 unsigned int loopback_qp_serve(struct worker *worker, struct qp *qp);

@@ -93,6 +93,7 @@ static void send_done(struct loopback_serve *serve, enum ibv_wc_status status)
 		cqe.byte_len = htole32(request->length);
 	}
 	cqe.timestamp = cqe_timestamp(qp->send_cq);
+	serve->completions++;
 	if (!cq_push(serve->worker, qp->send_cq, &cqe, false))
 		stop_abused(serve);
 }
@@ -105,14 +106,23 @@ static void send_failed(struct loopback_serve *serve,
 	send_done(serve, status);
 }
 
+static void add_receives(const struct loopback_serve *serve)
+{
+	struct counters *counters;
+
+	if (!serve->receives)
+		return;
+	counters = &serve->receiver->counters;
+	counter_add(&counters->receives, serve->receives);
+	counter_add(&counters->completions, serve->receives);
+}
+
 /* Receives of one call are nearly always one session's. */
 static void count_receive(struct loopback_serve *serve,
 			  struct session *session)
 {
 	if (serve->receiver != session) {
-		if (serve->receives)
-			counter_add(&serve->receiver->counters.receives,
-				    serve->receives);
+		add_receives(serve);
 		serve->receiver = session;
 		serve->receives = 0;
 	}
@@ -396,9 +406,9 @@ static void add_counts(const struct loopback_serve *serve)
 		counter_add(&counters->inline_bytes, serve->inlined);
 	if (serve->errors)
 		counter_add(&counters->errors, serve->errors);
-	if (serve->receives)
-		counter_add(&serve->receiver->counters.receives,
-			    serve->receives);
+	if (serve->completions)
+		counter_add(&counters->completions, serve->completions);
+	add_receives(serve);
 }
 
 unsigned int loopback_qp_serve(struct worker *worker, struct qp *qp)

@@ -130,6 +130,9 @@ START_TEST(send_fills_the_receive_and_completes_both_sides)
 	ck_assert_uint_eq(rig.a->session.counters.payload_bytes_sent, 100);
 	ck_assert_uint_eq(rig.b->session.counters.receives, 1);
 	ck_assert_uint_eq(rig.b->session.counters.messages, 0);
+	/* This fabric once left them out. */
+	ck_assert_uint_eq(rig.a->session.counters.completions, 1);
+	ck_assert_uint_eq(rig.b->session.counters.completions, 1);
 }
 END_TEST
 
