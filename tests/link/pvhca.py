@@ -16,6 +16,7 @@ import struct
 import subprocess
 import tempfile
 import time
+import types
 
 GRANULE = 4096
 
@@ -39,6 +40,10 @@ ADMIN_MAGIC = 0x4D444150
  CREATE_CQ, DESTROY_CQ, CREATE_QP, MODIFY_QP, QUERY_QP, DESTROY_QP,
  CREATE_AH) = range(20)
 LAST_OPCODE = 30
+
+# ibv_qp_attr_mask
+RTR_MASK = 1 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 15 | 1 << 17 | 1 << 20
+RTS_MASK = 1 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 13 | 1 << 16
 
 (ST_OK, ST_INVALID, ST_NO_MEMORY, ST_QUOTA, ST_UNSUPPORTED, ST_DENIED,
  ST_BUSY, ST_BAD_ADDRESS, ST_VERSION, ST_IO, ST_IN_USE,
@@ -455,6 +460,77 @@ class Guest:
                                                  [(addr, 2 * GRANULE)],
                                                  **kwargs))
 
+    def rc_qp(self):
+        """A context with all that an RC queue pair needs: a namespace."""
+        q = types.SimpleNamespace(guest=self)
+        q.page = self.alloc(GRANULE)
+        q.context = self.context(q.page)
+        q.pd = self.pd(q.context)
+        q.cq_at = self.alloc(2 * GRANULE)
+        q.cq = self.create(CREATE_CQ, cq_payload(q.context, self.ceq(), 6,
+                                                 [(q.cq_at, 2 * GRANULE)]))
+        q.cq_ci = q.sq_pi = q.rq_pi = 0
+        q.ring_at = self.alloc(2 * GRANULE)
+        rsp = self.ok(CREATE_QP, qp_payload(q.context, q.pd, q.cq, q.cq,
+                                            [(q.ring_at, 2 * GRANULE)]))
+        q.handle, q.qpn, q.slot, q.doorbell = struct.unpack_from("<4I", rsp)
+        q.data = self.alloc(16 * GRANULE)
+        rsp = self.ok(REG_MR, mr_payload(q.pd, [(q.data, 16 * GRANULE)],
+                                         16 * GRANULE, 0xF))
+        q.mr, q.lkey, q.rkey = struct.unpack_from("<3I", rsp)
+        return q
+
+    def connect(self, q, peer_qpn, dgid, sgid_index=0):
+        """RESET to RTS."""
+        av = struct.pack("<16sIBBBBBBBBI", dgid, 0, sgid_index, 64, 0, 0, 1, 0,
+                         1, 0, 0)
+        for state, mask in ((1, 0x39), (2, RTR_MASK),
+                            (3, RTS_MASK)):
+            attr = struct.pack("<BBBBIIIIIHHBBBBBBBBBBBBI20s32s32s",
+                               state, 0, 3, 0, 0, 0, 0, peer_qpn, 0xF, 0, 0,
+                               0, 0, 1, 1, 12, 1, 14, 7, 7, 0, 0, 0, 0,
+                               bytes(20), av, bytes(32))
+            self.ok(MODIFY_QP, struct.pack("<II", q.handle, mask) + attr)
+
+    def post_send(self, q, wqe):
+        at = q.ring_at + 4096 + (q.sq_pi % 16) * 64
+        self.write(at, wqe.ljust(64, b"\0"))
+        q.sq_pi += 1
+        self.write(q.ring_at, struct.pack("<I", q.sq_pi))
+        self.mark(q)
+
+    def post_recv(self, q, sge):
+        at = q.ring_at + 256 + (q.rq_pi % 16) * 32
+        self.write(at, struct.pack("<HHIQ", 1, q.rq_pi % 16, 0, 0) + sge)
+        q.rq_pi += 1
+        self.write(q.ring_at + 64, struct.pack("<I", q.rq_pi))
+        self.mark(q)
+
+    def mark(self, q):
+        """Set the slot's bits, not atomically: these guests post one at a
+        time and ring always."""
+        word = q.slot // 64
+        self.write(q.page + 512 + 8 * word, struct.pack("<Q", 1 << q.slot % 64))
+        self.write(q.page + 256, struct.pack("<Q", 1 << word))
+        self.qemu.ring(DATA_DB, q.doorbell // 8)
+
+    def poll_cq(self, q, seconds=20):
+        """The next completion: (qpn, byte_len, opcode, status, wqe_index)."""
+        at = q.cq_at + 128 + (q.cq_ci % 64) * 32
+        end = time.monotonic() + seconds
+        while True:
+            entry = self.read(at, 32)
+            if bool(entry[31] & 0x80) != bool(q.cq_ci // 64 & 1):
+                break
+            if time.monotonic() > end:
+                raise AssertionError("no completion")
+            time.sleep(0.001)
+        q.cq_ci += 1
+        self.write(q.cq_at, struct.pack("<I", q.cq_ci))
+        qpn, length = struct.unpack_from("<II", entry)
+        index, = struct.unpack_from("<H", entry, 26)
+        return qpn, length, entry[28], entry[29], index
+
     def world(self):
         """One of each: handles by name."""
         ceq = self.ceq()
@@ -497,6 +573,16 @@ def qp_payload(context, pd, send_cq, recv_cq, extents, srq=NO_HANDLE, kind=2,
                        flags) + struct.pack("<5I", *cap) + \
         struct.pack("<IIBBBBI", sq_offset, rq_offset, *sq, *rq, reserved) + \
         mem_list(extents, **kwargs)
+
+
+def sge(addr, length, lkey):
+    return struct.pack("<QII", addr, length, lkey)
+
+
+def sq_wqe(opcode, sges, rkey=0, remote=0, flags=1, inline=0):
+    """Signaled, unless flags say otherwise."""
+    return struct.pack("<BBHIIIQQ", opcode, flags, len(sges), inline, 0, rkey,
+                       remote, 0) + b"".join(sges)
 
 
 def gid_payload(gid, index=0, port=1, kind=1, vlan=0xFFFF, reserved=0):

@@ -409,7 +409,7 @@ class Commands(GuestCase):
                                struct.pack("<II", handle, mask) + bytes(attr))
 
         self.assertEqual(status(1, handle=0), ST_INVALID)
-        self.assertEqual(status(1 << 17), ST_INVALID)      # IBV_QP_CAP
+        self.assertEqual(status(1 << 19), ST_INVALID)      # IBV_QP_CAP
         self.assertEqual(status(0x80000000), ST_INVALID)
         self.assertEqual(status(1 << 14), ST_UNSUPPORTED)  # alternate path
         self.assertEqual(status(1, at=0, value=7), ST_INVALID)
