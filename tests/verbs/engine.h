@@ -44,6 +44,7 @@ struct engine {
 	struct engine_arena target; /* responder's arena of the peer's plan */
 	uint64_t peer_target; /* address of the peer's target arena */
 	uint32_t peer_rkey[PLAN_MAX_KEYS];
+	bool late; /* receives are posted when the peer may be sending already, which is then not ready */
 	struct random random; /* chances that need not be the same at both ends */
 };
 

@@ -145,7 +145,7 @@ static struct endpoint_settings settings_of(const struct error_case *c, bool req
 
 	if (!requester && c->qp_access)
 		settings.access = c->qp_access;
-	if (!c->endless_rnr)
+	if (c->no_receive)
 		settings.rnr_retries = 1;
 	if (c->peer_vanishes) {
 		settings.timeout = 14; /* 67 ms */

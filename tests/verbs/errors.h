@@ -20,7 +20,7 @@ struct error_case {
 	/* Local cases need no connection, and only the requester does anything. */
 	bool local;
 	bool peer_vanishes; /* the responder destroys its QP before anything is sent */
-	bool endless_rnr; /* the requester tries for ever when the responder has no receive */
+	bool no_receive; /* the requester soon gives up when the responder is not ready */
 	int mr_access; /* of the responder's region; 0: all rights */
 	int qp_access; /* of the responder's QP; 0: all rights */
 	unsigned int receives; /* that the responder posts: 64 bytes each in the middle page */

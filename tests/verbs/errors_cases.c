@@ -472,7 +472,7 @@ const struct error_case error_cases[] = {
 	{ .name = "receive_past_region_fails", .prepare = receive_past_region, .act = send_message, FAILED_RECEIVE },
 	{ .name = "receive_before_region_fails", .prepare = receive_before_region, .act = send_message, FAILED_RECEIVE },
 
-	{ .name = "send_without_receive_ends_after_rnr_retries", .act = send_message,
+	{ .name = "send_without_receive_ends_after_rnr_retries", .no_receive = true, .act = send_message,
 	  .expected.requester = "RNR_RETRY_EXC_ERR" },
 	{ .name = "send_to_destroyed_qp_ends_after_retries", .peer_vanishes = true, .act = send_message,
 	  .expected.requester = "RETRY_EXC_ERR" },
@@ -507,7 +507,7 @@ const struct error_case error_cases[] = {
 	  .expected.requester = "post_send:EINVAL" },
 	{ .name = "posting_to_full_receive_queue_is_refused", .act = fill_receive_queue,
 	  .expected.requester = "post_recv:ENOMEM" },
-	{ .name = "posting_to_full_send_queue_is_refused", .endless_rnr = true, .act = fill_send_queue, .expected.requester = "post_send:ENOMEM" },
+	{ .name = "posting_to_full_send_queue_is_refused", .act = fill_send_queue, .expected.requester = "post_send:ENOMEM" },
 
 	{ .name = "objects_in_use_cannot_be_destroyed", .local = true, .act = destroy_in_use,
 	  .expected.requester = "dealloc_pd:EBUSY,destroy_cq:EBUSY" },

@@ -25,6 +25,7 @@ struct options {
 	const char *port;
 	int gid_index;
 	int self;
+	int late;
 	unsigned int rounds;
 	unsigned int cqs;
 	uint64_t seed;
@@ -38,6 +39,7 @@ struct agreement {
 	uint32_t rounds;
 	uint32_t cqs;
 	uint32_t wait;
+	uint32_t late;
 	struct plan_shape shape;
 };
 
@@ -70,6 +72,7 @@ static const char usage[] =
 	"  -s, --seed N        repeat a run (default: from the clock)\n"
 	"  -o, --op LIST       of send, send_imm, write, write_imm, read, inline, fence,\n"
 	"                      unsignaled, all (default: all)\n"
+	"  -l, --late          post receives only while the peer is sending\n"
 	"  -w, --wait HOW      poll, events or mixed (default: mixed)\n"
 	"      --qps N         (default: 4)\n"
 	"      --cqs N         (default: 3)\n"
@@ -85,6 +88,7 @@ static const struct option long_options[] = {
 	{ "device", required_argument, NULL, 'd' },	{ "gid", required_argument, NULL, 'g' },
 	{ "port", required_argument, NULL, 'p' },	{ "self", no_argument, NULL, 'S' },
 	{ "rounds", required_argument, NULL, 'n' },	{ "seed", required_argument, NULL, 's' },
+	{ "late", no_argument, NULL, 'l' },
 	{ "op", required_argument, NULL, 'o' },		{ "wait", required_argument, NULL, 'w' },
 	{ "qps", required_argument, NULL, OPT_QPS },	{ "cqs", required_argument, NULL, OPT_CQS },
 	{ "ops", required_argument, NULL, OPT_OPS },	{ "size", required_argument, NULL, OPT_SIZE },
@@ -138,12 +142,13 @@ static void parse(struct options *o, int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt_long(argc, argv, "d:g:p:Sn:s:o:w:h", long_options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "d:g:p:Sn:s:o:w:lh", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'd': o->device = optarg; break;
 		case 'g': o->gid_index = number(optarg); break;
 		case 'p': o->port = optarg; break;
 		case 'S': o->self = 1; break;
+		case 'l': o->late = 1; break;
 		case 'n': o->rounds = number(optarg); break;
 		case 's': o->seed = number(optarg); break;
 		case 'o': o->shape.kinds = parse_kinds(optarg); break;
@@ -184,6 +189,7 @@ static void agree(const struct options *o, struct engine *e, struct channel *cha
 	a->rounds = o->rounds;
 	a->cqs = o->cqs;
 	a->wait = o->wait;
+	a->late = o->late;
 	a->shape = o->shape;
 	a->shape.keys = PLAN_MAX_KEYS;
 	a->shape.max_sge = mine[0] < theirs[0] ? mine[0] : theirs[0];
@@ -272,6 +278,7 @@ int main(int argc, char **argv)
 	agree(&options, &engine, &channel, &agreement);
 	say("%s device %s gid %d seed %lu", channel.server ? "server" : "client",
 	    ibv_get_device_name(engine.device.context->device), engine.device.gid_index, agreement.seed);
+	engine.late = agreement.late;
 	engine_init(&engine, &channel, &agreement.shape, agreement.cqs, agreement.seed);
 	run(&engine, &agreement);
 	engine_free(&engine);
