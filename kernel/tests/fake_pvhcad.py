@@ -126,6 +126,19 @@ class Ring:
         self._next += 1
 
 
+class EventQueue(Ring):
+    """With the header that says how far the driver has read: a full queue waits."""
+
+    def __init__(self, memory, gpa, log_entries, size):
+        super().__init__(memory, gpa + EQ_HEADER, log_entries, size)
+        self._header = gpa
+
+    def put(self, entry, flags=0):
+        while (self._next - self._memory.word(self._header)) & 0xffffffff >= 1 << self._log:
+            time.sleep(0.001)
+        super().put(entry, flags)
+
+
 class Admin:
     """One enabled session: the admin queue and what its commands made."""
 
@@ -136,7 +149,7 @@ class Admin:
         (self.magic, self.major, self.minor, _, self.sq, cq, aeq, self.sq_log, cq_log,
          aeq_log) = struct.unpack_from("<IHHQQQQBBB", area)
         self.completions = Ring(memory, cq, cq_log, COMMAND_SIZE)
-        self.events = Ring(memory, aeq + EQ_HEADER, aeq_log, 16)
+        self.events = EventQueue(memory, aeq, aeq_log, 16)
         self.ceqs, self.cq_ceq, self.qp_state = {}, {}, {}
         self.handles = self.slots = 0
         self.read = 0
@@ -200,7 +213,7 @@ class Admin:
     def _create_ceq(self, body):
         gpa, log_entries, vector = struct.unpack_from("<QII", body)
         details, response = self._made(log_entries=log_entries, vector=vector)
-        self.ceqs[details["made"]] = vector, Ring(self.memory, gpa + EQ_HEADER, log_entries, 8)
+        self.ceqs[details["made"]] = vector, EventQueue(self.memory, gpa, log_entries, 8)
         return details, response
 
     def _add_gid(self, body):

@@ -9,7 +9,7 @@ import re
 import socket
 import time
 
-from harness import paths, vmtest
+from harness import CommandFailed, paths, vmtest
 
 ADDRESS, OTHER_ADDRESS = "10.77.0.10", "10.77.0.99"
 QP_FATAL, CQ_ERR, DEVICE_FATAL, PORT_ACTIVE, PORT_ERR, PORT_ATTR = 1, 0, 8, 9, 10, 64
@@ -57,10 +57,16 @@ class Bench:
             return False
 
     def attached(self):
-        """The device is there, and has its GID."""
-        self.guest.find_device()
-        self.guest.configure_address(ADDRESS)
-        self.guest.wait_gid(ADDRESS)
+        """The device is there, and has its GID. One that is about to go may deceive for a moment."""
+        for attempt in range(5):
+            try:
+                self.guest.find_device()
+                self.guest.configure_address(ADDRESS)
+                self.guest.wait_gid(ADDRESS)
+                return
+            except CommandFailed:
+                if attempt == 4:
+                    raise
 
     def commands(self, name):
         """What pvhcad was told by the commands of that name, in this session."""
@@ -89,6 +95,8 @@ class Bench:
         return result
 
     def recovers(self):
+        """A new session is there and works; the old one may still be on its way out."""
+        self.wait(lambda: self.attempt("commands") and self.commands("QUERY_DEVICE"), "no new session")
         self.attached()
         self.check()
 
@@ -97,7 +105,7 @@ class Bench:
         self.wait(lambda: text in self.guest.dmesg()[self.logged:], f"no {text!r} in the kernel log")
 
     def wait(self, condition, what, timeout=40):
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * self.guest.slowness
         while not condition():
             assert time.monotonic() < deadline, what
             time.sleep(0.1)
