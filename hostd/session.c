@@ -509,14 +509,17 @@ static int session_hello(struct session *session, struct link_message *message)
 						hello->uuid);
 	}
 	reply.refused = session_judge(session, hello, &reply);
+	if (!reply.refused) {
+		session_init_quotas(session);
+		session_detach(&session->own->hello_timer);
+		session_set_state(session, SESSION_IDLE);
+	}
+	/* Who has the answer finds all that it says in the statistics. */
 	session_send(session, PVHCA_LINK_HELLO_REPLY, &reply, sizeof(reply));
 	if (reply.refused) {
 		g_message("VM %s: refused: %s", session->name, reply.reason);
 		return -ECONNREFUSED;
 	}
-	session_init_quotas(session);
-	session_detach(&session->own->hello_timer);
-	session_set_state(session, SESSION_IDLE);
 	g_message("VM %s: connected, session %u", session->name, session->id);
 	return 0;
 }
