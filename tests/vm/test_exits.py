@@ -48,7 +48,7 @@ def polled_stream_to_a_native_peer_leaves_the_guest_by_no_mmio(rig):
     assert exits < messages / 100, f"{exits} MMIO exits in {messages} messages"
 
 
-@vmtest(guests=2, daemon_args=("--spin-us", "0"), timeout=400)
+@vmtest(guests=2, daemon_args=("--spin-us", "0"), timeout=400, rigs=("loopback",))
 def sleeping_daemon_is_woken_and_loses_nothing(rig):
     messages, counted = stream(rig, *rig.guests, "--size 1024 --count 2000 --window 1")
     assert messages == 2000 and counted["doorbells"] > 0
