@@ -128,7 +128,7 @@ bool pvhca_com_close(struct pvhca_com *com)
 
 	spin_lock_irqsave(&com->lock, flags);
 	was_dead = com->dead;
-	com->dead = true;
+	WRITE_ONCE(com->dead, true);
 	com->open = false;
 	for (i = 0; i < PVHCA_COM_ENTRIES; i++) {
 		if (!com->slots[i].busy)
@@ -306,7 +306,7 @@ void pvhca_com_reap(struct pvhca_com *com)
 		if ((word & PVHCA_ADMIN_RSP_F_PHASE) != phase)
 			break;
 		pvhca_com_complete(com, rsp);
-		com->cq_ci++;
+		WRITE_ONCE(com->cq_ci, com->cq_ci + 1);
 		/* The entry was read before it is given back. */
 		smp_store_release(&com->area->cq_ci, cpu_to_le32(com->cq_ci));
 	}
