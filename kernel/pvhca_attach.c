@@ -201,11 +201,11 @@ static int pvhca_dev_enable(struct pvhca_dev *dev)
 }
 
 /* Nobody finds the session any more, and pvhcad has let go of it. */
-static void pvhca_dev_disable(struct pvhca_dev *dev, const char *why)
+static void pvhca_dev_disable(struct pvhca_dev *dev)
 {
 	struct pvhca_pci *pci = dev->pci;
 
-	pvhca_dev_kill(dev, why);
+	pvhca_dev_kill(dev, NULL);
 	pvhca_dev_quiesce(dev);
 	mutex_lock(&pci->dev_lock);
 	pci->dev = NULL;
@@ -273,17 +273,17 @@ static int pvhca_attach(struct pvhca_pci *pci)
 	return 0;
 
 err_disable:
-	pvhca_dev_disable(dev, NULL);
+	pvhca_dev_disable(dev);
 	pvhca_netdev_set_link(pci, false);
 	pvhca_dev_destroy(dev);
 	return err;
 }
 
-static void pvhca_detach(struct pvhca_pci *pci, const char *why)
+static void pvhca_detach(struct pvhca_pci *pci)
 {
 	struct pvhca_dev *dev = pci->dev;
 
-	pvhca_dev_disable(dev, why);
+	pvhca_dev_disable(dev);
 	pvhca_netdev_set_link(pci, false);
 	pvhca_ibdev_unregister(dev);
 	pvhca_dev_destroy(dev);
@@ -357,7 +357,7 @@ static void pvhca_attach_work(struct work_struct *work)
 		if (time_after(jiffies, pci->retry_at + (PVHCA_RETRY_MIN << PVHCA_RETRY_MAX_SHIFT)))
 			pci->attempts = 0;
 		pvhca_attach_hold_off(pci);
-		pvhca_detach(pci, "it died");
+		pvhca_detach(pci);
 	}
 	if (pci->dev || !pvhca_attach_is_due(pci))
 		return;
@@ -422,13 +422,13 @@ void pvhca_attach_start(struct pvhca_pci *pci)
 }
 
 /* The session dies, the work does nothing any more, and waits for nobody. */
-static void pvhca_attach_halt(struct pvhca_pci *pci, const char *why)
+static void pvhca_attach_halt(struct pvhca_pci *pci)
 {
 	WRITE_ONCE(pci->stopping, true);
 	pvhca_regs_wake(pci);
 	mutex_lock(&pci->dev_lock);
 	if (pci->dev)
-		pvhca_dev_kill(pci->dev, why);
+		pvhca_dev_kill(pci->dev, NULL);
 	mutex_unlock(&pci->dev_lock);
 	cancel_delayed_work_sync(&pci->attach_work);
 }
@@ -441,9 +441,9 @@ static void pvhca_attach_halt(struct pvhca_pci *pci, const char *why)
  */
 void pvhca_attach_stop(struct pvhca_pci *pci)
 {
-	pvhca_attach_halt(pci, "the driver goes");
+	pvhca_attach_halt(pci);
 	if (pci->dev)
-		pvhca_detach(pci, NULL);
+		pvhca_detach(pci);
 }
 
 /**
@@ -455,7 +455,7 @@ void pvhca_attach_stop(struct pvhca_pci *pci)
  */
 void pvhca_attach_shutdown(struct pvhca_pci *pci)
 {
-	pvhca_attach_halt(pci, "the system goes down");
+	pvhca_attach_halt(pci);
 	if (pci->dev)
 		pvhca_dev_quiesce(pci->dev);
 }
