@@ -117,6 +117,13 @@ struct fabric_ops {
 	 * entries taken.
 	 */
 	unsigned int (*qp_serve)(struct worker *worker, struct qp *qp);
+	/*
+	 * Data: hand over the receives posted on one QP, with qp->lock held. Called
+	 * for all QPs of a pass before qp_serve is for any, for a receive may be
+	 * what another QP's send, posted after it, needs. May be NULL. Returns the
+	 * number of entries taken.
+	 */
+	unsigned int (*qp_serve_receives)(struct qp *qp);
 	/* Data: collect completions of a session. Returns their number. May be NULL. */
 	unsigned int (*session_poll)(struct worker *worker,
 				     struct session *session);

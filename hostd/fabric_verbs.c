@@ -522,6 +522,7 @@ const struct fabric_ops fabric_verbs = {
 	.qp_modify = verbs_qp_modify,
 	.qp_query = verbs_qp_query,
 	.qp_serve = verbs_qp_serve,
+	.qp_serve_receives = verbs_serve_receives,
 	.session_poll = verbs_session_poll,
 	.session_arm = verbs_session_arm,
 	.session_event_fd = session_event_fd,

@@ -44,7 +44,8 @@ struct session;
  *	guest's pending[] is for what the guest posted
  * @again_summary: bit w: again[w] may be non-zero
  * @timed, @timed_summary: likewise, slots whose QP waits for qp->deadline_ns
- * @slot_used: slots taken; the session's thread only
+ * @taken, @taken_summary: slots that the pass under way serves; the worker's own
+ * @slot_used: slots in use; the session's thread only
  */
 struct context {
 	struct session *session;
@@ -57,6 +58,8 @@ struct context {
 	_Atomic uint64_t again_summary;
 	_Atomic uint64_t timed[PVHCA_SLOT_WORDS];
 	_Atomic uint64_t timed_summary;
+	uint64_t taken[PVHCA_SLOT_WORDS];
+	uint64_t taken_summary;
 	uint64_t slot_used[PVHCA_SLOT_WORDS];
 };
 

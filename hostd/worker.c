@@ -198,29 +198,39 @@ static unsigned int retry_blocked(struct worker *worker)
 
 /* --------------------------------- a pass ---------------------------------- */
 
-static unsigned int serve_slot(struct worker *worker, struct context *context,
-			       unsigned int slot)
-{
-	struct qp *qp = rcu_dereference(context->slots[slot]);
-	unsigned int served;
+typedef unsigned int serve_fn(struct worker *worker, struct qp *qp);
 
-	if (!qp)
-		return 0;
-	pthread_mutex_lock(&qp->lock);
-	served = context->session->ops->qp_serve(worker, qp);
-	pthread_mutex_unlock(&qp->lock);
-	return served;
+static unsigned int serve_receives(struct worker *worker, struct qp *qp)
+{
+	(void)worker;
+	return qp->session->ops->qp_serve_receives(qp);
 }
 
-static unsigned int serve_word(struct worker *worker, struct context *context,
-			       unsigned int word, uint64_t bits)
+static unsigned int serve_all(struct worker *worker, struct qp *qp)
 {
-	unsigned int served = 0;
+	return qp->session->ops->qp_serve(worker, qp);
+}
 
-	while (bits) {
-		served += serve_slot(worker, context,
-				     word * 64 + __builtin_ctzll(bits));
-		bits &= bits - 1;
+/* Call serve for each QP of a context that the pass has taken. */
+static unsigned int serve_taken(struct worker *worker, struct context *context,
+				serve_fn *serve)
+{
+	uint64_t words = context->taken_summary, bits;
+	unsigned int word, served = 0;
+	struct qp *qp;
+
+	for (; words; words &= words - 1) {
+		word = __builtin_ctzll(words);
+		bits = context->taken[word];
+		for (; bits; bits &= bits - 1) {
+			qp = rcu_dereference(context->slots[word * 64 +
+					     __builtin_ctzll(bits)]);
+			if (!qp)
+				continue;
+			pthread_mutex_lock(&qp->lock);
+			served += serve(worker, qp);
+			pthread_mutex_unlock(&qp->lock);
+		}
 	}
 	return served;
 }
@@ -248,13 +258,13 @@ static void expire_timed(struct worker *worker, struct context *context)
 	}
 }
 
-static unsigned int serve_context(struct worker *worker,
-				  struct context *context)
+/* Find out which slots the pass is to serve, and take their receives. */
+static unsigned int take_context(struct worker *worker, struct context *context)
 {
 	_Atomic uint64_t *summary = (_Atomic uint64_t *)&context->page->summary;
 	_Atomic uint64_t *pending = (_Atomic uint64_t *)context->page->pending;
 	uint64_t words = 0, again = 0, bits;
-	unsigned int word, served = 0;
+	unsigned int word;
 
 	/* The usual case, nothing, costs two loads of lines that stay shared. */
 	if (atomic_load_explicit(&context->timed_summary, memory_order_relaxed))
@@ -264,14 +274,18 @@ static unsigned int serve_context(struct worker *worker,
 	if (atomic_load_explicit(&context->again_summary, memory_order_relaxed))
 		again = atomic_exchange(&context->again_summary, 0);
 
-	for (words |= again; words; words &= words - 1) {
+	words |= again;
+	context->taken_summary = words;
+	for (; words; words &= words - 1) {
 		word = __builtin_ctzll(words);
 		bits = le64toh(atomic_exchange(&pending[word], 0));
 		if (again & 1ull << word)
 			bits |= atomic_exchange(&context->again[word], 0);
-		served += serve_word(worker, context, word, bits);
+		context->taken[word] = bits;
 	}
-	return served;
+	if (!context->taken_summary || !context->session->ops->qp_serve_receives)
+		return 0;
+	return serve_taken(worker, context, serve_receives);
 }
 
 static unsigned int pass(struct worker *worker)
@@ -280,8 +294,12 @@ static unsigned int pass(struct worker *worker)
 	struct session *session;
 	unsigned int i, served = 0;
 
+	/* All receives before any send; see qp_serve_receives in fabric.h. */
 	for (i = 0; i < assignment->num_contexts; i++)
-		served += serve_context(worker, assignment->contexts[i]);
+		served += take_context(worker, assignment->contexts[i]);
+	for (i = 0; i < assignment->num_contexts; i++)
+		served += serve_taken(worker, assignment->contexts[i],
+				      serve_all);
 	for (i = 0; i < assignment->num_sessions; i++) {
 		session = assignment->sessions[i];
 		if (session->ops->session_poll)
