@@ -102,11 +102,13 @@ def all_sizes_pass_between_guest_and_native_peer(rig):
 @vmtest(guests=1, rigs=("verbs",))
 def queue_pair_numbers_are_those_of_the_hosts_engine(rig):
     guest, native = rig.guests[0], rig.native
-    options = f"-d {guest.ibdev} -g {guest.gid_index} -n 100000000"
-    server = guest.spawn(f"ibv_rc_pingpong {options}")
+    # Its output goes to a pipe and would come at the end only.
+    pingpong = f"exec stdbuf -oL ibv_rc_pingpong -d {guest.ibdev} -g {guest.gid_index} -n 100000000"
+    server = guest.spawn(pingpong)
     guest.wait_port(18515)
-    client = guest.spawn(f"ibv_rc_pingpong {options} {guest.net_ip}")
-    server.expect("remote address")
+    client = guest.spawn(f"{pingpong} {guest.net_ip}")
+    for running in (server, client):
+        running.expect("remote address")
     printed = {int(number, 16) for number in re.findall(r"local address:.* QPN 0x([0-9a-f]+)", server.out + client.out)}
     printed |= {int(number, 16) for number in re.findall(r"remote address:.* QPN 0x([0-9a-f]+)", server.out)}
 
