@@ -8,6 +8,7 @@
 #include "events.h"
 #include "session.h"
 #include "worker.h"
+#include "suite.h"
 
 #define LOG_ENTRIES	3
 #define ENTRIES		(1u << LOG_ENTRIES)
@@ -248,10 +249,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("cq");
 	TCase *tc = tcase_create("cq");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_completion_appears_with_the_phase_of_its_lap);
@@ -265,10 +263,5 @@ int main(void)
 	tcase_add_test(tc, an_event_that_finds_no_room_is_raised_later);
 	tcase_add_test(tc, completions_outside_a_worker_raise_their_event_at_once);
 	tcase_add_test(tc, reservations_cannot_overflow);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run("cq", tc);
 }

@@ -5,6 +5,7 @@
 
 #include "pvhca/pvhca-admin.h"
 #include "ring.h"
+#include "suite.h"
 
 #define BUFFER_SIZE	(8 * PVHCA_GRANULE)
 
@@ -249,10 +250,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("ring");
 	TCase *tc = tcase_create("ring");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_buffer_is_addressed_granule_by_granule);
@@ -265,10 +263,5 @@ int main(void)
 	tcase_add_test(tc, unknown_opcodes_flags_and_reserved_fields_are_refused);
 	tcase_add_test(tc, an_atomic_entry_has_its_operands_before_the_sge);
 	tcase_add_test(tc, a_receive_entry_is_checked);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run("ring", tc);
 }

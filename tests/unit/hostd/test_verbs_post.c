@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "verbs.h"
+#include "suite.h"
 
 #define DEPTH_LOG	4
 #define DEPTH		(1u << DEPTH_LOG)
@@ -283,10 +284,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("verbs_post");
 	TCase *tc = tcase_create("verbs_post");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, posted_sends_reach_the_engine_in_order_with_their_place);
@@ -297,10 +295,5 @@ int main(void)
 	tcase_add_test(tc, an_entry_that_the_engine_refuses_completes_in_its_order);
 	tcase_add_test(tc, an_entry_without_sense_completes_in_its_order);
 	tcase_add_test(tc, a_producer_index_beyond_the_ring_stops_the_guest);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run("verbs_post", tc);
 }
