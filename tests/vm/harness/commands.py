@@ -63,6 +63,10 @@ class Running:
     def running(self):
         return not self._ended.is_set()
 
+    def ended_within(self, seconds):
+        """Whether the command ends in that time; nothing happens to it if not."""
+        return self._ended.wait(seconds)
+
     def result(self):
         return Result(self.command, -1 if self._rc is None else self._rc, self.out, self.err,
                       self._seconds or time.monotonic() - self._started)

@@ -126,6 +126,10 @@ class Guest(Host):
     def alive(self):
         return self._machine is not None and self._machine.alive
 
+    def machine_state(self):
+        """What QEMU says about its processors."""
+        return self._machine.state()
+
     def qmp(self, command, **arguments):
         return self._machine.monitor.command(command, **arguments)
 

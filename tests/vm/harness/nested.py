@@ -8,13 +8,15 @@ this machine's own root file system and starts itself in there; its logs come ou
 import sys
 
 from . import initramfs, kernelimage, paths
-from .errors import HarnessError, Interrupted
+from .errors import GuestDied, HarnessError, Interrupted
 from .guest import Guest
 from .qemu import Machine
 
 MEMORY = "10G"
 SLOWNESS = 2.0
-FOREVER = 7 * 24 * 3600     # the runner has a limit of its own
+ATTEMPTS = 3
+LOOK_SECONDS = 60   # between two looks at whether L1 is still there
+SILENT_LOOKS = 2    # in a row: it has frozen
 
 
 def start_l1(logs, memory=MEMORY, idle_poll=False, name="l1"):
@@ -37,32 +39,47 @@ def start_l1(logs, memory=MEMORY, idle_poll=False, name="l1"):
     return l1
 
 
-def run_inside(arguments, logs, environment, attempts_left=1, **options):
-    """Run this harness inside L1 with the given arguments; its output comes out as it is written. Returns its rc."""
+def run_inside(arguments, logs, environment, attempts=ATTEMPTS, **options):
+    """Run this harness inside L1 with the given arguments; its output comes out as it is written. Returns its rc.
+
+    An L1 that its emulator let down (an assertion of QEMU's, a kernel that crashed or answers no more) is replaced by
+    a new one, which goes on behind the last test that the old one finished. What kills L1 every time is a failure.
+    """
+    for attempts_left in reversed(range(attempts)):
+        l1 = start_l1(logs, **options)
+        try:
+            print("# L1 is up", flush=True)
+            return _verdict(l1, _run(l1, arguments, logs, environment))
+        except HarnessError as error:
+            print(f"{'#' if attempts_left else 'Bail out!'} {error}", flush=True)
+            for line in l1.console_tail().splitlines():
+                print(f"#   {line}", flush=True)
+            if attempts_left:
+                print("# L1 is lost; a new one goes on", flush=True)
+        except Interrupted:
+            print("# interrupted: L1 and all in it end here", flush=True)
+            raise
+        finally:
+            l1.close()
+    return 1
+
+
+def _run(l1, arguments, logs, environment):
+    """Returns the exit code of the harness inside. HarnessError: there is no L1 any more."""
     def show(stream, data):
         target = sys.stdout if stream == "out" else sys.stderr
         target.buffer.write(data)
         target.flush()
 
-    l1 = start_l1(logs, **options)
-    try:
-        print("# L1 is up", flush=True)
-        command = ["/usr/bin/python3", paths.VM_TESTS / "run", "--inside", "--logs", logs, *arguments]
-        running = l1.spawn(command, env=environment, cwd=str(paths.SOURCE), on_output=show)
-        try:
-            result = running.wait(FOREVER)
-        except HarnessError as error:
-            if l1.emulator_failed() and attempts_left:
-                print("# the emulator's own assertion ended L1; all once more", flush=True)
-                return run_inside(arguments, logs, environment, attempts_left - 1, **options)
-            print(f"Bail out! {error}\n{l1.console_tail()}", flush=True)
-            return 1
-        return _verdict(l1, result.rc)
-    except Interrupted:
-        print("# interrupted: L1 and all in it end here", flush=True)
-        raise
-    finally:
-        l1.close()
+    command = ["/usr/bin/python3", paths.VM_TESTS / "run", "--inside", "--logs", logs, *arguments]
+    running = l1.spawn(command, env=environment, cwd=str(paths.SOURCE), on_output=show)
+    silent = 0
+    while running.running and silent < SILENT_LOOKS:
+        if not running.ended_within(LOOK_SECONDS):
+            silent = 0 if l1.responds() else silent + 1
+    if running.running:
+        raise GuestDied(f"l1 does not answer any more; {l1.machine_state()}")
+    return running.wait().rc
 
 
 def _verdict(l1, rc):

@@ -63,14 +63,16 @@ class Runner:
         self.rig_name, self.logs, self.strict = rig_name, logs, strict
         self.count = self.failed = self.skipped = 0
         self._rig = None
-        self._booted = 0
+        self._booted = len(list(logs.glob("boot*")))
+        self._finished = logs / "finished"
 
     def run(self, selections):
         """selections: (file, test's name or None). Returns the exit code."""
         with interruptible():
             try:
+                finished = self._resume()
                 for file, name in selections:
-                    self._run_file(Path(file), name)
+                    self._run_file(Path(file), name, finished)
             except Interrupted as interrupted:
                 print(f"Bail out! {interrupted}", flush=True)
                 return 130
@@ -82,10 +84,26 @@ class Runner:
             return 1
         return SKIP_EXIT_CODE if self.skipped == self.count else 0
 
-    def _run_file(self, file, name):
+    def _resume(self):
+        """Count what an earlier run with these logs, which was cut short, had finished. Returns their titles."""
+        lines = self._finished.read_text("utf-8").splitlines() if self._finished.exists() else []
+        titles = set()
+        for verdict, _, title in (line.partition(" ") for line in lines):
+            titles.add(title)
+            self.count += 1
+            self.failed += verdict == "failed"
+            self.skipped += verdict == "skipped"
+        return titles
+
+    def _note_finished(self, verdict, title):
+        with self._finished.open("a", encoding="utf-8") as file:
+            file.write(f"{verdict} {title}\n")
+
+    def _run_file(self, file, name, finished):
         cases = [case for case in testcase.cases(load(file)) if name in (None, case.name)]
         if not cases:
             raise HarnessError(f"{file} has no test{' ' + name if name else 's'}")
+        cases = [case for case in cases if f"{file.stem}::{case.name}" not in finished]
         setups = list(dict.fromkeys(case.setup for case in cases))
         for setup in setups:
             for case in cases:
@@ -121,6 +139,7 @@ class Runner:
             self._report_failure(title, seconds, error, problems)
         else:
             self._report("ok", title, f"({self.rig_name}, {seconds:.1f} s)")
+            self._note_finished("passed", title)
         self._after(case, bool(error or problems))
 
     def _boot(self, setup):
@@ -174,13 +193,16 @@ class Runner:
         if missing and self.strict:
             self.failed += 1
             self._report("not ok", title, f"({skip})")
+            self._note_finished("failed", title)
             return
         self.skipped += 1
+        self._note_finished("skipped", title)
         self._report("ok", title, f"# SKIP {skip}")
 
     def _report_failure(self, title, seconds, error, problems):
         self.failed += 1
         self._report("not ok", title, f"({self.rig_name}, {seconds:.1f} s)")
+        self._note_finished("failed", title)
         lines = []
         if error:
             lines += self._where(error)
