@@ -23,7 +23,7 @@ int commands_alloc_context(struct session *session,
 	rsp->alloc_context.ring_abi_minor = htole16(PVHCA_RING_ABI_MINOR);
 	if (le16toh(alloc->ring_abi_major) != PVHCA_RING_ABI_MAJOR)
 		return PVHCA_ST_VERSION;
-	if (alloc->reserved || (page & (PVHCA_GRANULE - 1)))
+	if (alloc->flags || (page & (PVHCA_GRANULE - 1)))
 		return PVHCA_ST_INVALID;
 
 	context = calloc(1, sizeof(*context));

@@ -50,7 +50,7 @@ int commands_query_device(struct session *session,
 	device->gid_tbl_len = device_lower(device->gid_tbl_len, quota->gids);
 	device->max_contexts = htole32(quota->contexts);
 	memcpy(device->mac, session->mac, sizeof(device->mac));
-	device->reserved1 = 0;
+	device->kernel_caps = 0;
 	if (!device->fw_ver[0])
 		snprintf(device->fw_ver, sizeof(device->fw_ver), "%s",
 			 PVHCA_VERSION);

@@ -22,13 +22,16 @@
 
 #include "pvhca/pvhca-admin.h"
 
+struct ah;
 struct config;
 struct context;
 struct cq;
 struct mr;
+struct mw;
 struct pd;
 struct qp;
 struct session;
+struct srq;
 struct worker;
 
 struct fabric;
@@ -89,6 +92,30 @@ struct fabric_ops {
 	int (*mr_reg)(struct mr *mr);
 	void (*mr_dereg)(struct mr *mr);
 
+	/*
+	 * Change a region in place (enum ibv_rereg_mr_flags). next holds the whole
+	 * region as it is to be: its pd, access, iova, length, offset, extents, and the
+	 * keys of now; keys are set there. On success what next owns is taken over
+	 * into mr by the caller, and what mr owned is freed. NULL: UNSUPPORTED.
+	 */
+	int (*mr_rereg)(struct mr *mr, uint32_t flags, struct mr *next);
+	/*
+	 * A region without memory for PVHCA_WQE_REG_MR; mr->max_pages is set. Ended by
+	 * mr_dereg. NULL: UNSUPPORTED.
+	 */
+	int (*mr_alloc)(struct mr *mr);
+
+	/* mw->pd and type are set; sets mw->rkey. NULL: UNSUPPORTED. */
+	int (*mw_alloc)(struct mw *mw);
+	void (*mw_dealloc)(struct mw *mw);
+
+	/*
+	 * ah->pd, av and host_gid_index are set. Called before, destroyed after
+	 * workers can find it (a grace period lies between). NULL: UNSUPPORTED.
+	 */
+	int (*ah_create)(struct ah *ah);
+	void (*ah_destroy)(struct ah *ah);
+
 	int (*cq_create)(struct cq *cq);
 	void (*cq_destroy)(struct cq *cq);
 
@@ -110,6 +137,26 @@ struct fabric_ops {
 			 const struct pvhca_qp_attr *attr);
 	int (*qp_query)(struct qp *qp, uint32_t attr_mask,
 			struct pvhca_qp_attr *attr);
+
+	/* UD QPs. NULL: UNSUPPORTED. Attachments end with the QP, at the latest. */
+	int (*mcast_attach)(struct qp *qp, const uint8_t gid[16], uint16_t lid);
+	int (*mcast_detach)(struct qp *qp, const uint8_t gid[16], uint16_t lid);
+
+	/*
+	 * srq->max_wr, max_sge: asked for on entry, given on return, never less. Sets
+	 * srq->srqn. Found by workers as QPs are. NULL: UNSUPPORTED.
+	 */
+	int (*srq_create)(struct srq *srq);
+	void (*srq_destroy)(struct srq *srq);
+	/* Arm the limit event: below limit entries there is one. 0: none any more. */
+	int (*srq_set_limit)(struct srq *srq, uint32_t limit);
+	int (*srq_query)(struct srq *srq, struct pvhca_rsp_query_srq *rsp);
+	/*
+	 * Data: hand over what is posted on an SRQ, with srq->lock held; in the phase of
+	 * receives. NULL where the fabric takes entries as messages arrive. Returns the
+	 * number of entries taken.
+	 */
+	unsigned int (*srq_serve)(struct worker *worker, struct srq *srq);
 
 	/*
 	 * Data: serve what is posted on one QP, with qp->lock held. A bounded batch;

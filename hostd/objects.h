@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a guest has on the host: contexts, protection domains, memory regions,
- * completion queues, queue pairs.
+ * What a guest has on the host: contexts, protection domains, memory regions and
+ * windows, address handles, completion queues, shared receive queues, queue pairs.
  *
  * Life and locks
  *
  *  - Objects are made and destroyed by their session's thread alone. Handles are
  *    looked up there alone, so that reference counts between objects (pd->users,
  *    cq->users) need no lock.
- *  - Workers find QPs by context->slots[], MRs and QPs of other sessions by the
- *    fabric's tables. Whoever removes an object from where workers can find it
+ *  - Workers find QPs by context->slots[], SRQs by context->srq_slots[], AHs, MRs
+ *    and MWs that a WQE names by their handles with table_find_rcu(), MRs and QPs
+ *    of other sessions by the fabric's tables. Whoever removes an object from where workers can find it
  *    calls synchronize_rcu() (liburcu, QSBR: a worker is quiescent between
  *    passes) before it frees it.
  *  - qp->lock: serving the rings against control operations. Taken first.
@@ -39,7 +40,9 @@ struct session;
 /**
  * struct context - a process's open device
  * @page: the guest's context page, in its RAM
+ * @kernel: made by the driver for kernel consumers: PVHCA_LKEY_DMA is valid
  * @slots: QP of each slot, for workers; RCU
+ * @srq_slots: likewise SRQs; a slot has one or the other
  * @again: slots that pvhcad itself wants to serve again (atomic bits), as the
  *	guest's pending[] is for what the guest posted
  * @again_summary: bit w: again[w] may be non-zero
@@ -50,10 +53,12 @@ struct session;
 struct context {
 	struct session *session;
 	uint32_t handle;
-	unsigned int users;			/* PDs, CQs, QPs */
+	bool kernel;
+	unsigned int users;			/* PDs, CQs, QPs, SRQs */
 	struct region *page_region;
 	struct pvhca_context_page *page;
 	struct qp *slots[PVHCA_SLOTS];
+	struct srq *srq_slots[PVHCA_SLOTS];
 	_Atomic uint64_t again[PVHCA_SLOT_WORDS];
 	_Atomic uint64_t again_summary;
 	_Atomic uint64_t timed[PVHCA_SLOT_WORDS];
@@ -81,7 +86,26 @@ struct mr {
 	uint64_t iova;
 	uint64_t length;
 	uint64_t offset;			/* of the first byte in extents */
-	struct extents *extents;		/* owned */
+	struct extents *extents;		/* owned; NULL: made by ALLOC_MR */
+	uint32_t max_pages;			/* made by ALLOC_MR: of one PVHCA_WQE_REG_MR */
+	void *fabric;
+};
+
+struct mw {
+	struct session *session;
+	struct pd *pd;
+	uint32_t handle;
+	uint32_t rkey;				/* as allocated; a type 2 window's changes with each bind */
+	enum ibv_mw_type type;
+	void *fabric;
+};
+
+struct ah {
+	struct session *session;
+	struct pd *pd;
+	uint32_t handle;
+	uint32_t host_gid_index;		/* of av.sgid_index */
+	struct pvhca_av av;
 	void *fabric;
 };
 
@@ -129,12 +153,36 @@ struct cq {
 	void *fabric;
 };
 
+/**
+ * struct srq - shared receive queue
+ * @lock: taking entries from the queue, and limit; the order is that of qp->rq_lock
+ * @limit: the event is armed: fewer entries than that raise it, once. 0: not armed
+ */
+struct srq {
+	struct session *session;
+	struct context *context;
+	struct pd *pd;
+	uint32_t handle;
+	uint32_t srqn;
+	uint32_t slot;
+	unsigned int users;			/* QPs */
+	uint32_t max_wr;
+	uint32_t max_sge;
+	struct ring_buffer *buffer;		/* owned */
+
+	pthread_mutex_t lock;
+	struct work_queue rq;
+	uint32_t limit;
+	void *fabric;
+};
+
 struct qp {
 	struct session *session;
 	struct context *context;
 	struct pd *pd;
 	struct cq *send_cq;
 	struct cq *recv_cq;
+	struct srq *srq;			/* or NULL: it has a receive queue of its own */
 	uint32_t handle;
 	uint32_t qpn;				/* as the guest and its peers see it */
 	uint32_t slot;

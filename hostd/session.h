@@ -78,7 +78,7 @@ struct session {
 
 	struct admin *admin;			/* while enabled */
 	struct async_queue *aeq;		/* while enabled; events.c */
-	struct table contexts, pds, mrs, cqs, qps, ceqs;
+	struct table contexts, pds, mrs, mws, ahs, cqs, srqs, qps, ceqs;
 	struct session_gid gids[SESSION_GIDS];
 	_Atomic uint64_t pinned_bytes;
 	_Atomic uint64_t mappings;		/* VMAs of stitched regions */

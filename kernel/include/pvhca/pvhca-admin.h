@@ -171,7 +171,6 @@ enum pvhca_admin_opcode {
 	PVHCA_CMD_MODIFY_QP		= 16,
 	PVHCA_CMD_QUERY_QP		= 17,
 	PVHCA_CMD_DESTROY_QP		= 18,
-	/* Named now, so that the numbers stand; answered UNSUPPORTED until built. */
 	PVHCA_CMD_CREATE_AH		= 19,
 	PVHCA_CMD_DESTROY_AH		= 20,
 	PVHCA_CMD_CREATE_SRQ		= 21,
@@ -184,6 +183,7 @@ enum pvhca_admin_opcode {
 	PVHCA_CMD_RESIZE_CQ		= 28,
 	PVHCA_CMD_ATTACH_MCAST		= 29,
 	PVHCA_CMD_DETACH_MCAST		= 30,
+	PVHCA_CMD_ALLOC_MR		= 31,	/* for PVHCA_WQE_REG_MR; kernel consumers */
 };
 
 /* Each side translates these in one function: from and to errno. */
@@ -233,6 +233,15 @@ struct pvhca_mem_list {
 	struct pvhca_extent extents[PVHCA_INLINE_EXTENTS];
 };
 
+/*
+ * What kernel consumers in the guest can have.
+ * GSI: QP 1, so the guest's own CM. QP: queue pairs of their own, with
+ * PVHCA_LKEY_DMA. REG_MR: ALLOC_MR and PVHCA_WQE_REG_MR.
+ */
+#define PVHCA_KERNEL_GSI		(1u << 0)
+#define PVHCA_KERNEL_QP			(1u << 1)
+#define PVHCA_KERNEL_REG_MR		(1u << 2)
+
 /* QUERY_DEVICE: no arguments. Limits are after quota. Names as in ibv_query_device(3). */
 struct pvhca_rsp_query_device {
 	__le64 max_mr_size;
@@ -271,7 +280,7 @@ struct pvhca_rsp_query_device {
 	__u8 local_ca_ack_delay;
 	__u8 reserved0[3];
 	__u8 mac[6];			/* of the guest's netdev */
-	__le16 reserved1;
+	__le16 kernel_caps;		/* PVHCA_KERNEL_* */
 	char fw_ver[32];		/* host device's, or pvhcad's version */
 	char host_device[32];		/* name of the fabric or host device, for the log */
 };
@@ -323,12 +332,17 @@ struct pvhca_cmd_del_gid {
 	__le32 port;
 };
 
-/* A process's open device, or the driver itself for kernel consumers. */
+/*
+ * A process's open device, or the driver itself for kernel consumers: SGEs of its
+ * QPs may then name PVHCA_LKEY_DMA.
+ */
+#define PVHCA_CONTEXT_KERNEL		(1u << 0)
+
 struct pvhca_cmd_alloc_context {
 	__le64 page;			/* struct pvhca_context_page, zeroed but for alive */
 	__le16 ring_abi_major;
 	__le16 ring_abi_minor;
-	__le32 reserved;
+	__le32 flags;			/* PVHCA_CONTEXT_* */
 	__u8 provider_version[32];
 };
 
@@ -382,7 +396,14 @@ struct pvhca_rsp_create_cq {
 	__le32 doorbell;		/* byte offset in the window */
 };
 
-enum pvhca_qp_type {	/* enum ibv_qp_type */
+/*
+ * enum ibv_qp_type. GSI is QP 1: only in a context of the driver itself, at most
+ * one per VM. It is pvhcad's own work, whatever the fabric: its sends are MADs of
+ * up to 256 bytes, whose WQEs carry struct pvhca_av (PVHCA_WQE_F_AV). CM MADs to
+ * other VMs of this pvhcad reach their GSI QP; those to other hosts become calls
+ * of librdmacm; others than CM are dropped.
+ */
+enum pvhca_qp_type {
 	PVHCA_QPT_GSI			= 1,
 	PVHCA_QPT_RC			= 2,
 	PVHCA_QPT_UC			= 3,
@@ -391,6 +412,7 @@ enum pvhca_qp_type {	/* enum ibv_qp_type */
 
 #define PVHCA_CREATE_QP_SIG_ALL		(1u << 0)
 #define PVHCA_CREATE_QP_SRQ		(1u << 1)	/* srq is valid, there is no RQ */
+#define PVHCA_CREATE_QP_BLOCK_LOOPBACK	(1u << 2)	/* multicast: not back to the sender */
 #define PVHCA_NO_HANDLE			0xffffffffu
 
 struct pvhca_qp_cap {	/* ibv_qp_cap */
@@ -490,6 +512,127 @@ struct pvhca_rsp_query_qp {
 	struct pvhca_qp_attr attr;
 };
 
+/*
+ * Address handle; the host resolves the destination's MAC now. The answer's
+ * handle goes into pvhca_sq_wqe.ah. The port and is_global must be 1.
+ */
+struct pvhca_cmd_create_ah {
+	__le32 pd;
+	__le32 reserved;
+	struct pvhca_av av;
+};
+
+/*
+ * Shared receive queue. Its buffer is a struct pvhca_queue_header and a receive
+ * queue (sq_pi unused); its slot in the context page is marked as a QP's is.
+ */
+struct pvhca_cmd_create_srq {
+	__le32 context;
+	__le32 pd;
+	__le32 max_wr;
+	__le32 max_sge;
+	__le32 limit;			/* 0: no limit event */
+	__le32 rq_offset;
+	__u8 rq_log_entries;
+	__u8 rq_log_stride;
+	__u8 reserved0[2];
+	__le32 reserved1;
+	struct pvhca_mem_list mem;
+};
+
+struct pvhca_rsp_create_srq {
+	__le32 handle;
+	__le32 srqn;			/* the host's, 0 where it has none */
+	__le32 slot;
+	__le32 doorbell;
+	__le32 max_wr;			/* what the host gave, never less than asked */
+	__le32 max_sge;
+};
+
+struct pvhca_cmd_modify_srq {
+	__le32 srq;
+	__le32 attr_mask;		/* enum ibv_srq_attr_mask; IBV_SRQ_MAX_WR is refused */
+	__le32 limit;
+	__le32 reserved;
+};
+
+struct pvhca_cmd_query_srq {
+	__le32 srq;
+	__le32 reserved;
+};
+
+struct pvhca_rsp_query_srq {
+	__le32 max_wr;
+	__le32 max_sge;
+	__le32 limit;
+	__le32 reserved;
+};
+
+struct pvhca_cmd_alloc_mw {
+	__le32 pd;
+	__le32 type;			/* enum ibv_mw_type: 1 or 2 */
+};
+
+struct pvhca_rsp_alloc_mw {
+	__le32 handle;
+	__le32 rkey;			/* the host's */
+};
+
+/**
+ * struct pvhca_cmd_rereg_mr - change a region in place (ibv_rereg_mr)
+ * @mr: handle
+ * @flags: enum ibv_rereg_mr_flags; what it does not name is not looked at and 0
+ * @pd, @access, @iova, @length, @offset, @mem: as in struct pvhca_cmd_reg_mr
+ *
+ * Answered by struct pvhca_rsp_reg_mr: the handle is the same, keys may be new.
+ * Where it fails with any other status than PVHCA_ST_IO, the region is as before.
+ */
+struct pvhca_cmd_rereg_mr {
+	__le32 mr;
+	__le32 flags;
+	__le32 pd;
+	__le32 access;
+	__le64 iova;
+	__le64 length;
+	__le64 offset;
+	struct pvhca_mem_list mem;
+};
+
+/**
+ * struct pvhca_cmd_resize_cq - give a CQ another buffer
+ * @log_entries: of the new buffer
+ * @mem: the new buffer: struct pvhca_cq_header, zeroed, and entries, zeroed
+ *
+ * The guest does not poll the CQ while the command is under way, and has
+ * published its ci in the old buffer. pvhcad copies the entries that were not
+ * polled to the new one from index 0 on, with phase bits of the first lap, takes
+ * the counts of arm_any and arm_solicited over from the old header into the new
+ * one, and never touches the old buffer again. Both sides go on with ci = 0.
+ * PVHCA_ST_INVALID: what was not polled does not fit; the CQ is as before.
+ */
+struct pvhca_cmd_resize_cq {
+	__le32 cq;
+	__le32 log_entries;
+	struct pvhca_mem_list mem;
+};
+
+/* ATTACH_MCAST, DETACH_MCAST: UD QPs */
+struct pvhca_cmd_mcast {
+	__u8 gid[16];
+	__le32 qp;
+	__le16 lid;
+	__le16 reserved;
+};
+
+/*
+ * A region without memory, for PVHCA_WQE_REG_MR; fabrics that cannot do that
+ * answer UNSUPPORTED. Answered by struct pvhca_rsp_reg_mr; DEREG_MR ends it.
+ */
+struct pvhca_cmd_alloc_mr {
+	__le32 pd;
+	__le32 max_pages;
+};
+
 #define PVHCA_CMD_SIZE			256
 struct pvhca_admin_cmd {
 	__le32 cookie;			/* the driver's; echoed */
@@ -508,6 +651,15 @@ struct pvhca_admin_cmd {
 		struct pvhca_cmd_create_qp create_qp;
 		struct pvhca_cmd_modify_qp modify_qp;
 		struct pvhca_cmd_query_qp query_qp;
+		struct pvhca_cmd_create_ah create_ah;
+		struct pvhca_cmd_create_srq create_srq;
+		struct pvhca_cmd_modify_srq modify_srq;
+		struct pvhca_cmd_query_srq query_srq;
+		struct pvhca_cmd_alloc_mw alloc_mw;
+		struct pvhca_cmd_rereg_mr rereg_mr;
+		struct pvhca_cmd_resize_cq resize_cq;
+		struct pvhca_cmd_mcast mcast;
+		struct pvhca_cmd_alloc_mr alloc_mr;
 		struct pvhca_handle destroy;	/* DEALLOC_*, DEREG_*, DESTROY_* */
 	};
 };
@@ -521,9 +673,12 @@ struct pvhca_admin_rsp {
 		__u8 raw[PVHCA_CMD_SIZE - 16];
 		struct pvhca_rsp_query_device query_device;
 		struct pvhca_rsp_query_port query_port;
-		struct pvhca_handle created;	/* CREATE_CEQ, ALLOC_PD */
+		struct pvhca_handle created;	/* CREATE_CEQ, ALLOC_PD, CREATE_AH */
 		struct pvhca_rsp_alloc_context alloc_context;
-		struct pvhca_rsp_reg_mr reg_mr;
+		struct pvhca_rsp_reg_mr reg_mr;	/* REG_MR, REREG_MR, ALLOC_MR */
+		struct pvhca_rsp_create_srq create_srq;
+		struct pvhca_rsp_query_srq query_srq;
+		struct pvhca_rsp_alloc_mw alloc_mw;
 		struct pvhca_rsp_create_cq create_cq;
 		struct pvhca_rsp_create_qp create_qp;
 		struct pvhca_rsp_query_qp query_qp;

@@ -108,6 +108,15 @@ struct pvhca_create_srq_resp {
 	__u32 srqn;
 };
 
+/*
+ * resize_cq: struct pvhca_create_cq_req for the new buffer, its header and
+ * entries zeroed; flags are 0. The old buffer may be freed when it succeeds.
+ */
+struct pvhca_resize_cq_resp {
+	__u32 comp_mask;
+	__u32 reserved;
+};
+
 struct pvhca_create_ah_resp {
 	__u32 comp_mask;
 	__u32 ah;			/* for pvhca_sq_wqe.ah */

@@ -125,6 +125,7 @@ enum pvhca_wqe_opcode {
 	PVHCA_WQE_ATOMIC_FETCH_ADD	= 7,
 	PVHCA_WQE_LOCAL_INV		= 8,
 	PVHCA_WQE_BIND_MW		= 9,
+	PVHCA_WQE_REG_MR		= 10,	/* kernel consumers */
 	PVHCA_WQE_OPCODES,
 };
 
@@ -132,7 +133,14 @@ enum pvhca_wqe_opcode {
 #define PVHCA_WQE_F_SOLICITED		(1 << 1)
 #define PVHCA_WQE_F_FENCE		(1 << 2)
 #define PVHCA_WQE_F_INLINE		(1 << 3)	/* data stand in the entry */
-#define PVHCA_WQE_F_MASK		0x0f
+#define PVHCA_WQE_F_AV			(1 << 4)	/* kernel consumers' datagrams: see below */
+#define PVHCA_WQE_F_MASK		0x0f	/* everybody may set these */
+
+/*
+ * lkey of all of a guest's RAM, addressed guest-physically; only in QPs and SRQs
+ * of a context that the driver made for kernel consumers.
+ */
+#define PVHCA_LKEY_DMA			0xffffff00u
 
 /* A piece of local memory; addresses are the application's, keys the host's. */
 struct pvhca_sge {
@@ -156,8 +164,10 @@ struct pvhca_sge {
  * @remote_qkey: UD
  *
  * Behind it stand the SGE list or the inline data, at PVHCA_SQ_WQE_DATA; with
- * atomics and binds first the segment of that operation (struct
- * pvhca_atomic_seg, struct pvhca_bind_seg), then the SGE list.
+ * atomics, binds and registrations first the segment of that operation (struct
+ * pvhca_atomic_seg, pvhca_bind_seg, pvhca_reg_seg), then the SGE list. With F_AV
+ * that segment is the destination, a struct pvhca_av of pvhca-admin.h, and ah is
+ * 0: a kernel's address handles are made where it cannot wait for a command.
  */
 struct pvhca_sq_wqe {
 	__u8 opcode;
@@ -204,6 +214,32 @@ struct pvhca_bind_seg {
 	__le32 mw_handle;
 	__le32 rkey;
 	__le32 access;
+};
+
+/**
+ * struct pvhca_reg_seg - REG_MR: give memory to a region made by ALLOC_MR
+ * @iova: address of its first byte in keys' address space
+ * @length: bytes
+ * @pages: guest-physical address of a list of __le64, the guest-physical
+ *	addresses of its pages; stays as it is until the work completes
+ * @mr_handle: of the region
+ * @key: new lkey and rkey: that of the region but for the lowest 8 bits
+ * @access: IB_ACCESS_*
+ * @num_pages: of the list; of 1 << log_page_size bytes each
+ * @log_page_size: >= PVHCA_GRANULE_SHIFT
+ *
+ * The first byte lies at iova modulo the page size in the first page.
+ */
+struct pvhca_reg_seg {
+	__le64 iova;
+	__le64 length;
+	__le64 pages;
+	__le32 mr_handle;
+	__le32 key;
+	__le32 access;
+	__le32 num_pages;
+	__u8 log_page_size;
+	__u8 reserved[7];
 };
 
 /**
@@ -262,6 +298,7 @@ enum pvhca_cqe_opcode {	/* enum ibv_wc_opcode's meaning, own numbers */
 	PVHCA_CQE_FETCH_ADD		= 4,
 	PVHCA_CQE_BIND_MW		= 5,
 	PVHCA_CQE_LOCAL_INV		= 6,
+	PVHCA_CQE_REG_MR		= 7,
 	PVHCA_CQE_RECV			= 16,	/* from here on: of a receive queue */
 	PVHCA_CQE_RECV_WRITE_IMM	= 17,
 };
@@ -329,6 +366,7 @@ PVHCA_RING_ASSERT(__builtin_offsetof(struct pvhca_sq_wqe, remote_addr) == 16);
 PVHCA_RING_ASSERT(sizeof(struct pvhca_rq_wqe) == PVHCA_RQ_WQE_DATA);
 PVHCA_RING_ASSERT(sizeof(struct pvhca_sge) == 16);
 PVHCA_RING_ASSERT(sizeof(struct pvhca_bind_seg) == 32);
+PVHCA_RING_ASSERT(sizeof(struct pvhca_reg_seg) == 48);
 PVHCA_RING_ASSERT(sizeof(struct pvhca_cq_header) == PVHCA_CQ_HEADER_SIZE);
 PVHCA_RING_ASSERT(__builtin_offsetof(struct pvhca_cq_header, flags) == 64);
 PVHCA_RING_ASSERT(sizeof(struct pvhca_cqe) == 32);
