@@ -28,7 +28,7 @@
  *   pvhca_main.c				module, PCI
  *   pvhca_attach.c				begin and end of sessions
  *   pvhca_ibdev.c, _port.c, _ucontext.c,
- *   _pd.c, _mr.c, _cq.c, _qp.c			verbs, a file per object
+ *   _pd.c, _mr.c, _cq.c, _qp.c, _ah.c		verbs, a file per object
  *   pvhca_netdev.c, pvhca_mem.c, pvhca_eq.c	network interface, memory lists, events
  *   pvhca_com_cmd.c				a function per command
  *   pvhca_com.c				the admin queue
@@ -266,6 +266,18 @@ struct pvhca_qp {
 	enum ib_qp_state state;
 };
 
+/**
+ * struct pvhca_ah - address handle
+ * @ibah: the core's part
+ * @av: the address
+ * @handle: pvhcad's; PVHCA_NO_HANDLE of a kernel consumer's
+ */
+struct pvhca_ah {
+	struct ib_ah ibah;
+	struct pvhca_av av;
+	u32 handle;
+};
+
 static inline struct pvhca_dev *to_pvhca_dev(struct ib_device *ibdev)
 {
 	return container_of(ibdev, struct pvhca_dev, ibdev);
@@ -294,6 +306,11 @@ static inline struct pvhca_cq *to_pvhca_cq(struct ib_cq *ibcq)
 static inline struct pvhca_qp *to_pvhca_qp(struct ib_qp *ibqp)
 {
 	return container_of(ibqp, struct pvhca_qp, ibqp);
+}
+
+static inline struct pvhca_ah *to_pvhca_ah(struct ib_ah *ibah)
+{
+	return container_of(ibah, struct pvhca_ah, ibah);
 }
 
 static inline struct device *pvhca_to_dma_device(struct pvhca_dev *dev)
@@ -391,5 +408,14 @@ int pvhca_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 		   struct ib_qp_init_attr *init_attr);
 int pvhca_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata);
 void pvhca_qp_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type type);
+
+/* pvhca_ah.c */
+int pvhca_ah_attr_to_wire(struct pvhca_av *wire, const struct rdma_ah_attr *ah);
+void pvhca_ah_attr_from_wire(struct rdma_ah_attr *ah, const struct pvhca_av *wire);
+int pvhca_create_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *attr, struct ib_udata *udata);
+int pvhca_create_user_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *attr,
+			 struct ib_udata *udata);
+int pvhca_query_ah(struct ib_ah *ibah, struct rdma_ah_attr *attr);
+int pvhca_destroy_ah(struct ib_ah *ibah, u32 flags);
 
 #endif /* PVHCA_H */

@@ -470,3 +470,36 @@ void pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle)
 {
 	pvhca_com_run_destroy(dev, PVHCA_CMD_DESTROY_QP, handle);
 }
+
+/**
+ * pvhca_com_create_ah - make an address handle
+ * @dev: session
+ * @pd: handle
+ * @av: the address
+ * @handle: of the address handle
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_create_ah(struct pvhca_dev *dev, u32 pd, const struct pvhca_av *av, u32 *handle)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.create_ah.pd = cpu_to_le32(pd);
+	cmd.create_ah.av = *av;
+	err = pvhca_com_run(dev, PVHCA_CMD_CREATE_AH, &cmd, &rsp);
+	if (!err)
+		*handle = le32_to_cpu(rsp.created.handle);
+	return err;
+}
+
+/**
+ * pvhca_com_destroy_ah - destroy an address handle
+ * @dev: session
+ * @handle: of the address handle
+ */
+void pvhca_com_destroy_ah(struct pvhca_dev *dev, u32 handle)
+{
+	pvhca_com_run_destroy(dev, PVHCA_CMD_DESTROY_AH, handle);
+}

@@ -159,5 +159,7 @@ int pvhca_com_modify_qp(struct pvhca_dev *dev, u32 handle, u32 mask,
 			const struct pvhca_qp_attr *attr);
 int pvhca_com_query_qp(struct pvhca_dev *dev, u32 handle, u32 mask, struct pvhca_qp_attr *result);
 void pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle);
+int pvhca_com_create_ah(struct pvhca_dev *dev, u32 pd, const struct pvhca_av *av, u32 *handle);
+void pvhca_com_destroy_ah(struct pvhca_dev *dev, u32 handle);
 
 #endif /* PVHCA_COM_CMD_H */

@@ -76,6 +76,7 @@ static int pvhca_query_device(struct ib_device *ibdev, struct ib_device_attr *at
 	attr->max_res_rd_atom = le32_to_cpu(host->max_res_rd_atom);
 	attr->max_qp_init_rd_atom = le32_to_cpu(host->max_qp_init_rd_atom);
 	attr->atomic_cap = (enum ib_atomic_cap)le32_to_cpu(host->atomic_cap);
+	attr->max_ah = le32_to_cpu(host->max_ah);
 	attr->max_pkeys = PVHCA_PKEYS;
 	attr->local_ca_ack_delay = host->local_ca_ack_delay;
 	attr->timestamp_mask = le64_to_cpu(host->timestamp_mask);
@@ -125,6 +126,12 @@ static const struct ib_device_ops pvhca_ops = {
 	.query_qp		= pvhca_query_qp,
 	.destroy_qp		= pvhca_destroy_qp,
 
+	.create_ah		= pvhca_create_ah,
+	.create_user_ah		= pvhca_create_user_ah,
+	.query_ah		= pvhca_query_ah,
+	.destroy_ah		= pvhca_destroy_ah,
+
+	INIT_RDMA_OBJ_SIZE(ib_ah, pvhca_ah, ibah),
 	INIT_RDMA_OBJ_SIZE(ib_ucontext, pvhca_ucontext, ibucontext),
 	INIT_RDMA_OBJ_SIZE(ib_pd, pvhca_pd, ibpd),
 	INIT_RDMA_OBJ_SIZE(ib_cq, pvhca_cq, ibcq),

@@ -5,11 +5,12 @@
  */
 
 #include <linux/interrupt.h>
-#include <rdma/ib_cache.h>
 #include <rdma/uverbs_ioctl.h>
 
 #include "pvhca.h"
 #include "pvhca_com_cmd.h"
+
+#define PVHCA_QP_CREATE_FLAGS	IB_QP_CREATE_BLOCK_MULTICAST_LOOPBACK
 
 /* ----------------------------- create and destroy -------------------------- */
 
@@ -18,6 +19,12 @@ static int pvhca_qp_type_to_wire(enum ib_qp_type type, u32 *wire)
 	switch (type) {
 	case IB_QPT_RC:
 		*wire = PVHCA_QPT_RC;
+		return 0;
+	case IB_QPT_UC:
+		*wire = PVHCA_QPT_UC;
+		return 0;
+	case IB_QPT_UD:
+		*wire = PVHCA_QPT_UD;
 		return 0;
 	default:
 		return -EOPNOTSUPP;
@@ -28,7 +35,7 @@ static int pvhca_qp_check_attr(struct pvhca_dev *dev, const struct ib_qp_init_at
 {
 	const struct pvhca_rsp_query_device *limit = &dev->attr;
 
-	if (attr->create_flags || attr->srq || attr->rwq_ind_tbl)
+	if ((attr->create_flags & ~PVHCA_QP_CREATE_FLAGS) || attr->srq || attr->rwq_ind_tbl)
 		return -EOPNOTSUPP;
 	if (!attr->send_cq || !attr->recv_cq)
 		return -EINVAL;
@@ -74,6 +81,8 @@ static int pvhca_qp_open(struct pvhca_qp *qp, const struct ib_qp_init_attr *attr
 		return err;
 	if (attr->sq_sig_type == IB_SIGNAL_ALL_WR)
 		params.flags |= PVHCA_CREATE_QP_SIG_ALL;
+	if (attr->create_flags & IB_QP_CREATE_BLOCK_MULTICAST_LOOPBACK)
+		params.flags |= PVHCA_CREATE_QP_BLOCK_LOOPBACK;
 	err = pvhca_com_create_qp(to_pvhca_dev(qp->ibqp.device), &params, &result);
 	if (err)
 		return err;
@@ -190,39 +199,6 @@ int pvhca_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 
 /* ------------------------------ modify and query --------------------------- */
 
-static int pvhca_qp_av_to_wire(struct pvhca_av *wire, const struct rdma_ah_attr *ah)
-{
-	const struct ib_global_route *grh;
-
-	if (!(rdma_ah_get_ah_flags(ah) & IB_AH_GRH))
-		return -EINVAL;
-	grh = rdma_ah_read_grh(ah);
-
-	memcpy(wire->dgid, grh->dgid.raw, sizeof(wire->dgid));
-	wire->flow_label = cpu_to_le32(grh->flow_label);
-	wire->sgid_index = grh->sgid_index;
-	wire->hop_limit = grh->hop_limit;
-	wire->traffic_class = grh->traffic_class;
-	wire->sl = rdma_ah_get_sl(ah);
-	wire->port = rdma_ah_get_port_num(ah);
-	wire->static_rate = rdma_ah_get_static_rate(ah);
-	wire->is_global = 1;
-	return 0;
-}
-
-static void pvhca_qp_av_from_wire(struct rdma_ah_attr *ah, const struct pvhca_av *wire)
-{
-	union ib_gid dgid;
-
-	ah->type = RDMA_AH_ATTR_TYPE_ROCE;
-	memcpy(dgid.raw, wire->dgid, sizeof(dgid.raw));
-	rdma_ah_set_grh(ah, &dgid, le32_to_cpu(wire->flow_label), wire->sgid_index, wire->hop_limit,
-			wire->traffic_class);
-	rdma_ah_set_sl(ah, wire->sl);
-	rdma_ah_set_port_num(ah, wire->port);
-	rdma_ah_set_static_rate(ah, wire->static_rate);
-}
-
 /* Only what @mask names; the rest is zero. */
 static int pvhca_qp_attr_to_wire(struct pvhca_qp_attr *wire, const struct ib_qp_attr *attr,
 				 int mask)
@@ -261,7 +237,7 @@ static int pvhca_qp_attr_to_wire(struct pvhca_qp_attr *wire, const struct ib_qp_
 		wire->max_dest_rd_atomic = attr->max_dest_rd_atomic;
 	if (mask & IB_QP_DEST_QPN)
 		wire->dest_qp_num = cpu_to_le32(attr->dest_qp_num);
-	return mask & IB_QP_AV ? pvhca_qp_av_to_wire(&wire->av, &attr->ah_attr) : 0;
+	return mask & IB_QP_AV ? pvhca_ah_attr_to_wire(&wire->av, &attr->ah_attr) : 0;
 }
 
 static void pvhca_qp_attr_from_wire(struct ib_qp_attr *attr, const struct pvhca_qp_attr *wire)
@@ -285,7 +261,7 @@ static void pvhca_qp_attr_from_wire(struct ib_qp_attr *attr, const struct pvhca_
 	attr->timeout = wire->timeout;
 	attr->retry_cnt = wire->retry_cnt;
 	attr->rnr_retry = wire->rnr_retry;
-	pvhca_qp_av_from_wire(&attr->ah_attr, &wire->av);
+	pvhca_ah_attr_from_wire(&attr->ah_attr, &wire->av);
 }
 
 static int pvhca_qp_check_modify(struct pvhca_qp *qp, const struct ib_qp_attr *attr, int mask)
