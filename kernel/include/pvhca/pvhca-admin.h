@@ -402,6 +402,25 @@ struct pvhca_rsp_create_cq {
  * up to 256 bytes, whose WQEs carry struct pvhca_av (PVHCA_WQE_F_AV). CM MADs to
  * other VMs of this pvhcad reach their GSI QP; those to other hosts become calls
  * of librdmacm; others than CM are dropped.
+ *
+ * A MAD that arrives takes one receive entry: 40 bytes in the place of the GRH,
+ * then the 256 bytes of the MAD. The guest's core takes the addresses of both
+ * ends from these 40 bytes and from nothing else, and tells the kinds of header
+ * apart by looking at them:
+ *   IPv4 (both GIDs are v4-mapped): 20 bytes of 0; then an IPv4 header of 20
+ *	bytes: version 4, IHL 5, TOS, total length (of a RoCE v2 packet: 20 + 8
+ *	of UDP + 12 of BTH + 8 of DETH + 256 + 4 of ICRC), id 0, DF, TTL (64),
+ *	protocol 17, a right checksum, source, destination.
+ *   IPv6: an IPv6 header: version 6, class, flow label, payload length, next
+ *	header 17 (another value would mean RoCE v1), hop limit (64), source GID,
+ *	destination GID.
+ * The destination is the receiver's own address, an entry of its GID table, the
+ * source the sender's. The completion is RECV with PVHCA_CQE_F_GRH, byte_len 40
+ * + 256, src_qp 1, pkey_index 0, sl of the sender's address vector; qpn is what
+ * CREATE_QP answered, which should be 1. A MAD that finds no receive entry is
+ * dropped: CM sends again. A send completes as soon as the MAD has been copied.
+ * The QP is moved through INIT (PKEY_INDEX, QKEY), RTR and RTS (SQ_PSN) as the
+ * verbs have it, and takes MADs from RTR on.
  */
 enum pvhca_qp_type {
 	PVHCA_QPT_GSI			= 1,
