@@ -28,7 +28,8 @@
  *   pvhca_main.c				module, PCI
  *   pvhca_attach.c				begin and end of sessions
  *   pvhca_ibdev.c, _port.c, _ucontext.c,
- *   _pd.c, _mr.c, _cq.c, _qp.c, _ah.c		verbs, a file per object
+ *   _pd.c, _mr.c, _cq.c, _qp.c, _srq.c, _ah.c	verbs, a file per object
+ *   pvhca_object.c				where events find objects
  *   pvhca_netdev.c, pvhca_mem.c, pvhca_eq.c	network interface, memory lists, events
  *   pvhca_com_cmd.c				a function per command
  *   pvhca_com.c				the admin queue
@@ -158,6 +159,7 @@ struct pvhca_eq {
  * @attr: what pvhcad said of the device; constant
  * @qps: struct pvhca_qp by handle
  * @cqs: struct pvhca_cq by handle
+ * @srqs: struct pvhca_srq by handle
  * @contexts_lock: guards @contexts and the alive words of their pages
  * @contexts: of struct pvhca_ucontext
  * @quiesce_lock: guards @quiesced and @leak
@@ -179,6 +181,7 @@ struct pvhca_dev {
 
 	struct xarray qps;
 	struct xarray cqs;
+	struct xarray srqs;
 	spinlock_t contexts_lock;	/* see above */
 	struct list_head contexts;
 
@@ -267,6 +270,22 @@ struct pvhca_qp {
 };
 
 /**
+ * struct pvhca_srq - shared receive queue
+ * @ibsrq: the core's part
+ * @umem: pinned ring of a user SRQ
+ * @handle: pvhcad's
+ * @max_wr: given
+ * @max_sge: given
+ */
+struct pvhca_srq {
+	struct ib_srq ibsrq;
+	struct ib_umem *umem;
+	u32 handle;
+	u32 max_wr;
+	u32 max_sge;
+};
+
+/**
  * struct pvhca_ah - address handle
  * @ibah: the core's part
  * @av: the address
@@ -306,6 +325,11 @@ static inline struct pvhca_cq *to_pvhca_cq(struct ib_cq *ibcq)
 static inline struct pvhca_qp *to_pvhca_qp(struct ib_qp *ibqp)
 {
 	return container_of(ibqp, struct pvhca_qp, ibqp);
+}
+
+static inline struct pvhca_srq *to_pvhca_srq(struct ib_srq *ibsrq)
+{
+	return container_of(ibsrq, struct pvhca_srq, ibsrq);
 }
 
 static inline struct pvhca_ah *to_pvhca_ah(struct ib_ah *ibah)
@@ -384,6 +408,11 @@ int pvhca_mmap(struct ib_ucontext *ibucontext, struct vm_area_struct *vma);
 void pvhca_mmap_free(struct rdma_user_mmap_entry *rdma_entry);
 void pvhca_ucontext_kill_all(struct pvhca_dev *dev);
 
+/* pvhca_object.c */
+int pvhca_object_publish(struct pvhca_dev *dev, struct xarray *table, u32 handle, void *object,
+			 struct ib_udata *udata, void *resp, size_t size);
+void pvhca_object_delist(struct pvhca_dev *dev, struct xarray *table, u32 handle);
+
 /* pvhca_pd.c */
 int pvhca_alloc_pd(struct ib_pd *ibpd, struct ib_udata *udata);
 int pvhca_dealloc_pd(struct ib_pd *ibpd, struct ib_udata *udata);
@@ -408,6 +437,14 @@ int pvhca_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 		   struct ib_qp_init_attr *init_attr);
 int pvhca_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata);
 void pvhca_qp_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type type);
+
+/* pvhca_srq.c */
+int pvhca_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr, struct ib_udata *udata);
+int pvhca_modify_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr, enum ib_srq_attr_mask mask,
+		     struct ib_udata *udata);
+int pvhca_query_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr);
+int pvhca_destroy_srq(struct ib_srq *ibsrq, struct ib_udata *udata);
+void pvhca_srq_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type type);
 
 /* pvhca_ah.c */
 int pvhca_ah_attr_to_wire(struct pvhca_av *wire, const struct rdma_ah_attr *ah);

@@ -95,6 +95,7 @@ static struct pvhca_dev *pvhca_dev_create(struct pvhca_pci *pci)
 	dev->pci = pci;
 	xa_init_flags(&dev->qps, XA_FLAGS_LOCK_IRQ);
 	xa_init_flags(&dev->cqs, XA_FLAGS_LOCK_IRQ);
+	xa_init_flags(&dev->srqs, XA_FLAGS_LOCK_IRQ);
 	spin_lock_init(&dev->contexts_lock);
 	INIT_LIST_HEAD(&dev->contexts);
 	mutex_init(&dev->quiesce_lock);
@@ -124,9 +125,11 @@ static void pvhca_dev_destroy(struct pvhca_dev *dev)
 	if (pvhca_dev_may_free(dev))
 		pvhca_com_destroy(dev);
 	mutex_destroy(&dev->quiesce_lock);
-	WARN_ON(!xa_empty(&dev->qps) || !xa_empty(&dev->cqs) || !list_empty(&dev->contexts));
+	WARN_ON(!xa_empty(&dev->qps) || !xa_empty(&dev->cqs) || !xa_empty(&dev->srqs) ||
+		!list_empty(&dev->contexts));
 	xa_destroy(&dev->qps);
 	xa_destroy(&dev->cqs);
+	xa_destroy(&dev->srqs);
 	ib_dealloc_device(&dev->ibdev);
 }
 

@@ -88,6 +88,21 @@ static int pvhca_com_run_destroy(struct pvhca_dev *dev, enum pvhca_admin_opcode 
 	return 0;
 }
 
+/*
+ * User space writes to what is named here: what lies elsewhere would be harm done
+ * by pvhcad's mistake. The session ends.
+ */
+static int pvhca_com_check_doorbell(struct pvhca_dev *dev, u32 slot, u32 doorbell)
+{
+	if (slot < PVHCA_SLOTS && doorbell < PVHCA_DB_MAX * PVHCA_DB_STRIDE &&
+	    doorbell % PVHCA_DB_STRIDE == 0)
+		return 0;
+	dev_err(pvhca_to_dma_device(dev), "pvhcad gave slot %u, doorbell %#x\n", slot, doorbell);
+	pvhca_dev_kill(dev, "pvhcad gave what cannot be");
+	pvhca_dev_may_free(dev);
+	return -EIO;
+}
+
 /**
  * pvhca_com_query_device - ask for the device's attributes
  * @dev: session
@@ -344,7 +359,7 @@ int pvhca_com_create_cq(struct pvhca_dev *dev, const struct pvhca_com_create_cq_
 
 	result->handle = le32_to_cpu(rsp.create_cq.handle);
 	result->doorbell = le32_to_cpu(rsp.create_cq.doorbell);
-	return 0;
+	return pvhca_com_check_doorbell(dev, 0, result->doorbell);
 }
 
 /**
@@ -414,7 +429,7 @@ int pvhca_com_create_qp(struct pvhca_dev *dev, const struct pvhca_com_create_qp_
 	result->slot = le32_to_cpu(rsp.create_qp.slot);
 	result->doorbell = le32_to_cpu(rsp.create_qp.doorbell);
 	pvhca_com_cap_from_wire(&result->cap, &rsp.create_qp.cap);
-	return 0;
+	return pvhca_com_check_doorbell(dev, result->slot, result->doorbell);
 }
 
 /**
@@ -502,4 +517,94 @@ int pvhca_com_create_ah(struct pvhca_dev *dev, u32 pd, const struct pvhca_av *av
 void pvhca_com_destroy_ah(struct pvhca_dev *dev, u32 handle)
 {
 	pvhca_com_run_destroy(dev, PVHCA_CMD_DESTROY_AH, handle);
+}
+
+/**
+ * pvhca_com_create_srq - make a shared receive queue
+ * @dev: session
+ * @params: of it
+ * @result: handle and where work is announced
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_create_srq(struct pvhca_dev *dev, const struct pvhca_com_create_srq_params *params,
+			 struct pvhca_com_create_srq_result *result)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.create_srq.context = cpu_to_le32(params->context);
+	cmd.create_srq.pd = cpu_to_le32(params->pd);
+	cmd.create_srq.max_wr = cpu_to_le32(params->max_wr);
+	cmd.create_srq.max_sge = cpu_to_le32(params->max_sge);
+	cmd.create_srq.rq_offset = cpu_to_le32(params->ring->rq_offset);
+	cmd.create_srq.rq_log_entries = params->ring->rq_log_entries;
+	cmd.create_srq.rq_log_stride = params->ring->rq_log_stride;
+	cmd.create_srq.mem = *params->mem;
+	err = pvhca_com_run(dev, PVHCA_CMD_CREATE_SRQ, &cmd, &rsp);
+	if (err)
+		return err;
+
+	result->handle = le32_to_cpu(rsp.create_srq.handle);
+	result->srqn = le32_to_cpu(rsp.create_srq.srqn);
+	result->slot = le32_to_cpu(rsp.create_srq.slot);
+	result->doorbell = le32_to_cpu(rsp.create_srq.doorbell);
+	result->max_wr = le32_to_cpu(rsp.create_srq.max_wr);
+	result->max_sge = le32_to_cpu(rsp.create_srq.max_sge);
+	return pvhca_com_check_doorbell(dev, result->slot, result->doorbell);
+}
+
+/**
+ * pvhca_com_modify_srq - change a shared receive queue
+ * @dev: session
+ * @handle: of the SRQ
+ * @mask: enum ib_srq_attr_mask
+ * @limit: entries below which the event comes, 0 for none
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_modify_srq(struct pvhca_dev *dev, u32 handle, u32 mask, u32 limit)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+
+	cmd.modify_srq.srq = cpu_to_le32(handle);
+	cmd.modify_srq.attr_mask = cpu_to_le32(mask);
+	cmd.modify_srq.limit = cpu_to_le32(limit);
+	return pvhca_com_run(dev, PVHCA_CMD_MODIFY_SRQ, &cmd, &rsp);
+}
+
+/**
+ * pvhca_com_query_srq - ask for a shared receive queue's attributes
+ * @dev: session
+ * @handle: of the SRQ
+ * @result: the attributes
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_query_srq(struct pvhca_dev *dev, u32 handle, struct ib_srq_attr *result)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.query_srq.srq = cpu_to_le32(handle);
+	err = pvhca_com_run(dev, PVHCA_CMD_QUERY_SRQ, &cmd, &rsp);
+	if (err)
+		return err;
+	result->max_wr = le32_to_cpu(rsp.query_srq.max_wr);
+	result->max_sge = le32_to_cpu(rsp.query_srq.max_sge);
+	result->srq_limit = le32_to_cpu(rsp.query_srq.limit);
+	return 0;
+}
+
+/**
+ * pvhca_com_destroy_srq - destroy a shared receive queue
+ * @dev: session
+ * @handle: of the SRQ
+ */
+void pvhca_com_destroy_srq(struct pvhca_dev *dev, u32 handle)
+{
+	pvhca_com_run_destroy(dev, PVHCA_CMD_DESTROY_SRQ, handle);
 }

@@ -134,6 +134,42 @@ struct pvhca_com_create_qp_result {
 	struct ib_qp_cap cap;
 };
 
+/**
+ * struct pvhca_com_create_srq_params - for pvhca_com_create_srq()
+ * @context: handle
+ * @pd: handle
+ * @max_wr: wanted
+ * @max_sge: wanted
+ * @ring: where in @mem the ring is, as a receive queue
+ * @mem: the ring
+ */
+struct pvhca_com_create_srq_params {
+	u32 context;
+	u32 pd;
+	u32 max_wr;
+	u32 max_sge;
+	const struct pvhca_create_qp_req *ring;
+	const struct pvhca_mem_list *mem;
+};
+
+/**
+ * struct pvhca_com_create_srq_result - of pvhca_com_create_srq()
+ * @handle: of the SRQ
+ * @srqn: its number, the host's
+ * @slot: in the context page
+ * @doorbell: byte offset in the window
+ * @max_wr: given
+ * @max_sge: given
+ */
+struct pvhca_com_create_srq_result {
+	u32 handle;
+	u32 srqn;
+	u32 slot;
+	u32 doorbell;
+	u32 max_wr;
+	u32 max_sge;
+};
+
 int pvhca_com_query_device(struct pvhca_dev *dev, struct pvhca_rsp_query_device *result);
 int pvhca_com_query_port(struct pvhca_dev *dev, u32 port, struct pvhca_rsp_query_port *result);
 int pvhca_com_create_ceq(struct pvhca_dev *dev, dma_addr_t addr, u32 log_entries, u32 vector,
@@ -161,5 +197,10 @@ int pvhca_com_query_qp(struct pvhca_dev *dev, u32 handle, u32 mask, struct pvhca
 void pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_ah(struct pvhca_dev *dev, u32 pd, const struct pvhca_av *av, u32 *handle);
 void pvhca_com_destroy_ah(struct pvhca_dev *dev, u32 handle);
+int pvhca_com_create_srq(struct pvhca_dev *dev, const struct pvhca_com_create_srq_params *params,
+			 struct pvhca_com_create_srq_result *result);
+int pvhca_com_modify_srq(struct pvhca_dev *dev, u32 handle, u32 mask, u32 limit);
+int pvhca_com_query_srq(struct pvhca_dev *dev, u32 handle, struct ib_srq_attr *result);
+void pvhca_com_destroy_srq(struct pvhca_dev *dev, u32 handle);
 
 #endif /* PVHCA_COM_CMD_H */

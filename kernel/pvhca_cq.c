@@ -53,14 +53,6 @@ static int pvhca_cq_open(struct pvhca_dev *dev, struct pvhca_cq *cq, struct pvhc
 	return 0;
 }
 
-/* No event finds the CQ any more, and none that found it is still at work. */
-static void pvhca_cq_delist(struct pvhca_dev *dev, struct pvhca_cq *cq)
-{
-	xa_erase_irq(&dev->cqs, cq->handle);
-	synchronize_irq(cq->eq->irq);
-	synchronize_irq(dev->aeq.irq);
-}
-
 static int pvhca_cq_create_user(struct pvhca_dev *dev, struct pvhca_cq *cq,
 				const struct pvhca_create_cq_req *req, struct ib_udata *udata)
 {
@@ -77,16 +69,11 @@ static int pvhca_cq_create_user(struct pvhca_dev *dev, struct pvhca_cq *cq,
 	pvhca_mem_free(dev, mem);
 	if (err)
 		goto err_unpin;
-	err = xa_insert_irq(&dev->cqs, cq->handle, cq, GFP_KERNEL);
+	err = pvhca_object_publish(dev, &dev->cqs, cq->handle, cq, udata, &resp, sizeof(resp));
 	if (err)
 		goto err_close;
-	err = pvhca_udata_out(udata, &resp, sizeof(resp));
-	if (err)
-		goto err_delist;
 	return 0;
 
-err_delist:
-	pvhca_cq_delist(dev, cq);
 err_close:
 	pvhca_com_destroy_cq(dev, cq->handle);
 err_unpin:
@@ -141,7 +128,8 @@ int pvhca_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata)
 	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
 
 	pvhca_com_destroy_cq(dev, cq->handle);
-	pvhca_cq_delist(dev, cq);
+	pvhca_object_delist(dev, &dev->cqs, cq->handle);
+	synchronize_irq(cq->eq->irq);
 	pvhca_mem_unpin(dev, cq->umem);
 	return 0;
 }

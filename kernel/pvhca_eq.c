@@ -121,6 +121,10 @@ static void pvhca_aeq_handle(struct pvhca_dev *dev, u32 event, u32 object)
 		/* The numbers are those of enum ib_event_type: asserted below. */
 		pvhca_qp_async_event(dev, object, (enum ib_event_type)event);
 		break;
+	case PVHCA_EVENT_SRQ_ERR:
+	case PVHCA_EVENT_SRQ_LIMIT_REACHED:
+		pvhca_srq_async_event(dev, object, (enum ib_event_type)event);
+		break;
 	case PVHCA_EVENT_DEVICE_FATAL:
 		pvhca_dev_kill(dev, "the host device failed");
 		break;
@@ -153,6 +157,8 @@ PVHCA_SAME_EVENT(SQ_DRAINED);
 PVHCA_SAME_EVENT(PATH_MIG);
 PVHCA_SAME_EVENT(PATH_MIG_ERR);
 PVHCA_SAME_EVENT(QP_LAST_WQE_REACHED);
+PVHCA_SAME_EVENT(SRQ_ERR);
+PVHCA_SAME_EVENT(SRQ_LIMIT_REACHED);
 PVHCA_SAME_EVENT(PORT_ACTIVE);
 PVHCA_SAME_EVENT(PORT_ERR);
 PVHCA_SAME_EVENT(PKEY_CHANGE);

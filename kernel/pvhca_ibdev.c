@@ -77,6 +77,9 @@ static int pvhca_query_device(struct ib_device *ibdev, struct ib_device_attr *at
 	attr->max_qp_init_rd_atom = le32_to_cpu(host->max_qp_init_rd_atom);
 	attr->atomic_cap = (enum ib_atomic_cap)le32_to_cpu(host->atomic_cap);
 	attr->max_ah = le32_to_cpu(host->max_ah);
+	attr->max_srq = le32_to_cpu(host->max_srq);
+	attr->max_srq_wr = le32_to_cpu(host->max_srq_wr);
+	attr->max_srq_sge = le32_to_cpu(host->max_srq_sge);
 	attr->max_pkeys = PVHCA_PKEYS;
 	attr->local_ca_ack_delay = host->local_ca_ack_delay;
 	attr->timestamp_mask = le64_to_cpu(host->timestamp_mask);
@@ -126,6 +129,11 @@ static const struct ib_device_ops pvhca_ops = {
 	.query_qp		= pvhca_query_qp,
 	.destroy_qp		= pvhca_destroy_qp,
 
+	.create_srq		= pvhca_create_srq,
+	.modify_srq		= pvhca_modify_srq,
+	.query_srq		= pvhca_query_srq,
+	.destroy_srq		= pvhca_destroy_srq,
+
 	.create_ah		= pvhca_create_ah,
 	.create_user_ah		= pvhca_create_user_ah,
 	.query_ah		= pvhca_query_ah,
@@ -136,6 +144,7 @@ static const struct ib_device_ops pvhca_ops = {
 	INIT_RDMA_OBJ_SIZE(ib_pd, pvhca_pd, ibpd),
 	INIT_RDMA_OBJ_SIZE(ib_cq, pvhca_cq, ibcq),
 	INIT_RDMA_OBJ_SIZE(ib_qp, pvhca_qp, ibqp),
+	INIT_RDMA_OBJ_SIZE(ib_srq, pvhca_srq, ibsrq),
 };
 
 /**

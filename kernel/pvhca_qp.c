@@ -4,7 +4,6 @@
  * state and attributes are kept on the host.
  */
 
-#include <linux/interrupt.h>
 #include <rdma/uverbs_ioctl.h>
 
 #include "pvhca.h"
@@ -35,7 +34,7 @@ static int pvhca_qp_check_attr(struct pvhca_dev *dev, const struct ib_qp_init_at
 {
 	const struct pvhca_rsp_query_device *limit = &dev->attr;
 
-	if ((attr->create_flags & ~PVHCA_QP_CREATE_FLAGS) || attr->srq || attr->rwq_ind_tbl)
+	if ((attr->create_flags & ~PVHCA_QP_CREATE_FLAGS) || attr->rwq_ind_tbl)
 		return -EOPNOTSUPP;
 	if (!attr->send_cq || !attr->recv_cq)
 		return -EINVAL;
@@ -68,7 +67,7 @@ static int pvhca_qp_open(struct pvhca_qp *qp, const struct ib_qp_init_attr *attr
 		.pd = to_pvhca_pd(qp->ibqp.pd)->handle,
 		.send_cq = to_pvhca_cq(attr->send_cq)->handle,
 		.recv_cq = to_pvhca_cq(attr->recv_cq)->handle,
-		.srq = PVHCA_NO_HANDLE,
+		.srq = attr->srq ? to_pvhca_srq(attr->srq)->handle : PVHCA_NO_HANDLE,
 		.cap = &attr->cap,
 		.ring = req,
 		.mem = pvhca_mem_list(mem),
@@ -79,6 +78,8 @@ static int pvhca_qp_open(struct pvhca_qp *qp, const struct ib_qp_init_attr *attr
 	err = pvhca_qp_type_to_wire(attr->qp_type, &params.type);
 	if (err)
 		return err;
+	if (attr->srq)
+		params.flags |= PVHCA_CREATE_QP_SRQ;
 	if (attr->sq_sig_type == IB_SIGNAL_ALL_WR)
 		params.flags |= PVHCA_CREATE_QP_SIG_ALL;
 	if (attr->create_flags & IB_QP_CREATE_BLOCK_MULTICAST_LOOPBACK)
@@ -93,13 +94,6 @@ static int pvhca_qp_open(struct pvhca_qp *qp, const struct ib_qp_init_attr *attr
 	resp->slot = result.slot;
 	resp->doorbell = result.doorbell;
 	return 0;
-}
-
-/* No event finds the QP any more, and none that found it is still at work. */
-static void pvhca_qp_delist(struct pvhca_dev *dev, struct pvhca_qp *qp)
-{
-	xa_erase_irq(&dev->qps, qp->handle);
-	synchronize_irq(dev->aeq.irq);
 }
 
 static int pvhca_qp_create_user(struct pvhca_dev *dev, struct pvhca_qp *qp,
@@ -119,16 +113,11 @@ static int pvhca_qp_create_user(struct pvhca_dev *dev, struct pvhca_qp *qp,
 	pvhca_mem_free(dev, mem);
 	if (err)
 		goto err_unpin;
-	err = xa_insert_irq(&dev->qps, qp->handle, qp, GFP_KERNEL);
+	err = pvhca_object_publish(dev, &dev->qps, qp->handle, qp, udata, &resp, sizeof(resp));
 	if (err)
 		goto err_close;
-	err = pvhca_udata_out(udata, &resp, sizeof(resp));
-	if (err)
-		goto err_delist;
 	return 0;
 
-err_delist:
-	pvhca_qp_delist(dev, qp);
 err_close:
 	pvhca_com_destroy_qp(dev, qp->handle);
 err_unpin:
@@ -158,6 +147,11 @@ int pvhca_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr, struct ib_
 	err = pvhca_qp_type_to_wire(attr->qp_type, &type);
 	if (err)
 		return err;
+	if (attr->srq) {
+		/* There is no receive queue: ibv_create_qp(3). */
+		attr->cap.max_recv_wr = 0;
+		attr->cap.max_recv_sge = 0;
+	}
 	err = pvhca_qp_check_attr(dev, attr);
 	if (err)
 		return err;
@@ -191,7 +185,7 @@ int pvhca_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
 
 	pvhca_com_destroy_qp(dev, qp->handle);
-	pvhca_qp_delist(dev, qp);
+	pvhca_object_delist(dev, &dev->qps, qp->handle);
 	pvhca_mem_unpin(dev, qp->umem);
 	mutex_destroy(&qp->lock);
 	return 0;
@@ -347,6 +341,7 @@ int pvhca_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 	init_attr->qp_context = ibqp->qp_context;
 	init_attr->send_cq = ibqp->send_cq;
 	init_attr->recv_cq = ibqp->recv_cq;
+	init_attr->srq = ibqp->srq;
 	init_attr->cap = qp->cap;
 	init_attr->sq_sig_type = qp->sig_type;
 	init_attr->qp_type = ibqp->qp_type;

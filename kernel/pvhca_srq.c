@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * Shared receive queues: rings in user memory, as those of a queue pair.
+ */
+
+#include <rdma/uverbs_ioctl.h>
+
+#include "pvhca.h"
+#include "pvhca_com_cmd.h"
+
+static int pvhca_srq_check_attr(struct pvhca_dev *dev, const struct ib_srq_init_attr *attr)
+{
+	if (attr->srq_type != IB_SRQT_BASIC)
+		return -EOPNOTSUPP;
+	if (!attr->attr.max_wr || attr->attr.max_wr > le32_to_cpu(dev->attr.max_srq_wr) ||
+	    attr->attr.max_sge > le32_to_cpu(dev->attr.max_srq_sge))
+		return -EINVAL;
+	return 0;
+}
+
+/* pvhcad checks the layout of the ring, as it has to. */
+static int pvhca_srq_check_req(const struct pvhca_create_qp_req *req)
+{
+	if (req->comp_mask || req->flags)
+		return -EOPNOTSUPP;
+	if (req->sq_offset || req->sq_log_entries || req->sq_log_stride)
+		return -EINVAL;
+	if (req->buf_addr % PVHCA_GRANULE || req->buf_len < PVHCA_QUEUE_HEADER_SIZE)
+		return -EINVAL;
+	return 0;
+}
+
+/* Have pvhcad serve the ring; srq->umem is set. */
+static int pvhca_srq_open(struct pvhca_srq *srq, const struct ib_srq_attr *attr,
+			  struct pvhca_ucontext *ctx, const struct pvhca_create_qp_req *req,
+			  struct pvhca_mem *mem, struct pvhca_create_srq_resp *resp)
+{
+	/* A limit is not armed by creating the queue: ibv_create_srq(3). */
+	const struct pvhca_com_create_srq_params params = {
+		.context = ctx->handle,
+		.pd = to_pvhca_pd(srq->ibsrq.pd)->handle,
+		.max_wr = attr->max_wr,
+		.max_sge = attr->max_sge,
+		.ring = req,
+		.mem = pvhca_mem_list(mem),
+	};
+	struct pvhca_com_create_srq_result result;
+	int err;
+
+	err = pvhca_com_create_srq(to_pvhca_dev(srq->ibsrq.device), &params, &result);
+	if (err)
+		return err;
+
+	srq->handle = result.handle;
+	srq->max_wr = result.max_wr;
+	srq->max_sge = result.max_sge;
+	resp->slot = result.slot;
+	resp->doorbell = result.doorbell;
+	resp->srqn = result.srqn;
+	return 0;
+}
+
+static int pvhca_srq_create_user(struct pvhca_dev *dev, struct pvhca_srq *srq,
+				 const struct ib_srq_attr *attr,
+				 const struct pvhca_create_qp_req *req, struct ib_udata *udata)
+{
+	struct pvhca_ucontext *ctx =
+		rdma_udata_to_drv_context(udata, struct pvhca_ucontext, ibucontext);
+	struct pvhca_create_srq_resp resp = {};
+	struct pvhca_mem *mem;
+	int err;
+
+	srq->umem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE, &mem);
+	if (IS_ERR(srq->umem))
+		return PTR_ERR(srq->umem);
+	err = pvhca_srq_open(srq, attr, ctx, req, mem, &resp);
+	pvhca_mem_free(dev, mem);
+	if (err)
+		goto err_unpin;
+	err = pvhca_object_publish(dev, &dev->srqs, srq->handle, srq, udata, &resp, sizeof(resp));
+	if (err)
+		goto err_close;
+	return 0;
+
+err_close:
+	pvhca_com_destroy_srq(dev, srq->handle);
+err_unpin:
+	pvhca_mem_unpin(dev, srq->umem);
+	return err;
+}
+
+/**
+ * pvhca_create_srq - ib_device_ops.create_srq
+ * @ibsrq: SRQ
+ * @attr: of it; the sizes are those given on return
+ * @udata: struct pvhca_create_qp_req, struct pvhca_create_srq_resp
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr, struct ib_udata *udata)
+{
+	struct pvhca_dev *dev = to_pvhca_dev(ibsrq->device);
+	struct pvhca_srq *srq = to_pvhca_srq(ibsrq);
+	struct pvhca_create_qp_req req;
+	int err;
+
+	if (!udata)
+		return -EOPNOTSUPP;
+	err = pvhca_srq_check_attr(dev, attr);
+	if (err)
+		return err;
+	err = pvhca_udata_in(udata, &req, sizeof(req));
+	if (err)
+		return err;
+	err = pvhca_srq_check_req(&req);
+	if (err)
+		return err;
+
+	err = pvhca_srq_create_user(dev, srq, &attr->attr, &req, udata);
+	if (err)
+		return err;
+	attr->attr.max_wr = srq->max_wr;
+	attr->attr.max_sge = srq->max_sge;
+	return 0;
+}
+
+/**
+ * pvhca_modify_srq - ib_device_ops.modify_srq
+ * @ibsrq: SRQ
+ * @attr: what is to change
+ * @mask: what that is; only the limit can
+ * @udata: not used
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_modify_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr, enum ib_srq_attr_mask mask,
+		     struct ib_udata *udata)
+{
+	struct pvhca_srq *srq = to_pvhca_srq(ibsrq);
+
+	/* A ring cannot be made larger. */
+	if (mask & IB_SRQ_MAX_WR)
+		return -EOPNOTSUPP;
+	if (mask & ~IB_SRQ_LIMIT)
+		return -EINVAL;
+	if (!mask)
+		return 0;
+	return pvhca_com_modify_srq(to_pvhca_dev(ibsrq->device), srq->handle, mask,
+				    attr->srq_limit);
+}
+
+/**
+ * pvhca_query_srq - ib_device_ops.query_srq
+ * @ibsrq: SRQ
+ * @attr: its attributes
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_query_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr)
+{
+	return pvhca_com_query_srq(to_pvhca_dev(ibsrq->device), to_pvhca_srq(ibsrq)->handle, attr);
+}
+
+/**
+ * pvhca_destroy_srq - ib_device_ops.destroy_srq
+ * @ibsrq: SRQ
+ * @udata: not used
+ *
+ * Return: 0.
+ */
+int pvhca_destroy_srq(struct ib_srq *ibsrq, struct ib_udata *udata)
+{
+	struct pvhca_dev *dev = to_pvhca_dev(ibsrq->device);
+	struct pvhca_srq *srq = to_pvhca_srq(ibsrq);
+
+	pvhca_com_destroy_srq(dev, srq->handle);
+	pvhca_object_delist(dev, &dev->srqs, srq->handle);
+	pvhca_mem_unpin(dev, srq->umem);
+	return 0;
+}
+
+/**
+ * pvhca_srq_async_event - something happened to an SRQ
+ * @dev: session
+ * @handle: of the SRQ, or of one that is being destroyed
+ * @type: what
+ *
+ * Context: admin interrupt.
+ */
+void pvhca_srq_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type type)
+{
+	struct pvhca_srq *srq = xa_load(&dev->srqs, handle);
+	struct ib_event event = {
+		.device = &dev->ibdev,
+		.event = type,
+	};
+
+	if (!srq || !srq->ibsrq.event_handler)
+		return;
+	event.element.srq = &srq->ibsrq;
+	srq->ibsrq.event_handler(&event, srq->ibsrq.srq_context);
+}
