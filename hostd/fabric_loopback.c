@@ -32,14 +32,6 @@
 /* Holds a path MTU of 4096 and the headers of RoCE. */
 #define NETDEV_MTU	9000
 
-/* An address and who has it. */
-struct address {
-	struct cds_list_head node;
-	struct session *session;
-	unsigned int refs;
-	uint8_t gid[LOOPBACK_GID_LEN];
-};
-
 /* ----------------------------- start and stop ------------------------------ */
 
 static struct fabric *loopback_start(const struct config *config)
@@ -55,7 +47,6 @@ static struct fabric *loopback_start(const struct config *config)
 	loopback_table_init(&fabric->qps);
 	loopback_table_init(&fabric->mrs);
 	fabric->key_variant = g_random_int();
-	CDS_INIT_LIST_HEAD(&fabric->addresses);
 	return (struct fabric *)fabric;
 }
 
@@ -82,17 +73,8 @@ static int loopback_session_open(struct fabric *opaque, struct session *session)
 static void loopback_session_close(struct session *session)
 {
 	struct loopback_session *ls = session->fabric_session;
-	struct loopback *fabric = ls->fabric;
-	struct address *address, *next;
 
-	pthread_mutex_lock(&fabric->lock);
-	cds_list_for_each_entry_safe(address, next, &fabric->addresses, node) {
-		if (address->session != session)
-			continue;
-		cds_list_del(&address->node);
-		free(address);
-	}
-	pthread_mutex_unlock(&fabric->lock);
+	loopback_address_del_all(ls->fabric, session);
 	free(ls);
 	session->fabric_session = NULL;
 }
@@ -189,49 +171,13 @@ static int loopback_query_port(struct session *session,
 
 /* -------------------------------- addresses -------------------------------- */
 
-static struct address *address_find(struct loopback *fabric,
-				    const uint8_t gid[LOOPBACK_GID_LEN])
-{
-	struct address *address;
-
-	cds_list_for_each_entry(address, &fabric->addresses, node)
-		if (!memcmp(address->gid, gid, LOOPBACK_GID_LEN))
-			return address;
-	return NULL;
-}
-
-/* With fabric->lock held. */
-static int address_add(struct loopback *fabric, struct session *session,
-		       const uint8_t gid[LOOPBACK_GID_LEN])
-{
-	struct address *address = address_find(fabric, gid);
-
-	if (address && address->session != session)
-		return PVHCA_ST_IN_USE;
-	if (!address) {
-		address = calloc(1, sizeof(*address));
-		if (!address)
-			return PVHCA_ST_NO_MEMORY;
-		address->session = session;
-		memcpy(address->gid, gid, LOOPBACK_GID_LEN);
-		cds_list_add(&address->node, &fabric->addresses);
-	}
-	address->refs++;
-	return PVHCA_ST_OK;
-}
-
 static int loopback_gid_add(struct session *session, const uint8_t gid[16],
 			    uint32_t *host_index)
 {
 	struct loopback_session *ls = session->fabric_session;
-	struct loopback *fabric = ls->fabric;
-	int status;
 
-	pthread_mutex_lock(&fabric->lock);
-	status = address_add(fabric, session, gid);
-	pthread_mutex_unlock(&fabric->lock);
 	*host_index = 0;	/* QPs are given the GID itself */
-	return status;
+	return loopback_address_add(ls->fabric, session, gid);
 }
 
 /* QPs that have this address can no longer speak for it. */
@@ -259,19 +205,8 @@ static void disconnect_qps(struct loopback_session *ls,
 static void loopback_gid_del(struct session *session, const uint8_t gid[16])
 {
 	struct loopback_session *ls = session->fabric_session;
-	struct loopback *fabric = ls->fabric;
-	struct address *address;
-	bool last = false;
 
-	pthread_mutex_lock(&fabric->lock);
-	address = address_find(fabric, gid);
-	if (address && address->session == session && !--address->refs) {
-		cds_list_del(&address->node);
-		free(address);
-		last = true;
-	}
-	pthread_mutex_unlock(&fabric->lock);
-	if (last)
+	if (loopback_address_del(ls->fabric, session, gid))
 		disconnect_qps(ls, gid);
 }
 

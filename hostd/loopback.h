@@ -50,6 +50,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <urcu/hlist.h>
 #include <urcu/list.h>
 
 #include "objects.h"
@@ -62,6 +63,7 @@ struct worker;
 #define LOOPBACK_MAX_MSG	(1ull << 31)	/* bytes; IB vol 1, 9.7.2: the limit of a message */
 #define LOOPBACK_MAX_MR		(1ull << 46)	/* bytes */
 #define LOOPBACK_GID_LEN	16
+#define LOOPBACK_ADDRESS_BITS	8
 
 /* ------------------------- numbers: loopback_table.c ----------------------- */
 
@@ -128,7 +130,7 @@ static inline void *loopback_table_find(struct loopback_table *table,
  * @qps: struct qp by QP number
  * @mrs: struct mr by key >> 8
  * @key_variant: low byte of the next key
- * @addresses: who has which GID
+ * @addresses: who has which GID: loopback_address.c
  * @stamps: last connection stamp given
  */
 struct loopback {
@@ -136,7 +138,7 @@ struct loopback {
 	struct loopback_table qps;
 	struct loopback_table mrs;
 	uint8_t key_variant;
-	struct cds_list_head addresses;
+	struct cds_hlist_head addresses[1 << LOOPBACK_ADDRESS_BITS];
 	_Atomic uint64_t stamps;
 };
 
@@ -145,6 +147,19 @@ struct loopback_session {
 	struct loopback *fabric;
 	struct cds_list_head qps;
 };
+
+/* ---------------------- addresses: loopback_address.c ---------------------- */
+
+/* PVHCA_ST_OK, IN_USE or NO_MEMORY. One session may add an address several times. */
+int loopback_address_add(struct loopback *fabric, struct session *session,
+			 const uint8_t gid[LOOPBACK_GID_LEN]);
+/* True: it was the last time, and no worker takes it for this session's any more. */
+bool loopback_address_del(struct loopback *fabric, struct session *session,
+			  const uint8_t gid[LOOPBACK_GID_LEN]);
+void loopback_address_del_all(struct loopback *fabric, struct session *session);
+/* Who has it, or NULL. In an RCU read section; a worker may only compare the answer. */
+struct session *loopback_address_owner(struct loopback *fabric,
+				       const uint8_t gid[LOOPBACK_GID_LEN]);
 
 /* ----------------------- memory regions: loopback_mr.c --------------------- */
 
