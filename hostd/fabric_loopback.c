@@ -264,5 +264,10 @@ const struct fabric_ops fabric_loopback = {
 	.qp_destroy = loopback_qp_destroy,
 	.qp_modify = loopback_qp_modify,
 	.qp_query = loopback_qp_query,
+	.srq_create = loopback_srq_create,
+	.srq_destroy = loopback_srq_destroy,
+	.srq_set_limit = loopback_srq_set_limit,
+	.srq_query = loopback_srq_query,
+	.srq_serve = loopback_srq_serve,
 	.qp_serve = loopback_qp_serve,
 };

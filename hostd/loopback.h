@@ -26,6 +26,7 @@
  *   qp->lock		of the QP being served or modified
  *   fabric->lock	tables' writers, addresses; session threads only
  *   qp->rq_lock	of any QP, the one being served included
+ *   srq->lock
  *   cq->lock and what is inside it
  *
  * A worker that holds its own QP's lock never takes another QP's: to fail the
@@ -222,7 +223,6 @@ void loopback_copy(const struct loopback_pieces *to,
  * struct loopback_sq - the request at the head of a send queue
  * @active: it was read from the ring; what follows is valid
  * @waiting: what for, until qp->deadline_ns
- * @has_receive: the receive at receive_index of the responder's queue was read
  * @done: bytes moved
  * @tries, @rnr_tries: retries left; only timers that ran out count
  * @inline_data: sized for the biggest stride
@@ -236,16 +236,26 @@ struct loopback_sq {
 		LOOPBACK_WAIT_ANSWER,
 		LOOPBACK_WAIT_RECEIVE,
 	} waiting;
-	bool has_receive;
-	uint32_t receive_index;
 	uint64_t done;
 	unsigned int tries;
 	unsigned int rnr_tries;
 	struct send_request request;
-	struct recv_request receive;
 	struct ibv_sge sge[LOOPBACK_MAX_SGE];
-	struct ibv_sge receive_sge[LOOPBACK_MAX_SGE];
 	uint8_t inline_data[PVHCA_GRANULE];
+};
+
+/**
+ * struct loopback_receive - the receive that the message under way fills
+ * @taken: there is one; what follows is valid
+ * @status: of reading it
+ *
+ * Under rq_lock.
+ */
+struct loopback_receive {
+	bool taken;
+	enum ibv_wc_status status;
+	struct recv_request request;
+	struct ibv_sge sge[LOOPBACK_MAX_SGE];
 };
 
 /**
@@ -258,6 +268,10 @@ struct loopback_sq {
  * @has_source, @source, @dgid, @dest_qpn: the connection; written under lock and
  *	rq_lock, read under either
  * @stamp: see the top; 0: not connected. Written as the connection is
+ * @receive: under rq_lock
+ * @srq_node, @srq_waits, @srq_waiter: in loopback_srq.waiting, for the requester of
+ *	that number; under srq->lock
+ * @told_last: IBV_EVENT_QP_LAST_WQE_REACHED has been raised; under rq_lock
  * @failed: the state is to become ERR: set under rq_lock
  * @draining: SQD, and a request is under way
  * @established: IBV_EVENT_COMM_EST has been raised
@@ -282,6 +296,12 @@ struct loopback_qp {
 	uint8_t source[LOOPBACK_GID_LEN];
 	uint8_t dgid[LOOPBACK_GID_LEN];
 	uint32_t dest_qpn;
+
+	struct loopback_receive receive;
+	bool told_last;
+	bool srq_waits;
+	uint32_t srq_waiter;
+	struct cds_list_head srq_node;
 
 	_Atomic uint64_t stamp;
 	atomic_bool failed;
@@ -350,11 +370,72 @@ struct loopback_serve {
 	uint64_t receives;			/* each has a completion */
 };
 
+/* Entries of one call, so that one QP does not hold up its worker's others. */
+#define LOOPBACK_BATCH	64u
+
 unsigned int loopback_qp_serve(struct worker *worker, struct qp *qp);
-/* Complete a receive of rx, whose rq_lock is held, and take it off its queue. */
+
+/* ----------------------- receives: loopback_receive.c ---------------------- */
+
+enum loopback_take {
+	LOOPBACK_TAKE_OK,	/* rx->receive is it */
+	LOOPBACK_TAKE_NONE,	/* none is posted */
+	LOOPBACK_TAKE_BAD,	/* what is posted is no good: rx has failed */
+};
+
+enum loopback_flush {
+	LOOPBACK_FLUSH_ALL,
+	LOOPBACK_FLUSH_MORE,	/* the batch is full */
+	LOOPBACK_FLUSH_ABUSED,	/* more posted than the queue holds */
+};
+
+/* All with rx's rq_lock held. */
+
+/*
+ * The receive for the message that begins or goes on. Where there is none waiter,
+ * unless NULL, is kicked once there may be one.
+ */
+enum loopback_take loopback_receive_take(struct loopback_serve *serve,
+					 struct loopback_qp *rx,
+					 const struct loopback_qp *waiter);
+/* Complete the receive that was taken. */
 void loopback_receive_done(struct loopback_serve *serve, struct loopback_qp *rx,
-			   const struct recv_request *receive,
 			   struct pvhca_cqe *cqe, bool solicited);
+/* Complete it with an error, which is rx's end. */
+void loopback_receive_fail(struct loopback_serve *serve, struct loopback_qp *rx,
+			   enum ibv_wc_status status);
+enum loopback_flush loopback_receive_flush(struct loopback_serve *serve,
+					   struct loopback_qp *rx);
+/* At the end of a call. */
+void loopback_add_receives(const struct loopback_serve *serve);
+/* Of a completion, little endian: CLOCK_MONOTONIC in ns if the CQ has timestamps. */
+uint64_t loopback_timestamp(const struct cq *cq);
+
+/* ------------------- shared receive queues: loopback_srq.c ----------------- */
+
+/**
+ * struct loopback_srq - the fabric's part of an SRQ
+ * @waiting: responders (loopback_qp.srq_node) whose requesters wait for an entry
+ * @broken: it was abused, and its guest was told
+ *
+ * Under srq->lock.
+ */
+struct loopback_srq {
+	struct cds_list_head waiting;
+	bool broken;
+};
+
+int loopback_srq_create(struct srq *srq);
+void loopback_srq_destroy(struct srq *srq);
+int loopback_srq_set_limit(struct srq *srq, uint32_t limit);
+int loopback_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp);
+/* Something was posted: wake who waits for it. */
+unsigned int loopback_srq_serve(struct worker *worker, struct srq *srq);
+/* For loopback_receive_take(). */
+enum loopback_take loopback_srq_take(struct loopback_qp *rx,
+				     const struct loopback_qp *waiter);
+/* Nobody waits on behalf of rx any more. */
+void loopback_srq_forget(struct loopback_qp *rx);
 
 /* ------------------------------ RC: loopback_rc.c -------------------------- */
 

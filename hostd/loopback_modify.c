@@ -223,9 +223,13 @@ static void reset_qp(struct loopback_qp *lqp)
 	atomic_store(&lqp->kicked, false);
 	lqp->has_source = false;
 	lqp->dest_qpn = 0;
+	lqp->receive.taken = false;
+	lqp->told_last = false;
 	work_queue_reset(&qp->sq);
 	work_queue_reset(&qp->rq);
 	pthread_mutex_unlock(&qp->rq_lock);
+
+	loopback_srq_forget(lqp);
 
 	/* Peers complete our receives under rq_lock in states that receive: none does any more. */
 	cq_forget(qp->send_cq, qp->qpn);

@@ -19,7 +19,7 @@
 
 static int qp_check(const struct qp *qp)
 {
-	if (qp->type != PVHCA_QPT_RC || qp->flags & PVHCA_CREATE_QP_SRQ)
+	if (qp->type != PVHCA_QPT_RC)
 		return PVHCA_ST_UNSUPPORTED;
 	if (le32toh(qp->cap.max_send_sge) > LOOPBACK_MAX_SGE ||
 	    le32toh(qp->cap.max_recv_sge) > LOOPBACK_MAX_SGE ||
@@ -73,6 +73,7 @@ void loopback_qp_destroy(struct qp *qp)
 	pthread_mutex_unlock(&fabric->lock);
 	/* No peer's worker completes receives of this QP after this. */
 	synchronize_rcu();
+	loopback_srq_forget(lqp);
 	cq_forget(qp->send_cq, qp->qpn);
 	cq_forget(qp->recv_cq, qp->qpn);
 	qp->fabric = NULL;

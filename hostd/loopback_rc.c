@@ -127,69 +127,27 @@ static enum loopback_result receive_failed(struct rc *rc,
 					   enum ibv_wc_status of_receive,
 					   enum ibv_wc_status status)
 {
-	struct pvhca_cqe cqe = {
-		.opcode = PVHCA_CQE_RECV,
-		.status = of_receive,
-	};
-
-	loopback_qp_fail(rc->peer, LOOPBACK_NO_EVENT);
-	loopback_receive_done(rc->serve, rc->peer, &rc->lqp->sq.receive, &cqe,
-			      false);
+	loopback_receive_fail(rc->serve, rc->peer, of_receive);
 	return rc_fail(rc, status);
 }
 
-/*
- * No receive is posted. Its poster's worker wakes us, which it knows to do from
- * peer_waits; a receive posted before that was to be seen is found here.
- */
-static bool wait_for_receive(struct rc *rc)
-{
-	struct loopback_qp *peer = rc->peer;
-
-	atomic_store(&peer->peer_waits, true);
-	atomic_thread_fence(memory_order_seq_cst);
-	if (work_queue_posted(&peer->qp->rq)) {
-		atomic_store(&peer->peer_waits, false);
-		return false;
-	}
-	rc->rnr_timer = atomic_load(&peer->min_rnr_timer);
-	return true;
-}
-
-/*
- * The receive at the head of the responder's queue, read once into
- * lqp->sq.receive; it stays in the queue until the message has ended. With
- * rq_lock held. LOOPBACK_DONE: it is there.
- */
+/* The receive for this message; with rq_lock held. LOOPBACK_DONE: it is there. */
 static enum loopback_result find_receive(struct rc *rc)
 {
-	struct loopback_sq *sq = &rc->lqp->sq;
-	struct work_queue *rq = &rc->peer->qp->rq;
-	enum ibv_wc_status status;
-	uint32_t posted;
-
-	if (sq->has_receive && sq->receive_index == rq->ci)
+	switch (loopback_receive_take(rc->serve, rc->peer, rc->lqp)) {
+	case LOOPBACK_TAKE_OK:
 		return LOOPBACK_DONE;
-	posted = work_queue_posted(rq);
-	if (!posted && wait_for_receive(rc))
+	case LOOPBACK_TAKE_NONE:
+		rc->rnr_timer = atomic_load(&rc->peer->min_rnr_timer);
 		return LOOPBACK_RNR;
-	if (work_queue_posted(rq) == UINT32_MAX) {
-		/* Its own worker finds out why, and tells its guest. */
-		loopback_qp_fail(rc->peer, LOOPBACK_NO_EVENT);
+	default:
 		return rc_fail(rc, IBV_WC_REM_OP_ERR);
 	}
-	status = recv_request_take(rq, rq->ci, &sq->receive, sq->receive_sge);
-	if (status)
-		return receive_failed(rc, status, IBV_WC_REM_OP_ERR);
-	sq->receive_index = rq->ci;
-	sq->has_receive = true;
-	return LOOPBACK_DONE;
 }
 
 static void complete_receive(struct rc *rc)
 {
-	struct loopback_sq *sq = &rc->lqp->sq;
-	const struct send_request *request = &sq->request;
+	const struct send_request *request = &rc->lqp->sq.request;
 	struct pvhca_cqe cqe = {
 		.byte_len = htole32(request->length),
 		.status = IBV_WC_SUCCESS,
@@ -201,8 +159,7 @@ static void complete_receive(struct rc *rc)
 		cqe.imm_data = request->imm_data;
 		cqe.flags = PVHCA_CQE_F_IMM;
 	}
-	sq->has_receive = false;
-	loopback_receive_done(rc->serve, rc->peer, &sq->receive, &cqe,
+	loopback_receive_done(rc->serve, rc->peer, &cqe,
 			      request->flags & PVHCA_WQE_F_SOLICITED);
 }
 
@@ -247,6 +204,7 @@ static enum loopback_result rc_moved(struct rc *rc)
 
 static enum loopback_result send_locked(struct rc *rc)
 {
+	const struct loopback_receive *receive = &rc->peer->receive;
 	struct loopback_sq *sq = &rc->lqp->sq;
 	enum loopback_result result;
 
@@ -256,11 +214,11 @@ static enum loopback_result send_locked(struct rc *rc)
 	if (result != LOOPBACK_DONE)
 		return result;
 	/* 9.9.3.1.5: longer than the receive. */
-	if (sq->request.length > sq->receive.length)
+	if (sq->request.length > receive->request.length)
 		return receive_failed(rc, IBV_WC_LOC_LEN_ERR,
 				      IBV_WC_REM_INV_REQ_ERR);
 	if (!loopback_pieces_local(rc->lqp->fabric, rc->peer->qp->pd,
-				   sq->receive_sge, sq->receive.num_sge,
+				   receive->sge, receive->request.num_sge,
 				   IBV_ACCESS_LOCAL_WRITE, sq->done, rc->part,
 				   &rc->remote))
 		return receive_failed(rc, IBV_WC_LOC_PROT_ERR,

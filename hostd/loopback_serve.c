@@ -4,18 +4,15 @@
  * executed, complete them; wait and retry; flush.
  */
 #include <endian.h>
-#include <time.h>
 
 #include "counters.h"
 #include "cq.h"
 #include "events.h"
 #include "loopback.h"
-#include "rdma/pvhca-abi.h"
 #include "session.h"
 #include "worker.h"
 
-/* Bounds of one call, so that one QP does not hold up its worker's others. */
-#define BATCH_REQUESTS	64u
+/* As LOOPBACK_BATCH, of bytes. */
 #define BATCH_BYTES	(4ull << 20)
 /* Timeout 0 means to wait for ever; it costs one look in this time. */
 #define FOREVER_LOOK_NS	100000000ull
@@ -43,16 +40,6 @@ uint64_t loopback_rnr_ns(uint32_t timer)
 }
 
 /* ------------------------------- completions ------------------------------- */
-
-static uint64_t cqe_timestamp(const struct cq *cq)
-{
-	struct timespec ts;
-
-	if (!(cq->flags & PVHCA_CREATE_CQ_TIMESTAMPS))
-		return 0;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return htole64(ts.tv_sec * 1000000000ull + ts.tv_nsec);
-}
 
 /* The guest has more outstanding than its queues hold, or claims so. */
 static void stop_abused(struct loopback_serve *serve)
@@ -92,7 +79,7 @@ static void send_done(struct loopback_serve *serve, enum ibv_wc_status status)
 			return;
 		cqe.byte_len = htole32(request->length);
 	}
-	cqe.timestamp = cqe_timestamp(qp->send_cq);
+	cqe.timestamp = loopback_timestamp(qp->send_cq);
 	serve->completions++;
 	if (!cq_push(serve->worker, qp->send_cq, &cqe, false))
 		stop_abused(serve);
@@ -104,48 +91,6 @@ static void send_failed(struct loopback_serve *serve,
 {
 	loopback_qp_set_state(serve->lqp, IBV_QPS_ERR);
 	send_done(serve, status);
-}
-
-static void add_receives(const struct loopback_serve *serve)
-{
-	struct counters *counters;
-
-	if (!serve->receives)
-		return;
-	counters = &serve->receiver->counters;
-	counter_add(&counters->receives, serve->receives);
-	counter_add(&counters->completions, serve->receives);
-}
-
-/* Receives of one call are nearly always one session's. */
-static void count_receive(struct loopback_serve *serve,
-			  struct session *session)
-{
-	if (serve->receiver != session) {
-		add_receives(serve);
-		serve->receiver = session;
-		serve->receives = 0;
-	}
-	serve->receives++;
-}
-
-void loopback_receive_done(struct loopback_serve *serve, struct loopback_qp *rx,
-			   const struct recv_request *receive,
-			   struct pvhca_cqe *cqe, bool solicited)
-{
-	struct qp *qp = rx->qp;
-
-	qp->rq.ci++;
-	count_receive(serve, qp->session);
-	if (cqe->status)
-		counter_add(&qp->session->counters.errors, 1);
-	cqe->qpn = htole32(qp->qpn);
-	cqe->wqe_index = htole16(receive->tag);
-	cqe->timestamp = cqe_timestamp(qp->recv_cq);
-	if (cq_push(serve->worker, qp->recv_cq, cqe, solicited))
-		return;
-	counter_add(&qp->session->counters.protocol_errors, 1);
-	loopback_qp_fail(rx, PVHCA_EVENT_QP_FATAL);
 }
 
 /* ---------------------------------- flush ---------------------------------- */
@@ -161,7 +106,7 @@ static bool flush_sends(struct loopback_serve *serve)
 		return true;
 	}
 	for (; posted && !serve->lqp->broken; posted--) {
-		if (serve->taken == BATCH_REQUESTS)
+		if (serve->taken == LOOPBACK_BATCH)
 			return false;
 		serve->taken++;
 		serve->messages++;
@@ -180,40 +125,19 @@ static bool flush_sends(struct loopback_serve *serve)
 static bool flush_receives(struct loopback_serve *serve)
 {
 	struct loopback_qp *lqp = serve->lqp;
-	struct work_queue *queue = &lqp->qp->rq;
-	struct ibv_sge sge[LOOPBACK_MAX_SGE];
-	struct recv_request receive;
-	bool all = true;
-	uint32_t posted;
+	enum loopback_flush flushed;
 
-	/* Our own entries only, each with its own CQE: nothing waits for this lock long. */
 	pthread_mutex_lock(&lqp->qp->rq_lock);
-	posted = work_queue_posted(queue);
-	for (; posted && posted != UINT32_MAX; posted--) {
-		struct pvhca_cqe cqe = {
-			.opcode = PVHCA_CQE_RECV,
-			.status = IBV_WC_WR_FLUSH_ERR,
-		};
-
-		if (serve->taken == BATCH_REQUESTS) {
-			all = false;
-			break;
-		}
-		serve->taken++;
-		(void)recv_request_take(queue, queue->ci, &receive, sge);
-		loopback_receive_done(serve, lqp, &receive, &cqe, false);
-		if (atomic_load(&lqp->failed))
-			break;
-	}
+	flushed = loopback_receive_flush(serve, lqp);
 	pthread_mutex_unlock(&lqp->qp->rq_lock);
 
-	if (posted == UINT32_MAX) {
+	if (flushed == LOOPBACK_FLUSH_ABUSED) {
 		stop_abused(serve);
 	} else if (atomic_load(&lqp->failed)) {
 		lqp->broken = true;
 		loopback_qp_settle(lqp);
 	}
-	return all;
+	return flushed != LOOPBACK_FLUSH_MORE;
 }
 
 static void flush(struct loopback_serve *serve)
@@ -240,11 +164,9 @@ static void wait_or_fail(struct loopback_serve *serve, enum loopback_wait what,
 		send_failed(serve, IBV_WC_RNR_RETRY_EXC_ERR);
 		return;
 	}
-	if (what == LOOPBACK_WAIT_ANSWER) {
-		/* The responder may be another one when it answers. */
+	/* The responder may be another one when it answers. */
+	if (what == LOOPBACK_WAIT_ANSWER)
 		sq->done = 0;
-		sq->has_receive = false;
-	}
 	sq->waiting = what;
 	qp->deadline_ns = worker_now(serve->worker) + ns;
 	context_timed(qp->context, qp->slot);
@@ -307,7 +229,6 @@ static bool take_request(struct loopback_serve *serve)
 	serve->taken++;
 	serve->messages++;
 	sq->active = true;
-	sq->has_receive = false;
 	sq->done = 0;
 	sq->tries = lqp->attr.retry_cnt;
 	sq->rnr_tries = lqp->attr.rnr_retry;
@@ -353,7 +274,7 @@ static void serve_sends(struct loopback_serve *serve)
 	struct loopback_qp *lqp = serve->lqp;
 	unsigned int n;
 
-	for (n = 0; n < BATCH_REQUESTS && serve->moved < BATCH_BYTES; n++) {
+	for (n = 0; n < LOOPBACK_BATCH && serve->moved < BATCH_BYTES; n++) {
 		if (lqp->sq.active ? !may_go_on(serve) : !take_request(serve))
 			return;
 		if (!execute_request(serve))
@@ -408,7 +329,7 @@ static void add_counts(const struct loopback_serve *serve)
 		counter_add(&counters->errors, serve->errors);
 	if (serve->completions)
 		counter_add(&counters->completions, serve->completions);
-	add_receives(serve);
+	loopback_add_receives(serve);
 }
 
 unsigned int loopback_qp_serve(struct worker *worker, struct qp *qp)

@@ -248,7 +248,46 @@ static void cq_free(struct cq *cq)
 	free(cq);
 }
 
+struct srq *rig_srq(struct rig_vm *vm)
+{
+	struct srq *srq = calloc(1, sizeof(*srq));
+	struct pvhca_queue_header *header;
+
+	srq->session = &vm->session;
+	srq->context = &vm->context;
+	srq->pd = &vm->pd;
+	srq->slot = vm->slots++;
+	srq->handle = 100 * vm->session.id + srq->slot;
+	srq->max_wr = 1 << RIG_LOG_RQ;
+	srq->max_sge = RIG_SGES;
+	srq->buffer = ring_buffer_new(extents_new(1, PVHCA_GRANULE +
+						  (1024 << RIG_LOG_RQ)));
+	header = ring_buffer_at(srq->buffer, 0);
+	pthread_mutex_init(&srq->lock, NULL);
+	ck_assert_int_eq(work_queue_init(&srq->rq, srq->buffer, &header->rq_pi,
+		PVHCA_GRANULE, RIG_LOG_RQ, 10, PVHCA_RQ_MIN_LOG_STRIDE,
+		PVHCA_RQ_WQE_DATA, RIG_SGES), 0);
+	ck_assert_int_eq(fabric_loopback.srq_create(srq), 0);
+	vm->context.srq_slots[srq->slot] = srq;
+	return srq;
+}
+
+void rig_srq_free(struct srq *srq)
+{
+	srq->context->srq_slots[srq->slot] = NULL;
+	fabric_loopback.srq_destroy(srq);
+	ring_buffer_free(srq->buffer);
+	pthread_mutex_destroy(&srq->lock);
+	free(srq);
+}
+
 struct qp *rig_qp(struct rig_vm *vm)
+{
+	return rig_qp_of(vm, PVHCA_QPT_RC, NULL);
+}
+
+struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type,
+		     struct srq *srq)
 {
 	const uint32_t sq_offset = PVHCA_GRANULE;
 	const uint32_t rq_offset = sq_offset + (PVHCA_GRANULE << RIG_LOG_SQ);
@@ -258,7 +297,9 @@ struct qp *rig_qp(struct rig_vm *vm)
 	qp->session = &vm->session;
 	qp->context = &vm->context;
 	qp->pd = &vm->pd;
-	qp->type = PVHCA_QPT_RC;
+	qp->type = type;
+	qp->srq = srq;
+	qp->flags = srq ? PVHCA_CREATE_QP_SRQ : 0;
 	qp->slot = vm->slots++;
 	qp->handle = 100 * vm->session.id + qp->slot;
 	qp->cap.max_send_sge = htole32(RIG_SGES);
@@ -273,9 +314,11 @@ struct qp *rig_qp(struct rig_vm *vm)
 	ck_assert_int_eq(work_queue_init(&qp->sq, qp->buffer, &header->sq_pi,
 		sq_offset, RIG_LOG_SQ, 12, PVHCA_SQ_MIN_LOG_STRIDE,
 		PVHCA_SQ_WQE_DATA, RIG_SGES), 0);
-	ck_assert_int_eq(work_queue_init(&qp->rq, qp->buffer, &header->rq_pi,
-		rq_offset, RIG_LOG_RQ, 10, PVHCA_RQ_MIN_LOG_STRIDE,
-		PVHCA_RQ_WQE_DATA, RIG_SGES), 0);
+	if (!srq)
+		ck_assert_int_eq(work_queue_init(&qp->rq, qp->buffer,
+			&header->rq_pi, rq_offset, RIG_LOG_RQ, 10,
+			PVHCA_RQ_MIN_LOG_STRIDE, PVHCA_RQ_WQE_DATA, RIG_SGES),
+			0);
 	ck_assert_int_eq(fabric_loopback.qp_create(qp), 0);
 	vm->context.slots[qp->slot] = qp;
 	return qp;
@@ -297,6 +340,7 @@ struct pvhca_qp_attr rig_attr(const struct qp *qp, const struct qp *peer)
 {
 	struct pvhca_qp_attr attr = {
 		.path_mtu = IBV_MTU_1024,
+		.qkey = htole32(RIG_QKEY),
 		.dest_qp_num = htole32(peer->qpn),
 		.qp_access_flags = htole32(IBV_ACCESS_REMOTE_WRITE |
 					   IBV_ACCESS_REMOTE_READ |
@@ -332,7 +376,9 @@ int rig_to_init(struct qp *qp)
 
 	attr.qp_state = IBV_QPS_INIT;
 	return rig_modify(qp, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT |
-			      IBV_QP_ACCESS_FLAGS, attr);
+			      (qp->type == PVHCA_QPT_UD ? IBV_QP_QKEY :
+							  IBV_QP_ACCESS_FLAGS),
+			  attr);
 }
 
 int rig_to_rtr(struct qp *qp, const struct qp *peer)
@@ -340,6 +386,12 @@ int rig_to_rtr(struct qp *qp, const struct qp *peer)
 	struct pvhca_qp_attr attr = rig_attr(qp, peer);
 
 	attr.qp_state = IBV_QPS_RTR;
+	if (qp->type == PVHCA_QPT_UD)
+		return rig_modify(qp, IBV_QP_STATE, attr);
+	if (qp->type == PVHCA_QPT_UC)
+		return rig_modify(qp, IBV_QP_STATE | IBV_QP_AV |
+				      IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+				      IBV_QP_RQ_PSN, attr);
 	return rig_modify(qp, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU |
 			      IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
 			      IBV_QP_MAX_DEST_RD_ATOMIC |
@@ -351,6 +403,8 @@ int rig_to_rts(struct qp *qp, const struct qp *peer)
 	struct pvhca_qp_attr attr = rig_attr(qp, peer);
 
 	attr.qp_state = IBV_QPS_RTS;
+	if (qp->type != PVHCA_QPT_RC)
+		return rig_modify(qp, IBV_QP_STATE | IBV_QP_SQ_PSN, attr);
 	return rig_modify(qp, IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT |
 			      IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
 			      IBV_QP_MAX_QP_RD_ATOMIC, attr);
@@ -372,22 +426,22 @@ void rig_connect(struct qp *a, struct qp *b)
 
 /* ---------------------------------- rings ---------------------------------- */
 
-static void *next_entry(struct qp *qp, struct work_queue *queue)
+static void *next_entry(struct work_queue *queue)
 {
-	(void)qp;
 	return (void *)work_queue_entry(queue, atomic_load(queue->pi));
 }
 
-static void posted(struct qp *qp, struct work_queue *queue)
+static void posted(struct context *context, uint32_t slot,
+		   struct work_queue *queue)
 {
 	atomic_fetch_add(queue->pi, 1);
-	context_again(qp->context, qp->slot);
+	context_again(context, slot);
 }
 
 void rig_post_send(struct qp *qp, struct pvhca_sq_wqe wqe,
 		   const struct pvhca_sge *sge, const void *inline_data)
 {
-	uint8_t *entry = next_entry(qp, &qp->sq);
+	uint8_t *entry = next_entry(&qp->sq);
 
 	if (sge)
 		memcpy(entry + PVHCA_SQ_WQE_DATA, sge,
@@ -396,55 +450,78 @@ void rig_post_send(struct qp *qp, struct pvhca_sq_wqe wqe,
 		memcpy(entry + PVHCA_SQ_WQE_DATA, inline_data,
 		       le32toh(wqe.inline_len));
 	memcpy(entry, &wqe, sizeof(wqe));
-	posted(qp, &qp->sq);
+	posted(qp->context, qp->slot, &qp->sq);
 }
 
 void rig_post_atomic(struct qp *qp, struct pvhca_sq_wqe wqe,
 		     struct pvhca_atomic_seg seg, struct pvhca_sge sge)
 {
-	uint8_t *entry = next_entry(qp, &qp->sq);
+	uint8_t *entry = next_entry(&qp->sq);
 
 	wqe.num_sge = htole16(1);
 	memcpy(entry, &wqe, sizeof(wqe));
 	memcpy(entry + PVHCA_SQ_WQE_DATA, &seg, sizeof(seg));
 	memcpy(entry + PVHCA_SQ_WQE_DATA + sizeof(seg), &sge, sizeof(sge));
-	posted(qp, &qp->sq);
+	posted(qp->context, qp->slot, &qp->sq);
+}
+
+static void write_recv(struct work_queue *queue, uint16_t tag,
+		       const struct pvhca_sge *sge, unsigned int num_sge)
+{
+	struct pvhca_rq_wqe wqe = {
+		.num_sge = htole16(num_sge),
+		.tag = htole16(tag),
+	};
+	uint8_t *entry = next_entry(queue);
+
+	memcpy(entry, &wqe, sizeof(wqe));
+	if (num_sge)
+		memcpy(entry + PVHCA_RQ_WQE_DATA, sge, num_sge * sizeof(*sge));
 }
 
 void rig_post_recv(struct qp *qp, const struct pvhca_sge *sge,
 		   unsigned int num_sge)
 {
-	uint32_t index = atomic_load(qp->rq.pi);
-	struct pvhca_rq_wqe wqe = {
-		.num_sge = htole16(num_sge),
-		.tag = htole16(work_queue_index(&qp->rq, index)),
-	};
-	uint8_t *entry = next_entry(qp, &qp->rq);
+	write_recv(&qp->rq, work_queue_index(&qp->rq, atomic_load(qp->rq.pi)),
+		   sge, num_sge);
+	posted(qp->context, qp->slot, &qp->rq);
+}
 
-	memcpy(entry, &wqe, sizeof(wqe));
-	if (num_sge)
-		memcpy(entry + PVHCA_RQ_WQE_DATA, sge, num_sge * sizeof(*sge));
-	posted(qp, &qp->rq);
+void rig_post_srq(struct srq *srq, uint16_t tag, const struct pvhca_sge *sge,
+		  unsigned int num_sge)
+{
+	write_recv(&srq->rq, tag, sge, num_sge);
+	posted(srq->context, srq->slot, &srq->rq);
+}
+
+static void serve_slot(struct rig_vm *vm, unsigned int slot)
+{
+	struct srq *srq = vm->context.srq_slots[slot];
+	struct qp *qp = vm->context.slots[slot];
+
+	if (srq) {
+		pthread_mutex_lock(&srq->lock);
+		fabric_loopback.srq_serve((struct worker *)vm, srq);
+		pthread_mutex_unlock(&srq->lock);
+	}
+	if (!qp)
+		return;
+	pthread_mutex_lock(&qp->lock);
+	fabric_loopback.qp_serve((struct worker *)vm, qp);
+	pthread_mutex_unlock(&qp->lock);
+	rig.serves++;
 }
 
 bool rig_serve(struct rig_vm *vm)
 {
 	uint64_t bits;
-	struct qp *qp;
 	bool any;
 
 	atomic_store(&vm->context.again_summary, 0);
 	bits = atomic_exchange(&vm->context.again[0], 0);
 	any = bits;
-	for (; bits; bits &= bits - 1) {
-		qp = vm->context.slots[__builtin_ctzll(bits)];
-		if (!qp)
-			continue;
-		pthread_mutex_lock(&qp->lock);
-		fabric_loopback.qp_serve((struct worker *)vm, qp);
-		pthread_mutex_unlock(&qp->lock);
-		rig.serves++;
-	}
+	for (; bits; bits &= bits - 1)
+		serve_slot(vm, __builtin_ctzll(bits));
 	return any;
 }
 
@@ -538,14 +615,36 @@ bool rig_poll(struct cq *cq, struct pvhca_cqe *cqe)
 	return true;
 }
 
-bool rig_had_event(const struct qp *qp, uint32_t event)
+struct pvhca_cqe rig_expect(struct cq *cq, enum ibv_wc_status status)
 {
-	unsigned int i;
+	struct pvhca_cqe cqe;
+
+	ck_assert_msg(rig_poll(cq, &cqe), "no completion, expected status %d",
+		      status);
+	ck_assert_int_eq(cqe.status, status);
+	return cqe;
+}
+
+void rig_expect_none(struct cq *cq)
+{
+	struct pvhca_cqe cqe;
+
+	ck_assert_msg(!rig_poll(cq, &cqe), "status %d", cqe.status);
+}
+
+unsigned int rig_count_events(const struct session *session, uint32_t object,
+			      uint32_t event)
+{
+	unsigned int i, count = 0;
 
 	for (i = 0; i < rig.num_events; i++)
-		if (rig.events[i].session == qp->session &&
-		    rig.events[i].object == qp->handle &&
-		    rig.events[i].event == event)
-			return true;
-	return false;
+		count += rig.events[i].session == session &&
+			 rig.events[i].object == object &&
+			 rig.events[i].event == event;
+	return count;
+}
+
+bool rig_had_event(const struct qp *qp, uint32_t event)
+{
+	return rig_count_events(qp->session, qp->handle, event);
 }

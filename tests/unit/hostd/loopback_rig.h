@@ -16,6 +16,7 @@
 #define RIG_LOG_CQ	6
 #define RIG_SGES	8
 #define RIG_EVENTS	64
+#define RIG_QKEY	0x11111111u
 #define RIG_BLOCKED	16
 
 struct rig_event {
@@ -61,7 +62,11 @@ bool rig_is_filled(const struct mr *mr, uint64_t addr, uint64_t len,
 
 /* A QP with a CQ for each queue. */
 struct qp *rig_qp(struct rig_vm *vm);
+struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type,
+		     struct srq *srq);
 void rig_qp_free(struct qp *qp);
+struct srq *rig_srq(struct rig_vm *vm);
+void rig_srq_free(struct srq *srq);
 /* Attributes that connect qp to peer. */
 struct pvhca_qp_attr rig_attr(const struct qp *qp, const struct qp *peer);
 int rig_modify(struct qp *qp, uint32_t mask, struct pvhca_qp_attr attr);
@@ -78,6 +83,8 @@ void rig_post_atomic(struct qp *qp, struct pvhca_sq_wqe wqe,
 		     struct pvhca_atomic_seg seg, struct pvhca_sge sge);
 void rig_post_recv(struct qp *qp, const struct pvhca_sge *sge,
 		   unsigned int num_sge);
+void rig_post_srq(struct srq *srq, uint16_t tag, const struct pvhca_sge *sge,
+		  unsigned int num_sge);
 /* Serve until nothing is left to be done now. */
 void rig_pump(void);
 /* One round of what asked to be served; false: nothing did. */
@@ -91,6 +98,10 @@ bool rig_is_waiting(void);
 
 /* As the guest polls. */
 bool rig_poll(struct cq *cq, struct pvhca_cqe *cqe);
+struct pvhca_cqe rig_expect(struct cq *cq, enum ibv_wc_status status);
+void rig_expect_none(struct cq *cq);
+unsigned int rig_count_events(const struct session *session, uint32_t object,
+			      uint32_t event);
 bool rig_had_event(const struct qp *qp, uint32_t event);
 
 #endif

@@ -417,12 +417,11 @@ START_TEST(types_and_limits_that_are_not_there_are_refused)
 {
 	struct qp qp = *a;
 
-	qp.type = PVHCA_QPT_UD;
+	qp.type = PVHCA_QPT_GSI;
+	ck_assert_int_eq(fabric_loopback.qp_create(&qp), PVHCA_ST_UNSUPPORTED);
+	qp.type = PVHCA_QPT_UD + 1;
 	ck_assert_int_eq(fabric_loopback.qp_create(&qp), PVHCA_ST_UNSUPPORTED);
 	qp.type = PVHCA_QPT_RC;
-	qp.flags = PVHCA_CREATE_QP_SRQ;
-	ck_assert_int_eq(fabric_loopback.qp_create(&qp), PVHCA_ST_UNSUPPORTED);
-	qp.flags = 0;
 	qp.cap.max_send_sge = htole32(LOOPBACK_MAX_SGE + 1);
 	ck_assert_int_eq(fabric_loopback.qp_create(&qp), PVHCA_ST_INVALID);
 }
