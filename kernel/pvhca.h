@@ -28,7 +28,8 @@
  *   pvhca_main.c				module, PCI
  *   pvhca_attach.c				begin and end of sessions
  *   pvhca_ibdev.c, _port.c, _ucontext.c,
- *   _pd.c, _mr.c, _cq.c, _qp.c, _srq.c, _ah.c	verbs, a file per object
+ *   _pd.c, _mr.c, _mw.c, _cq.c, _qp.c, _srq.c,
+ *   _ah.c					verbs, a file per object
  *   pvhca_object.c				where events find objects
  *   pvhca_netdev.c, pvhca_mem.c, pvhca_eq.c	network interface, memory lists, events
  *   pvhca_com_cmd.c				a function per command
@@ -227,11 +228,27 @@ struct pvhca_pd {
  * struct pvhca_mr - memory region
  * @ibmr: the core's part
  * @umem: pinned user memory
+ * @umem_failed: memory that it was to have when its change failed on the host
  * @handle: pvhcad's
+ * @access: IB_ACCESS_*
+ * @failed: its change failed on the host: only to be deregistered
  */
 struct pvhca_mr {
 	struct ib_mr ibmr;
 	struct ib_umem *umem;
+	struct ib_umem *umem_failed;
+	u32 handle;
+	int access;
+	bool failed;
+};
+
+/**
+ * struct pvhca_mw - memory window
+ * @ibmw: the core's part
+ * @handle: pvhcad's
+ */
+struct pvhca_mw {
+	struct ib_mw ibmw;
 	u32 handle;
 };
 
@@ -315,6 +332,11 @@ static inline struct pvhca_pd *to_pvhca_pd(struct ib_pd *ibpd)
 static inline struct pvhca_mr *to_pvhca_mr(struct ib_mr *ibmr)
 {
 	return container_of(ibmr, struct pvhca_mr, ibmr);
+}
+
+static inline struct pvhca_mw *to_pvhca_mw(struct ib_mw *ibmw)
+{
+	return container_of(ibmw, struct pvhca_mw, ibmw);
 }
 
 static inline struct pvhca_cq *to_pvhca_cq(struct ib_cq *ibcq)
@@ -420,7 +442,17 @@ int pvhca_dealloc_pd(struct ib_pd *ibpd, struct ib_udata *udata);
 /* pvhca_mr.c */
 struct ib_mr *pvhca_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 length, u64 virt_addr,
 				int access, PVHCA_REG_MR_DMAH_ARG struct ib_udata *udata);
+struct ib_mr *pvhca_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 length, u64 virt_addr,
+				       int fd, int access,
+				       PVHCA_REG_MR_DMAH_ARG struct pvhca_reg_dmabuf_arg *arg);
+struct ib_mr *pvhca_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start, u64 length,
+				  u64 virt_addr, int access, struct ib_pd *pd,
+				  struct ib_udata *udata);
 int pvhca_dereg_mr(struct ib_mr *ibmr, struct ib_udata *udata);
+
+/* pvhca_mw.c */
+int pvhca_alloc_mw(struct ib_mw *ibmw, struct ib_udata *udata);
+int pvhca_dealloc_mw(struct ib_mw *ibmw);
 
 /* pvhca_cq.c */
 int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,

@@ -322,6 +322,44 @@ int pvhca_com_reg_mr(struct pvhca_dev *dev, const struct pvhca_com_reg_mr_params
 }
 
 /**
+ * pvhca_com_rereg_mr - change a region in place
+ * @dev: session
+ * @handle: of the region
+ * @flags: enum ib_mr_rereg_flags
+ * @params: what they name
+ * @result: the same handle; keys
+ *
+ * Return: 0; -EIO if the region is not what it was any more; another negative
+ * errno.
+ */
+int pvhca_com_rereg_mr(struct pvhca_dev *dev, u32 handle, u32 flags,
+		       const struct pvhca_com_reg_mr_params *params,
+		       struct pvhca_com_reg_mr_result *result)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.rereg_mr.mr = cpu_to_le32(handle);
+	cmd.rereg_mr.flags = cpu_to_le32(flags);
+	cmd.rereg_mr.pd = cpu_to_le32(params->pd);
+	cmd.rereg_mr.access = cpu_to_le32(params->access);
+	cmd.rereg_mr.iova = cpu_to_le64(params->iova);
+	cmd.rereg_mr.length = cpu_to_le64(params->length);
+	cmd.rereg_mr.offset = cpu_to_le64(params->offset);
+	if (params->mem)
+		cmd.rereg_mr.mem = *params->mem;
+	err = pvhca_com_run(dev, PVHCA_CMD_REREG_MR, &cmd, &rsp);
+	if (err)
+		return err;
+
+	result->handle = handle;
+	result->lkey = le32_to_cpu(rsp.reg_mr.lkey);
+	result->rkey = le32_to_cpu(rsp.reg_mr.rkey);
+	return 0;
+}
+
+/**
  * pvhca_com_dereg_mr - deregister memory
  * @dev: session
  * @handle: of the region
@@ -331,6 +369,42 @@ int pvhca_com_reg_mr(struct pvhca_dev *dev, const struct pvhca_com_reg_mr_params
 int pvhca_com_dereg_mr(struct pvhca_dev *dev, u32 handle)
 {
 	return pvhca_com_run_destroy(dev, PVHCA_CMD_DEREG_MR, handle);
+}
+
+/**
+ * pvhca_com_alloc_mw - make a memory window
+ * @dev: session
+ * @pd: handle
+ * @type: enum ib_mw_type
+ * @handle: of the window
+ * @rkey: its key, the host's
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_alloc_mw(struct pvhca_dev *dev, u32 pd, u32 type, u32 *handle, u32 *rkey)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.alloc_mw.pd = cpu_to_le32(pd);
+	cmd.alloc_mw.type = cpu_to_le32(type);
+	err = pvhca_com_run(dev, PVHCA_CMD_ALLOC_MW, &cmd, &rsp);
+	if (err)
+		return err;
+	*handle = le32_to_cpu(rsp.alloc_mw.handle);
+	*rkey = le32_to_cpu(rsp.alloc_mw.rkey);
+	return 0;
+}
+
+/**
+ * pvhca_com_dealloc_mw - destroy a memory window
+ * @dev: session
+ * @handle: of the window
+ */
+void pvhca_com_dealloc_mw(struct pvhca_dev *dev, u32 handle)
+{
+	pvhca_com_run_destroy(dev, PVHCA_CMD_DEALLOC_MW, handle);
 }
 
 /**

@@ -37,13 +37,13 @@ struct pvhca_com_alloc_context_result {
 };
 
 /**
- * struct pvhca_com_reg_mr_params - for pvhca_com_reg_mr()
+ * struct pvhca_com_reg_mr_params - for pvhca_com_reg_mr() and pvhca_com_rereg_mr()
  * @pd: handle
  * @access: IB_ACCESS_*
  * @iova: address of the first byte in the keys' address space
  * @length: bytes
  * @offset: of the first byte in @mem, bytes
- * @mem: the memory
+ * @mem: the memory; may be NULL if only something else changes
  */
 struct pvhca_com_reg_mr_params {
 	u32 pd;
@@ -55,7 +55,7 @@ struct pvhca_com_reg_mr_params {
 };
 
 /**
- * struct pvhca_com_reg_mr_result - of pvhca_com_reg_mr()
+ * struct pvhca_com_reg_mr_result - of pvhca_com_reg_mr() and pvhca_com_rereg_mr()
  * @handle: of the region
  * @lkey: the host's
  * @rkey: the host's
@@ -185,7 +185,12 @@ int pvhca_com_alloc_pd(struct pvhca_dev *dev, u32 context, u32 *handle);
 void pvhca_com_dealloc_pd(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_reg_mr(struct pvhca_dev *dev, const struct pvhca_com_reg_mr_params *params,
 		     struct pvhca_com_reg_mr_result *result);
+int pvhca_com_rereg_mr(struct pvhca_dev *dev, u32 handle, u32 flags,
+		       const struct pvhca_com_reg_mr_params *params,
+		       struct pvhca_com_reg_mr_result *result);
 int pvhca_com_dereg_mr(struct pvhca_dev *dev, u32 handle);
+int pvhca_com_alloc_mw(struct pvhca_dev *dev, u32 pd, u32 type, u32 *handle, u32 *rkey);
+void pvhca_com_dealloc_mw(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_cq(struct pvhca_dev *dev, const struct pvhca_com_create_cq_params *params,
 			struct pvhca_com_create_cq_result *result);
 void pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle);

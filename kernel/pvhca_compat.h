@@ -26,13 +26,28 @@ static inline struct ib_udata *pvhca_create_cq_udata(struct ib_udata *udata)
 }
 #endif
 
-/* 6.17: reg_user_mr() may name a DMA handle, which this device has no use for. */
+/* 6.17: registrations may name a DMA handle, which this device has no use for. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 17, 0)
 #define PVHCA_REG_MR_DMAH_ARG struct ib_dmah *dmah,
 #define PVHCA_REG_MR_HAS_DMAH (!!dmah)
 #else
 #define PVHCA_REG_MR_DMAH_ARG
 #define PVHCA_REG_MR_HAS_DMAH false
+#endif
+
+/* 6.12: reg_user_mr_dmabuf() is given the attribute bundle, too. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#define pvhca_reg_dmabuf_arg uverbs_attr_bundle
+static inline struct ib_udata *pvhca_reg_dmabuf_udata(struct uverbs_attr_bundle *attrs)
+{
+	return &attrs->driver_udata;
+}
+#else
+#define pvhca_reg_dmabuf_arg ib_udata
+static inline struct ib_udata *pvhca_reg_dmabuf_udata(struct ib_udata *udata)
+{
+	return udata;
+}
 #endif
 
 /* 6.12: "transmit takes no lock" is a field instead of a feature flag. */

@@ -14,7 +14,11 @@
 
 /* What a host may have and guests can make use of. */
 #define PVHCA_DEVICE_CAPS	(IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_SYS_IMAGE_GUID | \
-				 IB_DEVICE_PORT_ACTIVE_EVENT | IB_DEVICE_CURR_QP_STATE_MOD)
+				 IB_DEVICE_PORT_ACTIVE_EVENT | IB_DEVICE_CURR_QP_STATE_MOD | \
+				 IB_DEVICE_BAD_PKEY_CNTR | IB_DEVICE_BAD_QKEY_CNTR | \
+				 IB_DEVICE_UD_AV_PORT_ENFORCE | IB_DEVICE_N_NOTIFY_CQ | \
+				 IB_DEVICE_MEM_WINDOW | IB_DEVICE_MEM_WINDOW_TYPE_2A | \
+				 IB_DEVICE_MEM_WINDOW_TYPE_2B | IB_DEVICE_MEM_MGT_EXTENSIONS)
 
 /**
  * pvhca_udata_in - take the provider's part of a call
@@ -77,6 +81,7 @@ static int pvhca_query_device(struct ib_device *ibdev, struct ib_device_attr *at
 	attr->max_qp_init_rd_atom = le32_to_cpu(host->max_qp_init_rd_atom);
 	attr->atomic_cap = (enum ib_atomic_cap)le32_to_cpu(host->atomic_cap);
 	attr->max_ah = le32_to_cpu(host->max_ah);
+	attr->max_mw = le32_to_cpu(host->max_mw);
 	attr->max_srq = le32_to_cpu(host->max_srq);
 	attr->max_srq_wr = le32_to_cpu(host->max_srq_wr);
 	attr->max_srq_sge = le32_to_cpu(host->max_srq_sge);
@@ -119,7 +124,11 @@ static const struct ib_device_ops pvhca_ops = {
 	.dealloc_pd		= pvhca_dealloc_pd,
 
 	.reg_user_mr		= pvhca_reg_user_mr,
+	.reg_user_mr_dmabuf	= pvhca_reg_user_mr_dmabuf,
+	.rereg_user_mr		= pvhca_rereg_user_mr,
 	.dereg_mr		= pvhca_dereg_mr,
+	.alloc_mw		= pvhca_alloc_mw,
+	.dealloc_mw		= pvhca_dealloc_mw,
 
 	.create_cq		= pvhca_create_cq,
 	.destroy_cq		= pvhca_destroy_cq,
@@ -141,6 +150,7 @@ static const struct ib_device_ops pvhca_ops = {
 
 	INIT_RDMA_OBJ_SIZE(ib_ah, pvhca_ah, ibah),
 	INIT_RDMA_OBJ_SIZE(ib_ucontext, pvhca_ucontext, ibucontext),
+	INIT_RDMA_OBJ_SIZE(ib_mw, pvhca_mw, ibmw),
 	INIT_RDMA_OBJ_SIZE(ib_pd, pvhca_pd, ibpd),
 	INIT_RDMA_OBJ_SIZE(ib_cq, pvhca_cq, ibcq),
 	INIT_RDMA_OBJ_SIZE(ib_qp, pvhca_qp, ibqp),

@@ -8,46 +8,49 @@
 #include "pvhca.h"
 #include "pvhca_com_cmd.h"
 
-#define PVHCA_MR_ACCESS	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | \
-			 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND | IB_ACCESS_OPTIONAL)
+/*
+ * What reaches the host, and what does not: where the keys' address space begins
+ * is said by the iova, and pages are whatever they are.
+ */
+#define PVHCA_MR_HOST_ACCESS	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | \
+				 IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
+				 IB_ACCESS_MW_BIND | IB_ACCESS_OPTIONAL)
+#define PVHCA_MR_ACCESS		(PVHCA_MR_HOST_ACCESS | IB_ZERO_BASED | IB_ACCESS_HUGETLB)
 
-static int pvhca_mr_register(struct pvhca_dev *dev, struct pvhca_mr *mr, u64 virt_addr, int access,
-			     const struct pvhca_mem *mem)
+static void pvhca_mr_fill_params(struct pvhca_com_reg_mr_params *params, struct ib_pd *pd,
+				 u64 virt_addr, int access, struct ib_umem *umem,
+				 struct pvhca_mem *mem)
 {
-	const struct pvhca_com_reg_mr_params params = {
-		.pd = to_pvhca_pd(mr->ibmr.pd)->handle,
-		.access = access,
-		.iova = virt_addr,
-		.length = mr->umem->length,
-		.offset = ib_umem_offset(mr->umem) % PVHCA_GRANULE,
-		.mem = pvhca_mem_list(mem),
-	};
-	struct pvhca_com_reg_mr_result result;
-	int err;
-
-	err = pvhca_com_reg_mr(dev, &params, &result);
-	if (err)
-		return err;
-	mr->handle = result.handle;
-	mr->ibmr.lkey = result.lkey;
-	mr->ibmr.rkey = result.rkey;
-	return 0;
+	params->pd = to_pvhca_pd(pd)->handle;
+	params->access = access & PVHCA_MR_HOST_ACCESS;
+	params->iova = virt_addr;
+	params->length = umem->length;
+	params->offset = ib_umem_offset(umem) % PVHCA_GRANULE;
+	params->mem = pvhca_mem_list(mem);
 }
 
-/* What reg_user_mr() and its relatives have in common: memory in, keys out. */
-static int pvhca_mr_create(struct pvhca_dev *dev, struct pvhca_mr *mr, u64 start, u64 length,
-			   u64 virt_addr, int access)
+static void pvhca_mr_set_keys(struct pvhca_mr *mr, const struct pvhca_com_reg_mr_result *result)
 {
+	mr->handle = result->handle;
+	mr->ibmr.lkey = result->lkey;
+	mr->ibmr.rkey = result->rkey;
+}
+
+static int pvhca_mr_register(struct pvhca_dev *dev, struct pvhca_mr *mr, u64 virt_addr, int access)
+{
+	struct pvhca_com_reg_mr_params params;
+	struct pvhca_com_reg_mr_result result;
 	struct pvhca_mem *mem;
 	int err;
 
-	mr->umem = pvhca_mem_pin(dev, start, length, access, &mem);
-	if (IS_ERR(mr->umem))
-		return PTR_ERR(mr->umem);
-	err = pvhca_mr_register(dev, mr, virt_addr, access, mem);
+	mem = pvhca_mem_describe(dev, mr->umem);
+	if (IS_ERR(mem))
+		return PTR_ERR(mem);
+	pvhca_mr_fill_params(&params, mr->ibmr.pd, virt_addr, access, mr->umem, mem);
+	err = pvhca_com_reg_mr(dev, &params, &result);
 	pvhca_mem_free(dev, mem);
-	if (err)
-		pvhca_mem_unpin(dev, mr->umem);
+	if (!err)
+		pvhca_mr_set_keys(mr, &result);
 	return err;
 }
 
@@ -59,8 +62,42 @@ static int pvhca_mr_destroy(struct pvhca_dev *dev, struct pvhca_mr *mr)
 	if (err)
 		return err;
 	pvhca_mem_unpin(dev, mr->umem);
+	pvhca_mem_unpin(dev, mr->umem_failed);
 	kfree(mr);
 	return 0;
+}
+
+/* What all registrations have in common: pinned memory in, keys out. Takes @umem. */
+static struct ib_mr *pvhca_mr_create(struct ib_pd *ibpd, struct ib_umem *umem, u64 virt_addr,
+				     int access, struct ib_udata *udata)
+{
+	struct pvhca_dev *dev = to_pvhca_dev(ibpd->device);
+	struct pvhca_reg_mr_resp resp = {};
+	struct pvhca_mr *mr;
+	int err = -ENOMEM;
+
+	mr = kzalloc(sizeof(*mr), GFP_KERNEL);
+	if (!mr)
+		goto err_unpin;
+	mr->ibmr.pd = ibpd;
+	mr->umem = umem;
+	mr->access = access;
+	err = pvhca_mr_register(dev, mr, virt_addr, access);
+	if (err)
+		goto err_free;
+	resp.mr_handle = mr->handle;
+	err = pvhca_udata_out(udata, &resp, sizeof(resp));
+	if (err) {
+		pvhca_mr_destroy(dev, mr);
+		return ERR_PTR(err);
+	}
+	return &mr->ibmr;
+
+err_free:
+	kfree(mr);
+err_unpin:
+	pvhca_mem_unpin(dev, umem);
+	return ERR_PTR(err);
 }
 
 /**
@@ -77,32 +114,143 @@ static int pvhca_mr_destroy(struct pvhca_dev *dev, struct pvhca_mr *mr)
 struct ib_mr *pvhca_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 length, u64 virt_addr,
 				int access, PVHCA_REG_MR_DMAH_ARG struct ib_udata *udata)
 {
-	struct pvhca_dev *dev = to_pvhca_dev(ibpd->device);
-	struct pvhca_reg_mr_resp resp = {};
-	struct pvhca_mr *mr;
-	int err;
+	struct ib_umem *umem;
 
 	if ((access & ~PVHCA_MR_ACCESS) || PVHCA_REG_MR_HAS_DMAH)
 		return ERR_PTR(-EOPNOTSUPP);
+	umem = ib_umem_get(ibpd->device, start, length, access);
+	if (IS_ERR(umem))
+		return ERR_CAST(umem);
+	return pvhca_mr_create(ibpd, umem, virt_addr, access, udata);
+}
 
-	mr = kzalloc(sizeof(*mr), GFP_KERNEL);
-	if (!mr)
-		return ERR_PTR(-ENOMEM);
-	mr->ibmr.pd = ibpd;
-	err = pvhca_mr_create(dev, mr, start, length, virt_addr, access);
-	if (err)
-		goto err_free;
-	resp.mr_handle = mr->handle;
-	err = pvhca_udata_out(udata, &resp, sizeof(resp));
-	if (err) {
-		pvhca_mr_destroy(dev, mr);
+/**
+ * pvhca_reg_user_mr_dmabuf - ib_device_ops.reg_user_mr_dmabuf
+ * @ibpd: protection domain
+ * @offset: of the first byte in the buffer
+ * @length: bytes
+ * @virt_addr: address of the first byte for those who use the keys
+ * @fd: of the buffer
+ * @access: IB_ACCESS_*
+ * @arg: struct pvhca_reg_mr_resp, where the core has room for one
+ *
+ * The buffer has to lie in guest RAM, and its exporter to pin it: pvhcad maps
+ * guest RAM only, so that another device's memory gets -EFAULT, and nothing tells
+ * it of a buffer that moves.
+ *
+ * Return: the region or ERR_PTR().
+ */
+struct ib_mr *pvhca_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 length, u64 virt_addr,
+				       int fd, int access,
+				       PVHCA_REG_MR_DMAH_ARG struct pvhca_reg_dmabuf_arg *arg)
+{
+	struct ib_umem_dmabuf *dmabuf;
+
+	if ((access & ~PVHCA_MR_ACCESS) || PVHCA_REG_MR_HAS_DMAH)
+		return ERR_PTR(-EOPNOTSUPP);
+	dmabuf = ib_umem_dmabuf_get_pinned(ibpd->device, offset, length, fd, access);
+	if (IS_ERR(dmabuf))
+		return ERR_CAST(dmabuf);
+	return pvhca_mr_create(ibpd, &dmabuf->umem, virt_addr, access,
+			       pvhca_reg_dmabuf_udata(arg));
+}
+
+/* Other memory for a region, or the same where @umem is NULL. */
+static int pvhca_mr_change(struct pvhca_dev *dev, struct pvhca_mr *mr, int flags,
+			   struct ib_umem *umem, u64 virt_addr, int access, struct ib_pd *pd)
+{
+	struct pvhca_com_reg_mr_params params = {};
+	struct pvhca_com_reg_mr_result result;
+	struct pvhca_mem *mem = NULL;
+	int err;
+
+	if (umem) {
+		mem = pvhca_mem_describe(dev, umem);
+		if (IS_ERR(mem))
+			return PTR_ERR(mem);
+		pvhca_mr_fill_params(&params, pd, virt_addr, access, umem, mem);
+	}
+	params.pd = flags & IB_MR_REREG_PD ? to_pvhca_pd(pd)->handle : 0;
+	params.access = flags & IB_MR_REREG_ACCESS ? access & PVHCA_MR_HOST_ACCESS : 0;
+	err = pvhca_com_rereg_mr(dev, mr->handle, flags, &params, &result);
+	if (mem)
+		pvhca_mem_free(dev, mem);
+	if (!err)
+		pvhca_mr_set_keys(mr, &result);
+	return err;
+}
+
+/*
+ * Memory to go with a change: the new one, or the old one pinned anew where new
+ * rights let it be written to, or NULL where it may stay as it is.
+ */
+static struct ib_umem *pvhca_mr_repin(struct pvhca_mr *mr, int *flags, u64 start, u64 length,
+				      u64 *virt_addr, int access)
+{
+	const struct ib_umem *old = mr->umem;
+
+	if (*flags & IB_MR_REREG_TRANS)
+		return ib_umem_get(mr->ibmr.device, start, length, access);
+	if (old->writable || !ib_access_writable(access))
+		return NULL;
+	if (old->is_dmabuf || old->owning_mm != current->mm)
+		return ERR_PTR(-EINVAL);
+	*flags |= IB_MR_REREG_TRANS;
+	*virt_addr = mr->ibmr.iova;
+	return ib_umem_get(mr->ibmr.device, old->address, old->length, access);
+}
+
+/**
+ * pvhca_rereg_user_mr - ib_device_ops.rereg_user_mr
+ * @ibmr: region
+ * @flags: enum ib_mr_rereg_flags: which of what follows changes
+ * @start: first byte, in the calling process
+ * @length: bytes
+ * @virt_addr: address of the first byte for those who use the keys
+ * @access: IB_ACCESS_*
+ * @pd: protection domain
+ * @udata: not used
+ *
+ * A region whose change failed on the host (-EIO) can only be deregistered; which
+ * memory the host has then is not known, so both stay pinned until that.
+ *
+ * Return: NULL, since it is changed in place; ERR_PTR().
+ */
+struct ib_mr *pvhca_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start, u64 length,
+				  u64 virt_addr, int access, struct ib_pd *pd,
+				  struct ib_udata *udata)
+{
+	struct pvhca_dev *dev = to_pvhca_dev(ibmr->device);
+	struct pvhca_mr *mr = to_pvhca_mr(ibmr);
+	struct ib_umem *umem;
+	int err;
+
+	if (!(flags & IB_MR_REREG_ACCESS))
+		access = mr->access;
+	if (access & ~PVHCA_MR_ACCESS)
+		return ERR_PTR(-EOPNOTSUPP);
+	if (mr->failed)
+		return ERR_PTR(-EIO);
+
+	umem = pvhca_mr_repin(mr, &flags, start, length, &virt_addr, access);
+	if (IS_ERR(umem))
+		return ERR_CAST(umem);
+	err = pvhca_mr_change(dev, mr, flags, umem, virt_addr, access, pd);
+	if (err == -EIO) {
+		mr->failed = true;
+		mr->umem_failed = umem;
 		return ERR_PTR(err);
 	}
-	return &mr->ibmr;
-
-err_free:
-	kfree(mr);
-	return ERR_PTR(err);
+	if (err) {
+		pvhca_mem_unpin(dev, umem);
+		return ERR_PTR(err);
+	}
+	mr->access = access;
+	if (umem) {
+		pvhca_mem_unpin(dev, mr->umem);
+		mr->umem = umem;
+	}
+	return NULL;
 }
 
 /**
@@ -110,7 +258,7 @@ err_free:
  * @ibmr: region
  * @udata: not used
  *
- * Return: 0 or -EBUSY.
+ * Return: 0; -EBUSY while windows are bound to it.
  */
 int pvhca_dereg_mr(struct ib_mr *ibmr, struct ib_udata *udata)
 {
