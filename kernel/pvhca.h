@@ -29,7 +29,7 @@
  *   pvhca_attach.c				begin and end of sessions
  *   pvhca_ibdev.c, _port.c, _ucontext.c,
  *   _pd.c, _mr.c, _mw.c, _cq.c, _qp.c, _srq.c,
- *   _ah.c					verbs, a file per object
+ *   _mcast.c, _ah.c, _stats.c			verbs, a file per object
  *   pvhca_object.c				where events find objects
  *   pvhca_netdev.c, pvhca_mem.c, pvhca_eq.c	network interface, memory lists, events
  *   pvhca_com_cmd.c				a function per command
@@ -49,6 +49,7 @@
  *				may wait for pvhcad with it held, and nothing that ends
  *				such a wait takes it.
  *   pvhca_qp.lock		one modify or query of a queue pair at a time
+ *   pvhca_cq.lock		one resize of a completion queue at a time
  *   pvhca_dev.quiesce_lock	one RESET of a session
  *   pvhca_pci.dev_lock		the pointer to the session
  *   pvhca_com.lock, pvhca_dev.contexts_lock, xarray locks: spin locks, taken in
@@ -148,6 +149,16 @@ struct pvhca_eq {
 	char name[32];
 };
 
+enum pvhca_stat {
+	PVHCA_STAT_ADMIN_COMMANDS,
+	PVHCA_STAT_ADMIN_REFUSALS,	/* answered with another status than OK */
+	PVHCA_STAT_ADMIN_TIMEOUTS,
+	PVHCA_STAT_COMP_EVENTS,
+	PVHCA_STAT_ASYNC_EVENTS,
+	PVHCA_STAT_STALE_EVENTS,	/* of an object that is gone or going */
+	PVHCA_STATS,
+};
+
 /**
  * struct pvhca_dev - one session with pvhcad
  * @ibdev: verbs device
@@ -168,6 +179,7 @@ struct pvhca_eq {
  * @leak: that reset did not end: pvhcad may still write to guest memory
  * @registered: with the RDMA core: events may be dispatched
  * @port_work: looks at the port after an event
+ * @stats: counters, by enum pvhca_stat
  */
 struct pvhca_dev {
 	struct ib_device ibdev;
@@ -192,6 +204,7 @@ struct pvhca_dev {
 
 	bool registered;
 	struct work_struct port_work;
+	atomic64_t stats[PVHCA_STATS];
 };
 
 /**
@@ -258,12 +271,14 @@ struct pvhca_mw {
  * @umem: pinned ring of a user CQ
  * @eq: raises its completion events
  * @handle: pvhcad's
+ * @lock: one resize at a time; guards @umem after the CQ is made
  */
 struct pvhca_cq {
 	struct ib_cq ibcq;
 	struct ib_umem *umem;
 	struct pvhca_eq *eq;
 	u32 handle;
+	struct mutex lock;	/* see above */
 };
 
 /**
@@ -364,6 +379,11 @@ static inline struct device *pvhca_to_dma_device(struct pvhca_dev *dev)
 	return &dev->pci->pdev->dev;
 }
 
+static inline void pvhca_stat_inc(struct pvhca_dev *dev, enum pvhca_stat stat)
+{
+	atomic64_inc(&dev->stats[stat]);
+}
+
 /* pvhca_main.c */
 unsigned long pvhca_admin_timeout(void);
 
@@ -457,6 +477,7 @@ int pvhca_dealloc_mw(struct ib_mw *ibmw);
 /* pvhca_cq.c */
 int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 		    struct pvhca_create_cq_arg *arg);
+int pvhca_resize_cq(struct ib_cq *ibcq, int cqe, struct ib_udata *udata);
 int pvhca_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata);
 void pvhca_cq_comp_event(struct pvhca_dev *dev, u32 handle);
 void pvhca_cq_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type type);
@@ -477,6 +498,14 @@ int pvhca_modify_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr, enum ib_srq
 int pvhca_query_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr);
 int pvhca_destroy_srq(struct ib_srq *ibsrq, struct ib_udata *udata);
 void pvhca_srq_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type type);
+
+/* pvhca_mcast.c */
+int pvhca_attach_mcast(struct ib_qp *ibqp, union ib_gid *gid, u16 lid);
+int pvhca_detach_mcast(struct ib_qp *ibqp, union ib_gid *gid, u16 lid);
+
+/* pvhca_stats.c */
+struct rdma_hw_stats *pvhca_alloc_hw_port_stats(struct ib_device *ibdev, u32 port);
+int pvhca_get_hw_stats(struct ib_device *ibdev, struct rdma_hw_stats *stats, u32 port, int index);
 
 /* pvhca_ah.c */
 int pvhca_ah_attr_to_wire(struct pvhca_av *wire, const struct rdma_ah_attr *ah);

@@ -45,16 +45,18 @@ int pvhca_ah_attr_to_wire(struct pvhca_av *wire, const struct rdma_ah_attr *ah)
 /**
  * pvhca_ah_attr_from_wire - pvhcad's idea of an address
  * @ah: zeroed
- * @wire: address
+ * @wire: address; not global before a QP was told one
  */
 void pvhca_ah_attr_from_wire(struct rdma_ah_attr *ah, const struct pvhca_av *wire)
 {
 	union ib_gid dgid;
 
 	ah->type = RDMA_AH_ATTR_TYPE_ROCE;
-	memcpy(dgid.raw, wire->dgid, sizeof(dgid.raw));
-	rdma_ah_set_grh(ah, &dgid, le32_to_cpu(wire->flow_label), wire->sgid_index, wire->hop_limit,
-			wire->traffic_class);
+	if (wire->is_global) {
+		memcpy(dgid.raw, wire->dgid, sizeof(dgid.raw));
+		rdma_ah_set_grh(ah, &dgid, le32_to_cpu(wire->flow_label), wire->sgid_index,
+				wire->hop_limit, wire->traffic_class);
+	}
 	rdma_ah_set_sl(ah, wire->sl);
 	rdma_ah_set_port_num(ah, wire->port);
 	rdma_ah_set_static_rate(ah, wire->static_rate);

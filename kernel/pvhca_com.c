@@ -169,6 +169,7 @@ static struct pvhca_com_slot *pvhca_com_submit(struct pvhca_com *com, struct pvh
 	__set_bit(i, com->used);
 
 	slot = &com->slots[i];
+	pvhca_stat_inc(com->dev, PVHCA_STAT_ADMIN_COMMANDS);
 	slot->cookie = com->cookie_seq++ << PVHCA_COM_LOG_ENTRIES | i;
 	slot->busy = true;
 	slot->err = 0;
@@ -204,6 +205,7 @@ static void pvhca_com_timed_out(struct pvhca_com *com, struct pvhca_com_slot *sl
 				     opcode);
 		return;
 	}
+	pvhca_stat_inc(com->dev, PVHCA_STAT_ADMIN_TIMEOUTS);
 	dev_err(pvhca_to_dma_device(com->dev), "admin command %u timed out after %u ms\n", opcode,
 		jiffies_to_msecs(pvhca_admin_timeout()));
 	pvhca_dev_kill(com->dev, "a command timed out");

@@ -63,9 +63,11 @@ static int pvhca_com_run(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
 	if (err)
 		return err;
 	err = pvhca_com_status_to_errno(le32_to_cpu(rsp->status));
-	if (err)
+	if (err) {
+		pvhca_stat_inc(dev, PVHCA_STAT_ADMIN_REFUSALS);
 		dev_dbg(pvhca_to_dma_device(dev), "admin command %d: status %u\n", opcode,
 			le32_to_cpu(rsp->status));
+	}
 	return err;
 }
 
@@ -446,6 +448,28 @@ void pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle)
 	pvhca_com_run_destroy(dev, PVHCA_CMD_DESTROY_CQ, handle);
 }
 
+/**
+ * pvhca_com_resize_cq - give a completion queue another buffer
+ * @dev: session
+ * @handle: of the CQ
+ * @log_entries: of the new buffer
+ * @mem: the new buffer
+ *
+ * Return: 0: the old buffer is not touched any more; or a negative errno: the new
+ * one is not.
+ */
+int pvhca_com_resize_cq(struct pvhca_dev *dev, u32 handle, u32 log_entries,
+			const struct pvhca_mem_list *mem)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+
+	cmd.resize_cq.cq = cpu_to_le32(handle);
+	cmd.resize_cq.log_entries = cpu_to_le32(log_entries);
+	cmd.resize_cq.mem = *mem;
+	return pvhca_com_run(dev, PVHCA_CMD_RESIZE_CQ, &cmd, &rsp);
+}
+
 static void pvhca_com_cap_to_wire(struct pvhca_qp_cap *wire, const struct ib_qp_cap *cap)
 {
 	wire->max_send_wr = cpu_to_le32(cap->max_send_wr);
@@ -681,4 +705,44 @@ int pvhca_com_query_srq(struct pvhca_dev *dev, u32 handle, struct ib_srq_attr *r
 void pvhca_com_destroy_srq(struct pvhca_dev *dev, u32 handle)
 {
 	pvhca_com_run_destroy(dev, PVHCA_CMD_DESTROY_SRQ, handle);
+}
+
+static int pvhca_com_mcast(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode, u32 qp,
+			   const union ib_gid *gid, u16 lid)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+
+	memcpy(cmd.mcast.gid, gid->raw, sizeof(cmd.mcast.gid));
+	cmd.mcast.qp = cpu_to_le32(qp);
+	cmd.mcast.lid = cpu_to_le16(lid);
+	return pvhca_com_run(dev, opcode, &cmd, &rsp);
+}
+
+/**
+ * pvhca_com_attach_mcast - have a queue pair receive what is sent to a group
+ * @dev: session
+ * @qp: handle
+ * @gid: of the group
+ * @lid: of the group
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_attach_mcast(struct pvhca_dev *dev, u32 qp, const union ib_gid *gid, u16 lid)
+{
+	return pvhca_com_mcast(dev, PVHCA_CMD_ATTACH_MCAST, qp, gid, lid);
+}
+
+/**
+ * pvhca_com_detach_mcast - undo pvhca_com_attach_mcast()
+ * @dev: session
+ * @qp: handle
+ * @gid: of the group
+ * @lid: of the group
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_com_detach_mcast(struct pvhca_dev *dev, u32 qp, const union ib_gid *gid, u16 lid)
+{
+	return pvhca_com_mcast(dev, PVHCA_CMD_DETACH_MCAST, qp, gid, lid);
 }

@@ -193,6 +193,8 @@ int pvhca_com_alloc_mw(struct pvhca_dev *dev, u32 pd, u32 type, u32 *handle, u32
 void pvhca_com_dealloc_mw(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_cq(struct pvhca_dev *dev, const struct pvhca_com_create_cq_params *params,
 			struct pvhca_com_create_cq_result *result);
+int pvhca_com_resize_cq(struct pvhca_dev *dev, u32 handle, u32 log_entries,
+			const struct pvhca_mem_list *mem);
 void pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_qp(struct pvhca_dev *dev, const struct pvhca_com_create_qp_params *params,
 			struct pvhca_com_create_qp_result *result);
@@ -207,5 +209,7 @@ int pvhca_com_create_srq(struct pvhca_dev *dev, const struct pvhca_com_create_sr
 int pvhca_com_modify_srq(struct pvhca_dev *dev, u32 handle, u32 mask, u32 limit);
 int pvhca_com_query_srq(struct pvhca_dev *dev, u32 handle, struct ib_srq_attr *result);
 void pvhca_com_destroy_srq(struct pvhca_dev *dev, u32 handle);
+int pvhca_com_attach_mcast(struct pvhca_dev *dev, u32 qp, const union ib_gid *gid, u16 lid);
+int pvhca_com_detach_mcast(struct pvhca_dev *dev, u32 qp, const union ib_gid *gid, u16 lid);
 
 #endif /* PVHCA_COM_CMD_H */

@@ -10,18 +10,16 @@
 #include "pvhca.h"
 #include "pvhca_com_cmd.h"
 
-static int pvhca_cq_check_req(const struct pvhca_create_cq_req *req,
-			      const struct ib_cq_init_attr *attr)
+/* @cqe: entries that the application asked for */
+static int pvhca_cq_check_req(const struct pvhca_create_cq_req *req, u32 cqe)
 {
 	u64 need;
 
-	if (req->comp_mask || (req->flags & ~PVHCA_CREATE_CQ_TIMESTAMPS))
-		return -EOPNOTSUPP;
-	if (attr->flags & ~IB_UVERBS_CQ_FLAGS_TIMESTAMP_COMPLETION)
+	if (req->comp_mask)
 		return -EOPNOTSUPP;
 	if (req->reserved[0] || req->reserved[1] || req->reserved[2])
 		return -EINVAL;
-	if (req->log_entries > PVHCA_CQ_MAX_LOG_ENTRIES || attr->cqe > 1u << req->log_entries)
+	if (req->log_entries > PVHCA_CQ_MAX_LOG_ENTRIES || cqe > 1u << req->log_entries)
 		return -EINVAL;
 	need = PVHCA_CQ_HEADER_SIZE + ((u64)sizeof(struct pvhca_cqe) << req->log_entries);
 	if (req->buf_addr % PVHCA_GRANULE || req->buf_len < need)
@@ -104,7 +102,10 @@ int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 	err = pvhca_udata_in(udata, &req, sizeof(req));
 	if (err)
 		return err;
-	err = pvhca_cq_check_req(&req, attr);
+	if ((req.flags & ~PVHCA_CREATE_CQ_TIMESTAMPS) ||
+	    (attr->flags & ~IB_UVERBS_CQ_FLAGS_TIMESTAMP_COMPLETION))
+		return -EOPNOTSUPP;
+	err = pvhca_cq_check_req(&req, attr->cqe);
 	if (err)
 		return err;
 	if (attr->comp_vector >= dev->num_ceqs)
@@ -112,7 +113,70 @@ int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 
 	cq->eq = &dev->ceqs[attr->comp_vector];
 	ibcq->cqe = 1 << req.log_entries;
+	mutex_init(&cq->lock);
 	return pvhca_cq_create_user(dev, cq, &req, udata);
+}
+
+/* Have pvhcad go on in another buffer, and release the old one. */
+static int pvhca_cq_replace(struct pvhca_dev *dev, struct pvhca_cq *cq,
+			    const struct pvhca_create_cq_req *req)
+{
+	struct ib_umem *umem;
+	struct pvhca_mem *mem;
+	int err;
+
+	lockdep_assert_held(&cq->lock);
+
+	umem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE, &mem);
+	if (IS_ERR(umem))
+		return PTR_ERR(umem);
+	err = pvhca_com_resize_cq(dev, cq->handle, req->log_entries, pvhca_mem_list(mem));
+	pvhca_mem_free(dev, mem);
+	if (!err) {
+		swap(cq->umem, umem);
+		cq->ibcq.cqe = 1 << req->log_entries;
+	}
+	pvhca_mem_unpin(dev, umem);
+	return err;
+}
+
+/**
+ * pvhca_resize_cq - ib_device_ops.resize_cq
+ * @ibcq: CQ
+ * @cqe: entries wanted
+ * @udata: struct pvhca_create_cq_req, struct pvhca_resize_cq_resp; NULL for a
+ *	kernel consumer
+ *
+ * Return: 0; -EINVAL if what was not polled does not fit; another negative errno.
+ */
+int pvhca_resize_cq(struct ib_cq *ibcq, int cqe, struct ib_udata *udata)
+{
+	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
+	struct pvhca_resize_cq_resp resp = {};
+	struct pvhca_create_cq_req req;
+	int err;
+
+	if (!udata)
+		return -EOPNOTSUPP;
+	err = pvhca_udata_in(udata, &req, sizeof(req));
+	if (err)
+		return err;
+	if (req.flags)
+		return -EOPNOTSUPP;
+	if (cqe < 1)
+		return -EINVAL;
+	err = pvhca_cq_check_req(&req, cqe);
+	if (err)
+		return err;
+	/* It has no news, and afterwards would be too late to fail. */
+	err = pvhca_udata_out(udata, &resp, sizeof(resp));
+	if (err)
+		return err;
+
+	mutex_lock(&cq->lock);
+	err = pvhca_cq_replace(to_pvhca_dev(ibcq->device), cq, &req);
+	mutex_unlock(&cq->lock);
+	return err;
 }
 
 /**
@@ -131,6 +195,7 @@ int pvhca_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata)
 	pvhca_object_delist(dev, &dev->cqs, cq->handle);
 	synchronize_irq(cq->eq->irq);
 	pvhca_mem_unpin(dev, cq->umem);
+	mutex_destroy(&cq->lock);
 	return 0;
 }
 
@@ -145,7 +210,9 @@ void pvhca_cq_comp_event(struct pvhca_dev *dev, u32 handle)
 {
 	struct pvhca_cq *cq = xa_load(&dev->cqs, handle);
 
-	if (cq && cq->ibcq.comp_handler)
+	if (!cq)
+		pvhca_stat_inc(dev, PVHCA_STAT_STALE_EVENTS);
+	else if (cq->ibcq.comp_handler)
 		cq->ibcq.comp_handler(&cq->ibcq, cq->ibcq.cq_context);
 }
 
@@ -165,7 +232,11 @@ void pvhca_cq_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type 
 		.event = type,
 	};
 
-	if (!cq || !cq->ibcq.event_handler)
+	if (!cq) {
+		pvhca_stat_inc(dev, PVHCA_STAT_STALE_EVENTS);
+		return;
+	}
+	if (!cq->ibcq.event_handler)
 		return;
 	event.element.cq = &cq->ibcq;
 	cq->ibcq.event_handler(&event, cq->ibcq.cq_context);

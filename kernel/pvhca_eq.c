@@ -106,6 +106,7 @@ static void pvhca_aeq_port_event(struct pvhca_dev *dev, enum ib_event_type type)
 
 static void pvhca_aeq_handle(struct pvhca_dev *dev, u32 event, u32 object)
 {
+	pvhca_stat_inc(dev, PVHCA_STAT_ASYNC_EVENTS);
 	switch (event) {
 	case PVHCA_EVENT_CQ_ERR:
 		pvhca_cq_async_event(dev, object, IB_EVENT_CQ_ERR);
@@ -239,6 +240,7 @@ static irqreturn_t pvhca_ceq_irq(int irq, void *data)
 		entry = &entries[eq->ci & mask];
 		if (!pvhca_eq_has_entry(eq, &entry->flags))
 			break;
+		pvhca_stat_inc(eq->dev, PVHCA_STAT_COMP_EVENTS);
 		pvhca_cq_comp_event(eq->dev, le32_to_cpu(entry->cq_handle));
 		pvhca_eq_advance(eq);
 	}

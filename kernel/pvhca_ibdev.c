@@ -82,6 +82,9 @@ static int pvhca_query_device(struct ib_device *ibdev, struct ib_device_attr *at
 	attr->atomic_cap = (enum ib_atomic_cap)le32_to_cpu(host->atomic_cap);
 	attr->max_ah = le32_to_cpu(host->max_ah);
 	attr->max_mw = le32_to_cpu(host->max_mw);
+	attr->max_mcast_grp = le32_to_cpu(host->max_mcast_grp);
+	attr->max_mcast_qp_attach = le32_to_cpu(host->max_mcast_qp_attach);
+	attr->max_total_mcast_qp_attach = le32_to_cpu(host->max_total_mcast_qp_attach);
 	attr->max_srq = le32_to_cpu(host->max_srq);
 	attr->max_srq_wr = le32_to_cpu(host->max_srq_wr);
 	attr->max_srq_sge = le32_to_cpu(host->max_srq_sge);
@@ -106,6 +109,8 @@ static const struct ib_device_ops pvhca_ops = {
 
 	.query_device		= pvhca_query_device,
 	.get_dev_fw_str		= pvhca_get_fw_str,
+	.alloc_hw_port_stats	= pvhca_alloc_hw_port_stats,
+	.get_hw_stats		= pvhca_get_hw_stats,
 
 	.query_port		= pvhca_query_port,
 	.get_port_immutable	= pvhca_get_port_immutable,
@@ -131,6 +136,7 @@ static const struct ib_device_ops pvhca_ops = {
 	.dealloc_mw		= pvhca_dealloc_mw,
 
 	.create_cq		= pvhca_create_cq,
+	.resize_cq		= pvhca_resize_cq,
 	.destroy_cq		= pvhca_destroy_cq,
 
 	.create_qp		= pvhca_create_qp,
@@ -142,6 +148,9 @@ static const struct ib_device_ops pvhca_ops = {
 	.modify_srq		= pvhca_modify_srq,
 	.query_srq		= pvhca_query_srq,
 	.destroy_srq		= pvhca_destroy_srq,
+
+	.attach_mcast		= pvhca_attach_mcast,
+	.detach_mcast		= pvhca_detach_mcast,
 
 	.create_ah		= pvhca_create_ah,
 	.create_user_ah		= pvhca_create_user_ah,

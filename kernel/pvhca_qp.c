@@ -269,6 +269,8 @@ static int pvhca_qp_check_modify(struct pvhca_qp *qp, const struct ib_qp_attr *a
 	/* RoCE has no path migration, and rings cannot be made larger. */
 	if (mask & (IB_QP_ALT_PATH | IB_QP_PATH_MIG_STATE | IB_QP_CAP))
 		return -EOPNOTSUPP;
+	if ((mask & IB_QP_PKEY_INDEX) && attr->pkey_index >= PVHCA_PKEYS)
+		return -EINVAL;
 	cur = mask & IB_QP_CUR_STATE ? attr->cur_qp_state : qp->state;
 	next = mask & IB_QP_STATE ? attr->qp_state : cur;
 	if (!ib_modify_qp_is_ok(cur, next, qp->ibqp.qp_type, mask))
@@ -367,7 +369,11 @@ void pvhca_qp_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type 
 		.event = type,
 	};
 
-	if (!qp || !qp->ibqp.event_handler)
+	if (!qp) {
+		pvhca_stat_inc(dev, PVHCA_STAT_STALE_EVENTS);
+		return;
+	}
+	if (!qp->ibqp.event_handler)
 		return;
 	event.element.qp = &qp->ibqp;
 	qp->ibqp.event_handler(&event, qp->ibqp.qp_context);

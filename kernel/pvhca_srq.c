@@ -195,7 +195,11 @@ void pvhca_srq_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type
 		.event = type,
 	};
 
-	if (!srq || !srq->ibsrq.event_handler)
+	if (!srq) {
+		pvhca_stat_inc(dev, PVHCA_STAT_STALE_EVENTS);
+		return;
+	}
+	if (!srq->ibsrq.event_handler)
 		return;
 	event.element.srq = &srq->ibsrq;
 	srq->ibsrq.event_handler(&event, srq->ibsrq.srq_context);
