@@ -201,10 +201,12 @@ struct pvhca_atomic_seg {
 /**
  * struct pvhca_bind_seg - BIND_MW
  * @addr: first byte of the window, in the address space of the region
- * @length: bytes
+ * @length: bytes; 0: the window has nothing from then on, mr_handle is not looked at
  * @mr_handle: handle of the region (struct pvhca_cmd_reg_mr), not its key
  * @mw_handle: handle of the window
- * @rkey: type 2: the new key; type 1: 0
+ * @rkey: the key that the window has from then on, but for the lowest 8 bits that of
+ *	before: of type 2 chosen by the application, of type 1 by the poster, who
+ *	tells it the application when it is posted, as ibv_bind_mw(3) asks for
  * @access: IB_ACCESS_*
  */
 struct pvhca_bind_seg {
