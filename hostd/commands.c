@@ -57,6 +57,32 @@ static const struct command commands[] = {
 				 ARGS(query_qp), false },
 	[PVHCA_CMD_DESTROY_QP] = { "DESTROY_QP", commands_destroy_qp,
 				   ARGS(destroy), true },
+	[PVHCA_CMD_CREATE_AH] = { "CREATE_AH", commands_create_ah,
+				  ARGS(create_ah), true },
+	[PVHCA_CMD_DESTROY_AH] = { "DESTROY_AH", commands_destroy_ah,
+				   ARGS(destroy), true },
+	[PVHCA_CMD_CREATE_SRQ] = { "CREATE_SRQ", commands_create_srq,
+				   ARGS(create_srq), true },
+	[PVHCA_CMD_MODIFY_SRQ] = { "MODIFY_SRQ", commands_modify_srq,
+				   ARGS(modify_srq), false },
+	[PVHCA_CMD_QUERY_SRQ] = { "QUERY_SRQ", commands_query_srq,
+				  ARGS(query_srq), false },
+	[PVHCA_CMD_DESTROY_SRQ] = { "DESTROY_SRQ", commands_destroy_srq,
+				    ARGS(destroy), true },
+	[PVHCA_CMD_ALLOC_MW] = { "ALLOC_MW", commands_alloc_mw,
+				 ARGS(alloc_mw), false },
+	[PVHCA_CMD_DEALLOC_MW] = { "DEALLOC_MW", commands_dealloc_mw,
+				   ARGS(destroy), true },
+	[PVHCA_CMD_REREG_MR] = { "REREG_MR", commands_rereg_mr,
+				 ARGS(rereg_mr), true },
+	[PVHCA_CMD_RESIZE_CQ] = { "RESIZE_CQ", commands_resize_cq,
+				  ARGS(resize_cq), true },
+	[PVHCA_CMD_ATTACH_MCAST] = { "ATTACH_MCAST", commands_attach_mcast,
+				     ARGS(mcast), true },
+	[PVHCA_CMD_DETACH_MCAST] = { "DETACH_MCAST", commands_detach_mcast,
+				     ARGS(mcast), true },
+	[PVHCA_CMD_ALLOC_MR] = { "ALLOC_MR", commands_alloc_mr,
+				 ARGS(alloc_mr), true },
 };
 #undef ARGS
 
@@ -128,12 +154,17 @@ int commands_table_add(struct session *session, struct table *table,
 
 void commands_destroy_all(struct session *session)
 {
-	if (table_used(&session->qps)) {
+	if (table_used(&session->qps) || table_used(&session->srqs)) {
 		/* One grace period for all of them. */
 		table_for_each(&session->qps, commands_unpublish_qp, session);
+		table_for_each(&session->srqs, commands_unpublish_srq, session);
 		synchronize_rcu();
 		table_for_each(&session->qps, commands_free_qp, session);
+		table_for_each(&session->srqs, commands_free_srq, session);
 	}
+	/* No worker serves an entry any more that could name one of these. */
+	table_for_each(&session->ahs, commands_free_ah, session);
+	table_for_each(&session->mws, commands_free_mw, session);
 	table_for_each(&session->cqs, commands_free_cq, session);
 	table_for_each(&session->mrs, commands_free_mr, session);
 	table_for_each(&session->pds, commands_free_pd, session);

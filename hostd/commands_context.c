@@ -23,13 +23,15 @@ int commands_alloc_context(struct session *session,
 	rsp->alloc_context.ring_abi_minor = htole16(PVHCA_RING_ABI_MINOR);
 	if (le16toh(alloc->ring_abi_major) != PVHCA_RING_ABI_MAJOR)
 		return PVHCA_ST_VERSION;
-	if (alloc->flags || (page & (PVHCA_GRANULE - 1)))
+	if (le32toh(alloc->flags) & ~PVHCA_CONTEXT_KERNEL ||
+	    (page & (PVHCA_GRANULE - 1)))
 		return PVHCA_ST_INVALID;
 
 	context = calloc(1, sizeof(*context));
 	if (!context)
 		return PVHCA_ST_NO_MEMORY;
 	context->session = session;
+	context->kernel = le32toh(alloc->flags) & PVHCA_CONTEXT_KERNEL;
 	status = PVHCA_ST_BAD_ADDRESS;
 	context->page = memory_resolve(session->memory, page,
 				       sizeof(*context->page),
@@ -80,6 +82,25 @@ int commands_dealloc_context(struct session *session,
 		return PVHCA_ST_BUSY;
 	commands_free_context(context, session);
 	return PVHCA_ST_OK;
+}
+
+bool commands_slot_take(struct context *context, uint32_t *slot)
+{
+	for (unsigned int word = 0; word < PVHCA_SLOT_WORDS; word++) {
+		uint64_t used = context->slot_used[word];
+
+		if (used == UINT64_MAX)
+			continue;
+		*slot = word * 64 + __builtin_ctzll(~used);
+		context->slot_used[word] |= 1ull << (*slot % 64);
+		return true;
+	}
+	return false;
+}
+
+void commands_slot_give(struct context *context, uint32_t slot)
+{
+	context->slot_used[slot / 64] &= ~(1ull << (slot % 64));
 }
 
 int commands_alloc_pd(struct session *session,

@@ -9,38 +9,46 @@
 #include "rdma/pvhca-abi.h"
 #include "worker.h"
 
-static int cq_check(struct session *session,
-		    const struct pvhca_cmd_create_cq *create, uint64_t *bytes)
+/* A ring of so many entries in memory of that length; *bytes: the most that it may have. */
+static int cq_check(struct session *session, uint32_t log_entries,
+		    const struct pvhca_mem_list *mem, uint64_t *bytes)
 {
-	uint32_t log_entries = le32toh(create->log_entries);
 	uint32_t max_cqe = session->policy->quota.max_cqe;
 
-	if (le32toh(create->flags) & ~PVHCA_CREATE_CQ_TIMESTAMPS ||
-	    log_entries > PVHCA_CQ_MAX_LOG_ENTRIES)
+	if (log_entries > PVHCA_CQ_MAX_LOG_ENTRIES)
 		return PVHCA_ST_INVALID;
 	if (1u << log_entries > max_cqe)
 		return commands_quota(session, "max-cqe", max_cqe);
 	*bytes = PVHCA_CQ_HEADER_SIZE +
 		 (sizeof(struct pvhca_cqe) << log_entries);
-	if (le64toh(create->mem.length) < *bytes)
+	if (le64toh(mem->length) < *bytes)
 		return PVHCA_ST_INVALID;
 	*bytes += COMMANDS_RING_SLACK;
 	return PVHCA_ST_OK;
+}
+
+static int cq_buffer(struct session *session, const struct pvhca_mem_list *mem,
+		     uint64_t bytes, struct ring_buffer **buffer)
+{
+	struct extents *extents;
+	int status;
+
+	status = extents_from_list(session->memory, mem, bytes, &extents);
+	if (status)
+		return status;
+	*buffer = ring_buffer_new(extents);
+	return *buffer ? PVHCA_ST_OK : PVHCA_ST_NO_MEMORY;
 }
 
 /* The buffer, and what cq.c keeps; undone by cq_fini() and ring_buffer_free(). */
 static int cq_set_up(struct cq *cq, const struct pvhca_mem_list *mem,
 		     uint64_t bytes)
 {
-	struct extents *extents;
 	int status;
 
-	status = extents_from_list(cq->session->memory, mem, bytes, &extents);
+	status = cq_buffer(cq->session, mem, bytes, &cq->buffer);
 	if (status)
 		return status;
-	cq->buffer = ring_buffer_new(extents);
-	if (!cq->buffer)
-		return PVHCA_ST_NO_MEMORY;
 	if (cq_init(cq)) {
 		ring_buffer_free(cq->buffer);
 		return PVHCA_ST_NO_MEMORY;
@@ -60,9 +68,11 @@ int commands_create_cq(struct session *session,
 	struct cq *cq;
 	int status;
 
-	if (!context || !ceq)
+	if (!context || !ceq ||
+	    le32toh(create->flags) & ~PVHCA_CREATE_CQ_TIMESTAMPS)
 		return PVHCA_ST_INVALID;
-	status = cq_check(session, create, &bytes);
+	status = cq_check(session, le32toh(create->log_entries), &create->mem,
+			  &bytes);
 	if (status)
 		return status;
 	cq = calloc(1, sizeof(*cq));
@@ -129,4 +139,32 @@ int commands_destroy_cq(struct session *session,
 		return PVHCA_ST_BUSY;
 	commands_free_cq(cq, session);
 	return PVHCA_ST_OK;
+}
+
+int commands_resize_cq(struct session *session,
+		       const struct pvhca_admin_cmd *cmd,
+		       struct pvhca_admin_rsp *rsp)
+{
+	const struct pvhca_cmd_resize_cq *resize = &cmd->resize_cq;
+	struct cq *cq = table_find(&session->cqs, le32toh(resize->cq));
+	uint32_t log_entries = le32toh(resize->log_entries);
+	struct ring_buffer *buffer, *old;
+	uint64_t bytes = 0;
+	int status;
+
+	(void)rsp;
+	if (!cq)
+		return PVHCA_ST_INVALID;
+	status = cq_check(session, log_entries, &resize->mem, &bytes);
+	if (status)
+		return status;
+	status = cq_buffer(session, &resize->mem, bytes, &buffer);
+	if (status)
+		return status;
+	status = cq_resize(cq, buffer, log_entries, &old);
+	ring_buffer_free(status ? buffer : old);
+	/* What was held back may fit now. */
+	if (!status)
+		worker_wake(session->worker);
+	return status;
 }

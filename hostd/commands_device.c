@@ -7,12 +7,24 @@
 
 #include "commands.h"
 
+/* What pvhcad itself does for kernel consumers, on every fabric. */
+#ifdef HAVE_GSI
+#define KERNEL_CAPS	PVHCA_KERNEL_GSI
+#else
+#define KERNEL_CAPS	0
+#endif
+
 /* Names as in the fabric's answer; the lower of the host's limit and the quota. */
 static __le32 device_lower(__le32 host, uint32_t quota)
 {
 	uint32_t limit = le32toh(host);
 
 	return htole32(limit < quota ? limit : quota);
+}
+
+static uint32_t device_power_of_two(uint32_t n)
+{
+	return n ? 1u << (31 - __builtin_clz(n)) : 0;
 }
 
 int commands_nop(struct session *session, const struct pvhca_admin_cmd *cmd,
@@ -44,13 +56,19 @@ int commands_query_device(struct session *session,
 	device->max_qp = device_lower(device->max_qp, quota->qps);
 	device->max_qp_wr = device_lower(device->max_qp_wr, quota->max_wr);
 	device->max_cq = device_lower(device->max_cq, quota->cqs);
-	device->max_cqe = device_lower(device->max_cqe, quota->max_cqe);
+	/* Rings have a power of two of entries, so no CQ can have more than that. */
+	device->max_cqe = device_lower(device->max_cqe,
+				       device_power_of_two(quota->max_cqe));
 	device->max_mr = device_lower(device->max_mr, quota->mrs);
 	device->max_pd = device_lower(device->max_pd, quota->pds);
 	device->gid_tbl_len = device_lower(device->gid_tbl_len, quota->gids);
 	device->max_contexts = htole32(quota->contexts);
+	device->max_mw = device_lower(device->max_mw, quota->mws);
+	device->max_ah = device_lower(device->max_ah, quota->ahs);
+	device->max_srq = device_lower(device->max_srq, quota->srqs);
+	device->max_srq_wr = device_lower(device->max_srq_wr, quota->max_wr);
 	memcpy(device->mac, session->mac, sizeof(device->mac));
-	device->kernel_caps = 0;
+	device->kernel_caps = htole16(session->ops->kernel_caps | KERNEL_CAPS);
 	if (!device->fw_ver[0])
 		snprintf(device->fw_ver, sizeof(device->fw_ver), "%s",
 			 PVHCA_VERSION);

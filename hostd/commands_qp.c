@@ -7,24 +7,16 @@
  * between.
  */
 #include <endian.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include <urcu-qsbr.h>
 
 #include "commands.h"
+#include "commands_ring.h"
 #include "cq.h"
+#include "qp_dispatch.h"
 #include "log.h"
-
-/* One of the two rings as the command has it. */
-struct ring_wish {
-	uint32_t offset;
-	uint8_t log_entries;
-	uint8_t log_stride;
-	uint8_t min_log_stride;
-	uint8_t data_offset;
-	uint32_t max_wr;
-	uint32_t max_sge;
-};
 
 static struct ring_wish qp_sq_wish(const struct pvhca_cmd_create_qp *create)
 {
@@ -52,55 +44,6 @@ static struct ring_wish qp_rq_wish(const struct pvhca_cmd_create_qp *create)
 	};
 }
 
-/* A ring without entries has no geometry. */
-static bool ring_is_absent(const struct ring_wish *wish)
-{
-	return !wish->max_wr;
-}
-
-/* What can be said without looking at the buffer. *end: bytes of the buffer that are needed. */
-static int ring_check(struct session *session, const struct ring_wish *wish,
-		      uint64_t *end)
-{
-	uint32_t max_wr = session->policy->quota.max_wr;
-	uint64_t ring_end;
-
-	if (ring_is_absent(wish))
-		return wish->offset || wish->log_entries || wish->log_stride ||
-		       wish->max_sge ? PVHCA_ST_INVALID : PVHCA_ST_OK;
-	if (wish->log_entries > PVHCA_RING_MAX_LOG_ENTRIES ||
-	    wish->log_stride > PVHCA_RING_MAX_LOG_STRIDE ||
-	    wish->max_wr > 1u << wish->log_entries)
-		return PVHCA_ST_INVALID;
-	if (wish->max_wr > max_wr)
-		return commands_quota(session, "max-wr", max_wr);
-	ring_end = wish->offset +
-		   (1ull << (wish->log_entries + wish->log_stride));
-	if (ring_end > *end)
-		*end = ring_end;
-	return PVHCA_ST_OK;
-}
-
-static int ring_set_up(struct work_queue *queue, const struct ring_buffer *buffer,
-		       __le32 *pi, const struct ring_wish *wish)
-{
-	if (ring_is_absent(wish))
-		return PVHCA_ST_OK;
-	return work_queue_init(queue, buffer, pi, wish->offset,
-			       wish->log_entries, wish->log_stride,
-			       wish->min_log_stride, wish->data_offset,
-			       wish->max_sge);
-}
-
-static bool rings_overlap(const struct ring_wish *a, const struct ring_wish *b)
-{
-	uint64_t a_end = a->offset + (1ull << (a->log_entries + a->log_stride));
-	uint64_t b_end = b->offset + (1ull << (b->log_entries + b->log_stride));
-
-	return !ring_is_absent(a) && !ring_is_absent(b) &&
-	       a->offset < b_end && b->offset < a_end;
-}
-
 /* Numbers and flags; objects are looked up elsewhere. */
 static int qp_check(struct session *session,
 		    const struct pvhca_cmd_create_qp *create, uint64_t *bytes)
@@ -112,26 +55,44 @@ static int qp_check(struct session *session,
 	int status;
 
 	if (type < PVHCA_QPT_GSI || type > PVHCA_QPT_UD || create->reserved ||
-	    flags & ~(PVHCA_CREATE_QP_SIG_ALL | PVHCA_CREATE_QP_SRQ))
+	    flags & ~(PVHCA_CREATE_QP_SIG_ALL | PVHCA_CREATE_QP_SRQ |
+		      PVHCA_CREATE_QP_BLOCK_LOOPBACK))
 		return PVHCA_ST_INVALID;
-	if (flags & PVHCA_CREATE_QP_SRQ)
-		return PVHCA_ST_UNSUPPORTED;
-	if (le32toh(create->srq) != PVHCA_NO_HANDLE)
+	if (flags & PVHCA_CREATE_QP_BLOCK_LOOPBACK && type != PVHCA_QPT_UD)
 		return PVHCA_ST_INVALID;
+	if (flags & PVHCA_CREATE_QP_SRQ) {
+		if (type == PVHCA_QPT_GSI || !ring_wish_is_absent(&rq))
+			return PVHCA_ST_INVALID;
+	} else if (le32toh(create->srq) != PVHCA_NO_HANDLE) {
+		return PVHCA_ST_INVALID;
+	}
 
 	*bytes = PVHCA_QUEUE_HEADER_SIZE;
-	status = ring_check(session, &sq, bytes);
+	status = ring_wish_check(session, &sq, bytes);
 	if (!status)
-		status = ring_check(session, &rq, bytes);
+		status = ring_wish_check(session, &rq, bytes);
 	if (status)
 		return status;
-	if (rings_overlap(&sq, &rq) ||
+	if (ring_wishes_overlap(&sq, &rq) ||
 	    max_inline + (uint64_t)PVHCA_SQ_WQE_DATA >
-	    (ring_is_absent(&sq) ? PVHCA_SQ_WQE_DATA : 1ull << sq.log_stride))
+	    (ring_wish_is_absent(&sq) ? PVHCA_SQ_WQE_DATA : 1ull << sq.log_stride))
 		return PVHCA_ST_INVALID;
 	if (le64toh(create->mem.length) < *bytes)
 		return PVHCA_ST_INVALID;
 	*bytes += COMMANDS_RING_SLACK;
+	return PVHCA_ST_OK;
+}
+
+/* The driver's own context may have what others may not, and the other way round. */
+static int qp_check_kernel(const struct qp *qp)
+{
+	uint32_t caps = qp->session->ops->kernel_caps;
+
+	if (qp->type == PVHCA_QPT_GSI)
+		return qp->context->kernel ? PVHCA_ST_OK : PVHCA_ST_DENIED;
+	/* Their entries name memory as no fabric without this can take it. */
+	if (qp->context->kernel && !(caps & PVHCA_KERNEL_QP))
+		return PVHCA_ST_UNSUPPORTED;
 	return PVHCA_ST_OK;
 }
 
@@ -148,7 +109,12 @@ static int qp_find_objects(struct session *session, struct qp *qp,
 	    qp->send_cq->context != qp->context ||
 	    qp->recv_cq->context != qp->context)
 		return PVHCA_ST_INVALID;
-	return PVHCA_ST_OK;
+	if (qp->flags & PVHCA_CREATE_QP_SRQ) {
+		qp->srq = table_find(&session->srqs, le32toh(create->srq));
+		if (!qp->srq || qp->srq->context != qp->context)
+			return PVHCA_ST_INVALID;
+	}
+	return qp_check_kernel(qp);
 }
 
 /* Buffer and rings; undone by ring_buffer_free(). */
@@ -169,31 +135,13 @@ static int qp_set_up_rings(struct qp *qp,
 	if (!qp->buffer)
 		return PVHCA_ST_NO_MEMORY;
 	header = ring_buffer_at(qp->buffer, 0);
-	status = ring_set_up(&qp->sq, qp->buffer, &header->sq_pi, &sq);
+	status = ring_wish_set_up(&sq, &qp->sq, qp->buffer, &header->sq_pi);
 	if (!status)
-		status = ring_set_up(&qp->rq, qp->buffer, &header->rq_pi, &rq);
+		status = ring_wish_set_up(&rq, &qp->rq, qp->buffer,
+					  &header->rq_pi);
 	if (status)
 		ring_buffer_free(qp->buffer);
 	return status;
-}
-
-static bool slot_take(struct context *context, uint32_t *slot)
-{
-	for (unsigned int word = 0; word < PVHCA_SLOT_WORDS; word++) {
-		uint64_t used = context->slot_used[word];
-
-		if (used == UINT64_MAX)
-			continue;
-		*slot = word * 64 + __builtin_ctzll(~used);
-		context->slot_used[word] |= 1ull << (*slot % 64);
-		return true;
-	}
-	return false;
-}
-
-static void slot_give(struct context *context, uint32_t slot)
-{
-	context->slot_used[slot / 64] &= ~(1ull << (slot % 64));
 }
 
 static struct qp *qp_new(struct session *session,
@@ -220,12 +168,45 @@ static void qp_free(struct qp *qp)
 	free(qp);
 }
 
+/* What the receives of an SRQ need, once for each CQ in which they may complete. */
+static int qp_reserve_srq(struct qp *qp)
+{
+	struct srq *srq = qp->srq;
+	unsigned int users;
+
+	users = GPOINTER_TO_UINT(g_hash_table_lookup(srq->cqs, qp->recv_cq));
+	if (!users && cq_reserve(qp->recv_cq, srq->rq.entries))
+		return -ENOMEM;
+	g_hash_table_insert(srq->cqs, qp->recv_cq,
+			    GUINT_TO_POINTER(users + 1));
+	return 0;
+}
+
+static void qp_unreserve_srq(struct qp *qp)
+{
+	struct srq *srq = qp->srq;
+	unsigned int users;
+
+	users = GPOINTER_TO_UINT(g_hash_table_lookup(srq->cqs, qp->recv_cq));
+	if (users > 1) {
+		g_hash_table_insert(srq->cqs, qp->recv_cq,
+				    GUINT_TO_POINTER(users - 1));
+		return;
+	}
+	g_hash_table_remove(srq->cqs, qp->recv_cq);
+	cq_unreserve(qp->recv_cq, srq->rq.entries);
+}
+
 /* Room for all completions that the rings can have outstanding. */
 static int qp_reserve(struct qp *qp)
 {
+	int err;
+
 	if (cq_reserve(qp->send_cq, qp->sq.entries))
 		return PVHCA_ST_NO_MEMORY;
-	if (cq_reserve(qp->recv_cq, qp->rq.entries)) {
+	err = qp->srq ? qp_reserve_srq(qp) :
+			cq_reserve(qp->recv_cq, qp->rq.entries);
+	if (err) {
 		cq_unreserve(qp->send_cq, qp->sq.entries);
 		return PVHCA_ST_NO_MEMORY;
 	}
@@ -235,7 +216,10 @@ static int qp_reserve(struct qp *qp)
 static void qp_unreserve(struct qp *qp)
 {
 	cq_unreserve(qp->send_cq, qp->sq.entries);
-	cq_unreserve(qp->recv_cq, qp->rq.entries);
+	if (qp->srq)
+		qp_unreserve_srq(qp);
+	else
+		cq_unreserve(qp->recv_cq, qp->rq.entries);
 }
 
 /* Handle, slot, completions, the fabric's part; and to the workers. */
@@ -248,25 +232,27 @@ static int qp_bring_up(struct session *session, struct qp *qp)
 	if (status)
 		return status;
 	status = PVHCA_ST_NO_MEMORY;
-	if (!slot_take(qp->context, &qp->slot))
+	if (!commands_slot_take(qp->context, &qp->slot))
 		goto err_del;
 	status = qp_reserve(qp);
 	if (status)
 		goto err_give_slot;
-	status = session->ops->qp_create(qp);
+	status = qp_dispatch_create(qp);
 	if (status)
 		goto err_unreserve;
 	qp->context->users++;
 	qp->pd->users++;
 	qp->send_cq->users++;
 	qp->recv_cq->users++;
+	if (qp->srq)
+		qp->srq->users++;
 	rcu_assign_pointer(qp->context->slots[qp->slot], qp);
 	return PVHCA_ST_OK;
 
 err_unreserve:
 	qp_unreserve(qp);
 err_give_slot:
-	slot_give(qp->context, qp->slot);
+	commands_slot_give(qp->context, qp->slot);
 err_del:
 	table_del(&session->qps, qp->handle);
 	return status;
@@ -324,11 +310,13 @@ void commands_free_qp(void *object, void *arg)
 	struct qp *qp = object;
 
 	table_del(&session->qps, qp->handle);
-	session->ops->qp_destroy(qp);
+	qp_dispatch_destroy(qp);
 	cq_forget(qp->send_cq, qp->qpn);
 	cq_forget(qp->recv_cq, qp->qpn);
 	qp_unreserve(qp);
-	slot_give(qp->context, qp->slot);
+	commands_slot_give(qp->context, qp->slot);
+	if (qp->srq)
+		qp->srq->users--;
 	qp->recv_cq->users--;
 	qp->send_cq->users--;
 	qp->pd->users--;

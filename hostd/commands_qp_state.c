@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "cq.h"
+#include "qp_dispatch.h"
 #include "worker.h"
 
 /* Attributes that can be changed; paths migrate on InfiniBand only. */
@@ -30,15 +31,6 @@
 #define MAX_5_BITS	31
 #define MAX_3_BITS	7
 
-static bool av_is_valid(const struct session *session,
-			const struct pvhca_av *av)
-{
-	return av->is_global == 1 && av->port == 1 && !av->reserved0 &&
-	       !av->reserved1 && av->sl <= MAX_3_BITS &&
-	       le32toh(av->flow_label) <= 0xfffff &&
-	       session_gid(session, av->sgid_index, NULL, NULL);
-}
-
 /* Where bit is set in mask, value must not exceed max. */
 static bool at_most(uint32_t mask, uint32_t bit, uint32_t value, uint32_t max)
 {
@@ -58,7 +50,7 @@ static bool attr_is_valid(const struct session *session, uint32_t mask,
 	if ((mask & IBV_QP_ACCESS_FLAGS) &&
 	    le32toh(attr->qp_access_flags) & ~QP_ACCESS)
 		return false;
-	if ((mask & IBV_QP_AV) && !av_is_valid(session, &attr->av))
+	if ((mask & IBV_QP_AV) && !commands_av_valid(session, &attr->av))
 		return false;
 	return at_most(mask, IBV_QP_STATE, attr->qp_state, IBV_QPS_ERR) &&
 	       at_most(mask, IBV_QP_CUR_STATE, attr->cur_qp_state,
@@ -95,7 +87,7 @@ int commands_modify_qp(struct session *session,
 		return PVHCA_ST_INVALID;
 
 	pthread_mutex_lock(&qp->lock);
-	status = session->ops->qp_modify(qp, mask, &modify->attr);
+	status = qp_dispatch_modify(qp, mask, &modify->attr);
 	if (!status && qp->state == IBV_QPS_RESET) {
 		cq_forget(qp->send_cq, qp->qpn);
 		cq_forget(qp->recv_cq, qp->qpn);
@@ -120,7 +112,7 @@ int commands_query_qp(struct session *session,
 
 	if (!qp || mask & ~QP_QUERY_MASK)
 		return PVHCA_ST_INVALID;
-	status = session->ops->qp_query(qp, mask, &rsp->query_qp.attr);
+	status = qp_dispatch_query(qp, mask, &rsp->query_qp.attr);
 	if (!status)
 		rsp->query_qp.attr.cap = qp->cap;
 	return status;

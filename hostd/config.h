@@ -17,7 +17,10 @@ struct quota {
 	uint32_t contexts;
 	uint32_t pds;
 	uint32_t mrs;
+	uint32_t mws;
+	uint32_t ahs;
 	uint32_t cqs;
+	uint32_t srqs;
 	uint32_t qps;
 	uint32_t max_wr;	/* per queue */
 	uint32_t max_cqe;

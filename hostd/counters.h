@@ -20,6 +20,9 @@
 	X(completion_events, "completion events raised") \
 	X(async_events, "async events raised") \
 	X(async_events_dropped, "async events that found no room") \
+	X(mads_sent, "management datagrams that the guest sent") \
+	X(mads_received, "management datagrams that the guest was given") \
+	X(mads_dropped, "management datagrams that went nowhere") \
 	X(payload_bytes_copied, "payload bytes that pvhcad copied") \
 	X(payload_bytes_sent, "payload bytes of successful requests") \
 	X(inline_bytes, "payload bytes that stood in send queue entries") \
@@ -31,7 +34,10 @@
 	X(contexts, "open device contexts") \
 	X(pds, "protection domains") \
 	X(mrs, "memory regions") \
+	X(mws, "memory windows") \
+	X(ahs, "address handles") \
 	X(cqs, "completion queues") \
+	X(srqs, "shared receive queues") \
 	X(qps, "queue pairs") \
 	X(pinned_bytes, "bytes of registered memory")
 

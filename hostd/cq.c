@@ -233,6 +233,47 @@ bool cq_retry(struct cq *cq)
 	return done;
 }
 
+/* Copy entry index of the CQ to place at of the first lap in another buffer. */
+static void cq_move_entry(const struct cq *cq, uint32_t index,
+			  const struct ring_buffer *buffer, uint32_t at)
+{
+	struct pvhca_cqe cqe;
+
+	memcpy(&cqe, cq_entry(cq, index), sizeof(cqe));
+	cqe.flags |= PVHCA_CQE_F_PHASE;
+	memcpy(ring_buffer_at(buffer, PVHCA_CQ_HEADER_SIZE +
+			      (uint64_t)at * sizeof(cqe)), &cqe, sizeof(cqe));
+}
+
+int cq_resize(struct cq *cq, struct ring_buffer *buffer, uint32_t log_entries,
+	      struct ring_buffer **old)
+{
+	struct pvhca_cq_header *header = ring_buffer_at(buffer, 0);
+	uint32_t ci, left, i;
+
+	pthread_mutex_lock(&cq->lock);
+	ci = le32toh(atomic_load_explicit((_Atomic uint32_t *)&cq->header->ci,
+					  memory_order_acquire));
+	left = cq->pi - ci;
+	if (left > 1u << cq->log_entries || left > 1u << log_entries) {
+		pthread_mutex_unlock(&cq->lock);
+		return PVHCA_ST_INVALID;
+	}
+	for (i = 0; i < left; i++)
+		cq_move_entry(cq, ci + i, buffer, i);
+	header->arm_any = cq->header->arm_any;
+	header->arm_solicited = cq->header->arm_solicited;
+	*old = cq->buffer;
+	cq->buffer = buffer;
+	cq->header = header;
+	cq->log_entries = log_entries;
+	cq->pi = left;
+	cq->ci_seen = 0;
+	cq_set_blocked(cq, cq->backlog_count);
+	pthread_mutex_unlock(&cq->lock);
+	return PVHCA_ST_OK;
+}
+
 void cq_forget(struct cq *cq, uint32_t qpn)
 {
 	uint32_t i, kept = 0, count;

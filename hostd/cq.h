@@ -37,6 +37,14 @@ void cq_notify(struct cq *cq);
  */
 bool cq_retry(struct cq *cq);
 
+/*
+ * Go on in another buffer (struct pvhca_cmd_resize_cq); *old is the one of before, which
+ * nobody uses any more and the caller frees. PVHCA_ST_INVALID: what the guest has not
+ * polled does not fit; all is as before.
+ */
+int cq_resize(struct cq *cq, struct ring_buffer *buffer, uint32_t log_entries,
+	      struct ring_buffer **old);
+
 /* Drop what is held back for a QP that is being reset or destroyed. */
 void cq_forget(struct cq *cq, uint32_t qpn);
 

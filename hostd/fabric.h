@@ -38,6 +38,8 @@ struct fabric;
 
 struct fabric_ops {
 	const char *name;
+	/* PVHCA_KERNEL_* that it can do; GSI is not its work. */
+	uint32_t kernel_caps;
 
 	/*
 	 * Start with the daemon's configuration. NULL on failure, with the reason
@@ -87,16 +89,22 @@ struct fabric_ops {
 
 	/*
 	 * mr->extents, offset, length, iova and access are set; sets mr->lkey and
-	 * mr->rkey. mr_dereg returns when no engine can touch the memory any more.
+	 * mr->rkey. mr_dereg returns 0 when no engine can touch the memory any more,
+	 * or PVHCA_ST_BUSY where windows are bound to the region, which is as before
+	 * then. Workers find the region by its handle between mr_reg and mr_dereg, a
+	 * grace period lies before the latter.
 	 */
 	int (*mr_reg)(struct mr *mr);
-	void (*mr_dereg)(struct mr *mr);
+	int (*mr_dereg)(struct mr *mr);
 
 	/*
 	 * Change a region in place (enum ibv_rereg_mr_flags). next holds the whole
 	 * region as it is to be: its pd, access, iova, length, offset, extents, and the
-	 * keys of now; keys are set there. On success what next owns is taken over
-	 * into mr by the caller, and what mr owned is freed. NULL: UNSUPPORTED.
+	 * keys and the fabric's part of now; these are set there. No worker finds the
+	 * region by its handle meanwhile; that none finds mr by the fabric's own tables
+	 * while it changes is up to the fabric. On success the caller copies next into
+	 * mr (the fabric may have done so), and frees the extents that mr had after
+	 * another grace period. NULL: UNSUPPORTED.
 	 */
 	int (*mr_rereg)(struct mr *mr, uint32_t flags, struct mr *next);
 	/*
@@ -105,7 +113,7 @@ struct fabric_ops {
 	 */
 	int (*mr_alloc)(struct mr *mr);
 
-	/* mw->pd and type are set; sets mw->rkey. NULL: UNSUPPORTED. */
+	/* mw->pd and type are set; sets mw->rkey. Found by workers as MRs are. NULL: UNSUPPORTED. */
 	int (*mw_alloc)(struct mw *mw);
 	void (*mw_dealloc)(struct mw *mw);
 

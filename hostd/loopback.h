@@ -165,7 +165,7 @@ struct session *loopback_address_owner(struct loopback *fabric,
 /* ----------------------- memory regions: loopback_mr.c --------------------- */
 
 int loopback_mr_reg(struct mr *mr);
-void loopback_mr_dereg(struct mr *mr);
+int loopback_mr_dereg(struct mr *mr);
 
 /**
  * struct loopback_piece - memory of one side of a message, checked

@@ -63,7 +63,7 @@ int loopback_mr_reg(struct mr *mr)
 	return status;
 }
 
-void loopback_mr_dereg(struct mr *mr)
+int loopback_mr_dereg(struct mr *mr)
 {
 	struct loopback_session *ls = mr->session->fabric_session;
 	struct loopback *fabric = ls->fabric;
@@ -75,6 +75,7 @@ void loopback_mr_dereg(struct mr *mr)
 	/* No worker copies from or to the region after this. */
 	synchronize_rcu();
 	free(page);
+	return PVHCA_ST_OK;
 }
 
 /* --------------------------------- checks ---------------------------------- */

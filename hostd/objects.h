@@ -36,6 +36,7 @@
 #include "ring.h"
 
 struct session;
+struct _GHashTable;
 
 /**
  * struct context - a process's open device
@@ -72,7 +73,7 @@ struct pd {
 	struct session *session;
 	struct context *context;
 	uint32_t handle;
-	unsigned int users;
+	unsigned int users;			/* MRs, MWs, AHs, SRQs, QPs */
 	void *fabric;				/* the fabric's part */
 };
 
@@ -155,6 +156,8 @@ struct cq {
 
 /**
  * struct srq - shared receive queue
+ * @cqs: number of its QPs by the CQ (struct cq *) of their receives, which has
+ *	room reserved for all entries
  * @lock: taking entries from the queue, and limit; the order is that of qp->rq_lock
  * @limit: the event is armed: fewer entries than that raise it, once. 0: not armed
  */
@@ -166,6 +169,7 @@ struct srq {
 	uint32_t srqn;
 	uint32_t slot;
 	unsigned int users;			/* QPs */
+	struct _GHashTable *cqs;
 	uint32_t max_wr;
 	uint32_t max_sge;
 	struct ring_buffer *buffer;		/* owned */

@@ -98,10 +98,92 @@ static uint64_t take_sges(const struct pvhca_sge *from, unsigned int num_sge,
 	return length;
 }
 
-static bool opcode_is_atomic(uint8_t opcode)
+static void take_atomic(const void *segment, struct send_request *request)
 {
-	return opcode == PVHCA_WQE_ATOMIC_CMP_SWP ||
-	       opcode == PVHCA_WQE_ATOMIC_FETCH_ADD;
+	struct pvhca_atomic_seg atomic;
+
+	memcpy(&atomic, segment, sizeof(atomic));
+	request->compare_add = le64toh(atomic.compare_add);
+	request->swap = le64toh(atomic.swap);
+}
+
+static void take_bind(const void *segment, struct bind_request *bind)
+{
+	struct pvhca_bind_seg seg;
+
+	memcpy(&seg, segment, sizeof(seg));
+	*bind = (struct bind_request) {
+		.addr = le64toh(seg.addr),
+		.length = le64toh(seg.length),
+		.mr_handle = le32toh(seg.mr_handle),
+		.mw_handle = le32toh(seg.mw_handle),
+		.rkey = le32toh(seg.rkey),
+		.access = le32toh(seg.access),
+	};
+}
+
+/* False: a reserved field is set. */
+static bool take_reg(const void *segment, struct reg_request *reg)
+{
+	static const uint8_t zero[sizeof(((struct pvhca_reg_seg *)0)->reserved)];
+	struct pvhca_reg_seg seg;
+
+	memcpy(&seg, segment, sizeof(seg));
+	*reg = (struct reg_request) {
+		.iova = le64toh(seg.iova),
+		.length = le64toh(seg.length),
+		.pages = le64toh(seg.pages),
+		.mr_handle = le32toh(seg.mr_handle),
+		.key = le32toh(seg.key),
+		.access = le32toh(seg.access),
+		.num_pages = le32toh(seg.num_pages),
+		.log_page_size = seg.log_page_size,
+	};
+	return !memcmp(seg.reserved, zero, sizeof(zero));
+}
+
+static bool opcode_is_send(uint8_t opcode)
+{
+	return opcode == PVHCA_WQE_SEND || opcode == PVHCA_WQE_SEND_IMM;
+}
+
+/* Bytes of the segment before the SGE list. */
+static uint32_t segment_size(uint8_t opcode, uint8_t flags)
+{
+	switch (opcode) {
+	case PVHCA_WQE_ATOMIC_CMP_SWP:
+	case PVHCA_WQE_ATOMIC_FETCH_ADD:
+		return sizeof(struct pvhca_atomic_seg);
+	case PVHCA_WQE_BIND_MW:
+		return sizeof(struct pvhca_bind_seg);
+	case PVHCA_WQE_REG_MR:
+		return sizeof(struct pvhca_reg_seg);
+	default:
+		return flags & PVHCA_WQE_F_AV ? sizeof(struct pvhca_av) : 0;
+	}
+}
+
+/* Copy the segment of an operation. False: it makes no sense. */
+static bool take_segment(const void *segment, struct send_request *request)
+{
+	/* These two have no data, those of atomics are not inline. */
+	if (request->opcode == PVHCA_WQE_BIND_MW ||
+	    request->opcode == PVHCA_WQE_REG_MR) {
+		if (request->num_sge)
+			return false;
+	} else if (request->flags & PVHCA_WQE_F_AV) {
+		memcpy(&request->av, segment, sizeof(request->av));
+		return !request->ah;
+	}
+	if (request->flags & PVHCA_WQE_F_INLINE)
+		return false;
+	if (request->opcode == PVHCA_WQE_BIND_MW)
+		take_bind(segment, &request->bind);
+	else if (request->opcode == PVHCA_WQE_REG_MR)
+		return take_reg(segment, &request->reg);
+	else
+		take_atomic(segment, request);
+	return true;
 }
 
 enum ibv_wc_status send_request_take(const struct work_queue *queue,
@@ -111,8 +193,9 @@ enum ibv_wc_status send_request_take(const struct work_queue *queue,
 {
 	const uint8_t *entry = work_queue_entry(queue, index);
 	uint32_t room = (1u << queue->log_stride) - PVHCA_SQ_WQE_DATA;
-	struct pvhca_atomic_seg atomic;
+	uint8_t allowed = PVHCA_WQE_F_MASK;
 	struct pvhca_sq_wqe wqe;
+	uint32_t segment;
 
 	memcpy(&wqe, entry, sizeof(wqe));
 	entry += PVHCA_SQ_WQE_DATA;
@@ -131,18 +214,18 @@ enum ibv_wc_status send_request_take(const struct work_queue *queue,
 	request->remote_qkey = le32toh(wqe.remote_qkey);
 	request->length = 0;
 
+	if (opcodes & SEND_ALLOW_AV && opcode_is_send(wqe.opcode))
+		allowed |= PVHCA_WQE_F_AV;
 	if (wqe.opcode >= PVHCA_WQE_OPCODES || !(opcodes & 1u << wqe.opcode) ||
-	    wqe.flags & ~PVHCA_WQE_F_MASK || wqe.reserved)
+	    wqe.flags & ~allowed || wqe.reserved)
 		return IBV_WC_LOC_QP_OP_ERR;
 
-	if (opcode_is_atomic(wqe.opcode)) {
-		if (wqe.flags & PVHCA_WQE_F_INLINE || room < sizeof(atomic))
+	segment = segment_size(wqe.opcode, wqe.flags);
+	if (segment) {
+		if (room < segment || !take_segment(entry, request))
 			return IBV_WC_LOC_QP_OP_ERR;
-		memcpy(&atomic, entry, sizeof(atomic));
-		request->compare_add = le64toh(atomic.compare_add);
-		request->swap = le64toh(atomic.swap);
-		entry += sizeof(atomic);
-		room -= sizeof(atomic);
+		entry += segment;
+		room -= segment;
 	}
 	if (wqe.flags & PVHCA_WQE_F_INLINE) {
 		if (request->num_sge || request->inline_len > room)
@@ -195,6 +278,7 @@ uint8_t ring_cqe_opcode(uint8_t wqe_opcode)
 		[PVHCA_WQE_ATOMIC_FETCH_ADD] = PVHCA_CQE_FETCH_ADD,
 		[PVHCA_WQE_LOCAL_INV] = PVHCA_CQE_LOCAL_INV,
 		[PVHCA_WQE_BIND_MW] = PVHCA_CQE_BIND_MW,
+		[PVHCA_WQE_REG_MR] = PVHCA_CQE_REG_MR,
 	};
 
 	return wqe_opcode < PVHCA_WQE_OPCODES ? opcodes[wqe_opcode] :

@@ -13,6 +13,7 @@
 
 #include <infiniband/verbs.h>
 
+#include "pvhca/pvhca-admin.h"
 #include "rdma/pvhca-ring.h"
 #include "memory.h"
 
@@ -94,7 +95,29 @@ static inline const void *work_queue_entry(const struct work_queue *queue,
 		((uint64_t)work_queue_index(queue, index) << queue->log_stride));
 }
 
-/* A checked private copy of a send queue entry; host endian. */
+/* struct pvhca_bind_seg, host endian. */
+struct bind_request {
+	uint64_t addr;
+	uint64_t length;
+	uint32_t mr_handle;
+	uint32_t mw_handle;
+	uint32_t rkey;
+	uint32_t access;
+};
+
+/* struct pvhca_reg_seg, host endian. */
+struct reg_request {
+	uint64_t iova;
+	uint64_t length;
+	uint64_t pages;
+	uint32_t mr_handle;
+	uint32_t key;
+	uint32_t access;
+	uint32_t num_pages;
+	uint8_t log_page_size;
+};
+
+/* A checked private copy of a send queue entry; host endian, but for av. */
 struct send_request {
 	uint8_t opcode;			/* enum pvhca_wqe_opcode */
 	uint8_t flags;			/* PVHCA_WQE_F_* */
@@ -111,13 +134,21 @@ struct send_request {
 	uint64_t compare_add;
 	uint64_t swap;
 	uint64_t length;		/* sum of the SGEs, or inline_len */
+	union {
+		struct bind_request bind;	/* BIND_MW */
+		struct reg_request reg;		/* REG_MR */
+		struct pvhca_av av;		/* with F_AV; values are not checked */
+	};
 };
+
+/* In the set of opcodes: PVHCA_WQE_F_AV is allowed, too, with sends. */
+#define SEND_ALLOW_AV	(1u << 31)
 
 /*
  * Copy and check the send entry at a free-running index. SGEs go to sge[] (room for
  * queue->max_sge), inline data to data (room for the stride). Returns IBV_WC_SUCCESS or the status to
  * complete it with: LOC_QP_OP_ERR (unknown opcode or flag, reserved set, opcode not
- * one of the bits in opcodes), LOC_LEN_ERR. request->index and flags are always valid.
+ * one of the bits in opcodes, no room for its segment), LOC_LEN_ERR. request->index and flags are always valid.
  */
 enum ibv_wc_status send_request_take(const struct work_queue *queue,
 				     uint32_t index, uint32_t opcodes,

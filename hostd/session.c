@@ -476,7 +476,10 @@ static void session_init_quotas(struct session *session)
 	table_init(&session->contexts, quota->contexts);
 	table_init(&session->pds, quota->pds);
 	table_init(&session->mrs, quota->mrs);
+	table_init(&session->mws, quota->mws);
+	table_init(&session->ahs, quota->ahs);
 	table_init(&session->cqs, quota->cqs);
+	table_init(&session->srqs, quota->srqs);
 	table_init(&session->qps, quota->qps);
 	table_init(&session->ceqs, PVHCA_VECTORS_MAX);
 }
@@ -769,7 +772,10 @@ void session_free(struct session *session)
 	table_fini(&session->contexts);
 	table_fini(&session->pds);
 	table_fini(&session->mrs);
+	table_fini(&session->mws);
+	table_fini(&session->ahs);
 	table_fini(&session->cqs);
+	table_fini(&session->srqs);
 	table_fini(&session->qps);
 	table_fini(&session->ceqs);
 	memory_free(session->memory);

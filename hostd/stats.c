@@ -46,6 +46,9 @@ static void stats_read(struct session *session, struct stats_values *values)
 	values->contexts = table_used(&session->contexts);
 	values->pds = table_used(&session->pds);
 	values->mrs = table_used(&session->mrs);
+	values->mws = table_used(&session->mws);
+	values->ahs = table_used(&session->ahs);
+	values->srqs = table_used(&session->srqs);
 	values->cqs = table_used(&session->cqs);
 	values->qps = table_used(&session->qps);
 	values->ceqs = table_used(&session->ceqs);

@@ -4,10 +4,16 @@
  * when its object goes, and the next object there gets the following generation.
  * Generations begin at 1, so that 0 is no handle; the last index is never
  * used, so that PVHCA_NO_HANDLE is none either.
+ *
+ * A worker reads the published object first and the handle after it. The handle
+ * was written before the object was published, so a worker that has the object
+ * sees its handle, or a later one, and a stale handle finds nothing.
  */
 #include "table.h"
 
 #include <stdlib.h>
+
+#include <urcu-qsbr.h>
 
 #include "pvhca/pvhca-admin.h"
 
@@ -26,33 +32,38 @@ void table_init(struct table *table, uint32_t limit)
 
 void table_fini(struct table *table)
 {
-	free(table->objects);
-	free(table->handles);
+	free(table->entries);
 	table_init(table, table->limit);
+}
+
+static uint32_t table_size(const struct table *table)
+{
+	return table->entries ? table->entries->size : 0;
 }
 
 static int table_grow(struct table *table)
 {
-	uint32_t size = table->size ? table->size * 2 : TABLE_FIRST_SIZE;
-	uint32_t *handles;
-	void **objects;
+	struct table_entries *old = table->entries, *entries;
+	uint32_t used = table_size(table), size;
 
+	size = used ? used * 2 : TABLE_FIRST_SIZE;
 	if (size > table->limit)
 		size = table->limit;
-	objects = realloc(table->objects, size * sizeof(*objects));
-	if (!objects)
+	entries = calloc(1, sizeof(*entries) +
+			 size * sizeof(entries->entry[0]));
+	if (!entries)
 		return PVHCA_ST_NO_MEMORY;
-	table->objects = objects;
-	handles = realloc(table->handles, size * sizeof(*handles));
-	if (!handles)
-		return PVHCA_ST_NO_MEMORY;
-	table->handles = handles;
-
-	for (uint32_t i = table->size; i < size; i++) {
-		objects[i] = NULL;
-		handles[i] = i;		/* generation 0: not yet used */
+	entries->size = size;
+	for (uint32_t i = 0; i < size; i++)
+		if (i < used)
+			entries->entry[i] = old->entry[i];
+		else
+			entries->entry[i].handle = i;	/* generation 0 */
+	rcu_assign_pointer(table->entries, entries);
+	if (old) {
+		synchronize_rcu();
+		free(old);
 	}
-	table->size = size;
 	return PVHCA_ST_OK;
 }
 
@@ -64,48 +75,95 @@ static void table_set_used(struct table *table, uint32_t used)
 
 int table_add(struct table *table, void *object, uint32_t *handle)
 {
+	struct table_entry *entry;
 	uint32_t at, next;
 	int status;
 
 	if (table->used >= table->limit)
 		return PVHCA_ST_QUOTA;
-	if (table->used == table->size) {
-		table->hint = table->size;
+	if (table->used == table_size(table)) {
+		table->hint = table_size(table);
 		status = table_grow(table);
 		if (status)
 			return status;
 	}
 
 	/* No place before hint is free, and some place is. */
-	for (at = table->hint; table->objects[at]; at++)
+	for (at = table->hint; table->entries->entry[at].object; at++)
 		;
-	next = table->handles[at] + (1u << TABLE_INDEX_BITS);
+	entry = &table->entries->entry[at];
+	next = entry->handle + (1u << TABLE_INDEX_BITS);
 	if (next <= TABLE_INDEX_MASK)	/* wrapped to generation 0 */
 		next += 1u << TABLE_INDEX_BITS;
-	table->handles[at] = next;
-	table->objects[at] = object;
+	__atomic_store_n(&entry->handle, next, __ATOMIC_RELAXED);
+	entry->object = object;
 	table->hint = at + 1;
 	table_set_used(table, table->used + 1);
 	*handle = next;
 	return PVHCA_ST_OK;
 }
 
-void *table_find(const struct table *table, uint32_t handle)
+static struct table_entry *table_entry(const struct table *table,
+				       uint32_t handle)
 {
 	uint32_t at = handle & TABLE_INDEX_MASK;
 
-	if (at >= table->size || table->handles[at] != handle)
+	if (at >= table_size(table) ||
+	    table->entries->entry[at].handle != handle ||
+	    !table->entries->entry[at].object)
 		return NULL;
-	return table->objects[at];
+	return &table->entries->entry[at];
+}
+
+void *table_find(const struct table *table, uint32_t handle)
+{
+	struct table_entry *entry = table_entry(table, handle);
+
+	return entry ? entry->object : NULL;
+}
+
+void table_publish(struct table *table, uint32_t handle)
+{
+	struct table_entry *entry = table_entry(table, handle);
+
+	if (entry)
+		__atomic_store_n(&entry->published, entry->object,
+				 __ATOMIC_RELEASE);
+}
+
+void table_unpublish(struct table *table, uint32_t handle)
+{
+	struct table_entry *entry = table_entry(table, handle);
+
+	if (entry)
+		__atomic_store_n(&entry->published, NULL, __ATOMIC_RELAXED);
+}
+
+void *table_find_rcu(const struct table *table, uint32_t handle)
+{
+	const struct table_entries *entries = rcu_dereference(table->entries);
+	uint32_t at = handle & TABLE_INDEX_MASK;
+	void *object;
+
+	if (!entries || at >= entries->size)
+		return NULL;
+	object = __atomic_load_n(&entries->entry[at].published,
+				 __ATOMIC_ACQUIRE);
+	if (__atomic_load_n(&entries->entry[at].handle, __ATOMIC_RELAXED) !=
+	    handle)
+		return NULL;
+	return object;
 }
 
 void table_del(struct table *table, uint32_t handle)
 {
+	struct table_entry *entry = table_entry(table, handle);
 	uint32_t at = handle & TABLE_INDEX_MASK;
 
-	if (!table_find(table, handle))
+	if (!entry)
 		return;
-	table->objects[at] = NULL;
+	table_unpublish(table, handle);
+	entry->object = NULL;
 	if (at < table->hint)
 		table->hint = at;
 	table_set_used(table, table->used - 1);
@@ -119,7 +177,7 @@ uint32_t table_used(const struct table *table)
 void table_for_each(struct table *table, void (*fn)(void *object, void *arg),
 		    void *arg)
 {
-	for (uint32_t i = 0; i < table->size; i++)
-		if (table->objects[i])
-			fn(table->objects[i], arg);
+	for (uint32_t i = 0; i < table_size(table); i++)
+		if (table->entries->entry[i].object)
+			fn(table->entries->entry[i].object, arg);
 }

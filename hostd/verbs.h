@@ -103,7 +103,7 @@ int verbs_gid_index(struct verbs_session *vs, const uint8_t gid[16], int hint);
 int verbs_pd_alloc(struct pd *pd);
 void verbs_pd_free(struct pd *pd);
 int verbs_mr_reg(struct mr *mr);
-void verbs_mr_dereg(struct mr *mr);
+int verbs_mr_dereg(struct mr *mr);
 
 /* verbs_cq.c: a host CQ with room for n more; PVHCA_ST_*. */
 int verbs_host_cq_reserve(struct verbs_session *vs, uint32_t n,

@@ -68,21 +68,22 @@ err_free:
 	return verbs_status(err);
 }
 
-void verbs_mr_dereg(struct mr *mr)
+int verbs_mr_dereg(struct mr *mr)
 {
 	struct verbs_mr *vmr = mr->fabric;
 	int err = ibv_dereg_mr(vmr->mr);
 
 	/*
-	 * Where the engine keeps the region its memory must stay: it is given
-	 * back when the session's context is closed and the process unmaps it.
+	 * Where the engine keeps the region its memory must stay. It does so while
+	 * windows are bound to it, whatever error it gives then.
 	 */
 	if (err) {
-		g_warning("%s: host MR could not be deregistered: %s",
-			  mr->session->name, g_strerror(err));
-		return;
+		g_info("%s: host MR could not be deregistered: %s",
+		       mr->session->name, g_strerror(err));
+		return PVHCA_ST_BUSY;
 	}
 	atomic_fetch_sub(&mr->session->mappings, vmr->stitch.mappings);
 	stitch_unmap(&vmr->stitch);
 	free(vmr);
+	return PVHCA_ST_OK;
 }

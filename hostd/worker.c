@@ -38,6 +38,7 @@
 #include "cq.h"
 #include "log.h"
 #include "objects.h"
+#include "qp_dispatch.h"
 #include "session.h"
 #include "worker.h"
 
@@ -203,12 +204,29 @@ typedef unsigned int serve_fn(struct worker *worker, struct qp *qp);
 static unsigned int serve_receives(struct worker *worker, struct qp *qp)
 {
 	(void)worker;
-	return qp->session->ops->qp_serve_receives(qp);
+	return qp_dispatch_serve_receives(qp);
 }
 
 static unsigned int serve_all(struct worker *worker, struct qp *qp)
 {
-	return qp->session->ops->qp_serve(worker, qp);
+	return qp_dispatch_serve(worker, qp);
+}
+
+/* A slot without a QP: what is posted on its SRQ is taken with the receives. */
+static unsigned int serve_srq(struct worker *worker, struct context *context,
+			      unsigned int slot)
+{
+	const struct fabric_ops *ops = context->session->ops;
+	unsigned int served;
+	struct srq *srq;
+
+	srq = rcu_dereference(context->srq_slots[slot]);
+	if (!srq || !ops->srq_serve)
+		return 0;
+	pthread_mutex_lock(&srq->lock);
+	served = ops->srq_serve(worker, srq);
+	pthread_mutex_unlock(&srq->lock);
+	return served;
 }
 
 /* Call serve for each QP of a context that the pass has taken. */
@@ -216,15 +234,17 @@ static unsigned int serve_taken(struct worker *worker, struct context *context,
 				serve_fn *serve)
 {
 	uint64_t words = context->taken_summary, bits;
-	unsigned int word, served = 0;
+	unsigned int word, slot, served = 0;
 	struct qp *qp;
 
 	for (; words; words &= words - 1) {
 		word = __builtin_ctzll(words);
 		bits = context->taken[word];
 		for (; bits; bits &= bits - 1) {
-			qp = rcu_dereference(context->slots[word * 64 +
-					     __builtin_ctzll(bits)]);
+			slot = word * 64 + __builtin_ctzll(bits);
+			qp = rcu_dereference(context->slots[slot]);
+			if (!qp && serve == serve_receives)
+				served += serve_srq(worker, context, slot);
 			if (!qp)
 				continue;
 			pthread_mutex_lock(&qp->lock);
@@ -283,7 +303,9 @@ static unsigned int take_context(struct worker *worker, struct context *context)
 			bits |= atomic_exchange(&context->again[word], 0);
 		context->taken[word] = bits;
 	}
-	if (!context->taken_summary || !context->session->ops->qp_serve_receives)
+	if (!context->taken_summary ||
+	    !(context->session->ops->qp_serve_receives ||
+	      context->session->ops->srq_serve))
 		return 0;
 	return serve_taken(worker, context, serve_receives);
 }

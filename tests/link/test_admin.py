@@ -139,7 +139,7 @@ class Queue(GuestCase):
 
     def test_unknown_opcodes(self):
         guest = self.guest()
-        for opcode in list(range(CREATE_AH, 40)) + [0xFFFF]:
+        for opcode in list(range(LAST_OPCODE + 1, 48)) + [0xFFFF]:
             self.assertEqual(guest.command(opcode)[0], ST_UNSUPPORTED)
 
     def test_flags_and_the_rest_of_a_command_are_reserved(self):
@@ -203,7 +203,7 @@ class Commands(GuestCase):
         self.assertEqual(self.status(ALLOC_CONTEXT, context_payload(page, 2)),
                          ST_VERSION)
         self.assertEqual(self.status(ALLOC_CONTEXT,
-                                     context_payload(page, reserved=1)),
+                                     context_payload(page, reserved=2)),
                          ST_INVALID)
         self.assertEqual(self.status(ALLOC_CONTEXT,
                                      context_payload(page + 8)), ST_INVALID)
@@ -385,7 +385,7 @@ class Commands(GuestCase):
                 dict(extents=[(at, 64 * GRANULE)])):
             with self.subTest(change):
                 self.assertEqual(status(**change), ST_INVALID)
-        self.assertEqual(status(flags=2), ST_UNSUPPORTED)
+        self.assertEqual(status(flags=2), ST_INVALID)
         self.assertEqual(status(extents=[(1 << 40, 2 * GRANULE)]),
                          ST_BAD_ADDRESS)
 

@@ -133,10 +133,94 @@ static int rig_mr_reg(struct mr *mr)
 	return rig_make();
 }
 
-static void rig_mr_dereg(struct mr *mr)
+static int rig_mr_dereg(struct mr *mr)
 {
-	ck_assert_ptr_nonnull(mr->extents);
+	ck_assert(mr->extents || mr->max_pages);
+	ck_assert_ptr_null(table_find_rcu(&rig.session.mrs, mr->handle));
+	if (rig.bound)
+		return PVHCA_ST_BUSY;
 	rig.objects--;
+	return PVHCA_ST_OK;
+}
+
+/* As a fabric does that makes the new region before it gives up the old one. */
+static int rig_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)
+{
+	ck_assert_ptr_null(table_find_rcu(&rig.session.mrs, mr->handle));
+	ck_assert_uint_ne(flags, 0);
+	if (!rig.fail_in--)
+		return PVHCA_ST_IO;
+	next->lkey = mr->lkey + 1;
+	next->rkey = mr->rkey + 1;
+	return PVHCA_ST_OK;
+}
+
+static int rig_mr_alloc(struct mr *mr)
+{
+	mr->lkey = mr->rkey = 33;
+	return rig_make();
+}
+
+static int rig_mw_alloc(struct mw *mw)
+{
+	mw->rkey = 44;
+	return rig_make();
+}
+
+static void rig_mw_dealloc(struct mw *mw)
+{
+	ck_assert_ptr_null(table_find_rcu(&rig.session.mws, mw->handle));
+	rig.objects--;
+}
+
+static int rig_ah_create(struct ah *ah)
+{
+	ck_assert_ptr_null(table_find_rcu(&rig.session.ahs, ah->handle));
+	return rig_make();
+}
+
+static void rig_ah_destroy(struct ah *ah)
+{
+	ck_assert_ptr_null(table_find_rcu(&rig.session.ahs, ah->handle));
+	rig.objects--;
+}
+
+static int rig_mcast(struct qp *qp, const uint8_t gid[16], uint16_t lid)
+{
+	(void)lid;
+	ck_assert_uint_eq(qp->type, PVHCA_QPT_UD);
+	ck_assert_uint_eq(gid[0], 0xff);
+	rig.calls++;
+	return PVHCA_ST_OK;
+}
+
+static int rig_srq_create(struct srq *srq)
+{
+	ck_assert_ptr_null(srq->context->srq_slots[srq->slot]);
+	ck_assert_uint_ne(srq->rq.entries, 0);
+	srq->srqn = 0x77;
+	return rig_make();
+}
+
+static void rig_srq_destroy(struct srq *srq)
+{
+	ck_assert_ptr_null(srq->context->srq_slots[srq->slot]);
+	ck_assert_uint_eq(srq->users, 0);
+	rig.objects--;
+}
+
+static int rig_srq_set_limit(struct srq *srq, uint32_t limit)
+{
+	if (!rig.fail_in--)
+		return PVHCA_ST_IO;
+	srq->limit = limit;
+	return PVHCA_ST_OK;
+}
+
+static int rig_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp)
+{
+	rsp->limit = srq->limit;
+	return PVHCA_ST_OK;
 }
 
 static int rig_cq_create(struct cq *cq)
@@ -182,7 +266,7 @@ static int rig_qp_query(struct qp *qp, uint32_t mask,
 	return PVHCA_ST_OK;
 }
 
-static const struct fabric_ops rig_ops = {
+struct fabric_ops rig_ops = {
 	.name = "rig",
 	.query_device = rig_query_device,
 	.query_port = rig_query_port,
@@ -192,6 +276,18 @@ static const struct fabric_ops rig_ops = {
 	.pd_free = rig_pd_free,
 	.mr_reg = rig_mr_reg,
 	.mr_dereg = rig_mr_dereg,
+	.mr_rereg = rig_mr_rereg,
+	.mr_alloc = rig_mr_alloc,
+	.mw_alloc = rig_mw_alloc,
+	.mw_dealloc = rig_mw_dealloc,
+	.ah_create = rig_ah_create,
+	.ah_destroy = rig_ah_destroy,
+	.mcast_attach = rig_mcast,
+	.mcast_detach = rig_mcast,
+	.srq_create = rig_srq_create,
+	.srq_destroy = rig_srq_destroy,
+	.srq_set_limit = rig_srq_set_limit,
+	.srq_query = rig_srq_query,
 	.cq_create = rig_cq_create,
 	.cq_destroy = rig_cq_destroy,
 	.qp_create = rig_qp_create,
@@ -211,6 +307,7 @@ void rig_setup(void)
 	rig.fail_in = -1;
 	rig.policy.quota = (struct quota) {
 		.contexts = 3, .pds = 3, .mrs = 3, .cqs = 3, .qps = 3,
+		.mws = 3, .ahs = 3, .srqs = 3,
 		.max_wr = 64, .max_cqe = 64, .gids = 2, .pinned_bytes = 1 << 20,
 	};
 	memory_fault_init();
@@ -230,6 +327,9 @@ void rig_setup(void)
 	table_init(&session->contexts, 3);
 	table_init(&session->pds, 3);
 	table_init(&session->mrs, 3);
+	table_init(&session->mws, 3);
+	table_init(&session->ahs, 3);
+	table_init(&session->srqs, 3);
 	table_init(&session->cqs, 3);
 	table_init(&session->qps, 3);
 	table_init(&session->ceqs, 8);
@@ -246,6 +346,9 @@ void rig_expect_nothing(void)
 	ck_assert_uint_eq(table_used(&session->contexts), 0);
 	ck_assert_uint_eq(table_used(&session->pds), 0);
 	ck_assert_uint_eq(table_used(&session->mrs), 0);
+	ck_assert_uint_eq(table_used(&session->mws), 0);
+	ck_assert_uint_eq(table_used(&session->ahs), 0);
+	ck_assert_uint_eq(table_used(&session->srqs), 0);
 	ck_assert_uint_eq(table_used(&session->cqs), 0);
 	ck_assert_uint_eq(table_used(&session->qps), 0);
 	ck_assert_uint_eq(table_used(&session->ceqs), 0);
@@ -260,6 +363,9 @@ void rig_teardown(void)
 	table_fini(&session->contexts);
 	table_fini(&session->pds);
 	table_fini(&session->mrs);
+	table_fini(&session->mws);
+	table_fini(&session->ahs);
+	table_fini(&session->srqs);
 	table_fini(&session->cqs);
 	table_fini(&session->qps);
 	table_fini(&session->ceqs);

@@ -20,6 +20,7 @@ extern struct rig {
 	int objects;			/* of the fabric's, alive */
 	int contexts;			/* given to the worker */
 	int fail_in;			/* this many fabric calls from now; < 0: never */
+	bool bound;			/* windows are bound to all regions */
 	unsigned int calls;
 	unsigned int faults, retries;
 	struct pvhca_admin_rsp rsp;	/* of the last command */

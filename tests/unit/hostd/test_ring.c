@@ -76,7 +76,7 @@ static struct pvhca_sq_wqe *entry(uint32_t index)
 
 static enum ibv_wc_status take(uint32_t index)
 {
-	return send_request_take(&queue, index, UINT32_MAX, &request, sge,
+	return send_request_take(&queue, index, ~SEND_ALLOW_AV, &request, sge,
 				 data);
 }
 
