@@ -61,10 +61,15 @@ struct worker;
 #define LOOPBACK_MAX_SGE	32u
 #define LOOPBACK_MAX_INLINE	1024u
 #define LOOPBACK_MAX_RD_ATOMIC	128u
+#define LOOPBACK_MAX_UD		4096u	/* bytes: the port's MTU */
 #define LOOPBACK_MAX_MSG	(1ull << 31)	/* bytes; IB vol 1, 9.7.2: the limit of a message */
 #define LOOPBACK_MAX_MR		(1ull << 46)	/* bytes */
 #define LOOPBACK_GID_LEN	16
 #define LOOPBACK_ADDRESS_BITS	8
+#define LOOPBACK_GROUP_BITS	8
+/* QPs of one VM in one multicast group, and in all. */
+#define LOOPBACK_MAX_MCAST_ATTACH	64u
+#define LOOPBACK_MAX_MCAST_TOTAL	8192u
 
 /* ------------------------- numbers: loopback_table.c ----------------------- */
 
@@ -132,6 +137,7 @@ static inline void *loopback_table_find(struct loopback_table *table,
  * @mrs: struct mr by key >> 8
  * @key_variant: low byte of the next key
  * @addresses: who has which GID: loopback_address.c
+ * @groups: multicast: loopback_mcast.c
  * @stamps: last connection stamp given
  */
 struct loopback {
@@ -140,6 +146,7 @@ struct loopback {
 	struct loopback_table mrs;
 	uint8_t key_variant;
 	struct cds_hlist_head addresses[1 << LOOPBACK_ADDRESS_BITS];
+	struct cds_hlist_head groups[1 << LOOPBACK_GROUP_BITS];
 	_Atomic uint64_t stamps;
 };
 
@@ -147,6 +154,7 @@ struct loopback {
 struct loopback_session {
 	struct loopback *fabric;
 	struct cds_list_head qps;
+	unsigned int attachments;	/* to multicast groups */
 };
 
 /* ---------------------- addresses: loopback_address.c ---------------------- */
@@ -187,7 +195,7 @@ struct loopback_piece {
 
 struct loopback_pieces {
 	unsigned int count;
-	struct loopback_piece piece[LOOPBACK_MAX_SGE];
+	struct loopback_piece piece[LOOPBACK_MAX_SGE + 1];	/* and a header */
 };
 
 /*
@@ -277,8 +285,9 @@ struct loopback_receive {
  * @established: IBV_EVENT_COMM_EST has been raised
  * @peer_waits: our requester waits for a receive or for us
  * @kicked: what this QP waits for may have come
- * @access, @max_dest_rd_atomic, @min_rnr_timer: attributes that the peer's
+ * @access, @max_dest_rd_atomic, @min_rnr_timer, @qkey: attributes that the peer's
  *	requester looks at
+ * @attachments: to multicast groups; the session's thread only
  */
 struct loopback_qp {
 	struct qp *qp;
@@ -312,6 +321,9 @@ struct loopback_qp {
 	_Atomic uint32_t access;
 	_Atomic uint32_t max_dest_rd_atomic;
 	_Atomic uint32_t min_rnr_timer;
+	_Atomic uint32_t qkey;
+
+	struct loopback_attachment *attachments;
 };
 
 int loopback_qp_create(struct qp *qp);
@@ -325,6 +337,20 @@ static inline enum ibv_qp_state loopback_qp_state(const struct loopback_qp *lqp)
 	if (atomic_load_explicit(&lqp->failed, memory_order_acquire))
 		return IBV_QPS_ERR;
 	return atomic_load_explicit(&lqp->qp->state, memory_order_acquire);
+}
+
+/* Does it take messages? */
+static inline bool loopback_qp_responds(const struct loopback_qp *lqp)
+{
+	switch (loopback_qp_state(lqp)) {
+	case IBV_QPS_RTR:
+	case IBV_QPS_RTS:
+	case IBV_QPS_SQD:
+	case IBV_QPS_SQE:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* Change the state; with qp->lock held, without rq_lock. */
@@ -352,6 +378,8 @@ void loopback_qp_drained(struct loopback_qp *lqp);
 
 int loopback_qp_modify(struct qp *qp, uint32_t attr_mask,
 		       const struct pvhca_qp_attr *attr);
+bool loopback_av_is_valid(const struct session *session,
+			  const struct pvhca_av *av);
 
 /* ----------------------- data path: loopback_serve.c ----------------------- */
 
@@ -437,7 +465,7 @@ enum loopback_take loopback_srq_take(struct loopback_qp *rx,
 /* Nobody waits on behalf of rx any more. */
 void loopback_srq_forget(struct loopback_qp *rx);
 
-/* ------------------------------ RC: loopback_rc.c -------------------------- */
+/* ---------------------- RC and UC: loopback_rc.c --------------------------- */
 
 enum loopback_result {
 	LOOPBACK_DONE,		/* executed */
@@ -447,6 +475,10 @@ enum loopback_result {
 	LOOPBACK_FAILED,	/* *status is set */
 };
 
+#define LOOPBACK_UD_OPCODES	(1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM)
+#define LOOPBACK_UC_OPCODES \
+	(1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM | \
+	 1u << PVHCA_WQE_WRITE | 1u << PVHCA_WQE_WRITE_IMM)
 #define LOOPBACK_RC_OPCODES \
 	(1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM | \
 	 1u << PVHCA_WQE_WRITE | 1u << PVHCA_WQE_WRITE_IMM | \
@@ -457,6 +489,36 @@ enum loopback_result {
 enum loopback_result loopback_rc_execute(struct loopback_serve *serve,
 					 enum ibv_wc_status *status,
 					 uint32_t *rnr_timer);
+
+/*
+ * Bytes [skip, skip + length) of the requester's side of the request at the head of
+ * its queue, of which lqp's PD must be allowed access. False: protection error.
+ */
+bool loopback_pieces_request(struct loopback_qp *lqp, uint32_t access,
+			     uint64_t skip, uint64_t length,
+			     struct loopback_pieces *pieces);
+
+/* ------------------------------ UD: loopback_ud.c -------------------------- */
+
+int loopback_ah_create(struct ah *ah);
+void loopback_ah_destroy(struct ah *ah);
+/* Execute the request at the head of the send queue: DONE or FAILED. */
+enum loopback_result loopback_ud_execute(struct loopback_serve *serve,
+					 enum ibv_wc_status *status);
+
+/* ---------------------- multicast: loopback_mcast.c ------------------------ */
+
+bool loopback_mcast_is_group(const uint8_t gid[LOOPBACK_GID_LEN]);
+int loopback_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
+int loopback_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
+/* Call fn for each QP that is attached; in an RCU read section. */
+void loopback_mcast_for_each(struct loopback *fabric,
+			     const uint8_t gid[LOOPBACK_GID_LEN],
+			     void (*fn)(struct loopback_qp *lqp, void *arg),
+			     void *arg);
+/* Of a QP that goes: no sender finds it any more; and, a grace period later, the rest. */
+void loopback_mcast_detach_all(struct loopback_qp *lqp);
+void loopback_mcast_free_all(struct loopback_qp *lqp);
 
 /* Durations of IB vol 1, 9.7.6.1.3 and 9.7.5.2.8; ns. 0: for ever. */
 uint64_t loopback_timeout_ns(uint8_t timeout);

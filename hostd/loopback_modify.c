@@ -16,17 +16,20 @@
 #define ATTR_ALWAYS	(IBV_QP_STATE | IBV_QP_CUR_STATE)
 #define QP_ACCESS \
 	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
-	 IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
+	 IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC | \
+	 IBV_ACCESS_MW_BIND)
 /* The verbs' 24-bit numbers: QPs, packet sequence numbers. */
 #define MASK_24		0xffffffu
 /* One retry waits this long at most, whatever was asked: 8.6 s. */
 #define TIMEOUT_MAX	21
 
-/* Which attributes a transition of an RC QP needs and takes: IB vol 1, table 91 (11.2.5.2). */
-static const struct transition {
+/* Which attributes a transition needs and takes: IB vol 1, table 91 (11.2.5.2). */
+struct transition {
 	uint8_t from, to;
 	uint32_t required, optional;
-} rc_transitions[] = {
+};
+
+static const struct transition rc_transitions[] = {
 	{ IBV_QPS_RESET, IBV_QPS_INIT,
 	  IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, 0 },
 	{ IBV_QPS_INIT, IBV_QPS_INIT,
@@ -53,9 +56,57 @@ static const struct transition {
 	     IBV_QP_PATH_MIG_STATE },
 };
 
+static const struct transition uc_transitions[] = {
+	{ IBV_QPS_RESET, IBV_QPS_INIT,
+	  IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, 0 },
+	{ IBV_QPS_INIT, IBV_QPS_INIT,
+	  0, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS },
+	{ IBV_QPS_INIT, IBV_QPS_RTR,
+	  IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN,
+	  IBV_QP_PKEY_INDEX | IBV_QP_ACCESS_FLAGS },
+	{ IBV_QPS_RTR, IBV_QPS_RTS,
+	  IBV_QP_SQ_PSN, IBV_QP_ACCESS_FLAGS | IBV_QP_PATH_MIG_STATE },
+	{ IBV_QPS_RTS, IBV_QPS_RTS,
+	  0, IBV_QP_ACCESS_FLAGS | IBV_QP_PATH_MIG_STATE },
+	{ IBV_QPS_RTS, IBV_QPS_SQD, 0, IBV_QP_EN_SQD_ASYNC_NOTIFY },
+	{ IBV_QPS_SQD, IBV_QPS_SQD,
+	  0, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_AV |
+	     IBV_QP_ACCESS_FLAGS | IBV_QP_PATH_MIG_STATE },
+	{ IBV_QPS_SQD, IBV_QPS_RTS,
+	  0, IBV_QP_ACCESS_FLAGS | IBV_QP_PATH_MIG_STATE },
+	{ IBV_QPS_SQE, IBV_QPS_RTS, 0, IBV_QP_ACCESS_FLAGS },
+};
+
+static const struct transition ud_transitions[] = {
+	{ IBV_QPS_RESET, IBV_QPS_INIT,
+	  IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY, 0 },
+	{ IBV_QPS_INIT, IBV_QPS_INIT,
+	  0, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY },
+	{ IBV_QPS_INIT, IBV_QPS_RTR, 0, IBV_QP_PKEY_INDEX | IBV_QP_QKEY },
+	{ IBV_QPS_RTR, IBV_QPS_RTS, IBV_QP_SQ_PSN, IBV_QP_QKEY },
+	{ IBV_QPS_RTS, IBV_QPS_RTS, 0, IBV_QP_QKEY },
+	{ IBV_QPS_RTS, IBV_QPS_SQD, 0, IBV_QP_EN_SQD_ASYNC_NOTIFY },
+	{ IBV_QPS_SQD, IBV_QPS_SQD, 0, IBV_QP_PKEY_INDEX | IBV_QP_QKEY },
+	{ IBV_QPS_SQD, IBV_QPS_RTS, 0, IBV_QP_QKEY },
+	{ IBV_QPS_SQE, IBV_QPS_RTS, 0, IBV_QP_QKEY },
+};
+
+#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
+
+/* By enum pvhca_qp_type. */
+static const struct {
+	const struct transition *transition;
+	unsigned int count;
+} transitions[] = {
+	[PVHCA_QPT_RC] = { rc_transitions, COUNT(rc_transitions) },
+	[PVHCA_QPT_UC] = { uc_transitions, COUNT(uc_transitions) },
+	[PVHCA_QPT_UD] = { ud_transitions, COUNT(ud_transitions) },
+};
+
 /* --------------------------------- checks ---------------------------------- */
 
-static bool is_transition_allowed(uint8_t from, uint8_t to, uint32_t mask)
+static bool is_transition_allowed(enum pvhca_qp_type type, uint8_t from,
+				  uint8_t to, uint32_t mask)
 {
 	const struct transition *t;
 	unsigned int i;
@@ -63,8 +114,8 @@ static bool is_transition_allowed(uint8_t from, uint8_t to, uint32_t mask)
 	mask &= ~(uint32_t)ATTR_ALWAYS;
 	if (to == IBV_QPS_RESET || to == IBV_QPS_ERR)
 		return !mask;
-	for (i = 0; i < sizeof(rc_transitions) / sizeof(*t); i++) {
-		t = &rc_transitions[i];
+	for (i = 0; i < transitions[type].count; i++) {
+		t = &transitions[type].transition[i];
 		if (t->from == from && t->to == to)
 			return (mask & t->required) == t->required &&
 			       !(mask & ~(t->required | t->optional));
@@ -72,8 +123,8 @@ static bool is_transition_allowed(uint8_t from, uint8_t to, uint32_t mask)
 	return false;
 }
 
-static bool is_av_valid(const struct session *session,
-			const struct pvhca_av *av)
+bool loopback_av_is_valid(const struct session *session,
+			  const struct pvhca_av *av)
 {
 	static const uint8_t no_gid[LOOPBACK_GID_LEN];
 	const uint8_t *gid;
@@ -88,7 +139,7 @@ static bool is_av_valid(const struct session *session,
 static bool are_path_values_valid(const struct session *session, uint32_t mask,
 				  const struct pvhca_qp_attr *attr)
 {
-	if (mask & IBV_QP_AV && !is_av_valid(session, &attr->av))
+	if (mask & IBV_QP_AV && !loopback_av_is_valid(session, &attr->av))
 		return false;
 	if (mask & IBV_QP_PATH_MTU && (attr->path_mtu < IBV_MTU_256 ||
 				       attr->path_mtu > IBV_MTU_4096))
@@ -139,6 +190,8 @@ static void set_path_attrs(struct pvhca_qp_attr *to, uint32_t mask,
 		to->port_num = from->port_num;
 	if (mask & IBV_QP_PKEY_INDEX)
 		to->pkey_index = from->pkey_index;
+	if (mask & IBV_QP_QKEY)
+		to->qkey = from->qkey;
 	if (mask & IBV_QP_RQ_PSN)
 		to->rq_psn = from->rq_psn & htole32(MASK_24);
 	if (mask & IBV_QP_SQ_PSN)
@@ -178,6 +231,7 @@ static void publish_attrs(struct loopback_qp *lqp)
 	atomic_store(&lqp->access, le32toh(attr->qp_access_flags));
 	atomic_store(&lqp->max_dest_rd_atomic, attr->max_dest_rd_atomic);
 	atomic_store(&lqp->min_rnr_timer, attr->min_rnr_timer);
+	atomic_store(&lqp->qkey, le32toh(attr->qkey));
 }
 
 /* The connection, from the address vector and dest_qp_num. */
@@ -281,7 +335,7 @@ static void enter_state(struct loopback_qp *lqp, uint8_t from, uint8_t to)
 
 	if (to == from)
 		return;
-	if (to == IBV_QPS_RTR)
+	if (to == IBV_QPS_RTR && lqp->qp->type == PVHCA_QPT_RC)
 		kick_early_peer(lqp);
 	/* Flush, or begin with what is posted already. */
 	if (to == IBV_QPS_ERR || to == IBV_QPS_RTS)
@@ -299,7 +353,7 @@ int loopback_qp_modify(struct qp *qp, uint32_t attr_mask,
 	to = attr_mask & IBV_QP_STATE ? attr->qp_state : from;
 	if (attr_mask & IBV_QP_CUR_STATE && attr->cur_qp_state != from)
 		return PVHCA_ST_INVALID;
-	if (!is_transition_allowed(from, to, attr_mask) ||
+	if (!is_transition_allowed(qp->type, from, to, attr_mask) ||
 	    !are_path_values_valid(qp->session, attr_mask, attr) ||
 	    !are_transport_values_valid(attr_mask, attr))
 		return PVHCA_ST_INVALID;

@@ -19,7 +19,8 @@
 
 static int qp_check(const struct qp *qp)
 {
-	if (qp->type != PVHCA_QPT_RC)
+	if (qp->type != PVHCA_QPT_RC && qp->type != PVHCA_QPT_UC &&
+	    qp->type != PVHCA_QPT_UD)
 		return PVHCA_ST_UNSUPPORTED;
 	if (le32toh(qp->cap.max_send_sge) > LOOPBACK_MAX_SGE ||
 	    le32toh(qp->cap.max_recv_sge) > LOOPBACK_MAX_SGE ||
@@ -68,11 +69,13 @@ void loopback_qp_destroy(struct qp *qp)
 	struct loopback_page *page;
 
 	cds_list_del(&lqp->node);
+	loopback_mcast_detach_all(lqp);
 	pthread_mutex_lock(&fabric->lock);
 	page = loopback_table_remove(&fabric->qps, qp->qpn);
 	pthread_mutex_unlock(&fabric->lock);
 	/* No peer's worker completes receives of this QP after this. */
 	synchronize_rcu();
+	loopback_mcast_free_all(lqp);
 	loopback_srq_forget(lqp);
 	cq_forget(qp->send_cq, qp->qpn);
 	cq_forget(qp->recv_cq, qp->qpn);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Reliable connections: a request is executed as the requester's and the
+ * Connections, reliable ones and unreliable ones. A request is executed as the requester's and the
  * responder's adapter together would (IB vol 1, 9.7), with the checks of both
- * in their order, and the errors of both (9.9.2 requester, 9.9.3 responder).
+ * in their order, and the errors of both (9.9.2 requester, 9.9.3 responder). On
+ * an unreliable connection nothing comes back from the responder: what goes wrong
+ * there the requester does not learn (9.8.2).
  */
 #include <endian.h>
 
@@ -33,24 +35,16 @@ static enum loopback_result rc_fail(struct rc *rc, enum ibv_wc_status status)
 
 /* -------------------------------- responder -------------------------------- */
 
-static bool is_responding(const struct loopback_qp *lqp)
+static bool is_reliable(const struct rc *rc)
 {
-	switch (loopback_qp_state(lqp)) {
-	case IBV_QPS_RTR:
-	case IBV_QPS_RTS:
-	case IBV_QPS_SQD:
-	case IBV_QPS_SQE:
-		return true;
-	default:
-		return false;
-	}
+	return rc->lqp->qp->type == PVHCA_QPT_RC;
 }
 
 /* Is the responder, with its rq_lock held, still what rc_find_peer() found? */
 static bool is_same_peer(const struct rc *rc)
 {
 	return atomic_load(&rc->peer->stamp) == rc->stamp &&
-	       is_responding(rc->peer);
+	       loopback_qp_responds(rc->peer);
 }
 
 /* The responder's QP and the stamp under which its connection fits ours. */
@@ -65,7 +59,7 @@ static bool rc_find_peer(struct rc *rc)
 	if (!qp)
 		return false;
 	peer = qp->fabric;
-	if (!is_responding(peer))
+	if (!loopback_qp_responds(peer))
 		return false;
 	rc->peer = peer;
 	rc->stamp = atomic_load_explicit(&peer->stamp, memory_order_acquire);
@@ -92,12 +86,17 @@ static void establish(struct loopback_qp *peer)
 	events_async(qp->session, PVHCA_EVENT_COMM_EST, qp->handle);
 }
 
-/* The request is refused and the responder's QP goes to ERR (class C, 9.9.3.1). */
+/*
+ * The request is refused. The responder's QP goes to ERR (class C, 9.9.3.1); an
+ * unreliable one drops the message (class D).
+ */
 static enum loopback_result rc_refuse(struct rc *rc, uint32_t event,
 				      enum ibv_wc_status status)
 {
 	struct qp *qp = rc->peer->qp;
 
+	if (!is_reliable(rc))
+		return rc_fail(rc, status);
 	pthread_mutex_lock(&qp->rq_lock);
 	if (is_same_peer(rc))
 		loopback_qp_fail(rc->peer, event);
@@ -134,7 +133,8 @@ static enum loopback_result receive_failed(struct rc *rc,
 /* The receive for this message; with rq_lock held. LOOPBACK_DONE: it is there. */
 static enum loopback_result find_receive(struct rc *rc)
 {
-	switch (loopback_receive_take(rc->serve, rc->peer, rc->lqp)) {
+	switch (loopback_receive_take(rc->serve, rc->peer,
+				      is_reliable(rc) ? rc->lqp : NULL)) {
 	case LOOPBACK_TAKE_OK:
 		return LOOPBACK_DONE;
 	case LOOPBACK_TAKE_NONE:
@@ -165,20 +165,20 @@ static void complete_receive(struct rc *rc)
 
 /* ------------------------------- operations -------------------------------- */
 
-/* The requester's side of this piece; access as of IBV_ACCESS_*. */
-static bool rc_local(struct rc *rc, uint32_t access)
+bool loopback_pieces_request(struct loopback_qp *lqp, uint32_t access,
+			     uint64_t skip, uint64_t length,
+			     struct loopback_pieces *pieces)
 {
-	struct loopback_sq *sq = &rc->lqp->sq;
+	struct loopback_sq *sq = &lqp->sq;
 
 	if (!(sq->request.flags & PVHCA_WQE_F_INLINE))
-		return loopback_pieces_local(rc->lqp->fabric, rc->lqp->qp->pd,
-					     sq->sge, sq->request.num_sge,
-					     access, sq->done, rc->part,
-					     &rc->local);
-	rc->local.count = rc->part ? 1 : 0;
-	rc->local.piece[0].mr = NULL;
-	rc->local.piece[0].host = sq->inline_data + sq->done;
-	rc->local.piece[0].len = rc->part;
+		return loopback_pieces_local(lqp->fabric, lqp->qp->pd, sq->sge,
+					     sq->request.num_sge, access, skip,
+					     length, pieces);
+	pieces->count = length ? 1 : 0;
+	pieces->piece[0].mr = NULL;
+	pieces->piece[0].host = sq->inline_data + skip;
+	pieces->piece[0].len = length;
 	return true;
 }
 
@@ -360,7 +360,10 @@ static enum ibv_wc_status rc_check_request(struct rc *rc)
 	if (reads && request->opcode != PVHCA_WQE_READ &&
 	    request->length != sizeof(uint64_t))
 		return IBV_WC_LOC_LEN_ERR;
-	return rc_local(rc, reads ? IBV_ACCESS_LOCAL_WRITE : 0) ?
+	return loopback_pieces_request(rc->lqp,
+				       reads ? IBV_ACCESS_LOCAL_WRITE : 0,
+				       rc->lqp->sq.done, rc->part,
+				       &rc->local) ?
 		IBV_WC_SUCCESS : IBV_WC_LOC_PROT_ERR;
 }
 
@@ -404,9 +407,12 @@ enum loopback_result loopback_rc_execute(struct loopback_serve *serve,
 		return LOOPBACK_FAILED;
 	}
 	if (!rc_find_peer(&rc))
-		return LOOPBACK_LOST;
+		return is_reliable(&rc) ? LOOPBACK_LOST : LOOPBACK_DONE;
 	establish(rc.peer);
 	result = rc_respond(&rc);
+	/* Whatever it came to: it has been sent. */
+	if (!is_reliable(&rc) && result != LOOPBACK_MORE)
+		return LOOPBACK_DONE;
 	*status = rc.status;
 	*rnr_timer = rc.rnr_timer;
 	return result;

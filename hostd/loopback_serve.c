@@ -85,11 +85,18 @@ static void send_done(struct loopback_serve *serve, enum ibv_wc_status status)
 		stop_abused(serve);
 }
 
-/* Complete the request in error; the QP goes to ERR. */
+/*
+ * Complete the request in error. The QP goes to ERR, but for an unreliable one's, of
+ * which only the send queue stops (10.3.1.6).
+ */
 static void send_failed(struct loopback_serve *serve,
 			enum ibv_wc_status status)
 {
-	loopback_qp_set_state(serve->lqp, IBV_QPS_ERR);
+	const struct qp *qp = serve->lqp->qp;
+
+	loopback_qp_set_state(serve->lqp, qp->type != PVHCA_QPT_RC &&
+			      atomic_load(&qp->state) == IBV_QPS_RTS ?
+			      IBV_QPS_SQE : IBV_QPS_ERR);
 	send_done(serve, status);
 }
 
@@ -211,6 +218,19 @@ static bool may_go_on(struct loopback_serve *serve)
 	return true;
 }
 
+static uint32_t opcodes_of(const struct qp *qp)
+{
+	switch (qp->type) {
+	case PVHCA_QPT_UD:
+		return LOOPBACK_UD_OPCODES |
+		       (qp->context->kernel ? SEND_ALLOW_AV : 0);
+	case PVHCA_QPT_UC:
+		return LOOPBACK_UC_OPCODES;
+	default:
+		return LOOPBACK_RC_OPCODES;
+	}
+}
+
 /* Read the next request. False: there is none to be executed. */
 static bool take_request(struct loopback_serve *serve)
 {
@@ -232,11 +252,20 @@ static bool take_request(struct loopback_serve *serve)
 	sq->done = 0;
 	sq->tries = lqp->attr.retry_cnt;
 	sq->rnr_tries = lqp->attr.rnr_retry;
-	status = send_request_take(queue, queue->ci, LOOPBACK_RC_OPCODES,
+	status = send_request_take(queue, queue->ci, opcodes_of(lqp->qp),
 				   &sq->request, sq->sge, sq->inline_data);
 	if (status)
 		send_failed(serve, status);
 	return !status;
+}
+
+static enum loopback_result execute(struct loopback_serve *serve,
+				    enum ibv_wc_status *status,
+				    uint32_t *rnr_timer)
+{
+	if (serve->lqp->qp->type == PVHCA_QPT_UD)
+		return loopback_ud_execute(serve, status);
+	return loopback_rc_execute(serve, status, rnr_timer);
 }
 
 /* Execute what is at the head of the queue; false: stop here for now. */
@@ -246,7 +275,7 @@ static bool execute_request(struct loopback_serve *serve)
 	struct loopback_qp *lqp = serve->lqp;
 	uint32_t rnr_timer = 0;
 
-	switch (loopback_rc_execute(serve, &status, &rnr_timer)) {
+	switch (execute(serve, &status, &rnr_timer)) {
 	case LOOPBACK_DONE:
 		send_done(serve, IBV_WC_SUCCESS);
 		return !lqp->broken;
@@ -358,6 +387,9 @@ unsigned int loopback_qp_serve(struct worker *worker, struct qp *qp)
 	default:
 		break;
 	}
+	/* Also if it has just come to that. */
+	if (loopback_qp_state(lqp) == IBV_QPS_SQE && !flush_sends(&serve))
+		context_again(qp->context, qp->slot);
 	if (loopback_qp_state(lqp) == IBV_QPS_ERR) {
 		loopback_qp_settle(lqp);
 		flush(&serve);

@@ -112,6 +112,9 @@ static struct rig_vm *vm_new(uint8_t id)
 	vm->context.page = &vm->page;
 	vm->pd.session = &vm->session;
 	vm->pd.context = &vm->context;
+	table_init(&vm->session.ahs, 100);
+	table_init(&vm->session.mrs, 100);
+	table_init(&vm->session.mws, 100);
 	ck_assert_int_eq(fabric_loopback.session_open(rig.fabric, &vm->session), 0);
 
 	memcpy(gid->gid, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0", 15);
@@ -129,6 +132,9 @@ static void vm_free(struct rig_vm *vm)
 	if (vm->session.gids[0].used)
 		fabric_loopback.gid_del(&vm->session, vm->session.gids[0].gid);
 	fabric_loopback.session_close(&vm->session);
+	table_fini(&vm->session.ahs);
+	table_fini(&vm->session.mrs);
+	table_fini(&vm->session.mws);
 	free(vm);
 }
 
@@ -246,6 +252,34 @@ static void cq_free(struct cq *cq)
 	cq_fini(cq);
 	ring_buffer_free(cq->buffer);
 	free(cq);
+}
+
+struct ah *rig_ah(struct rig_vm *vm, const uint8_t dgid[16])
+{
+	struct ah *ah = calloc(1, sizeof(*ah));
+
+	ah->session = &vm->session;
+	ah->pd = &vm->pd;
+	ah->av = (struct pvhca_av){
+		.flow_label = htole32(0x12345),
+		.traffic_class = 0x28,
+		.hop_limit = 3,
+		.sl = 2,
+		.port = 1,
+		.is_global = 1,
+	};
+	memcpy(ah->av.dgid, dgid, sizeof(ah->av.dgid));
+	ck_assert_int_eq(fabric_loopback.ah_create(ah), 0);
+	ck_assert_int_eq(table_add(&vm->session.ahs, ah, &ah->handle), 0);
+	table_publish(&vm->session.ahs, ah->handle);
+	return ah;
+}
+
+void rig_ah_free(struct ah *ah)
+{
+	table_del(&ah->session->ahs, ah->handle);
+	fabric_loopback.ah_destroy(ah);
+	free(ah);
 }
 
 struct srq *rig_srq(struct rig_vm *vm)

@@ -65,6 +65,9 @@ struct qp *rig_qp(struct rig_vm *vm);
 struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type,
 		     struct srq *srq);
 void rig_qp_free(struct qp *qp);
+/* An address handle that workers find. */
+struct ah *rig_ah(struct rig_vm *vm, const uint8_t dgid[16]);
+void rig_ah_free(struct ah *ah);
 struct srq *rig_srq(struct rig_vm *vm);
 void rig_srq_free(struct srq *srq);
 /* Attributes that connect qp to peer. */
