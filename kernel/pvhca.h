@@ -8,7 +8,8 @@
  * which makes them on a real verbs device or serves them itself. This driver is
  * the control path only: it pins memory, keeps the uverbs objects and sends
  * commands. Posting work and polling for completions is between the provider in
- * the application and pvhcad, in memory that both see (rdma/pvhca-ring.h).
+ * the application and pvhcad, in memory that both see (rdma/pvhca-ring.h). Only
+ * for kernel consumers does the driver do that itself (pvhca_kverbs.h).
  *
  * There are two lives, and a structure for each:
  *
@@ -31,6 +32,8 @@
  *   _pd.c, _mr.c, _mw.c, _cq.c, _qp.c, _srq.c,
  *   _mcast.c, _ah.c, _stats.c			verbs, a file per object
  *   pvhca_object.c				where events find objects
+ *   pvhca_kctx.c, _kcq.c, _kqp.c, _kpost.c,
+ *   _kmr.c					their part for kernel consumers
  *   pvhca_netdev.c, pvhca_mem.c, pvhca_eq.c	network interface, memory lists, events
  *   pvhca_com_cmd.c				a function per command
  *   pvhca_com.c				the admin queue
@@ -53,7 +56,8 @@
  *   pvhca_dev.quiesce_lock	one RESET of a session
  *   pvhca_pci.dev_lock		the pointer to the session
  *   pvhca_com.lock, pvhca_dev.contexts_lock, xarray locks: spin locks, taken in
- *				hard interrupts; not nested
+ *				hard interrupts; not nested. Those of kernel
+ *				consumers' queues: pvhca_kverbs.h
  */
 #ifndef PVHCA_H
 #define PVHCA_H
@@ -73,6 +77,11 @@
 
 #include "pvhca_com.h"
 #include "pvhca_compat.h"
+
+struct pvhca_kcq;
+struct pvhca_kctx;
+struct pvhca_kmr;
+struct pvhca_kqp;
 
 #define PVHCA_DRV_NAME	"pvhca"
 #define PVHCA_PORT	1
@@ -169,6 +178,8 @@ enum pvhca_stat {
  * @ceqs: completion event queues, one per completion vector
  * @num_ceqs: of them
  * @attr: what pvhcad said of the device; constant
+ * @kctx: the driver's own context; NULL: no kernel verbs. Constant while the
+ *	device is registered
  * @qps: struct pvhca_qp by handle
  * @cqs: struct pvhca_cq by handle
  * @srqs: struct pvhca_srq by handle
@@ -179,6 +190,8 @@ enum pvhca_stat {
  * @leak: that reset did not end: pvhcad may still write to guest memory
  * @registered: with the RDMA core: events may be dispatched
  * @port_work: looks at the port after an event
+ * @port_up: the port is active, as users of the device were told
+ * @gids_changed: the host's GID table did; @port_work is to see to it
  * @stats: counters, by enum pvhca_stat
  */
 struct pvhca_dev {
@@ -191,6 +204,7 @@ struct pvhca_dev {
 	struct pvhca_eq *ceqs;
 	int num_ceqs;
 	struct pvhca_rsp_query_device attr;
+	struct pvhca_kctx *kctx;
 
 	struct xarray qps;
 	struct xarray cqs;
@@ -204,6 +218,8 @@ struct pvhca_dev {
 
 	bool registered;
 	struct work_struct port_work;
+	atomic_t port_up;
+	bool gids_changed;
 	atomic64_t stats[PVHCA_STATS];
 };
 
@@ -241,6 +257,7 @@ struct pvhca_pd {
  * struct pvhca_mr - memory region
  * @ibmr: the core's part
  * @umem: pinned user memory
+ * @kernel: of a region for fast registration
  * @umem_failed: memory that it was to have when its change failed on the host
  * @handle: pvhcad's
  * @access: IB_ACCESS_*
@@ -249,6 +266,7 @@ struct pvhca_pd {
 struct pvhca_mr {
 	struct ib_mr ibmr;
 	struct ib_umem *umem;
+	struct pvhca_kmr *kernel;
 	struct ib_umem *umem_failed;
 	u32 handle;
 	int access;
@@ -269,6 +287,7 @@ struct pvhca_mw {
  * struct pvhca_cq - completion queue
  * @ibcq: the core's part
  * @umem: pinned ring of a user CQ
+ * @kernel: of a kernel consumer's
  * @eq: raises its completion events
  * @handle: pvhcad's
  * @lock: one resize at a time; guards @umem after the CQ is made
@@ -276,6 +295,7 @@ struct pvhca_mw {
 struct pvhca_cq {
 	struct ib_cq ibcq;
 	struct ib_umem *umem;
+	struct pvhca_kcq *kernel;
 	struct pvhca_eq *eq;
 	u32 handle;
 	struct mutex lock;	/* see above */
@@ -285,6 +305,7 @@ struct pvhca_cq {
  * struct pvhca_qp - queue pair
  * @ibqp: the core's part
  * @umem: pinned rings of a user QP
+ * @kernel: of a kernel consumer's
  * @handle: pvhcad's
  * @cap: as created
  * @sig_type: as created
@@ -294,6 +315,7 @@ struct pvhca_cq {
 struct pvhca_qp {
 	struct ib_qp ibqp;
 	struct ib_umem *umem;
+	struct pvhca_kqp *kernel;
 	u32 handle;
 	struct ib_qp_cap cap;
 	enum ib_sig_type sig_type;
@@ -433,6 +455,7 @@ int pvhca_udata_out(struct ib_udata *udata, void *resp, size_t size);
 
 /* pvhca_port.c */
 int pvhca_port_update(struct pvhca_dev *dev);
+void pvhca_port_async_event(struct pvhca_dev *dev, u32 event);
 void pvhca_port_work(struct work_struct *work);
 int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *attr);
 int pvhca_get_port_immutable(struct ib_device *ibdev, u32 port,

@@ -25,6 +25,7 @@
 
 #include "pvhca.h"
 #include "pvhca_com_cmd.h"
+#include "pvhca_kverbs.h"
 
 #define PVHCA_RETRY_MIN		HZ
 #define PVHCA_RETRY_MAX_SHIFT	6	/* about a minute */
@@ -60,6 +61,7 @@ static void pvhca_dev_quiesce(struct pvhca_dev *dev)
 		if (dev->leak)
 			dev_err(&dev->pci->pdev->dev,
 				"reset timed out: memory that pvhcad may still use is not freed\n");
+		pvhca_kctx_flush(dev);
 	}
 	mutex_unlock(&dev->quiesce_lock);
 }
@@ -119,6 +121,7 @@ err_dealloc:
 /* The session is dead, and nobody but us knows of it any more. */
 static void pvhca_dev_destroy(struct pvhca_dev *dev)
 {
+	pvhca_kctx_destroy(dev);
 	pvhca_eq_destroy_comp(dev);
 	pvhca_eq_destroy_async(dev);
 	cancel_work_sync(&dev->port_work);
@@ -226,6 +229,9 @@ static int pvhca_dev_start(struct pvhca_dev *dev)
 	err = pvhca_eq_create_comp(dev);
 	if (err)
 		return err;
+	err = pvhca_kctx_create(dev);
+	if (err)
+		return err;
 	err = pvhca_netdev_create(dev->pci, dev->attr.mac);
 	if (err)
 		return err;
@@ -236,6 +242,24 @@ static int pvhca_dev_start(struct pvhca_dev *dev)
 }
 
 /* ------------------------------- state machine ----------------------------- */
+
+/* Which kernel consumers have to do without. */
+static void pvhca_attach_log_kernel(struct pvhca_dev *dev)
+{
+	u16 caps = le16_to_cpu(dev->attr.kernel_caps);
+	const char *without;
+
+	if (!dev->kctx)
+		without = "no connection manager (rdma_cm), no kernel consumers";
+	else if (!(caps & PVHCA_KERNEL_QP))
+		without = "connection manager only, no kernel consumers (NFS, NVMe, SMC and their like)";
+	else if (!(caps & PVHCA_KERNEL_REG_MR))
+		without = "no kernel consumers that need fast registration (NFS, NVMe, SMC and their like)";
+	else
+		return;
+	dev_notice(&dev->pci->pdev->dev, "of what the guest's kernel could use, pvhcad offers: %s\n",
+		   without);
+}
 
 static void pvhca_attach_log(struct pvhca_dev *dev)
 {
@@ -248,6 +272,7 @@ static void pvhca_attach_log(struct pvhca_dev *dev)
 		 "attached to pvhcad %s, host device %.*s, QEMU's device %s, %d completion vectors\n",
 		 hostd, (int)sizeof(dev->attr.host_device), dev->attr.host_device, qemu,
 		 dev->num_ceqs);
+	pvhca_attach_log_kernel(dev);
 }
 
 static int pvhca_attach(struct pvhca_pci *pci)
@@ -272,6 +297,8 @@ static int pvhca_attach(struct pvhca_pci *pci)
 	if (err)
 		goto err_disable;
 	pvhca_attach_log(dev);
+	/* Nobody was told what happened to the port while it was registered. */
+	queue_work(pci->wq, &dev->port_work);
 	pci->failure_logged = false;
 	return 0;
 

@@ -223,7 +223,7 @@ int pvhca_com_del_gid(struct pvhca_dev *dev, u32 port, u32 index)
 }
 
 /**
- * pvhca_com_alloc_context - introduce a process
+ * pvhca_com_alloc_context - introduce a process, or the driver
  * @dev: session
  * @params: what it brings
  * @result: what it gets; the versions are also valid with -EPROTO
@@ -242,6 +242,7 @@ int pvhca_com_alloc_context(struct pvhca_dev *dev,
 	cmd.alloc_context.page = cpu_to_le64(params->page);
 	cmd.alloc_context.ring_abi_major = cpu_to_le16(params->ring_abi_major);
 	cmd.alloc_context.ring_abi_minor = cpu_to_le16(params->ring_abi_minor);
+	cmd.alloc_context.flags = cpu_to_le32(params->flags);
 	memcpy(cmd.alloc_context.provider_version, params->version,
 	       sizeof(cmd.alloc_context.provider_version));
 	err = pvhca_com_run(dev, PVHCA_CMD_ALLOC_CONTEXT, &cmd, &rsp);
@@ -745,4 +746,31 @@ int pvhca_com_attach_mcast(struct pvhca_dev *dev, u32 qp, const union ib_gid *gi
 int pvhca_com_detach_mcast(struct pvhca_dev *dev, u32 qp, const union ib_gid *gid, u16 lid)
 {
 	return pvhca_com_mcast(dev, PVHCA_CMD_DETACH_MCAST, qp, gid, lid);
+}
+
+/**
+ * pvhca_com_alloc_mr - make a region that gets its memory by work requests
+ * @dev: session
+ * @pd: handle
+ * @max_pages: that it can have
+ * @result: keys
+ *
+ * Return: 0; -EOPNOTSUPP if the fabric has no such thing; another negative errno.
+ */
+int pvhca_com_alloc_mr(struct pvhca_dev *dev, u32 pd, u32 max_pages,
+		       struct pvhca_com_reg_mr_result *result)
+{
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+	int err;
+
+	cmd.alloc_mr.pd = cpu_to_le32(pd);
+	cmd.alloc_mr.max_pages = cpu_to_le32(max_pages);
+	err = pvhca_com_run(dev, PVHCA_CMD_ALLOC_MR, &cmd, &rsp);
+	if (err)
+		return err;
+	result->handle = le32_to_cpu(rsp.reg_mr.handle);
+	result->lkey = le32_to_cpu(rsp.reg_mr.lkey);
+	result->rkey = le32_to_cpu(rsp.reg_mr.rkey);
+	return 0;
 }

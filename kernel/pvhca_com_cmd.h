@@ -15,12 +15,14 @@ struct pvhca_dev;
  * @page: DMA address of the context page
  * @ring_abi_major: the provider's
  * @ring_abi_minor: the provider's
+ * @flags: PVHCA_CONTEXT_*
  * @version: text, as the provider gave it
  */
 struct pvhca_com_alloc_context_params {
 	u64 page;
 	u16 ring_abi_major;
 	u16 ring_abi_minor;
+	u32 flags;
 	const u8 *version;
 };
 
@@ -189,6 +191,8 @@ int pvhca_com_rereg_mr(struct pvhca_dev *dev, u32 handle, u32 flags,
 		       const struct pvhca_com_reg_mr_params *params,
 		       struct pvhca_com_reg_mr_result *result);
 int pvhca_com_dereg_mr(struct pvhca_dev *dev, u32 handle);
+int pvhca_com_alloc_mr(struct pvhca_dev *dev, u32 pd, u32 max_pages,
+		       struct pvhca_com_reg_mr_result *result);
 int pvhca_com_alloc_mw(struct pvhca_dev *dev, u32 pd, u32 type, u32 *handle, u32 *rkey);
 void pvhca_com_dealloc_mw(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_cq(struct pvhca_dev *dev, const struct pvhca_com_create_cq_params *params,

@@ -9,6 +9,7 @@
 
 #include "pvhca.h"
 #include "pvhca_com_cmd.h"
+#include "pvhca_kverbs.h"
 
 /* @cqe: entries that the application asked for */
 static int pvhca_cq_check_req(const struct pvhca_create_cq_req *req, u32 cqe)
@@ -98,7 +99,7 @@ int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 	int err;
 
 	if (!udata)
-		return -EOPNOTSUPP;
+		return pvhca_kcq_create(cq, attr);
 	err = pvhca_udata_in(udata, &req, sizeof(req));
 	if (err)
 		return err;
@@ -194,7 +195,10 @@ int pvhca_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata)
 	pvhca_com_destroy_cq(dev, cq->handle);
 	pvhca_object_delist(dev, &dev->cqs, cq->handle);
 	synchronize_irq(cq->eq->irq);
-	pvhca_mem_unpin(dev, cq->umem);
+	if (cq->kernel)
+		pvhca_kcq_destroy(cq);
+	else
+		pvhca_mem_unpin(dev, cq->umem);
 	mutex_destroy(&cq->lock);
 	return 0;
 }
@@ -210,9 +214,13 @@ void pvhca_cq_comp_event(struct pvhca_dev *dev, u32 handle)
 {
 	struct pvhca_cq *cq = xa_load(&dev->cqs, handle);
 
-	if (!cq)
+	if (!cq) {
 		pvhca_stat_inc(dev, PVHCA_STAT_STALE_EVENTS);
-	else if (cq->ibcq.comp_handler)
+		return;
+	}
+	if (cq->kernel)
+		pvhca_kcq_event_raised(cq->kernel);
+	if (cq->ibcq.comp_handler)
 		cq->ibcq.comp_handler(&cq->ibcq, cq->ibcq.cq_context);
 }
 

@@ -2,8 +2,8 @@
 /*
  * The verbs device: its attributes and operations, and registration.
  *
- * There are no kernel verbs yet (post_send() and its like), so the core offers
- * the device to user space only.
+ * Kernel verbs (post_send() and its like) depend on pvhcad; without them the core
+ * offers the device to user space only.
  */
 
 #include <linux/interrupt.h>
@@ -11,6 +11,7 @@
 #include <net/addrconf.h>
 
 #include "pvhca.h"
+#include "pvhca_kverbs.h"
 
 /* What a host may have and guests can make use of. */
 #define PVHCA_DEVICE_CAPS	(IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_SYS_IMAGE_GUID | \
@@ -88,6 +89,10 @@ static int pvhca_query_device(struct ib_device *ibdev, struct ib_device_attr *at
 	attr->max_srq = le32_to_cpu(host->max_srq);
 	attr->max_srq_wr = le32_to_cpu(host->max_srq_wr);
 	attr->max_srq_sge = le32_to_cpu(host->max_srq_sge);
+	if (le16_to_cpu(host->kernel_caps) & PVHCA_KERNEL_REG_MR)
+		attr->max_fast_reg_page_list_len = PVHCA_KMR_MAX_PAGES;
+	if (to_pvhca_dev(ibdev)->kctx)
+		attr->kernel_cap_flags = IBK_LOCAL_DMA_LKEY;
 	attr->max_pkeys = PVHCA_PKEYS;
 	attr->local_ca_ack_delay = host->local_ca_ack_delay;
 	attr->timestamp_mask = le64_to_cpu(host->timestamp_mask);
@@ -166,6 +171,17 @@ static const struct ib_device_ops pvhca_ops = {
 	INIT_RDMA_OBJ_SIZE(ib_srq, pvhca_srq, ibsrq),
 };
 
+/* With these the core takes the device for one that kernel consumers can use. */
+static const struct ib_device_ops pvhca_kernel_ops = {
+	.post_send		= pvhca_post_send,
+	.post_recv		= pvhca_post_recv,
+	.poll_cq		= pvhca_poll_cq,
+	.req_notify_cq		= pvhca_req_notify_cq,
+	.get_dma_mr		= pvhca_get_dma_mr,
+	.alloc_mr		= pvhca_alloc_mr,
+	.map_mr_sg		= pvhca_map_mr_sg,
+};
+
 /**
  * pvhca_ibdev_register - offer the device
  * @dev: session, complete, with a network interface
@@ -186,6 +202,10 @@ int pvhca_ibdev_register(struct pvhca_dev *dev)
 	addrconf_addr_eui48((u8 *)&ibdev->node_guid, dev->attr.mac);
 	strscpy(ibdev->node_desc, PVHCA_DRV_NAME, sizeof(ibdev->node_desc));
 	ib_set_device_ops(ibdev, &pvhca_ops);
+	if (dev->kctx) {
+		ib_set_device_ops(ibdev, &pvhca_kernel_ops);
+		ibdev->local_dma_lkey = PVHCA_LKEY_DMA;
+	}
 
 	err = ib_device_set_netdev(ibdev, dev->pci->netdev, PVHCA_PORT);
 	if (err)

@@ -7,6 +7,7 @@
 
 #include "pvhca.h"
 #include "pvhca_com_cmd.h"
+#include "pvhca_kverbs.h"
 
 /*
  * What reaches the host, and what does not: where the keys' address space begins
@@ -58,6 +59,8 @@ static int pvhca_mr_destroy(struct pvhca_dev *dev, struct pvhca_mr *mr)
 {
 	int err;
 
+	if (!mr->umem)
+		return pvhca_kmr_destroy(mr);
 	err = pvhca_com_dereg_mr(dev, mr->handle);
 	if (err)
 		return err;

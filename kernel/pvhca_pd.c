@@ -8,6 +8,7 @@
 
 #include "pvhca.h"
 #include "pvhca_com_cmd.h"
+#include "pvhca_kverbs.h"
 
 /**
  * pvhca_alloc_pd - ib_device_ops.alloc_pd
@@ -25,7 +26,8 @@ int pvhca_alloc_pd(struct ib_pd *ibpd, struct ib_udata *udata)
 	int err;
 
 	if (!udata)
-		return -EOPNOTSUPP;
+		return dev->kctx ? pvhca_com_alloc_pd(dev, dev->kctx->handle, &pd->handle) :
+				   -EOPNOTSUPP;
 	ctx = rdma_udata_to_drv_context(udata, struct pvhca_ucontext, ibucontext);
 
 	err = pvhca_com_alloc_pd(dev, ctx->handle, &pd->handle);

@@ -8,6 +8,7 @@
 
 #include "pvhca.h"
 #include "pvhca_com_cmd.h"
+#include "pvhca_kverbs.h"
 
 #define PVHCA_QP_CREATE_FLAGS	IB_QP_CREATE_BLOCK_MULTICAST_LOOPBACK
 
@@ -143,7 +144,7 @@ int pvhca_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr, struct ib_
 	int err;
 
 	if (!udata)
-		return -EOPNOTSUPP;
+		return pvhca_kqp_create(qp, attr);
 	err = pvhca_qp_type_to_wire(attr->qp_type, &type);
 	if (err)
 		return err;
@@ -186,7 +187,10 @@ int pvhca_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata)
 
 	pvhca_com_destroy_qp(dev, qp->handle);
 	pvhca_object_delist(dev, &dev->qps, qp->handle);
-	pvhca_mem_unpin(dev, qp->umem);
+	if (qp->kernel)
+		pvhca_kqp_destroy(qp);
+	else
+		pvhca_mem_unpin(dev, qp->umem);
 	mutex_destroy(&qp->lock);
 	return 0;
 }
@@ -302,6 +306,8 @@ int pvhca_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 	if (err)
 		goto out;
 	err = pvhca_com_modify_qp(to_pvhca_dev(ibqp->device), qp->handle, mask, &wire);
+	if (qp->kernel)
+		err = pvhca_kqp_modified(qp, attr, mask, err);
 	if (!err && (mask & IB_QP_STATE))
 		qp->state = attr->qp_state;
 out:
