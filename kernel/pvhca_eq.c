@@ -92,18 +92,6 @@ static void pvhca_eq_advance(struct pvhca_eq *eq)
 
 /* ------------------------------- async events ------------------------------ */
 
-static void pvhca_aeq_port_event(struct pvhca_dev *dev, enum ib_event_type type)
-{
-	struct ib_event event = {
-		.device = &dev->ibdev,
-		.element.port_num = PVHCA_PORT,
-		.event = type,
-	};
-
-	if (READ_ONCE(dev->registered))
-		ib_dispatch_event(&event);
-}
-
 static void pvhca_aeq_handle(struct pvhca_dev *dev, u32 event, u32 object)
 {
 	pvhca_stat_inc(dev, PVHCA_STAT_ASYNC_EVENTS);
@@ -131,16 +119,13 @@ static void pvhca_aeq_handle(struct pvhca_dev *dev, u32 event, u32 object)
 		break;
 	case PVHCA_EVENT_PORT_ACTIVE:
 	case PVHCA_EVENT_PORT_ERR:
-		queue_work(dev->pci->wq, &dev->port_work);
-		pvhca_aeq_port_event(dev, (enum ib_event_type)event);
-		break;
-	case PVHCA_EVENT_PORT_ATTR:
-		queue_work(dev->pci->wq, &dev->port_work);
-		break;
+	case PVHCA_EVENT_LID_CHANGE:
 	case PVHCA_EVENT_PKEY_CHANGE:
-	case PVHCA_EVENT_GID_CHANGE:
+	case PVHCA_EVENT_SM_CHANGE:
 	case PVHCA_EVENT_CLIENT_REREGISTER:
-		pvhca_aeq_port_event(dev, (enum ib_event_type)event);
+	case PVHCA_EVENT_GID_CHANGE:
+	case PVHCA_EVENT_PORT_ATTR:
+		pvhca_port_async_event(dev, event);
 		break;
 	default:
 		dev_dbg(pvhca_to_dma_device(dev), "async event %u of %u is not known\n", event,
@@ -162,7 +147,9 @@ PVHCA_SAME_EVENT(SRQ_ERR);
 PVHCA_SAME_EVENT(SRQ_LIMIT_REACHED);
 PVHCA_SAME_EVENT(PORT_ACTIVE);
 PVHCA_SAME_EVENT(PORT_ERR);
+PVHCA_SAME_EVENT(LID_CHANGE);
 PVHCA_SAME_EVENT(PKEY_CHANGE);
+PVHCA_SAME_EVENT(SM_CHANGE);
 PVHCA_SAME_EVENT(GID_CHANGE);
 PVHCA_SAME_EVENT(CLIENT_REREGISTER);
 

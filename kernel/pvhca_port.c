@@ -17,8 +17,55 @@
 /* struct pvhca_av has eight bits for an index. */
 #define PVHCA_MAX_GIDS	256
 
+static void pvhca_port_dispatch(struct pvhca_dev *dev, enum ib_event_type type)
+{
+	struct ib_event event = {
+		.device = &dev->ibdev,
+		.element.port_num = PVHCA_PORT,
+		.event = type,
+	};
+
+	if (READ_ONCE(dev->registered))
+		ib_dispatch_event(&event);
+}
+
+/*
+ * The port went up or down, or not: events tell it, and so do answers to queries,
+ * which may overtake them. Users of the port are told each change once.
+ */
+static void pvhca_port_set_up(struct pvhca_dev *dev, bool up)
+{
+	if (atomic_xchg(&dev->port_up, up) != up)
+		pvhca_port_dispatch(dev, up ? IB_EVENT_PORT_ACTIVE : IB_EVENT_PORT_ERR);
+}
+
 /**
- * pvhca_port_update - have the network interface follow the port
+ * pvhca_port_async_event - something happened to the host's port
+ * @dev: session
+ * @event: enum pvhca_async_event
+ *
+ * Context: admin interrupt.
+ */
+void pvhca_port_async_event(struct pvhca_dev *dev, u32 event)
+{
+	switch (event) {
+	case PVHCA_EVENT_PORT_ACTIVE:
+	case PVHCA_EVENT_PORT_ERR:
+		pvhca_port_set_up(dev, event == PVHCA_EVENT_PORT_ACTIVE);
+		break;
+	case PVHCA_EVENT_PORT_ATTR:
+		break;
+	case PVHCA_EVENT_GID_CHANGE:
+		WRITE_ONCE(dev->gids_changed, true);
+		fallthrough;
+	default:
+		pvhca_port_dispatch(dev, (enum ib_event_type)event);
+	}
+	queue_work(dev->pci->wq, &dev->port_work);
+}
+
+/**
+ * pvhca_port_update - have the network interface and users of the port follow it
  * @dev: session
  *
  * Context: process, without rtnl_lock().
@@ -35,6 +82,7 @@ int pvhca_port_update(struct pvhca_dev *dev)
 	if (port.netdev_mtu)
 		pvhca_netdev_set_mtu(dev->pci, le32_to_cpu(port.netdev_mtu));
 	pvhca_netdev_set_link(dev->pci, port.state == IB_PORT_ACTIVE);
+	pvhca_port_set_up(dev, port.state == IB_PORT_ACTIVE);
 	return 0;
 }
 
@@ -47,8 +95,12 @@ void pvhca_port_work(struct work_struct *work)
 	struct pvhca_dev *dev = container_of(work, struct pvhca_dev, port_work);
 
 	/* Before that, pvhca_dev_start() is still to look at the port itself. */
-	if (READ_ONCE(dev->registered))
-		pvhca_port_update(dev);
+	if (!READ_ONCE(dev->registered))
+		return;
+	pvhca_port_update(dev);
+	/* An address that the host did not have may be there now. */
+	if (xchg(&dev->gids_changed, false))
+		rdma_roce_rescan_device(&dev->ibdev);
 }
 
 /**
