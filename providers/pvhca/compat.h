@@ -23,4 +23,34 @@ static inline int pvhca_cmd_get_context(struct verbs_context *vctx,
 #endif
 }
 
+/*
+ * The last argument, NULL here, came after 44 within the same private ABI. Where
+ * it is not expected it is not seen; so the call is the same for all.
+ */
+static inline int pvhca_cmd_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset,
+					  size_t length, uint64_t iova, int fd,
+					  int access, struct verbs_mr *vmr)
+{
+	int (*call)(struct ibv_pd *, uint64_t, size_t, uint64_t, int, int,
+		    struct verbs_mr *, void *);
+
+	call = (void *)ibv_cmd_reg_dmabuf_mr;
+	return call(pd, offset, length, iova, fd, access, vmr, NULL);
+}
+
+/*
+ * Tells libibverbs that a QP has the interface of ibv_wr_post(3). In rdma-core 44
+ * struct ibv_qp_ex ends with wr_atomic_write, and yet the private ABI is that of
+ * 56: there libibverbs looks for comp_mask where later versions have wr_flush,
+ * which nobody is offered here. So it is written to both places.
+ */
+static inline void pvhca_set_qp_ex(struct verbs_qp *vqp)
+{
+	uint32_t *behind_atomic_write =
+		(uint32_t *)(&vqp->qp_ex.wr_atomic_write + 1);
+
+	*behind_atomic_write = VERBS_QP_EX;
+	vqp->comp_mask |= VERBS_QP_EX;
+}
+
 #endif /* __PVHCA_COMPAT_H__ */

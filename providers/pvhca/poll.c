@@ -1,118 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
- * Polling, arming and cleaning completion queues.
+ * Polling, arming, locking and cleaning completion queues.
  */
-#include <endian.h>
 #include <errno.h>
 
-#include <ccan/array_size.h>
-#include <util/compiler.h>
-#include <util/mmio.h>
+#include "cqe.h"
 
-#include "pvhca.h"
-#include "ring.h"
-
-/* In place of the QP number: the QP is gone, nobody wants this completion. */
-#define QPN_SKIP 0xffffffffu
-
-static struct pvhca_cqe *cq_entry(const struct pvhca_cq *cq, uint32_t ci)
+/* Until the resize is over; the CQ is locked, but not meanwhile. */
+static void wait_resized(struct pvhca_cq *cq)
 {
-	return &cq->entries[ci & ((1u << cq->log_entries) - 1)];
+	while (cq->resizing) {
+		pvhca_unlock(&cq->lock);
+		pthread_mutex_lock(&cq->resize_lock);
+		pthread_mutex_unlock(&cq->resize_lock);
+		pvhca_lock(&cq->lock);
+	}
 }
 
-static struct pvhca_qp *find_qp(struct pvhca_cq *cq, uint32_t qpn)
+/* Locks a CQ for its ring; who resizes it has set resizing and needs no lock. */
+void pvhca_lock_cq(struct pvhca_cq *cq)
 {
-	struct pvhca_qp *qp = cq->last_qp;
-
-	if (likely(qp && qp->vqp.qp.qp_num == qpn))
-		return qp;
-	if (qpn == QPN_SKIP)
-		return NULL;
-	qp = pvhca_qp_table_find(&cq->ctx->qp_table, qpn);
-	if (qp)
-		cq->last_qp = qp;
-	return qp;
+	pvhca_lock(&cq->lock);
+	if (unlikely(cq->resizing))
+		wait_resized(cq);
 }
 
-/*
- * The wr_id of the entry at @place, which is retired with all before it:
- * unsignaled sends have no completion of their own.
- */
-static uint64_t retire(struct pvhca_queue *q, uint32_t place)
+void pvhca_unlock_cq(struct pvhca_cq *cq)
 {
-	uint32_t ci = q->ci;
-	uint64_t wr_id;
-
-	place &= q->mask;
-	wr_id = q->wrid[place];
-	ci += ((place - ci) & q->mask) + 1;
-	__atomic_store_n(&q->ci, ci, __ATOMIC_RELEASE);
-	return wr_id;
+	pvhca_unlock(&cq->lock);
 }
 
-static enum ibv_wc_opcode wc_opcode(unsigned int opcode)
+static void fill_wc(struct ibv_wc *wc, const struct pvhca_completion *c)
 {
-	static const enum ibv_wc_opcode ops[] = {
-		[PVHCA_CQE_SEND] = IBV_WC_SEND,
-		[PVHCA_CQE_WRITE] = IBV_WC_RDMA_WRITE,
-		[PVHCA_CQE_READ] = IBV_WC_RDMA_READ,
-		[PVHCA_CQE_COMP_SWAP] = IBV_WC_COMP_SWAP,
-		[PVHCA_CQE_FETCH_ADD] = IBV_WC_FETCH_ADD,
-		[PVHCA_CQE_BIND_MW] = IBV_WC_BIND_MW,
-		[PVHCA_CQE_LOCAL_INV] = IBV_WC_LOCAL_INV,
-		[PVHCA_CQE_RECV] = IBV_WC_RECV,
-		[PVHCA_CQE_RECV_WRITE_IMM] = IBV_WC_RECV_RDMA_WITH_IMM,
-	};
-
-	return opcode < ARRAY_SIZE(ops) ? ops[opcode] : IBV_WC_SEND;
-}
-
-static void fill_wc(struct ibv_wc *wc, const struct pvhca_cqe *cqe,
-		    uint32_t word, struct pvhca_qp *qp)
-{
-	unsigned int opcode = PVHCA_CQE_WORD_OPCODE(word);
-	unsigned int status = PVHCA_CQE_WORD_STATUS(word);
-	unsigned int flags = PVHCA_CQE_WORD_FLAGS(word);
-	bool recv = opcode >= PVHCA_CQE_RECV;
-
-	wc->wr_id = retire(recv ? &qp->rq : &qp->sq, le16toh(cqe->wqe_index));
-	wc->qp_num = qp->vqp.qp.qp_num;
-	wc->opcode = wc_opcode(opcode);
-	wc->vendor_err = 0;
-	wc->byte_len = 0;
-	wc->imm_data = 0;
-	wc->wc_flags = 0;
-	wc->src_qp = le32toh(cqe->src_qp);
-	wc->pkey_index = le16toh(cqe->pkey_index);
+	wc->wr_id = pvhca_complete(c);
+	wc->status = pvhca_wc_status(c);
+	wc->opcode = pvhca_wc_opcode(c);
+	wc->vendor_err = pvhca_wc_vendor_err(c);
+	wc->byte_len = pvhca_wc_byte_len(c);
+	wc->imm_data = pvhca_wc_imm_data(c);
+	wc->qp_num = c->qp->vqp.qp.qp_num;
+	wc->src_qp = le32toh(c->cqe->src_qp);
+	wc->wc_flags = pvhca_wc_flags(c);
+	wc->pkey_index = le16toh(c->cqe->pkey_index);
 	wc->slid = 0;
-	wc->sl = PVHCA_CQE_WORD_SL(word);
+	wc->sl = PVHCA_CQE_WORD_SL(c->word);
 	wc->dlid_path_bits = 0;
-
-	if (unlikely(status != IBV_WC_SUCCESS)) {
-		wc->status = status;
-		wc->vendor_err = le32toh(cqe->vendor_err);
-		return;
-	}
-
-	wc->status = IBV_WC_SUCCESS;
-	wc->byte_len = le32toh(cqe->byte_len);
-	if (flags & PVHCA_CQE_F_GRH)
-		wc->wc_flags |= IBV_WC_GRH;
-	if (flags & PVHCA_CQE_F_IMM) {
-		wc->wc_flags |= IBV_WC_WITH_IMM;
-		wc->imm_data = cqe->imm_data;
-	} else if (flags & PVHCA_CQE_F_INV) {
-		wc->wc_flags |= IBV_WC_WITH_INV;
-		wc->invalidated_rkey = le32toh(cqe->inv_rkey);
-	}
-}
-
-/* Gives the host the entries below ci back, and tells it if it waits for them. */
-static void release_entries(struct pvhca_cq *cq)
-{
-	pvhca_store32_release(&cq->header->ci, cq->ci);
-	if (unlikely(pvhca_load32(&cq->header->flags) & PVHCA_CQ_F_BLOCKED))
-		mmio_write32_le(cq->doorbell, 0);
 }
 
 /**
@@ -124,26 +56,17 @@ static void release_entries(struct pvhca_cq *cq)
 int pvhca_poll_cq(struct ibv_cq *ibcq, int num_entries, struct ibv_wc *wc)
 {
 	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
-	struct pvhca_cqe *cqe;
-	struct pvhca_qp *qp;
+	struct pvhca_completion c;
 	uint32_t first;
-	uint32_t word;
 	int n = 0;
 
-	pthread_spin_lock(&cq->lock);
+	pvhca_lock_cq(cq);
 	first = cq->ci;
-	while (n < num_entries) {
-		cqe = cq_entry(cq, cq->ci);
-		if (!pvhca_cqe_valid(cqe, cq->ci, cq->log_entries, &word))
-			break;
-		cq->ci++;
-		qp = find_qp(cq, le32toh(cqe->qpn));
-		if (likely(qp))
-			fill_wc(&wc[n++], cqe, word, qp);
-	}
+	while (n < num_entries && pvhca_cq_next(cq, &c))
+		fill_wc(&wc[n++], &c);
 	if (cq->ci != first)
-		release_entries(cq);
-	pthread_spin_unlock(&cq->lock);
+		pvhca_cq_release(cq);
+	pvhca_unlock_cq(cq);
 
 	if (n == 0 && !pvhca_alive(cq->ctx->page))
 		return -EIO;
@@ -162,61 +85,81 @@ int pvhca_poll_cq(struct ibv_cq *ibcq, int num_entries, struct ibv_wc *wc)
 int pvhca_req_notify_cq(struct ibv_cq *ibcq, int solicited_only)
 {
 	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
-	__le32 *count = solicited_only ? &cq->header->arm_solicited :
-					 &cq->header->arm_any;
+	__le32 *count;
 
-	pthread_spin_lock(&cq->lock);
+	pvhca_lock_cq(cq);
+	count = solicited_only ? &cq->header->arm_solicited :
+				 &cq->header->arm_any;
 	pvhca_store32(count, pvhca_load32(count) + 1);
 	pvhca_full_barrier();
-	pthread_spin_unlock(&cq->lock);
+	pvhca_unlock_cq(cq);
 
 	return pvhca_alive(cq->ctx->page) ? 0 : EIO;
 }
 
 /**
  * pvhca_cq_clean() - make a CQ forget a QP
- * @cq: locked by the caller, or NULL
- * @qpn: of a QP for which the host writes no more completions
+ * @cq: locked by the caller
+ * @qp: for which the host writes no more completions
  *
- * Its completions stay where they are, marked to be skipped. The walk ends at
- * the first entry that is not valid, a lap later at the latest.
+ * Its completions stay where they are, marked to be skipped; what they stand for
+ * in an SRQ, which outlives the QP, is retired. The walk ends at the first entry
+ * that is not valid, a lap later at the latest.
  */
-void pvhca_cq_clean(struct pvhca_cq *cq, uint32_t qpn)
+void pvhca_cq_clean(struct pvhca_cq *cq, struct pvhca_qp *qp)
 {
+	struct pvhca_completion c = { .qp = qp };
 	struct pvhca_cqe *cqe;
-	uint32_t word;
 	uint32_t i;
 
-	if (!cq)
-		return;
-	if (cq->last_qp && cq->last_qp->vqp.qp.qp_num == qpn)
+	if (cq->last_qp == qp)
 		cq->last_qp = NULL;
 	for (i = cq->ci;; i++) {
-		cqe = cq_entry(cq, i);
-		if (!pvhca_cqe_valid(cqe, i, cq->log_entries, &word))
+		cqe = pvhca_cq_entry(cq, i);
+		if (!pvhca_cqe_valid(cqe, i, cq->log_entries, &c.word))
 			break;
-		if (le32toh(cqe->qpn) == qpn)
-			cqe->qpn = htole32(QPN_SKIP);
+		if (le32toh(cqe->qpn) != qp->vqp.qp.qp_num)
+			continue;
+		c.cqe = cqe;
+		if (qp->vqp.qp.srq && pvhca_cqe_is_recv(c.word))
+			pvhca_complete(&c);
+		cqe->qpn = htole32(PVHCA_QPN_SKIP);
 	}
 }
 
 /* Locks the CQs of a QP, which may be one and the same, in the order of address. */
-void pvhca_lock_cqs(struct pvhca_cq *a, struct pvhca_cq *b)
+static void lock_both(struct pvhca_cq *a, struct pvhca_cq *b)
 {
 	if (a == b) {
-		pthread_spin_lock(&a->lock);
+		pvhca_lock(&a->lock);
 	} else if ((uintptr_t)a < (uintptr_t)b) {
-		pthread_spin_lock(&a->lock);
-		pthread_spin_lock(&b->lock);
+		pvhca_lock(&a->lock);
+		pvhca_lock(&b->lock);
 	} else {
-		pthread_spin_lock(&b->lock);
-		pthread_spin_lock(&a->lock);
+		pvhca_lock(&b->lock);
+		pvhca_lock(&a->lock);
+	}
+}
+
+/* The same for their rings: neither is being resized then. */
+void pvhca_lock_cqs(struct pvhca_cq *a, struct pvhca_cq *b)
+{
+	struct pvhca_cq *busy;
+
+	for (;;) {
+		lock_both(a, b);
+		if (likely(!a->resizing && !b->resizing))
+			return;
+		busy = a->resizing ? a : b;
+		pvhca_unlock_cqs(a, b);
+		pthread_mutex_lock(&busy->resize_lock);
+		pthread_mutex_unlock(&busy->resize_lock);
 	}
 }
 
 void pvhca_unlock_cqs(struct pvhca_cq *a, struct pvhca_cq *b)
 {
-	pthread_spin_unlock(&a->lock);
+	pvhca_unlock(&a->lock);
 	if (a != b)
-		pthread_spin_unlock(&b->lock);
+		pvhca_unlock(&b->lock);
 }

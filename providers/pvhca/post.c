@@ -1,111 +1,87 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
- * Posting to send and receive queues.
+ * Posting to send, receive and shared receive queues.
  *
  * A chain of work requests is written entry by entry, published with one store
  * of the producer index and announced once. The first request that cannot be
  * posted ends the chain; what stands before it is posted.
  */
-#include <endian.h>
-#include <errno.h>
-#include <string.h>
-
 #include <ccan/array_size.h>
-#include <util/compiler.h>
-#include <util/mmio.h>
 
-#include "pvhca.h"
-#include "ring.h"
+#include "wqe.h"
 
-enum {
-	ON_RC = 1 << 0,
-	ON_UC = 1 << 1,
-	ON_UD = 1 << 2,
-};
+#define ALL (PVHCA_ON_RC | PVHCA_ON_UC | PVHCA_ON_UD)
+#define CONNECTED (PVHCA_ON_RC | PVHCA_ON_UC)
 
-enum {
-	USES_REMOTE = 1 << 0, /* remote_addr, rkey */
-	USES_IMM = 1 << 1,
-	USES_INV = 1 << 2,
-	USES_ATOMIC = 1 << 3,
-	MAY_INLINE = 1 << 4,
-	NO_DATA = 1 << 5,
-};
-
-struct send_op {
-	uint8_t opcode; /* enum pvhca_wqe_opcode */
-	uint8_t on; /* 0: not offered */
-	uint8_t uses;
-};
-
-static const struct send_op send_ops[] = {
-	[IBV_WR_SEND] = { PVHCA_WQE_SEND, ON_RC | ON_UC | ON_UD, MAY_INLINE },
-	[IBV_WR_SEND_WITH_IMM] = { PVHCA_WQE_SEND_IMM, ON_RC | ON_UC | ON_UD,
-				   USES_IMM | MAY_INLINE },
-	[IBV_WR_SEND_WITH_INV] = { PVHCA_WQE_SEND_INV, ON_RC,
-				   USES_INV | MAY_INLINE },
-	[IBV_WR_RDMA_WRITE] = { PVHCA_WQE_WRITE, ON_RC | ON_UC,
-				USES_REMOTE | MAY_INLINE },
-	[IBV_WR_RDMA_WRITE_WITH_IMM] = { PVHCA_WQE_WRITE_IMM, ON_RC | ON_UC,
-					 USES_REMOTE | USES_IMM | MAY_INLINE },
-	[IBV_WR_RDMA_READ] = { PVHCA_WQE_READ, ON_RC, USES_REMOTE },
-	[IBV_WR_ATOMIC_CMP_AND_SWP] = { PVHCA_WQE_ATOMIC_CMP_SWP, ON_RC,
-					USES_ATOMIC },
-	[IBV_WR_ATOMIC_FETCH_AND_ADD] = { PVHCA_WQE_ATOMIC_FETCH_ADD, ON_RC,
-					  USES_ATOMIC },
-	[IBV_WR_LOCAL_INV] = { PVHCA_WQE_LOCAL_INV, ON_RC | ON_UC,
-			       USES_INV | NO_DATA },
+const struct pvhca_send_op pvhca_send_ops[PVHCA_SEND_OPS] = {
+	[IBV_WR_SEND] = {
+		.opcode = PVHCA_WQE_SEND,
+		.on = ALL,
+		.uses = PVHCA_MAY_INLINE,
+	},
+	[IBV_WR_SEND_WITH_IMM] = {
+		.opcode = PVHCA_WQE_SEND_IMM,
+		.on = ALL,
+		.uses = PVHCA_USES_IMM | PVHCA_MAY_INLINE,
+	},
+	[IBV_WR_SEND_WITH_INV] = {
+		.opcode = PVHCA_WQE_SEND_INV,
+		.on = CONNECTED,
+		.uses = PVHCA_USES_INV | PVHCA_MAY_INLINE,
+	},
+	[IBV_WR_RDMA_WRITE] = {
+		.opcode = PVHCA_WQE_WRITE,
+		.on = CONNECTED,
+		.uses = PVHCA_USES_REMOTE | PVHCA_MAY_INLINE,
+	},
+	[IBV_WR_RDMA_WRITE_WITH_IMM] = {
+		.opcode = PVHCA_WQE_WRITE_IMM,
+		.on = CONNECTED,
+		.uses = PVHCA_USES_REMOTE | PVHCA_USES_IMM | PVHCA_MAY_INLINE,
+	},
+	[IBV_WR_RDMA_READ] = {
+		.opcode = PVHCA_WQE_READ,
+		.on = PVHCA_ON_RC,
+		.uses = PVHCA_USES_REMOTE,
+	},
+	[IBV_WR_ATOMIC_CMP_AND_SWP] = {
+		.opcode = PVHCA_WQE_ATOMIC_CMP_SWP,
+		.on = PVHCA_ON_RC,
+		.uses = PVHCA_USES_ATOMIC,
+		.segment = sizeof(struct pvhca_atomic_seg),
+	},
+	[IBV_WR_ATOMIC_FETCH_AND_ADD] = {
+		.opcode = PVHCA_WQE_ATOMIC_FETCH_ADD,
+		.on = PVHCA_ON_RC,
+		.uses = PVHCA_USES_ATOMIC,
+		.segment = sizeof(struct pvhca_atomic_seg),
+	},
+	[IBV_WR_LOCAL_INV] = {
+		.opcode = PVHCA_WQE_LOCAL_INV,
+		.on = CONNECTED,
+		.uses = PVHCA_USES_INV | PVHCA_NO_DATA,
+	},
+	[IBV_WR_BIND_MW] = {
+		.opcode = PVHCA_WQE_BIND_MW,
+		.on = CONNECTED,
+		.uses = PVHCA_USES_BIND | PVHCA_NO_DATA,
+		.segment = sizeof(struct pvhca_bind_seg),
+	},
 };
 
 #define SEND_FLAGS                                                             \
 	(IBV_SEND_FENCE | IBV_SEND_SIGNALED | IBV_SEND_SOLICITED |             \
 	 IBV_SEND_INLINE)
 
-static unsigned int transport(const struct pvhca_qp *qp)
+static const struct pvhca_send_op *find_op(const struct pvhca_qp *qp,
+					   const struct ibv_send_wr *wr)
 {
-	switch (qp->vqp.qp.qp_type) {
-	case IBV_QPT_RC:
-		return ON_RC;
-	case IBV_QPT_UC:
-		return ON_UC;
-	case IBV_QPT_UD:
-		return ON_UD;
-	default:
-		return 0;
-	}
-}
+	const struct pvhca_send_op *op;
 
-static const struct send_op *find_op(const struct pvhca_qp *qp,
-				     const struct ibv_send_wr *wr)
-{
-	const struct send_op *op;
-
-	if ((unsigned int)wr->opcode >= ARRAY_SIZE(send_ops))
+	if ((unsigned int)wr->opcode >= ARRAY_SIZE(pvhca_send_ops))
 		return NULL;
-	op = &send_ops[wr->opcode];
-	return op->on & transport(qp) ? op : NULL;
-}
-
-static bool queue_full(const struct pvhca_queue *q, uint32_t pi)
-{
-	return pi - __atomic_load_n(&q->ci, __ATOMIC_ACQUIRE) >= q->max_wr;
-}
-
-static void *queue_entry(const struct pvhca_queue *q, uint32_t pi)
-{
-	return q->entries + ((size_t)(pi & q->mask) << q->log_stride);
-}
-
-static void write_sges(void *to, const struct ibv_sge *list, int num)
-{
-	struct pvhca_sge *sge = to;
-	int i;
-
-	for (i = 0; i < num; i++) {
-		sge[i].addr = htole64(list[i].addr);
-		sge[i].length = htole32(list[i].length);
-		sge[i].lkey = htole32(list[i].lkey);
-	}
+	op = &pvhca_send_ops[wr->opcode];
+	return op->on & pvhca_transport(qp->vqp.qp.qp_type) ? op : NULL;
 }
 
 /* Copies the data of a request; false if they are longer than max. */
@@ -113,82 +89,78 @@ static bool write_inline(uint8_t *to, const struct ibv_send_wr *wr,
 			 uint32_t max, uint32_t *len)
 {
 	const struct ibv_sge *sge = wr->sg_list;
-	uint32_t n = 0;
 	int i;
 
-	for (i = 0; i < wr->num_sge; i++) {
-		if (sge[i].length > max - n)
+	*len = 0;
+	for (i = 0; i < wr->num_sge; i++)
+		if (!pvhca_add_inline(to, max, len,
+				      (void *)(uintptr_t)sge[i].addr,
+				      sge[i].length))
 			return false;
-		memcpy(to + n, (void *)(uintptr_t)sge[i].addr, sge[i].length);
-		n += sge[i].length;
-	}
-	*len = n;
 	return true;
 }
 
-static uint8_t wqe_flags(const struct pvhca_qp *qp, const struct ibv_send_wr *wr)
+static void write_atomic(void *to, struct pvhca_sq_wqe *wqe,
+			 const struct ibv_send_wr *wr)
 {
-	uint8_t flags = 0;
+	bool swap = wr->opcode == IBV_WR_ATOMIC_CMP_AND_SWP;
 
-	if (qp->sq_sig_all || wr->send_flags & IBV_SEND_SIGNALED)
-		flags |= PVHCA_WQE_F_SIGNALED;
-	if (wr->send_flags & IBV_SEND_SOLICITED)
-		flags |= PVHCA_WQE_F_SOLICITED;
-	if (wr->send_flags & IBV_SEND_FENCE)
-		flags |= PVHCA_WQE_F_FENCE;
-	if (wr->send_flags & IBV_SEND_INLINE)
-		flags |= PVHCA_WQE_F_INLINE;
-	return flags;
+	pvhca_wqe_set_remote(wqe, wr->wr.atomic.remote_addr,
+			     wr->wr.atomic.rkey);
+	pvhca_wqe_set_atomic(to, wr->wr.atomic.compare_add,
+			     swap ? wr->wr.atomic.swap : 0);
 }
 
-/* Writes the segment of an atomic operation and returns what it takes. */
-static size_t write_atomic(uint8_t *to, struct pvhca_sq_wqe *wqe,
-			   const struct ibv_send_wr *wr)
+/* Windows of type 1 are bound by ibv_bind_mw() alone. */
+static int write_bind(void *to, const struct ibv_send_wr *wr)
 {
-	struct pvhca_atomic_seg *seg = (struct pvhca_atomic_seg *)to;
-
-	wqe->remote_addr = htole64(wr->wr.atomic.remote_addr);
-	wqe->rkey = htole32(wr->wr.atomic.rkey);
-	seg->compare_add = htole64(wr->wr.atomic.compare_add);
-	seg->swap = wr->opcode == IBV_WR_ATOMIC_CMP_AND_SWP ?
-			    htole64(wr->wr.atomic.swap) : 0;
-	return sizeof(*seg);
-}
-
-static int write_ud(struct pvhca_sq_wqe *wqe, const struct ibv_send_wr *wr)
-{
-	if (!wr->wr.ud.ah)
+	if (!wr->bind_mw.mw || wr->bind_mw.mw->type != IBV_MW_TYPE_2)
 		return EINVAL;
-	wqe->ah = htole32(to_pvhca_ah(wr->wr.ud.ah)->ah);
-	wqe->remote_qpn = htole32(wr->wr.ud.remote_qpn);
-	wqe->remote_qkey = htole32(wr->wr.ud.remote_qkey);
+	return pvhca_wqe_set_bind(to, wr->bind_mw.mw, wr->bind_mw.rkey,
+				  &wr->bind_mw.bind_info);
+}
+
+/* What the opcode asks for besides data; @to: where its segment goes. */
+static int write_op(struct pvhca_sq_wqe *wqe, void *to,
+		    const struct pvhca_send_op *op, const struct ibv_send_wr *wr)
+{
+	if (op->uses & PVHCA_USES_IMM)
+		wqe->imm_data = wr->imm_data;
+	if (op->uses & PVHCA_USES_INV)
+		wqe->inv_rkey = htole32(wr->invalidate_rkey);
+	if (op->uses & PVHCA_USES_REMOTE)
+		pvhca_wqe_set_remote(wqe, wr->wr.rdma.remote_addr,
+				     wr->wr.rdma.rkey);
+	if (op->uses & PVHCA_USES_ATOMIC)
+		write_atomic(to, wqe, wr);
+	if (op->uses & PVHCA_USES_BIND)
+		return write_bind(to, wr);
 	return 0;
 }
 
-/* Data or SGE list of a request, behind what seg bytes of a segment take. */
+/* Data or SGE list of a request. */
 static int write_data(const struct pvhca_qp *qp, struct pvhca_sq_wqe *wqe,
-		      uint8_t *to, size_t seg, const struct send_op *op,
+		      uint8_t *to, const struct pvhca_send_op *op,
 		      const struct ibv_send_wr *wr)
 {
-	size_t room = (1u << qp->sq.log_stride) - PVHCA_SQ_WQE_DATA - seg;
 	uint32_t len;
 
 	if ((uint32_t)wr->num_sge > qp->sq.max_sge)
 		return EINVAL;
 
 	if (wr->send_flags & IBV_SEND_INLINE) {
-		if (!(op->uses & MAY_INLINE) ||
+		if (!(op->uses & PVHCA_MAY_INLINE) ||
 		    !write_inline(to, wr, qp->max_inline, &len))
 			return EINVAL;
-		wqe->inline_len = htole32(len);
+		pvhca_wqe_set_inline(wqe, len);
 		return 0;
 	}
 
-	if (op->uses & NO_DATA)
+	if (op->uses & PVHCA_NO_DATA)
 		return 0;
-	if ((uint32_t)wr->num_sge > room / sizeof(struct pvhca_sge))
+	if ((uint32_t)wr->num_sge > pvhca_max_sge(&qp->sq, op))
 		return EINVAL;
-	write_sges(to + seg, wr->sg_list, wr->num_sge);
+	pvhca_write_sges(to + op->segment, wr->sg_list, wr->num_sge);
 	wqe->num_sge = htole16(wr->num_sge);
 	return 0;
 }
@@ -197,40 +169,32 @@ static int write_data(const struct pvhca_qp *qp, struct pvhca_sq_wqe *wqe,
 static int write_send(const struct pvhca_qp *qp, uint8_t *entry,
 		      const struct ibv_send_wr *wr)
 {
-	const struct send_op *op = find_op(qp, wr);
-	struct pvhca_sq_wqe wqe = {};
-	size_t seg = 0;
+	const struct pvhca_send_op *op = find_op(qp, wr);
+	uint8_t *data = entry + PVHCA_SQ_WQE_DATA;
+	struct pvhca_sq_wqe wqe;
 	int err;
 
 	if (!op || wr->send_flags & ~SEND_FLAGS)
 		return EINVAL;
 
-	wqe.opcode = op->opcode;
-	wqe.flags = wqe_flags(qp, wr);
-	if (op->uses & USES_IMM)
-		wqe.imm_data = wr->imm_data;
-	if (op->uses & USES_INV)
-		wqe.inv_rkey = htole32(wr->invalidate_rkey);
-	if (op->uses & USES_REMOTE) {
-		wqe.remote_addr = htole64(wr->wr.rdma.remote_addr);
-		wqe.rkey = htole32(wr->wr.rdma.rkey);
-	}
-	if (op->uses & USES_ATOMIC)
-		seg = write_atomic(entry + PVHCA_SQ_WQE_DATA, &wqe, wr);
+	pvhca_wqe_start(&wqe, qp, op->opcode, wr->send_flags);
+	err = write_op(&wqe, data, op, wr);
+	if (err)
+		return err;
 	if (qp->vqp.qp.qp_type == IBV_QPT_UD) {
-		err = write_ud(&wqe, wr);
-		if (err)
-			return err;
+		if (!wr->wr.ud.ah)
+			return EINVAL;
+		pvhca_wqe_set_ud(&wqe, wr->wr.ud.ah, wr->wr.ud.remote_qpn,
+				 wr->wr.ud.remote_qkey);
 	}
-
-	err = write_data(qp, &wqe, entry + PVHCA_SQ_WQE_DATA, seg, op, wr);
+	err = write_data(qp, &wqe, data, op, wr);
 	if (err)
 		return err;
 	memcpy(entry, &wqe, sizeof(wqe));
 	return 0;
 }
 
-/* Writes one receive queue entry for place @tag. Return: 0 or EINVAL. */
+/* Writes one entry of a receive queue or SRQ. Return: 0 or EINVAL. */
 static int write_recv(const struct pvhca_queue *rq, uint8_t *entry,
 		      uint16_t tag, const struct ibv_recv_wr *wr)
 {
@@ -242,49 +206,15 @@ static int write_recv(const struct pvhca_queue *rq, uint8_t *entry,
 	wqe.num_sge = htole16(wr->num_sge);
 	wqe.tag = htole16(tag);
 	memcpy(entry, &wqe, sizeof(wqe));
-	write_sges(entry + PVHCA_RQ_WQE_DATA, wr->sg_list, wr->num_sge);
+	pvhca_write_sges(entry + PVHCA_RQ_WQE_DATA, wr->sg_list, wr->num_sge);
 	return 0;
-}
-
-/* Called under the queue's lock, before it is given up. */
-static bool publish(struct pvhca_queue *q, uint32_t pi)
-{
-	if (pi == q->pi)
-		return false;
-	q->pi = pi;
-	pvhca_store32_release(q->shared_pi, pi);
-	return true;
-}
-
-/*
- * Each poster announces what it published itself, so this needs no lock and an
- * exit to the host holds up nobody else.
- */
-static void announce(struct pvhca_qp *qp)
-{
-	if (unlikely(pvhca_ring_notify(qp->ctx->page, qp->slot)))
-		mmio_write32_le(qp->doorbell, 0);
-}
-
-static int may_post_send(const struct pvhca_qp *qp)
-{
-	if (!pvhca_alive(qp->ctx->page))
-		return EIO;
-	switch (qp->state) {
-	case IBV_QPS_RESET:
-	case IBV_QPS_INIT:
-	case IBV_QPS_RTR:
-		return EINVAL;
-	default:
-		return 0; /* in error states what is posted comes back flushed */
-	}
 }
 
 static int may_post_recv(const struct pvhca_qp *qp)
 {
 	if (!pvhca_alive(qp->ctx->page))
 		return EIO;
-	return qp->state == IBV_QPS_RESET ? EINVAL : 0;
+	return qp->state == IBV_QPS_RESET || qp->vqp.qp.srq ? EINVAL : 0;
 }
 
 /**
@@ -302,22 +232,23 @@ int pvhca_post_send(struct ibv_qp *ibqp, struct ibv_send_wr *wr,
 	uint32_t pi;
 	int err;
 
-	pthread_spin_lock(&sq->lock);
+	pvhca_lock(&sq->lock);
 	pi = sq->pi;
-	err = may_post_send(qp);
+	err = pvhca_may_post_send(qp);
 	for (; wr && !err; wr = wr->next) {
-		err = queue_full(sq, pi) ?
-			      ENOMEM : write_send(qp, queue_entry(sq, pi), wr);
+		err = pvhca_queue_full(sq, pi) ?
+			      ENOMEM :
+			      write_send(qp, pvhca_queue_entry(sq, pi), wr);
 		if (err)
 			break;
 		sq->wrid[pi & sq->mask] = wr->wr_id;
 		pi++;
 	}
-	published = publish(sq, pi);
-	pthread_spin_unlock(&sq->lock);
+	published = pvhca_publish(sq, pi);
+	pvhca_unlock(&sq->lock);
 
 	if (published)
-		announce(qp);
+		pvhca_announce(qp->ctx->page, qp->slot, qp->doorbell);
 	if (err)
 		*bad_wr = wr;
 	return err;
@@ -337,24 +268,113 @@ int pvhca_post_recv(struct ibv_qp *ibqp, struct ibv_recv_wr *wr,
 	uint32_t pi;
 	int err;
 
-	pthread_spin_lock(&rq->lock);
+	pvhca_lock(&rq->lock);
 	pi = rq->pi;
 	err = may_post_recv(qp);
 	for (; wr && !err; wr = wr->next) {
-		err = queue_full(rq, pi) ?
-			      ENOMEM : write_recv(rq, queue_entry(rq, pi),
-						  pi & rq->mask, wr);
+		err = pvhca_queue_full(rq, pi) ?
+			      ENOMEM :
+			      write_recv(rq, pvhca_queue_entry(rq, pi),
+					 pi & rq->mask, wr);
 		if (err)
 			break;
 		rq->wrid[pi & rq->mask] = wr->wr_id;
 		pi++;
 	}
-	published = publish(rq, pi);
-	pthread_spin_unlock(&rq->lock);
+	published = pvhca_publish(rq, pi);
+	pvhca_unlock(&rq->lock);
 
 	if (published)
-		announce(qp);
+		pvhca_announce(qp->ctx->page, qp->slot, qp->doorbell);
 	if (err)
 		*bad_wr = wr;
+	return err;
+}
+
+/**
+ * pvhca_post_srq_recv() - ibv_post_srq_recv(3)
+ *
+ * Returns as pvhca_post_send().
+ */
+int pvhca_post_srq_recv(struct ibv_srq *ibsrq, struct ibv_recv_wr *wr,
+			struct ibv_recv_wr **bad_wr)
+{
+	struct pvhca_srq *srq = to_pvhca_srq(ibsrq);
+	struct pvhca_queue *q = &srq->q;
+	bool published;
+	uint16_t tag;
+	uint32_t pi;
+	int err;
+
+	pvhca_lock(&q->lock);
+	pi = q->pi;
+	err = pvhca_alive(srq->ctx->page) ? 0 : EIO;
+	for (; wr && !err; wr = wr->next) {
+		if (!srq->num_free) {
+			err = ENOMEM;
+			break;
+		}
+		tag = srq->free_tags[srq->num_free - 1];
+		err = write_recv(q, pvhca_queue_entry(q, pi), tag, wr);
+		if (err)
+			break;
+		srq->num_free--;
+		q->wrid[tag] = wr->wr_id;
+		pi++;
+	}
+	published = pvhca_publish(q, pi);
+	pvhca_unlock(&q->lock);
+
+	if (published)
+		pvhca_announce(srq->ctx->page, srq->slot, srq->doorbell);
+	if (err)
+		*bad_wr = wr;
+	return err;
+}
+
+/* Writes the entry of a bind of a type 1 window. Return: 0 or EINVAL. */
+static int write_bind1(struct pvhca_qp *qp, uint8_t *entry, struct ibv_mw *ibmw,
+		       const struct ibv_mw_bind *bind)
+{
+	const struct pvhca_send_op *op = &pvhca_send_ops[IBV_WR_BIND_MW];
+	struct pvhca_sq_wqe *wqe = (struct pvhca_sq_wqe *)entry;
+
+	if (!(op->on & pvhca_transport(qp->vqp.qp.qp_type)) ||
+	    bind->send_flags & ~SEND_FLAGS || bind->send_flags & IBV_SEND_INLINE)
+		return EINVAL;
+	pvhca_wqe_start(wqe, qp, op->opcode, bind->send_flags);
+	return pvhca_wqe_set_bind(entry + PVHCA_SQ_WQE_DATA, ibmw,
+				  ibv_inc_rkey(ibmw->rkey), &bind->bind_info);
+}
+
+/**
+ * pvhca_post_bind() - post the bind of a type 1 window
+ *
+ * The window's next key is ours to choose; it has it from now on, so that binds in a
+ * row get different ones.
+ *
+ * Returns as pvhca_post_send().
+ */
+int pvhca_post_bind(struct pvhca_qp *qp, struct ibv_mw *ibmw,
+		    const struct ibv_mw_bind *bind)
+{
+	struct pvhca_queue *sq = &qp->sq;
+	int err;
+
+	pvhca_lock(&sq->lock);
+	err = pvhca_may_post_send(qp);
+	if (!err && pvhca_queue_full(sq, sq->pi))
+		err = ENOMEM;
+	if (!err)
+		err = write_bind1(qp, pvhca_queue_entry(sq, sq->pi), ibmw, bind);
+	if (!err) {
+		sq->wrid[sq->pi & sq->mask] = bind->wr_id;
+		ibmw->rkey = ibv_inc_rkey(ibmw->rkey);
+		pvhca_publish(sq, sq->pi + 1);
+	}
+	pvhca_unlock(&sq->lock);
+
+	if (!err)
+		pvhca_announce(qp->ctx->page, qp->slot, qp->doorbell);
 	return err;
 }

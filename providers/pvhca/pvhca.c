@@ -32,23 +32,44 @@ static const struct verbs_match_ent match_table[] = {
 static void free_context(struct ibv_context *ibctx);
 
 static const struct verbs_context_ops context_ops = {
+	.alloc_mw = pvhca_alloc_mw,
+	.alloc_parent_domain = pvhca_alloc_parent_domain,
 	.alloc_pd = pvhca_alloc_pd,
+	.alloc_td = pvhca_alloc_td,
+	.attach_mcast = pvhca_attach_mcast,
+	.bind_mw = pvhca_bind_mw,
+	.create_ah = pvhca_create_ah,
 	.create_cq = pvhca_create_cq,
+	.create_cq_ex = pvhca_create_cq_ex,
 	.create_qp = pvhca_create_qp,
+	.create_qp_ex = pvhca_create_qp_ex,
+	.create_srq = pvhca_create_srq,
+	.dealloc_mw = pvhca_dealloc_mw,
 	.dealloc_pd = pvhca_dealloc_pd,
+	.dealloc_td = pvhca_dealloc_td,
 	.dereg_mr = pvhca_dereg_mr,
+	.destroy_ah = pvhca_destroy_ah,
 	.destroy_cq = pvhca_destroy_cq,
 	.destroy_qp = pvhca_destroy_qp,
+	.destroy_srq = pvhca_destroy_srq,
+	.detach_mcast = pvhca_detach_mcast,
 	.free_context = free_context,
+	.get_srq_num = pvhca_get_srq_num,
 	.modify_qp = pvhca_modify_qp,
+	.modify_srq = pvhca_modify_srq,
 	.poll_cq = pvhca_poll_cq,
 	.post_recv = pvhca_post_recv,
 	.post_send = pvhca_post_send,
+	.post_srq_recv = pvhca_post_srq_recv,
 	.query_device_ex = pvhca_query_device_ex,
 	.query_port = pvhca_query_port,
 	.query_qp = pvhca_query_qp,
+	.query_srq = pvhca_query_srq,
+	.reg_dmabuf_mr = pvhca_reg_dmabuf_mr,
 	.reg_mr = pvhca_reg_mr,
 	.req_notify_cq = pvhca_req_notify_cq,
+	.rereg_mr = pvhca_rereg_mr,
+	.resize_cq = pvhca_resize_cq,
 };
 
 /* Has the kernel make the context; its answer says where things are to be had. */
@@ -99,11 +120,11 @@ static int map_pages(struct pvhca_context *ctx,
 static int set_limits(struct pvhca_context *ctx,
 		      const struct pvhca_ucmd_get_context_resp *resp)
 {
-	struct ibv_device_attr_ex attr;
+	struct ibv_device_attr_ex attr = {};
 	int err;
 
 	err = ibv_cmd_query_device_any(&ctx->vctx.context, NULL, &attr,
-				       sizeof(attr.orig_attr), NULL, NULL);
+				       sizeof(attr), NULL, NULL);
 	if (err)
 		return err;
 
@@ -111,6 +132,10 @@ static int set_limits(struct pvhca_context *ctx,
 			     1u << PVHCA_CQ_MAX_LOG_ENTRIES);
 	ctx->max_qp_wr = min_t(uint32_t, attr.orig_attr.max_qp_wr,
 			       1u << PVHCA_RING_MAX_LOG_ENTRIES);
+	ctx->max_srq_wr = min_t(uint32_t, attr.orig_attr.max_srq_wr,
+				1u << PVHCA_RING_MAX_LOG_ENTRIES);
+	ctx->max_srq_sge = attr.orig_attr.max_srq_sge;
+	ctx->timestamps = attr.completion_timestamp_mask;
 	ctx->max_sq_sge = resp->max_sq_sge;
 	ctx->max_rq_sge = resp->max_rq_sge;
 	ctx->max_inline = resp->max_inline;

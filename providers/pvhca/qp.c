@@ -13,6 +13,7 @@
 #include <ccan/minmax.h>
 #include <util/util.h>
 
+#include "compat.h"
 #include "pvhca.h"
 #include "pvhca-abi.h"
 #include "ring.h"
@@ -41,7 +42,7 @@ static int check_cap(const struct pvhca_context *ctx,
 }
 
 /* A queue without entries, or replaced by an SRQ, does not exist. */
-static void drop_absent_queues(struct ibv_qp_init_attr *attr)
+static void drop_absent_queues(struct ibv_qp_init_attr_ex *attr)
 {
 	struct ibv_qp_cap *cap = &attr->cap;
 
@@ -96,37 +97,41 @@ static int make_layout(struct layout *l, const struct ibv_qp_cap *cap)
 	       l->rq_log_stride > PVHCA_RING_MAX_LOG_STRIDE ? EINVAL : 0;
 }
 
-static int init_queue(struct pvhca_queue *q, unsigned int log_entries,
-		      unsigned int log_stride)
+/* Also for SRQs, where the entries of @wrid go by tag. Return: 0 or ENOMEM. */
+int pvhca_init_queue(struct pvhca_queue *q, unsigned int log_entries,
+		     unsigned int log_stride, bool one_thread)
 {
 	q->wrid = calloc((size_t)1 << log_entries, sizeof(*q->wrid));
 	if (!q->wrid)
 		return ENOMEM;
 	q->mask = (1u << log_entries) - 1;
 	q->log_stride = log_stride;
-	pthread_spin_init(&q->lock, PTHREAD_PROCESS_PRIVATE);
+	pvhca_lock_init(&q->lock, one_thread);
 	return 0;
 }
 
-static void free_queue(struct pvhca_queue *q)
+void pvhca_free_queue(struct pvhca_queue *q)
 {
-	pthread_spin_destroy(&q->lock);
+	pvhca_lock_destroy(&q->lock);
 	free(q->wrid);
 }
 
 /* Buffer and queues of a QP that is not known to the kernel yet. */
 static int init_queues(struct pvhca_qp *qp, const struct layout *l)
 {
+	bool one_thread = qp->parent && qp->parent->td;
 	struct pvhca_queue_header *header;
 	int err;
 
-	err = pvhca_buf_alloc(&qp->buf, l->len);
+	err = pvhca_buf_alloc(&qp->buf, l->len, qp->parent, PVHCA_RESOURCE_QP);
 	if (err)
 		return err;
-	err = init_queue(&qp->sq, l->sq_log_entries, l->sq_log_stride);
+	err = pvhca_init_queue(&qp->sq, l->sq_log_entries, l->sq_log_stride,
+			       one_thread);
 	if (err)
 		goto err_free_buf;
-	err = init_queue(&qp->rq, l->rq_log_entries, l->rq_log_stride);
+	err = pvhca_init_queue(&qp->rq, l->rq_log_entries, l->rq_log_stride,
+			       one_thread);
 	if (err)
 		goto err_free_sq;
 
@@ -138,17 +143,19 @@ static int init_queues(struct pvhca_qp *qp, const struct layout *l)
 	return 0;
 
 err_free_sq:
-	free_queue(&qp->sq);
+	pvhca_free_queue(&qp->sq);
 err_free_buf:
 	pvhca_buf_free(&qp->buf);
 	return err;
 }
 
-static void free_queues(struct pvhca_qp *qp)
+static void free_qp(struct pvhca_qp *qp)
 {
-	free_queue(&qp->rq);
-	free_queue(&qp->sq);
+	pvhca_free_queue(&qp->rq);
+	pvhca_free_queue(&qp->sq);
 	pvhca_buf_free(&qp->buf);
+	pvhca_put_parent(qp->parent);
+	free(qp);
 }
 
 /* Cuts what the host gave of one queue to the room that its ring has. */
@@ -177,14 +184,29 @@ static void set_limits(struct pvhca_qp *qp, struct ibv_qp_cap *cap)
 	qp->cap = *cap;
 }
 
+/* Takes over what the kernel answered. */
+static int set_answer(struct pvhca_qp *qp,
+		      const struct pvhca_create_qp_resp *resp,
+		      struct ibv_qp_cap *cap)
+{
+	struct pvhca_context *ctx = qp->ctx;
+
+	if (resp->slot >= PVHCA_SLOTS ||
+	    resp->doorbell > ctx->doorbells_len - sizeof(__le32))
+		return EPROTO;
+	qp->slot = resp->slot;
+	qp->doorbell = ctx->doorbells + resp->doorbell;
+	set_limits(qp, cap);
+	return pvhca_qp_table_insert(&ctx->qp_table, qp->vqp.qp.qp_num, qp);
+}
+
 /* Caller holds qp_lock. */
-static int create_kernel_qp(struct pvhca_qp *qp, struct ibv_pd *ibpd,
-			    struct ibv_qp_init_attr *attr,
+static int create_kernel_qp(struct pvhca_qp *qp,
+			    struct ibv_qp_init_attr_ex *attr,
 			    const struct layout *l)
 {
-	struct pvhca_ucmd_create_qp_resp resp = {};
-	struct pvhca_ucmd_create_qp cmd = {};
-	struct pvhca_context *ctx = qp->ctx;
+	struct pvhca_ucmd_create_qp_ex_resp resp = {};
+	struct pvhca_ucmd_create_qp_ex cmd = {};
 	int err;
 
 	cmd.buf_addr = (uintptr_t)qp->buf.addr;
@@ -195,94 +217,171 @@ static int create_kernel_qp(struct pvhca_qp *qp, struct ibv_pd *ibpd,
 	cmd.sq_log_stride = l->sq_log_stride;
 	cmd.rq_log_entries = l->rq_log_entries;
 	cmd.rq_log_stride = l->rq_log_stride;
-	err = ibv_cmd_create_qp(ibpd, &qp->vqp.qp, attr, &cmd.ibv_cmd,
-				sizeof(cmd), &resp.ibv_resp, sizeof(resp));
+	err = ibv_cmd_create_qp_ex2(attr->pd->context, &qp->vqp, attr,
+				    &cmd.ibv_cmd, sizeof(cmd), &resp.ibv_resp,
+				    sizeof(resp));
 	if (err)
 		return err;
-
-	err = EPROTO;
-	if (resp.slot >= PVHCA_SLOTS ||
-	    resp.doorbell > ctx->doorbells_len - sizeof(__le32))
-		goto err_destroy;
-	qp->slot = resp.slot;
-	qp->doorbell = ctx->doorbells + resp.doorbell;
-	set_limits(qp, &attr->cap);
-
-	err = pvhca_qp_table_insert(&ctx->qp_table, qp->vqp.qp.qp_num, qp);
+	err = set_answer(qp, &resp.drv_payload, &attr->cap);
 	if (err)
-		goto err_destroy;
-	return 0;
-
-err_destroy:
-	ibv_cmd_destroy_qp(&qp->vqp.qp);
+		ibv_cmd_destroy_qp(&qp->vqp.qp);
 	return err;
+}
+
+static int check_attr(const struct pvhca_context *ctx,
+		      const struct ibv_qp_init_attr_ex *attr)
+{
+	uint32_t flags = 0;
+
+	if (!check_comp_mask(attr->comp_mask,
+			     IBV_QP_INIT_ATTR_PD |
+				     IBV_QP_INIT_ATTR_CREATE_FLAGS |
+				     IBV_QP_INIT_ATTR_SEND_OPS_FLAGS))
+		return EOPNOTSUPP;
+	if (!(attr->comp_mask & IBV_QP_INIT_ATTR_PD) || !attr->pd ||
+	    !attr->send_cq || !attr->recv_cq)
+		return EINVAL;
+	if (attr->qp_type != IBV_QPT_RC && attr->qp_type != IBV_QPT_UC &&
+	    attr->qp_type != IBV_QPT_UD)
+		return EOPNOTSUPP;
+
+	if (attr->comp_mask & IBV_QP_INIT_ATTR_CREATE_FLAGS)
+		flags = attr->create_flags;
+	if (attr->qp_type == IBV_QPT_UD)
+		flags &= ~IBV_QP_CREATE_BLOCK_SELF_MCAST_LB;
+	if (flags)
+		return EOPNOTSUPP;
+	return check_cap(ctx, &attr->cap);
+}
+
+/* The QP without the kernel's part. NULL with errno set. */
+static struct pvhca_qp *init_qp(struct pvhca_context *ctx,
+				const struct ibv_qp_init_attr_ex *attr,
+				const struct layout *l)
+{
+	struct pvhca_qp *qp;
+	int err;
+
+	qp = calloc(1, sizeof(*qp));
+	if (!qp) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	qp->ctx = ctx;
+	qp->state = IBV_QPS_RESET;
+	qp->sq_sig_all = attr->sq_sig_all;
+	qp->parent = pvhca_get_parent(attr->pd);
+	err = init_queues(qp, l);
+	if (err) {
+		pvhca_put_parent(qp->parent);
+		free(qp);
+		errno = err;
+		return NULL;
+	}
+	return qp;
+}
+
+/* Makes a QP and writes to @attr what it can hold. NULL with errno set. */
+static struct pvhca_qp *create_qp(struct pvhca_context *ctx,
+				  struct ibv_qp_init_attr_ex *attr)
+{
+	struct pvhca_qp *qp;
+	struct layout l;
+	int err;
+
+	drop_absent_queues(attr);
+	err = check_attr(ctx, attr);
+	if (!err)
+		err = make_layout(&l, &attr->cap);
+	if (err) {
+		errno = err;
+		return NULL;
+	}
+	qp = init_qp(ctx, attr, &l);
+	if (!qp)
+		return NULL;
+
+	pthread_mutex_lock(&ctx->qp_lock);
+	err = create_kernel_qp(qp, attr, &l);
+	pthread_mutex_unlock(&ctx->qp_lock);
+	if (err) {
+		free_qp(qp);
+		errno = err;
+		return NULL;
+	}
+	return qp;
 }
 
 struct ibv_qp *pvhca_create_qp(struct ibv_pd *ibpd,
 			       struct ibv_qp_init_attr *init_attr)
 {
-	struct pvhca_context *ctx = to_pvhca_context(ibpd->context);
-	struct ibv_qp_init_attr attr = *init_attr;
+	struct ibv_qp_init_attr_ex attr = {
+		.qp_context = init_attr->qp_context,
+		.send_cq = init_attr->send_cq,
+		.recv_cq = init_attr->recv_cq,
+		.srq = init_attr->srq,
+		.cap = init_attr->cap,
+		.qp_type = init_attr->qp_type,
+		.sq_sig_all = init_attr->sq_sig_all,
+		.comp_mask = IBV_QP_INIT_ATTR_PD,
+		.pd = ibpd,
+	};
 	struct pvhca_qp *qp;
-	struct layout l;
-	int err;
 
-	drop_absent_queues(&attr);
-	err = attr.send_cq && attr.recv_cq ? check_cap(ctx, &attr.cap) : EINVAL;
-	if (!err)
-		err = make_layout(&l, &attr.cap);
-	if (err)
-		goto err;
-
-	err = ENOMEM;
-	qp = calloc(1, sizeof(*qp));
+	qp = create_qp(to_pvhca_context(ibpd->context), &attr);
 	if (!qp)
-		goto err;
-	qp->ctx = ctx;
-	qp->state = IBV_QPS_RESET;
-	qp->sq_sig_all = attr.sq_sig_all;
-
-	err = init_queues(qp, &l);
-	if (err)
-		goto err_free_qp;
-
-	pthread_mutex_lock(&ctx->qp_lock);
-	err = create_kernel_qp(qp, ibpd, &attr, &l);
-	pthread_mutex_unlock(&ctx->qp_lock);
-	if (err)
-		goto err_free_queues;
+		return NULL;
 	init_attr->cap = attr.cap;
 	return &qp->vqp.qp;
+}
 
-err_free_queues:
-	free_queues(qp);
-err_free_qp:
-	free(qp);
-err:
-	errno = err;
-	return NULL;
+struct ibv_qp *pvhca_create_qp_ex(struct ibv_context *ibctx,
+				  struct ibv_qp_init_attr_ex *init_attr)
+{
+	struct ibv_qp_init_attr_ex attr = *init_attr;
+	uint64_t send_ops = 0;
+	struct pvhca_qp *qp;
+	int err;
+
+	if (attr.comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS)
+		send_ops = attr.send_ops_flags;
+	err = pvhca_check_send_ops(attr.qp_type, send_ops);
+	if (err) {
+		errno = err;
+		return NULL;
+	}
+
+	qp = create_qp(to_pvhca_context(ibctx), &attr);
+	if (!qp)
+		return NULL;
+	if (attr.comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) {
+		pvhca_set_wr_ops(qp, send_ops);
+		pvhca_set_qp_ex(&qp->vqp);
+	}
+	init_attr->cap = attr.cap;
+	return &qp->vqp.qp;
 }
 
 static enum ibv_qp_state set_state(struct pvhca_qp *qp, enum ibv_qp_state state)
 {
 	enum ibv_qp_state old;
 
-	pthread_spin_lock(&qp->sq.lock);
-	pthread_spin_lock(&qp->rq.lock);
+	pvhca_lock(&qp->sq.lock);
+	pvhca_lock(&qp->rq.lock);
 	old = qp->state;
 	qp->state = state;
-	pthread_spin_unlock(&qp->rq.lock);
-	pthread_spin_unlock(&qp->sq.lock);
+	pvhca_unlock(&qp->rq.lock);
+	pvhca_unlock(&qp->sq.lock);
 	return old;
 }
 
 static void reset_queue(struct pvhca_queue *q)
 {
-	pthread_spin_lock(&q->lock);
+	pvhca_lock(&q->lock);
 	q->pi = 0;
 	__atomic_store_n(&q->ci, 0, __ATOMIC_RELEASE);
 	pvhca_store32_release(q->shared_pi, 0);
-	pthread_spin_unlock(&q->lock);
+	pvhca_unlock(&q->lock);
 }
 
 /*
@@ -295,9 +394,9 @@ static void reset_queues(struct pvhca_qp *qp)
 	struct pvhca_cq *recv_cq = to_pvhca_cq(qp->vqp.qp.recv_cq);
 
 	pvhca_lock_cqs(send_cq, recv_cq);
-	pvhca_cq_clean(send_cq, qp->vqp.qp.qp_num);
+	pvhca_cq_clean(send_cq, qp);
 	if (recv_cq != send_cq)
-		pvhca_cq_clean(recv_cq, qp->vqp.qp.qp_num);
+		pvhca_cq_clean(recv_cq, qp);
 	reset_queue(&qp->sq);
 	reset_queue(&qp->rq);
 	pvhca_unlock_cqs(send_cq, recv_cq);
@@ -365,14 +464,13 @@ int pvhca_destroy_qp(struct ibv_qp *ibqp)
 	}
 
 	pvhca_lock_cqs(send_cq, recv_cq);
-	pvhca_cq_clean(send_cq, ibqp->qp_num);
+	pvhca_cq_clean(send_cq, qp);
 	if (recv_cq != send_cq)
-		pvhca_cq_clean(recv_cq, ibqp->qp_num);
+		pvhca_cq_clean(recv_cq, qp);
 	pvhca_qp_table_remove(&ctx->qp_table, ibqp->qp_num);
 	pvhca_unlock_cqs(send_cq, recv_cq);
 	pthread_mutex_unlock(&ctx->qp_lock);
 
-	free_queues(qp);
-	free(qp);
+	free_qp(qp);
 	return 0;
 }

@@ -58,7 +58,7 @@ static void setup_queue(struct pvhca_queue *q, uint8_t *entries, __le32 *pi,
 			uint64_t *wrid)
 {
 	memset(q, 0, sizeof(*q));
-	pthread_spin_init(&q->lock, PTHREAD_PROCESS_PRIVATE);
+	pvhca_lock_init(&q->lock, false);
 	q->max_wr = ENTRIES;
 	q->mask = ENTRIES - 1;
 	q->max_sge = MAX_SGE;
@@ -82,7 +82,8 @@ static void setup(void)
 	rung = NULL;
 
 	memset(&cq, 0, sizeof(cq));
-	pthread_spin_init(&cq.lock, PTHREAD_PROCESS_PRIVATE);
+	pvhca_lock_init(&cq.lock, false);
+	pthread_mutex_init(&cq.resize_lock, NULL);
 	cq.ctx = &ctx;
 	cq.header = &cq_mem.header;
 	cq.entries = cq_mem.entries;

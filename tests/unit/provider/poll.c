@@ -5,12 +5,16 @@
 
 #define OTHER_QPN 0x777777
 
+static struct pvhca_qp other_qp;
+
 static uint32_t host_pi; /* completions that the host has written */
 
 static void setup_poll(void)
 {
 	setup();
 	host_pi = 0;
+	other_qp = qp;
+	other_qp.vqp.qp.qp_num = OTHER_QPN;
 	ck_assert_int_eq(pvhca_qp_table_insert(&ctx.qp_table, QPN, &qp), 0);
 }
 
@@ -243,11 +247,12 @@ START_TEST(completions_of_a_gone_qp_are_skipped_but_make_room)
 {
 	struct ibv_wc wc[ENTRIES];
 
-	ck_assert_int_eq(pvhca_qp_table_insert(&ctx.qp_table, OTHER_QPN, &qp), 0);
+	ck_assert_int_eq(pvhca_qp_table_insert(&ctx.qp_table, OTHER_QPN,
+					       &other_qp), 0);
 	complete(PVHCA_CQE_SEND, 0)->qpn = htole32(OTHER_QPN);
 	complete(PVHCA_CQE_SEND, 0);
 	complete(PVHCA_CQE_SEND, 1)->qpn = htole32(OTHER_QPN);
-	pvhca_cq_clean(&cq, OTHER_QPN);
+	pvhca_cq_clean(&cq, &other_qp);
 	ck_assert_int_eq(poll(ENTRIES, wc), 1);
 	ck_assert_uint_eq(wc[0].qp_num, QPN);
 	ck_assert_uint_eq(le32toh(cq_mem.header.ci), 3);
@@ -261,9 +266,9 @@ START_TEST(cleaning_forgets_the_qp_polled_last)
 	complete(PVHCA_CQE_SEND, 0);
 	ck_assert_int_eq(poll(1, &wc), 1);
 	ck_assert_ptr_eq(cq.last_qp, &qp);
-	pvhca_cq_clean(&cq, OTHER_QPN);
+	pvhca_cq_clean(&cq, &other_qp);
 	ck_assert_ptr_eq(cq.last_qp, &qp);
-	pvhca_cq_clean(&cq, QPN);
+	pvhca_cq_clean(&cq, &qp);
 	ck_assert_ptr_null(cq.last_qp);
 }
 END_TEST
@@ -275,7 +280,7 @@ START_TEST(cleaning_a_full_queue_ends)
 
 	for (i = 0; i < ENTRIES; i++)
 		complete(PVHCA_CQE_SEND, i);
-	pvhca_cq_clean(&cq, QPN);
+	pvhca_cq_clean(&cq, &qp);
 	ck_assert_int_eq(poll(ENTRIES, wc), 0);
 	ck_assert_uint_eq(le32toh(cq_mem.header.ci), ENTRIES);
 }
@@ -288,7 +293,7 @@ START_TEST(cleaning_leaves_what_was_polled_alone)
 	complete(PVHCA_CQE_SEND, 0);
 	complete(PVHCA_CQE_SEND, 1);
 	ck_assert_int_eq(poll(1, &wc), 1);
-	pvhca_cq_clean(&cq, QPN);
+	pvhca_cq_clean(&cq, &qp);
 	ck_assert_uint_eq(le32toh(cq_mem.entries[0].qpn), QPN);
 	ck_assert_uint_ne(le32toh(cq_mem.entries[1].qpn), QPN);
 }

@@ -1,150 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
-#include "fixture.h"
+#include "kernel.h"
 #include "../../../providers/pvhca/buf.c"
 #include "../../../providers/pvhca/qp_table.c"
 #include "../../../providers/pvhca/poll.c"
 #include "../../../providers/pvhca/post.c"
 #include "../../../providers/pvhca/cq.c"
+#include "../../../providers/pvhca/cq_ex.c"
+#include "../../../providers/pvhca/pd.c"
+#include "../../../providers/pvhca/wr.c"
 #include "../../../providers/pvhca/qp.c"
 
-/* ----------------------- in place of libibverbs and kernel ---------------- */
-
-static struct {
-	int err; /* of the next commands */
-	struct pvhca_create_qp_req qp_req;
-	struct pvhca_create_cq_req cq_req;
-	int cqe;
-	struct ibv_qp_cap more; /* what the host gives beyond what was asked */
-	uint32_t qpn;
-	uint32_t slot;
-	uint32_t doorbell;
-	void (*on_modify)(void);
-	int created;
-	int destroyed;
-	size_t dontfork;
-	size_t dofork;
-} kernel;
-
-int ibv_dontfork_range(void *base, size_t size)
-{
-	(void)base;
-	kernel.dontfork += size;
-	return 0;
-}
-
-int ibv_dofork_range(void *base, size_t size)
-{
-	(void)base;
-	kernel.dofork += size;
-	return 0;
-}
-
-int ibv_cmd_create_qp(struct ibv_pd *pd, struct ibv_qp *ibqp,
-		      struct ibv_qp_init_attr *attr, struct ibv_create_qp *cmd,
-		      size_t cmd_size, struct ib_uverbs_create_qp_resp *resp,
-		      size_t resp_size)
-{
-	struct pvhca_ucmd_create_qp_resp *r = (void *)resp;
-
-	ck_assert_uint_eq(cmd_size, sizeof(struct pvhca_ucmd_create_qp));
-	ck_assert_uint_eq(resp_size, sizeof(*r));
-	if (kernel.err)
-		return kernel.err;
-	kernel.qp_req = ((struct pvhca_ucmd_create_qp *)cmd)->drv_payload;
-	r->slot = kernel.slot;
-	r->doorbell = kernel.doorbell;
-	ibqp->context = pd->context;
-	ibqp->send_cq = attr->send_cq;
-	ibqp->recv_cq = attr->recv_cq;
-	ibqp->qp_type = attr->qp_type;
-	ibqp->qp_num = kernel.qpn;
-	attr->cap.max_send_wr += kernel.more.max_send_wr;
-	attr->cap.max_recv_wr += kernel.more.max_recv_wr;
-	attr->cap.max_send_sge += kernel.more.max_send_sge;
-	attr->cap.max_recv_sge += kernel.more.max_recv_sge;
-	attr->cap.max_inline_data += kernel.more.max_inline_data;
-	kernel.created++;
-	return 0;
-}
-
-int ibv_cmd_destroy_qp(struct ibv_qp *ibqp)
-{
-	(void)ibqp;
-	if (kernel.err)
-		return kernel.err;
-	kernel.destroyed++;
-	return 0;
-}
-
-int ibv_cmd_modify_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask,
-		      struct ibv_modify_qp *cmd, size_t cmd_size)
-{
-	(void)ibqp, (void)attr, (void)mask, (void)cmd, (void)cmd_size;
-	if (kernel.on_modify)
-		kernel.on_modify();
-	return kernel.err;
-}
-
-int ibv_cmd_query_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask,
-		     struct ibv_qp_init_attr *init_attr,
-		     struct ibv_query_qp *cmd, size_t cmd_size)
-{
-	(void)ibqp, (void)mask, (void)cmd, (void)cmd_size;
-	memset(attr, 0, sizeof(*attr));
-	memset(init_attr, 0, sizeof(*init_attr));
-	return kernel.err;
-}
-
-int ibv_cmd_create_cq(struct ibv_context *ibctx, int cqe,
-		      struct ibv_comp_channel *channel, int comp_vector,
-		      struct ibv_cq *ibcq, struct ibv_create_cq *cmd,
-		      size_t cmd_size, struct ib_uverbs_create_cq_resp *resp,
-		      size_t resp_size)
-{
-	struct pvhca_ucmd_create_cq_resp *r = (void *)resp;
-
-	(void)channel, (void)comp_vector;
-	ck_assert_uint_eq(cmd_size, sizeof(struct pvhca_ucmd_create_cq));
-	ck_assert_uint_eq(resp_size, sizeof(*r));
-	if (kernel.err)
-		return kernel.err;
-	kernel.cq_req = ((struct pvhca_ucmd_create_cq *)cmd)->drv_payload;
-	kernel.cqe = cqe;
-	r->doorbell = kernel.doorbell;
-	ibcq->context = ibctx;
-	ibcq->cqe = cqe;
-	kernel.created++;
-	return 0;
-}
-
-int ibv_cmd_destroy_cq(struct ibv_cq *ibcq)
-{
-	(void)ibcq;
-	if (kernel.err)
-		return kernel.err;
-	kernel.destroyed++;
-	return 0;
-}
-
-/* ---------------------------------- tests --------------------------------- */
-
-static struct pvhca_pd pd;
 static struct ibv_qp_init_attr init;
 
 static void setup_verbs(void)
 {
-	setup();
-	memset(&kernel, 0, sizeof(kernel));
-	kernel.qpn = QPN;
-	kernel.slot = SLOT;
-	kernel.doorbell = QP_DOORBELL;
-	ctx.max_cqe = 1 << PVHCA_CQ_MAX_LOG_ENTRIES;
-	ctx.max_qp_wr = 1 << PVHCA_RING_MAX_LOG_ENTRIES;
-	ctx.max_sq_sge = 30;
-	ctx.max_rq_sge = 30;
-	ctx.max_inline = 512;
-	pthread_mutex_init(&ctx.qp_lock, NULL);
-	pd.ibv_pd.context = &ctx.vctx.context;
+	setup_kernel();
 	init = (struct ibv_qp_init_attr){
 		.send_cq = &cq.vcq.cq,
 		.recv_cq = &cq.vcq.cq,
@@ -161,8 +31,7 @@ static void setup_verbs(void)
 
 static void teardown_verbs(void)
 {
-	pvhca_qp_table_free(&ctx.qp_table);
-	ck_assert_uint_eq(kernel.dontfork, kernel.dofork);
+	teardown_kernel();
 }
 
 static struct pvhca_qp *create(void)
@@ -376,7 +245,8 @@ START_TEST(destroying_drops_completions_from_both_cqs)
 	struct pvhca_qp *q;
 	struct ibv_wc wc;
 
-	pthread_spin_init(&other.lock, PTHREAD_PROCESS_PRIVATE);
+	pvhca_lock_init(&other.lock, false);
+	pthread_mutex_init(&other.resize_lock, NULL);
 	init.recv_cq = &other.vcq.cq;
 	q = create();
 	cq_mem.entries[0].qpn = htole32(QPN);

@@ -284,7 +284,7 @@ static void setup_lane(unsigned int i)
 	l->qp.vqp.qp.qp_num = 100 + i;
 	l->qp.state = IBV_QPS_RTS;
 	l->qp.slot = slots[i];
-	pthread_spin_init(&sq->lock, PTHREAD_PROCESS_PRIVATE);
+	pvhca_lock_init(&sq->lock, false);
 	sq->max_wr = 1 << LOG_SQ;
 	sq->mask = sq->max_wr - 1;
 	sq->max_sge = 1;
@@ -292,7 +292,8 @@ static void setup_lane(unsigned int i)
 	sq->entries = l->sq;
 	sq->shared_pi = &l->header.sq_pi;
 	sq->wrid = l->wrid;
-	pthread_spin_init(&l->cq.lock, PTHREAD_PROCESS_PRIVATE);
+	pvhca_lock_init(&l->cq.lock, false);
+	pthread_mutex_init(&l->cq.resize_lock, NULL);
 	l->cq.header = &l->cq_header;
 	l->cq.entries = l->cqes;
 	l->cq.log_entries = LOG_CQ;

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * The lock of a queue: a spin lock, or nothing where the application has promised
+ * that one thread at a time uses the queue (thread domain, single-threaded CQ).
+ */
+#ifndef __PVHCA_LOCK_H__
+#define __PVHCA_LOCK_H__
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include <util/compiler.h>
+
+struct pvhca_lock {
+	pthread_spinlock_t spin;
+	bool one_thread;
+};
+
+static inline void pvhca_lock_init(struct pvhca_lock *lock, bool one_thread)
+{
+	pthread_spin_init(&lock->spin, PTHREAD_PROCESS_PRIVATE);
+	lock->one_thread = one_thread;
+}
+
+static inline void pvhca_lock_destroy(struct pvhca_lock *lock)
+{
+	pthread_spin_destroy(&lock->spin);
+}
+
+static inline void pvhca_lock(struct pvhca_lock *lock)
+{
+	if (likely(!lock->one_thread))
+		pthread_spin_lock(&lock->spin);
+}
+
+static inline void pvhca_unlock(struct pvhca_lock *lock)
+{
+	if (likely(!lock->one_thread))
+		pthread_spin_unlock(&lock->spin);
+}
+
+#endif /* __PVHCA_LOCK_H__ */

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
+/*
+ * Work queue entries: what a request needs, how an entry is filled and how the
+ * ring is published. For both ways of posting: post.c and wr.c.
+ */
+#ifndef __PVHCA_WQE_H__
+#define __PVHCA_WQE_H__
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include <util/compiler.h>
+#include <util/mmio.h>
+
+#include "pvhca.h"
+#include "ring.h"
+
+enum {
+	PVHCA_ON_RC = 1 << 0,
+	PVHCA_ON_UC = 1 << 1,
+	PVHCA_ON_UD = 1 << 2,
+};
+
+enum {
+	PVHCA_USES_REMOTE = 1 << 0, /* remote_addr, rkey */
+	PVHCA_USES_IMM = 1 << 1,
+	PVHCA_USES_INV = 1 << 2,
+	PVHCA_USES_ATOMIC = 1 << 3,
+	PVHCA_USES_BIND = 1 << 4,
+	PVHCA_MAY_INLINE = 1 << 5,
+	PVHCA_NO_DATA = 1 << 6,
+};
+
+/**
+ * struct pvhca_send_op - an opcode
+ * @opcode: enum pvhca_wqe_opcode
+ * @on: PVHCA_ON_*; 0: not offered
+ * @uses: PVHCA_USES_* and the like
+ * @segment: bytes before the SGEs
+ */
+struct pvhca_send_op {
+	uint8_t opcode;
+	uint8_t on;
+	uint8_t uses;
+	uint8_t segment;
+};
+
+#define PVHCA_SEND_OPS (IBV_WR_SEND_WITH_INV + 1)
+extern const struct pvhca_send_op pvhca_send_ops[PVHCA_SEND_OPS];
+
+static inline unsigned int pvhca_transport(enum ibv_qp_type type)
+{
+	switch (type) {
+	case IBV_QPT_RC:
+		return PVHCA_ON_RC;
+	case IBV_QPT_UC:
+		return PVHCA_ON_UC;
+	case IBV_QPT_UD:
+		return PVHCA_ON_UD;
+	default:
+		return 0;
+	}
+}
+
+/* ---------------------------------- rings --------------------------------- */
+
+static inline bool pvhca_queue_full(const struct pvhca_queue *q, uint32_t pi)
+{
+	return pi - __atomic_load_n(&q->ci, __ATOMIC_ACQUIRE) >= q->max_wr;
+}
+
+static inline void *pvhca_queue_entry(const struct pvhca_queue *q, uint32_t pi)
+{
+	return q->entries + ((size_t)(pi & q->mask) << q->log_stride);
+}
+
+/* Called under the queue's lock, before it is given up. */
+static inline bool pvhca_publish(struct pvhca_queue *q, uint32_t pi)
+{
+	if (pi == q->pi)
+		return false;
+	q->pi = pi;
+	pvhca_store32_release(q->shared_pi, pi);
+	return true;
+}
+
+/*
+ * Each poster announces what it published itself, so this needs no lock and an
+ * exit to the host holds up nobody else.
+ */
+static inline void pvhca_announce(struct pvhca_context_page *page, uint32_t slot,
+				  void *doorbell)
+{
+	if (unlikely(pvhca_ring_notify(page, slot)))
+		mmio_write32_le(doorbell, 0);
+}
+
+/* Under the lock of the send queue. Return: 0, EIO or EINVAL. */
+static inline int pvhca_may_post_send(const struct pvhca_qp *qp)
+{
+	if (!pvhca_alive(qp->ctx->page))
+		return EIO;
+	switch (qp->state) {
+	case IBV_QPS_RESET:
+	case IBV_QPS_INIT:
+	case IBV_QPS_RTR:
+		return EINVAL;
+	default:
+		return 0; /* in error states what is posted comes back flushed */
+	}
+}
+
+/* --------------------------------- entries -------------------------------- */
+
+/* Begins an entry; what is not written later is 0. Flags that are none pass. */
+static inline void pvhca_wqe_start(struct pvhca_sq_wqe *wqe,
+				   const struct pvhca_qp *qp, uint8_t opcode,
+				   unsigned int send_flags)
+{
+	memset(wqe, 0, sizeof(*wqe));
+	wqe->opcode = opcode;
+	if (qp->sq_sig_all || send_flags & IBV_SEND_SIGNALED)
+		wqe->flags |= PVHCA_WQE_F_SIGNALED;
+	if (send_flags & IBV_SEND_SOLICITED)
+		wqe->flags |= PVHCA_WQE_F_SOLICITED;
+	if (send_flags & IBV_SEND_FENCE)
+		wqe->flags |= PVHCA_WQE_F_FENCE;
+}
+
+static inline void pvhca_wqe_set_remote(struct pvhca_sq_wqe *wqe, uint64_t addr,
+					uint32_t rkey)
+{
+	wqe->remote_addr = htole64(addr);
+	wqe->rkey = htole32(rkey);
+}
+
+static inline void pvhca_wqe_set_ud(struct pvhca_sq_wqe *wqe, struct ibv_ah *ah,
+				    uint32_t qpn, uint32_t qkey)
+{
+	wqe->ah = htole32(to_pvhca_ah(ah)->ah);
+	wqe->remote_qpn = htole32(qpn);
+	wqe->remote_qkey = htole32(qkey);
+}
+
+static inline void pvhca_wqe_set_atomic(void *to, uint64_t compare_add,
+					uint64_t swap)
+{
+	struct pvhca_atomic_seg *seg = to;
+
+	seg->compare_add = htole64(compare_add);
+	seg->swap = htole64(swap);
+}
+
+/*
+ * @rkey: the window's new one.
+ * Return: 0, or EINVAL for a region that has no handle to name it by. A bind of
+ * nothing, with or without region, takes away what the window had.
+ */
+static inline int pvhca_wqe_set_bind(void *to, struct ibv_mw *ibmw,
+				     uint32_t rkey,
+				     const struct ibv_mw_bind_info *info)
+{
+	struct pvhca_bind_seg *seg = to;
+	uint32_t mr_handle = 0;
+
+	if (info->mr) {
+		if (!to_pvhca_mr(info->mr)->bindable)
+			return EINVAL;
+		mr_handle = to_pvhca_mr(info->mr)->handle;
+	} else if (info->addr || info->length) {
+		return EINVAL;
+	}
+
+	seg->addr = htole64(info->addr);
+	seg->length = htole64(info->length);
+	seg->mr_handle = htole32(mr_handle);
+	seg->mw_handle = htole32(to_pvhca_mw(ibmw)->handle);
+	seg->rkey = htole32(rkey);
+	seg->access = htole32(info->mw_access_flags);
+	return 0;
+}
+
+static inline void pvhca_write_sges(void *to, const struct ibv_sge *list,
+				    size_t num)
+{
+	struct pvhca_sge *sge = to;
+	size_t i;
+
+	for (i = 0; i < num; i++) {
+		sge[i].addr = htole64(list[i].addr);
+		sge[i].length = htole32(list[i].length);
+		sge[i].lkey = htole32(list[i].lkey);
+	}
+}
+
+/* SGEs that fit into an entry of the operation. */
+static inline uint32_t pvhca_max_sge(const struct pvhca_queue *sq,
+				     const struct pvhca_send_op *op)
+{
+	uint32_t room = (1u << sq->log_stride) - PVHCA_SQ_WQE_DATA -
+			op->segment;
+	uint32_t max = room / sizeof(struct pvhca_sge);
+
+	if (op->uses & PVHCA_NO_DATA)
+		return 0;
+	return max < sq->max_sge ? max : sq->max_sge;
+}
+
+/**
+ * pvhca_add_inline() - append inline data to those of an entry
+ * @to: where inline data go
+ * @max: bytes that fit there
+ * @len: bytes that are there
+ *
+ * Return: whether there was room.
+ */
+static inline bool pvhca_add_inline(uint8_t *to, uint32_t max, uint32_t *len,
+				    const void *addr, size_t length)
+{
+	if (length > max - *len)
+		return false;
+	if (length)
+		memcpy(to + *len, addr, length);
+	*len += length;
+	return true;
+}
+
+static inline void pvhca_wqe_set_inline(struct pvhca_sq_wqe *wqe, uint32_t len)
+{
+	wqe->flags |= PVHCA_WQE_F_INLINE;
+	wqe->num_sge = 0;
+	wqe->inline_len = htole32(len);
+}
+
+#endif /* __PVHCA_WQE_H__ */
