@@ -8,11 +8,7 @@
 #include "commands.h"
 
 /* What pvhcad itself does for kernel consumers, on every fabric. */
-#ifdef HAVE_GSI
 #define KERNEL_CAPS	PVHCA_KERNEL_GSI
-#else
-#define KERNEL_CAPS	0
-#endif
 
 /* Names as in the fabric's answer; the lower of the host's limit and the quota. */
 static __le32 device_lower(__le32 host, uint32_t quota)

@@ -4,6 +4,7 @@
 
 #include "address.h"
 #include "commands.h"
+#include "gsi.h"
 #include "log.h"
 #include "policy.h"
 
@@ -68,14 +69,21 @@ int commands_add_gid(struct session *session, const struct pvhca_admin_cmd *cmd,
 	if (status)
 		goto out;
 	status = session->ops->gid_add(session, add->gid, &host_index);
-	if (status) {
-		policy_release_gid(session, add->gid);
-		goto out;
-	}
+	if (status)
+		goto err_release;
+	status = gsi_gid_add(session, le32toh(add->index), add->gid);
+	if (status)
+		goto err_del;
 	entry = &session->gids[le32toh(add->index)];
 	memcpy(entry->gid, add->gid, sizeof(entry->gid));
 	entry->host_index = host_index;
 	entry->used = true;
+	goto out;
+
+err_del:
+	session->ops->gid_del(session, add->gid);
+err_release:
+	policy_release_gid(session, add->gid);
 out:
 	g_info("VM %s: address %s %s", session->name,
 	       address_text(add->gid, text),
@@ -89,6 +97,7 @@ out:
 
 static void gid_remove(struct session *session, struct session_gid *entry)
 {
+	gsi_gid_del(session, entry - session->gids);
 	session->ops->gid_del(session, entry->gid);
 	policy_release_gid(session, entry->gid);
 	entry->used = false;

@@ -6,12 +6,12 @@
 #include "gsi.h"
 
 #include <endian.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <time.h>
 
 #include "counters.h"
 #include "cq.h"
+#include "grh.h"
 #include "log.h"
 #include "mad.h"
 #include "memory.h"
@@ -21,6 +21,7 @@
 
 #define GSI_BATCH	16u	/* entries of one call */
 #define GSI_MAX_SGE	8u
+#define HOP_LIMIT	64
 #define GSI_QKEY	0x80010000u	/* IB vol 1, 3.5.3: of all GSI QPs */
 
 /**
@@ -142,59 +143,21 @@ void gsi_gid_del(struct session *session, uint32_t index)
 
 /* ------------------------------- network header ---------------------------- */
 
-static void put_be16(uint8_t *to, uint16_t value)
-{
-	to[0] = value >> 8;
-	to[1] = value;
-}
-
-static uint16_t ipv4_checksum(const uint8_t header[20])
-{
-	uint32_t sum = 0;
-
-	for (unsigned int i = 0; i < 20; i += 2)
-		sum += (uint32_t)header[i] << 8 | header[i + 1];
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
-
 /*
- * What a receiver of RoCE v2 finds before a datagram; see enum pvhca_qp_type.
- * False: the addresses are of different families.
+ * What the guest's core takes addresses from; see enum pvhca_qp_type. False: the
+ * addresses are of different families.
  */
 static bool network_header(uint8_t header[GSI_GRH_LEN],
+			   const struct pvhca_av *from,
 			   const uint8_t source[16],
-			   const uint8_t destination[16], uint8_t tclass,
-			   uint32_t flow_label)
+			   const uint8_t destination[16])
 {
-	/* UDP, BTH, DETH, MAD and ICRC */
-	const uint16_t payload = 8 + 12 + 8 + GSI_MAD_LEN + 4;
-	uint8_t *ip = header + 20;
+	struct pvhca_av av = *from;
 
 	if (gid_is_ipv4(source) != gid_is_ipv4(destination))
 		return false;
-	memset(header, 0, GSI_GRH_LEN);
-	if (!gid_is_ipv4(source)) {
-		header[0] = 6 << 4 | tclass >> 4;
-		header[1] = tclass << 4 | (flow_label >> 16 & 0xf);
-		put_be16(header + 2, flow_label);
-		put_be16(header + 4, payload);
-		header[6] = IPPROTO_UDP;
-		header[7] = 64;
-		memcpy(header + 8, source, 16);
-		memcpy(header + 24, destination, 16);
-		return true;
-	}
-	ip[0] = 4 << 4 | 5;
-	ip[1] = tclass;
-	put_be16(ip + 2, 20 + payload);
-	ip[6] = 0x40;		/* do not fragment */
-	ip[8] = 64;
-	ip[9] = IPPROTO_UDP;
-	memcpy(ip + 12, source + 12, 4);
-	memcpy(ip + 16, destination + 12, 4);
-	put_be16(ip + 10, ipv4_checksum(ip));
+	av.hop_limit = HOP_LIMIT;
+	grh_fill(header, &av, source, destination, GSI_MAD_LEN);
 	return true;
 }
 
@@ -342,11 +305,12 @@ static bool gsi_port_receive(struct gsi_port *port, const uint8_t *message,
 bool gsi_deliver(struct session *session, const uint8_t source[16],
 		 const uint8_t destination[16], const void *mad)
 {
+	static const struct pvhca_av plain;
 	uint8_t message[GSI_GRH_LEN + GSI_MAD_LEN];
 	struct gsi_port *port;
 	bool taken = false;
 
-	if (!network_header(message, source, destination, 0, 0))
+	if (!network_header(message, &plain, source, destination))
 		return false;
 	memcpy(message + GSI_GRH_LEN, mad, GSI_MAD_LEN);
 	pthread_mutex_lock(&gsi.lock);
@@ -374,8 +338,7 @@ static bool gsi_send(struct session *session, const struct pvhca_av *av,
 	if (!from || !from->used[av->sgid_index])
 		goto unlock;
 	memcpy(source, from->gid[av->sgid_index], sizeof(source));
-	if (!network_header(message, source, av->dgid, av->traffic_class,
-			    le32toh(av->flow_label)))
+	if (!network_header(message, av, source, av->dgid))
 		goto unlock;
 	to = gsi_route(from, av->dgid);
 	if (to)

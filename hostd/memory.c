@@ -304,23 +304,51 @@ void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len,
 	return found->base + (gpa - found->gpa);
 }
 
+/* Of a range that may cross regions: how much the first one holds, and where. */
+static struct region *memory_first(struct memory *memory, uint64_t gpa,
+				   size_t len, uint8_t **at, size_t *n)
+{
+	struct region *region = memory_region(memory, gpa);
+	uint64_t offset;
+
+	if (!region)
+		return NULL;
+	offset = gpa - region->gpa;
+	*at = region->base + offset;
+	*n = region->size - offset < len ? region->size - offset : len;
+	return region;
+}
+
 int memory_read(struct memory *memory, uint64_t gpa, void *to, size_t len)
 {
-	uint8_t *out = to;
+	struct region *region;
+	uint8_t *out = to, *at;
+	size_t n;
 
-	while (len) {
-		struct region *region = memory_region(memory, gpa);
-		uint64_t at, n;
-
+	for (; len; out += n, gpa += n, len -= n) {
+		region = memory_first(memory, gpa, len, &at, &n);
 		if (!region)
 			return -EFAULT;
-		at = gpa - region->gpa;
-		n = region->size - at < len ? region->size - at : len;
-		memcpy(out, region->base + at, n);
+		memcpy(out, at, n);
 		region_put(region);
-		out += n;
-		len -= n;
-		gpa += n;
+	}
+	return 0;
+}
+
+int memory_write(struct memory *memory, uint64_t gpa, const void *from,
+		 size_t len)
+{
+	const uint8_t *in = from;
+	struct region *region;
+	uint8_t *at;
+	size_t n;
+
+	for (; len; in += n, gpa += n, len -= n) {
+		region = memory_first(memory, gpa, len, &at, &n);
+		if (!region)
+			return -EFAULT;
+		memcpy(at, in, n);
+		region_put(region);
 	}
 	return 0;
 }

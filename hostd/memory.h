@@ -65,6 +65,9 @@ void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len,
 struct region *memory_region(struct memory *memory, uint64_t gpa);
 /* Copy out of guest memory, once; may cross regions. -EFAULT if not all is RAM. */
 int memory_read(struct memory *memory, uint64_t gpa, void *to, size_t len);
+/* Likewise into it; what of the range is RAM may have been written on failure. */
+int memory_write(struct memory *memory, uint64_t gpa, const void *from,
+		 size_t len);
 
 /* One run of guest memory, contiguous here. */
 struct extent {

@@ -10,44 +10,42 @@
 #include "objects.h"
 #include "session.h"
 
-#ifdef HAVE_GSI
-#define QP_DISPATCH_GSI(qp, call)	if ((qp)->type == PVHCA_QPT_GSI) return call
-#else	/* none can be made, so none is ever destroyed, changed or served */
-#define QP_DISPATCH_GSI(qp, call)	do { } while (0)
-#endif
-
 static inline int qp_dispatch_create(struct qp *qp)
 {
-	QP_DISPATCH_GSI(qp, gsi_qp_create(qp));
 	if (qp->type == PVHCA_QPT_GSI)
-		return PVHCA_ST_UNSUPPORTED;
+		return gsi_qp_create(qp);
 	return qp->session->ops->qp_create(qp);
 }
 
 static inline void qp_dispatch_destroy(struct qp *qp)
 {
-	QP_DISPATCH_GSI(qp, gsi_qp_destroy(qp));
-	qp->session->ops->qp_destroy(qp);
+	if (qp->type == PVHCA_QPT_GSI)
+		gsi_qp_destroy(qp);
+	else
+		qp->session->ops->qp_destroy(qp);
 }
 
 static inline int qp_dispatch_modify(struct qp *qp, uint32_t attr_mask,
 				     const struct pvhca_qp_attr *attr)
 {
-	QP_DISPATCH_GSI(qp, gsi_qp_modify(qp, attr_mask, attr));
+	if (qp->type == PVHCA_QPT_GSI)
+		return gsi_qp_modify(qp, attr_mask, attr);
 	return qp->session->ops->qp_modify(qp, attr_mask, attr);
 }
 
 static inline int qp_dispatch_query(struct qp *qp, uint32_t attr_mask,
 				    struct pvhca_qp_attr *attr)
 {
-	QP_DISPATCH_GSI(qp, gsi_qp_query(qp, attr_mask, attr));
+	if (qp->type == PVHCA_QPT_GSI)
+		return gsi_qp_query(qp, attr_mask, attr);
 	return qp->session->ops->qp_query(qp, attr_mask, attr);
 }
 
 static inline unsigned int qp_dispatch_serve(struct worker *worker,
 					     struct qp *qp)
 {
-	QP_DISPATCH_GSI(qp, gsi_qp_serve(worker, qp));
+	if (qp->type == PVHCA_QPT_GSI)
+		return gsi_qp_serve(worker, qp);
 	return qp->session->ops->qp_serve(worker, qp);
 }
 
