@@ -187,6 +187,12 @@ struct fabric_ops {
 	 * is work after all. May be NULL.
 	 */
 	bool (*session_arm)(struct worker *worker, struct session *session);
+	/*
+	 * How many sends the engine has that it has not completed, roughly: while
+	 * they are many, a worker that is short of a processor may be away for a
+	 * moment. NULL: none ever.
+	 */
+	unsigned int (*session_in_flight)(const struct session *session);
 	/* Descriptor to sleep on besides the doorbell, or -1; and its draining. May be NULL. */
 	int (*session_event_fd)(struct session *session);
 	void (*session_event)(struct worker *worker, struct session *session);

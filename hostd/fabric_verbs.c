@@ -525,6 +525,7 @@ const struct fabric_ops fabric_verbs = {
 	.qp_serve_receives = verbs_serve_receives,
 	.session_poll = verbs_session_poll,
 	.session_arm = verbs_session_arm,
+	.session_in_flight = verbs_session_in_flight,
 	.session_event_fd = session_event_fd,
 	.session_event = verbs_session_event,
 };

@@ -65,6 +65,7 @@ struct verbs_session {
 	uint32_t max_qps;
 	uint32_t next_qp;
 	uint16_t generation;
+	_Atomic uint32_t in_flight;	/* sum of its QPs' */
 	struct qp **qps;		/* by index; RCU */
 };
 
@@ -76,6 +77,8 @@ struct verbs_session {
  * @send_stalled, @recv_stalled: the host's queue was full; go on after its next
  *	completion
  * @failing: a bad entry was found: the host QP is in error and flushes
+ * @in_flight: sends that the engine was given and that no completion has retired
+ * @retired: place in the send queue of the last that was; under qp->rq_lock
  */
 struct verbs_qp {
 	struct ibv_qp *qp;
@@ -86,6 +89,8 @@ struct verbs_qp {
 	_Atomic bool send_stalled;
 	_Atomic bool recv_stalled;
 	bool failing;
+	_Atomic uint32_t in_flight;
+	uint32_t retired;
 };
 
 /* Work request ids: QP id, kind, and the guest's index or tag. */
@@ -112,6 +117,7 @@ void verbs_host_cq_release(struct verbs_host_cq *host_cq, uint32_t n);
 void verbs_host_cqs_destroy(struct verbs_session *vs);
 unsigned int verbs_session_poll(struct worker *worker, struct session *session);
 bool verbs_session_arm(struct worker *worker, struct session *session);
+unsigned int verbs_session_in_flight(const struct session *session);
 void verbs_session_event(struct worker *worker, struct session *session);
 
 int verbs_qp_create(struct qp *qp);
@@ -120,6 +126,9 @@ int verbs_qp_modify(struct qp *qp, uint32_t attr_mask,
 		    const struct pvhca_qp_attr *attr);
 int verbs_qp_query(struct qp *qp, uint32_t attr_mask,
 		   struct pvhca_qp_attr *attr);
+
+/* Nothing of a QP is in flight any more; no completion of it is delivered now. */
+void verbs_forget_in_flight(struct verbs_session *vs, struct verbs_qp *vqp);
 
 /* verbs_post.c */
 unsigned int verbs_qp_serve(struct worker *worker, struct qp *qp);

@@ -143,6 +143,35 @@ static void cqe_from_wc(const struct ibv_wc *wc, const struct qp *qp,
 		cqe->imm_data = wc->imm_data;
 }
 
+/* A send completed, and with it all before it. Under qp->rq_lock. */
+static void retire_sends(struct verbs_session *vs, struct qp *qp,
+			 struct verbs_qp *vqp, uint32_t index)
+{
+	uint32_t count = (index - vqp->retired - 1) & (qp->sq.entries - 1);
+
+	count++;
+	vqp->retired = index;
+	atomic_fetch_sub_explicit(&vqp->in_flight, count, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&vs->in_flight, count, memory_order_relaxed);
+}
+
+void verbs_forget_in_flight(struct verbs_session *vs, struct verbs_qp *vqp)
+{
+	uint32_t count = atomic_exchange(&vqp->in_flight, 0);
+
+	atomic_fetch_sub_explicit(&vs->in_flight, count, memory_order_relaxed);
+	vqp->retired = UINT32_MAX;
+}
+
+unsigned int verbs_session_in_flight(const struct session *session)
+{
+	const struct verbs_session *vs = session->fabric_session;
+	int32_t count = atomic_load_explicit(&vs->in_flight,
+					     memory_order_relaxed);
+
+	return count > 0 ? count : 0;
+}
+
 /* Room in the host's queue again: have the guest's ring looked at. */
 static void resume_stalled(struct qp *qp, struct verbs_qp *vqp)
 {
@@ -186,6 +215,9 @@ static void deliver(struct worker *worker, struct session *session,
 			     recv))
 			session_guest_fault(session, "QP 0x%x has more work outstanding than its queues hold",
 					    qp->qpn);
+		if (!recv)
+			retire_sends(vs, qp, vqp,
+				     wc->wr_id & WR_ID_INDEX_MASK);
 		resume_stalled(qp, vqp);
 	}
 	pthread_mutex_unlock(&qp->rq_lock);

@@ -229,6 +229,16 @@ static void stop_hostile(struct qp *qp, const char *queue)
 			    qp->qpn, queue);
 }
 
+/* More sends, or with a wrapped count fewer, are with the engine. */
+static void count_in_flight(struct qp *qp, uint32_t more)
+{
+	struct verbs_session *vs = qp->session->fabric_session;
+	struct verbs_qp *vqp = qp->fabric;
+
+	atomic_fetch_add_explicit(&vqp->in_flight, more, memory_order_relaxed);
+	atomic_fetch_add_explicit(&vs->in_flight, more, memory_order_relaxed);
+}
+
 /*
  * Hand a batch of sends over. Returns the number taken; *more: there are
  * others, or the same again, to be taken at once.
@@ -260,13 +270,17 @@ static unsigned int serve_sends(struct qp *qp, bool *more)
 			break;
 		batch_add(batch, vqp, &request);
 	}
+	/* Before they can complete, so that the count never falls below 0. */
+	count_in_flight(qp, batch->count);
 	taken = post_sends(vqp, batch, &err);
+	count_in_flight(qp, taken - batch->count);
 	qp->sq.ci += taken;
 
 	if (err == ENOMEM) {
 		retry_later(qp, &vqp->send_stalled);
 		*more = false;
 	} else if (err || refused) {
+		count_in_flight(qp, 1);
 		post_bad_send(qp, work_queue_index(&qp->sq, qp->sq.ci));
 		qp->sq.ci++;
 		taken++;

@@ -82,6 +82,7 @@ int verbs_qp_create(struct qp *qp)
 	status = take_id(vs, &vqp->id);
 	if (status)
 		goto err_free;
+	vqp->retired = UINT32_MAX;
 	vqp->host_cq_share = qp->cap.max_send_wr + qp->cap.max_recv_wr;
 	status = verbs_host_cq_reserve(vs, vqp->host_cq_share, &vqp->host_cq);
 	if (status)
@@ -120,6 +121,7 @@ void verbs_qp_destroy(struct qp *qp)
 	if (err)
 		g_warning("%s: host QP 0x%x could not be destroyed: %s",
 			  qp->session->name, qp->qpn, g_strerror(err));
+	verbs_forget_in_flight(vs, vqp);
 	verbs_host_cq_release(vqp->host_cq, vqp->host_cq_share);
 	free(vqp);
 	qp->fabric = NULL;
@@ -193,6 +195,7 @@ static void forget_all(struct qp *qp, struct verbs_qp *vqp)
 	work_queue_reset(&qp->sq);
 	work_queue_reset(&qp->rq);
 	vqp->failing = false;
+	verbs_forget_in_flight(vs, vqp);
 	atomic_store(&vqp->send_stalled, false);
 	atomic_store(&vqp->recv_stalled, false);
 	pthread_mutex_unlock(&qp->rq_lock);

@@ -15,7 +15,10 @@
  * to the configured limit; a long one halves it. On a machine with few
  * processors a polling worker lets others go first; when it then gets its
  * processor back late, somebody else needs it, perhaps the very guest whose work
- * is awaited, and the worker sleeps at once (unless give-way=false).
+ * is awaited, and the worker sleeps at once (unless give-way=false). Where the
+ * engine has much to do anyway it only naps, for a time that it learns: being
+ * woken for each completion, and a doorbell for each post, would cost more than
+ * looking at them a few together.
  *
  * Which sessions and contexts a worker has stands in an array that is replaced
  * as a whole (RCU). Descriptors in epoll are named by session id, not by
@@ -47,6 +50,12 @@
 #define SPIN_MIN_NS		(20 * NS_PER_US)
 /* How often a sleeping worker looks whether a guest has made room. */
 #define BLOCKED_RETRY_NS	(2 * NS_PER_MS)
+/* Naps, and how many sends the engine must have meanwhile. */
+#define NAP_MIN_NS		(100 * NS_PER_US)
+#define NAP_MAX_NS		NS_PER_MS
+#define NAP_IN_FLIGHT		8
+/* So many in a row without any work: the engine waits for something, and we do too. */
+#define NAPS_IN_VAIN		8
 /* Who waits that long for its turn shares the processor with somebody busy. */
 #define CROWDED_NS		(100 * NS_PER_US)
 #define DIRTY_MAX		256
@@ -79,6 +88,8 @@ struct worker {
 	uint64_t now;
 	uint64_t spin_ns;
 	uint64_t spin_limit_ns;
+	uint64_t nap_ns;
+	unsigned int naps_in_vain;
 	bool few_cpus;		/* let others go first, for they make our work */
 	bool give_way;
 	struct cq *dirty[DIRTY_MAX];
@@ -490,6 +501,68 @@ static bool poll_politely(struct worker *worker)
 	return true;
 }
 
+/* Sends that the engines have of all sessions. */
+static unsigned int count_in_flight(const struct worker *worker)
+{
+	const struct assignment *assignment = rcu_dereference(worker->assignment);
+	const struct session *session;
+	unsigned int i, count = 0;
+
+	for (i = 0; i < assignment->num_sessions; i++) {
+		session = assignment->sessions[i];
+		if (session->ops->session_in_flight)
+			count += session->ops->session_in_flight(session);
+	}
+	return count;
+}
+
+/*
+ * Leave the processor to others for a moment, while the engine has in_flight
+ * sends to work on. need_kick stays unset: nobody rings. The nap is to be as
+ * long as it takes the engine to complete between an eighth and a quarter of
+ * them.
+ */
+static void nap(struct worker *worker, unsigned int in_flight)
+{
+	struct timespec duration = { .tv_nsec = worker->nap_ns };
+	unsigned int left;
+
+	rcu_thread_offline();
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, NULL);
+	rcu_thread_online();
+
+	worker->now = monotonic_ns();
+	if (pass(worker))
+		worker->naps_in_vain = 0;
+	else
+		worker->naps_in_vain++;
+	left = count_in_flight(worker);
+	if (left > in_flight - in_flight / 8)
+		worker->nap_ns *= 2;
+	else if (left < in_flight - in_flight / 4)
+		worker->nap_ns /= 2;
+	if (worker->nap_ns < NAP_MIN_NS)
+		worker->nap_ns = NAP_MIN_NS;
+	if (worker->nap_ns > NAP_MAX_NS)
+		worker->nap_ns = NAP_MAX_NS;
+}
+
+/* Nothing to do for now. */
+static void rest(struct worker *worker)
+{
+	unsigned int in_flight = 0;
+
+	if (worker->few_cpus && worker->give_way)
+		in_flight = count_in_flight(worker);
+	if (in_flight >= NAP_IN_FLIGHT &&
+	    worker->naps_in_vain < NAPS_IN_VAIN) {
+		nap(worker, in_flight);
+		return;
+	}
+	sleep_until_needed(worker);
+	worker->naps_in_vain = 0;
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *worker = arg;
@@ -503,7 +576,7 @@ static void *worker_main(void *arg)
 			last_work = worker->now;
 		} else if (worker->now - last_work > worker->spin_ns ||
 			   poll_politely(worker)) {
-			sleep_until_needed(worker);
+			rest(worker);
 			last_work = monotonic_ns();
 		}
 		rcu_quiescent_state();
@@ -716,6 +789,7 @@ static int worker_init(struct worker *worker, unsigned int index,
 		worker->spin_limit_ns : SPIN_MIN_NS;
 	worker->few_cpus = cpus < (long)config->workers + 4;
 	worker->give_way = config->give_way;
+	worker->nap_ns = NAP_MIN_NS;
 	pthread_mutex_init(&worker->blocked_lock, NULL);
 
 	worker->assignment = calloc(1, sizeof(*worker->assignment));
