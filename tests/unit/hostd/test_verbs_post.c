@@ -82,6 +82,7 @@ void session_guest_fault(struct session *session, const char *format, ...)
 /* ------------------------------- the guest's QP ---------------------------- */
 
 static struct session session;
+static struct verbs_session verbs_session;
 static struct context context;
 static struct verbs_qp vqp;
 static struct qp qp;
@@ -106,6 +107,8 @@ static void setup(void)
 	vqp = (struct verbs_qp) { .qp = &host_qp, .id = 0x50003,
 		.send_opcodes = UINT32_MAX };
 	memset(&qp, 0, sizeof(qp));
+	memset(&verbs_session, 0, sizeof(verbs_session));
+	session.fabric_session = &verbs_session;
 	qp.session = &session;
 	qp.context = &context;
 	qp.slot = 5;
@@ -181,6 +184,21 @@ START_TEST(posted_sends_reach_the_engine_in_order_with_their_place)
 	}
 	ck_assert(!wants_again());
 	ck_assert_uint_eq(serve(), 0);
+	ck_assert_uint_eq(vqp.in_flight, DEPTH);
+	ck_assert_uint_eq(verbs_session.in_flight, DEPTH);
+}
+END_TEST
+
+START_TEST(what_a_full_engine_did_not_take_is_not_in_flight)
+{
+	unsigned int i;
+
+	host.room = 3;
+	for (i = 0; i < DEPTH; i++)
+		post(PVHCA_WQE_WRITE, PVHCA_WQE_F_SIGNALED);
+	ck_assert_uint_eq(serve(), 3);
+	ck_assert_uint_eq(vqp.in_flight, 3);
+	ck_assert_uint_eq(verbs_session.in_flight, 3);
 }
 END_TEST
 
@@ -288,6 +306,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, posted_sends_reach_the_engine_in_order_with_their_place);
+	tcase_add_test(tc, what_a_full_engine_did_not_take_is_not_in_flight);
 	tcase_add_test(tc, flags_and_inline_data_are_passed_on);
 	tcase_add_test(tc, receives_go_before_sends);
 	tcase_add_test(tc, nothing_is_taken_in_reset);
