@@ -159,7 +159,7 @@ int guest_cq_create(struct guest_context *context, unsigned int log_entries,
 	cq->provider.ctx = &context->provider;
 	cq->provider.doorbell = new_doorbell(context->guest,
 		le32toh(rsp.create_cq.doorbell));
-	pthread_spin_init(&cq->provider.lock, PTHREAD_PROCESS_PRIVATE);
+	pvhca_lock_init(&cq->provider.lock, false);
 	return cq->provider.doorbell ? 0 : -1;
 }
 
@@ -173,7 +173,7 @@ static int init_queue(struct pvhca_queue *queue, uint32_t depth,
 	queue->entries = entries;
 	queue->shared_pi = pi;
 	queue->wrid = calloc(depth, sizeof(*queue->wrid));
-	pthread_spin_init(&queue->lock, PTHREAD_PROCESS_PRIVATE);
+	pvhca_lock_init(&queue->lock, false);
 	return queue->wrid ? 0 : -1;
 }
 
