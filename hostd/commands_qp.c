@@ -12,6 +12,7 @@
 
 #include <urcu-qsbr.h>
 
+#include "cm.h"
 #include "commands.h"
 #include "commands_ring.h"
 #include "cq.h"
@@ -240,6 +241,7 @@ static int qp_bring_up(struct session *session, struct qp *qp)
 	status = qp_dispatch_create(qp);
 	if (status)
 		goto err_unreserve;
+	cm_qp_add(session, qp->qpn);
 	qp->context->users++;
 	qp->pd->users++;
 	qp->send_cq->users++;
@@ -310,6 +312,7 @@ void commands_free_qp(void *object, void *arg)
 	struct qp *qp = object;
 
 	table_del(&session->qps, qp->handle);
+	cm_qp_del(session, qp->qpn);
 	qp_dispatch_destroy(qp);
 	cq_forget(qp->send_cq, qp->qpn);
 	cq_forget(qp->recv_cq, qp->qpn);

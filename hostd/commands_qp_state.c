@@ -6,6 +6,7 @@
  */
 #include <endian.h>
 
+#include "cm.h"
 #include "commands.h"
 #include "cq.h"
 #include "qp_dispatch.h"
@@ -69,6 +70,21 @@ static bool attr_is_valid(const struct session *session, uint32_t mask,
 		       MAX_24_BITS);
 }
 
+/*
+ * A connection that the host's CM makes for the guest: the peer begins with the
+ * PSN that the host's CM told it, not with the one of the guest's CM.
+ */
+static void replace_psn(struct session *session, uint32_t mask,
+			struct pvhca_qp_attr *attr)
+{
+	const uint32_t needed = IBV_QP_RQ_PSN | IBV_QP_DEST_QPN | IBV_QP_AV;
+
+	if ((mask & needed) == needed)
+		attr->rq_psn = htole32(cm_rq_psn(session, attr->av.dgid,
+						 le32toh(attr->dest_qp_num),
+						 le32toh(attr->rq_psn)));
+}
+
 int commands_modify_qp(struct session *session,
 		       const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
@@ -76,6 +92,7 @@ int commands_modify_qp(struct session *session,
 	const struct pvhca_cmd_modify_qp *modify = &cmd->modify_qp;
 	uint32_t mask = le32toh(modify->attr_mask);
 	struct qp *qp = table_find(&session->qps, le32toh(modify->qp));
+	struct pvhca_qp_attr attr = modify->attr;
 	int status;
 
 	(void)rsp;
@@ -83,11 +100,12 @@ int commands_modify_qp(struct session *session,
 		return PVHCA_ST_INVALID;
 	if (mask & QP_UNSUPPORTED_MASK)
 		return PVHCA_ST_UNSUPPORTED;
-	if (!attr_is_valid(session, mask, &modify->attr))
+	if (!attr_is_valid(session, mask, &attr))
 		return PVHCA_ST_INVALID;
+	replace_psn(session, mask, &attr);
 
 	pthread_mutex_lock(&qp->lock);
-	status = qp_dispatch_modify(qp, mask, &modify->attr);
+	status = qp_dispatch_modify(qp, mask, &attr);
 	if (!status && qp->state == IBV_QPS_RESET) {
 		cq_forget(qp->send_cq, qp->qpn);
 		cq_forget(qp->recv_cq, qp->qpn);

@@ -27,6 +27,7 @@ enum setting_type {
 	SETTING_BOOL,
 	SETTING_WORD,		/* char *, one of a list */
 	SETTING_METRICS,	/* char *, where metrics.h listens, or none */
+	SETTING_PORTS,		/* struct port_list */
 };
 
 struct setting {
@@ -71,6 +72,8 @@ static const struct setting config_settings[] = {
 	  "BOOL", "Serve VMs that have no [vm] group" },
 	{ "metrics", SETTING_METRICS, AT(metrics), 0, 107, NULL,
 	  "ADDRESS", "Serve counters to Prometheus: path of a socket, or 127.0.0.1:PORT" },
+	{ "listen", SETTING_PORTS, AT(listen), 0, 0, NULL,
+	  "PORTS", "Ports on which native peers reach VMs, e.g. 7471,18515-18520" },
 };
 #undef AT
 
@@ -89,6 +92,8 @@ static const struct setting quota_settings[] = {
 	{ .key = "max-cqe", SETTING_NUMBER, AT(max_cqe), 1,
 	  1u << PVHCA_CQ_MAX_LOG_ENTRIES },
 	{ .key = "gids", SETTING_NUMBER, AT(gids), 1, SESSION_GIDS },
+	{ .key = "connections", SETTING_NUMBER, AT(connections), 1,
+	  TABLE_LIMIT_MAX },
 	{ .key = "pinned-bytes", SETTING_SIZE, AT(pinned_bytes),
 	  PVHCA_GRANULE, UINT64_MAX },
 };
@@ -106,8 +111,12 @@ static const struct quota quota_defaults = {
 	.max_wr = 16384,
 	.max_cqe = 1u << 17,
 	.gids = 64,
+	.connections = 4096,
 	.pinned_bytes = 64ull << 30,
 };
+
+/* Those of the programs that come with librdmacm, and of perftest. */
+#define PORTS_DEFAULT	"7174, 7471, 18515-18516"
 
 /* Settings of one [vm] group. */
 struct vm_settings {
@@ -221,6 +230,58 @@ static bool config_set_metrics(const struct setting *setting, char **to,
 	return config_set_text(setting, to, value, where, error);
 }
 
+/* "N" or "N-M" at text; *next: behind it. */
+static bool config_parse_range(const char *text, struct port_range *range,
+			       const char **next)
+{
+	uint64_t first, last;
+	char *end;
+
+	if (!g_ascii_isdigit(*text))
+		return false;
+	first = last = g_ascii_strtoull(text, &end, 10);
+	if (*end == '-') {
+		if (!g_ascii_isdigit(end[1]))
+			return false;
+		last = g_ascii_strtoull(end + 1, &end, 10);
+	}
+	if (!first || last < first || last > UINT16_MAX)
+		return false;
+	range->first = first;
+	range->last = last;
+	*next = end;
+	return true;
+}
+
+/* Ports and ranges of them, separated by commas or blanks; "none". */
+static bool config_set_ports(struct port_list *to, const char *value,
+			     const char *where, GError **error)
+{
+	struct port_list list = { 0 };
+	struct port_range range;
+	const char *at = value;
+	unsigned int ports = 0;
+
+	if (!strcmp(value, "none"))
+		at = "";
+	for (at += strspn(at, " \t,"); *at; at += strspn(at, " \t,")) {
+		if (!config_parse_range(at, &range, &at) ||
+		    (*at && !strchr(" \t,", *at)))
+			return config_error(error, where,
+				"\"%s\" is not a list of ports such as 7471, 18515-18520",
+				value);
+		ports += range.last - range.first + 1;
+		if (list.count == CONFIG_PORT_RANGES ||
+		    ports > CONFIG_MAX_PORTS)
+			return config_error(error, where,
+				"more than %u ports or %u ranges",
+				CONFIG_MAX_PORTS, CONFIG_PORT_RANGES);
+		list.range[list.count++] = range;
+	}
+	*to = list;
+	return true;
+}
+
 static bool config_set(const struct setting *setting, void *base,
 		       const char *value, const char *where, GError **error)
 {
@@ -232,6 +293,8 @@ static bool config_set(const struct setting *setting, void *base,
 		return config_set_text(setting, to, value, where, error);
 	case SETTING_METRICS:
 		return config_set_metrics(setting, to, value, where, error);
+	case SETTING_PORTS:
+		return config_set_ports(to, value, where, error);
 	case SETTING_NUMBER:
 	case SETTING_SIZE:
 	case SETTING_MODE:
@@ -271,6 +334,10 @@ static bool config_set_vm_key(struct vm_policy *policy, const char *key,
 			config_error(error, where,
 				     "\"%s\" is not a unicast MAC address",
 				     value);
+	}
+	if (!strcmp(key, "listen")) {
+		policy->has_listen = true;
+		return config_set_ports(&policy->listen, value, where, error);
 	}
 	if (!strcmp(key, "addresses")) {
 		g_strfreev(policy->addresses);
@@ -524,6 +591,7 @@ static struct config *config_new(void)
 	config->unlisted_vms = true;
 	config->give_way = true;
 	config->quota = quota_defaults;
+	config_set_ports(&config->listen, PORTS_DEFAULT, "", NULL);
 	config->vms = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
 					    vm_settings_free);
 	return config;
@@ -590,6 +658,8 @@ struct vm_policy *vm_policy_new(const struct config *config, const char *name,
 		policy->quota = config->quota;
 		policy->refused = !config->unlisted_vms;
 	}
+	if (!policy->has_listen)
+		policy->listen = config->listen;
 	return policy;
 }
 

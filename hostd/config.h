@@ -25,7 +25,19 @@ struct quota {
 	uint32_t max_wr;	/* per queue */
 	uint32_t max_cqe;
 	uint32_t gids;
+	uint32_t connections;	/* to peers that are no VMs, as cm.h has them */
 	uint64_t pinned_bytes;
+};
+
+/* Ports of connection management that pvhcad listens on for a VM. */
+#define CONFIG_PORT_RANGES	32
+#define CONFIG_MAX_PORTS	256	/* in all ranges; each takes two ids of the host */
+
+struct port_list {
+	unsigned int count;
+	struct port_range {
+		uint16_t first, last;
+	} range[CONFIG_PORT_RANGES];
 };
 
 struct config {
@@ -44,6 +56,7 @@ struct config {
 	bool unlisted_vms;	/* VMs without a [vm] group are served */
 	char *metrics;		/* where metrics.h listens, or NULL */
 	struct quota quota;	/* defaults of every VM */
+	struct port_list listen;	/* likewise */
 	void *vms;		/* config.c's: per-VM settings */
 };
 
@@ -61,6 +74,8 @@ struct vm_policy {
 	bool refused;		/* the VM is not listed and must be */
 	bool has_mac;
 	uint8_t mac[6];
+	bool has_listen;	/* of its own */
+	struct port_list listen;
 	char **addresses;	/* allowed IP addresses or prefixes (NULL: any free one) */
 };
 

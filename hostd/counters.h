@@ -39,6 +39,7 @@
 	X(cqs, "completion queues") \
 	X(srqs, "shared receive queues") \
 	X(qps, "queue pairs") \
+	X(connections, "connections to native peers") \
 	X(pinned_bytes, "bytes of registered memory")
 
 /* What it has now, without a quota of its own. */

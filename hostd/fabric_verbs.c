@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cm.h"
 #include "events.h"
 #include "log.h"
 #include "verbs.h"
@@ -162,7 +163,7 @@ static void log_devices(struct ibv_device **list)
 		g_critical("there is: %s", ibv_get_device_name(*list));
 }
 
-static void fabric_stop(struct fabric *fabric)
+static void fabric_free(struct fabric *fabric)
 {
 	ibv_free_device_list(fabric->list);
 	free(fabric);
@@ -189,24 +190,31 @@ static struct fabric *fabric_start(const struct config *config)
 		g_critical("there is no RDMA device%s%s (see ibv_devices(1))",
 			   config->ibdev ? " " : "", config->ibdev ?: "");
 		log_devices(fabric->list);
-		goto err_stop;
+		goto err_free;
 	}
 	context = ibv_open_device(fabric->device);
 	if (!context) {
 		g_critical("cannot open %s: %s",
 			   ibv_get_device_name(fabric->device),
 			   g_strerror(errno));
-		goto err_stop;
+		goto err_free;
 	}
 	err = check_device(fabric, context);
 	ibv_close_device(context);
 	if (err)
-		goto err_stop;
+		goto err_free;
+	cm_start(ibv_get_device_name(fabric->device));
 	return fabric;
 
-err_stop:
-	fabric_stop(fabric);
+err_free:
+	fabric_free(fabric);
 	return NULL;
+}
+
+static void fabric_stop(struct fabric *fabric)
+{
+	cm_stop();
+	fabric_free(fabric);
 }
 
 /* --------------------------------- sessions -------------------------------- */
@@ -271,6 +279,7 @@ static int session_open(struct fabric *fabric, struct session *session)
 		goto err_free_qps;
 	}
 	session->fabric_session = vs;
+	cm_session_open(session);
 	return PVHCA_ST_OK;
 
 err_free_qps:
@@ -285,6 +294,7 @@ static void session_close(struct session *session)
 	struct verbs_session *vs = session->fabric_session;
 	int err;
 
+	cm_session_close(session);
 	verbs_host_cqs_destroy(vs);
 	ibv_destroy_comp_channel(vs->channel);
 	err = ibv_close_device(vs->context);
@@ -309,6 +319,7 @@ static void post_event(struct session *session,
 		       const struct ibv_async_event *event)
 {
 	struct verbs_session *vs = session->fabric_session;
+	struct srq *srq;
 	struct qp *qp;
 
 	switch (event->event_type) {
@@ -322,6 +333,11 @@ static void post_event(struct session *session,
 	case IBV_EVENT_QP_LAST_WQE_REACHED:
 		qp = event->element.qp->qp_context;
 		events_async(session, event->event_type, qp->handle);
+		return;
+	case IBV_EVENT_SRQ_ERR:
+	case IBV_EVENT_SRQ_LIMIT_REACHED:
+		srq = event->element.srq->srq_context;
+		events_async(session, event->event_type, srq->handle);
 		return;
 	case IBV_EVENT_CQ_ERR:
 		/* A host CQ that several guest CQs share. */
@@ -356,6 +372,17 @@ static void session_async(struct session *session)
 
 /* ------------------------------ device and port ---------------------------- */
 
+#define DEVICE_CAPS_MW	(IBV_DEVICE_MEM_WINDOW | IBV_DEVICE_MEM_WINDOW_TYPE_2A | \
+			 IBV_DEVICE_MEM_WINDOW_TYPE_2B)
+/* What the guest can use if the host device has it. */
+#define DEVICE_CAPS	(IBV_DEVICE_BAD_PKEY_CNTR | IBV_DEVICE_BAD_QKEY_CNTR | \
+			 IBV_DEVICE_CURR_QP_STATE_MOD | \
+			 IBV_DEVICE_MEM_MGT_EXTENSIONS | \
+			 IBV_DEVICE_PORT_ACTIVE_EVENT | \
+			 IBV_DEVICE_RC_RNR_NAK_GEN | \
+			 IBV_DEVICE_SYS_IMAGE_GUID | \
+			 IBV_DEVICE_UD_AV_PORT_ENFORCE | DEVICE_CAPS_MW)
+
 static int query_device(struct session *session,
 			struct pvhca_rsp_query_device *rsp)
 {
@@ -366,9 +393,7 @@ static int query_device(struct session *session,
 		.max_mr_size = htole64(attr->max_mr_size),
 		.page_size_cap = htole64(attr->page_size_cap),
 		.device_cap_flags = htole64(attr->device_cap_flags &
-			(IBV_DEVICE_BAD_PKEY_CNTR | IBV_DEVICE_BAD_QKEY_CNTR |
-			 IBV_DEVICE_RC_RNR_NAK_GEN | IBV_DEVICE_SYS_IMAGE_GUID |
-			 IBV_DEVICE_PORT_ACTIVE_EVENT)),
+					    DEVICE_CAPS),
 		.sys_image_guid = attr->sys_image_guid,
 		.vendor_id = htole32(attr->vendor_id),
 		.vendor_part_id = htole32(attr->vendor_part_id),
@@ -386,7 +411,20 @@ static int query_device(struct session *session,
 		.max_res_rd_atom = htole32(attr->max_res_rd_atom),
 		.max_qp_init_rd_atom = htole32(attr->max_qp_init_rd_atom),
 		.atomic_cap = htole32(attr->atomic_cap),
+		.max_mw = htole32(attr->device_cap_flags & DEVICE_CAPS_MW ?
+				  attr->max_mw : 0),
+		.max_mcast_grp = htole32(attr->max_mcast_grp),
+		.max_mcast_qp_attach = htole32(attr->max_mcast_qp_attach),
+		.max_total_mcast_qp_attach =
+			htole32(attr->max_total_mcast_qp_attach),
+		.max_ah = htole32(attr->max_ah),
+		.max_srq = htole32(attr->max_srq),
+		.max_srq_wr = htole32(attr->max_srq_wr),
+		.max_srq_sge = htole32(attr->max_srq_sge),
 		.max_pkeys = htole32(attr->max_pkeys),
+		/* Of completions; pvhcad's own clock, CLOCK_MONOTONIC in ns. */
+		.hca_core_clock = htole64(1000000),
+		.timestamp_mask = htole64(UINT64_MAX),
 		.local_ca_ack_delay = attr->local_ca_ack_delay,
 	};
 	snprintf(rsp->fw_ver, sizeof(rsp->fw_ver), "%.31s", attr->fw_ver);
@@ -416,6 +454,9 @@ static int query_port(struct session *session, struct pvhca_rsp_query_port *rsp)
 		.pkey_tbl_len = htole32(attr.pkey_tbl_len),
 		.gid_tbl_len = htole32(SESSION_GIDS),
 		.netdev_mtu = htole32(vs->fabric->netdev_mtu),
+		.port_cap_flags = htole32(attr.port_cap_flags &
+					  (IBV_PORT_CM_SUP |
+					   IBV_PORT_IP_BASED_GIDS)),
 	};
 	return PVHCA_ST_OK;
 }
@@ -452,18 +493,21 @@ int verbs_gid_index(struct verbs_session *vs, const uint8_t gid[16], int hint)
 static int gid_add(struct session *session, const uint8_t gid[16],
 		   uint32_t *host_index)
 {
-	int index = verbs_gid_index(session->fabric_session, gid, -1);
+	struct verbs_session *vs = session->fabric_session;
+	int index = verbs_gid_index(vs, gid, -1);
+	struct ibv_gid_entry entry;
 
-	if (index < 0)
+	if (index < 0 || ibv_query_gid_ex(vs->context, vs->fabric->port, index,
+					  &entry, 0))
 		return PVHCA_ST_NOT_FOUND;
 	*host_index = index;
+	cm_gid_add(session, gid, entry.ndev_ifindex);
 	return PVHCA_ST_OK;
 }
 
 static void gid_del(struct session *session, const uint8_t gid[16])
 {
-	(void)session;
-	(void)gid;
+	cm_gid_del(session, gid);
 }
 
 /*
@@ -515,12 +559,24 @@ const struct fabric_ops fabric_verbs = {
 	.pd_free = verbs_pd_free,
 	.mr_reg = verbs_mr_reg,
 	.mr_dereg = verbs_mr_dereg,
+	.mr_rereg = verbs_mr_rereg,
+	.mw_alloc = verbs_mw_alloc,
+	.mw_dealloc = verbs_mw_dealloc,
+	.ah_create = verbs_ah_create,
+	.ah_destroy = verbs_ah_destroy,
 	.cq_create = cq_create,
 	.cq_destroy = cq_destroy,
 	.qp_create = verbs_qp_create,
 	.qp_destroy = verbs_qp_destroy,
 	.qp_modify = verbs_qp_modify,
 	.qp_query = verbs_qp_query,
+	.mcast_attach = verbs_mcast_attach,
+	.mcast_detach = verbs_mcast_detach,
+	.srq_create = verbs_srq_create,
+	.srq_destroy = verbs_srq_destroy,
+	.srq_set_limit = verbs_srq_set_limit,
+	.srq_query = verbs_srq_query,
+	.srq_serve = verbs_srq_serve,
 	.qp_serve = verbs_qp_serve,
 	.qp_serve_receives = verbs_serve_receives,
 	.session_poll = verbs_session_poll,

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cm.h"
 #include "counters.h"
 #include "cq.h"
 #include "grh.h"
@@ -330,8 +331,10 @@ bool gsi_deliver(struct session *session, const uint8_t source[16],
 static bool gsi_send(struct session *session, const struct pvhca_av *av,
 		     uint8_t *message)
 {
+	const uint8_t *mad = message + GSI_GRH_LEN;
 	struct gsi_port *from, *to = NULL;
 	uint8_t source[16];
+	bool known = false;
 
 	pthread_mutex_lock(&gsi.lock);
 	from = gsi_port_find(session);
@@ -340,12 +343,13 @@ static bool gsi_send(struct session *session, const struct pvhca_av *av,
 	memcpy(source, from->gid[av->sgid_index], sizeof(source));
 	if (!network_header(message, av, source, av->dgid))
 		goto unlock;
+	known = true;
 	to = gsi_route(from, av->dgid);
 	if (to)
 		gsi_port_receive(to, message, av->sl);
 unlock:
 	pthread_mutex_unlock(&gsi.lock);
-	return to;
+	return to || (known && cm_send(session, source, av->dgid, mad));
 }
 
 /* Only what connection managers say to each other goes anywhere. */

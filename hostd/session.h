@@ -18,6 +18,7 @@
 
 struct admin;
 struct async_queue;
+struct cm_session;
 struct memory;
 struct session_own;
 struct worker;
@@ -68,6 +69,7 @@ struct session {
 	const struct fabric_ops *ops;
 	struct fabric *fabric;
 	void *fabric_session;
+	struct cm_session *cm;			/* cm.h's part, or NULL */
 
 	struct memory *memory;
 	int admin_doorbell_fd;
@@ -82,6 +84,7 @@ struct session {
 	struct session_gid gids[SESSION_GIDS];
 	_Atomic uint64_t pinned_bytes;
 	_Atomic uint64_t mappings;		/* VMAs of stitched regions */
+	_Atomic uint64_t connections;		/* that cm.h has for it */
 
 	struct worker *worker;			/* while attached */
 	uint32_t doorbell;

@@ -53,6 +53,7 @@ static void stats_read(struct session *session, struct stats_values *values)
 	values->qps = table_used(&session->qps);
 	values->ceqs = table_used(&session->ceqs);
 	values->pinned_bytes = atomic_load(&session->pinned_bytes);
+	values->connections = atomic_load(&session->connections);
 	values->mappings = atomic_load(&session->mappings);
 }
 
