@@ -12,14 +12,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "objects.h"
 #include "raw.h"
 
 #define MAX_ROUNDS	99
+#define MAX_SIZES	32
+#define MAX_SESSIONS	1024u
 #define AREA		(64ul << 20)
 #define DEPTH		512u
+#define IDLE_DEPTH	16u
 #define BATCH		32u
+
+/* Kinds of figures, as --figures names them. */
+enum { RATE = 1, LATENCY = 2, BANDWIDTH = 4, ADMIN = 8, MEMCPY = 16 };
+
+static const char *const figure_names[] = {
+	"rate", "latency", "bandwidth", "admin", "memcpy",
+};
 
 struct bench {
 	struct guest guest;
@@ -27,7 +40,16 @@ struct bench {
 	struct guest_cq cq[2];
 	struct guest_qp qp[2];
 	struct guest_mr source, target;
+
+	const char *socket;
+	unsigned int figures;
 	unsigned int rounds;
+	unsigned int percent;		/* of the usual work per round */
+	unsigned int num_qps;		/* the two that are active included */
+	unsigned int num_sessions;	/* the one that is active included */
+	unsigned int idle_ms;
+	uint32_t sizes[MAX_SIZES];
+	unsigned int num_sizes;
 	FILE *json;
 	bool first_result;
 };
@@ -38,6 +60,11 @@ struct series {
 	unsigned int count;
 };
 
+static void add(struct series *series, double value)
+{
+	series->value[series->count++] = value;
+}
+
 static int compare(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -45,10 +72,13 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static double series_median(struct series *series)
+/* The rounds stay in their order in the original. */
+static struct series series_sorted(const struct series *series)
 {
-	qsort(series->value, series->count, sizeof(double), compare);
-	return series->value[series->count / 2];
+	struct series sorted = *series;
+
+	qsort(sorted.value, sorted.count, sizeof(double), compare);
+	return sorted;
 }
 
 static void fail(const char *what)
@@ -58,6 +88,13 @@ static void fail(const char *what)
 }
 
 /* ------------------------------ what is measured --------------------------- */
+
+/* How much to do of what takes n at 100 percent. */
+static uint64_t work(const struct bench *bench, uint64_t n)
+{
+	n = n * bench->percent / 100;
+	return n ? n : 1;
+}
 
 static void write_wr(struct bench *bench, struct ibv_send_wr *wr,
 		     struct ibv_sge *sge, size_t at, uint32_t size, int flags)
@@ -90,14 +127,13 @@ static unsigned int poll_all(struct guest_cq *cq)
 	return n;
 }
 
-/* Bytes a second of writes of one size, a full queue of them under way. */
-static double write_rate(struct bench *bench, uint32_t size, uint64_t total)
+/* Messages a second, writes of one size, a full queue of them under way. */
+static double write_rate(struct bench *bench, uint32_t size, uint64_t messages)
 {
-	uint64_t messages = (total + size - 1) / size, posted = 0, done = 0;
+	uint64_t posted = 0, done = 0, began;
 	struct ibv_send_wr wr[BATCH];
 	struct ibv_sge sge[BATCH];
 	unsigned int i, batch;
-	uint64_t began;
 	size_t at = 0;
 
 	began = monotonic_ns();
@@ -117,11 +153,12 @@ static double write_rate(struct bench *bench, uint32_t size, uint64_t total)
 		posted += batch;
 		done += poll_all(&bench->cq[0]);
 	}
-	return messages * (double)size * 1e9 / (monotonic_ns() - began);
+	return messages * 1e9 / (monotonic_ns() - began);
 }
 
-/* ns from posting one 8-byte write to its completion, one at a time. */
-static double write_latency(struct bench *bench, uint64_t messages)
+/* ns from posting one write to its completion, one at a time. */
+static double write_latency(struct bench *bench, uint32_t size,
+			    uint64_t messages)
 {
 	struct ibv_send_wr wr;
 	uint64_t i, began;
@@ -129,7 +166,7 @@ static double write_latency(struct bench *bench, uint64_t messages)
 
 	began = monotonic_ns();
 	for (i = 0; i < messages; i++) {
-		write_wr(bench, &wr, &sge, 0, 8, IBV_SEND_SIGNALED);
+		write_wr(bench, &wr, &sge, 0, size, IBV_SEND_SIGNALED);
 		if (guest_post_send(&bench->qp[0], &wr))
 			fail("post");
 		while (!poll_all(&bench->cq[0]))
@@ -138,148 +175,408 @@ static double write_latency(struct bench *bench, uint64_t messages)
 	return (double)(monotonic_ns() - began) / messages;
 }
 
+/* ns of an admin command that does nothing, with its doorbell and interrupt. */
+static double admin_round_trip(struct bench *bench, uint64_t commands)
+{
+	struct pvhca_admin_cmd command;
+	struct pvhca_admin_rsp response;
+	uint64_t i, began;
+
+	began = monotonic_ns();
+	for (i = 0; i < commands; i++) {
+		command = (struct pvhca_admin_cmd) {
+			.opcode = htole16(PVHCA_CMD_NOP),
+		};
+		if (guest_command(&bench->guest, &command, &response))
+			fail("empty admin command");
+	}
+	return (double)(monotonic_ns() - began) / commands;
+}
+
 /* ----------------------------------- tables -------------------------------- */
 
-static void report(struct bench *bench, const char *name, const char *unit,
-		   struct series *ours, const char *yardstick,
-		   struct series *theirs)
+static void json_values(FILE *json, const struct series *series)
 {
-	double a = series_median(ours), b = series_median(theirs);
+	unsigned int i;
 
-	printf("%-28s %10.2f %-6s %10.2f %-20s %6.2f   (%.2f..%.2f)\n", name, a,
-	       unit, b, yardstick, a / b, ours->value[0],
-	       ours->value[ours->count - 1]);
+	for (i = 0; i < series->count; i++)
+		fprintf(json, "%s%g", i ? ", " : "[", series->value[i]);
+	fputs("]", json);
+}
+
+/* theirs: NULL where the machine has nothing to compare with. */
+static void report(struct bench *bench, const char *figure, uint32_t size,
+		   const char *unit, const struct series *ours,
+		   const char *yardstick, const struct series *theirs)
+{
+	struct series a = series_sorted(ours);
+	double median = a.value[a.count / 2], other = 0;
+
+	if (theirs) {
+		struct series b = series_sorted(theirs);
+
+		other = b.value[b.count / 2];
+	}
+	printf("%-10s %9u B %12.3f %-5s", figure, size, median, unit);
+	if (theirs)
+		printf(" %12.3f %-18s %6.2f", other, yardstick, median / other);
+	printf("   (%.3f..%.3f)\n", a.value[0], a.value[a.count - 1]);
+	fflush(stdout);
 	if (!bench->json)
 		return;
-	fprintf(bench->json, "%s\n  {\"name\": \"%s\", \"unit\": \"%s\", \"median\": %g, \"min\": %g, \"max\": %g, \"yardstick\": \"%s\", \"yardstick_median\": %g, \"ratio\": %g}",
-		bench->first_result ? "" : ",", name, unit, a, ours->value[0],
-		ours->value[ours->count - 1], yardstick, b, a / b);
+	fprintf(bench->json, "%s\n  {\"figure\": \"%s\", \"size\": %u, \"unit\": \"%s\", \"values\": ",
+		bench->first_result ? "" : ",", figure, size, unit);
+	json_values(bench->json, ours);
+	if (theirs) {
+		fprintf(bench->json, ", \"yardstick\": \"%s\", \"yardstick_values\": ",
+			yardstick);
+		json_values(bench->json, theirs);
+	}
+	fputs("}", bench->json);
 	bench->first_result = false;
 }
 
-static void add(struct series *series, double value)
+static void bench_rate(struct bench *bench)
 {
-	series->value[series->count++] = value;
-}
-
-static void bench_sizes(struct bench *bench)
-{
-	static const uint32_t sizes[] = { 64, 512, 4096, 65536, 1 << 20, 8 << 20 };
-	struct series ours, theirs;
-	unsigned int i, round;
-	uint64_t total;
-	char name[32];
-
-	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		ours.count = theirs.count = 0;
-		total = sizes[i] < 4096 ? sizes[i] * 500000ull : 1ull << 30;
-		for (round = 0; round < bench->rounds; round++) {
-			add(&theirs, raw_memcpy_rate(bench->target.addr,
-						     bench->source.addr, AREA,
-						     sizes[i], total) / 1e9);
-			add(&ours, write_rate(bench, sizes[i], total) / 1e9);
-		}
-		snprintf(name, sizeof(name), "write %u B", sizes[i]);
-		report(bench, name, "GB/s", &ours, "memcpy GB/s", &theirs);
-	}
-}
-
-static void bench_messages(struct bench *bench)
-{
-	struct series rate = { 0 }, raw_rate = { 0 };
-	struct series latency = { 0 }, raw_latency = { 0 };
+	struct series ours = { 0 }, theirs = { 0 };
 	unsigned int round;
 
 	for (round = 0; round < bench->rounds; round++) {
-		add(&raw_rate, raw_ring_rate(2000000, BATCH) / 1e6);
-		add(&rate, write_rate(bench, 64, 64 * 1000000ull) / 64e6);
-		add(&raw_latency, raw_round_trip_ns(200000));
-		add(&latency, write_latency(bench, 200000));
+		add(&theirs, raw_ring_rate(work(bench, 2000000), BATCH) / 1e6);
+		add(&ours, write_rate(bench, 64, work(bench, 1000000)) / 1e6);
 	}
-	report(bench, "write 64 B, rate", "M/s", &rate, "raw ring M/s",
-	       &raw_rate);
-	report(bench, "write 8 B, post to poll", "ns", &latency,
-	       "line round trip ns", &raw_latency);
+	report(bench, "rate", 64, "M/s", &ours, "raw ring", &theirs);
 }
 
-static void setup(struct bench *bench, const char *socket)
+static void bench_latency_of(struct bench *bench, uint32_t size)
 {
-	static const uint8_t gid[16] = {
-		[10] = 0xff, 0xff, 10, 99, 0, 1
-	};
-	int i;
+	uint64_t messages = work(bench, size <= 4096 ? 200000 : 2000);
+	struct series ours = { 0 }, theirs = { 0 };
+	unsigned int round;
 
-	if (guest_open(&bench->guest, socket, "ring-bench",
-		       2 * AREA + (64ul << 20)) ||
+	for (round = 0; round < bench->rounds; round++) {
+		add(&theirs, raw_round_trip_ns(work(bench, 200000)));
+		add(&ours, write_latency(bench, size, messages));
+	}
+	report(bench, "latency", size, "ns", &ours, "line round trip", &theirs);
+}
+
+static void bench_latency(struct bench *bench)
+{
+	unsigned int i;
+
+	bench_latency_of(bench, 8);
+	for (i = 0; i < bench->num_sizes; i++)
+		if (bench->sizes[i] != 8)
+			bench_latency_of(bench, bench->sizes[i]);
+}
+
+/* Messages of a size that are a round's work. */
+static uint64_t round_messages(const struct bench *bench, uint32_t size)
+{
+	return work(bench, size < 4096 ? 500000 : (1ul << 30) / size);
+}
+
+static void bench_bandwidth(struct bench *bench)
+{
+	struct series ours, theirs;
+	unsigned int i, round;
+	uint64_t messages;
+	uint32_t size;
+
+	for (i = 0; i < bench->num_sizes; i++) {
+		size = bench->sizes[i];
+		messages = round_messages(bench, size);
+		ours.count = theirs.count = 0;
+		for (round = 0; round < bench->rounds; round++) {
+			add(&theirs, raw_memcpy_rate(bench->target.addr,
+						     bench->source.addr, AREA,
+						     size, messages * size) / 1e9);
+			add(&ours, write_rate(bench, size, messages) * size / 1e9);
+		}
+		report(bench, "bandwidth", size, "GB/s", &ours, "memcpy", &theirs);
+	}
+}
+
+static void bench_admin(struct bench *bench)
+{
+	struct series ours = { 0 }, theirs = { 0 };
+	unsigned int round;
+
+	for (round = 0; round < bench->rounds; round++) {
+		add(&theirs, raw_wake_round_trip_ns(work(bench, 20000)));
+		add(&ours, admin_round_trip(bench, work(bench, 20000)));
+	}
+	report(bench, "admin", 0, "ns", &ours, "wake round trip", &theirs);
+}
+
+static void bench_memcpy(struct bench *bench)
+{
+	uint8_t *area = mmap(NULL, 2 * AREA, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	unsigned int i, round;
+	struct series series;
+	uint64_t total;
+
+	if (area == MAP_FAILED)
+		fail("mmap");
+	memset(area, 1, 2 * AREA);
+	for (i = 0; i < bench->num_sizes; i++) {
+		total = round_messages(bench, bench->sizes[i]) * bench->sizes[i];
+		series.count = 0;
+		for (round = 0; round < bench->rounds; round++)
+			add(&series, raw_memcpy_rate(area + AREA, area, AREA,
+						     bench->sizes[i], total) / 1e9);
+		report(bench, "memcpy", bench->sizes[i], "GB/s", &series, NULL,
+		       NULL);
+	}
+	munmap(area, 2 * AREA);
+}
+
+/* ---------------------------------- objects -------------------------------- */
+
+static void make_gid(uint8_t gid[16], unsigned int session)
+{
+	const uint8_t made[16] = {
+		[10] = 0xff, 0xff, 10, 99, session >> 8, session
+	};
+
+	memcpy(gid, made, sizeof(made));
+}
+
+static void connect_pair(struct guest_qp *a, struct guest_qp *b,
+			 const uint8_t gid[16])
+{
+	if (guest_qp_connect(a, b->provider.vqp.qp.qp_num, gid) ||
+	    guest_qp_connect(b, a->provider.vqp.qp.qp_num, gid))
+		exit(1);
+}
+
+/* Two queue pairs that could work and have nothing to do. */
+static void idle_pair(struct guest_context *context, struct guest_cq *cq,
+		      const uint8_t gid[16])
+{
+	struct guest_qp *qp = calloc(2, sizeof(*qp));	/* as long as pvhcad may look */
+
+	if (!qp ||
+	    guest_qp_create(context, cq, IDLE_DEPTH, 32, &qp[0]) ||
+	    guest_qp_create(context, cq, IDLE_DEPTH, 32, &qp[1]))
+		exit(1);
+	connect_pair(&qp[0], &qp[1], gid);
+}
+
+static void idle_session(const char *socket, unsigned int number)
+{
+	struct idle {
+		struct guest guest;
+		struct guest_context context;
+		struct guest_cq cq;
+	} *idle = calloc(1, sizeof(*idle));
+	uint8_t gid[16];
+	char name[32];
+
+	make_gid(gid, number);
+	snprintf(name, sizeof(name), "ring-bench-%u", number);
+	if (!idle || guest_open(&idle->guest, socket, name, 4ul << 20) ||
+	    guest_add_gid(&idle->guest, 0, gid) ||
+	    guest_context_open(&idle->guest, &idle->context) ||
+	    guest_cq_create(&idle->context, 8, &idle->cq))
+		exit(1);
+	idle_pair(&idle->context, &idle->cq, gid);
+}
+
+static void setup(struct bench *bench)
+{
+	size_t ram = 2 * AREA + (64ul << 20) + bench->num_qps * 16384ul;
+	uint8_t gid[16];
+	unsigned int i;
+
+	make_gid(gid, 1);
+	if (guest_open(&bench->guest, bench->socket, "ring-bench", ram) ||
 	    guest_add_gid(&bench->guest, 0, gid) ||
 	    guest_context_open(&bench->guest, &bench->context) ||
 	    guest_mr_reg(&bench->context, AREA, &bench->source) ||
 	    guest_mr_reg(&bench->context, AREA, &bench->target))
 		exit(1);
+	/* The idle ones first: the active ones are to stand behind them. */
 	for (i = 0; i < 2; i++)
-		if (guest_cq_create(&bench->context, 11, &bench->cq[i]) ||
-		    guest_qp_create(&bench->context, &bench->cq[i], DEPTH, 32,
+		if (guest_cq_create(&bench->context, 11, &bench->cq[i]))
+			exit(1);
+	for (i = 2; i + 1 < bench->num_qps; i += 2)
+		idle_pair(&bench->context, &bench->cq[1], gid);
+	for (i = 0; i < 2; i++)
+		if (guest_qp_create(&bench->context, &bench->cq[i], DEPTH, 32,
 				    &bench->qp[i]))
 			exit(1);
-	for (i = 0; i < 2; i++)
-		if (guest_qp_connect(&bench->qp[i],
-				     bench->qp[!i].provider.vqp.qp.qp_num, gid))
-			exit(1);
+	connect_pair(&bench->qp[0], &bench->qp[1], gid);
+	for (i = 1; i < bench->num_sessions; i++)
+		idle_session(bench->socket, i + 1);
 	memset(bench->source.addr, 1, AREA);
 	memset(bench->target.addr, 2, AREA);
 }
 
+/* ---------------------------------- options -------------------------------- */
+
 static void usage(FILE *to)
 {
-	fputs("usage: pvhca-ring-bench --socket PATH [--rounds N] [--json FILE]\n"
-	      "Measures a pvhcad that runs with --fabric loopback.\n", to);
+	fputs("usage: pvhca-ring-bench --socket PATH [OPTION...]\n"
+	      "Measures a pvhcad that runs with --fabric loopback.\n"
+	      "  --figures LIST   of rate,latency,bandwidth,admin (all of them), memcpy;\n"
+	      "                   memcpy alone needs no pvhcad\n"
+	      "  --rounds N       7\n"
+	      "  --sizes LIST     of messages, bytes\n"
+	      "  --percent N      of the usual work in a round\n"
+	      "  --qps N          that exist, two of them active\n"
+	      "  --sessions N     that exist, one of them active\n"
+	      "  --idle MS        do nothing for so long, between two lines \"idle\" and \"done\"\n"
+	      "  --json FILE      results, all rounds\n", to);
 }
 
-int main(int argc, char **argv)
+static void parse_figures(struct bench *bench, char *list)
+{
+	unsigned int i;
+	char *word;
+
+	bench->figures = 0;
+	for (word = strtok(list, ","); word; word = strtok(NULL, ",")) {
+		for (i = 0; i < 5 && strcmp(word, figure_names[i]); i++)
+			;
+		if (i == 5)
+			fail(word);
+		bench->figures |= 1u << i;
+	}
+}
+
+static void parse_sizes(struct bench *bench, char *list)
+{
+	unsigned long size;
+	char *word;
+
+	bench->num_sizes = 0;
+	for (word = strtok(list, ","); word; word = strtok(NULL, ",")) {
+		size = strtoul(word, NULL, 0);
+		if (!size || size > AREA || bench->num_sizes == MAX_SIZES)
+			fail("--sizes");
+		bench->sizes[bench->num_sizes++] = size;
+	}
+}
+
+static void parse_number(unsigned int *number, const char *text,
+			 unsigned int max)
+{
+	unsigned long value = strtoul(text, NULL, 0);
+
+	if (!value || value > max) {
+		usage(stderr);
+		exit(2);
+	}
+	*number = value;
+}
+
+static void parse(struct bench *bench, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "socket", required_argument, NULL, 's' },
+		{ "figures", required_argument, NULL, 'f' },
 		{ "rounds", required_argument, NULL, 'r' },
+		{ "sizes", required_argument, NULL, 'z' },
+		{ "percent", required_argument, NULL, 'p' },
+		{ "qps", required_argument, NULL, 'q' },
+		{ "sessions", required_argument, NULL, 'n' },
+		{ "idle", required_argument, NULL, 'i' },
 		{ "json", required_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	static struct bench bench = { .rounds = 7, .first_result = true };
-	const char *socket = NULL;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 's') {
-			socket = optarg;
+			bench->socket = optarg;
+		} else if (option == 'f') {
+			parse_figures(bench, optarg);
 		} else if (option == 'r') {
-			bench.rounds = atoi(optarg);
+			parse_number(&bench->rounds, optarg, MAX_ROUNDS);
+		} else if (option == 'z') {
+			parse_sizes(bench, optarg);
+		} else if (option == 'p') {
+			parse_number(&bench->percent, optarg, 10000);
+		} else if (option == 'q') {
+			parse_number(&bench->num_qps, optarg, PVHCA_SLOTS);
+		} else if (option == 'n') {
+			parse_number(&bench->num_sessions, optarg, MAX_SESSIONS);
+		} else if (option == 'i') {
+			parse_number(&bench->idle_ms, optarg, 3600000);
 		} else if (option == 'j') {
-			bench.json = fopen(optarg, "w");
-			if (!bench.json)
+			bench->json = fopen(optarg, "w");
+			if (!bench->json)
 				fail(optarg);
 		} else {
 			usage(option == 'h' ? stdout : stderr);
-			return option == 'h' ? 0 : 2;
+			exit(option == 'h' ? 0 : 2);
 		}
 	}
-	if (!socket || bench.rounds < 1 || bench.rounds > MAX_ROUNDS) {
+	if (!bench->socket && bench->figures != MEMCPY) {
 		usage(stderr);
-		return 2;
+		exit(2);
 	}
+}
 
-	setup(&bench, socket);
-	printf("%-28s %17s %31s %6s   (spread)\n", "loopback fabric, one worker",
-	       "pvhca", "yardstick", "ratio");
+/* Each session takes a dozen descriptors. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static struct bench bench = {
+		.figures = RATE | LATENCY | BANDWIDTH | ADMIN,
+		.rounds = 7,
+		.percent = 100,
+		.num_qps = 2,
+		.num_sessions = 1,
+		.sizes = { 64, 512, 4096, 65536, 1 << 20, 8 << 20 },
+		.num_sizes = 6,
+		.first_result = true,
+	};
+
+	parse(&bench, argc, argv);
+	if (bench.socket) {
+		raise_descriptors();
+		setup(&bench);
+	}
+	if (bench.idle_ms) {
+		puts("idle");
+		fflush(stdout);
+		usleep(bench.idle_ms * 1000);
+		puts("done");
+	}
 	if (bench.json)
 		fprintf(bench.json, "[");
-	bench_messages(&bench);
-	bench_sizes(&bench);
-	printf("doorbells rung: %llu\n",
-	       (unsigned long long)bench.guest.doorbells_rung);
+	if (bench.figures & RATE)
+		bench_rate(&bench);
+	if (bench.figures & LATENCY)
+		bench_latency(&bench);
+	if (bench.figures & BANDWIDTH)
+		bench_bandwidth(&bench);
+	if (bench.figures & ADMIN)
+		bench_admin(&bench);
+	if (bench.figures & MEMCPY)
+		bench_memcpy(&bench);
 	if (bench.json) {
 		fprintf(bench.json, "\n]\n");
 		fclose(bench.json);
 	}
-	guest_close(&bench.guest);
+	if (bench.socket) {
+		printf("doorbells rung: %llu\n",
+		       (unsigned long long)bench.guest.doorbells_rung);
+		guest_close(&bench.guest);
+	}
 	return 0;
 }

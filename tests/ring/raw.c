@@ -6,7 +6,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "raw.h"
 
@@ -65,6 +67,49 @@ double raw_round_trip_ns(uint64_t rounds)
 	ns = (double)(monotonic_ns() - began) / rounds;
 	pthread_join(thread, NULL);
 	free(ping);
+	return ns;
+}
+
+struct wake {
+	int there, back;
+	uint64_t rounds;
+};
+
+static void *answer_wakes(void *arg)
+{
+	struct wake *wake = arg;
+	eventfd_t count;
+	uint64_t i;
+
+	for (i = 0; i < wake->rounds; i++)
+		if (eventfd_read(wake->there, &count) ||
+		    eventfd_write(wake->back, 1))
+			abort();
+	return NULL;
+}
+
+double raw_wake_round_trip_ns(uint64_t rounds)
+{
+	struct wake wake = {
+		.there = eventfd(0, EFD_CLOEXEC),
+		.back = eventfd(0, EFD_CLOEXEC),
+		.rounds = rounds,
+	};
+	pthread_t thread;
+	eventfd_t count;
+	uint64_t i, began;
+	double ns;
+
+	pthread_create(&thread, NULL, answer_wakes, &wake);
+	began = monotonic_ns();
+	for (i = 0; i < rounds; i++)
+		if (eventfd_write(wake.there, 1) ||
+		    eventfd_read(wake.back, &count))
+			abort();
+	ns = (double)(monotonic_ns() - began) / rounds;
+	pthread_join(thread, NULL);
+	close(wake.there);
+	close(wake.back);
 	return ns;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the machine itself gives: the other side of each ratio of the ring
- * benchmark. Both use two threads, as provider and worker are two.
+ * benchmark. All but memcpy use two threads, as provider and worker are two.
  */
 #ifndef TESTS_RING_RAW_H
 #define TESTS_RING_RAW_H
@@ -13,6 +13,8 @@ uint64_t monotonic_ns(void);
 
 /* Mean round trip of one cache line between two threads, ns. */
 double raw_round_trip_ns(uint64_t rounds);
+/* Mean round trip between two threads that sleep on eventfds meanwhile, ns. */
+double raw_wake_round_trip_ns(uint64_t rounds);
 /*
  * Messages a second through a bare ring: 64-byte entries one way with a 64-byte
  * payload copied by the consumer, 32-byte completions back, published in batches.
