@@ -18,6 +18,7 @@
 #define MAX_CQ		65536u
 #define MAX_MR		(1u << 20)
 #define MAX_PD		65536u
+#define MAX_AH		(1u << 20)
 #define MAX_WR		16384u
 #define MAX_CQE		((1u << PVHCA_CQ_MAX_LOG_ENTRIES) - 1)
 
@@ -66,6 +67,7 @@ static int loopback_session_open(struct fabric *opaque, struct session *session)
 		return PVHCA_ST_NO_MEMORY;
 	ls->fabric = (struct loopback *)opaque;
 	CDS_INIT_LIST_HEAD(&ls->qps);
+	CDS_INIT_LIST_HEAD(&ls->windows);
 	session->fabric_session = ls;
 	return PVHCA_ST_OK;
 }
@@ -121,6 +123,14 @@ static void fill_limits(struct pvhca_rsp_query_device *rsp)
 	rsp->max_qp_init_rd_atom = htole32(LOOPBACK_MAX_RD_ATOMIC);
 	rsp->max_res_rd_atom = htole32(LOOPBACK_MAX_RD_ATOMIC * MAX_QP);
 	rsp->atomic_cap = htole32(IBV_ATOMIC_HCA);
+	rsp->max_mw = htole32(MAX_MR);
+	rsp->max_ah = htole32(MAX_AH);
+	rsp->max_srq = htole32(MAX_QP);
+	rsp->max_srq_wr = htole32(MAX_WR);
+	rsp->max_srq_sge = htole32(LOOPBACK_MAX_SGE);
+	rsp->max_mcast_grp = htole32(LOOPBACK_MAX_MCAST_TOTAL);
+	rsp->max_mcast_qp_attach = htole32(LOOPBACK_MAX_MCAST_ATTACH);
+	rsp->max_total_mcast_qp_attach = htole32(LOOPBACK_MAX_MCAST_TOTAL);
 	rsp->max_pkeys = htole32(1);
 	rsp->gid_tbl_len = htole32(SESSION_GIDS);
 }
@@ -133,7 +143,10 @@ static int loopback_query_device(struct session *session,
 	rsp->device_cap_flags = htole64(IBV_DEVICE_CURR_QP_STATE_MOD |
 					IBV_DEVICE_PORT_ACTIVE_EVENT |
 					IBV_DEVICE_SYS_IMAGE_GUID |
-					IBV_DEVICE_RC_RNR_NAK_GEN);
+					IBV_DEVICE_RC_RNR_NAK_GEN |
+					IBV_DEVICE_MEM_WINDOW |
+					IBV_DEVICE_MEM_WINDOW_TYPE_2B |
+					IBV_DEVICE_MEM_MGT_EXTENSIONS);
 	rsp->sys_image_guid = system_guid(session);
 	/* Timestamps are CLOCK_MONOTONIC in ns. */
 	rsp->hca_core_clock = htole64(1000000);
@@ -243,6 +256,7 @@ static void loopback_cq_destroy(struct cq *cq)
 
 const struct fabric_ops fabric_loopback = {
 	.name = "loopback",
+	.kernel_caps = PVHCA_KERNEL_QP | PVHCA_KERNEL_REG_MR,
 	.start = loopback_start,
 	.stop = loopback_stop,
 	.session_open = loopback_session_open,
@@ -258,6 +272,10 @@ const struct fabric_ops fabric_loopback = {
 	.pd_free = loopback_pd_free,
 	.mr_reg = loopback_mr_reg,
 	.mr_dereg = loopback_mr_dereg,
+	.mr_rereg = loopback_mr_rereg,
+	.mr_alloc = loopback_fr_alloc,
+	.mw_alloc = loopback_mw_alloc,
+	.mw_dealloc = loopback_mw_dealloc,
 	.cq_create = loopback_cq_create,
 	.cq_destroy = loopback_cq_destroy,
 	.qp_create = loopback_qp_create,

@@ -64,6 +64,7 @@ struct worker;
 #define LOOPBACK_MAX_UD		4096u	/* bytes: the port's MTU */
 #define LOOPBACK_MAX_MSG	(1ull << 31)	/* bytes; IB vol 1, 9.7.2: the limit of a message */
 #define LOOPBACK_MAX_MR		(1ull << 46)	/* bytes */
+#define LOOPBACK_MAX_FR_PAGES	1024u	/* of one fast registration: each costs a look-up */
 #define LOOPBACK_GID_LEN	16
 #define LOOPBACK_ADDRESS_BITS	8
 #define LOOPBACK_GROUP_BITS	8
@@ -134,7 +135,7 @@ static inline void *loopback_table_find(struct loopback_table *table,
  * struct loopback - the fabric
  * @lock: writers of the tables; addresses
  * @qps: struct qp by QP number
- * @mrs: struct mr by key >> 8
+ * @mrs: struct mr by key >> 8; of windows and fast registration loopback_key.view
  * @key_variant: low byte of the next key
  * @addresses: who has which GID: loopback_address.c
  * @groups: multicast: loopback_mcast.c
@@ -154,6 +155,7 @@ struct loopback {
 struct loopback_session {
 	struct loopback *fabric;
 	struct cds_list_head qps;
+	struct cds_list_head windows;	/* loopback_key.node */
 	unsigned int attachments;	/* to multicast groups */
 };
 
@@ -174,15 +176,17 @@ struct session *loopback_address_owner(struct loopback *fabric,
 
 int loopback_mr_reg(struct mr *mr);
 int loopback_mr_dereg(struct mr *mr);
+int loopback_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next);
 
 /**
  * struct loopback_piece - memory of one side of a message, checked
- * @mr: region, or NULL: at is in pvhcad's own memory
+ * @mr: region, or NULL: at is in pvhcad's own memory, or region's
  * @at: first byte, from the start of the region's extents
  * @host: first byte of own memory
- * @len: bytes, not 0
+ * @region: referenced; of guest-physical memory
+ * @len: bytes
  *
- * Valid during one RCU read section.
+ * Valid during one RCU read section, or until loopback_pieces_put().
  */
 struct loopback_piece {
 	const struct mr *mr;
@@ -191,12 +195,23 @@ struct loopback_piece {
 		uint8_t *host;
 	};
 	uint64_t len;
+	struct region *region;
 };
 
 struct loopback_pieces {
 	unsigned int count;
+	bool held;		/* there is something to be put */
 	struct loopback_piece piece[LOOPBACK_MAX_SGE + 1];	/* and a header */
 };
+
+void loopback_pieces_release(struct loopback_pieces *pieces);
+
+/* Done with what loopback_pieces_local() or _remote() gave. */
+static inline void loopback_pieces_put(struct loopback_pieces *pieces)
+{
+	if (pieces->held)
+		loopback_pieces_release(pieces);
+}
 
 /*
  * Bytes [skip, skip + length) of an SGE list, of which pd must be allowed access
@@ -208,9 +223,9 @@ bool loopback_pieces_local(struct loopback *fabric, const struct pd *pd,
 			   struct loopback_pieces *pieces);
 /*
  * Bytes [skip, skip + part) of the remote range [addr, addr + length); the whole
- * range must be accessible by rkey.
+ * range must be accessible by rkey for messages to qp.
  */
-bool loopback_pieces_remote(struct loopback *fabric, const struct pd *pd,
+bool loopback_pieces_remote(struct loopback *fabric, const struct qp *qp,
 			    uint32_t rkey, uint64_t addr, uint64_t length,
 			    uint32_t access, uint64_t skip, uint64_t part,
 			    struct loopback_pieces *pieces);
@@ -224,6 +239,80 @@ void *loopback_piece_address(const struct loopback_pieces *pieces);
  */
 void loopback_copy(const struct loopback_pieces *to,
 		   const struct loopback_pieces *from, uint64_t length);
+
+/* -------------------- changing keys: loopback_key.c ------------------------ */
+
+enum loopback_key_kind {
+	LOOPBACK_KEY_WINDOW_1,
+	LOOPBACK_KEY_WINDOW_2,
+	LOOPBACK_KEY_REGION,		/* for fast registration */
+};
+
+enum loopback_key_state {
+	LOOPBACK_KEY_FREE,		/* nothing stands under it */
+	LOOPBACK_KEY_BUSY,		/* it is being changed */
+	LOOPBACK_KEY_VALID,
+};
+
+/**
+ * struct loopback_key - a key that work requests change
+ * @users: who looks at it or uses it now
+ * @view: what stands under it; view.fabric is this key, view.lkey 0 for windows.
+ *	Read by users while it is valid, written while it is busy
+ * @owner: the QP that bound a window of type 2
+ * @bound: region of a window, likewise
+ * @pages: memory of a REGION: room for its max_pages, regions referenced
+ * @node: in loopback_session.windows
+ */
+struct loopback_key {
+	enum loopback_key_kind kind;
+	uint32_t number;
+	_Atomic uint32_t state;
+	_Atomic uint32_t users;
+	struct mr view;
+	_Atomic(struct loopback_qp *) owner;
+	struct mr *bound;
+	struct extents *pages;
+	struct cds_list_head node;
+};
+
+/* NULL: no memory or number. The session's thread, as for _destroy. */
+struct loopback_key *loopback_key_new(struct session *session, struct pd *pd,
+				      enum loopback_key_kind kind);
+/* Nobody can change it any more; who uses it is waited for. */
+void loopback_key_destroy(struct loopback_key *key);
+
+/* Use it, if it is valid; for short. */
+bool loopback_key_enter(struct loopback_key *key);
+void loopback_key_leave(struct loopback_key *key);
+
+/* From this state to BUSY; false: it is in another. The caller changes it then. */
+bool loopback_key_take(struct loopback_key *key, enum loopback_key_state from);
+/*
+ * Wait until nobody uses a busy key, and give back what it has. The caller uses no key
+ * and holds no lock but its own QP's.
+ */
+void loopback_key_clear(struct loopback_key *key);
+/* The change is over. */
+void loopback_key_set(struct loopback_key *key, enum loopback_key_state state);
+/* Make a valid key busy that lqp may invalidate; NULL: it may not. Then _free. */
+struct loopback_key *loopback_key_revoke(struct loopback_qp *lqp,
+					 uint32_t value);
+/* As _clear; and it is free. */
+void loopback_key_free(struct loopback_key *key);
+
+/* --------------- windows, fast registration: loopback_{mw,fr}.c ------------ */
+
+int loopback_mw_alloc(struct mw *mw);
+void loopback_mw_dealloc(struct mw *mw);
+/* Windows of type 2 that a QP bound end with it, when no worker knows it any more. */
+void loopback_mw_end_all(struct loopback_qp *lqp);
+/* Carry out the BIND_MW at the head of the send queue. False: it is refused. */
+bool loopback_mw_bind(struct loopback_qp *lqp);
+
+int loopback_fr_alloc(struct mr *mr);
+/* Likewise REG_MR. */
+bool loopback_fr_reg(struct loopback_qp *lqp);
 
 /* ---------------------------- QPs: loopback_qp.c --------------------------- */
 
@@ -287,6 +376,7 @@ struct loopback_receive {
  * @kicked: what this QP waits for may have come
  * @access, @max_dest_rd_atomic, @min_rnr_timer, @qkey: attributes that the peer's
  *	requester looks at
+ * @windows: of type 2 that it has bound
  * @attachments: to multicast groups; the session's thread only
  */
 struct loopback_qp {
@@ -323,6 +413,7 @@ struct loopback_qp {
 	_Atomic uint32_t min_rnr_timer;
 	_Atomic uint32_t qkey;
 
+	_Atomic uint32_t windows;
 	struct loopback_attachment *attachments;
 };
 
@@ -476,14 +567,18 @@ enum loopback_result {
 };
 
 #define LOOPBACK_UD_OPCODES	(1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM)
+/* Such that loopback_local_execute() is for; REG_MR in the driver's own QPs. */
+#define LOOPBACK_LOCAL_OPCODES \
+	(1u << PVHCA_WQE_LOCAL_INV | 1u << PVHCA_WQE_BIND_MW | \
+	 1u << PVHCA_WQE_REG_MR)
 #define LOOPBACK_UC_OPCODES \
 	(1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM | \
-	 1u << PVHCA_WQE_WRITE | 1u << PVHCA_WQE_WRITE_IMM)
-#define LOOPBACK_RC_OPCODES \
-	(1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM | \
+	 1u << PVHCA_WQE_SEND_INV | \
 	 1u << PVHCA_WQE_WRITE | 1u << PVHCA_WQE_WRITE_IMM | \
-	 1u << PVHCA_WQE_READ | 1u << PVHCA_WQE_ATOMIC_CMP_SWP | \
-	 1u << PVHCA_WQE_ATOMIC_FETCH_ADD)
+	 1u << PVHCA_WQE_LOCAL_INV | 1u << PVHCA_WQE_BIND_MW)
+#define LOOPBACK_RC_OPCODES \
+	(LOOPBACK_UC_OPCODES | 1u << PVHCA_WQE_READ | \
+	 1u << PVHCA_WQE_ATOMIC_CMP_SWP | 1u << PVHCA_WQE_ATOMIC_FETCH_ADD)
 
 /* Execute a piece of the request at the head of the send queue. */
 enum loopback_result loopback_rc_execute(struct loopback_serve *serve,
@@ -497,6 +592,12 @@ enum loopback_result loopback_rc_execute(struct loopback_serve *serve,
 bool loopback_pieces_request(struct loopback_qp *lqp, uint32_t access,
 			     uint64_t skip, uint64_t length,
 			     struct loopback_pieces *pieces);
+
+/* --------------------- local work: loopback_local.c ------------------------ */
+
+/* Execute the request at the head of the send queue: DONE or FAILED. */
+enum loopback_result loopback_local_execute(struct loopback_serve *serve,
+					    enum ibv_wc_status *status);
 
 /* ------------------------------ UD: loopback_ud.c -------------------------- */
 

@@ -5,7 +5,8 @@
  * A key is a number of the table of regions and, in the low byte, a count that
  * goes on with every registration; so the key of a region that is gone does not
  * fit the next one at its place. lkey and rkey are the same, as with most
- * adapters.
+ * adapters. Behind a window's key stands a struct mr of its own, which has only
+ * an rkey.
  */
 #include <stdlib.h>
 
@@ -20,7 +21,7 @@
 #define ACCESS_SUPPORTED \
 	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | \
 	 ACCESS_REMOTE_WRITES | IBV_ACCESS_ZERO_BASED | IBV_ACCESS_HUGETLB | \
-	 IBV_ACCESS_OPTIONAL_RANGE)
+	 IBV_ACCESS_MW_BIND | IBV_ACCESS_OPTIONAL_RANGE)
 
 /* ------------------------------- registration ------------------------------ */
 
@@ -69,6 +70,13 @@ int loopback_mr_dereg(struct mr *mr)
 	struct loopback *fabric = ls->fabric;
 	struct loopback_page *page;
 
+	if (mr->fabric) {
+		loopback_key_destroy(mr->fabric);
+		return PVHCA_ST_OK;
+	}
+	/* No worker can bind a window any more; see fabric.h. */
+	if (atomic_load(&mr->windows))
+		return PVHCA_ST_BUSY;
 	pthread_mutex_lock(&fabric->lock);
 	page = loopback_table_remove(&fabric->mrs, mr->lkey >> 8);
 	pthread_mutex_unlock(&fabric->lock);
@@ -78,26 +86,133 @@ int loopback_mr_dereg(struct mr *mr)
 	return PVHCA_ST_OK;
 }
 
+/* While nobody finds it by its key. */
+static void mr_hide(struct loopback *fabric, struct mr *mr, bool hide)
+{
+	pthread_mutex_lock(&fabric->lock);
+	loopback_table_publish(&fabric->mrs, mr->lkey >> 8, hide ? NULL : mr);
+	pthread_mutex_unlock(&fabric->lock);
+	if (hide)
+		synchronize_rcu();
+}
+
+int loopback_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)
+{
+	struct loopback_session *ls = mr->session->fabric_session;
+	int status;
+
+	(void)flags;	/* next is whole */
+	if (mr->fabric)
+		return PVHCA_ST_INVALID;
+	if (atomic_load(&mr->windows))
+		return PVHCA_ST_BUSY;
+	status = mr_check(next);
+	if (status)
+		return status;
+	mr_hide(ls->fabric, mr, true);
+	*mr = *next;
+	mr_hide(ls->fabric, mr, false);
+	return PVHCA_ST_OK;
+}
+
 /* --------------------------------- checks ---------------------------------- */
 
-/*
- * Region that key names, if pd may do access to all of [addr, addr + length); IB
- * vol 1, 10.6.3.
- */
-static const struct mr *mr_permits(struct loopback *fabric,
-				   const struct pd *pd, uint32_t key,
-				   uint64_t addr, uint64_t length,
+/* May pd do access to all of [addr, addr + length)? IB vol 1, 10.6.3. */
+static inline bool mr_permits(const struct mr *mr, const struct pd *pd,
+			      uint64_t addr, uint64_t length, uint32_t access)
+{
+	uint64_t at = addr - mr->iova;
+
+	return mr->pd == pd && !(access & ~mr->access) && addr >= mr->iova &&
+	       at <= mr->length && length <= mr->length - at;
+}
+
+/* Keys that work requests change are used under loopback_key_enter(). */
+static inline bool mr_enter(const struct mr *mr)
+{
+	return !mr->fabric || loopback_key_enter(mr->fabric);
+}
+
+static inline void mr_leave(const struct mr *mr)
+{
+	if (mr->fabric)
+		loopback_key_leave(mr->fabric);
+}
+
+/* The region of a local key, entered; or NULL. */
+static const struct mr *find_local(struct loopback *fabric, const struct pd *pd,
+				   uint32_t key, uint64_t addr, uint64_t length,
 				   uint32_t access)
 {
 	const struct mr *mr = loopback_table_find(&fabric->mrs, key >> 8);
-	uint64_t at;
 
-	if (!mr || mr->lkey != key || mr->pd != pd || access & ~mr->access)
+	if (!mr || !mr_enter(mr))
 		return NULL;
-	at = addr - mr->iova;
-	if (addr < mr->iova || at > mr->length || length > mr->length - at)
+	if (mr->lkey == key && mr_permits(mr, pd, addr, length, access))
+		return mr;
+	mr_leave(mr);
+	return NULL;
+}
+
+/* A window of type 2B serves the QP that bound it, no other. */
+static inline bool serves_qp(const struct mr *mr, const struct qp *qp)
+{
+	const struct loopback_key *key = mr->fabric;
+
+	return !key || key->kind != LOOPBACK_KEY_WINDOW_2 ||
+	       atomic_load(&key->owner) == qp->fabric;
+}
+
+/* The region or window of a remote key, for messages to qp; likewise. */
+static const struct mr *find_remote(struct loopback *fabric,
+				    const struct qp *qp, uint32_t key,
+				    uint64_t addr, uint64_t length,
+				    uint32_t access)
+{
+	const struct mr *mr = loopback_table_find(&fabric->mrs, key >> 8);
+
+	if (!mr || !mr_enter(mr))
 		return NULL;
-	return mr;
+	if (mr->rkey == key && mr_permits(mr, qp->pd, addr, length, access) &&
+	    serves_qp(mr, qp))
+		return mr;
+	mr_leave(mr);
+	return NULL;
+}
+
+/* Guest-physical memory, for the driver's own QPs. */
+static bool add_dma(const struct pd *pd, const struct ibv_sge *sge,
+		    uint64_t skip, uint64_t len, struct loopback_pieces *pieces)
+{
+	struct loopback_piece *piece = &pieces->piece[pieces->count];
+	uint8_t *host;
+
+	if (sge->lkey != PVHCA_LKEY_DMA || !pd->context->kernel)
+		return false;
+	host = memory_resolve(pd->session->memory, sge->addr, skip + len,
+			      &piece->region);
+	if (!host)
+		return false;
+	piece->mr = NULL;
+	piece->host = host + skip;
+	piece->len = len;
+	pieces->held = true;
+	pieces->count++;
+	return true;
+}
+
+void loopback_pieces_release(struct loopback_pieces *pieces)
+{
+	struct loopback_piece *piece;
+
+	for (; pieces->count; pieces->count--) {
+		piece = &pieces->piece[pieces->count - 1];
+		if (piece->mr)
+			mr_leave(piece->mr);
+		else
+			region_put(piece->region);
+	}
+	pieces->held = false;
 }
 
 bool loopback_pieces_local(struct loopback *fabric, const struct pd *pd,
@@ -111,6 +226,7 @@ bool loopback_pieces_local(struct loopback *fabric, const struct pd *pd,
 	uint64_t part;
 
 	pieces->count = 0;
+	pieces->held = false;
 	for (i = 0; i < num_sge && length; i++) {
 		if (skip >= sge[i].length) {
 			skip -= sge[i].length;
@@ -119,21 +235,27 @@ bool loopback_pieces_local(struct loopback *fabric, const struct pd *pd,
 		part = sge[i].length - skip;
 		if (part > length)
 			part = length;
-		mr = mr_permits(fabric, pd, sge[i].lkey, sge[i].addr,
+		mr = find_local(fabric, pd, sge[i].lkey, sge[i].addr,
 				skip + part, access);
-		if (!mr)
-			return false;
-		piece = &pieces->piece[pieces->count++];
-		piece->mr = mr;
-		piece->at = mr->offset + (sge[i].addr - mr->iova) + skip;
-		piece->len = part;
+		if (mr) {
+			piece = &pieces->piece[pieces->count++];
+			piece->mr = mr;
+			piece->at = mr->offset + (sge[i].addr - mr->iova) + skip;
+			piece->len = part;
+			pieces->held |= mr->fabric != NULL;
+		} else if (!add_dma(pd, &sge[i], skip, part, pieces)) {
+			break;
+		}
 		length -= part;
 		skip = 0;
 	}
-	return !length;
+	if (!length)
+		return true;
+	loopback_pieces_put(pieces);
+	return false;
 }
 
-bool loopback_pieces_remote(struct loopback *fabric, const struct pd *pd,
+bool loopback_pieces_remote(struct loopback *fabric, const struct qp *qp,
 			    uint32_t rkey, uint64_t addr, uint64_t length,
 			    uint32_t access, uint64_t skip, uint64_t part,
 			    struct loopback_pieces *pieces)
@@ -141,14 +263,14 @@ bool loopback_pieces_remote(struct loopback *fabric, const struct pd *pd,
 	const struct mr *mr;
 
 	pieces->count = 0;
+	pieces->held = false;
 	/* IB vol 1, 9.7.4.1.5: the key of an empty request is not looked at. */
 	if (!length)
 		return true;
-	mr = mr_permits(fabric, pd, rkey, addr, length, access);
+	mr = find_remote(fabric, qp, rkey, addr, length, access);
 	if (!mr)
 		return false;
-	if (!part)
-		return true;
+	pieces->held = mr->fabric != NULL;
 	pieces->count = 1;
 	pieces->piece[0].mr = mr;
 	pieces->piece[0].at = mr->offset + (addr - mr->iova) + skip;

@@ -76,6 +76,7 @@ void loopback_qp_destroy(struct qp *qp)
 	/* No peer's worker completes receives of this QP after this. */
 	synchronize_rcu();
 	loopback_mcast_free_all(lqp);
+	loopback_mw_end_all(lqp);
 	loopback_srq_forget(lqp);
 	cq_forget(qp->send_cq, qp->qpn);
 	cq_forget(qp->recv_cq, qp->qpn);

@@ -23,6 +23,7 @@ struct rc {
 	uint64_t part;			/* bytes of this piece */
 	enum ibv_wc_status status;
 	uint32_t rnr_timer;
+	struct loopback_key *revoked;	/* by SEND_INV: invalid as soon as nobody uses it */
 	struct loopback_pieces local;
 	struct loopback_pieces remote;
 };
@@ -155,7 +156,10 @@ static void complete_receive(struct rc *rc)
 			PVHCA_CQE_RECV_WRITE_IMM : PVHCA_CQE_RECV,
 	};
 
-	if (request->opcode != PVHCA_WQE_SEND) {
+	if (request->opcode == PVHCA_WQE_SEND_INV) {
+		cqe.inv_rkey = htole32(request->inv_rkey);
+		cqe.flags = PVHCA_CQE_F_INV;
+	} else if (request->opcode != PVHCA_WQE_SEND) {
 		cqe.imm_data = request->imm_data;
 		cqe.flags = PVHCA_CQE_F_IMM;
 	}
@@ -176,6 +180,7 @@ bool loopback_pieces_request(struct loopback_qp *lqp, uint32_t access,
 					     sq->request.num_sge, access, skip,
 					     length, pieces);
 	pieces->count = length ? 1 : 0;
+	pieces->held = false;
 	pieces->piece[0].mr = NULL;
 	pieces->piece[0].host = sq->inline_data + skip;
 	pieces->piece[0].len = length;
@@ -187,7 +192,7 @@ static bool rc_remote(struct rc *rc, uint32_t access)
 {
 	const struct loopback_sq *sq = &rc->lqp->sq;
 
-	return loopback_pieces_remote(rc->lqp->fabric, rc->peer->qp->pd,
+	return loopback_pieces_remote(rc->lqp->fabric, rc->peer->qp,
 				      sq->request.rkey, sq->request.remote_addr,
 				      sq->request.length, access, sq->done,
 				      rc->part, &rc->remote);
@@ -225,8 +230,44 @@ static enum loopback_result send_locked(struct rc *rc)
 				      IBV_WC_REM_OP_ERR);
 	loopback_copy(&rc->remote, &rc->local, rc->part);
 	result = rc_moved(rc);
-	if (result == LOOPBACK_DONE)
+	if (result != LOOPBACK_DONE)
+		return result;
+	if (sq->request.opcode == PVHCA_WQE_SEND_INV) {
+		rc->revoked = loopback_key_revoke(rc->peer,
+						  sq->request.inv_rkey);
+		/* 9.9.3.1.10, class J. */
+		return rc->revoked ? LOOPBACK_DONE :
+			receive_failed(rc, IBV_WC_REM_INV_REQ_ERR,
+				       IBV_WC_REM_ACCESS_ERR);
+	}
+	complete_receive(rc);
+	return LOOPBACK_DONE;
+}
+
+/* All pieces of this call. */
+static void rc_put(struct rc *rc)
+{
+	loopback_pieces_put(&rc->local);
+	loopback_pieces_put(&rc->remote);
+}
+
+/*
+ * The message of a SEND_INV has arrived, its key stands invalid: it must no longer
+ * be in use when the receive completes.
+ */
+static enum loopback_result rc_finish_revoke(struct rc *rc)
+{
+	struct qp *qp = rc->peer->qp;
+	enum loopback_result result = LOOPBACK_LOST;
+
+	rc_put(rc);
+	loopback_key_free(rc->revoked);
+	pthread_mutex_lock(&qp->rq_lock);
+	if (is_same_peer(rc) && rc->peer->receive.taken) {
 		complete_receive(rc);
+		result = LOOPBACK_DONE;
+	}
+	pthread_mutex_unlock(&qp->rq_lock);
 	return result;
 }
 
@@ -240,10 +281,11 @@ static enum loopback_result rc_send(struct rc *rc)
 	struct qp *qp = rc->peer->qp;
 	enum loopback_result result;
 
+	rc->revoked = NULL;
 	pthread_mutex_lock(&qp->rq_lock);
 	result = send_locked(rc);
 	pthread_mutex_unlock(&qp->rq_lock);
-	return result;
+	return rc->revoked ? rc_finish_revoke(rc) : result;
 }
 
 /* What a WRITE with immediate data does at its end. */
@@ -372,6 +414,7 @@ static enum loopback_result rc_respond(struct rc *rc)
 	switch (rc->lqp->sq.request.opcode) {
 	case PVHCA_WQE_SEND:
 	case PVHCA_WQE_SEND_IMM:
+	case PVHCA_WQE_SEND_INV:
 		return rc_send(rc);
 	case PVHCA_WQE_WRITE:
 	case PVHCA_WQE_WRITE_IMM:
@@ -406,10 +449,13 @@ enum loopback_result loopback_rc_execute(struct loopback_serve *serve,
 		*status = rc.status;
 		return LOOPBACK_FAILED;
 	}
-	if (!rc_find_peer(&rc))
-		return is_reliable(&rc) ? LOOPBACK_LOST : LOOPBACK_DONE;
-	establish(rc.peer);
-	result = rc_respond(&rc);
+	rc.remote.held = false;
+	result = LOOPBACK_LOST;
+	if (rc_find_peer(&rc)) {
+		establish(rc.peer);
+		result = rc_respond(&rc);
+	}
+	rc_put(&rc);
 	/* Whatever it came to: it has been sent. */
 	if (!is_reliable(&rc) && result != LOOPBACK_MORE)
 		return LOOPBACK_DONE;

@@ -220,14 +220,16 @@ static bool may_go_on(struct loopback_serve *serve)
 
 static uint32_t opcodes_of(const struct qp *qp)
 {
+	uint32_t reg = qp->context->kernel ? 1u << PVHCA_WQE_REG_MR : 0;
+
 	switch (qp->type) {
 	case PVHCA_QPT_UD:
 		return LOOPBACK_UD_OPCODES |
 		       (qp->context->kernel ? SEND_ALLOW_AV : 0);
 	case PVHCA_QPT_UC:
-		return LOOPBACK_UC_OPCODES;
+		return LOOPBACK_UC_OPCODES | reg;
 	default:
-		return LOOPBACK_RC_OPCODES;
+		return LOOPBACK_RC_OPCODES | reg;
 	}
 }
 
@@ -263,6 +265,8 @@ static enum loopback_result execute(struct loopback_serve *serve,
 				    enum ibv_wc_status *status,
 				    uint32_t *rnr_timer)
 {
+	if (1u << serve->lqp->sq.request.opcode & LOOPBACK_LOCAL_OPCODES)
+		return loopback_local_execute(serve, status);
 	if (serve->lqp->qp->type == PVHCA_QPT_UD)
 		return loopback_ud_execute(serve, status);
 	return loopback_rc_execute(serve, status, rnr_timer);

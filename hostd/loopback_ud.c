@@ -150,6 +150,7 @@ static void deliver_locked(struct ud *ud, struct loopback_qp *rx)
 		return;
 	}
 	loopback_copy(&ud->to, &ud->from, ud->length);
+	loopback_pieces_put(&ud->to);
 	ud->serve->moved += ud->length;
 	complete_receive(ud, rx);
 }
@@ -205,6 +206,7 @@ static bool gather(struct ud *ud)
 	ud->from.piece[0].mr = NULL;
 	ud->from.piece[0].host = ud->grh;
 	ud->from.piece[0].len = GRH_LEN;
+	ud->from.piece[0].region = NULL;	/* and so region_put() leaves it alone */
 	ud->from.count++;
 	return true;
 }
@@ -238,5 +240,6 @@ enum loopback_result loopback_ud_execute(struct loopback_serve *serve,
 		 request->length + (request->opcode == PVHCA_WQE_SEND_IMM ?
 				    sizeof(request->imm_data) : 0));
 	route(&ud);
+	loopback_pieces_put(&ud.from);
 	return LOOPBACK_DONE;
 }

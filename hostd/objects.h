@@ -77,19 +77,21 @@ struct pd {
 	void *fabric;				/* the fabric's part */
 };
 
+/* What the data path reads comes first, in one line of the cache. */
 struct mr {
-	struct session *session;
 	struct pd *pd;
-	uint32_t handle;
+	void *fabric;
 	uint32_t lkey;
 	uint32_t rkey;
 	uint32_t access;			/* IBV_ACCESS_* */
+	uint32_t handle;
 	uint64_t iova;
 	uint64_t length;
 	uint64_t offset;			/* of the first byte in extents */
 	struct extents *extents;		/* owned; NULL: made by ALLOC_MR */
+	struct session *session;
 	uint32_t max_pages;			/* made by ALLOC_MR: of one PVHCA_WQE_REG_MR */
-	void *fabric;
+	_Atomic uint32_t windows;		/* bound to it, on the loopback fabric */
 };
 
 struct mw {

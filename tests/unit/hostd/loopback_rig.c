@@ -191,10 +191,39 @@ struct mr *rig_mr(struct rig_vm *vm, uint64_t iova, unsigned int runs,
 	return mr;
 }
 
+void rig_mr_publish(struct mr *mr)
+{
+	ck_assert_int_eq(table_add(&mr->session->mrs, mr, &mr->handle), 0);
+	table_publish(&mr->session->mrs, mr->handle);
+}
+
+struct mw *rig_mw(struct rig_vm *vm, enum ibv_mw_type type)
+{
+	struct mw *mw = calloc(1, sizeof(*mw));
+
+	mw->session = &vm->session;
+	mw->pd = &vm->pd;
+	mw->type = type;
+	ck_assert_int_eq(fabric_loopback.mw_alloc(mw), 0);
+	ck_assert_int_eq(table_add(&vm->session.mws, mw, &mw->handle), 0);
+	table_publish(&vm->session.mws, mw->handle);
+	return mw;
+}
+
+void rig_mw_free(struct mw *mw)
+{
+	table_del(&mw->session->mws, mw->handle);
+	fabric_loopback.mw_dealloc(mw);
+	free(mw);
+}
+
 void rig_mr_free(struct mr *mr)
 {
-	fabric_loopback.mr_dereg(mr);
-	extents_free(mr->extents);
+	if (mr->handle)
+		table_del(&mr->session->mrs, mr->handle);
+	ck_assert_int_eq(fabric_loopback.mr_dereg(mr), 0);
+	if (mr->extents)
+		extents_free(mr->extents);
 	free(mr);
 }
 
@@ -484,6 +513,16 @@ void rig_post_send(struct qp *qp, struct pvhca_sq_wqe wqe,
 		memcpy(entry + PVHCA_SQ_WQE_DATA, inline_data,
 		       le32toh(wqe.inline_len));
 	memcpy(entry, &wqe, sizeof(wqe));
+	posted(qp->context, qp->slot, &qp->sq);
+}
+
+void rig_post_segment(struct qp *qp, struct pvhca_sq_wqe wqe,
+		      const void *segment, size_t len)
+{
+	uint8_t *entry = next_entry(&qp->sq);
+
+	memcpy(entry, &wqe, sizeof(wqe));
+	memcpy(entry + PVHCA_SQ_WQE_DATA, segment, len);
 	posted(qp->context, qp->slot, &qp->sq);
 }
 

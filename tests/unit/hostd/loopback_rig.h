@@ -54,6 +54,10 @@ void rig_teardown(void);
 struct mr *rig_mr(struct rig_vm *vm, uint64_t iova, unsigned int runs,
 		  uint64_t run_len, uint32_t access);
 void rig_mr_free(struct mr *mr);
+/* Let workers find a region by its handle. */
+void rig_mr_publish(struct mr *mr);
+struct mw *rig_mw(struct rig_vm *vm, enum ibv_mw_type type);
+void rig_mw_free(struct mw *mw);
 /* Byte of a region by its address in the guest. */
 uint8_t *rig_byte(const struct mr *mr, uint64_t addr);
 void rig_fill(const struct mr *mr, uint64_t addr, uint64_t len, uint32_t seed);
@@ -82,6 +86,9 @@ void rig_connect(struct qp *a, struct qp *b);
 /* Post as the provider does; data or sge may be NULL. */
 void rig_post_send(struct qp *qp, struct pvhca_sq_wqe wqe,
 		   const struct pvhca_sge *sge, const void *inline_data);
+/* With the segment of its operation. */
+void rig_post_segment(struct qp *qp, struct pvhca_sq_wqe wqe,
+		      const void *segment, size_t len);
 void rig_post_atomic(struct qp *qp, struct pvhca_sq_wqe wqe,
 		     struct pvhca_atomic_seg seg, struct pvhca_sge sge);
 void rig_post_recv(struct qp *qp, const struct pvhca_sge *sge,

@@ -558,9 +558,10 @@ END_TEST
 START_TEST(unknown_entry_is_an_operation_error)
 {
 	static const struct pvhca_sq_wqe wqes[] = {
-		{ .opcode = PVHCA_WQE_SEND_INV },
-		{ .opcode = PVHCA_WQE_BIND_MW },
-		{ .opcode = PVHCA_WQE_LOCAL_INV },
+		{ .opcode = PVHCA_WQE_REG_MR },
+		{ .opcode = PVHCA_WQE_BIND_MW,
+		  .flags = PVHCA_WQE_F_INLINE },
+		{ .opcode = PVHCA_WQE_SEND, .flags = PVHCA_WQE_F_AV },
 		{ .opcode = 77 },
 		{ .opcode = PVHCA_WQE_SEND, .flags = 0xf0 },
 		{ .opcode = PVHCA_WQE_SEND, .reserved = 1 },
