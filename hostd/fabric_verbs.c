@@ -319,6 +319,7 @@ static void post_event(struct session *session,
 		       const struct ibv_async_event *event)
 {
 	struct verbs_session *vs = session->fabric_session;
+	struct srq *srq;
 	struct qp *qp;
 
 	switch (event->event_type) {
@@ -332,6 +333,11 @@ static void post_event(struct session *session,
 	case IBV_EVENT_QP_LAST_WQE_REACHED:
 		qp = event->element.qp->qp_context;
 		events_async(session, event->event_type, qp->handle);
+		return;
+	case IBV_EVENT_SRQ_ERR:
+	case IBV_EVENT_SRQ_LIMIT_REACHED:
+		srq = event->element.srq->srq_context;
+		events_async(session, event->event_type, srq->handle);
 		return;
 	case IBV_EVENT_CQ_ERR:
 		/* A host CQ that several guest CQs share. */
@@ -366,6 +372,17 @@ static void session_async(struct session *session)
 
 /* ------------------------------ device and port ---------------------------- */
 
+#define DEVICE_CAPS_MW	(IBV_DEVICE_MEM_WINDOW | IBV_DEVICE_MEM_WINDOW_TYPE_2A | \
+			 IBV_DEVICE_MEM_WINDOW_TYPE_2B)
+/* What the guest can use if the host device has it. */
+#define DEVICE_CAPS	(IBV_DEVICE_BAD_PKEY_CNTR | IBV_DEVICE_BAD_QKEY_CNTR | \
+			 IBV_DEVICE_CURR_QP_STATE_MOD | \
+			 IBV_DEVICE_MEM_MGT_EXTENSIONS | \
+			 IBV_DEVICE_PORT_ACTIVE_EVENT | \
+			 IBV_DEVICE_RC_RNR_NAK_GEN | \
+			 IBV_DEVICE_SYS_IMAGE_GUID | \
+			 IBV_DEVICE_UD_AV_PORT_ENFORCE | DEVICE_CAPS_MW)
+
 static int query_device(struct session *session,
 			struct pvhca_rsp_query_device *rsp)
 {
@@ -376,9 +393,7 @@ static int query_device(struct session *session,
 		.max_mr_size = htole64(attr->max_mr_size),
 		.page_size_cap = htole64(attr->page_size_cap),
 		.device_cap_flags = htole64(attr->device_cap_flags &
-			(IBV_DEVICE_BAD_PKEY_CNTR | IBV_DEVICE_BAD_QKEY_CNTR |
-			 IBV_DEVICE_RC_RNR_NAK_GEN | IBV_DEVICE_SYS_IMAGE_GUID |
-			 IBV_DEVICE_PORT_ACTIVE_EVENT)),
+					    DEVICE_CAPS),
 		.sys_image_guid = attr->sys_image_guid,
 		.vendor_id = htole32(attr->vendor_id),
 		.vendor_part_id = htole32(attr->vendor_part_id),
@@ -396,7 +411,20 @@ static int query_device(struct session *session,
 		.max_res_rd_atom = htole32(attr->max_res_rd_atom),
 		.max_qp_init_rd_atom = htole32(attr->max_qp_init_rd_atom),
 		.atomic_cap = htole32(attr->atomic_cap),
+		.max_mw = htole32(attr->device_cap_flags & DEVICE_CAPS_MW ?
+				  attr->max_mw : 0),
+		.max_mcast_grp = htole32(attr->max_mcast_grp),
+		.max_mcast_qp_attach = htole32(attr->max_mcast_qp_attach),
+		.max_total_mcast_qp_attach =
+			htole32(attr->max_total_mcast_qp_attach),
+		.max_ah = htole32(attr->max_ah),
+		.max_srq = htole32(attr->max_srq),
+		.max_srq_wr = htole32(attr->max_srq_wr),
+		.max_srq_sge = htole32(attr->max_srq_sge),
 		.max_pkeys = htole32(attr->max_pkeys),
+		/* Of completions; pvhcad's own clock, CLOCK_MONOTONIC in ns. */
+		.hca_core_clock = htole64(1000000),
+		.timestamp_mask = htole64(UINT64_MAX),
 		.local_ca_ack_delay = attr->local_ca_ack_delay,
 	};
 	snprintf(rsp->fw_ver, sizeof(rsp->fw_ver), "%.31s", attr->fw_ver);
@@ -426,6 +454,9 @@ static int query_port(struct session *session, struct pvhca_rsp_query_port *rsp)
 		.pkey_tbl_len = htole32(attr.pkey_tbl_len),
 		.gid_tbl_len = htole32(SESSION_GIDS),
 		.netdev_mtu = htole32(vs->fabric->netdev_mtu),
+		.port_cap_flags = htole32(attr.port_cap_flags &
+					  (IBV_PORT_CM_SUP |
+					   IBV_PORT_IP_BASED_GIDS)),
 	};
 	return PVHCA_ST_OK;
 }
@@ -528,12 +559,24 @@ const struct fabric_ops fabric_verbs = {
 	.pd_free = verbs_pd_free,
 	.mr_reg = verbs_mr_reg,
 	.mr_dereg = verbs_mr_dereg,
+	.mr_rereg = verbs_mr_rereg,
+	.mw_alloc = verbs_mw_alloc,
+	.mw_dealloc = verbs_mw_dealloc,
+	.ah_create = verbs_ah_create,
+	.ah_destroy = verbs_ah_destroy,
 	.cq_create = cq_create,
 	.cq_destroy = cq_destroy,
 	.qp_create = verbs_qp_create,
 	.qp_destroy = verbs_qp_destroy,
 	.qp_modify = verbs_qp_modify,
 	.qp_query = verbs_qp_query,
+	.mcast_attach = verbs_mcast_attach,
+	.mcast_detach = verbs_mcast_detach,
+	.srq_create = verbs_srq_create,
+	.srq_destroy = verbs_srq_destroy,
+	.srq_set_limit = verbs_srq_set_limit,
+	.srq_query = verbs_srq_query,
+	.srq_serve = verbs_srq_serve,
 	.qp_serve = verbs_qp_serve,
 	.qp_serve_receives = verbs_serve_receives,
 	.session_poll = verbs_session_poll,

@@ -78,6 +78,7 @@ int work_queue_init(struct work_queue *queue, const struct ring_buffer *buffer,
 void work_queue_reset(struct work_queue *queue)
 {
 	queue->ci = 0;
+	__atomic_store_n(&queue->seen, 0, __ATOMIC_RELAXED);
 }
 
 /* Copy an SGE list; returns the sum of the lengths. */

@@ -41,6 +41,7 @@ static inline void *ring_buffer_at(const struct ring_buffer *buffer,
  * struct work_queue - a send or receive queue
  * @pi: the guest's producer index
  * @ci: next entry pvhcad takes; free running
+ * @seen: pi when the worker's pass began; see work_queue_look()
  * @log_entries, @log_stride, @offset: geometry, checked by work_queue_init()
  * @entries: 0: there is no such queue
  */
@@ -48,6 +49,7 @@ struct work_queue {
 	const struct ring_buffer *buffer;
 	_Atomic uint32_t *pi;
 	uint32_t ci;
+	uint32_t seen;
 	uint32_t entries;
 	uint32_t log_stride;
 	uint32_t offset;
@@ -79,6 +81,29 @@ static inline uint32_t work_queue_posted(const struct work_queue *queue)
 	posted = atomic_load_explicit(queue->pi, memory_order_acquire) -
 		 queue->ci;
 	return posted <= queue->entries ? posted : UINT32_MAX;
+}
+
+/* Remember what is posted by now; in the worker, without a lock. */
+static inline void work_queue_look(struct work_queue *queue)
+{
+	if (queue->entries)
+		__atomic_store_n(&queue->seen,
+				 atomic_load_explicit(queue->pi,
+						      memory_order_acquire),
+				 __ATOMIC_RELAXED);
+}
+
+/* How much of what is posted, a valid number of entries, was so at the last look. */
+static inline uint32_t work_queue_seen(const struct work_queue *queue,
+				       uint32_t posted)
+{
+	uint32_t seen = __atomic_load_n(&queue->seen, __ATOMIC_RELAXED) -
+			queue->ci;
+
+	/* Beyond the queue: what was seen has been taken, or there was a reset. */
+	if (seen > queue->entries)
+		return 0;
+	return seen < posted ? seen : posted;
 }
 
 static inline uint32_t work_queue_index(const struct work_queue *queue,

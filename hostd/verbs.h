@@ -4,9 +4,14 @@
  *
  *   fabric_verbs.c  device, port, addresses, async events
  *   verbs_mr.c      protection domains and memory regions
+ *   verbs_mw.c      memory windows
+ *   verbs_ah.c      addresses, address handles
  *   verbs_cq.c      the host's CQs and what they deliver
  *   verbs_qp.c      queue pairs
- *   verbs_post.c    from guests' rings to ibv_post_send/ibv_post_recv
+ *   verbs_srq.c     shared receive queues
+ *   verbs_mcast.c   multicast groups
+ *   verbs_post.c    from guests' rings to ibv_post_send
+ *   verbs_recv.c    from guests' rings to ibv_post_recv, ibv_post_srq_recv
  *
  * Each session opens the device for itself, so that the engine keeps the VMs
  * apart and closing the context gives everything back.
@@ -29,6 +34,8 @@
 
 #define VERBS_HOST_CQS		256	/* of one session */
 #define VERBS_QP_INDEX_BITS	16
+#define VERBS_NUM_BUCKETS	256
+#define VERBS_MAX_MCASTS	64	/* multicast groups of one QP */
 /* Inline data: the most that is tried, and the step of the search; bytes. */
 #define VERBS_MAX_INLINE	1024
 #define VERBS_INLINE_STEP	4
@@ -67,7 +74,34 @@ struct verbs_session {
 	uint16_t generation;
 	_Atomic uint32_t in_flight;	/* sum of its QPs' */
 	struct qp **qps;		/* by index; RCU */
+	struct qp *by_num[VERBS_NUM_BUCKETS];	/* QPs with an SRQ, by QP number; RCU */
 };
+
+/**
+ * struct verbs_srq - an SRQ's part
+ * @host_cq: receives of all its QPs complete there
+ * @stalled: the host's queue was full; go on after the next receive
+ * @failed: an entry was refused; under srq->lock
+ */
+struct verbs_srq {
+	struct ibv_srq *srq;
+	struct verbs_host_cq *host_cq;
+	_Atomic bool stalled;
+	bool failed;
+};
+
+/* A region's part. */
+struct verbs_mr {
+	struct ibv_mr *mr;
+	struct stitch stitch;
+};
+
+static inline struct ibv_mr *verbs_mr_host(const struct mr *mr)
+{
+	return ((const struct verbs_mr *)mr->fabric)->mr;
+}
+
+struct verbs_mcast;
 
 /**
  * struct verbs_qp - a QP's part
@@ -79,6 +113,8 @@ struct verbs_session {
  * @failing: a bad entry was found: the host QP is in error and flushes
  * @in_flight: sends that the engine was given and that no completion has retired
  * @retired: place in the send queue of the last that was; under qp->rq_lock
+ * @next_by_num: in a bucket of verbs_session.by_num
+ * @mcasts, @num_mcasts: groups it is attached to; the session's thread only
  */
 struct verbs_qp {
 	struct ibv_qp *qp;
@@ -91,12 +127,20 @@ struct verbs_qp {
 	bool failing;
 	_Atomic uint32_t in_flight;
 	uint32_t retired;
+	struct qp *next_by_num;
+	struct verbs_mcast *mcasts;
+	unsigned int num_mcasts;
 };
 
-/* Work request ids: QP id, kind, and the guest's index or tag. */
+/*
+ * Work request ids: QP id, kind, and the guest's index or tag. An SRQ's receives
+ * have no QP id: the completion has the QP's number.
+ */
 #define WR_ID_QP_SHIFT		32
 #define WR_ID_RECV		(1u << 31)
 #define WR_ID_BAD		(1u << 30)	/* stands for an entry that was refused */
+#define WR_ID_SRQ		(1u << 29)
+#define WR_ID_BIND		(1u << 28)	/* with BAD: it was to bind a window */
 #define WR_ID_INDEX_MASK	0xffffu
 
 /* The one translation of the host's errno (positive) to the admin ABI. */
@@ -109,6 +153,18 @@ int verbs_pd_alloc(struct pd *pd);
 void verbs_pd_free(struct pd *pd);
 int verbs_mr_reg(struct mr *mr);
 int verbs_mr_dereg(struct mr *mr);
+int verbs_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next);
+
+int verbs_mw_alloc(struct mw *mw);
+void verbs_mw_dealloc(struct mw *mw);
+
+/* verbs_ah.c: address vectors, with indices of the other side's table. PVHCA_ST_*. */
+int verbs_av_to_host(struct session *session, const struct pvhca_av *av,
+		     struct ibv_ah_attr *ah);
+void verbs_av_from_host(struct session *session, const struct ibv_ah_attr *ah,
+			struct pvhca_av *av);
+int verbs_ah_create(struct ah *ah);
+void verbs_ah_destroy(struct ah *ah);
 
 /* verbs_cq.c: a host CQ with room for n more; PVHCA_ST_*. */
 int verbs_host_cq_reserve(struct verbs_session *vs, uint32_t n,
@@ -130,11 +186,39 @@ int verbs_qp_query(struct qp *qp, uint32_t attr_mask,
 /* Nothing of a QP is in flight any more; no completion of it is delivered now. */
 void verbs_forget_in_flight(struct verbs_session *vs, struct verbs_qp *vqp);
 
+/* A QP with an SRQ, in a worker. */
+struct qp *verbs_qp_by_num(struct verbs_session *vs, uint32_t qpn);
+int verbs_srq_create(struct srq *srq);
+void verbs_srq_destroy(struct srq *srq);
+int verbs_srq_set_limit(struct srq *srq, uint32_t limit);
+int verbs_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp);
+
+int verbs_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
+int verbs_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
+void verbs_mcast_detach_all(struct verbs_qp *vqp);
+
+static inline uint64_t verbs_wr_id(const struct verbs_qp *vqp, uint32_t flags,
+				   uint16_t index)
+{
+	return (uint64_t)vqp->id << WR_ID_QP_SHIFT | flags | index;
+}
+
 /* verbs_post.c */
 unsigned int verbs_qp_serve(struct worker *worker, struct qp *qp);
+/* Hand all posted sends over; with qp->lock held. Returns their number. */
+unsigned int verbs_serve_sends(struct qp *qp);
+
+/* verbs_recv.c */
 /* Hand all posted receives over; with qp->lock held. Returns their number. */
 unsigned int verbs_serve_receives(struct qp *qp);
+unsigned int verbs_srq_serve(struct worker *worker, struct srq *srq);
 /* Move the host QP to the error state; with qp->lock held. */
 void verbs_qp_fail(struct qp *qp);
+/*
+ * The host's queue is full: the next completion has us look again, and so does
+ * the clock, should none come.
+ */
+void verbs_retry_later(struct qp *qp, _Atomic bool *stalled);
+void verbs_stop_hostile(struct qp *qp, const char *queue);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <time.h>
 
 #include "cq.h"
 #include "log.h"
@@ -124,7 +125,8 @@ static void cqe_from_wc(const struct ibv_wc *wc, const struct qp *qp,
 
 	/* The stand-in for a bad entry was flushed in its order. */
 	if (wc->wr_id & WR_ID_BAD)
-		status = IBV_WC_LOC_QP_OP_ERR;
+		status = wc->wr_id & WR_ID_BIND ? IBV_WC_MW_BIND_ERR :
+						  IBV_WC_LOC_QP_OP_ERR;
 	*cqe = (struct pvhca_cqe) {
 		.qpn = htole32(qp->qpn),
 		.byte_len = htole32(failed ? wc->vendor_err : wc->byte_len),
@@ -187,26 +189,53 @@ static void resume_stalled(struct qp *qp, struct verbs_qp *vqp)
 	context_again(qp->context, qp->slot);
 }
 
+static void resume_stalled_srq(struct srq *srq)
+{
+	struct verbs_srq *vsrq = srq->fabric;
+
+	if (!atomic_load_explicit(&vsrq->stalled, memory_order_relaxed))
+		return;
+	atomic_store(&vsrq->stalled, false);
+	context_again(srq->context, srq->slot);
+}
+
+/* The QP of a completion, or NULL: it is gone. */
+static struct qp *find_qp(struct verbs_session *vs, const struct ibv_wc *wc)
+{
+	uint32_t index = wc->wr_id >> WR_ID_QP_SHIFT &
+			 ((1u << VERBS_QP_INDEX_BITS) - 1);
+
+	if (wc->wr_id & WR_ID_SRQ)
+		return verbs_qp_by_num(vs, wc->qp_num);
+	return index < vs->max_qps ? rcu_dereference(vs->qps[index]) : NULL;
+}
+
+/*
+ * Of the work from before a RESET nothing is delivered any more, but what an SRQ's
+ * entry received: nobody else would tell the guest that the entry is gone.
+ */
+static bool is_current(const struct verbs_qp *vqp, const struct ibv_wc *wc)
+{
+	return wc->wr_id & WR_ID_SRQ || wc->wr_id >> WR_ID_QP_SHIFT == vqp->id;
+}
+
 static void deliver(struct worker *worker, struct session *session,
-		    const struct ibv_wc *wc)
+		    const struct ibv_wc *wc, uint64_t now)
 {
 	struct verbs_session *vs = session->fabric_session;
-	uint32_t id = wc->wr_id >> WR_ID_QP_SHIFT;
-	uint32_t index = id & ((1u << VERBS_QP_INDEX_BITS) - 1);
+	struct qp *qp = find_qp(vs, wc);
 	bool recv = wc->wr_id & WR_ID_RECV;
 	struct verbs_qp *vqp;
 	struct pvhca_cqe cqe;
-	struct qp *qp;
 
-	qp = index < vs->max_qps ? rcu_dereference(vs->qps[index]) : NULL;
 	if (!qp)
 		return;
 	vqp = qp->fabric;
 
 	/* Against a RESET in between, after which nothing old may appear. */
 	pthread_mutex_lock(&qp->rq_lock);
-	if (vqp->id == id) {
-		cqe_from_wc(wc, qp, worker_now(worker), &cqe);
+	if (is_current(vqp, wc)) {
+		cqe_from_wc(wc, qp, now, &cqe);
 		/*
 		 * ibv_wc does not tell whether the sender asked for an event, so
 		 * each receive counts as solicited.
@@ -219,8 +248,18 @@ static void deliver(struct worker *worker, struct session *session,
 			retire_sends(vs, qp, vqp,
 				     wc->wr_id & WR_ID_INDEX_MASK);
 		resume_stalled(qp, vqp);
+		if (wc->wr_id & WR_ID_SRQ)
+			resume_stalled_srq(qp->srq);
 	}
 	pthread_mutex_unlock(&qp->rq_lock);
+}
+
+static uint64_t clock_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ull + now.tv_nsec;
 }
 
 static unsigned int poll_host_cq(struct worker *worker, struct session *session,
@@ -229,13 +268,16 @@ static unsigned int poll_host_cq(struct worker *worker, struct session *session,
 	struct counters *counters = &session->counters;
 	unsigned int total = 0, errors = 0;
 	struct ibv_wc wc[POLL_BATCH];
+	uint64_t now = 0;
 	int i, n;
 
 	do {
 		n = ibv_poll_cq(host_cq->cq, POLL_BATCH, wc);
+		if (n > 0)
+			now = clock_ns();
 		for (i = 0; i < n; i++) {
 			errors += wc[i].status != IBV_WC_SUCCESS;
-			deliver(worker, session, &wc[i]);
+			deliver(worker, session, &wc[i], now);
 		}
 		if (n > 0)
 			total += n;

@@ -13,11 +13,6 @@
 #include "log.h"
 #include "verbs.h"
 
-struct verbs_mr {
-	struct ibv_mr *mr;
-	struct stitch stitch;
-};
-
 int verbs_pd_alloc(struct pd *pd)
 {
 	struct verbs_session *vs = pd->session->fabric_session;
@@ -86,4 +81,24 @@ int verbs_mr_dereg(struct mr *mr)
 	stitch_unmap(&vmr->stitch);
 	free(vmr);
 	return PVHCA_ST_OK;
+}
+
+/*
+ * The verbs' own ibv_rereg_mr takes our address for the guest's, and few engines
+ * have it. So the region is registered a second time as it is to be, and the first
+ * one is given up when that has worked; the verbs allow the keys to change.
+ */
+int verbs_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)
+{
+	int status;
+
+	(void)flags;
+	status = verbs_mr_reg(next);
+	if (status)
+		return status;
+	status = verbs_mr_dereg(mr);
+	if (status && verbs_mr_dereg(next))
+		g_warning("%s: a region of the host is kept until the session ends",
+			  mr->session->name);
+	return status;
 }

@@ -11,7 +11,6 @@
  * posted, which is flushed in its order and delivered as LOC_QP_OP_ERR.
  */
 #include <errno.h>
-#include <time.h>
 
 #include "log.h"
 #include "verbs.h"
@@ -20,7 +19,6 @@
 #define BATCH		32
 #define SGE_POOL	512
 #define INLINE_POOL	32768	/* bytes */
-#define STALL_NS	1000000
 
 /* Work requests under construction; per thread, being too large for a stack. */
 struct send_batch {
@@ -30,16 +28,10 @@ struct send_batch {
 	unsigned int count, sges;
 	uint32_t bytes;
 	uint64_t payload, inlined;
-};
-
-struct recv_batch {
-	struct ibv_recv_wr wr[BATCH];
-	struct ibv_sge sge[SGE_POOL];
-	unsigned int count, sges;
+	struct ibv_mw *bound;		/* by the last one, or NULL */
 };
 
 static __thread struct send_batch send_batch;
-static __thread struct recv_batch recv_batch;
 
 static const enum ibv_wr_opcode host_opcode[PVHCA_WQE_OPCODES] = {
 	[PVHCA_WQE_SEND] = IBV_WR_SEND,
@@ -54,59 +46,36 @@ static const enum ibv_wr_opcode host_opcode[PVHCA_WQE_OPCODES] = {
 	[PVHCA_WQE_BIND_MW] = IBV_WR_BIND_MW,
 };
 
-static uint64_t wr_id(const struct verbs_qp *vqp, uint32_t flags,
-		      uint16_t index)
-{
-	return (uint64_t)vqp->id << WR_ID_QP_SHIFT | flags | index;
-}
+/*
+ * What stands for a datagram's destination in an entry that is flushed: libraries
+ * copy an address handle's contents, whatever these are.
+ */
+static union {
+	struct ibv_ah ah;
+	uint8_t room[1024];
+} no_address;
 
-void verbs_qp_fail(struct qp *qp)
-{
-	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
-	struct verbs_qp *vqp = qp->fabric;
-	int err;
+/* Likewise for the region of a window that is bound to nothing; its key is 0. */
+static struct ibv_mr no_region;
 
-	if (vqp->failing)
-		return;
-	vqp->failing = true;
-	err = ibv_modify_qp(vqp->qp, &attr, IBV_QP_STATE);
-	if (err)
-		g_warning("%s: host QP 0x%x could not be moved to error: %s",
-			  qp->session->name, qp->qpn, g_strerror(err));
-	atomic_store(&qp->state, IBV_QPS_ERR);
-}
-
-static void post_bad_send(struct qp *qp, uint16_t index)
+static void post_bad_send(struct qp *qp, uint16_t index, bool bind)
 {
 	struct verbs_qp *vqp = qp->fabric;
 	struct ibv_send_wr wr = {
-		.wr_id = wr_id(vqp, WR_ID_BAD, index),
+		.wr_id = verbs_wr_id(vqp, WR_ID_BAD | (bind ? WR_ID_BIND : 0),
+				     index),
 		.opcode = IBV_WR_SEND,
 		.send_flags = IBV_SEND_SIGNALED,
 	}, *bad;
 	int err;
 
+	if (qp->type == PVHCA_QPT_UD)
+		wr.wr.ud.ah = &no_address.ah;
 	verbs_qp_fail(qp);
 	counter_add(&qp->session->counters.protocol_errors, 1);
 	err = ibv_post_send(vqp->qp, &wr, &bad);
 	if (err)
 		g_info("%s: QP 0x%x: a refused entry has no completion: %s",
-		       qp->session->name, qp->qpn, g_strerror(err));
-}
-
-static void post_bad_recv(struct qp *qp, uint16_t tag)
-{
-	struct verbs_qp *vqp = qp->fabric;
-	struct ibv_recv_wr wr = {
-		.wr_id = wr_id(vqp, WR_ID_RECV | WR_ID_BAD, tag),
-	}, *bad;
-	int err;
-
-	verbs_qp_fail(qp);
-	counter_add(&qp->session->counters.protocol_errors, 1);
-	err = ibv_post_recv(vqp->qp, &wr, &bad);
-	if (err)
-		g_info("%s: QP 0x%x: a refused receive has no completion: %s",
 		       qp->session->name, qp->qpn, g_strerror(err));
 }
 
@@ -123,6 +92,46 @@ static unsigned int host_flags(uint8_t flags)
 	if (flags & PVHCA_WQE_F_INLINE)
 		host |= IBV_SEND_INLINE;
 	return host;
+}
+
+/* Objects that an entry names, by handle. False: there are none such in the QP's PD. */
+static bool fill_objects(const struct qp *qp, const struct send_request *request,
+			 struct ibv_send_wr *wr)
+{
+	struct session *session = qp->session;
+	const struct bind_request *bind = &request->bind;
+	struct ibv_mr *region = &no_region;
+	struct ah *ah;
+	struct mr *mr;
+	struct mw *mw;
+
+	if (qp->type == PVHCA_QPT_UD) {
+		ah = table_find_rcu(&session->ahs, request->ah);
+		if (!ah || ah->pd != qp->pd)
+			return false;
+		wr->wr.ud.ah = ah->fabric;
+		wr->wr.ud.remote_qpn = request->remote_qpn;
+		wr->wr.ud.remote_qkey = request->remote_qkey;
+	} else if (request->opcode == PVHCA_WQE_BIND_MW) {
+		mw = table_find_rcu(&session->mws, bind->mw_handle);
+		if (!mw || mw->pd != qp->pd)
+			return false;
+		if (bind->length) {
+			mr = table_find_rcu(&session->mrs, bind->mr_handle);
+			if (!mr || mr->pd != qp->pd)
+				return false;
+			region = verbs_mr_host(mr);
+		}
+		wr->bind_mw.mw = mw->fabric;
+		wr->bind_mw.rkey = bind->rkey;
+		wr->bind_mw.bind_info = (struct ibv_mw_bind_info) {
+			.mr = region,
+			.addr = bind->addr,
+			.length = bind->length,
+			.mw_access_flags = bind->access,
+		};
+	}
+	return true;
 }
 
 static void fill_operation(const struct send_request *request,
@@ -154,20 +163,22 @@ static void fill_operation(const struct send_request *request,
 	}
 }
 
-/* Add one checked request to the batch, whose SGEs or data are in place. */
-static void batch_add(struct send_batch *batch, const struct verbs_qp *vqp,
+/* Add one checked request to the batch, whose SGEs or data are in place. False: refused. */
+static bool batch_add(struct send_batch *batch, const struct qp *qp,
 		      const struct send_request *request)
 {
 	struct ibv_send_wr *wr = &batch->wr[batch->count];
 	struct ibv_sge *sge = &batch->sge[batch->sges];
 
 	*wr = (struct ibv_send_wr) {
-		.wr_id = wr_id(vqp, 0, request->index),
+		.wr_id = verbs_wr_id(qp->fabric, 0, request->index),
 		.opcode = host_opcode[request->opcode],
 		.send_flags = host_flags(request->flags),
 		.sg_list = sge,
 		.num_sge = request->num_sge,
 	};
+	if (!fill_objects(qp, request, wr))
+		return false;
 	if (request->flags & PVHCA_WQE_F_INLINE) {
 		*sge = (struct ibv_sge) {
 			.addr = (uintptr_t)&batch->data[batch->bytes],
@@ -183,6 +194,18 @@ static void batch_add(struct send_batch *batch, const struct verbs_qp *vqp,
 	if (batch->count)
 		wr[-1].next = wr;
 	batch->count++;
+	batch->bound = request->opcode == PVHCA_WQE_BIND_MW ? wr->bind_mw.mw :
+							      NULL;
+	return true;
+}
+
+/*
+ * Libraries take the window's key of before from struct ibv_mw, which is the
+ * caller's to keep. Hence a bind is the last of its batch.
+ */
+static void window_has_key(struct ibv_mw *mw, uint32_t rkey)
+{
+	mw->rkey = (mw->rkey & ~0xffu) | (rkey & 0xff);
 }
 
 /* Post the batch. Returns how many the engine took; *err why not all. */
@@ -195,6 +218,9 @@ static unsigned int post_sends(struct verbs_qp *vqp, struct send_batch *batch,
 	if (!batch->count)
 		return 0;
 	*err = ibv_post_send(vqp->qp, batch->wr, &bad);
+	if (!*err && batch->bound)
+		window_has_key(batch->bound,
+			       batch->wr[batch->count - 1].bind_mw.rkey);
 	if (!*err)
 		return batch->count;
 	return bad ? bad - batch->wr : 0;
@@ -203,30 +229,9 @@ static unsigned int post_sends(struct verbs_qp *vqp, struct send_batch *batch,
 static bool batch_has_room(const struct send_batch *batch,
 			   const struct work_queue *sq)
 {
-	return batch->count < BATCH &&
+	return batch->count < BATCH && !batch->bound &&
 	       batch->sges + sq->max_sge + 1 <= SGE_POOL &&
 	       batch->bytes + (1u << sq->log_stride) <= INLINE_POOL;
-}
-
-/*
- * The host's queue is full: the next completion has us look again, and so does
- * the clock, should none come.
- */
-static void retry_later(struct qp *qp, _Atomic bool *stalled)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	qp->deadline_ns = now.tv_sec * 1000000000ull + now.tv_nsec + STALL_NS;
-	context_timed(qp->context, qp->slot);
-	atomic_store(stalled, true);
-}
-
-static void stop_hostile(struct qp *qp, const char *queue)
-{
-	verbs_qp_fail(qp);
-	session_guest_fault(qp->session, "QP 0x%x: more posted to its %s queue than it holds",
-			    qp->qpn, queue);
 }
 
 /* More sends, or with a wrapped count fewer, are with the engine. */
@@ -239,37 +244,42 @@ static void count_in_flight(struct qp *qp, uint32_t more)
 	atomic_fetch_add_explicit(&vs->in_flight, more, memory_order_relaxed);
 }
 
+/* The next entries, as many as fit in a batch. False: the one after them is refused. */
+static bool build_sends(struct qp *qp, struct send_batch *batch,
+			uint32_t posted, struct send_request *request)
+{
+	struct verbs_qp *vqp = qp->fabric;
+	uint32_t i;
+
+	batch->count = batch->sges = batch->bytes = 0;
+	batch->payload = batch->inlined = 0;
+	batch->bound = NULL;
+	for (i = 0; i < posted && batch_has_room(batch, &qp->sq); i++)
+		if (send_request_take(&qp->sq, qp->sq.ci + i,
+				      vqp->send_opcodes, request,
+				      &batch->sge[batch->sges],
+				      &batch->data[batch->bytes]) ||
+		    !batch_add(batch, qp, request))
+			return false;
+	return true;
+}
+
 /*
  * Hand a batch of sends over. Returns the number taken; *more: there are
  * others, or the same again, to be taken at once.
  */
-static unsigned int serve_sends(struct qp *qp, bool *more)
+static unsigned int serve_sends(struct qp *qp, uint32_t posted, bool *more)
 {
 	struct counters *counters = &qp->session->counters;
 	struct send_batch *batch = &send_batch;
 	struct verbs_qp *vqp = qp->fabric;
 	struct send_request request;
-	bool refused = false;
-	uint32_t posted, i;
 	unsigned int taken;
+	bool refused;
 	int err;
 
-	posted = work_queue_posted(&qp->sq);
-	if (posted == UINT32_MAX) {
-		stop_hostile(qp, "send");
-		return 0;
-	}
-	batch->count = batch->sges = batch->bytes = 0;
-	batch->payload = batch->inlined = 0;
-	for (i = 0; i < posted && batch_has_room(batch, &qp->sq); i++) {
-		refused = send_request_take(&qp->sq, qp->sq.ci + i,
-					    vqp->send_opcodes, &request,
-					    &batch->sge[batch->sges],
-					    &batch->data[batch->bytes]);
-		if (refused)
-			break;
-		batch_add(batch, vqp, &request);
-	}
+	*more = false;
+	refused = !build_sends(qp, batch, posted, &request);
 	/* Before they can complete, so that the count never falls below 0. */
 	count_in_flight(qp, batch->count);
 	taken = post_sends(vqp, batch, &err);
@@ -277,11 +287,11 @@ static unsigned int serve_sends(struct qp *qp, bool *more)
 	qp->sq.ci += taken;
 
 	if (err == ENOMEM) {
-		retry_later(qp, &vqp->send_stalled);
-		*more = false;
+		verbs_retry_later(qp, &vqp->send_stalled);
 	} else if (err || refused) {
 		count_in_flight(qp, 1);
-		post_bad_send(qp, work_queue_index(&qp->sq, qp->sq.ci));
+		post_bad_send(qp, work_queue_index(&qp->sq, qp->sq.ci),
+			      !err && request.opcode == PVHCA_WQE_BIND_MW);
 		qp->sq.ci++;
 		taken++;
 		*more = true;
@@ -295,96 +305,44 @@ static unsigned int serve_sends(struct qp *qp, bool *more)
 	return taken;
 }
 
-static void build_receives(struct qp *qp, struct recv_batch *batch,
-			   uint32_t posted, bool *refused)
-{
-	struct verbs_qp *vqp = qp->fabric;
-	struct recv_request request;
-	struct ibv_recv_wr *wr;
-
-	batch->count = batch->sges = 0;
-	while (batch->count < posted && batch->count < BATCH &&
-	       batch->sges + qp->rq.max_sge <= SGE_POOL) {
-		*refused = recv_request_take(&qp->rq, qp->rq.ci + batch->count,
-					     &request,
-					     &batch->sge[batch->sges]);
-		if (*refused)
-			return;
-		wr = &batch->wr[batch->count];
-		*wr = (struct ibv_recv_wr) {
-			.wr_id = wr_id(vqp, WR_ID_RECV, request.tag),
-			.sg_list = &batch->sge[batch->sges],
-			.num_sge = request.num_sge,
-		};
-		batch->sges += request.num_sge;
-		if (batch->count++)
-			wr[-1].next = wr;
-	}
-}
-
-static unsigned int serve_receives(struct qp *qp, bool *more)
-{
-	struct recv_batch *batch = &recv_batch;
-	struct verbs_qp *vqp = qp->fabric;
-	struct ibv_recv_wr *bad = NULL;
-	bool refused = false;
-	unsigned int taken;
-	uint32_t posted;
-	int err = 0;
-
-	*more = false;
-	posted = work_queue_posted(&qp->rq);
-	if (posted == UINT32_MAX) {
-		stop_hostile(qp, "receive");
-		return 0;
-	}
-	if (!posted)
-		return 0;
-	build_receives(qp, batch, posted, &refused);
-	if (batch->count)
-		err = ibv_post_recv(vqp->qp, batch->wr, &bad);
-	taken = !err ? batch->count : bad ? bad - batch->wr : 0;
-	qp->rq.ci += taken;
-
-	if (err == ENOMEM) {
-		retry_later(qp, &vqp->recv_stalled);
-	} else if (err || refused) {
-		post_bad_recv(qp, work_queue_index(&qp->rq, qp->rq.ci));
-		qp->rq.ci++;
-		taken++;
-		*more = true;
-	} else {
-		*more = taken < posted;
-	}
-	counter_add(&qp->session->counters.receives, taken);
-	return taken;
-}
-
-unsigned int verbs_serve_receives(struct qp *qp)
+unsigned int verbs_serve_sends(struct qp *qp)
 {
 	unsigned int taken = 0, rounds = 0;
+	uint32_t posted;
 	bool more = true;
 
-	if (!qp->rq.entries || atomic_load(&qp->state) == IBV_QPS_RESET)
-		return 0;
-	/* A hostile guest may post as fast as we take: bounded by the ring. */
-	while (more && rounds++ <= qp->rq.entries / BATCH)
-		taken += serve_receives(qp, &more);
+	/* At least one entry a round; bounded by the ring. */
+	while (more && rounds++ < qp->sq.entries) {
+		posted = work_queue_posted(&qp->sq);
+		if (!posted || posted == UINT32_MAX)
+			break;
+		taken += serve_sends(qp, posted, &more);
+	}
 	return taken;
 }
 
 unsigned int verbs_qp_serve(struct worker *worker, struct qp *qp)
 {
-	enum ibv_qp_state state = atomic_load(&qp->state);
-	unsigned int taken;
+	uint32_t posted, seen;
+	unsigned int taken = 0;
 	bool more = false;
 
 	(void)worker;
-	/* Receives first: they may be what a peer needs for what we send. */
-	taken = verbs_serve_receives(qp);
-	if (state >= IBV_QPS_RTS && work_queue_posted(&qp->sq))
-		taken += serve_sends(qp, &more);
-	if (more)
+	if (atomic_load(&qp->state) < IBV_QPS_RTS)
+		return 0;
+	posted = work_queue_posted(&qp->sq);
+	if (posted == UINT32_MAX) {
+		verbs_stop_hostile(qp, "send");
+		return 0;
+	}
+	/*
+	 * What was posted since the pass began may need a receive that was posted
+	 * since, too, and waits for the next pass.
+	 */
+	seen = work_queue_seen(&qp->sq, posted);
+	if (seen)
+		taken = serve_sends(qp, seen, &more);
+	if (more || seen < posted)
 		context_again(qp->context, qp->slot);
 	return taken;
 }

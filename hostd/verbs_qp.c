@@ -13,11 +13,63 @@
 #include "verbs.h"
 #include "worker.h"
 
-#define SEND_OPCODES_RC	(1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM | \
-			 1u << PVHCA_WQE_WRITE | 1u << PVHCA_WQE_WRITE_IMM | \
-			 1u << PVHCA_WQE_READ)
-#define SEND_OPCODES_ATOMIC (1u << PVHCA_WQE_ATOMIC_CMP_SWP | \
-			     1u << PVHCA_WQE_ATOMIC_FETCH_ADD)
+#define OPCODE(name)	(1u << PVHCA_WQE_##name)
+#define SEND_OPCODES_UD	(OPCODE(SEND) | OPCODE(SEND_IMM))
+#define SEND_OPCODES_UC	(SEND_OPCODES_UD | OPCODE(SEND_INV) | OPCODE(WRITE) | \
+			 OPCODE(WRITE_IMM) | OPCODE(LOCAL_INV) | \
+			 OPCODE(BIND_MW))
+#define SEND_OPCODES_RC	(SEND_OPCODES_UC | OPCODE(READ))
+#define SEND_OPCODES_ATOMIC (OPCODE(ATOMIC_CMP_SWP) | \
+			     OPCODE(ATOMIC_FETCH_ADD))
+
+/* What the engine may be asked; whether it can, it says itself. */
+static uint32_t send_opcodes(const struct verbs_session *vs,
+			     enum pvhca_qp_type type)
+{
+	if (type == PVHCA_QPT_UD)
+		return SEND_OPCODES_UD;
+	if (type == PVHCA_QPT_UC)
+		return SEND_OPCODES_UC;
+	return SEND_OPCODES_RC |
+	       (vs->attr.atomic_cap != IBV_ATOMIC_NONE ? SEND_OPCODES_ATOMIC :
+							 0);
+}
+
+/* ------------------------------ QPs by number ------------------------------ */
+
+static struct qp **num_bucket(struct verbs_session *vs, uint32_t qpn)
+{
+	return &vs->by_num[qpn % VERBS_NUM_BUCKETS];
+}
+
+struct qp *verbs_qp_by_num(struct verbs_session *vs, uint32_t qpn)
+{
+	struct qp *qp = rcu_dereference(*num_bucket(vs, qpn));
+
+	while (qp && qp->qpn != qpn)
+		qp = rcu_dereference(((struct verbs_qp *)qp->fabric)->next_by_num);
+	return qp;
+}
+
+static void num_add(struct verbs_session *vs, struct qp *qp)
+{
+	struct qp **bucket = num_bucket(vs, qp->qpn);
+
+	((struct verbs_qp *)qp->fabric)->next_by_num = *bucket;
+	rcu_assign_pointer(*bucket, qp);
+}
+
+/* Workers may look at it until a grace period has passed. */
+static void num_remove(struct verbs_session *vs, struct qp *qp)
+{
+	struct qp **at = num_bucket(vs, qp->qpn);
+
+	while (*at != qp)
+		at = &((struct verbs_qp *)(*at)->fabric)->next_by_num;
+	rcu_assign_pointer(*at, ((struct verbs_qp *)qp->fabric)->next_by_num);
+}
+
+/* --------------------------- making and destroying ------------------------- */
 
 /* An index that is free, and a generation that no completion bears. */
 static int take_id(struct verbs_session *vs, uint32_t *id)
@@ -40,31 +92,51 @@ static uint32_t id_index(uint32_t id)
 	return id & ((1u << VERBS_QP_INDEX_BITS) - 1);
 }
 
+static enum ibv_qp_type host_type(enum pvhca_qp_type type)
+{
+	return type == PVHCA_QPT_UD ? IBV_QPT_UD :
+	       type == PVHCA_QPT_UC ? IBV_QPT_UC : IBV_QPT_RC;
+}
+
 static struct ibv_qp *host_qp_create(struct qp *qp, struct verbs_qp *vqp)
 {
-	struct ibv_qp_init_attr attr = {
+	struct verbs_srq *vsrq = qp->srq ? qp->srq->fabric : NULL;
+	struct verbs_session *vs = qp->session->fabric_session;
+	struct ibv_qp_init_attr_ex attr = {
 		.qp_context = qp,
 		.send_cq = vqp->host_cq->cq,
-		.recv_cq = vqp->host_cq->cq,
+		.recv_cq = vsrq ? vsrq->host_cq->cq : vqp->host_cq->cq,
+		.srq = vsrq ? vsrq->srq : NULL,
 		.cap = {
-			.max_send_wr = qp->cap.max_send_wr,
-			.max_recv_wr = qp->cap.max_recv_wr,
-			.max_send_sge = qp->cap.max_send_sge,
-			.max_recv_sge = qp->cap.max_recv_sge,
-			.max_inline_data = qp->cap.max_inline,
+			.max_send_wr = le32toh(qp->cap.max_send_wr),
+			.max_recv_wr = le32toh(qp->cap.max_recv_wr),
+			.max_send_sge = le32toh(qp->cap.max_send_sge),
+			.max_recv_sge = le32toh(qp->cap.max_recv_sge),
+			.max_inline_data = le32toh(qp->cap.max_inline),
 		},
-		.qp_type = IBV_QPT_RC,
+		.qp_type = host_type(qp->type),
 		.sq_sig_all = 0,	/* the guest's flag is in each entry */
+		.comp_mask = IBV_QP_INIT_ATTR_PD,
+		.pd = qp->pd->fabric,
 	};
-	struct ibv_qp *host = ibv_create_qp(qp->pd->fabric, &attr);
+	struct ibv_qp *host;
 
+	/* Not every library knows this; the plain call is what they all have. */
+	if (qp->flags & PVHCA_CREATE_QP_BLOCK_LOOPBACK) {
+		attr.comp_mask |= IBV_QP_INIT_ATTR_CREATE_FLAGS;
+		attr.create_flags = IBV_QP_CREATE_BLOCK_SELF_MCAST_LB;
+		host = ibv_create_qp_ex(vs->context, &attr);
+	} else {
+		host = ibv_create_qp(qp->pd->fabric,
+				     (struct ibv_qp_init_attr *)&attr);
+	}
 	if (!host)
 		return NULL;
-	qp->cap.max_send_wr = attr.cap.max_send_wr;
-	qp->cap.max_recv_wr = attr.cap.max_recv_wr;
-	qp->cap.max_send_sge = attr.cap.max_send_sge;
-	qp->cap.max_recv_sge = attr.cap.max_recv_sge;
-	qp->cap.max_inline = attr.cap.max_inline_data;
+	qp->cap.max_send_wr = htole32(attr.cap.max_send_wr);
+	qp->cap.max_recv_wr = htole32(attr.cap.max_recv_wr);
+	qp->cap.max_send_sge = htole32(attr.cap.max_send_sge);
+	qp->cap.max_recv_sge = htole32(attr.cap.max_recv_sge);
+	qp->cap.max_inline = htole32(attr.cap.max_inline_data);
 	return host;
 }
 
@@ -74,8 +146,6 @@ int verbs_qp_create(struct qp *qp)
 	struct verbs_qp *vqp;
 	int status;
 
-	if (qp->type != PVHCA_QPT_RC)
-		return PVHCA_ST_UNSUPPORTED;
 	vqp = calloc(1, sizeof(*vqp));
 	if (!vqp)
 		return PVHCA_ST_NO_MEMORY;
@@ -83,21 +153,23 @@ int verbs_qp_create(struct qp *qp)
 	if (status)
 		goto err_free;
 	vqp->retired = UINT32_MAX;
-	vqp->host_cq_share = qp->cap.max_send_wr + qp->cap.max_recv_wr;
+	vqp->host_cq_share = le32toh(qp->cap.max_send_wr) +
+			     le32toh(qp->cap.max_recv_wr);
 	status = verbs_host_cq_reserve(vs, vqp->host_cq_share, &vqp->host_cq);
 	if (status)
 		goto err_free;
+	errno = 0;
 	vqp->qp = host_qp_create(qp, vqp);
 	if (!vqp->qp) {
-		status = verbs_status(errno);
+		status = verbs_status(errno ?: EIO);
 		goto err_release_cq;
 	}
-	vqp->send_opcodes = SEND_OPCODES_RC;
-	if (vs->attr.atomic_cap != IBV_ATOMIC_NONE)
-		vqp->send_opcodes |= SEND_OPCODES_ATOMIC;
+	vqp->send_opcodes = send_opcodes(vs, qp->type);
 	qp->qpn = vqp->qp->qp_num;
 	qp->fabric = vqp;
 	rcu_assign_pointer(vs->qps[id_index(vqp->id)], qp);
+	if (qp->srq)
+		num_add(vs, qp);
 	return PVHCA_ST_OK;
 
 err_release_cq:
@@ -115,8 +187,11 @@ void verbs_qp_destroy(struct qp *qp)
 
 	/* No completion finds the QP from here on. */
 	rcu_assign_pointer(vs->qps[id_index(vqp->id)], NULL);
+	if (qp->srq)
+		num_remove(vs, qp);
 	synchronize_rcu();
 
+	verbs_mcast_detach_all(vqp);
 	err = ibv_destroy_qp(vqp->qp);
 	if (err)
 		g_warning("%s: host QP 0x%x could not be destroyed: %s",
@@ -127,37 +202,7 @@ void verbs_qp_destroy(struct qp *qp)
 	qp->fabric = NULL;
 }
 
-static int av_to_host(struct qp *qp, const struct pvhca_av *av,
-		      struct ibv_ah_attr *ah)
-{
-	struct verbs_session *vs = qp->session->fabric_session;
-	const uint8_t *gid;
-	uint32_t hint;
-	int index;
-
-	if (!av->is_global)
-		return PVHCA_ST_INVALID;	/* RoCE has no other addresses */
-	if (!session_gid(qp->session, av->sgid_index, &hint, &gid))
-		return PVHCA_ST_INVALID;
-	index = verbs_gid_index(vs, gid, hint);
-	if (index < 0)
-		return PVHCA_ST_NOT_FOUND;
-
-	*ah = (struct ibv_ah_attr) {
-		.grh = {
-			.flow_label = le32toh(av->flow_label),
-			.sgid_index = index,
-			.hop_limit = av->hop_limit,
-			.traffic_class = av->traffic_class,
-		},
-		.sl = av->sl,
-		.static_rate = av->static_rate,
-		.is_global = 1,
-		.port_num = vs->fabric->port,
-	};
-	memcpy(ah->grh.dgid.raw, av->dgid, sizeof(av->dgid));
-	return PVHCA_ST_OK;
-}
+/* ----------------------------- modify and query ---------------------------- */
 
 static void attr_to_host(const struct pvhca_qp_attr *from,
 			 struct ibv_qp_attr *to)
@@ -225,12 +270,15 @@ int verbs_qp_modify(struct qp *qp, uint32_t attr_mask,
 	attr_to_host(attr, &host);
 	host.port_num = vs->fabric->port;
 	if (attr_mask & IBV_QP_AV) {
-		status = av_to_host(qp, &attr->av, &host.ah_attr);
+		status = verbs_av_to_host(qp->session, &attr->av, &host.ah_attr);
 		if (status)
 			return status;
 	}
 	/* Posted before the call, so the engine must have them before it. */
 	verbs_serve_receives(qp);
+	if (attr_mask & IBV_QP_STATE && attr->qp_state == IBV_QPS_SQD &&
+	    atomic_load(&qp->state) == IBV_QPS_RTS)
+		verbs_serve_sends(qp);
 
 	err = ibv_modify_qp(vqp->qp, &host, attr_mask);
 	if (err)
@@ -245,36 +293,6 @@ int verbs_qp_modify(struct qp *qp, uint32_t attr_mask,
 	context_again(qp->context, qp->slot);
 	worker_wake(qp->session->worker);
 	return PVHCA_ST_OK;
-}
-
-static void av_from_host(struct qp *qp, const struct ibv_ah_attr *ah,
-			 struct pvhca_av *av)
-{
-	struct verbs_session *vs = qp->session->fabric_session;
-	const uint8_t *gid;
-	uint32_t i, hint;
-	union ibv_gid host;
-
-	*av = (struct pvhca_av) {
-		.flow_label = htole32(ah->grh.flow_label),
-		.hop_limit = ah->grh.hop_limit,
-		.traffic_class = ah->grh.traffic_class,
-		.sl = ah->sl,
-		.port = 1,
-		.static_rate = ah->static_rate,
-		.is_global = ah->is_global,
-	};
-	memcpy(av->dgid, ah->grh.dgid.raw, sizeof(av->dgid));
-	/* The index in the guest's own table. */
-	if (!ah->is_global || ibv_query_gid(vs->context, vs->fabric->port,
-					    ah->grh.sgid_index, &host))
-		return;
-	for (i = 0; i < SESSION_GIDS; i++)
-		if (session_gid(qp->session, i, &hint, &gid) &&
-		    !memcmp(gid, host.raw, sizeof(host.raw))) {
-			av->sgid_index = i;
-			return;
-		}
 }
 
 int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *to)
@@ -310,6 +328,6 @@ int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *to)
 		.rate_limit = htole32(host.rate_limit),
 		.cap = qp->cap,
 	};
-	av_from_host(qp, &host.ah_attr, &to->av);
+	verbs_av_from_host(qp->session, &host.ah_attr, &to->av);
 	return PVHCA_ST_OK;
 }

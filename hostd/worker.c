@@ -289,35 +289,92 @@ static void expire_timed(struct worker *worker, struct context *context)
 	}
 }
 
-/* Find out which slots the pass is to serve, and take their receives. */
-static unsigned int take_context(struct worker *worker, struct context *context)
+/* Of which slots the guest says that something was posted; added to those taken. */
+static void take_pending(struct context *context)
 {
 	_Atomic uint64_t *summary = (_Atomic uint64_t *)&context->page->summary;
 	_Atomic uint64_t *pending = (_Atomic uint64_t *)context->page->pending;
-	uint64_t words = 0, again = 0, bits;
+	uint64_t words, bits;
 	unsigned int word;
 
-	/* The usual case, nothing, costs two loads of lines that stay shared. */
-	if (atomic_load_explicit(&context->timed_summary, memory_order_relaxed))
-		expire_timed(worker, context);
-	if (atomic_load_explicit(summary, memory_order_relaxed))
-		words = le64toh(atomic_exchange(summary, 0));
-	if (atomic_load_explicit(&context->again_summary, memory_order_relaxed))
-		again = atomic_exchange(&context->again_summary, 0);
-
-	words |= again;
-	context->taken_summary = words;
+	/* The usual case, nothing, costs a load of a line that stays shared. */
+	if (!atomic_load_explicit(summary, memory_order_relaxed))
+		return;
+	words = le64toh(atomic_exchange(summary, 0));
 	for (; words; words &= words - 1) {
 		word = __builtin_ctzll(words);
 		bits = le64toh(atomic_exchange(&pending[word], 0));
-		if (again & 1ull << word)
-			bits |= atomic_exchange(&context->again[word], 0);
+		if (context->taken_summary & 1ull << word)
+			bits |= context->taken[word];
 		context->taken[word] = bits;
+		context->taken_summary |= 1ull << word;
 	}
-	if (!context->taken_summary ||
-	    !(context->session->ops->qp_serve_receives ||
-	      context->session->ops->srq_serve))
+}
+
+/* Likewise those that pvhcad itself wants to serve again. */
+static void take_again(struct worker *worker, struct context *context)
+{
+	uint64_t words, bits;
+	unsigned int word;
+
+	if (atomic_load_explicit(&context->timed_summary, memory_order_relaxed))
+		expire_timed(worker, context);
+	if (!atomic_load_explicit(&context->again_summary,
+				  memory_order_relaxed))
+		return;
+	words = atomic_exchange(&context->again_summary, 0);
+	for (; words; words &= words - 1) {
+		word = __builtin_ctzll(words);
+		bits = atomic_exchange(&context->again[word], 0);
+		if (context->taken_summary & 1ull << word)
+			bits |= context->taken[word];
+		context->taken[word] = bits;
+		context->taken_summary |= 1ull << word;
+	}
+}
+
+/* Remember how far the send queues of the slots taken go. */
+static void look_at_sends(struct context *context)
+{
+	uint64_t words = context->taken_summary, bits;
+	unsigned int word;
+	struct qp *qp;
+
+	for (; words; words &= words - 1) {
+		word = __builtin_ctzll(words);
+		bits = context->taken[word];
+		for (; bits; bits &= bits - 1) {
+			qp = rcu_dereference(context->slots[word * 64 +
+					     __builtin_ctzll(bits)]);
+			if (qp)
+				work_queue_look(&qp->sq);
+		}
+	}
+}
+
+/*
+ * Find out which slots the pass is to serve. Where receives are handed to an
+ * engine, a send goes out only if all receives posted before it went: the sends
+ * of the pass are those seen now, and whatever receive came before them is
+ * announced in what is looked at after them.
+ */
+static void take_context(struct worker *worker, struct context *context)
+{
+	context->taken_summary = 0;
+	take_again(worker, context);
+	take_pending(context);
+	if (context->session->ops->qp_serve_receives)
+		look_at_sends(context);
+}
+
+/* After take_context() of all contexts. */
+static unsigned int take_receives(struct worker *worker, struct context *context)
+{
+	const struct fabric_ops *ops = context->session->ops;
+
+	if (!ops->qp_serve_receives && !ops->srq_serve)
 		return 0;
+	take_pending(context);
 	return serve_taken(worker, context, serve_receives);
 }
 
@@ -329,7 +386,9 @@ static unsigned int pass(struct worker *worker)
 
 	/* All receives before any send; see qp_serve_receives in fabric.h. */
 	for (i = 0; i < assignment->num_contexts; i++)
-		served += take_context(worker, assignment->contexts[i]);
+		take_context(worker, assignment->contexts[i]);
+	for (i = 0; i < assignment->num_contexts; i++)
+		served += take_receives(worker, assignment->contexts[i]);
 	for (i = 0; i < assignment->num_contexts; i++)
 		served += serve_taken(worker, assignment->contexts[i],
 				      serve_all);
