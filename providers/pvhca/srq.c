@@ -110,7 +110,7 @@ static int create_kernel_srq(struct pvhca_srq *srq, struct ibv_pd *ibpd,
 	cmd.buf_addr = (uintptr_t)srq->buf.addr;
 	cmd.buf_len = srq->buf.len;
 	cmd.rq_offset = srq->q.entries - srq->buf.addr;
-	cmd.rq_log_entries = ilog32(srq->q.mask);
+	cmd.rq_log_entries = pvhca_log2_up(srq->q.mask + 1);
 	cmd.rq_log_stride = srq->q.log_stride;
 	err = ibv_cmd_create_srq(ibpd, &srq->vsrq.srq, attr, &cmd.ibv_cmd,
 				 sizeof(cmd), &resp.ibv_resp, sizeof(resp));
