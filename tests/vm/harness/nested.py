@@ -39,17 +39,19 @@ def start_l1(logs, memory=MEMORY, idle_poll=False, name="l1"):
     return l1
 
 
-def run_inside(arguments, logs, environment, attempts=ATTEMPTS, **options):
+def run_inside(arguments, logs, environment, attempts=ATTEMPTS, program=paths.VM_TESTS / "run", **options):
     """Run this harness inside L1 with the given arguments; its output comes out as it is written. Returns its rc.
 
     An L1 that its emulator let down (an assertion of QEMU's, a kernel that crashed or answers no more) is replaced by
     a new one, which goes on behind the last test that the old one finished. What kills L1 every time is a failure.
+
+    program: what is run in there, with --inside --logs and the arguments; it, too, goes on where it ended.
     """
     for attempts_left in reversed(range(attempts)):
         l1 = start_l1(logs, **options)
         try:
             print("# L1 is up", flush=True)
-            return _verdict(l1, _run(l1, arguments, logs, environment))
+            return _verdict(l1, _run(l1, program, arguments, logs, environment))
         except HarnessError as error:
             print(f"{'#' if attempts_left else 'Bail out!'} {error}", flush=True)
             for line in l1.console_tail().splitlines():
@@ -64,14 +66,14 @@ def run_inside(arguments, logs, environment, attempts=ATTEMPTS, **options):
     return 1
 
 
-def _run(l1, arguments, logs, environment):
+def _run(l1, program, arguments, logs, environment):
     """Returns the exit code of the harness inside. HarnessError: there is no L1 any more."""
     def show(stream, data):
         target = sys.stdout if stream == "out" else sys.stderr
         target.buffer.write(data)
         target.flush()
 
-    command = ["/usr/bin/python3", paths.VM_TESTS / "run", "--inside", "--logs", logs, *arguments]
+    command = ["/usr/bin/python3", program, "--inside", "--logs", logs, *arguments]
     running = l1.spawn(command, env=environment, cwd=str(paths.SOURCE), on_output=show)
     silent = 0
     while running.running and silent < SILENT_LOOKS:

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The parts of scripts/bench, on top of the harness of tests/vm.
+
+samples.py   what was measured, one line a sample, as it comes
+guests.py    rounds on the verbs rig: native, pvhca, rxe in the guest
+loopback.py  rounds between two guests of pvhcad's loopback fabric
+control.py   the control path, verb by verb
+counts.py    exits, interrupts, doorbells, processor time
+ring.py      rounds without virtual machines
+goals.py     samples to figures, each beside its goal
+report.py    the table, the JSON, docs/performance.md
+plots.py     gnuplot
+"""

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Samples to figures: one line of the table each, beside what it is held against and its goal, if it has one."""
+
+import dataclasses
+import statistics
+
+from .ring import YARDSTICKS
+
+KIB, MIB = 1 << 10, 1 << 20
+# Of the table's own making, where a goal's words leave the number open.
+FLAT = 0.95             # "flat", "no more than": within the noise of the rounds
+NO_CPU = 0.1            # "no CPU": ms a second; a timer may tick
+
+
+@dataclasses.dataclass
+class Figure:
+    part: str
+    name: str
+    unit: str
+    value: float
+    spread: tuple           # least and most of the rounds
+    beside: str = ""        # what it is compared with
+    other: float | None = None
+    compared: float | None = None   # the ratio of both, or what the goal is about
+    compared_spread: tuple | None = None
+    goal: str = ""
+    met: bool | None = None
+
+
+def _compared(samples, mine, theirs, combine):
+    """Of the medians, and the least and most over the rounds that have both."""
+    a, b = samples.get(*mine), samples.get(*theirs)
+    whole = combine(statistics.median(a.values()), statistics.median(b.values()))
+    each = [combine(a[number], b[number]) for number in a if number in b] or [whole]
+    return whole, (min(each), max(each))
+
+
+def _ratio(a, b):
+    return a / b if b else float("inf")
+
+
+def _figure(samples, part, figure, size, side, beside=None, goal="", met=None, combine=_ratio, label=None):
+    """None unless both sides were measured. met: what is compared to True or False."""
+    cell, base = (part, figure, size, side), (part, figure, size, beside)
+    values = samples.get(*cell)
+    if not values or (beside and not samples.get(*base)):
+        return None
+    name = f"{label or figure}{f' {size} B' if size else ''}, {side}"
+    found = Figure(part, name, samples.units[cell], statistics.median(values.values()),
+                   (min(values.values()), max(values.values())), goal=goal)
+    if beside:
+        found.beside, found.other = beside, samples.median(*base)
+        found.compared, found.compared_spread = _compared(samples, cell, base, combine)
+    else:
+        found.compared = found.value
+    if met:
+        found.met = met(found.compared)
+    if not beside:
+        found.compared = None
+    return found
+
+
+def _bandwidth(samples):
+    for program, size in samples.figures("bandwidth"):
+        goal = 0.98 if size >= 64 * KIB else 0.95 if size >= 4 * KIB else None
+        yield _figure(samples, "bandwidth", program, size, "pvhca", "native",
+                      *((f">= {goal}", lambda ratio, goal=goal: ratio >= goal) if goal else ()))
+        yield _figure(samples, "bandwidth", program, size, "pvhca-pvhca", "native")
+        yield _figure(samples, "bandwidth", program, size, "rxe-vhost", "native")
+        yield _figure(samples, "bandwidth", program, size, "pvhca", "rxe-vhost", "> 1", lambda ratio: ratio > 1)
+
+
+def _latency(samples):
+    for program, size in samples.figures("latency"):
+        yield _figure(samples, "latency", program, size, "pvhca", "native",
+                      *(("<= 1.3", lambda ratio: ratio <= 1.3) if size <= 8 else ()))
+        yield _figure(samples, "latency", program, size, "pvhca-pvhca", "native")
+        yield _figure(samples, "latency", program, size, "rxe-vhost", "native")
+        yield _figure(samples, "latency", program, size, "pvhca", "rxe-vhost", "< 1", lambda ratio: ratio < 1)
+
+
+def _loopback(samples):
+    for figure, size in samples.figures("loopback"):
+        yield _figure(samples, "loopback", figure, size, "pvhca-pvhca", "memcpy")
+        yield _figure(samples, "loopback", figure, size, "pvhca-pvhca", "tcp-vhost")
+
+
+def round_trip(samples):
+    """us that an admin command that carries nothing takes in a guest: what the cheapest verb takes beyond native."""
+    guest, native = (samples.median("control", "query_port", 0, side) for side in ("pvhca", "native"))
+    return max(0, guest - native) if guest is not None and native is not None else None
+
+
+def _difference(a, b):
+    return a - b
+
+
+def _control(samples):
+    trip = round_trip(samples)
+    if trip is None:
+        return
+
+    def limit(beyond):
+        return lambda microseconds: microseconds <= beyond
+
+    for verb, _ in samples.figures("control"):
+        def figure(*goal, combine=_ratio, label=None, verb=verb):
+            return _figure(samples, "control", verb, 0, "pvhca", "native", *goal, combine=combine, label=label)
+
+        if verb == "query_port":
+            found = figure(combine=_difference, label="query_port (empty command)")
+        elif verb.startswith("reg_mr_1GiB"):
+            most = 30 if verb.endswith("huge") else 150
+            found = figure(f"<= native + {most} ms", limit(most * 1e3), combine=_difference)
+        elif verb.startswith("reg_mr_64MiB"):
+            found = figure("<= 2 native", lambda ratio: ratio <= 2)
+        elif verb == "reg_mr_4KiB":
+            found = figure("<= native + 50 us", limit(50), combine=_difference)
+            yield found
+            found = figure(f"<= native + {2 * trip:.0f} us", limit(2 * trip), combine=_difference)
+        else:
+            found = figure(f"<= native + {2 * trip:.0f} us", limit(2 * trip), combine=_difference)
+        yield found
+        yield _figure(samples, "control", verb, 0, "commands")
+
+
+def _counts(samples):
+    for name, size in samples.figures("counts"):
+        if name == "pvhcad, guests idle":
+            yield _figure(samples, "counts", name, size, "pvhca", None, f"none (< {NO_CPU})", lambda used: used < NO_CPU)
+            continue
+        for side in ("native", "pvhca", "pvhca-pvhca", "rxe-vhost"):
+            goal = ("< 0.001", lambda rung: rung < 0.001) if name == "doorbells" else ()
+            beside = "native" if name == "host's time" and side != "native" else None
+            yield _figure(samples, "counts", name, size, side, beside, *goal)
+
+
+def _ring(samples):
+    for figure, size in samples.figures("ring"):
+        goal = ()
+        if figure == "bandwidth" and size == MIB:
+            goal = (">= 0.9", lambda ratio: ratio >= 0.9)
+        elif figure == "latency" and size == 8:
+            goal = ("<= 3", lambda ratio: ratio <= 3)
+        found = _figure(samples, "ring", figure, size, "pvhca", YARDSTICKS[figure], *goal)
+        if found and figure == "rate":
+            found.goal, found.met = ">= 5 M/s or >= 0.8", found.value >= 5 or found.compared >= 0.8
+        yield found
+
+
+def _growth(samples):
+    for figure, size in samples.figures("growth"):
+        if figure not in ("rate", "latency"):
+            yield _figure(samples, "growth", figure, size, "pvhca", None, f"none (< {NO_CPU})", lambda used: used < NO_CPU)
+            continue
+        for side in ("1000 QPs", "64 sessions"):
+            goal = (f"flat (>= {FLAT})", lambda ratio: ratio >= FLAT) if figure == "rate" else \
+                (f"flat (<= {1 / FLAT:.2f})", lambda ratio: ratio <= 1 / FLAT)
+            yield _figure(samples, "growth", figure, size, side, "2 QPs", *goal)
+
+
+def figures(samples):
+    return [found for part in (_bandwidth, _latency, _loopback, _control, _counts, _ring, _growth)
+            for found in part(samples) if found]

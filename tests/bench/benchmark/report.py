@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What comes out: one table, its JSON, and the section of docs/performance.md that is written from that."""
+
+import dataclasses
+import json
+import os
+import platform
+import re
+import subprocess
+import time
+
+from . import goals
+
+BEGIN, END = "<!-- results: written by scripts/bench -->", "<!-- end of results -->"
+COLUMNS = ("figure", "median", "rounds", "beside", "its median", "ratio or more", "rounds", "goal", "")
+MEANINGS = {
+    "bandwidth": "Bandwidth on rxe, RC",
+    "latency": "Latency on rxe, RC (typical)",
+    "loopback": "Loopback fabric, guest to guest",
+    "control": "Control path, a call",
+    "counts": "What a message costs",
+    "ring": "Rings, without virtual machines",
+    "growth": "What is idle",
+}
+
+
+def _run(*command):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def machine(root):
+    """What the figures depend on."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = re.search(r"model name\s*: (.*)", file.read())
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": model[1] if model else platform.machine(),
+        "processors": os.cpu_count(),
+        "kernel": platform.release(),
+        "load before": round(os.getloadavg()[0], 2),
+        "version": _run("git", "-C", str(root), "describe", "--always", "--dirty"),
+    }
+
+
+def number(value):
+    if value is None:
+        return ""
+    magnitude = abs(value)
+    if magnitude >= 1000 or value == 0:
+        return f"{value:.0f}"
+    return f"{value:.{1 if magnitude >= 100 else 2 if magnitude >= 1 else 4}f}"
+
+
+def spread(pair):
+    return f"{number(pair[0])}..{number(pair[1])}" if pair and pair[0] != pair[1] else ""
+
+
+def verdict(met):
+    return {True: "met", False: "NOT met", None: ""}[met]
+
+
+def cells(figure):
+    return (figure.name, f"{number(figure.value)} {figure.unit}", spread(figure.spread), figure.beside,
+            number(figure.other), number(figure.compared), spread(figure.compared_spread), figure.goal,
+            verdict(figure.met))
+
+
+def by_part(figures):
+    parts = {}
+    for figure in figures:
+        parts.setdefault(figure.part, []).append(figure)
+    return parts
+
+
+def table(figures):
+    """Text in columns, one table over all parts."""
+    rows = [COLUMNS, *map(cells, figures)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
+
+    def line(row):
+        return "  ".join(word.ljust(width) if at in (0, 3, 7) else word.rjust(width)
+                         for at, (word, width) in enumerate(zip(row, widths))).rstrip()
+
+    lines = [line(COLUMNS)]
+    for part, found in by_part(figures).items():
+        lines += ["", f"{MEANINGS[part]}", *(line(cells(figure)) for figure in found)]
+    held = [figure for figure in figures if figure.met is not None]
+    if held:
+        lines += ["", f"{sum(figure.met for figure in held)} of {len(held)} goals met"]
+    return "\n".join(lines)
+
+
+def document(meta, samples, figures):
+    return {"meta": meta, "failures": samples.failures, "samples": samples.entries(),
+            "empty admin command, us": goals.round_trip(samples),
+            "figures": [dataclasses.asdict(figure) for figure in figures]}
+
+
+def markdown(result):
+    """The results section of docs/performance.md."""
+    meta = result["meta"]
+    figures = [goals.Figure(**figure) for figure in result["figures"]]
+    held = [figure for figure in figures if figure.met is not None]
+    lines = [BEGIN, "",
+             f"{meta['date']}, version {meta['version']}: {meta['processors']} x {meta['processor']}, "
+             f"Linux {meta['kernel']}, {meta['rounds']} rounds, load {meta['load before']} before it began. "
+             f"Command: `{meta['command']}`.", "",
+             f"{sum(figure.met for figure in held)} of {len(held)} goals met.", ""]
+    for failure in result["failures"]:
+        lines += [f"- not measured: {failure['part']} {failure['figure']}, {failure['side']}: "
+                  f"{failure['failed'].splitlines()[0]}"]
+    for part, found in by_part(figures).items():
+        lines += ["", f"### {MEANINGS[part]}", "", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+        lines += ["| " + " | ".join(cells(figure)) + " |" for figure in found]
+    for plot in result.get("plots", []):
+        lines += ["", f"![{plot}]({plot})"]
+    return "\n".join([*lines, "", END])
+
+
+def rewrite(path, result):
+    text = path.read_text("utf-8")
+    head, begin, rest = text.partition(BEGIN)
+    _, end, foot = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} has no section between {BEGIN} and {END}")
+    path.write_text(head + markdown(result) + foot, "utf-8")
+
+
+def save(path, result):
+    path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
