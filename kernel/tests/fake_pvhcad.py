@@ -20,6 +20,8 @@ import threading
 import time
 import traceback
 
+import fake_gsi
+
 GRANULE = 4096
 LINK_MAGIC = 0x4b4e4c50
 LINK_HEADER = struct.Struct("<4I")
@@ -27,6 +29,7 @@ HELLO, EVENT_FDS, MEM_ADD, MEM_DEL, ENABLE, RESET = range(1, 7)
 HELLO_REPLY, ENABLE_REPLY, RESET_REPLY, FATAL = range(0x81, 0x85)
 ADMIN_DB, DATA_DB, VECTOR = range(3)
 VECTOR_ADMIN = 1
+DB_STRIDE, GSI_DOORBELL = 8, 24
 
 PHASE = 1 << 31
 COMMAND_SIZE = 256
@@ -35,8 +38,12 @@ EQ_HEADER = 64
 AREA_HOSTD, AREA_SQ_PI = 1024, 2048
 
 COMMANDS = ("NOP QUERY_DEVICE QUERY_PORT CREATE_CEQ DESTROY_CEQ ADD_GID DEL_GID ALLOC_CONTEXT DEALLOC_CONTEXT ALLOC_PD "
-            "DEALLOC_PD REG_MR DEREG_MR CREATE_CQ DESTROY_CQ CREATE_QP MODIFY_QP QUERY_QP DESTROY_QP").split()
-STATUS = {"OK": 0, "INVALID": 1, "DENIED": 5, "BUSY": 6, "VERSION": 8, "IO": 9}
+            "DEALLOC_PD REG_MR DEREG_MR CREATE_CQ DESTROY_CQ CREATE_QP MODIFY_QP QUERY_QP DESTROY_QP CREATE_AH DESTROY_AH "
+            "CREATE_SRQ MODIFY_SRQ QUERY_SRQ DESTROY_SRQ ALLOC_MW DEALLOC_MW REREG_MR RESIZE_CQ ATTACH_MCAST "
+            "DETACH_MCAST ALLOC_MR").split()
+MAKING, ENDING = ("CREATE", "ALLOC", "REG"), ("DESTROY", "DEALLOC", "DEREG")
+STATUS = {"OK": 0, "INVALID": 1, "NO_MEMORY": 2, "UNSUPPORTED": 4, "DENIED": 5, "BUSY": 6, "VERSION": 8, "IO": 9,
+          "TIMED_OUT": 12, "UNREACHABLE": 13}
 
 
 def log(*words):
@@ -48,11 +55,13 @@ class Behaviour:
 
     def __init__(self):
         self.unanswered = []        # what commands that were dropped wait for
+        self.kernel_caps = 0        # PVHCA_KERNEL_*; clear() leaves it
         self.clear()
 
     def clear(self):
         self.drop = set()           # commands that are not answered
         self.refuse = {}            # command: status
+        self.mangle = {}            # command: (index, value) of a word of its answer
         self.delay = {}             # command: seconds
         self.port_state, self.port_mtu, self.netdev_mtu = 4, 5, 4200
         self.enable_error, self.enable_delay = 0, 0
@@ -152,8 +161,11 @@ class Admin:
         self.events = EventQueue(memory, aeq, aeq_log, 16)
         self.ceqs, self.cq_ceq, self.qp_state = {}, {}, {}
         self.handles = self.slots = 0
+        self.alive, self.members, self.limits = {}, set(), {}
         self.read = 0
         self.commands = []
+        self.driver = self.gsi = self.gsi_slot = self.driver_page = None
+        self.driver_cqs = {}
 
     def raise_vector(self, vector):
         os.eventfd_write(self.eventfds[VECTOR, vector], 1)
@@ -184,12 +196,26 @@ class Admin:
         details, response = getattr(self, f"_{name.lower()}", self._other)(raw[8:])
         status = STATUS[self.behaviour.refuse.get(name, "OK")]
         log(name, details, f"status {status}")
+        if not status:
+            self._account(name, details)
+        if name in self.behaviour.mangle:
+            index, value = self.behaviour.mangle[name]
+            response = response[:4 * index] + struct.pack("<I", value) + response[4 * index + 4:]
         self.commands.append([name, details])
         time.sleep(self.behaviour.delay.get(name, 0))
         if name in self.behaviour.drop:
             self.behaviour.unanswered.append((cookie, status, response))
         else:
             self.answer(cookie, status, response)
+
+    def _account(self, name, details):
+        """What there is: of each handle, what it is of."""
+        verb, _, kind = name.partition("_")
+        if verb in MAKING:
+            self.alive[details["made"]] = kind
+        elif verb in ENDING:
+            assert self.alive.pop(details["handle"]) == kind
+            assert not any(qp == details["handle"] for qp, _ in self.members)
 
     def _other(self, body):
         return {"handle": struct.unpack_from("<I", body)[0]}, b""
@@ -200,9 +226,9 @@ class Admin:
 
     def _query_device(self, _):
         numbers = (0x1af4, 0x10f0, 1, 1000, 4096, 16, 16, 256, 1000, 65535, 1000, 100, 16, 16, 16, 1,
-                   0, 0, 0, 0, 0, 0, 0, 0, 1, 64, 128)
+                   1000, 100, 10, 1000, 1000, 100, 4096, 16, 1, 64, 128)
         response = struct.pack("<6Q", 1 << 40, 0xfffff000, 0, 0, 0, 0) + struct.pack("<27I", *numbers)
-        response += bytes(4) + bytes((0x52, 0x54, 0, 0x77, 0, 1)) + bytes(2)
+        response += bytes(4) + bytes((0x52, 0x54, 0, 0x77, 0, 1)) + struct.pack("<H", self.behaviour.kernel_caps)
         return {}, response + b"fake-fw".ljust(32, b"\0") + b"fake".ljust(32, b"\0")
 
     def _query_port(self, _):
@@ -220,9 +246,11 @@ class Admin:
         return {"gid": socket.inet_ntop(socket.AF_INET6, body[:16]), "index": struct.unpack_from("<I", body, 16)[0]}, b""
 
     def _alloc_context(self, body):
-        page, major, minor = struct.unpack_from("<QHH", body)
+        page, major, minor, flags = struct.unpack_from("<QHHI", body)
         assert self.memory.word(page) == 1
-        details, _ = self._made(version=body[16:48].rstrip(b"\0").decode())
+        details, _ = self._made(version=body[16:48].rstrip(b"\0").decode(), flags=flags)
+        if flags & fake_gsi.CONTEXT_KERNEL:
+            self.driver, self.driver_page = details["made"], page
         return details, struct.pack("<IHH", details["made"], 1, 0)
 
     def _alloc_pd(self, _):
@@ -241,14 +269,83 @@ class Admin:
         context, ceq, log_entries, flags = struct.unpack_from("<4I", body)
         details, _ = self._made(log_entries=log_entries, flags=flags, extents=self.memory.extents(body[16:]))
         self.cq_ceq[details["made"]] = ceq
+        if context == self.driver:
+            self.driver_cqs[details["made"]] = fake_gsi.CompletionQueue(
+                self.memory, details["extents"], log_entries, lambda: self.completion_event(details["made"]))
         return details, struct.pack("<II", details["made"], 8)
 
     def _create_qp(self, body):
         cap = body[28:48]
-        details, _ = self._made(type=struct.unpack_from("<I", body, 20)[0], extents=self.memory.extents(body[64:]))
+        srq, kind, flags = struct.unpack_from("<3I", body, 16)
+        details, _ = self._made(type=kind, srq=srq, flags=flags, max_recv_wr=struct.unpack_from("<I", cap, 4)[0],
+                                extents=self.memory.extents(body[64:]))
         self.qp_state[details["made"]] = 0
         self.slots += 1
+        if details["type"] == fake_gsi.GSI:
+            context, _, send_cq, recv_cq = struct.unpack_from("<4I", body)
+            assert context == self.driver
+            self.gsi = fake_gsi.QueuePair(self.memory, details["extents"], body[48:60], self.driver_cqs[send_cq],
+                                          self.driver_cqs[recv_cq], self.driver_page)
+            self.gsi_slot = self.slots - 1
+            return details, struct.pack("<4I", details["made"], fake_gsi.GSI, self.gsi_slot, GSI_DOORBELL) + cap
         return details, struct.pack("<4I", details["made"], 0x1000 + details["made"], self.slots - 1, 16) + cap
+
+    def _resize_cq(self, body):
+        cq, log_entries = struct.unpack_from("<II", body)
+        extents = self.memory.extents(body[8:])
+        assert self.alive[cq] == "CQ"
+        # The header, and an entry at least, are the application's to zero.
+        assert not any(self.memory.read(extents[0][0], 160))
+        return {"handle": cq, "log_entries": log_entries, "extents": extents}, b""
+
+    def _create_srq(self, body):
+        _, _, max_wr, max_sge, limit, offset, log_entries, log_stride = struct.unpack_from("<6I2B", body)
+        details, _ = self._made(max_wr=max_wr, max_sge=max_sge, limit=limit, offset=offset, log_entries=log_entries,
+                                log_stride=log_stride, extents=self.memory.extents(body[32:]))
+        self.slots += 1
+        self.limits[details["made"]] = limit
+        return details, struct.pack("<6I", details["made"], 0x2000, self.slots - 1, 16, 1 << log_entries, max_sge)
+
+    def _modify_srq(self, body):
+        srq, mask, limit = struct.unpack_from("<III", body)
+        self.limits[srq] = limit
+        return {"handle": srq, "mask": mask, "limit": limit}, b""
+
+    def _query_srq(self, body):
+        srq = struct.unpack_from("<I", body)[0]
+        return {"handle": srq}, struct.pack("<4I", 16, 1, self.limits[srq], 0)
+
+    def _create_ah(self, body):
+        flow_label, sgid_index, hop_limit, traffic_class, sl, port, _, is_global = struct.unpack_from("<I7B", body, 24)
+        assert port == is_global == 1
+        return self._made(dgid=socket.inet_ntop(socket.AF_INET6, body[8:24]), flow_label=flow_label,
+                          sgid_index=sgid_index, hop_limit=hop_limit, traffic_class=traffic_class, sl=sl)
+
+    def _alloc_mw(self, body):
+        details, _ = self._made(type=struct.unpack_from("<II", body)[1])
+        return details, struct.pack("<II", details["made"], 0x300)
+
+    def _rereg_mr(self, body):
+        mr, flags, pd, access, iova, length, offset = struct.unpack_from("<4I3Q", body)
+        details = {"handle": mr, "flags": flags, "pd": pd, "access": access, "iova": iova, "length": length}
+        assert self.alive[mr] == "MR"
+        if flags & 1:
+            extents = self.memory.extents(body[40:])
+            assert offset + length <= sum(size for _, size in extents)
+        else:
+            assert not any(body[16:])
+        return details, struct.pack("<4I", mr, 0x101, 0x201, 0)
+
+    def _attach_mcast(self, body):
+        member = struct.unpack_from("<I", body, 16)[0], socket.inet_ntop(socket.AF_INET6, body[:16])
+        if "ATTACH_MCAST" not in self.behaviour.refuse:
+            self.members.add(member)
+        return {"member": member}, b""
+
+    def _detach_mcast(self, body):
+        member = struct.unpack_from("<I", body, 16)[0], socket.inet_ntop(socket.AF_INET6, body[:16])
+        self.members.remove(member)
+        return {"member": member}, b""
 
     def _modify_qp(self, body):
         qp, mask = struct.unpack_from("<II", body)
@@ -365,11 +462,38 @@ class Control:
         """Of this session: [name, details]."""
         return self.session.admin.commands
 
+    def alive(self):
+        """Objects of this session, by kind, but the driver's own."""
+        kinds = [kind for kind in self.session.admin.alive.values() if kind != "CEQ"]
+        return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+
     def async_event(self, event, handle):
         self.session.admin.async_event(event, handle)
 
     def completion_event(self, cq):
         self.session.admin.completion_event(cq)
+
+    def mads(self, complete=True):
+        """MADs that were sent since the last call: destination, hexadecimal. Unless complete, none ever completes."""
+        return [(dgid, mad.hex()) for dgid, mad in self.session.admin.gsi.take(complete)]
+
+    def put_mad(self, source, destination, mad):
+        self.session.admin.gsi.put(source, destination, bytes.fromhex(mad))
+
+    def gsi_receives(self):
+        return self.session.admin.gsi.receives()
+
+    def gsi_sleeps(self):
+        """Be woken by the next send. Returns whether the doorbell had rung before."""
+        doorbell = self.session.eventfds[DATA_DB, GSI_DOORBELL // DB_STRIDE]
+        rang = bool(select.select([doorbell], [], [], 0)[0])
+        if rang:
+            os.eventfd_read(doorbell)
+        self.session.admin.gsi.set_need_kick()
+        return rang
+
+    def gsi_pending(self):
+        return self.session.admin.gsi.is_pending(self.session.admin.gsi_slot)
 
     def fail(self, error):
         self.session.send(FATAL, struct.pack("<QII", 0, error, 0))

@@ -15,6 +15,8 @@ ADDRESS, OTHER_ADDRESS = "10.77.0.10", "10.77.0.99"
 QP_FATAL, CQ_ERR, DEVICE_FATAL, PORT_ACTIVE, PORT_ERR, PORT_ATTR = 1, 0, 8, 9, 10, 64
 ERROR_VERSION, ERROR_HOST = 4, 6
 ACTIVE, DOWN = 4, 1
+QP_LAST_WQE, SRQ_LIMIT, GID_CHANGE, SRQ_ERR = 16, 15, 18, 14
+NO_HANDLE = 0xffffffff
 TIMEOUT = 3     # seconds that a command may take, where that matters
 
 
@@ -62,7 +64,7 @@ class Bench:
             try:
                 self.guest.find_device()
                 self.guest.configure_address(ADDRESS)
-                self.guest.wait_gid(ADDRESS)
+                self.gid_index = self.guest.wait_gid(ADDRESS)
                 return
             except CommandFailed:
                 if attempt == 4:
@@ -82,6 +84,14 @@ class Bench:
         result = self.run(options)
         assert result.rc == 0 and "must not" not in result.out and "end alive 1" in result.out, result
         return result
+
+    def more(self, options=""):
+        """Make objects of all kinds."""
+        return self.run(f"-x -g {self.gid_index} {options}")
+
+    def nothing_left(self):
+        """Whoever ended has left no object on the host."""
+        self.wait(lambda: not self.host("alive"), "objects are left")
 
     def start(self, options="-w"):
         application = self.guest.spawn(self.command(options), input=None)
@@ -126,6 +136,112 @@ def objects_are_made_and_destroyed(rig):
 
 
 @drivertest
+def objects_of_all_kinds_are_made_used_and_destroyed(rig):
+    bench = Bench(rig)
+    result = bench.more()
+    assert result.rc == 0 and "must not" not in result.out and "end alive 1" in result.out, result
+    for fact in ("doorbell 16 max_wr 16", "srq limit 5", "rkey 0x300", "lkey 0x101 rkey 0x201", "entries 512"):
+        assert fact in result.out, (fact, result)
+    bench.nothing_left()
+    qps = bench.commands("CREATE_QP")[-4:]
+    assert [qp["type"] for qp in qps] == [2, 2, 3, 4]
+    srq = bench.commands("CREATE_SRQ")[-1]
+    # A limit is not armed by creating the queue; a QP that has one has no receive queue.
+    assert srq["limit"] == 0 and bench.commands("MODIFY_SRQ")[-1]["limit"] == 5
+    assert qps[1]["srq"] == srq["made"] and qps[1]["flags"] & 2 and qps[1]["max_recv_wr"] == 0
+    assert all(qp["srq"] == NO_HANDLE for qp in (qps[0], *qps[2:]))
+    ah = bench.commands("CREATE_AH")[-1]
+    assert f"ah {ah['made']}\n" in result.out
+    # The hop limit is the core's, which looks for the route.
+    del ah["made"], ah["hop_limit"]
+    assert ah == {"dgid": "::ffff:10.77.0.11", "flow_label": 0x12345, "sgid_index": bench.gid_index,
+                  "traffic_class": 32, "sl": 3}
+    assert [mw["type"] for mw in bench.commands("ALLOC_MW")[-2:]] == [1, 2]
+    access, move, both = bench.commands("REREG_MR")[-3:]
+    assert access["access"] == 1 and move["length"] == both["length"] == 5000 and move["iova"] % 4096 == 77
+    groups = [member["member"][1] for member in bench.commands("DETACH_MCAST")[-2:]]
+    assert groups == ["ff0e::1", "ff0e::2"]
+
+
+@drivertest
+def region_is_pinned_anew_when_it_becomes_writable(rig):
+    bench = Bench(rig)
+    # The memory itself may only be read.
+    assert "failed REREG_MR Bad address" in bench.more("-R -l 20000 -o 0").out
+    bench.nothing_left()
+
+
+@drivertest(timeout=300)
+def host_refuses_and_nothing_is_left(rig):
+    bench = Bench(rig)
+    for name, status, said in (("CREATE_SRQ", "NO_MEMORY", "Cannot allocate memory"),
+                               ("MODIFY_SRQ", "INVALID", "Invalid argument"),
+                               ("QUERY_SRQ", "UNSUPPORTED", "Operation not supported"),
+                               ("CREATE_AH", "UNREACHABLE", "Network is unreachable"),
+                               ("CREATE_AH", "TIMED_OUT", "Connection timed out"),
+                               ("ATTACH_MCAST", "UNSUPPORTED", "Operation not supported"),
+                               ("ALLOC_MW", "UNSUPPORTED", "Operation not supported"),
+                               ("REREG_MR", "INVALID", "Invalid argument"),
+                               ("REREG_MR", "IO", "Input/output error"),
+                               ("RESIZE_CQ", "INVALID", "Invalid argument")):
+        bench.set(refuse={name: status})
+        result = bench.more()
+        assert f"failed {name} {said}" in result.out and "end alive 1" in result.out, (name, result)
+        bench.behave()
+        bench.nothing_left()
+    assert bench.more().rc == 0
+
+
+@drivertest(timeout=400)
+def answer_that_cannot_be_ends_the_session(rig):
+    bench = Bench(rig)
+    for name, index, value in (("CREATE_QP", 2, 64 * 64), ("CREATE_QP", 3, 1 << 20), ("CREATE_CQ", 1, 3),
+                               ("CREATE_SRQ", 2, 1 << 31), ("CREATE_SRQ", 3, 4096)):
+        bench.set(mangle={name: (index, value)})
+        result = bench.more()
+        assert f"failed {name} Input/output error" in result.out and "end alive 0" in result.out, (name, result)
+        bench.said("pvhcad gave what cannot be")
+        bench.logged = len(bench.guest.dmesg())
+        bench.behave()
+        bench.recovers()
+    application = bench.start(f"-x -w -g {bench.gid_index}")
+    for name in ("CREATE_CQ", "CREATE_QP", "CREATE_SRQ"):
+        bench.set(mangle={name: (0, bench.commands(name)[-1]["made"])})
+        assert f"failed {name} Input/output error" in bench.more().out
+        bench.said("pvhcad gave two objects the same handle")
+        bench.logged = len(bench.guest.dmesg())
+        bench.ends(application)
+        bench.behave()
+        bench.recovers()
+        application = bench.start(f"-x -w -g {bench.gid_index}")
+    application.send(b"")
+
+
+@drivertest
+def counters_tell_what_passed_through_the_driver(rig):
+    bench = Bench(rig)
+
+    def counter(name):
+        return int(bench.sysfs(f"/sys/class/infiniband/{bench.guest.ibdev}/ports/1/hw_counters/{name}"))
+
+    def grows(name, amount, action):
+        before = counter(name)
+        action()
+        bench.wait(lambda: counter(name) >= before + amount, f"{name} does not grow")
+
+    grows("admin_commands", 10, bench.check)
+    bench.set(refuse={"ALLOC_PD": "DENIED"})
+    grows("admin_refusals", 1, bench.run)
+    bench.behave()
+    application = bench.start()
+    grows("completion_events", 1, lambda: bench.host("completion_event", bench.commands("CREATE_CQ")[-1]["made"]))
+    grows("async_events", 1, lambda: bench.host("async_event", QP_FATAL, bench.commands("CREATE_QP")[-1]["made"]))
+    grows("stale_events", 1, lambda: bench.host("async_event", QP_FATAL, 12345))
+    application.send(b"")
+    assert application.wait().rc == 0 and counter("admin_timeouts") == 0
+
+
+@drivertest
 def host_sees_the_bytes_of_a_region_of_any_alignment_and_size(rig):
     bench = Bench(rig)
     for length, offset in ((1, 0), (1, 4095), (2, 4095), (4096, 0), (4096, 1), (10000, 123), (5_000_000, 4000)):
@@ -162,18 +278,21 @@ def list_that_does_not_fit_the_command_goes_by_chunks(rig):
 @drivertest
 def events_reach_the_object_they_name(rig):
     bench = Bench(rig)
-    application = bench.start()
-    qp, cq = (bench.commands(name)[-1]["made"] for name in ("CREATE_QP", "CREATE_CQ"))
+    application = bench.start(f"-x -w -g {bench.gid_index}")
+    qp, cq, srq = (bench.commands(name)[-1]["made"] for name in ("CREATE_QP", "CREATE_CQ", "CREATE_SRQ"))
     bench.host("completion_event", cq)
     application.expect("completion")
     bench.host("async_event", QP_FATAL, qp)
     application.expect(f"async {QP_FATAL} alive 1")
     bench.host("async_event", CQ_ERR, cq)
     application.expect(f"async {CQ_ERR} alive 1")
+    for event, handle in ((QP_LAST_WQE, qp), (SRQ_LIMIT, srq), (SRQ_ERR, srq)):
+        bench.host("async_event", event, handle)
+        application.expect(f"async {event} alive 1")
     bench.host("async_event", QP_FATAL, 12345)      # nobody's
     for _ in range(600):                            # several laps of the queue
         bench.host("async_event", QP_FATAL, qp)
-    bench.wait(lambda: application.out.count(f"async {QP_FATAL}") == 601, "events were lost")
+    bench.wait(lambda: application.out.count(f"async {QP_FATAL} ") == 601, "events were lost")
     application.send(b"")
     assert application.wait().rc == 0
 
@@ -194,6 +313,38 @@ def network_interface_follows_the_port(rig):
     bench.set(netdev_mtu=9000)
     bench.host("async_event", PORT_ATTR, 1)
     bench.wait(lambda: bench.sysfs(f"{interface}/mtu") == "9000", "the MTU is not the host's")
+
+
+@drivertest
+def application_is_told_each_change_of_the_port_once(rig):
+    bench = Bench(rig)
+    application = bench.start()
+    for state, event, cause in ((DOWN, PORT_ERR, PORT_ERR), (ACTIVE, PORT_ACTIVE, PORT_ACTIVE),
+                                (DOWN, PORT_ERR, PORT_ATTR), (ACTIVE, PORT_ACTIVE, PORT_ATTR)):
+        told = application.out.count(f"async {event} ")
+        bench.set(port_state=state)
+        for _ in range(2):
+            bench.host("async_event", cause, 1)
+        bench.wait(lambda: application.out.count(f"async {event} ") > told, "the application is not told")
+        asked = len(bench.commands("QUERY_PORT"))
+        bench.host("async_event", PORT_ATTR, 1)
+        bench.wait(lambda: len(bench.commands("QUERY_PORT")) > asked, "the port is not looked at")
+        assert application.out.count(f"async {event} ") == told + 1, application.out
+    application.send(b"")
+    assert application.wait().rc == 0
+
+
+@drivertest
+def address_that_the_host_was_given_later_becomes_a_gid(rig):
+    bench = Bench(rig)
+    guest = bench.guest
+    bench.set(refuse={"ADD_GID": "DENIED"})
+    guest.check(f"ip addr add {OTHER_ADDRESS}/24 dev {guest.netdev}")
+    bench.said(f"does not let this guest use address ::ffff:{OTHER_ADDRESS}")
+    bench.behave()
+    bench.host("async_event", GID_CHANGE, 1)
+    guest.wait_gid(OTHER_ADDRESS)
+    guest.check(f"ip addr del {OTHER_ADDRESS}/24 dev {guest.netdev}")
 
 
 @drivertest
@@ -221,7 +372,7 @@ def application_learns_of_every_kind_of_end_and_the_next_works(rig):
 
     for end in (restart, lambda: bench.host("hang_up"), lambda: bench.host("fail", ERROR_HOST),
                 lambda: bench.host("async_event", DEVICE_FATAL, 0)):
-        application = bench.start()
+        application = bench.start(f"-x -w -g {bench.gid_index}")
         end()
         assert "channel Input/output error" in bench.ends(application).out
         bench.recovers()
@@ -236,7 +387,7 @@ def driver_goes_and_comes_with_applications_alive(rig):
                       f"echo {address} >/sys/bus/pci/drivers/pvhca/bind"),
                      (f"echo 1 >/sys/bus/pci/devices/{address}/remove", "echo 1 >/sys/bus/pci/rescan"),
                      ("/sbin/rmmod pvhca", None)):
-        waits, asks = bench.start("-w"), bench.start("-q")
+        waits, asks = (bench.start(f"-x {what} -g {bench.gid_index}") for what in ("-w", "-q"))
         guest.check(go)
         bench.ends(waits)
         assert "failed QUERY_QP Input/output error" in asks.wait().out
@@ -244,16 +395,17 @@ def driver_goes_and_comes_with_applications_alive(rig):
         bench.recovers()
 
 
-@drivertest(timeout=600)
+@drivertest(timeout=900)
 def timed_out_command_resets_the_device_and_its_late_answer_is_nobodys(rig):
     bench = Bench(rig, TIMEOUT)
-    for name in ("QUERY_QP", "REG_MR", "CREATE_CQ", "DEALLOC_PD", "DEALLOC_CONTEXT"):
+    for name in ("QUERY_QP", "REG_MR", "CREATE_CQ", "DEALLOC_PD", "DEALLOC_CONTEXT", "CREATE_SRQ", "RESIZE_CQ",
+                 "REREG_MR", "DETACH_MCAST", "DESTROY_SRQ"):
         other = bench.start()
         bench.set(drop=[name])
         bench.host("answer_late")   # what is left of other tests
-        result = bench.run()
-        # The DEALLOC ones come when the application has ended.
-        assert "end alive 0" in result.out or name.startswith("DEALLOC"), (name, result)
+        result = bench.more()
+        # Some come when the application has ended.
+        assert "end alive 0" in result.out or name.startswith(("DEALLOC", "DESTROY")), (name, result)
         bench.ends(other)
         bench.behave()
         bench.attached()

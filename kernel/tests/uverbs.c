@@ -15,53 +15,42 @@
  *   -r MAJOR   ring ABI
  *   -q         query the QP over and over until that fails
  *   -d         destroy the QP before the end
+ *   -x         make objects of the other kinds, too
+ *   -g INDEX   of the GID that they use
  *   -w         wait for events until the end
  */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <rdma/ib_user_verbs.h>
-#include <rdma/pvhca-abi.h>
-#include <rdma/pvhca-ring.h>
+
+#include "uverbs.h"
 
 #define HUGE (2ul << 20)
-#define RC 2
 #define STATE_INIT 1
 #define STATE_RTS 3
 #define MASK_STATE 1
 #define MASK_INIT (1 | 8 | 16 | 32) /* state, access, pkey, port */
 
-struct app {
-	int device, async, comp;
-	volatile struct pvhca_context_page *page;
-	volatile uint32_t *doorbells;
-	char *ring;
-	uint32_t pd, cq, qp;
-};
-
 static struct {
 	unsigned long length, offset;
 	int ring_abi;
-	bool huge, scattered, read_only, query, destroy, wait;
+	bool huge, scattered, read_only, query, destroy, wait, more;
 } options = { .length = 10000, .offset = 123, .ring_abi = PVHCA_RING_ABI_MAJOR };
 
-static bool command(struct app *app, uint32_t number, const char *name, void *in, size_t in_size,
-		    void *out, size_t out_size)
+bool command(struct app *app, uint32_t number, const char *name, void *in, size_t in_size,
+	     void *out, size_t out_size)
 {
 	struct ib_uverbs_cmd_hdr *header = in;
 
 	header->command = number;
 	header->in_words = in_size / 4;
 	header->out_words = out_size / 4;
-	/* Where there is an answer, its address is what follows the header. */
 	if (out_size)
 		*(uint64_t *)(header + 1) = (uintptr_t)out;
 	if (write(app->device, in, in_size) == (ssize_t)in_size)
@@ -69,9 +58,6 @@ static bool command(struct app *app, uint32_t number, const char *name, void *in
 	printf("failed %s %s\n", name, strerror(errno));
 	return false;
 }
-
-#define COMMAND(app, name, in, out) \
-	command(app, IB_USER_VERBS_CMD_##name, #name, &(in), sizeof(in), &(out), sizeof(out))
 
 static bool open_device(struct app *app)
 {
@@ -198,7 +184,11 @@ static bool make_mr(struct app *app)
 
 	if (options.read_only)
 		mprotect((void *)(start & -4096), options.length, PROT_READ);
-	return COMMAND(app, REG_MR, in, out);
+	if (!COMMAND(app, REG_MR, in, out))
+		return false;
+	app->mr = out.core.mr_handle;
+	printf("mr %u\n", out.driver.mr_handle);
+	return true;
 }
 
 static bool make_cq(struct app *app)
@@ -223,7 +213,7 @@ static bool make_cq(struct app *app)
 	app->comp = channel_out.fd;
 	in.core.cqe = 100;
 	in.core.comp_channel = channel_out.fd;
-	in.driver.buf_addr = (uintptr_t)app->ring;
+	in.driver.buf_addr = (uintptr_t)app->ring + CQ_AT;
 	in.driver.log_entries = 7;
 	in.driver.buf_len = PVHCA_CQ_HEADER_SIZE + (sizeof(struct pvhca_cqe) << 7);
 	if (!COMMAND(app, CREATE_CQ, in, out))
@@ -233,7 +223,7 @@ static bool make_cq(struct app *app)
 	return true;
 }
 
-static bool make_qp(struct app *app)
+bool create_qp(struct app *app, int type, bool has_srq, unsigned long at, uint32_t *handle)
 {
 	struct {
 		struct ib_uverbs_cmd_hdr header;
@@ -249,18 +239,23 @@ static bool make_qp(struct app *app)
 	in.core.send_cq_handle = in.core.recv_cq_handle = app->cq;
 	in.core.max_send_wr = in.core.max_recv_wr = 16;
 	in.core.max_send_sge = in.core.max_recv_sge = 1;
-	in.core.qp_type = RC;
-	in.driver.buf_addr = (uintptr_t)app->ring + 65536;
+	in.core.qp_type = type;
+	in.core.is_srq = has_srq;
+	in.core.srq_handle = has_srq ? app->srq : 0;
+	in.driver.buf_addr = (uintptr_t)app->ring + at;
 	in.driver.buf_len = 8192;
 	in.driver.sq_offset = PVHCA_QUEUE_HEADER_SIZE;
-	in.driver.rq_offset = 4096;
-	in.driver.sq_log_entries = in.driver.rq_log_entries = 4;
+	in.driver.sq_log_entries = 4;
 	in.driver.sq_log_stride = PVHCA_SQ_MIN_LOG_STRIDE;
-	in.driver.rq_log_stride = PVHCA_RQ_MIN_LOG_STRIDE;
+	if (!has_srq) {
+		in.driver.rq_offset = 4096;
+		in.driver.rq_log_entries = 4;
+		in.driver.rq_log_stride = PVHCA_RQ_MIN_LOG_STRIDE;
+	}
 	if (!COMMAND(app, CREATE_QP, in, out))
 		return false;
-	app->qp = out.core.qp_handle;
-	printf("qp %u\n", out.core.qpn);
+	*handle = out.core.qp_handle;
+	printf("qp %u type %d slot %u\n", out.core.qpn, type, out.driver.slot);
 	return true;
 }
 
@@ -353,7 +348,8 @@ static bool run(struct app *app)
 
 	app->ring = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (!open_device(app) || !make_context(app) || !make_pd(app) || !make_mr(app) ||
-	    !make_cq(app) || !make_qp(app) || !use_qp(app))
+	    !make_cq(app) || !create_qp(app, RC, false, QP_AT, &app->qp) || !use_qp(app) ||
+	    (options.more && !make_more(app)))
 		return false;
 	printf("ready\n");
 	while (options.query && query_qp(app, &state))
@@ -372,7 +368,7 @@ int main(int argc, char **argv)
 	int c;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	while ((c = getopt(argc, argv, "l:o:r:HSRqdw")) != -1) {
+	while ((c = getopt(argc, argv, "g:l:o:r:HSRqdwx")) != -1) {
 		switch (c) {
 		case 'l':
 			options.length = strtoul(optarg, NULL, 0);
@@ -397,6 +393,12 @@ int main(int argc, char **argv)
 			break;
 		case 'd':
 			options.destroy = true;
+			break;
+		case 'g':
+			app.gid_index = atoi(optarg);
+			break;
+		case 'x':
+			options.more = true;
 			break;
 		case 'w':
 			options.wait = true;
