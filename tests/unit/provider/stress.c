@@ -2,8 +2,9 @@
 /*
  * Provider threads against a host thread that sleeps whenever it can.
  *
- * Each poster sends on a QP of its own with an SQ of a few entries and polls a
- * CQ of its own; two QPs share a word of the pending bitmap, the others have
+ * Each poster sends on a QP of its own with an SQ of a few entries, by
+ * ibv_post_send() and ibv_wr_post() in turn, and polls a CQ of its own, by
+ * ibv_poll_cq() and ibv_start_poll() in turn; two QPs share a word of the pending bitmap, the others have
  * words of their own. Two more threads post to one QP together. The host does
  * what pvhca-ring.h says and sleeps on an eventfd as soon as it finds nothing.
  * A lost wake-up shows as a host asleep with work outstanding: then the program
@@ -52,7 +53,9 @@ static void wake_host(void)
 #define mmio_write32_le(addr, value) ((void)(addr), (void)(value), wake_host())
 
 #include "../../../providers/pvhca/post.c"
+#include "../../../providers/pvhca/wr.c"
 #include "../../../providers/pvhca/poll.c"
+#include "../../../providers/pvhca/cq_ex.c"
 #include "../../../providers/pvhca/qp_table.c"
 
 #ifdef __SANITIZE_THREAD__
@@ -196,34 +199,83 @@ static void *host(void *arg)
 
 /* --------------------------------- provider ------------------------------- */
 
-/* Polls until a completion came or none is outstanding any more. */
-static void reap(struct lane *l, bool wait)
+static void count(uint64_t messages)
+{
+	__atomic_fetch_add(&done, messages, __ATOMIC_RELAXED);
+}
+
+static int reap_plain(struct lane *l)
 {
 	struct ibv_wc wc[4];
 	int i, n;
 
-	do {
-		n = pvhca_poll_cq(&l->cq.vcq.cq, 4, wc);
-		if (n < 0)
-			fail("poll: %d\n", n);
-		for (i = 0; i < n; i++)
-			__atomic_fetch_add(&done, wc[i].wr_id, __ATOMIC_RELAXED);
-		if (!n && wait)
-			sched_yield();
-	} while (wait && !n);
+	n = pvhca_poll_cq(&l->cq.vcq.cq, 4, wc);
+	if (n < 0)
+		fail("poll: %d\n", n);
+	for (i = 0; i < n; i++)
+		count(wc[i].wr_id);
+	return n;
+}
+
+static int reap_extended(struct lane *l)
+{
+	struct ibv_cq_ex *ex = &l->cq.vcq.cq_ex;
+	struct ibv_poll_cq_attr attr = {};
+	int err, n = 0;
+
+	err = ibv_start_poll(ex, &attr);
+	if (err == ENOENT)
+		return 0;
+	for (; !err; err = ibv_next_poll(ex), n++) {
+		if (ibv_wc_read_qp_num(ex) != l->qp.vqp.qp.qp_num)
+			fail("completion of another QP\n");
+		count(ex->wr_id);
+	}
+	ibv_end_poll(ex);
+	return n;
+}
+
+static void reap(struct lane *l)
+{
+	static __thread unsigned int turn;
+
+	if (turn++ % 2)
+		reap_plain(l);
+	else
+		reap_extended(l);
 	if (__atomic_load_n(&done, __ATOMIC_RELAXED) ==
 	    (QPS + 1) * (uint64_t)MESSAGES)
 		wake_host();
 }
 
+/* Post a chain. Return: 0 or an error, with *wr at what was not posted. */
+static int post_plain(struct lane *l, struct ibv_send_wr **wr)
+{
+	return pvhca_post_send(&l->qp.vqp.qp, *wr, wr);
+}
+
+static int post_extended(struct lane *l, struct ibv_send_wr **wr)
+{
+	struct ibv_qp_ex *ex = &l->qp.vqp.qp_ex;
+	struct ibv_send_wr *i;
+
+	ibv_wr_start(ex);
+	for (i = *wr; i; i = i->next) {
+		ex->wr_id = i->wr_id;
+		ex->wr_flags = i->send_flags;
+		ibv_wr_rdma_write(ex, 0, i->wr.rdma.remote_addr);
+	}
+	return ibv_wr_complete(ex);
+}
+
 /*
- * Posts MESSAGES messages in chains of one to three, each third signaled, its
+ * Posts MESSAGES messages in chains of one to three, each second signaled, its
  * wr_id the number of messages that it stands for.
  */
 static void *poster(void *arg)
 {
 	struct lane *l = arg;
-	struct ibv_send_wr wr[3], *bad;
+	struct ibv_send_wr wr[3], *rest;
 	unsigned int unsignaled = 0;
 	uint64_t sent = 0;
 	unsigned int i, n;
@@ -246,15 +298,17 @@ static void *poster(void *arg)
 			}
 		}
 		sent += n;
-		bad = wr;
-		while ((err = pvhca_post_send(&l->qp.vqp.qp, bad, &bad))) {
+		rest = wr;
+		/* Two of the shared lane may both wait for room for all of a chain. */
+		err = sent / 7 % 2 ? post_extended(l, &rest) : ENOMEM;
+		while (err && (err = post_plain(l, &rest))) {
 			if (err != ENOMEM)
 				fail("post: %d\n", err);
-			reap(l, false);
+			reap(l);
 			sched_yield();
 		}
 		if (sent % 5 == 0)
-			reap(l, false);
+			reap(l);
 	}
 	return NULL;
 }
@@ -268,7 +322,7 @@ static void *own_lane(void *arg)
 	/* what is left in this CQ; the shared lane's posters reap one another */
 	do {
 		before = __atomic_load_n(&done, __ATOMIC_RELAXED);
-		reap(l, false);
+		reap(l);
 		sched_yield();
 	} while (before != (QPS + 1) * (uint64_t)MESSAGES);
 	return NULL;
@@ -297,6 +351,8 @@ static void setup_lane(unsigned int i)
 	l->cq.header = &l->cq_header;
 	l->cq.entries = l->cqes;
 	l->cq.log_entries = LOG_CQ;
+	pvhca_set_wr_ops(&l->qp, IBV_QP_EX_WITH_RDMA_WRITE);
+	pvhca_set_cq_ex_ops(&l->cq, IBV_WC_EX_WITH_QP_NUM);
 	if (pvhca_qp_table_insert(&ctx.qp_table, 100 + i, &l->qp))
 		abort();
 }
