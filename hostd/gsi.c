@@ -23,7 +23,11 @@
 #define GSI_BATCH	16u	/* entries of one call */
 #define GSI_MAX_SGE	8u
 #define HOP_LIMIT	64
-#define GSI_QKEY	0x80010000u	/* IB vol 1, 3.5.3: of all GSI QPs */
+/*
+ * IB vol 1, 10.2.5: a key with this bit means that of the sender's QP, which is the
+ * same for all GSI QPs (0x80010000). Linux sends 0x80000000.
+ */
+#define GSI_OWN_QKEY	0x80000000u
 
 /**
  * struct gsi - a GSI QP's part
@@ -356,7 +360,7 @@ unlock:
 static bool gsi_carries(const struct send_request *request, const uint8_t *mad)
 {
 	return request->remote_qpn == GSI_QPN &&
-	       request->remote_qkey == GSI_QKEY &&
+	       request->remote_qkey & GSI_OWN_QKEY &&
 	       request->av.is_global && request->av.dgid[0] != 0xff &&
 	       mad_is_cm(mad);
 }

@@ -23,7 +23,7 @@
 #define RECV_DATA_AT	(6 * PVHCA_GRANULE)
 #define MESSAGE		(GSI_GRH_LEN + GSI_MAD_LEN)
 #define DEPTH_LOG	3
-#define QKEY		0x80010000u
+#define QKEY		0x80000000u	/* as Linux sends it */
 #define WORKER		((struct worker *)1)
 
 static unsigned int faults, outside, events;
