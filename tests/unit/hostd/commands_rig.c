@@ -85,6 +85,8 @@ static int rig_query_device(struct session *session,
 {
 	(void)session;
 	rsp->max_qp = 1000000;
+	rsp->max_cqe = 1 << 20;
+	rsp->max_srq = 1000;
 	rsp->max_mr = 5;
 	rsp->max_mr_size = UINT64_MAX;
 	rsp->gid_tbl_len = 1024;

@@ -26,6 +26,9 @@ extern struct rig {
 	struct pvhca_admin_rsp rsp;	/* of the last command */
 } rig;
 
+/* A test may take operations away; each runs in a process of its own. */
+extern struct fabric_ops rig_ops;
+
 void rig_setup(void);
 /* All that the commands made must be gone, by rig_expect_nothing(). */
 void rig_teardown(void);

@@ -239,6 +239,81 @@ START_TEST(completions_outside_a_worker_raise_their_event_at_once)
 }
 END_TEST
 
+static struct ring_buffer *other_buffer(void)
+{
+	struct ring_buffer *other = malloc(sizeof(*other) +
+					   sizeof(other->granule[0]));
+
+	*other = (struct ring_buffer) { .granules = 1 };
+	other->granule[0] = aligned_alloc(PVHCA_GRANULE, PVHCA_GRANULE);
+	memset(other->granule[0], 0, PVHCA_GRANULE);
+	return other;
+}
+
+START_TEST(a_resize_takes_along_what_was_not_polled)
+{
+	struct ring_buffer *other = other_buffer(), *old = NULL;
+	struct pvhca_cqe *entries;
+
+	cq.header->arm_any = htole32(5);
+	for (uint32_t i = 0; i < ENTRIES + 12; i++) {
+		push(7, i, 0, false);
+		if (i < 5)
+			cq.header->ci = htole32(i + 1);
+	}
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 1);
+	/* 8 in the ring, 7 held back; of both sizes only the larger fits. */
+	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES - 1, &old),
+			 PVHCA_ST_INVALID);
+	ck_assert_ptr_eq(cq.buffer, buffer);
+	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES + 1, &old),
+			 PVHCA_ST_OK);
+	ck_assert_ptr_eq(old, buffer);
+	memset(memory, 0xee, PVHCA_GRANULE);	/* nobody looks at it any more */
+	entries = (struct pvhca_cqe *)(other->granule[0] +
+				       PVHCA_CQ_HEADER_SIZE);
+	ck_assert_uint_eq(le32toh(cq.header->flags), PVHCA_CQ_F_BLOCKED);
+	ck_assert(cq_retry(&cq));
+	for (uint32_t i = 0; i < 15; i++) {
+		ck_assert_uint_eq(le16toh(entries[i].wqe_index), 5 + i);
+		ck_assert(entries[i].flags & PVHCA_CQE_F_PHASE);
+	}
+	ck_assert(!(entries[15].flags & PVHCA_CQE_F_PHASE));
+	ck_assert_uint_eq(cq.header->flags, 0);
+	/* The request for an event was taken along as one that is done. */
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 1);
+	cq.header->arm_any = htole32(6);
+	cq.header->ci = htole32(15);
+	push(7, 20, 0, false);
+	push(7, 21, 0, false);
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 2);
+	ck_assert_uint_eq(le16toh(entries[15].wqe_index), 20);
+	ck_assert_uint_eq(le16toh(entries[0].wqe_index), 21);
+	ck_assert(!(entries[0].flags & PVHCA_CQE_F_PHASE));
+	free(other->granule[0]);
+	free(other);
+}
+END_TEST
+
+START_TEST(a_consumer_index_without_sense_refuses_a_resize)
+{
+	struct ring_buffer *other = other_buffer(), *old = NULL;
+
+	push(7, 0, 0, false);
+	cq.header->ci = htole32(2);
+	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES + 1, &old),
+			 PVHCA_ST_INVALID);
+	cq.header->ci = htole32(0x80000000u);
+	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES + 1, &old),
+			 PVHCA_ST_INVALID);
+	free(other->granule[0]);
+	free(other);
+}
+END_TEST
+
 START_TEST(reservations_cannot_overflow)
 {
 	ck_assert_int_eq(cq_reserve(&cq, UINT32_MAX), -ENOMEM);
@@ -262,6 +337,8 @@ int main(void)
 	tcase_add_test(tc, a_solicited_request_waits_for_a_solicited_message_or_an_error);
 	tcase_add_test(tc, an_event_that_finds_no_room_is_raised_later);
 	tcase_add_test(tc, completions_outside_a_worker_raise_their_event_at_once);
+	tcase_add_test(tc, a_resize_takes_along_what_was_not_polled);
+	tcase_add_test(tc, a_consumer_index_without_sense_refuses_a_resize);
 	tcase_add_test(tc, reservations_cannot_overflow);
 	return suite_run("cq", tc);
 }

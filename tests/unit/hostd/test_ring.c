@@ -226,6 +226,114 @@ START_TEST(an_atomic_entry_has_its_operands_before_the_sge)
 }
 END_TEST
 
+START_TEST(a_bind_has_its_segment_and_no_data)
+{
+	struct pvhca_sq_wqe *wqe = entry(4);
+	struct pvhca_bind_seg *seg = (struct pvhca_bind_seg *)(wqe + 1);
+
+	wqe->opcode = PVHCA_WQE_BIND_MW;
+	*seg = (struct pvhca_bind_seg) {
+		htole64(1), htole64(2), htole32(3), htole32(4), htole32(5),
+		htole32(6),
+	};
+	ck_assert_int_eq(take(4), IBV_WC_SUCCESS);
+	ck_assert_uint_eq(request.bind.addr, 1);
+	ck_assert_uint_eq(request.bind.length, 2);
+	ck_assert_uint_eq(request.bind.mr_handle, 3);
+	ck_assert_uint_eq(request.bind.mw_handle, 4);
+	ck_assert_uint_eq(request.bind.rkey, 5);
+	ck_assert_uint_eq(request.bind.access, 6);
+	ck_assert_uint_eq(request.length, 0);
+	wqe->num_sge = htole16(1);
+	ck_assert_int_eq(take(4), IBV_WC_LOC_QP_OP_ERR);
+	wqe->num_sge = 0;
+	wqe->flags = PVHCA_WQE_F_INLINE;
+	ck_assert_int_eq(take(4), IBV_WC_LOC_QP_OP_ERR);
+}
+END_TEST
+
+START_TEST(a_registration_has_its_segment_if_there_is_room)
+{
+	struct pvhca_sq_wqe *wqe = entry(4);
+	struct pvhca_reg_seg *seg = (struct pvhca_reg_seg *)(wqe + 1);
+
+	wqe->opcode = PVHCA_WQE_REG_MR;
+	*seg = (struct pvhca_reg_seg) {
+		.iova = htole64(1), .length = htole64(2), .pages = htole64(3),
+		.mr_handle = htole32(4), .key = htole32(5),
+		.access = htole32(6), .num_pages = htole32(7),
+		.log_page_size = 12,
+	};
+	ck_assert_int_eq(take(4), IBV_WC_SUCCESS);
+	ck_assert_uint_eq(request.reg.iova, 1);
+	ck_assert_uint_eq(request.reg.length, 2);
+	ck_assert_uint_eq(request.reg.pages, 3);
+	ck_assert_uint_eq(request.reg.mr_handle, 4);
+	ck_assert_uint_eq(request.reg.key, 5);
+	ck_assert_uint_eq(request.reg.access, 6);
+	ck_assert_uint_eq(request.reg.num_pages, 7);
+	ck_assert_uint_eq(request.reg.log_page_size, 12);
+	seg->reserved[6] = 1;
+	ck_assert_int_eq(take(4), IBV_WC_LOC_QP_OP_ERR);
+	/* 64 bytes hold no segment of 48. */
+	ck_assert_int_eq(init_queue(256, 4, 6, 2), PVHCA_ST_OK);
+	memset(entry(4), 0, 64);
+	entry(4)->opcode = PVHCA_WQE_REG_MR;
+	ck_assert_int_eq(take(4), IBV_WC_LOC_QP_OP_ERR);
+}
+END_TEST
+
+START_TEST(an_address_in_the_entry_is_for_those_who_may)
+{
+	struct pvhca_sq_wqe *wqe = entry(4);
+	struct pvhca_av *av = (struct pvhca_av *)(wqe + 1);
+	struct pvhca_sge *from = (struct pvhca_sge *)(av + 1);
+	const uint32_t all = UINT32_MAX;
+
+	wqe->opcode = PVHCA_WQE_SEND;
+	wqe->flags = PVHCA_WQE_F_AV;
+	wqe->num_sge = htole16(1);
+	av->sgid_index = 3;
+	from->length = htole32(8);
+	ck_assert_int_eq(take(4), IBV_WC_LOC_QP_OP_ERR);
+	ck_assert_int_eq(send_request_take(&queue, 4, all, &request, sge, data),
+			 IBV_WC_SUCCESS);
+	ck_assert_uint_eq(request.av.sgid_index, 3);
+	ck_assert_uint_eq(sge[0].length, 8);
+	wqe->ah = htole32(1);
+	ck_assert_int_eq(send_request_take(&queue, 4, all, &request, sge, data),
+			 IBV_WC_LOC_QP_OP_ERR);
+	wqe->ah = 0;
+	wqe->opcode = PVHCA_WQE_WRITE;
+	ck_assert_int_eq(send_request_take(&queue, 4, all, &request, sge, data),
+			 IBV_WC_LOC_QP_OP_ERR);
+}
+END_TEST
+
+START_TEST(what_was_seen_is_no_more_than_what_is_posted)
+{
+	*queue.pi = 3;
+	ck_assert_uint_eq(work_queue_seen(&queue, 3), 0);
+	work_queue_look(&queue);
+	*queue.pi = 5;
+	ck_assert_uint_eq(work_queue_seen(&queue, 5), 3);
+	ck_assert_uint_eq(work_queue_seen(&queue, 2), 2);
+	queue.ci = 4;
+	ck_assert_uint_eq(work_queue_seen(&queue, 1), 0);
+	work_queue_reset(&queue);
+	ck_assert_uint_eq(work_queue_seen(&queue, 5), 0);
+}
+END_TEST
+
+START_TEST(each_operation_completes_as_itself)
+{
+	ck_assert_uint_eq(ring_cqe_opcode(PVHCA_WQE_REG_MR), PVHCA_CQE_REG_MR);
+	ck_assert_uint_eq(ring_cqe_opcode(PVHCA_WQE_BIND_MW),
+			  PVHCA_CQE_BIND_MW);
+	ck_assert_uint_eq(ring_cqe_opcode(PVHCA_WQE_OPCODES), PVHCA_CQE_SEND);
+}
+END_TEST
+
 START_TEST(a_receive_entry_is_checked)
 {
 	struct pvhca_rq_wqe *wqe = (struct pvhca_rq_wqe *)entry(2);
@@ -262,6 +370,11 @@ int main(void)
 	tcase_add_test(tc, too_many_sges_are_refused_before_they_are_read);
 	tcase_add_test(tc, unknown_opcodes_flags_and_reserved_fields_are_refused);
 	tcase_add_test(tc, an_atomic_entry_has_its_operands_before_the_sge);
+	tcase_add_test(tc, a_bind_has_its_segment_and_no_data);
+	tcase_add_test(tc, a_registration_has_its_segment_if_there_is_room);
+	tcase_add_test(tc, an_address_in_the_entry_is_for_those_who_may);
+	tcase_add_test(tc, what_was_seen_is_no_more_than_what_is_posted);
+	tcase_add_test(tc, each_operation_completes_as_itself);
 	tcase_add_test(tc, a_receive_entry_is_checked);
 	return suite_run("ring", tc);
 }

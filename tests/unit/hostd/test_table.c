@@ -128,6 +128,47 @@ START_TEST(for_each_may_delete)
 }
 END_TEST
 
+START_TEST(workers_find_what_was_published)
+{
+	uint32_t handle, next;
+
+	ck_assert_ptr_null(table_find_rcu(&table, 0));
+	ck_assert_int_eq(table_add(&table, &object[0], &handle), 0);
+	ck_assert_ptr_null(table_find_rcu(&table, handle));
+	table_publish(&table, handle);
+	ck_assert_ptr_eq(table_find_rcu(&table, handle), &object[0]);
+	ck_assert_ptr_null(table_find_rcu(&table, handle + (1u << 20)));
+	ck_assert_ptr_null(table_find_rcu(&table, handle + 1));
+	ck_assert_ptr_null(table_find_rcu(&table, PVHCA_NO_HANDLE));
+	table_unpublish(&table, handle);
+	ck_assert_ptr_null(table_find_rcu(&table, handle));
+	ck_assert_ptr_eq(table_find(&table, handle), &object[0]);
+	table_publish(&table, handle);
+	table_del(&table, handle);
+	ck_assert_ptr_null(table_find_rcu(&table, handle));
+	/* The place has another object now. */
+	ck_assert_int_eq(table_add(&table, &object[1], &next), 0);
+	table_publish(&table, next);
+	ck_assert_ptr_null(table_find_rcu(&table, handle));
+	ck_assert_ptr_eq(table_find_rcu(&table, next), &object[1]);
+}
+END_TEST
+
+START_TEST(what_was_published_stays_so_while_the_table_grows)
+{
+	uint32_t handle[200];
+
+	for (int i = 0; i < 200; i++) {
+		ck_assert_int_eq(table_add(&table, &object[i], &handle[i]), 0);
+		if (i & 1)
+			table_publish(&table, handle[i]);
+	}
+	for (int i = 0; i < 200; i++)
+		ck_assert_ptr_eq(table_find_rcu(&table, handle[i]),
+				 i & 1 ? &object[i] : NULL);
+}
+END_TEST
+
 START_TEST(an_absurd_limit_is_cut)
 {
 	table_init(&table, UINT32_MAX);
@@ -146,6 +187,8 @@ int main(void)
 	tcase_add_test(tc, the_limit_is_exact_and_room_comes_back);
 	tcase_add_test(tc, random_adding_and_deleting_keeps_all_handles_apart);
 	tcase_add_test(tc, for_each_may_delete);
+	tcase_add_test(tc, workers_find_what_was_published);
+	tcase_add_test(tc, what_was_published_stays_so_while_the_table_grows);
 	tcase_add_test(tc, an_absurd_limit_is_cut);
 	return suite_run("table", tc);
 }
