@@ -12,7 +12,8 @@ GRANULE = 4096
 CQ_HEADER, CQE_SIZE = 128, 32
 CONTEXT_NEED_KICK, CONTEXT_SUMMARY, CONTEXT_PENDING = 128, 256, 512
 CONTEXT_KERNEL = 1
-GSI, GSI_QKEY = 1, 0x80010000
+GSI = 1
+OWN_QKEY = 0x80000000       # high bit: that of the QP itself (10.2.5)
 LKEY_DMA = 0xffffff00
 CQE_SEND, CQE_RECV, CQE_PHASE, CQE_GRH = 0, 16, 0x80, 1
 WQE_SIGNALED, WQE_AV = 1, 16
@@ -103,17 +104,17 @@ class QueuePair:
     def _send(self, entry):
         opcode, flags, num_sge, inline_len, _, handle, qpn, qkey, reserved = struct.unpack_from("<BBHIIIIIQ", entry)
         assert (opcode, flags, inline_len, handle, reserved) == (0, WQE_SIGNALED | WQE_AV, 0, 0, 0), entry.hex()
-        assert (qpn, qkey) == (GSI, GSI_QKEY)
+        assert (qpn, qkey) == (GSI, OWN_QKEY), (qpn, hex(qkey))
         dgid, _, _, _, _, _, port, _, is_global, _, _ = struct.unpack_from("<16sI8BI", entry, 32)
-        assert port == is_global == 1
+        assert port == is_global == 1, entry.hex()
         mad = b"".join(self._sges(entry, 64, num_sge, lambda gpa, size: self._memory.read(gpa, size)))
-        assert len(mad) == MAD_SIZE
+        assert len(mad) == MAD_SIZE, mad.hex()
         return socket.inet_ntop(socket.AF_INET6, dgid), mad
 
     def _sges(self, entry, at, count, use):
         for i in range(count):
             gpa, size, key = struct.unpack_from("<QII", entry, at + 16 * i)
-            assert key == LKEY_DMA
+            assert key == LKEY_DMA, hex(key)
             yield use(gpa, size)
 
     def put(self, source, destination, mad):

@@ -56,6 +56,7 @@ class Behaviour:
     def __init__(self):
         self.unanswered = []        # what commands that were dropped wait for
         self.kernel_caps = 0        # PVHCA_KERNEL_*; clear() leaves it
+        self.sessions = 0           # that were enabled
         self.clear()
 
     def clear(self):
@@ -426,6 +427,7 @@ class Session:
         self.memory.write(area + AREA_HOSTD, struct.pack("<IHHQ32s160s", error, self.behaviour.admin_major, 0, 0,
                                                          b"fake 0", message))
         self.admin = None if error else Admin(self.memory, self.eventfds, self.behaviour, area)
+        self.behaviour.sessions += not error
         log("ENABLE", error)
         self.send(ENABLE_REPLY, struct.pack("<QII", number, error, 0))
 
@@ -472,6 +474,9 @@ class Control:
 
     def completion_event(self, cq):
         self.session.admin.completion_event(cq)
+
+    def sessions(self):
+        return self.behaviour.sessions
 
     def mads(self, complete=True):
         """MADs that were sent since the last call: destination, hexadecimal. Unless complete, none ever completes."""
