@@ -145,6 +145,8 @@ def _ring(samples):
         found = _figure(samples, "ring", figure, size, "pvhca", YARDSTICKS[figure], *goal)
         if found and figure == "rate":
             found.goal, found.met = ">= 5 M/s or >= 0.8", found.value >= 5 or found.compared >= 0.8
+        if found and figure == "bandwidth":
+            found.unit += f", {found.value * 1e3 / size:.3g} M/s"
         yield found
 
 

@@ -49,7 +49,7 @@ def tcp_latency(rig, size):
     listening = server.spawn(f"exec qperf -lp {QPERF_PORT}")
     try:
         server.wait_port(QPERF_PORT)
-        shown = client.check(f"qperf {server.net_ip} -lp {QPERF_PORT} -u -m {size} -t 2 tcp_lat", timeout=60)
+        shown = client.check(f"qperf {server.net_ip} -lp {QPERF_PORT} -m {size} -t 2 tcp_lat", timeout=60)
         value, unit = re.search(r"latency += +([0-9.]+) (\w+)", shown).groups()
         return float(value) * {"ns": 1e-3, "us": 1, "ms": 1e3, "sec": 1e6}[unit]
     finally:

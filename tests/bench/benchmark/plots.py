@@ -7,7 +7,7 @@ import subprocess
 LABELS = {"native": "native rxe", "pvhca": "pvhca guest, native peer", "pvhca-pvhca": "pvhca, guest to guest",
           "rxe-vhost": "rxe in the guest, vhost", "memcpy": "memcpy", "tcp-vhost": "TCP, vhost",
           "line round trip": "cache-line round trip"}
-TERMINALS = {"svg": "svg size 800,500 dynamic background '#ffffff'", "png": "pngcairo size 800,500"}
+TERMINALS = {"svg": "svg size 900,500 dynamic background '#ffffff'", "png": "pngcairo size 900,500"}
 # Part and name of the file to its title; unit from the samples.
 PLOTS = {
     "bandwidth": "{figure}: bandwidth on rxe",
@@ -27,13 +27,17 @@ def _curves(samples, part, figure):
     return {side: sorted(points) for side, points in found.items()}
 
 
-def _script(curves, title, unit, what, file, terminal):
+def _label(part, side):
+    return "pvhca" if part == "ring" and side == "pvhca" else LABELS.get(side, side)
+
+
+def _script(part, curves, title, unit, what, file, terminal):
     lines = [f"set terminal {terminal}", f"set output '{file}'", f"set title '{title}' noenhanced",
              "set logscale x 2", "set logscale y", "set xlabel 'message, bytes'", f"set ylabel '{what}, {unit}'",
-             "set grid", "set key outside bottom horizontal", "set format x '%.0b%B'"]
+             "set grid", "set key outside top center horizontal", "set format x '%.0b%B'", "set format y '%g'"]
     for at, points in enumerate(curves.values()):
         lines += [f"$side{at} << EOD", *(" ".join(f"{number:g}" for number in point) for point in points), "EOD"]
-    lines.append("plot " + ", ".join(f"$side{at} using 1:2:3:4 with yerrorlines title '{LABELS.get(side, side)}'"
+    lines.append("plot " + ", ".join(f"$side{at} using 1:2:3:4 with yerrorlines linewidth 2 title '{_label(part, side)}'"
                                      for at, side in enumerate(curves)))
     return "\n".join(lines) + "\n"
 
@@ -59,6 +63,6 @@ def _draw(samples, directory, part, figure, title):
     what = "latency" if part == "latency" or figure == "latency" else "bandwidth"
     name = f"{part}-{figure}" if figure != part else part
     for suffix, terminal in TERMINALS.items():
-        script = _script(curves, title, unit, what, directory / f"{name}.{suffix}", terminal)
+        script = _script(part, curves, title, unit, what, directory / f"{name}.{suffix}", terminal)
         subprocess.run(["gnuplot"], input=script, text=True, check=True, stdout=subprocess.DEVNULL)
     return [f"{name}.svg"]
