@@ -9,12 +9,14 @@
 #include <errno.h>
 #include <glib-unix.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <pvhca-version.h>
@@ -84,6 +86,19 @@ static bool daemon_check_config(const struct config *config)
 	return true;
 }
 
+/* With CAP_IPC_LOCK, as root as a rule, RLIMIT_MEMLOCK limits nothing (capabilities(7)). */
+static bool daemon_may_lock_anything(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	return !syscall(SYS_capget, &header, data) &&
+	       data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &
+	       CAP_TO_MASK(CAP_IPC_LOCK);
+}
+
 /* Guests' memory and events are descriptors; registered memory counts as locked. */
 static void daemon_raise_limits(const struct config *config)
 {
@@ -104,7 +119,8 @@ static void daemon_raise_limits(const struct config *config)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_MEMLOCK, &limit);
-	if (limit.rlim_max < config->quota.pinned_bytes)
+	if (limit.rlim_max < config->quota.pinned_bytes &&
+	    !daemon_may_lock_anything())
 		g_warning("RLIMIT_MEMLOCK is %llu bytes: guests may fail to register memory; run pvhcad with it unlimited",
 			  (unsigned long long)limit.rlim_max);
 }

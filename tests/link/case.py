@@ -31,7 +31,8 @@ class DaemonCase(unittest.TestCase):
         def idle():
             totals = cls.daemon.totals()
             return not any(totals[name] for name in (
-                "sessions", "contexts", "pds", "mrs", "cqs", "qps",
+                "sessions", "contexts", "pds", "mrs", "mws", "ahs", "cqs",
+                "srqs", "qps",
                 "pinned_bytes", "mappings"))
         wait_for(idle, "sessions to end")
 

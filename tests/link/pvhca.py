@@ -38,8 +38,13 @@ ADMIN_MAGIC = 0x4D444150
 (NOP, QUERY_DEVICE, QUERY_PORT, CREATE_CEQ, DESTROY_CEQ, ADD_GID, DEL_GID,
  ALLOC_CONTEXT, DEALLOC_CONTEXT, ALLOC_PD, DEALLOC_PD, REG_MR, DEREG_MR,
  CREATE_CQ, DESTROY_CQ, CREATE_QP, MODIFY_QP, QUERY_QP, DESTROY_QP,
- CREATE_AH) = range(20)
-LAST_OPCODE = 31
+ CREATE_AH, DESTROY_AH, CREATE_SRQ, MODIFY_SRQ, QUERY_SRQ, DESTROY_SRQ,
+ ALLOC_MW, DEALLOC_MW, REREG_MR, RESIZE_CQ, ATTACH_MCAST, DETACH_MCAST,
+ ALLOC_MR) = range(32)
+LAST_OPCODE = ALLOC_MR
+CONTEXT_KERNEL = 1
+QP_F_SRQ, QP_F_BLOCK_LOOPBACK = 2, 4
+GSI, RC, UC, UD = range(1, 5)
 
 # ibv_qp_attr_mask
 RTR_MASK = 1 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 15 | 1 << 17 | 1 << 20
@@ -573,6 +578,37 @@ def qp_payload(context, pd, send_cq, recv_cq, extents, srq=NO_HANDLE, kind=2,
                        flags) + struct.pack("<5I", *cap) + \
         struct.pack("<IIBBBBI", sq_offset, rq_offset, *sq, *rq, reserved) + \
         mem_list(extents, **kwargs)
+
+
+def av_payload(dgid, sgid_index=0, flow_label=0, sl=0, port=1, is_global=1,
+               reserved0=0, reserved1=0):
+    return struct.pack("<16sIBBBBBBBBI", dgid, flow_label, sgid_index, 64, 0,
+                       sl, port, 0, is_global, reserved0, reserved1)
+
+
+def ah_payload(pd, dgid, reserved=0, **kwargs):
+    return struct.pack("<II", pd, reserved) + av_payload(dgid, **kwargs)
+
+
+def srq_payload(context, pd, extents, max_wr=16, max_sge=1, limit=0,
+                rq_offset=256, rq=(4, 5), reserved0=0, reserved1=0, **kwargs):
+    return struct.pack("<IIIIIIBBHI", context, pd, max_wr, max_sge, limit,
+                       rq_offset, *rq, reserved0, reserved1) + \
+        mem_list(extents, **kwargs)
+
+
+def rereg_payload(mr, flags, pd=0, access=0, iova=0, length=0, offset=0,
+                  extents=(), **kwargs):
+    return struct.pack("<IIIIQQQ", mr, flags, pd, access, iova, length,
+                       offset) + mem_list(list(extents), **kwargs)
+
+
+def resize_payload(cq, log_entries, extents, **kwargs):
+    return struct.pack("<II", cq, log_entries) + mem_list(extents, **kwargs)
+
+
+def mcast_payload(gid, qp, lid=0, reserved=0):
+    return struct.pack("<16sIHH", gid, qp, lid, reserved)
 
 
 def sge(addr, length, lkey):
