@@ -14,6 +14,10 @@
 #define WINDOW_ACCESS \
 	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
 	 IBV_ACCESS_REMOTE_ATOMIC)
+/* What a region may have as well means nothing to a window, and does no harm. */
+#define IGNORED_ACCESS \
+	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND | \
+	 IBV_ACCESS_OPTIONAL_RANGE)
 #define WINDOW_WRITES	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 
 int loopback_mw_alloc(struct mw *mw)
@@ -60,7 +64,7 @@ void loopback_mw_end_all(struct loopback_qp *lqp)
 static bool is_access_valid(const struct loopback_key *key,
 			    const struct bind_request *bind)
 {
-	uint32_t access = bind->access;
+	uint32_t access = bind->access & ~(uint32_t)IGNORED_ACCESS;
 
 	/* o10-36.2.2: only windows of type 2 may count from 0. */
 	if (key->kind == LOOPBACK_KEY_WINDOW_2)

@@ -142,7 +142,9 @@ static void expect_unusable(uint32_t key, uint64_t at, uint32_t len)
 START_TEST(window_serves_its_part_of_the_region)
 {
 	struct mw *mw = _i ? mw2 : mw1;
-	uint32_t key = bind_mw(mw, 5000, 2 * RUN, REMOTE);
+	/* rdma-core's tests ask for LOCAL_WRITE, too. */
+	uint32_t key = bind_mw(mw, 5000, 2 * RUN,
+			       REMOTE | IBV_ACCESS_LOCAL_WRITE);
 
 	expect_usable(key, IOVA_A + 5000);
 	ck_assert(rig_is_filled(mr_a, IOVA_A + 5000, 100, 5));
@@ -224,7 +226,7 @@ static struct pvhca_bind_seg bad_bind(int i)
 	case 0: seg.mr_handle = htole32(77); break;
 	case 1: seg.mw_handle = htole32(77); break;
 	case 2: seg.rkey = htole32(le32toh(seg.rkey) + 0x100); break;
-	case 3: seg.access = htole32(IBV_ACCESS_LOCAL_WRITE); break;
+	case 3: seg.access = htole32(IBV_ACCESS_ON_DEMAND); break;
 	case 4: seg.access = htole32(1u << 31); break;
 	case 5: seg.addr = htole64(IOVA_A - 1); break;
 	case 6: seg.length = htole64(4 * RUN - 99); break;
