@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * pvhca-test-errors: what the verbs say when something is wrong.
+ * pvhca-test-errors: what the verbs say when something is wrong; and with other
+ * tables of cases pvhca-test-windows, -srq and -datagrams: what they say of these.
  *
  * Requester (client) and responder (server) go through the same table of cases
- * (errors_cases.c) in step; the requester prints a line for each:
+ * (errors_cases.c and others, one in each program) in step; the requester prints a line for each:
  *
  *   case requester responder requester-events responder-events verdict
  *
@@ -12,6 +13,7 @@
  * marked. So a run on the native engine and one through a guest can be compared
  * line by line.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +41,7 @@ struct record {
 };
 
 static const char usage[] =
-	"pvhca-test-errors [options] [host]\n"
+	"[options] [host]\n"
 	"Without host: be the responder. -c and -k must be the same at both ends.\n"
 	"  -d, --device NAME   RDMA device (default: the first)\n"
 	"  -g, --gid N         GID index (default: the first RoCE v2 one of an IPv4 address)\n"
@@ -82,13 +84,13 @@ static void parse(struct options *o, int argc, char **argv)
 		case 'j': o->json = true; break;
 		case 't': o->patience = atoi(optarg); break;
 		case 'l': list_cases(); exit(0);
-		case 'h': fputs(usage, stdout); exit(0);
+		case 'h': printf("%s %s", program_invocation_short_name, usage); exit(0);
 		case 'k':
 			if (strcmp(optarg, "rxe"))
 				die("--known takes rxe");
 			o->known_rxe = true;
 			break;
-		default: fputs(usage, stderr); exit(1);
+		default: fprintf(stderr, "%s %s", program_invocation_short_name, usage); exit(1);
 		}
 	}
 	if (optind < argc)

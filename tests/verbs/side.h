@@ -39,6 +39,8 @@ struct side {
 	struct ibv_mr *all;
 	struct ibv_mr *mr;
 	struct ibv_mr *other_mr; /* the middle page, in the other PD */
+	struct ibv_mr *windowed; /* NULL, or a region that a case made for windows */
+	struct ibv_mw *mw; /* NULL, or a window that a case made */
 	struct ibv_cq *send_cq;
 	struct ibv_cq *receive_cq;
 	struct ibv_qp *qp;
@@ -59,9 +61,13 @@ void side_record(struct side *s, const char *result);
 /* Add "what:EINVAL", or "what:0". A verb that returns a pointer: error is 0 or errno. */
 void side_record_call(struct side *s, const char *what, int error);
 
+/* Record whether something is as it should be: "what:ok" or "what:WRONG". */
+void side_record_check(struct side *s, const char *what, bool good);
+/* The next completion, not recorded; false when patience is at an end. */
+bool side_wait(struct side *s, struct ibv_cq *cq, struct ibv_wc *wc);
 /*
  * Take completions of a CQ, recording their statuses in order, until count came
- * or patience is at an end.
+ * or patience is at an end. "+INV" follows a status that invalidated a key.
  */
 void side_collect(struct side *s, struct ibv_cq *cq, unsigned int count);
 /* Record asynchronous events until count came, or patience is at an end; then what else is there. */
