@@ -7,7 +7,8 @@ import time
 from harness import check_pair, test_program
 
 PORT = 18600
-OBJECTS = ("contexts", "pds", "mrs", "cqs", "qps", "pinned_bytes", "mappings")
+OBJECTS = ("contexts", "pds", "mrs", "mws", "ahs", "srqs", "cqs", "qps", "connections", "pinned_bytes",
+           "mappings")
 
 
 def command(host, name, options=""):
