@@ -136,6 +136,7 @@ static int set_limits(struct pvhca_context *ctx,
 				1u << PVHCA_RING_MAX_LOG_ENTRIES);
 	ctx->max_srq_sge = attr.orig_attr.max_srq_sge;
 	ctx->timestamps = attr.completion_timestamp_mask;
+	ctx->send_ops = pvhca_device_send_ops(&attr.orig_attr);
 	ctx->max_sq_sge = resp->max_sq_sge;
 	ctx->max_rq_sge = resp->max_rq_sge;
 	ctx->max_inline = resp->max_inline;

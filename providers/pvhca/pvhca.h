@@ -112,6 +112,7 @@ struct pvhca_context {
 	uint32_t max_sq_sge;
 	uint32_t max_rq_sge;
 	uint32_t max_inline;
+	uint64_t send_ops; /* IBV_QP_EX_WITH_*: what the host's device can do */
 	bool timestamps;
 
 	pthread_mutex_t qp_lock;
@@ -452,7 +453,9 @@ int pvhca_post_bind(struct pvhca_qp *qp, struct ibv_mw *ibmw,
 		    const struct ibv_mw_bind *bind);
 
 /* wr.c */
-int pvhca_check_send_ops(enum ibv_qp_type type, uint64_t send_ops);
+uint64_t pvhca_device_send_ops(const struct ibv_device_attr *attr);
+int pvhca_check_send_ops(const struct pvhca_context *ctx, enum ibv_qp_type type,
+			 uint64_t send_ops);
 void pvhca_set_wr_ops(struct pvhca_qp *qp, uint64_t send_ops);
 
 /* poll.c */

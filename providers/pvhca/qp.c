@@ -345,7 +345,8 @@ struct ibv_qp *pvhca_create_qp_ex(struct ibv_context *ibctx,
 
 	if (attr.comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS)
 		send_ops = attr.send_ops_flags;
-	err = pvhca_check_send_ops(attr.qp_type, send_ops);
+	err = pvhca_check_send_ops(to_pvhca_context(ibctx), attr.qp_type,
+				   send_ops);
 	if (err) {
 		errno = err;
 		return NULL;

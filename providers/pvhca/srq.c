@@ -22,6 +22,8 @@ static unsigned int srq_stride_for(uint32_t max_sge)
 static int check_srq_attr(const struct pvhca_context *ctx,
 		      const struct ibv_srq_attr *attr)
 {
+	if (!ctx->max_srq_wr)
+		return EOPNOTSUPP;
 	if (!attr->max_wr || attr->max_wr > ctx->max_srq_wr ||
 	    attr->max_sge > ctx->max_srq_sge || attr->srq_limit > attr->max_wr ||
 	    srq_stride_for(attr->max_sge) > PVHCA_RING_MAX_LOG_STRIDE)

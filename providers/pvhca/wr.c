@@ -255,14 +255,42 @@ static const struct {
 	{ IBV_QP_EX_WITH_SEND_WITH_INV, IBV_WR_SEND_WITH_INV },
 };
 
+#define ATOMIC_OPS                                                             \
+	(IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP |                                   \
+	 IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD)
+#define INVALIDATE_OPS                                                         \
+	(IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_SEND_WITH_INV)
+
+/**
+ * pvhca_device_send_ops() - what QPs of a device can be asked for
+ *
+ * Return: IBV_QP_EX_WITH_*.
+ */
+uint64_t pvhca_device_send_ops(const struct ibv_device_attr *attr)
+{
+	unsigned int windows = IBV_DEVICE_MEM_WINDOW_TYPE_2A |
+			       IBV_DEVICE_MEM_WINDOW_TYPE_2B;
+	uint64_t send_ops = UINT64_MAX;
+
+	if (attr->atomic_cap == IBV_ATOMIC_NONE)
+		send_ops &= ~(uint64_t)ATOMIC_OPS;
+	if (!(attr->device_cap_flags & windows))
+		send_ops &= ~(uint64_t)IBV_QP_EX_WITH_BIND_MW;
+	if (!(attr->device_cap_flags & (windows | IBV_DEVICE_MEM_MGT_EXTENSIONS)))
+		send_ops &= ~(uint64_t)INVALIDATE_OPS;
+	return send_ops;
+}
+
 /**
  * pvhca_check_send_ops() - can QPs of a type have these operations?
+ * @ctx: of them
  * @type: enum ibv_qp_type
  * @send_ops: IBV_QP_EX_WITH_*
  *
  * Return: 0 or EOPNOTSUPP.
  */
-int pvhca_check_send_ops(enum ibv_qp_type type, uint64_t send_ops)
+int pvhca_check_send_ops(const struct pvhca_context *ctx, enum ibv_qp_type type,
+			 uint64_t send_ops)
 {
 	uint64_t offered = 0;
 	unsigned int i;
@@ -270,7 +298,7 @@ int pvhca_check_send_ops(enum ibv_qp_type type, uint64_t send_ops)
 	for (i = 0; i < ARRAY_SIZE(wr_ops); i++)
 		if (pvhca_send_ops[wr_ops[i].opcode].on & pvhca_transport(type))
 			offered |= wr_ops[i].flag;
-	return send_ops & ~offered ? EOPNOTSUPP : 0;
+	return send_ops & ~(offered & ctx->send_ops) ? EOPNOTSUPP : 0;
 }
 
 static void set_data_ops(struct ibv_qp_ex *ibqp, uint64_t send_ops)

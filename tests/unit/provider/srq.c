@@ -118,6 +118,8 @@ END_TEST
 
 START_TEST(impossible_srqs_are_refused)
 {
+	ctx.max_srq_wr = 0;
+	refused(EOPNOTSUPP);
 	ctx.max_srq_wr = 100;
 	init.attr.max_wr = 101;
 	refused(EINVAL);

@@ -336,20 +336,21 @@ START_TEST(operations_are_those_of_the_type)
 	struct ibv_qp_ex *fresh;
 	struct pvhca_qp ud = {};
 
-	ck_assert_int_eq(pvhca_check_send_ops(IBV_QPT_RC, ALL_OPS), 0);
-	ck_assert_int_eq(pvhca_check_send_ops(IBV_QPT_RC, ALL_OPS + 1),
+	ctx.send_ops = UINT64_MAX;
+	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC, ALL_OPS), 0);
+	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC, ALL_OPS + 1),
 			 EOPNOTSUPP);
-	ck_assert_int_eq(pvhca_check_send_ops(IBV_QPT_UC,
+	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_UC,
 					      IBV_QP_EX_WITH_RDMA_WRITE), 0);
-	ck_assert_int_eq(pvhca_check_send_ops(IBV_QPT_UC,
+	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_UC,
 					      IBV_QP_EX_WITH_RDMA_READ),
 			 EOPNOTSUPP);
-	ck_assert_int_eq(pvhca_check_send_ops(IBV_QPT_UD,
+	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_UD,
 					      IBV_QP_EX_WITH_SEND_WITH_IMM), 0);
-	ck_assert_int_eq(pvhca_check_send_ops(IBV_QPT_UD,
+	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_UD,
 					      IBV_QP_EX_WITH_RDMA_WRITE),
 			 EOPNOTSUPP);
-	ck_assert_int_eq(pvhca_check_send_ops(IBV_QPT_RAW_PACKET,
+	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RAW_PACKET,
 					      IBV_QP_EX_WITH_SEND), EOPNOTSUPP);
 
 	fresh = &ud.vqp.qp_ex;
@@ -359,6 +360,33 @@ START_TEST(operations_are_those_of_the_type)
 	ck_assert_ptr_nonnull(fresh->wr_set_ud_addr);
 	ck_assert_ptr_null(fresh->wr_send_imm);
 	ck_assert_ptr_null(fresh->wr_rdma_write);
+}
+END_TEST
+
+START_TEST(operations_are_those_of_the_device)
+{
+	struct ibv_device_attr attr = {};
+
+	ctx.send_ops = pvhca_device_send_ops(&attr);
+	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC,
+					      ALL_OPS & ~(ATOMIC_OPS |
+							  INVALIDATE_OPS |
+							  IBV_QP_EX_WITH_BIND_MW)),
+			 0);
+	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC,
+					      IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP),
+			 EOPNOTSUPP);
+	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC,
+					      IBV_QP_EX_WITH_BIND_MW),
+			 EOPNOTSUPP);
+	attr.device_cap_flags = IBV_DEVICE_MEM_MGT_EXTENSIONS;
+	ctx.send_ops = pvhca_device_send_ops(&attr);
+	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC, INVALIDATE_OPS),
+			 0);
+	attr.device_cap_flags = IBV_DEVICE_MEM_WINDOW_TYPE_2B;
+	attr.atomic_cap = IBV_ATOMIC_HCA;
+	ctx.send_ops = pvhca_device_send_ops(&attr);
+	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC, ALL_OPS), 0);
 }
 END_TEST
 
@@ -380,6 +408,7 @@ int main(void)
 	tcase_add_test(c, windows_of_type_1_and_strange_regions_are_not_bound);
 	tcase_add_test(c, qp_that_cannot_send_says_so_at_the_end);
 	tcase_add_test(c, operations_are_those_of_the_type);
+	tcase_add_test(c, operations_are_those_of_the_device);
 	suite_add_tcase(s, c);
 	return run_suite(s);
 }
