@@ -717,6 +717,13 @@ unsigned int rig_count_events(const struct session *session, uint32_t object,
 	return count;
 }
 
+void rig_forget_events(void)
+{
+	pthread_mutex_lock(&lock);
+	rig.num_events = 0;
+	pthread_mutex_unlock(&lock);
+}
+
 bool rig_had_event(const struct qp *qp, uint32_t event)
 {
 	return rig_count_events(qp->session, qp->handle, event);

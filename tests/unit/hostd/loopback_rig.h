@@ -112,6 +112,7 @@ struct pvhca_cqe rig_expect(struct cq *cq, enum ibv_wc_status status);
 void rig_expect_none(struct cq *cq);
 unsigned int rig_count_events(const struct session *session, uint32_t object,
 			      uint32_t event);
+void rig_forget_events(void);
 bool rig_had_event(const struct qp *qp, uint32_t event);
 
 #endif

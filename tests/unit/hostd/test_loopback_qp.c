@@ -492,6 +492,42 @@ START_TEST(regions_that_make_no_sense_are_refused)
 }
 END_TEST
 
+START_TEST(region_is_changed_in_place_under_its_key)
+{
+	struct mr *mr = rig_mr(rig.a, IOVA, 1, PVHCA_GRANULE, ALL_ACCESS);
+	struct mr *other = rig_mr(rig.a, IOVA, 1, PVHCA_GRANULE, ALL_ACCESS);
+	struct loopback *fabric = (struct loopback *)rig.fabric;
+	struct mr next = *mr, was = *mr;
+	struct pd pd = rig.a->pd;
+	uint32_t key = mr->lkey;
+
+	next.access = IBV_ACCESS_LOCAL_WRITE;
+	next.pd = &pd;
+	next.iova = 2 * IOVA;
+	next.extents = other->extents;
+	ck_assert_int_eq(fabric_loopback.mr_rereg(mr,
+			 IBV_REREG_MR_CHANGE_ACCESS | IBV_REREG_MR_CHANGE_PD |
+			 IBV_REREG_MR_CHANGE_TRANSLATION, &next), 0);
+	ck_assert_uint_eq(next.lkey, key);
+	ck_assert_uint_eq(next.rkey, key);
+	ck_assert_ptr_eq(loopback_table_find(&fabric->mrs, key >> 8), mr);
+	ck_assert_uint_eq(mr->access, IBV_ACCESS_LOCAL_WRITE);
+	ck_assert_uint_eq(mr->iova, 2 * IOVA);
+	ck_assert_ptr_eq(mr->pd, &pd);
+	ck_assert_ptr_eq(mr->extents, other->extents);
+
+	/* What makes no sense changes nothing. */
+	next.length = 0;
+	ck_assert_int_eq(fabric_loopback.mr_rereg(mr,
+			 IBV_REREG_MR_CHANGE_TRANSLATION, &next),
+			 PVHCA_ST_INVALID);
+	ck_assert_uint_ne(mr->length, 0);
+	mr->extents = was.extents;	/* the caller's to keep or free */
+	rig_mr_free(mr);
+	rig_mr_free(other);
+}
+END_TEST
+
 START_TEST(region_may_end_at_the_end_of_the_address_space)
 {
 	struct mr *mr = rig_mr(rig.a, -(uint64_t)PVHCA_GRANULE, 1,
@@ -571,6 +607,10 @@ START_TEST(port_is_active_roce_and_the_device_has_atomics)
 			 0);
 	ck_assert_uint_eq(le32toh(device.atomic_cap), IBV_ATOMIC_HCA);
 	ck_assert_uint_ge(le32toh(device.max_sge), 16);
+	ck_assert_uint_eq(le32toh(device.max_mcast_qp_attach),
+			  LOOPBACK_MAX_MCAST_ATTACH);
+	ck_assert(le64toh(device.device_cap_flags) &
+		  IBV_DEVICE_MEM_WINDOW_TYPE_2B);
 	ck_assert_str_eq(device.host_device, "loopback");
 	ck_assert_int_eq(fabric_loopback.query_port(&rig.a->session, &port), 0);
 	ck_assert_int_eq(port.state, IBV_PORT_ACTIVE);
@@ -615,6 +655,7 @@ static void add_objects(Suite *suite)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, key_of_a_region_that_is_gone_is_not_the_next_ones);
 	tcase_add_test(tcase, regions_that_make_no_sense_are_refused);
+	tcase_add_test(tcase, region_is_changed_in_place_under_its_key);
 	tcase_add_test(tcase, region_may_end_at_the_end_of_the_address_space);
 	tcase_add_test(tcase, optional_access_is_dropped_quietly);
 	tcase_add_test(tcase, table_gives_numbers_round_and_frees_its_pages);
