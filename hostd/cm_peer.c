@@ -104,7 +104,7 @@ static void cm_sidr_answered(struct cm_conn *conn, const struct cm_event *event,
 
 /* ------------------------------- passive side ------------------------------ */
 
-static bool cm_ip_request(const struct cm_listener *listener,
+static bool cm_ip_request(struct cm_listener *listener,
 			  struct rdma_cm_id *id, struct ip_cm_request *ip)
 {
 	*ip = (struct ip_cm_request) {
@@ -113,8 +113,15 @@ static bool cm_ip_request(const struct cm_listener *listener,
 		.source_port = ntohs(rdma_get_dst_port(id)),
 	};
 	memcpy(ip->destination, listener->gid, sizeof(ip->destination));
-	return cm_sockaddr_gid(rdma_get_peer_addr(id), ip->source) &&
-	       gid_is_ipv4(ip->source) == gid_is_ipv4(ip->destination);
+	if (!cm_sockaddr_gid(rdma_get_peer_addr(id), ip->source) ||
+	    gid_is_ipv4(ip->source) != gid_is_ipv4(ip->destination))
+		return false;
+	if (memcmp(ip->source, ip->destination, sizeof(ip->source)))
+		return true;
+	/* The guest would answer itself. */
+	log_warning_limited(&listener->cs->log, "VM %s: a program of the host connects to the VM from the VM's own address; it must bind its end to another one of the host's",
+			    listener->cs->session->name);
+	return false;
 }
 
 static void cm_build_sidr_req(struct cm_conn *conn,

@@ -912,6 +912,25 @@ START_TEST(peers_beyond_the_quota_are_rejected)
 }
 END_TEST
 
+START_TEST(a_peer_that_bears_the_guests_own_address_is_rejected)
+{
+	struct sockaddr_in *from;
+	struct rdma_cm_id *id;
+
+	pthread_mutex_lock(&host.lock);
+	id = host_new_id(host.listener->context, RDMA_PS_TCP);
+	from = (struct sockaddr_in *)&id->route.addr.dst_addr;
+	from->sin_family = AF_INET;
+	memcpy(&from->sin_addr, own + 12, 4);
+	host_push(id, host.listener, RDMA_CM_EVENT_CONNECT_REQUEST, 0,
+		  &question, NULL, 0);
+	pthread_mutex_unlock(&host.lock);
+	WAIT_FOR(host.rejects == 1);
+	WAIT_FOR(host.ids == 6);
+	hear_nothing();
+}
+END_TEST
+
 START_TEST(a_port_that_is_taken_is_left_alone)
 {
 	cm_gid_del(&session, own);
@@ -1025,6 +1044,7 @@ int main(void)
 	tcase_add_test(tc, a_request_is_repeated_unless_the_guest_asks_for_time);
 	tcase_add_test(tc, another_vms_queue_pair_is_not_accepted);
 	tcase_add_test(tc, peers_beyond_the_quota_are_rejected);
+	tcase_add_test(tc, a_peer_that_bears_the_guests_own_address_is_rejected);
 	tcase_add_test(tc, a_port_that_is_taken_is_left_alone);
 	tcase_add_test(tc, a_peers_datagram_queue_pair_is_found);
 	tcase_add_test(tc, a_peer_without_such_a_service_says_so);

@@ -96,6 +96,50 @@ START_TEST(a_vm_inherits_quotas_wherever_they_stand)
 }
 END_TEST
 
+START_TEST(ports_to_listen_on_are_the_vms_or_everybodys)
+{
+	struct config *config = load("[vm a]\nlisten=4420, 20049-20050\n[vm n]\nlisten=none\n",
+				     "--listen 1-3");
+	struct vm_policy *policy;
+
+	ck_assert_ptr_nonnull(config);
+	policy = vm_policy_new(config, "a", no_uuid);
+	ck_assert_uint_eq(policy->listen.count, 2);
+	ck_assert_uint_eq(policy->listen.range[0].first, 4420);
+	ck_assert_uint_eq(policy->listen.range[0].last, 4420);
+	ck_assert_uint_eq(policy->listen.range[1].last, 20050);
+	vm_policy_free(policy);
+	policy = vm_policy_new(config, "n", no_uuid);
+	ck_assert_uint_eq(policy->listen.count, 0);
+	vm_policy_free(policy);
+	policy = vm_policy_new(config, "b", no_uuid);
+	ck_assert_uint_eq(policy->listen.count, 1);
+	ck_assert_uint_eq(policy->listen.range[0].last, 3);
+	vm_policy_free(policy);
+	config_free(config);
+	config = load("", "");
+	ck_assert_uint_eq(config->listen.count, 3);
+	config_free(config);
+}
+END_TEST
+
+START_TEST(what_is_no_list_of_ports_is_refused)
+{
+	static const char *const wrong[] = {
+		"0", "5-4", "1-257", "65536", "a", "1;2", "1-", "-1", "1 x",
+		"18446744073709551617", "1-4294967297",
+	};
+
+	for (unsigned int i = 0; i < G_N_ELEMENTS(wrong); i++) {
+		char *file = g_strdup_printf("[pvhcad]\nlisten=%s\n", wrong[i]);
+
+		ck_assert_msg(!load(file, ""), "%s", wrong[i]);
+		g_clear_error(&error);
+		g_free(file);
+	}
+}
+END_TEST
+
 START_TEST(a_vm_is_found_by_uuid_in_either_case_before_its_name)
 {
 	static const uint8_t uuid[16] = {
@@ -176,6 +220,8 @@ int main(void)
 	tcase_add_test(tc, an_empty_file_gives_the_defaults);
 	tcase_add_test(tc, the_command_line_wins_over_the_file);
 	tcase_add_test(tc, a_vm_inherits_quotas_wherever_they_stand);
+	tcase_add_test(tc, ports_to_listen_on_are_the_vms_or_everybodys);
+	tcase_add_test(tc, what_is_no_list_of_ports_is_refused);
 	tcase_add_test(tc, a_vm_is_found_by_uuid_in_either_case_before_its_name);
 	tcase_add_loop_test(tc, an_error_names_what_is_wrong, 0,
 			    sizeof(wrong) / sizeof(wrong[0]));
