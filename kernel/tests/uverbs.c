@@ -17,6 +17,7 @@
  *   -d         destroy the QP before the end
  *   -x         make objects of the other kinds, too
  *   -g INDEX   of the GID that they use
+ *   -D         register a DMA buffer, too
  *   -w         wait for events until the end
  */
 
@@ -40,7 +41,7 @@
 static struct {
 	unsigned long length, offset;
 	int ring_abi;
-	bool huge, scattered, read_only, query, destroy, wait, more;
+	bool huge, scattered, read_only, query, destroy, wait, more, dmabuf;
 } options = { .length = 10000, .offset = 123, .ring_abi = PVHCA_RING_ABI_MAJOR };
 
 bool command(struct app *app, uint32_t number, const char *name, void *in, size_t in_size,
@@ -349,7 +350,7 @@ static bool run(struct app *app)
 	app->ring = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (!open_device(app) || !make_context(app) || !make_pd(app) || !make_mr(app) ||
 	    !make_cq(app) || !create_qp(app, RC, false, QP_AT, &app->qp) || !use_qp(app) ||
-	    (options.more && !make_more(app)))
+	    (options.more && !make_more(app)) || (options.dmabuf && !make_dmabuf_mr(app)))
 		return false;
 	printf("ready\n");
 	while (options.query && query_qp(app, &state))
@@ -368,7 +369,7 @@ int main(int argc, char **argv)
 	int c;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	while ((c = getopt(argc, argv, "g:l:o:r:HSRqdwx")) != -1) {
+	while ((c = getopt(argc, argv, "g:l:o:r:DHSRqdwx")) != -1) {
 		switch (c) {
 		case 'l':
 			options.length = strtoul(optarg, NULL, 0);
@@ -396,6 +397,9 @@ int main(int argc, char **argv)
 			break;
 		case 'g':
 			app.gid_index = atoi(optarg);
+			break;
+		case 'D':
+			options.dmabuf = true;
 			break;
 		case 'x':
 			options.more = true;

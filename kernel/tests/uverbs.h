@@ -60,4 +60,7 @@ bool create_qp(struct app *app, int type, bool has_srq, unsigned long at, uint32
 /* Objects of the other kinds, made and used. */
 bool make_more(struct app *app);
 
+/* A region of a DMA buffer. */
+bool make_dmabuf_mr(struct app *app);
+
 #endif /* PVHCA_TEST_UVERBS_H */
