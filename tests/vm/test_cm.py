@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Connections by rdma_cm: the programs of librdmacm and perftest, between guests and with the native peer."""
+
+import re
+
+from harness import vmtest
+from programs import totals, wait_until
+
+NATIVE = ("verbs",)
+
+
+def load_cm(*hosts):
+    for host in hosts:
+        host.check("modprobe rdma_ucm")
+
+
+def wait_listening(host, program):
+    """Until the program listens; it is bound to an address, hence to the device."""
+    def listens():
+        shown = host.run("rdma resource show cm_id").out
+        return any("state LISTEN" in line and f"comm {program[:15]}" in line for line in shown.splitlines())
+
+    wait_until(listens, f"{host.name}: {program} does not listen", 30, host.slowness)
+
+
+def talk(server, client, server_command, client_command, timeout=60):
+    """Start both; returns both results, the server's first. exec: a signal is for the program."""
+    load_cm(server, client)
+    running = server.spawn(f"exec {server_command}")
+    wait_listening(server, server_command.split()[0])
+    result = client.run(client_command, timeout=timeout)
+    return running.wait(timeout), result
+
+
+def both_end_well(results):
+    for result in results:
+        assert result.rc == 0, results
+    return results
+
+
+def rping(server, client, server_ip=None, client_ip=None):
+    address, source = server_ip or server.rdma_ip, client_ip or client.rdma_ip
+    served, asked = talk(server, client, f"rping -s -a {address} -v -C 5", f"rping -c -a {address} -I {source} -v -C 5")
+    assert len(re.findall(r"^server ping data: rdma-ping-\d", served.out, re.MULTILINE)) == 5, (served, asked)
+    assert len(re.findall(r"^ping data: rdma-ping-\d", asked.out, re.MULTILINE)) == 5, (served, asked)
+
+
+def bound_pair(server, client, program, options, client_options=""):
+    """Programs whose options -b and -s name addresses."""
+    return both_end_well(talk(server, client, f"{program} -b {server.rdma_ip} {options}",
+                              f"{program} -s {server.rdma_ip} -b {client.rdma_ip} {options} {client_options}"))
+
+
+def ucmatose(server, client):
+    for result in bound_pair(server, client, "ucmatose", "-c 4 -C 20 -S 4096"):
+        assert "test complete" in result.out and "return status 0" in result.out, result
+
+
+def udaddy(server, client):
+    for result in bound_pair(server, client, "udaddy", "-c 2 -C 10 -S 512"):
+        assert "test complete" in result.out and "return status 0" in result.out, result
+
+
+def rdma_client(server, client):
+    served, asked = talk(server, client, f"rdma_server -s {server.rdma_ip}", f"rdma_client -s {server.rdma_ip}")
+    assert "rdma_server: end 0" in served.out and "rdma_client: end 0" in asked.out, (served, asked)
+
+
+def rsockets(server, client, program):
+    options = "-C 50 -S 16384 -T v"
+    bound_pair(server, client, program, options)
+
+
+def perftest(server, client, program="ib_send_bw", port=18515):
+    options = f"-R -F -n 100 -p {port}"
+    load_cm(server, client)
+    # Bound to all addresses, it is not shown as a listener; its output is read as it comes.
+    running = server.spawn(f"exec stdbuf -oL {program} -d {server.ibdev} -x {server.gid_index} {options}")
+    running.expect("Waiting for client to connect")
+    result = client.run(f"{program} -d {client.ibdev} -x {client.gid_index} {options} {server.rdma_ip}", timeout=60)
+    both_end_well((running.wait(60), result))
+
+
+# ---------------------------------------------------- between guests
+
+@vmtest(guests=2)
+def rping_pings_between_guests(rig):
+    rping(*rig.guests)
+
+
+@vmtest(guests=2)
+def rping_pings_within_a_guest(rig):
+    rping(rig.guests[0], rig.guests[0])
+
+
+@vmtest(guests=2)
+def ucmatose_runs_between_guests(rig):
+    ucmatose(*rig.guests)
+
+
+@vmtest(guests=2)
+def udaddy_runs_between_guests(rig):
+    udaddy(*rig.guests)
+
+
+@vmtest(guests=2)
+def rdma_client_meets_rdma_server_between_guests(rig):
+    rdma_client(*rig.guests)
+
+
+@vmtest(guests=2)
+def rsockets_carry_streams_between_guests(rig):
+    rsockets(*rig.guests, "rstream")
+
+
+@vmtest(guests=2)
+def rsockets_do_io_between_guests(rig):
+    rsockets(*rig.guests, "riostream")
+
+
+@vmtest(guests=2)
+def perftest_connects_by_rdma_cm(rig):
+    perftest(*rig.guests)
+
+
+@vmtest(guests=2)
+def cmtime_measures_connections(rig):
+    server, client = rig.guests
+    load_cm(server, client)
+    running = server.spawn(f"exec cmtime -b {server.rdma_ip} -c 20")
+    wait_listening(server, "cmtime")
+    result = client.run(f"cmtime -s {server.rdma_ip} -b {client.rdma_ip} -c 20", timeout=60)
+    running.kill()
+    assert result.rc == 0 and re.search(r"^connect", result.out, re.MULTILINE), result
+
+
+@vmtest(guests=2)
+def a_port_without_a_listener_refuses(rig):
+    server, client = rig.guests
+    load_cm(server, client)
+    result = client.run(f"ucmatose -s {server.rdma_ip} -b {client.rdma_ip} -p 9999", timeout=30)
+    assert "RDMA_CM_EVENT_REJECTED, error: 8" in result.out, result
+
+
+@vmtest(guests=2)
+def ipv6_addresses_connect(rig):
+    server, client = rig.guests
+    if rig.native:
+        rig.native.check("for n in a b; do ip -6 addr replace fd77::$n/64 dev veth0 nodad; done")
+    for host, number in ((server, "a"), (client, "b")):
+        host.check(f"ip -6 addr replace fd77::{number}/64 dev {host.netdev} nodad")
+        host.wait_gid(f"fd77::{number}")
+    rping(server, client, "fd77::a", "fd77::b")
+
+
+@vmtest(guests=2)
+def a_server_learns_of_a_killed_client(rig):
+    server, client = rig.guests
+    load_cm(server, client)
+    served = server.spawn(f"exec rping -s -a {server.rdma_ip} -v")
+    wait_listening(server, "rping")
+    asking = client.spawn(f"exec rping -c -a {server.rdma_ip} -v")
+    asking.expect("ping data: rdma-ping-")
+    asking.kill(9)
+    asking.wait(20)
+    served.wait(30)         # by itself, not at the end of the CM's time-outs
+
+
+# -------------------------------------------------- with native peers
+
+def with_native(name, run):
+    """In both directions, and nothing of it stays in pvhcad."""
+    def test(rig, server, client):
+        run(server, client)
+        wait_until(lambda: totals(rig)["connections"] == 0, "connections stay in pvhcad", 30, 3.0)
+
+    def to_native(rig):
+        test(rig, rig.native, rig.guests[0])
+
+    def from_native(rig):
+        test(rig, rig.guests[0], rig.native)
+
+    for function, how in ((to_native, "reaches_the_native_peer"), (from_native, "is_reached_by_the_native_peer")):
+        function.__name__ = f"{name}_{how}"
+        globals()[function.__name__] = vmtest(guests=2, rigs=NATIVE)(function)
+
+
+with_native("rping", rping)
+with_native("ucmatose", ucmatose)
+with_native("udaddy", udaddy)
+with_native("rdma_client", rdma_client)
+with_native("rstream", lambda server, client: rsockets(server, client, "rstream"))
+
+
+@vmtest(guests=2, rigs=NATIVE)
+def a_native_port_without_a_listener_refuses(rig):
+    guest = rig.guests[0]
+    load_cm(guest)
+    result = guest.run(f"ucmatose -s {rig.native.rdma_ip} -b {guest.rdma_ip} -p 9999", timeout=60)
+    assert "RDMA_CM_EVENT_REJECTED, error: 8" in result.out, result
+
+
+@vmtest(guests=2, rigs=NATIVE)
+def a_guests_port_without_a_listener_refuses_the_native_peer(rig):
+    """pvhcad listens there; that the guest does not becomes a rejection, not silence."""
+    guest = rig.guests[0]
+    load_cm(guest)
+    result = rig.native.run(f"ucmatose -s {guest.rdma_ip} -b {rig.native.rdma_ip} -p 7471", timeout=60)
+    assert "RDMA_CM_EVENT_REJECTED" in result.out, result
+
+
+@vmtest(guests=2, rigs=NATIVE)
+def a_native_server_learns_of_a_killed_guest_process(rig):
+    server, client = rig.native, rig.guests[0]
+    load_cm(client)
+    served = server.spawn(f"exec rping -s -a {server.rdma_ip} -v")
+    wait_listening(server, "rping")
+    asking = client.spawn(f"exec rping -c -a {server.rdma_ip} -v")
+    asking.expect("ping data: rdma-ping-")
+    asking.kill(9)
+    asking.wait(20)
+    served.wait(30)
+    wait_until(lambda: totals(rig)["connections"] == 0, "a connection stays in pvhcad", 30, 3.0)
