@@ -89,20 +89,26 @@ static void establish(struct loopback_qp *peer)
 
 /*
  * The request is refused. The responder's QP goes to ERR (class C, 9.9.3.1); an
- * unreliable one drops the message (class D).
+ * unreliable one drops the message (class D). With rq_lock held.
  */
+static enum loopback_result rc_refuse_locked(struct rc *rc, uint32_t event,
+					     enum ibv_wc_status status)
+{
+	if (is_reliable(rc) && is_same_peer(rc))
+		loopback_qp_fail(rc->peer, event);
+	return rc_fail(rc, status);
+}
+
 static enum loopback_result rc_refuse(struct rc *rc, uint32_t event,
 				      enum ibv_wc_status status)
 {
 	struct qp *qp = rc->peer->qp;
+	enum loopback_result result;
 
-	if (!is_reliable(rc))
-		return rc_fail(rc, status);
 	pthread_mutex_lock(&qp->rq_lock);
-	if (is_same_peer(rc))
-		loopback_qp_fail(rc->peer, event);
+	result = rc_refuse_locked(rc, event, status);
 	pthread_mutex_unlock(&qp->rq_lock);
-	return rc_fail(rc, status);
+	return result;
 }
 
 static enum loopback_result rc_refuse_access(struct rc *rc)
@@ -235,10 +241,10 @@ static enum loopback_result send_locked(struct rc *rc)
 	if (sq->request.opcode == PVHCA_WQE_SEND_INV) {
 		rc->revoked = loopback_key_revoke(rc->peer,
 						  sq->request.inv_rkey);
-		/* 9.9.3.1.10, class J. */
 		return rc->revoked ? LOOPBACK_DONE :
-			receive_failed(rc, IBV_WC_REM_INV_REQ_ERR,
-				       IBV_WC_REM_ACCESS_ERR);
+				     rc_refuse_locked(rc,
+						PVHCA_EVENT_QP_ACCESS_ERR,
+						IBV_WC_REM_ACCESS_ERR);
 	}
 	complete_receive(rc);
 	return LOOPBACK_DONE;
