@@ -48,6 +48,12 @@ static void pvhca_port_set_up(struct pvhca_dev *dev, bool up)
  */
 void pvhca_port_async_event(struct pvhca_dev *dev, u32 event)
 {
+	if (event == PVHCA_EVENT_GID_CHANGE)
+		WRITE_ONCE(dev->gids_changed, true);
+	/* The port is looked at anew after registration: pvhca_attach(). */
+	if (!READ_ONCE(dev->registered))
+		return;
+
 	switch (event) {
 	case PVHCA_EVENT_PORT_ACTIVE:
 	case PVHCA_EVENT_PORT_ERR:
@@ -55,9 +61,6 @@ void pvhca_port_async_event(struct pvhca_dev *dev, u32 event)
 		break;
 	case PVHCA_EVENT_PORT_ATTR:
 		break;
-	case PVHCA_EVENT_GID_CHANGE:
-		WRITE_ONCE(dev->gids_changed, true);
-		fallthrough;
 	default:
 		pvhca_port_dispatch(dev, (enum ib_event_type)event);
 	}
