@@ -48,6 +48,12 @@ perftest("uc_runs_between_guests", "UC", ("ib_send_bw", "ib_send_lat", "ib_write
 perftest("ud_runs_between_guests", "UD", ("ib_send_bw", "ib_send_lat"), (NEW, OLD, EVENTS))
 
 
+@vmtest(guests=2, timeout=400)
+def every_byte_of_unreliable_messages_arrives(rig):
+    for kind in ("ud", "uc"):
+        check_programs(*rig.guests, "messages", f"--type {kind}")
+
+
 def known(rig):
     return "" if rig.name == "loopback" else "--known rxe"
 
@@ -83,6 +89,8 @@ def datagrams_are_as_specified(rig):
 def the_native_engine_is_known_by_its_departures(rig):
     for name in ("windows", "srq", "datagrams"):
         rig.native.check(command(rig.native, name, "--self --known rxe --patience 5"), timeout=200)
+    for kind in ("ud", "uc"):
+        rig.native.check(command(rig.native, "messages", f"--self --type {kind}"))
 
 
 @vmtest(guests=2, rigs=("verbs",), timeout=400)
