@@ -253,8 +253,9 @@ void cm_conn_set_state(struct cm_conn *conn, enum cm_state state)
 	conn->state = state;
 	conn->repeats = cm_times[state].repeats;
 	if (conn->patient && cm_times[state].patient_ms) {
+		/* And then asked once more, which it may answer so again. */
 		ms = cm_times[state].patient_ms;
-		conn->repeats = 0;
+		conn->repeats = 1;
 	}
 	cm_conn_stop_timer(conn);
 	if (ms)

@@ -300,7 +300,8 @@ static struct vm_policy policy;
 static struct {
 	pthread_mutex_t lock;
 	struct mad mad[64];
-	unsigned int count, read;
+	_Atomic unsigned int count;
+	unsigned int read;
 } heard = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 bool gsi_deliver(struct session *to, const uint8_t source[16],
@@ -310,7 +311,8 @@ bool gsi_deliver(struct session *to, const uint8_t source[16],
 	ck_assert(!memcmp(source, peer, 16));
 	ck_assert(!memcmp(destination, own, 16));
 	pthread_mutex_lock(&heard.lock);
-	memcpy(&heard.mad[heard.count++ % 64], mad, MAD_LEN);
+	memcpy(&heard.mad[heard.count % 64], mad, MAD_LEN);
+	heard.count++;
 	pthread_mutex_unlock(&heard.lock);
 	return true;
 }
@@ -341,7 +343,7 @@ static struct mad *hear(enum mad_attribute attribute)
 	int tries = 5000;
 	struct mad *mad;
 
-	while (__atomic_load_n(&heard.count, __ATOMIC_ACQUIRE) == heard.read) {
+	while (heard.count == heard.read) {
 		ck_assert_msg(tries--, "the guest hears no %x", attribute);
 		nap();
 	}
