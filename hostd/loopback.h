@@ -17,6 +17,11 @@
  * starts the retry timer; a missing receive starts the RNR timer. Both wait by
  * qp->deadline_ns and keep the request in struct loopback_sq.
  *
+ * An unreliable connection's message goes the same way, but for what would come
+ * back. A datagram is routed by address and number, or goes to each QP of a group
+ * in turn; nothing waits for it. Keys of windows and of fast registration count
+ * their users (loopback_key.c); all others are kept by RCU.
+ *
  * A send queue's and a receive queue's ci move when the entry completes, not
  * when it is read: until then it counts as outstanding and is flushed in its
  * turn if the QP fails, by whoever flushes.
