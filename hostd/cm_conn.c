@@ -212,9 +212,12 @@ static void cm_conn_expire(struct cm_conn *conn)
 {
 	switch (conn->state) {
 	case CM_RESOLVING:
+		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_BAD_GID, NULL,
+			       0);
+		return;
 	case CM_ACCEPTED:
-		cm_conn_refuse(conn, conn->active ? MAD_ABOUT_REQ :
-			       MAD_ABOUT_REP, MAD_REASON_TIMEOUT, NULL, 0);
+		cm_conn_refuse(conn, MAD_ABOUT_REP, MAD_REASON_TIMEOUT, NULL,
+			       0);
 		return;
 	case CM_ANSWERED:
 	case CM_ASKED:
@@ -309,8 +312,22 @@ void cm_conn_refuse(struct cm_conn *conn, enum mad_about about, uint32_t reason,
 		cm_conn_message(conn, MAD_REJ);
 		mad_set(&conn->said, REJ_MESSAGE, about);
 		mad_set(&conn->said, REJ_REASON, reason);
+		/* 12.6.7.2: who gave up may not know the other's id. */
+		if (reason == MAD_REASON_TIMEOUT) {
+			mad_set(&conn->said, REJ_INFO_LEN, sizeof(uint64_t));
+			mad_set(&conn->said, REJ_INFO_GUID,
+				cm_peer_guid(conn->peer));
+		}
 		mad_set_private(&conn->said, REJ_PRIVATE, REJ_PRIVATE_LEN,
 				private_data, length);
 	}
 	cm_conn_over(conn);
+}
+
+void cm_conn_leave(struct cm_conn *conn)
+{
+	cm_conn_message(conn, MAD_DREQ);
+	mad_set(&conn->said, DREQ_QPN, conn->qpn);
+	cm_conn_over(conn);
+	cm_conn_set_state(conn, CM_LEFT);
 }

@@ -145,6 +145,8 @@ void cm_conn_message(struct cm_conn *conn, enum mad_attribute attribute);
 /* Refuse in the words of a REJ or SIDR_REP, and be over. */
 void cm_conn_refuse(struct cm_conn *conn, enum mad_about about, uint32_t reason,
 		    const void *private_data, unsigned int length);
+/* The host's side has ended; the guest is told until it answers. */
+void cm_conn_leave(struct cm_conn *conn);
 /* Part of peers' GUIDs that tells them apart: made of the address. */
 uint64_t cm_peer_guid(const uint8_t peer[16]);
 

@@ -241,8 +241,7 @@ static void cm_guest_rtu(struct cm_conn *conn)
 		return;
 	conn->has_said = false;
 	if (rdma_establish(conn->rdma)) {
-		cm_conn_refuse(conn, MAD_ABOUT_OTHER, MAD_REASON_TIMEOUT,
-			       NULL, 0);
+		cm_conn_leave(conn);
 		return;
 	}
 	cm_conn_set_state(conn, CM_ESTABLISHED);

@@ -262,10 +262,7 @@ static void cm_on_disconnected(struct cm_conn *conn)
 		return;
 	/* That answers the peer. */
 	rdma_disconnect(conn->rdma);
-	cm_conn_message(conn, MAD_DREQ);
-	mad_set(&conn->said, DREQ_QPN, conn->qpn);
-	cm_conn_over(conn);
-	cm_conn_set_state(conn, CM_LEFT);
+	cm_conn_leave(conn);
 }
 
 static void cm_on_removal(struct cm_conn *conn)
@@ -311,7 +308,8 @@ static void cm_on_conn_event(struct cm_conn *conn, const struct cm_event *event)
 		break;
 	case RDMA_CM_EVENT_CONNECT_ERROR:
 		cm_conn_refuse(conn, conn->active ? MAD_ABOUT_REQ :
-			       MAD_ABOUT_REP, MAD_REASON_TIMEOUT, NULL, 0);
+			       MAD_ABOUT_REP, MAD_REASON_NO_RESOURCES, NULL,
+			       0);
 		break;
 	case RDMA_CM_EVENT_REJECTED:
 		cm_conn_refuse(conn, conn->active ? MAD_ABOUT_REQ :

@@ -98,6 +98,7 @@ enum mad_about { MAD_ABOUT_REQ, MAD_ABOUT_REP, MAD_ABOUT_OTHER };
 #define REJ_MESSAGE		MAD_AT(8, 0, 2)
 #define REJ_INFO_LEN		MAD_AT(9, 0, 7)
 #define REJ_REASON		MAD_AT(10, 0, 16)
+#define REJ_INFO_GUID		MAD_AT(12, 0, 64)	/* with the reason "timeout": of the sender's CA */
 #define REJ_PRIVATE		84
 #define REJ_PRIVATE_LEN		148u
 

@@ -888,6 +888,22 @@ START_TEST(a_request_is_repeated_unless_the_guest_asks_for_time)
 }
 END_TEST
 
+START_TEST(a_peer_that_gives_up_is_known_by_its_guid)
+{
+	struct rdma_cm_id *id = peer_asks(host.listener, "please");
+	uint64_t guid = mad_get(hear(MAD_REQ), REQ_CA_GUID);
+	struct mad *rej;
+
+	host_event(id, RDMA_CM_EVENT_REJECTED, MAD_REASON_TIMEOUT, NULL, NULL,
+		   0);
+	rej = hear(MAD_REJ);
+	ck_assert_uint_eq(mad_get(rej, REJ_REASON), MAD_REASON_TIMEOUT);
+	ck_assert_uint_eq(mad_get(rej, REJ_INFO_LEN), 8);
+	ck_assert_uint_eq(mad_get(rej, REJ_INFO_GUID), guid);
+	WAIT_FOR(host.ids == 6);
+}
+END_TEST
+
 START_TEST(another_vms_queue_pair_is_not_accepted)
 {
 	struct mad rep;
@@ -1044,6 +1060,7 @@ int main(void)
 	tcase_add_test(tc, the_guest_accepts);
 	tcase_add_test(tc, the_guest_rejects_with_private_data);
 	tcase_add_test(tc, a_request_is_repeated_unless_the_guest_asks_for_time);
+	tcase_add_test(tc, a_peer_that_gives_up_is_known_by_its_guid);
 	tcase_add_test(tc, another_vms_queue_pair_is_not_accepted);
 	tcase_add_test(tc, peers_beyond_the_quota_are_rejected);
 	tcase_add_test(tc, a_peer_that_bears_the_guests_own_address_is_rejected);
