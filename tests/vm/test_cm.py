@@ -27,7 +27,7 @@ def talk(server, client, server_command, client_command, timeout=60):
     """Start both; returns both results, the server's first. exec: a signal is for the program."""
     load_cm(server, client)
     running = server.spawn(f"exec {server_command}")
-    wait_listening(server, server_command.split()[0])
+    wait_listening(server, server_command.split()[0].rpartition("/")[2])
     result = client.run(client_command, timeout=timeout)
     return running.wait(timeout), result
 
@@ -79,6 +79,57 @@ def perftest(server, client, program="ib_send_bw", port=18515):
     running.expect("Waiting for client to connect")
     result = client.run(f"{program} -d {client.ibdev} -x {client.gid_index} {options} {server.rdma_ip}", timeout=60)
     both_end_well((running.wait(60), result))
+
+
+# One side asks with private data, the other rejects with private data; each prints what it got.
+REJECTION = """
+import sys
+import pyverbs.cm_enums as ce
+from pyverbs.cmid import AddrInfo, CMEvent, CMEventChannel, CMID, ConnParam
+from pyverbs.enums import IBV_QPT_RC
+from pyverbs.qp import QPCap, QPInitAttr
+
+def event(channel, kind):
+    got = CMEvent(channel)
+    assert got.event_type == kind, got.event_str()
+    return got
+
+server, client = sys.argv[2:]
+channel = CMEventChannel()
+if sys.argv[1] == "server":
+    listener = CMID(creator=channel)
+    listener.bind_addr(AddrInfo(src=server, src_service="7471", flags=ce.RAI_PASSIVE))
+    listener.listen()
+    request = event(channel, ce.RDMA_CM_EVENT_CONNECT_REQUEST)
+    peer = CMID(creator=request, listen_id=listener)
+    print("request:", request.private_data)
+    request.ack_cm_event()
+    peer.reject(b"no thanks")
+else:
+    cmid = CMID(creator=channel)
+    cmid.resolve_addr(AddrInfo(src=client, dst=server, dst_service="7471"))
+    event(channel, ce.RDMA_CM_EVENT_ADDR_RESOLVED).ack_cm_event()
+    cmid.resolve_route(2000)
+    event(channel, ce.RDMA_CM_EVENT_ROUTE_RESOLVED).ack_cm_event()
+    cmid.create_qp(QPInitAttr(qp_type=IBV_QPT_RC, cap=QPCap(max_recv_wr=1)))
+    question = ConnParam()
+    question.set_private_data(b"please")
+    cmid.connect(question)
+    answer = event(channel, ce.RDMA_CM_EVENT_REJECTED)
+    print("rejection:", answer.private_data)
+    answer.ack_cm_event()
+"""
+
+
+def rejection(server, client):
+    for host in {server, client}:
+        host.put("/run/rejection.py", REJECTION)
+    arguments = f"{server.rdma_ip} {client.rdma_ip}"
+    results = talk(server, client, f"/usr/bin/python3 /run/rejection.py server {arguments}",
+                   f"/usr/bin/python3 /run/rejection.py client {arguments}")
+    served, asked = both_end_well(results)
+    assert "request: b'please\\x00" in served.out, results
+    assert "rejection: b'no thanks\\x00" in asked.out, results
 
 
 # ---------------------------------------------------- between guests
@@ -143,6 +194,11 @@ def a_port_without_a_listener_refuses(rig):
 
 
 @vmtest(guests=2)
+def a_rejection_carries_private_data(rig):
+    rejection(*rig.guests)
+
+
+@vmtest(guests=2)
 def ipv6_addresses_connect(rig):
     server, client = rig.guests
     if rig.native:
@@ -189,6 +245,7 @@ with_native("rping", rping)
 with_native("ucmatose", ucmatose)
 with_native("udaddy", udaddy)
 with_native("rdma_client", rdma_client)
+with_native("rejection", rejection)
 with_native("rstream", lambda server, client: rsockets(server, client, "rstream"))
 
 
