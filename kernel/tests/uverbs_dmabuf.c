@@ -81,7 +81,7 @@ static bool register_buffer(struct app *app, int fd)
 			{ .attr_id = UVERBS_ATTR_REG_DMABUF_MR_OFFSET, .len = 8, .data = OFFSET },
 			{ .attr_id = UVERBS_ATTR_REG_DMABUF_MR_LENGTH, .len = 8, .data = LENGTH },
 			{ .attr_id = UVERBS_ATTR_REG_DMABUF_MR_IOVA, .len = 8, .data = OFFSET },
-			{ .attr_id = UVERBS_ATTR_REG_DMABUF_MR_FD, .data_s64 = fd },
+			{ .attr_id = UVERBS_ATTR_REG_DMABUF_MR_FD, .len = 4, .data = fd },
 			{ .attr_id = UVERBS_ATTR_REG_DMABUF_MR_ACCESS_FLAGS, .len = 4, .data = 7 },
 			{ .attr_id = UVERBS_ATTR_REG_DMABUF_MR_RESP_LKEY,
 			  .len = 4,
