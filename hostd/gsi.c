@@ -97,9 +97,15 @@ static void gsi_port_put(struct gsi_port *port)
 
 static bool gsi_port_has(const struct gsi_port *port, const uint8_t gid[16])
 {
-	for (unsigned int i = 0; i < SESSION_GIDS; i++)
-		if (port->used[i] && !memcmp(port->gid[i], gid, 16))
+	unsigned int left = port->num_gids;
+
+	for (unsigned int i = 0; left; i++) {
+		if (!port->used[i])
+			continue;
+		if (!memcmp(port->gid[i], gid, 16))
 			return true;
+		left--;
+	}
 	return false;
 }
 
