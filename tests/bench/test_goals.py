@@ -51,6 +51,12 @@ class Goals(unittest.TestCase):
         self.assertIs(self.figure("create_cq, pvhca", "native").met, True)
         self.assertIs(self.figure("create_qp, pvhca", "native").met, False)
 
+    def test_a_verb_tells_how_many_commands_it_is(self):
+        self.add("control", "query_port", 0, native=[5], pvhca=[25], commands=[1])
+        self.add("control", "open_device", 0, native=[5], pvhca=[25], commands=[2])
+        self.figure("query_port, pvhca (1 command)", "native")
+        self.figure("open_device, pvhca (2 commands)", "native")
+
     def test_what_was_not_measured_is_not_in_the_table(self):
         self.add("bandwidth", "ib_write_bw", 65536, native=[100])
         self.add("control", "create_cq", 0, pvhca=[100])
@@ -86,7 +92,7 @@ class Goals(unittest.TestCase):
         self.assertTrue(text.startswith("before\n") and text.endswith("\nafter\n"))
         self.assertNotIn("old", text)
         self.assertEqual(text.count("NOT met"), 1)
-        self.assertIn("not measured: latency ib_read_lat, pvhca: it hung\n", text)
+        self.assertIn("not measured: latency ib_read_lat, pvhca, round 1: it hung\n", text)
         self.assertEqual([goals.Figure(**figure) for figure in result["figures"]],
                          [dataclasses.replace(figure, spread=list(figure.spread),
                                               compared_spread=list(figure.compared_spread)) for figure in figures])

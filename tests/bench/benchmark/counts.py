@@ -70,5 +70,6 @@ def measure(rig, samples, number, side, pair, options):
     guests = {id(end.host): end.host for end in pair if end.host is not rig.native}.values()
     short, long = (_stream(rig, guests, pair, messages, options.count_size) for messages in (few, many))
     for name, (factor, unit) in _kinds(side).items():
-        value = max(0, long[name] - short[name]) * factor / (many - few)
+        # Below zero where the noise is more than what the messages cost: too few of them.
+        value = (long[name] - short[name]) * factor / (many - few)
         samples.add("counts", name, options.count_size, side, number, value, unit)

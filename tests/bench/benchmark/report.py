@@ -12,7 +12,7 @@ import time
 from . import goals
 
 BEGIN, END = "<!-- results: written by scripts/bench -->", "<!-- end of results -->"
-COLUMNS = ("figure", "median", "rounds", "beside", "its median", "ratio or more", "rounds", "goal", "")
+COLUMNS = ("figure", "median", "rounds", "beside", "its median", "ratio or excess", "rounds", "goal", "")
 MEANINGS = {
     "bandwidth": "Bandwidth on rxe, RC",
     "latency": "Latency on rxe, RC (typical)",
@@ -75,7 +75,13 @@ def by_part(figures):
     return parts
 
 
-def table(figures):
+def missing(failures):
+    """A line for each measurement that failed, with the first line of why."""
+    return [f"not measured: {failure['part']} {failure['figure']}, {failure['side']}, round {failure['round'] + 1}: "
+            f"{failure['failed'].partition(chr(10))[0]}" for failure in failures]
+
+
+def table(figures, failures):
     """Text in columns, one table over all parts."""
     rows = [COLUMNS, *map(cells, figures)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
@@ -90,7 +96,7 @@ def table(figures):
     held = [figure for figure in figures if figure.met is not None]
     if held:
         lines += ["", f"{sum(figure.met for figure in held)} of {len(held)} goals met"]
-    return "\n".join(lines)
+    return "\n".join([*lines, *missing(failures)])
 
 
 def document(meta, samples, figures):
@@ -109,9 +115,7 @@ def markdown(result):
              f"Linux {meta['kernel']}, {meta['rounds']} rounds, load {meta['load before']} before it began. "
              f"Command: `{meta['command']}`.", "",
              f"{sum(figure.met for figure in held)} of {len(held)} goals met.", ""]
-    for failure in result["failures"]:
-        lines += [f"- not measured: {failure['part']} {failure['figure']}, {failure['side']}: "
-                  f"{failure['failed'].splitlines()[0]}"]
+    lines += [f"- {line}" for line in missing(result["failures"])]
     for part, found in by_part(figures).items():
         lines += ["", f"### {MEANINGS[part]}", "", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
         lines += ["| " + " | ".join(cells(figure)) + " |" for figure in found]
