@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kernel consumers of the guest's device: NVMe over RDMA from one guest to another.
+
+It takes all that kernel verbs have: the connection manager, queue pairs of the kernel's, PVHCA_LKEY_DMA, fast
+registration, remote invalidation. Without PVHCA_KERNEL_REG_MR a fabric cannot have it, and says so.
+"""
+
+from harness import skip, vmtest
+
+NQN = "nqn.2026-01.example:pvhca"
+PORT = 4420
+SIZE = 64       # MiB
+NAMESPACE = "/dev/nvme0n1"
+
+
+def need_kernel_verbs(*hosts):
+    for host in hosts:
+        if "no kernel consumers" in host.dmesg():
+            skip("this fabric has no fast registration for kernel consumers")
+
+
+def export(target):
+    """A RAM disk."""
+    target.check("/sbin/modprobe -a nvmet_rdma brd")
+    config = "/sys/kernel/config/nvmet"
+    target.check(f"""set -e
+        [ -e /dev/ram0 ] || mknod /dev/ram0 b 1 0
+        mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
+        mkdir {config}/subsystems/{NQN}
+        echo 1 >{config}/subsystems/{NQN}/attr_allow_any_host
+        mkdir {config}/subsystems/{NQN}/namespaces/1
+        echo -n /dev/ram0 >{config}/subsystems/{NQN}/namespaces/1/device_path
+        echo 1 >{config}/subsystems/{NQN}/namespaces/1/enable
+        mkdir {config}/ports/1
+        echo ipv4 >{config}/ports/1/addr_adrfam
+        echo rdma >{config}/ports/1/addr_trtype
+        echo {target.rdma_ip} >{config}/ports/1/addr_traddr
+        echo {PORT} >{config}/ports/1/addr_trsvcid
+        ln -s {config}/subsystems/{NQN} {config}/ports/1/subsystems/{NQN}""")
+
+
+def connect(host, target):
+    host.check("/sbin/modprobe nvme_rdma")
+    # A target whose device has come back takes some seconds to listen again.
+    host.check(f"for i in $(seq 20); do echo -n transport=rdma,traddr={target.rdma_ip},trsvcid={PORT},nqn={NQN},"
+               "queue_size=32,nr_io_queues=2 >/dev/nvme-fabrics && exit 0; sleep 1; done; exit 1", timeout=120)
+    host.check(f"for i in $(seq 100); do [ -b {NAMESPACE} ] && exit 0; sleep 0.1; done; exit 1")
+
+
+def disconnect(host):
+    host.check("echo 1 >/sys/class/nvme/nvme0/delete_controller", timeout=60)
+
+
+def write_and_compare(host):
+    host.check(f"""set -e
+        head -c 8M /dev/urandom >/root/data
+        dd if=/root/data of={NAMESPACE} bs=64k oflag=direct
+        dd if=/root/data of={NAMESPACE} bs=4k seek=4096 count=200 oflag=direct
+        dd if=/root/data of={NAMESPACE} bs=512 seek=65536 count=50 oflag=direct
+        dd if={NAMESPACE} of=/root/back bs=128k count=64 iflag=direct
+        cmp /root/data /root/back
+        dd if={NAMESPACE} of=/root/back bs=4k skip=4096 count=200 iflag=direct
+        cmp -n 819200 /root/data /root/back
+        dd if={NAMESPACE} of=/root/back bs=512 skip=65536 count=50 iflag=direct
+        cmp -n 25600 /root/data /root/back""", timeout=300)
+
+
+@vmtest(guests=2, rigs=("loopback",), append=f"brd.rd_nr=1 brd.rd_size={SIZE << 10}", timeout=400,
+        reboot_after=True)
+def disk_of_another_guest_is_written_and_read(rig):
+    host, target = rig.guests
+    need_kernel_verbs(host, target)
+    export(target)
+    connect(host, target)
+    write_and_compare(host)
+    disconnect(host)
+    connect(host, target)
+    disconnect(host)
