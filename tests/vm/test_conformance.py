@@ -21,11 +21,14 @@ LIMIT = 30          # seconds for a test; natively none takes one
 def run_tests(host, rig, column):
     """All tests on a host: name to report.Result."""
     host.run(f"echo {HUGE_PAGES} >/proc/sys/vm/nr_hugepages")
-    running = host.spawn(f"exec {CONFORMANCE}/run_pyverbs.py --dev {host.ibdev} --gid {host.gid_index} --limit {LIMIT}")
-    try:
+    with (rig.logs.parent / f"{column}.results").open("wb", buffering=0) as file:
+        def keep(stream, data):
+            if stream == "out":
+                file.write(data)
+
+        running = host.spawn(f"exec {CONFORMANCE}/run_pyverbs.py --dev {host.ibdev} --gid {host.gid_index} "
+                             f"--limit {LIMIT}", on_output=keep)
         assert running.wait(900).rc == 0, running.result()
-    finally:
-        (rig.logs.parent / f"{column}.results").write_text(running.out)
     host.run("echo 0 >/proc/sys/vm/nr_hugepages")
     return report.parse_results(running.out)
 

@@ -1,22 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rest of the verbs in use: pingpongs and perftest beyond plain RC, and what windows, atomics, shared receive
+"""The rest of the verbs in use: perftest beyond plain RC, and what windows, atomics, shared receive
 queues and datagrams do when used rightly and wrongly (tests/verbs/*_cases.c)."""
 
-from harness import check_pair, vmtest
+from harness import vmtest
 from programs import check_nothing_left, check_programs, command, host_side
 from test_perftest import run
 
 # perftest's message sizes: what a datagram can carry, and what is usual for the rest.
 UD_SIZE = 1024
 NEW, OLD, EVENTS = "", "--use_old_post_send", "-e"
-
-
-@vmtest(guests=2, timeout=400)
-def pingpongs_of_all_kinds_run_between_guests(rig):
-    for program in ("ibv_uc_pingpong", "ibv_ud_pingpong", "ibv_srq_pingpong"):
-        for options in ("", "-e"):
-            for result in check_pair(*rig.guests, f"{program} {options} -n 100"):
-                assert "100 iters in" in result.out, result
 
 
 def size_of(program, kind):
@@ -91,10 +83,3 @@ def the_native_engine_is_known_by_its_departures(rig):
         rig.native.check(command(rig.native, name, "--self --known rxe --patience 5"), timeout=200)
     for kind in ("ud", "uc"):
         rig.native.check(command(rig.native, "messages", f"--self --type {kind}"))
-
-
-@vmtest(guests=2, rigs=("verbs",), timeout=400)
-def native_peer_sends_datagrams_to_a_guest_and_back(rig):
-    for server, client in ((rig.native, rig.guests[0]), (rig.guests[0], rig.native)):
-        check_pair(server, client, "ibv_ud_pingpong -n 100")
-        check_pair(server, client, "ibv_uc_pingpong -n 100")
