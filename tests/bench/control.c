@@ -39,7 +39,9 @@
 
 struct control {
 	struct device device;
+	/* Made before and destroyed after all, so that they are in no verb's count. */
 	struct ibv_pd *pd;
+	struct ibv_cq *cq;
 	unsigned int repeat;
 	unsigned long max_region;
 	bool step;
@@ -269,19 +271,16 @@ static int to_rts(struct ibv_qp *qp)
 
 static void queue_pairs(struct control *c)
 {
-	struct ibv_cq *cq = ibv_create_cq(c->device.context, CQ_ENTRIES, NULL, NULL, 0);
 	struct ibv_qp_init_attr attr = {
 		.qp_type = IBV_QPT_RC,
-		.send_cq = cq,
-		.recv_cq = cq,
+		.send_cq = c->cq,
+		.recv_cq = c->cq,
 		.cap = { .max_send_wr = QP_DEPTH, .max_recv_wr = QP_DEPTH, .max_send_sge = 1, .max_recv_sge = 1 },
 	};
 	struct ibv_qp *qps[MAX_REPEAT];
 	unsigned int i;
 	int error;
 
-	if (!cq)
-		die_errno(errno, "ibv_create_cq");
 	begin(c, "create_qp", "");
 	for (i = 0; i < c->repeat; i++)
 		TIMED(c, qps[i] = ibv_create_qp(c->pd, &attr), qps[i]);
@@ -302,8 +301,6 @@ static void queue_pairs(struct control *c)
 	for (i = 0; i < c->repeat; i++)
 		TIMED(c, error = ibv_destroy_qp(qps[i]), !error);
 	end(c, "destroy_qp", "");
-	if (ibv_destroy_cq(cq))
-		die("ibv_destroy_cq");
 }
 
 /* ----------------------------------- rdma_cm ------------------------------- */
@@ -455,6 +452,9 @@ int main(int argc, char **argv)
 	c.pd = ibv_alloc_pd(c.device.context);
 	if (!c.pd)
 		die_errno(errno, "ibv_alloc_pd");
+	c.cq = ibv_create_cq(c.device.context, CQ_ENTRIES, NULL, NULL, 0);
+	if (!c.cq)
+		die_errno(errno, "ibv_create_cq");
 	query_port(&c);
 	devices(&c);
 	protection_domains(&c);
@@ -465,7 +465,8 @@ int main(int argc, char **argv)
 	if (cm)
 		cm_connect(&c, cm);
 	say("end");
-	ibv_dealloc_pd(c.pd);
+	if (ibv_destroy_cq(c.cq) || ibv_dealloc_pd(c.pd))
+		die("the last objects cannot be destroyed");
 	device_close(&c.device);
 	return 0;
 }
