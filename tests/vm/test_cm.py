@@ -112,7 +112,7 @@ else:
     cmid.resolve_route(2000)
     event(channel, ce.RDMA_CM_EVENT_ROUTE_RESOLVED).ack_cm_event()
     cmid.create_qp(QPInitAttr(qp_type=IBV_QPT_RC, cap=QPCap(max_recv_wr=1)))
-    question = ConnParam()
+    question = ConnParam(data_len=56)
     question.set_private_data(b"please")
     cmid.connect(question)
     answer = event(channel, ce.RDMA_CM_EVENT_REJECTED)
