@@ -415,6 +415,14 @@ START_TEST(only_datagram_qps_join_groups)
 	mcast.gid[0] = 0xfe;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast),
 			  PVHCA_ST_INVALID);
+	/* ::ffff:230.1.2.3 is a group, ::ffff:10.1.2.3 is none. */
+	memcpy(mcast.gid, (uint8_t[16]){ [10] = 0xff, [11] = 0xff, 230, 1, 2, 3 },
+	       16);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast), PVHCA_ST_OK);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_DETACH_MCAST, mcast), PVHCA_ST_OK);
+	mcast.gid[12] = 10;
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast),
+			  PVHCA_ST_INVALID);
 	ud.type = PVHCA_QPT_UC;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_QP, ud), PVHCA_ST_INVALID);
 }
