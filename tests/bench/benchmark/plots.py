@@ -57,8 +57,8 @@ def draw(samples, directory):
 
 def _draw(samples, directory, part, figure, title):
     curves = _curves(samples, part, figure)
-    if not curves:
-        return []
+    if all(len(points) < 2 for points in curves.values()):
+        return []       # one size is no curve
     unit = next(unit for cell, unit in samples.units.items() if cell[:2] == (part, figure))
     what = "latency" if part == "latency" or figure == "latency" else "bandwidth"
     name = f"{part}-{figure}" if figure != part else part
