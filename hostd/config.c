@@ -66,6 +66,8 @@ static const struct setting config_settings[] = {
 	  "BOOL", "Stop polling when others want the processor" },
 	{ "cpus", SETTING_TEXT, AT(cpus), 0, 4095, NULL,
 	  "LIST", "Processors for the workers, e.g. 2-3,6" },
+	{ "priority", SETTING_NUMBER, AT(priority), 0, 20, NULL,
+	  "N", "Lower the workers' nice value by this" },
 	{ "max-sessions", SETTING_NUMBER, AT(max_sessions), 1, 4096, NULL,
 	  "N", "VMs served at a time" },
 	{ "unlisted-vms", SETTING_BOOL, AT(unlisted_vms), 0, 0, NULL,

@@ -49,6 +49,7 @@ struct config {
 	char *log_level;
 	unsigned int workers;
 	unsigned int spin_us;	/* polling after the last work before sleep */
+	unsigned int priority;	/* of the workers: their nice value is lower by this */
 	bool give_way;		/* stop polling when others want the processor */
 	char *cpus;		/* list for the workers, e.g. "2-3,6", or NULL */
 	unsigned int max_sessions;

@@ -32,6 +32,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,7 +53,7 @@
 #define BLOCKED_RETRY_NS	(2 * NS_PER_MS)
 /* Naps, and how many sends the engine must have meanwhile. */
 #define NAP_MIN_NS		(100 * NS_PER_US)
-#define NAP_MAX_NS		NS_PER_MS
+#define NAP_MAX_NS		(4 * NS_PER_MS)
 #define NAP_IN_FLIGHT		8
 /* So many in a row without any work: the engine waits for something, and we do too. */
 #define NAPS_IN_VAIN		8
@@ -92,6 +93,7 @@ struct worker {
 	unsigned int naps_in_vain;
 	bool few_cpus;		/* let others go first, for they make our work */
 	bool give_way;
+	unsigned int priority;
 	struct cq *dirty[DIRTY_MAX];
 	unsigned int num_dirty;
 
@@ -622,11 +624,27 @@ static void rest(struct worker *worker)
 	worker->naps_in_vain = 0;
 }
 
+/* The thread's own nice value, as Linux has it. */
+static void raise_priority(const struct worker *worker)
+{
+	int nice;
+
+	if (!worker->priority)
+		return;
+	errno = 0;
+	nice = getpriority(PRIO_PROCESS, 0);
+	if (errno || setpriority(PRIO_PROCESS, 0,
+				 nice - (int)worker->priority))
+		g_warning("worker %u keeps its usual priority: %s",
+			  worker->index, g_strerror(errno));
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *worker = arg;
 	uint64_t last_work;
 
+	raise_priority(worker);
 	rcu_register_thread();
 	last_work = monotonic_ns();
 	while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
@@ -848,6 +866,7 @@ static int worker_init(struct worker *worker, unsigned int index,
 		worker->spin_limit_ns : SPIN_MIN_NS;
 	worker->few_cpus = cpus < (long)config->workers + 4;
 	worker->give_way = config->give_way;
+	worker->priority = config->priority;
 	worker->nap_ns = NAP_MIN_NS;
 	pthread_mutex_init(&worker->blocked_lock, NULL);
 

@@ -65,12 +65,13 @@ END_TEST
 
 START_TEST(the_command_line_wins_over_the_file)
 {
-	struct config *config = load("[pvhcad]\nworkers=2\nspin-us=7\nibdev=rxe0\n",
+	struct config *config = load("[pvhcad]\nworkers=2\nspin-us=7\npriority=10\nibdev=rxe0\n",
 				     "--workers 3 --fabric=verbs");
 
 	ck_assert_ptr_nonnull(config);
 	ck_assert_uint_eq(config->workers, 3);
 	ck_assert_uint_eq(config->spin_us, 7);
+	ck_assert_uint_eq(config->priority, 10);
 	ck_assert_str_eq(config->fabric, "verbs");
 	ck_assert_str_eq(config->ibdev, "rxe0");
 	config_free(config);
