@@ -84,6 +84,28 @@ int verbs_mr_dereg(struct mr *mr)
 }
 
 /*
+ * Whoever changes nothing but rights goes on using the keys that peers have, as
+ * engines that can do it keep them: a new region would not do.
+ */
+static int change_access(struct mr *mr, struct mr *next)
+{
+	struct verbs_mr *vmr = mr->fabric;
+	int err;
+
+	err = ibv_rereg_mr(vmr->mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0,
+			   next->access);
+	if (err == IBV_REREG_MR_ERR_INPUT)
+		return PVHCA_ST_INVALID;
+	if (err)
+		return errno == EOPNOTSUPP || errno == ENOSYS ?
+			PVHCA_ST_UNSUPPORTED : PVHCA_ST_IO;
+	next->fabric = vmr;
+	next->lkey = vmr->mr->lkey;
+	next->rkey = vmr->mr->rkey;
+	return PVHCA_ST_OK;
+}
+
+/*
  * The verbs' own ibv_rereg_mr takes our address for the guest's, and few engines
  * have it. So the region is registered a second time as it is to be, and the first
  * one is given up when that has worked; the verbs allow the keys to change.
@@ -92,7 +114,8 @@ int verbs_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)
 {
 	int status;
 
-	(void)flags;
+	if (flags == IBV_REREG_MR_CHANGE_ACCESS)
+		return change_access(mr, next);
 	status = verbs_mr_reg(next);
 	if (status)
 		return status;

@@ -29,6 +29,8 @@ struct error_case {
 	struct outcome expected; /* by the InfiniBand specification and the man pages */
 	/* What rxe of Linux 6.1 is known to give instead; members that are NULL are as expected. */
 	struct outcome rxe;
+	/* And the requester in a guest on it, where a refusal to post comes as a completion. */
+	const char *rxe_in_guest;
 	const char *rxe_why;
 };
 

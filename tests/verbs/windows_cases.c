@@ -497,6 +497,7 @@ const struct error_case error_cases[] = {
 	  .mr_access = ATOMIC_RIGHTS, .qp_access = ATOMIC_RIGHTS, .receives = 1,
 	  .expected = { .requester = "REM_INV_REQ_ERR", .responder = "WR_FLUSH_ERR", .responder_events = "QP_REQ_ERR" },
 	  .rxe = { .requester = "post_send:EINVAL", .responder = "", .responder_events = "" },
+  .rxe_in_guest = "LOC_QP_OP_ERR",
 	  .rxe_why = "rxe refuses to post it" },
 	{ .name = "atomic_to_region_without_right_is_refused", .prepare = offer_number, .act = add_anywhere,
 	  .qp_access = ATOMIC_RIGHTS, .receives = 1,

@@ -3,9 +3,10 @@
 
 import collections
 import ipaddress
+import os
 import time
 
-from harness import check_pair, rigs, testcase
+from harness import check_pair, native, rigs, testcase
 from programs import perftest_rows
 
 from . import control, counts
@@ -58,10 +59,28 @@ def seats(rig, sides):
     return {side: found[side] for side in sides}
 
 
+# Who polls where on L1's two processors, on all sides alike: clients on one, servers on the other. Left to the
+# scheduler, whoever moves the data now and then shares a processor with one poller, now and then with the other.
+CLIENT_CPU, SERVER_CPU = 0, 1
+
+
+def pin_guests(rig):
+    """The client's processor and the server's, if that is a guest, each to one of L1's."""
+    for guest, cpu in zip(rig.guests, (CLIENT_CPU, SERVER_CPU)):
+        for thread in guest.qmp("query-cpus-fast"):
+            os.sched_setaffinity(thread["thread-id"], {cpu})
+
+
+def pinned(host, cpu, command):
+    """A native process is bound by its command, a guest's by its guest."""
+    return f"taskset -c {cpu} {command}" if isinstance(host, native.Native) else command
+
+
 def perftest(pair, part, program, size, options):
     server, client = pair
     messages = options.messages if part == "latency" else max(10, min(MOST_MESSAGES, options.bytes // size))
-    commands = [f"{program} -s {size} -n {messages} -F -d {end.ibdev} -x {end.gid_index}" for end in pair]
+    commands = [pinned(end.host, cpu, f"{program} -s {size} -n {messages} -F -d {end.ibdev} -x {end.gid_index}")
+                for end, cpu in zip(pair, (SERVER_CPU, CLIENT_CPU))]
     _, result = check_pair(server.host, client.host, commands[0], client_command=commands[1], timeout=100)
     return perftest_rows(result.out)[size][COLUMN[part]]
 
@@ -116,6 +135,7 @@ def run(samples, logs, options):
                            memory=control.guest_memory(options), daemon_args=tuple(options.daemon.split()))
     rig = rigs.VerbsRig(setup, logs)
     try:
+        pin_guests(rig)
         pairs = seats(rig, options.sides)
         for number in rounds:
             one_round(rig, samples, number, pairs, options)

@@ -163,6 +163,19 @@ struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length,
 	return ibv_reg_mr_iova2(pd, addr, length, iova, access);
 }
 
+int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr,
+		 size_t length, int access)
+{
+	(void)mr;
+	(void)access;
+	ck_assert_int_eq(flags, IBV_REREG_MR_CHANGE_ACCESS);
+	ck_assert_ptr_null(pd);
+	ck_assert_ptr_null(addr);
+	ck_assert_uint_eq(length, 0);
+	errno = host.fail;
+	return host.fail ? IBV_REREG_MR_ERR_CMD : 0;
+}
+
 int ibv_dereg_mr(struct ibv_mr *mr)
 {
 	if (host.keep_mr && !--host.keep_mr)
@@ -462,6 +475,26 @@ START_TEST(a_region_is_made_anew_before_the_old_one_goes)
 }
 END_TEST
 
+START_TEST(a_change_of_rights_keeps_the_keys_or_is_refused)
+{
+	struct mr mr = new_mr(), next;
+
+	ck_assert_int_eq(verbs_mr_reg(&mr), PVHCA_ST_OK);
+	next = mr;
+	next.access = IBV_ACCESS_LOCAL_WRITE;
+	ck_assert_int_eq(verbs_mr_rereg(&mr, IBV_REREG_MR_CHANGE_ACCESS, &next),
+			 PVHCA_ST_OK);
+	ck_assert_uint_eq(next.lkey, mr.lkey);
+	ck_assert_ptr_eq(next.fabric, mr.fabric);
+	host.fail = EOPNOTSUPP;
+	ck_assert_int_eq(verbs_mr_rereg(&mr, IBV_REREG_MR_CHANGE_ACCESS, &next),
+			 PVHCA_ST_UNSUPPORTED);
+	host.fail = 0;
+	ck_assert_int_eq(host.objects, 1);
+	ck_assert_int_eq(verbs_mr_dereg(&mr), PVHCA_ST_OK);
+}
+END_TEST
+
 START_TEST(a_region_that_cannot_change_stays)
 {
 	struct mr mr = new_mr(), next;
@@ -469,12 +502,14 @@ START_TEST(a_region_that_cannot_change_stays)
 	ck_assert_int_eq(verbs_mr_reg(&mr), PVHCA_ST_OK);
 	next = mr;
 	host.fail = ENOMEM;
-	ck_assert_int_eq(verbs_mr_rereg(&mr, 4, &next), PVHCA_ST_NO_MEMORY);
+	ck_assert_int_eq(verbs_mr_rereg(&mr, IBV_REREG_MR_CHANGE_TRANSLATION,
+					&next), PVHCA_ST_NO_MEMORY);
 	ck_assert_int_eq(host.objects, 1);
 	/* Windows are bound to it: what was made is given back. */
 	next = mr;
 	host.keep_mr = 1;
-	ck_assert_int_eq(verbs_mr_rereg(&mr, 4, &next), PVHCA_ST_BUSY);
+	ck_assert_int_eq(verbs_mr_rereg(&mr, IBV_REREG_MR_CHANGE_TRANSLATION,
+					&next), PVHCA_ST_BUSY);
 	ck_assert_int_eq(host.objects, 1);
 	ck_assert_uint_eq(verbs_mr_host(&mr)->lkey, mr.lkey);
 	host.keep_mr = 1;
@@ -576,6 +611,7 @@ int main(void)
 	tcase_add_test(tc, an_address_is_the_hosts_with_the_index_of_its_table);
 	tcase_add_test(tc, groups_are_left_before_the_qp_goes);
 	tcase_add_test(tc, a_region_is_made_anew_before_the_old_one_goes);
+	tcase_add_test(tc, a_change_of_rights_keeps_the_keys_or_is_refused);
 	tcase_add_test(tc, a_region_that_cannot_change_stays);
 	tcase_add_test(tc, an_srqs_receive_is_for_the_qp_of_its_number);
 	tcase_add_test(tc, a_refused_bind_completes_as_one);
