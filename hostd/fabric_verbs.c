@@ -77,6 +77,7 @@ static void read_netdev(struct fabric *fabric, struct ibv_context *context)
 	if (ibv_query_gid_ex(context, fabric->port, 0, &entry, 0) ||
 	    !if_indextoname(entry.ndev_ifindex, ifr.ifr_name))
 		return;
+	fabric->netdev_ifindex = entry.ndev_ifindex;
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;

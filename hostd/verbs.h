@@ -9,6 +9,7 @@
  *   verbs_cq.c      the host's CQs and what they deliver
  *   verbs_qp.c      queue pairs
  *   verbs_srq.c     shared receive queues
+ *   verbs_group.c   the host's own membership in multicast groups
  *   verbs_mcast.c   multicast groups
  *   verbs_post.c    from guests' rings to ibv_post_send
  *   verbs_recv.c    from guests' rings to ibv_post_recv, ibv_post_srq_recv
@@ -36,6 +37,7 @@
 #define VERBS_QP_INDEX_BITS	16
 #define VERBS_NUM_BUCKETS	256
 #define VERBS_MAX_MCASTS	64	/* multicast groups of one QP */
+#define VERBS_GROUPS		64	/* multicast groups of one session */
 /* Inline data: the most that is tried, and the step of the search; bytes. */
 #define VERBS_MAX_INLINE	1024
 #define VERBS_INLINE_STEP	4
@@ -46,6 +48,7 @@ struct fabric {
 	uint8_t port;
 	uint8_t mac[6];			/* of the port's netdev */
 	uint32_t netdev_mtu;
+	int netdev_ifindex;		/* 0: not known */
 	uint32_t max_inline;		/* bytes; found by trying */
 };
 
@@ -62,6 +65,13 @@ struct verbs_host_cq {
 	bool armed;
 };
 
+/* A multicast group that the host is a member of for a guest; see verbs_group.c. */
+struct verbs_group {
+	union ibv_gid gid;
+	unsigned int users;		/* attachments; 0: the place is free */
+	int fd;
+};
+
 struct verbs_session {
 	struct fabric *fabric;
 	struct ibv_context *context;
@@ -72,6 +82,7 @@ struct verbs_session {
 	uint32_t max_qps;
 	uint32_t next_qp;
 	uint16_t generation;
+	struct verbs_group group[VERBS_GROUPS];	/* the session's thread only */
 	_Atomic uint32_t in_flight;	/* sum of its QPs' */
 	struct qp **qps;		/* by index; RCU */
 	struct qp *by_num[VERBS_NUM_BUCKETS];	/* QPs with an SRQ, by QP number; RCU */
@@ -193,9 +204,13 @@ void verbs_srq_destroy(struct srq *srq);
 int verbs_srq_set_limit(struct srq *srq, uint32_t limit);
 int verbs_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp);
 
+/* A guest's QP is in the group now, or no more: so is the host. */
+int verbs_group_join(struct verbs_session *vs, const union ibv_gid *gid);
+void verbs_group_leave(struct verbs_session *vs, const union ibv_gid *gid);
+
 int verbs_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 int verbs_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
-void verbs_mcast_detach_all(struct verbs_qp *vqp);
+void verbs_mcast_detach_all(struct verbs_session *vs, struct verbs_qp *vqp);
 
 static inline uint64_t verbs_wr_id(const struct verbs_qp *vqp, uint32_t flags,
 				   uint16_t index)

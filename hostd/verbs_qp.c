@@ -191,7 +191,7 @@ void verbs_qp_destroy(struct qp *qp)
 		num_remove(vs, qp);
 	synchronize_rcu();
 
-	verbs_mcast_detach_all(vqp);
+	verbs_mcast_detach_all(vs, vqp);
 	err = ibv_destroy_qp(vqp->qp);
 	if (err)
 		g_warning("%s: host QP 0x%x could not be destroyed: %s",

@@ -81,6 +81,13 @@ def perftest(server, client, program="ib_send_bw", port=18515):
     both_end_well((running.wait(60), result))
 
 
+def multicast(receiver, sender, group):
+    load_cm(receiver, sender)
+    receiving = receiver.spawn(f"exec stdbuf -oL mckey -m {group} -b {receiver.rdma_ip} -C 10")
+    receiving.expect("receiving data transfers")
+    both_end_well((sender.run(f"mckey -m {group} -b {sender.rdma_ip} -s -C 10", timeout=60), receiving.wait(60)))
+
+
 # One side asks with private data, the other rejects with private data; each prints what it got.
 REJECTION = """
 import sys
@@ -199,6 +206,11 @@ def a_rejection_carries_private_data(rig):
 
 
 @vmtest(guests=2)
+def a_multicast_group_has_members_in_guests(rig):
+    multicast(*rig.guests, "239.1.1.1")
+
+
+@vmtest(guests=2)
 def ipv6_addresses_connect(rig):
     server, client = rig.guests
     if rig.native:
@@ -250,6 +262,12 @@ with_native("udaddy", udaddy)
 with_native("rdma_client", rdma_client)
 with_native("rejection", rejection)
 with_native("rstream", lambda server, client: rsockets(server, client, "rstream"))
+
+
+@vmtest(guests=2, rigs=NATIVE)
+def multicast_messages_pass_between_guest_and_native_peer(rig):
+    multicast(rig.native, rig.guests[0], "239.1.1.2")
+    multicast(rig.guests[0], rig.native, "239.1.1.3")
 
 
 @vmtest(guests=2, rigs=NATIVE)

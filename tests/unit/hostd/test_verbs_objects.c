@@ -5,6 +5,8 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
 #include <stdlib.h>
 
 #include "cq.h"
@@ -440,9 +442,38 @@ START_TEST(groups_are_left_before_the_qp_goes)
 	ck_assert_int_eq(verbs_mcast_detach(&qp, gid, 0), PVHCA_ST_INVALID);
 	host.fail = ENOMEM;
 	ck_assert_int_eq(verbs_mcast_attach(&qp, gid, 0), PVHCA_ST_NO_MEMORY);
-	verbs_mcast_detach_all(&vqp);
+	verbs_mcast_detach_all(&vs, &vqp);
 	ck_assert_int_eq(host.attached, 0);
 	ck_assert_uint_eq(vqp.num_mcasts, 0);
+}
+END_TEST
+
+START_TEST(the_host_is_in_the_groups_of_its_guests)
+{
+	struct verbs_qp vqp[2] = { { 0 } };
+	struct qp qp[2] = {
+		{ .session = &session, .fabric = &vqp[0] },
+		{ .session = &session, .fabric = &vqp[1] },
+	};
+	static const uint8_t group4[16] = { [10] = 0xff, 0xff, 239, 1, 1, 5 };
+	int descriptor;
+
+	vs.fabric->netdev_ifindex = if_nametoindex("lo");
+	ck_assert_int_eq(verbs_mcast_attach(&qp[0], group4, 0), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_mcast_attach(&qp[1], group4, 0), PVHCA_ST_OK);
+	ck_assert_uint_eq(vs.group[0].users, 2);
+	descriptor = vs.group[0].fd;
+	ck_assert_int_eq(verbs_mcast_detach(&qp[0], group4, 0), PVHCA_ST_OK);
+	ck_assert_int_ge(fcntl(descriptor, F_GETFD), 0);
+	verbs_mcast_detach_all(&vs, &vqp[1]);
+	ck_assert_uint_eq(vs.group[0].users, 0);
+	ck_assert_int_eq(fcntl(descriptor, F_GETFD), -1);
+	/* What the host does not take leaves no membership. */
+	host.fail = ENOMEM;
+	ck_assert_int_eq(verbs_mcast_attach(&qp[0], group4, 0),
+			 PVHCA_ST_NO_MEMORY);
+	ck_assert_uint_eq(vs.group[0].users, 0);
+	vs.fabric->netdev_ifindex = 0;
 }
 END_TEST
 
@@ -610,6 +641,7 @@ int main(void)
 	tcase_add_test(tc, a_window_has_the_hosts_key);
 	tcase_add_test(tc, an_address_is_the_hosts_with_the_index_of_its_table);
 	tcase_add_test(tc, groups_are_left_before_the_qp_goes);
+	tcase_add_test(tc, the_host_is_in_the_groups_of_its_guests);
 	tcase_add_test(tc, a_region_is_made_anew_before_the_old_one_goes);
 	tcase_add_test(tc, a_change_of_rights_keeps_the_keys_or_is_refused);
 	tcase_add_test(tc, a_region_that_cannot_change_stays);
