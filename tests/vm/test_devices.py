@@ -2,6 +2,7 @@
 """A guest has the device, and the usual programs show it and use it."""
 
 from harness import check_pair, vmtest
+from programs import wait_until
 
 
 @vmtest(guests=2)
@@ -55,3 +56,22 @@ def device_comes_back_when_pvhcad_does(rig):
     rig.daemon.start()
     guest.wait_device()
     guest.check(f"ibv_devinfo -d {guest.ibdev}")
+
+
+@vmtest(rigs=("verbs",), guests=1, reboot_after=True)
+def port_follows_that_of_the_host(rig):
+    guest = rig.guests[0]
+
+    def is_port(state, carrier):
+        return state in guest.check(f"cat /sys/class/infiniband/{guest.ibdev}/ports/1/state") and \
+            guest.run(f"cat /sys/class/net/{guest.netdev}/carrier").out.strip() == carrier
+
+    watching = guest.spawn(f"exec stdbuf -oL ibv_asyncwatch -d {guest.ibdev}")
+    watching.expect("async event FD")
+    rig.native.check("ip link set veth0 down")
+    wait_until(lambda: is_port("DOWN", "0"), "the guest's port stays up", 30, guest.slowness)
+    watching.expect("IBV_EVENT_PORT_ERR")
+    rig.native.check("ip link set veth0 up")
+    wait_until(lambda: is_port("ACTIVE", "1"), "the guest's port stays down", 30, guest.slowness)
+    watching.expect("IBV_EVENT_PORT_ACTIVE")
+    watching.kill()
