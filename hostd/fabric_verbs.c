@@ -279,6 +279,7 @@ static int session_open(struct fabric *fabric, struct session *session)
 			  ibv_get_device_name(fabric->device), g_strerror(err));
 		goto err_free_qps;
 	}
+	pthread_mutex_init(&vs->poll_lock, NULL);
 	session->fabric_session = vs;
 	cm_session_open(session);
 	return PVHCA_ST_OK;
@@ -302,6 +303,7 @@ static void session_close(struct session *session)
 	if (err)
 		g_warning("%s: host device could not be closed: %s",
 			  session->name, g_strerror(err));
+	pthread_mutex_destroy(&vs->poll_lock);
 	free(vs->qps);
 	free(vs);
 	session->fabric_session = NULL;

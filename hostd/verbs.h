@@ -25,6 +25,7 @@
 #ifndef HOSTD_VERBS_H
 #define HOSTD_VERBS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -79,6 +80,7 @@ struct verbs_session {
 	struct ibv_comp_channel *channel;
 	struct verbs_host_cq host_cq[VERBS_HOST_CQS];
 	_Atomic uint32_t num_host_cqs;	/* only grows */
+	pthread_mutex_t poll_lock;	/* who polls: the order of completions is kept */
 	uint32_t max_qps;
 	uint32_t next_qp;
 	uint16_t generation;
@@ -182,6 +184,11 @@ int verbs_host_cq_reserve(struct verbs_session *vs, uint32_t n,
 			  struct verbs_host_cq **host_cq);
 void verbs_host_cq_release(struct verbs_host_cq *host_cq, uint32_t n);
 void verbs_host_cqs_destroy(struct verbs_session *vs);
+/*
+ * Deliver what is in a host CQ, when the guest is to find it before the session's
+ * thread goes on.
+ */
+void verbs_host_cq_drain(struct session *session, struct verbs_host_cq *host_cq);
 unsigned int verbs_session_poll(struct worker *worker, struct session *session);
 bool verbs_session_arm(struct worker *worker, struct session *session);
 unsigned int verbs_session_in_flight(const struct session *session);

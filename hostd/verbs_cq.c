@@ -290,7 +290,8 @@ static unsigned int poll_host_cq(struct worker *worker, struct session *session,
 	return total;
 }
 
-unsigned int verbs_session_poll(struct worker *worker, struct session *session)
+/* With vs->poll_lock held. */
+static unsigned int poll_all(struct worker *worker, struct session *session)
 {
 	struct verbs_session *vs = session->fabric_session;
 	uint32_t i, count = atomic_load_explicit(&vs->num_host_cqs,
@@ -302,11 +303,42 @@ unsigned int verbs_session_poll(struct worker *worker, struct session *session)
 	return total;
 }
 
+/* A worker does not wait for whoever drains a CQ. */
+unsigned int verbs_session_poll(struct worker *worker, struct session *session)
+{
+	struct verbs_session *vs = session->fabric_session;
+	unsigned int total;
+
+	if (pthread_mutex_trylock(&vs->poll_lock))
+		return 0;
+	total = poll_all(worker, session);
+	pthread_mutex_unlock(&vs->poll_lock);
+	return total;
+}
+
+/*
+ * As many as it holds at most: other QPs may go on filling it, and what was there
+ * at the start is out by then.
+ */
+void verbs_host_cq_drain(struct session *session, struct verbs_host_cq *host_cq)
+{
+	struct verbs_session *vs = session->fabric_session;
+	unsigned int n, total = 0;
+
+	pthread_mutex_lock(&vs->poll_lock);
+	do {
+		n = poll_host_cq(NULL, session, host_cq);
+		total += n;
+	} while (n && total < host_cq->capacity);
+	pthread_mutex_unlock(&vs->poll_lock);
+}
+
 bool verbs_session_arm(struct worker *worker, struct session *session)
 {
 	struct verbs_session *vs = session->fabric_session;
 	uint32_t i, count = atomic_load(&vs->num_host_cqs);
 	struct verbs_host_cq *host_cq;
+	bool pending;
 	int err;
 
 	for (i = 0; i < count; i++) {
@@ -318,7 +350,11 @@ bool verbs_session_arm(struct worker *worker, struct session *session)
 			return true;	/* poll on rather than sleep for ever */
 		host_cq->armed = true;
 	}
-	return verbs_session_poll(worker, session);
+	if (pthread_mutex_trylock(&vs->poll_lock))
+		return true;	/* whoever drains may have looked before we armed */
+	pending = poll_all(worker, session);
+	pthread_mutex_unlock(&vs->poll_lock);
+	return pending;
 }
 
 void verbs_session_event(struct worker *worker, struct session *session)

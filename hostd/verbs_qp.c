@@ -179,23 +179,56 @@ err_free:
 	return status;
 }
 
+/*
+ * The entries of an SRQ that its QP has taken come back by their completions only,
+ * so the guest must find these when the QP is destroyed or reset.
+ */
+static void deliver_srq_entries(struct qp *qp)
+{
+	struct verbs_srq *vsrq = qp->srq->fabric;
+
+	verbs_host_cq_drain(qp->session, vsrq->host_cq);
+}
+
+/* Have the engine end what it has begun to receive, as the flush of an error does. */
+static void flush_srq_entries(struct qp *qp, struct verbs_qp *vqp)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+	int err = ibv_modify_qp(vqp->qp, &attr, IBV_QP_STATE);
+
+	if (err)
+		g_debug("%s: host QP 0x%x cannot be flushed: %s",
+			qp->session->name, qp->qpn, g_strerror(err));
+	/* Before the engine's library removes them together with the QP. */
+	deliver_srq_entries(qp);
+}
+
+static void host_qp_destroy(struct qp *qp, struct verbs_qp *vqp)
+{
+	int err = ibv_destroy_qp(vqp->qp);
+
+	if (err)
+		g_warning("%s: host QP 0x%x could not be destroyed: %s",
+			  qp->session->name, qp->qpn, g_strerror(err));
+}
+
 void verbs_qp_destroy(struct qp *qp)
 {
 	struct verbs_session *vs = qp->session->fabric_session;
 	struct verbs_qp *vqp = qp->fabric;
-	int err;
+
+	verbs_mcast_detach_all(vs, vqp);
+	if (qp->srq)
+		flush_srq_entries(qp, vqp);
+	host_qp_destroy(qp, vqp);
+	if (qp->srq)
+		deliver_srq_entries(qp);
 
 	/* No completion finds the QP from here on. */
 	rcu_assign_pointer(vs->qps[id_index(vqp->id)], NULL);
 	if (qp->srq)
 		num_remove(vs, qp);
 	synchronize_rcu();
-
-	verbs_mcast_detach_all(vs, vqp);
-	err = ibv_destroy_qp(vqp->qp);
-	if (err)
-		g_warning("%s: host QP 0x%x could not be destroyed: %s",
-			  qp->session->name, qp->qpn, g_strerror(err));
 	verbs_forget_in_flight(vs, vqp);
 	verbs_host_cq_release(vqp->host_cq, vqp->host_cq_share);
 	free(vqp);
@@ -287,8 +320,11 @@ int verbs_qp_modify(struct qp *qp, uint32_t attr_mask,
 		return PVHCA_ST_OK;
 
 	atomic_store(&qp->state, attr->qp_state);
-	if (attr->qp_state == IBV_QPS_RESET)
+	if (attr->qp_state == IBV_QPS_RESET) {
+		if (qp->srq)
+			deliver_srq_entries(qp);
 		forget_all(qp, vqp);
+	}
 	/* What was posted too early for the old state is served now. */
 	context_again(qp->context, qp->slot);
 	worker_wake(qp->session->worker);

@@ -130,6 +130,64 @@ static void outlive_a_queue_pair(struct side *s)
 	group_free(&g);
 }
 
+/* Entries of the SRQ until it says that it is full. */
+static unsigned int post_all(struct side *s, struct group *g)
+{
+	unsigned int count = 0;
+
+	while (!post_receives(s, g, 1, MESSAGE))
+		count++;
+	return count;
+}
+
+static bool wait_for(struct side *s, struct ibv_cq *cq, const struct ibv_qp *qp, struct ibv_wc *wc)
+{
+	while (side_wait(s, cq, wc))
+		if (wc->qp_num == qp->qp_num)
+			return true;
+	return false;
+}
+
+/* Completions of destroyed QPs may be there or not, and are not looked at. */
+static unsigned int receive_all(struct side *s, struct group *g, unsigned int receiver, unsigned int count)
+{
+	struct ibv_wc wc;
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		send_one(s, g->sender[receiver]);
+		if (!wait_for(s, s->send_cq, g->sender[receiver], &wc) || wc.status ||
+		    !wait_for(s, s->receive_cq, g->receiver[receiver], &wc) || wc.status)
+			break;
+	}
+	return i;
+}
+
+static void keep_entries_of_lost_queue_pair(struct side *s)
+{
+	unsigned int round, i, size;
+	struct group g;
+
+	for (round = 0; round < 8; round++) {
+		g = (struct group){ 0 };
+		if (!group_make(s, &g))
+			return;
+		size = post_all(s, &g);
+		/* Some are received, some on their way: what was taken is known to the SRQ only. */
+		for (i = 0; i < size && i < SIDE_QUEUE; i++)
+			send_one(s, g.sender[0]);
+		if (round % 2)
+			side_wait(s, s->send_cq, &(struct ibv_wc){ 0 });
+		ibv_destroy_qp(g.receiver[0]);
+		g.receiver[0] = NULL;
+		ibv_destroy_qp(g.sender[0]);
+		g.sender[0] = NULL;
+		post_all(s, &g);
+		side_record_check(s, "entries", receive_all(s, &g, 1, size) == size);
+		group_free(&g);
+	}
+}
+
 static void reach_limit(struct side *s)
 {
 	struct group g = { 0 };
@@ -293,6 +351,8 @@ const struct error_case error_cases[] = {
 	  .expected.requester = "SUCCESS,receiver:ok,SUCCESS,receiver:ok,SUCCESS,receiver:ok,SUCCESS,receiver:ok" },
 	{ .name = "receives_outlive_a_queue_pair_of_the_srq", .local = true, .act = outlive_a_queue_pair,
 	  .expected.requester = "destroy_qp:0,SUCCESS,SUCCESS" },
+	{ .name = "srq_keeps_the_entries_of_a_lost_queue_pair", .local = true, .act = keep_entries_of_lost_queue_pair,
+	  .expected.requester = "entries:ok,entries:ok,entries:ok,entries:ok,entries:ok,entries:ok,entries:ok,entries:ok" },
 	{ .name = "limit_event_comes_once", .local = true, .act = reach_limit,
 	  .expected = { .requester = "modify_srq:0,SUCCESS,SUCCESS,SUCCESS,SUCCESS,SUCCESS,SUCCESS,query_srq:0,disarmed:ok",
 			.requester_events = "SRQ_LIMIT_REACHED" } },
