@@ -81,6 +81,15 @@ def perftest(server, client, program="ib_send_bw", port=18515):
     both_end_well((running.wait(60), result))
 
 
+def cmtime(server, client):
+    load_cm(server, client)
+    running = server.spawn(f"exec cmtime -b {server.rdma_ip} -c 20")
+    wait_listening(server, "cmtime")
+    result = client.run(f"cmtime -s {server.rdma_ip} -b {client.rdma_ip} -c 20", timeout=60)
+    running.kill()
+    assert result.rc == 0 and re.search(r"^connect", result.out, re.MULTILINE), result
+
+
 def multicast(receiver, sender, group):
     load_cm(receiver, sender)
     receiving = receiver.spawn(f"exec stdbuf -oL mckey -m {group} -b {receiver.rdma_ip} -C 10")
@@ -183,13 +192,7 @@ def perftest_connects_by_rdma_cm(rig):
 
 @vmtest(guests=2)
 def cmtime_measures_connections(rig):
-    server, client = rig.guests
-    load_cm(server, client)
-    running = server.spawn(f"exec cmtime -b {server.rdma_ip} -c 20")
-    wait_listening(server, "cmtime")
-    result = client.run(f"cmtime -s {server.rdma_ip} -b {client.rdma_ip} -c 20", timeout=60)
-    running.kill()
-    assert result.rc == 0 and re.search(r"^connect", result.out, re.MULTILINE), result
+    cmtime(*rig.guests)
 
 
 @vmtest(guests=2)
@@ -208,6 +211,59 @@ def a_rejection_carries_private_data(rig):
 @vmtest(guests=2)
 def a_multicast_group_has_members_in_guests(rig):
     multicast(*rig.guests, "239.1.1.1")
+
+
+@vmtest(guests=2)
+def addresses_of_the_infiniband_family_are_refused(rig):
+    """The kernel's rdma_cm has AF_IB for InfiniBand ports only: the same on any RoCE device, see connections.md."""
+    guest = rig.guests[0]
+    load_cm(guest)
+    result = guest.run(f"ucmatose -f gid -b ::ffff:{guest.rdma_ip}", timeout=30)
+    assert result.rc and "bind address failed: No such device" in result.err, result
+
+
+@vmtest(guests=2)
+def an_address_belongs_to_one_vm_with_all_its_ports(rig):
+    """So two VMs cannot want one port on one address."""
+    owner, other = rig.guests
+    logged = len(other.dmesg())
+    other.check(f"ip addr add {owner.rdma_ip}/32 dev {other.netdev}")
+    try:
+        refusal = f"does not let this guest use address ::ffff:{owner.rdma_ip}"
+        wait_until(lambda: refusal in other.dmesg()[logged:], f"no {refusal!r} in the kernel log", 20, other.slowness)
+    finally:
+        other.check(f"ip addr del {owner.rdma_ip}/32 dev {other.netdev}")
+    rping(owner, other)
+
+
+@vmtest(guests=2, rigs=("loopback",), timeout=300)
+def a_connection_to_a_vm_that_hangs_times_out(rig):
+    server, client = rig.guests
+    load_cm(server, client)
+    listening = server.spawn(f"exec ucmatose -b {server.rdma_ip}")
+    wait_listening(server, "ucmatose")
+    server.qmp("stop")
+    try:
+        result = client.run(f"ucmatose -s {server.rdma_ip} -b {client.rdma_ip}", timeout=150)
+    finally:
+        server.qmp("cont")
+    assert "RDMA_CM_EVENT_UNREACHABLE, error: -110" in result.out, result     # ETIMEDOUT, after all repetitions
+    listening.kill()
+
+
+@vmtest(guests=2, timeout=300, reboot_after=True)
+def a_client_learns_of_a_killed_vm(rig):
+    server, client = rig.guests
+    load_cm(server, client)
+    options = f"-R -F -D 100 -s 4096 -x {server.gid_index}"
+    serving = server.spawn(f"exec stdbuf -oL ib_write_bw -d {server.ibdev} {options}")
+    serving.expect("Waiting for client to connect")
+    messages = totals(rig)["messages"]
+    writing = client.spawn(f"exec ib_write_bw -d {client.ibdev} {options} {server.rdma_ip}")
+    wait_until(lambda: totals(rig)["messages"] > messages + 200, "the writes do not flow", 60, client.slowness)
+    server.kill()
+    result = writing.wait(120)
+    assert "Failed status 12" in result.out + result.err, result     # RETRY_EXC_ERR: nobody answers
 
 
 @vmtest(guests=2)
@@ -262,6 +318,9 @@ with_native("udaddy", udaddy)
 with_native("rdma_client", rdma_client)
 with_native("rejection", rejection)
 with_native("rstream", lambda server, client: rsockets(server, client, "rstream"))
+with_native("riostream", lambda server, client: rsockets(server, client, "riostream"))
+with_native("cmtime", cmtime)
+with_native("perftest", perftest)
 
 
 @vmtest(guests=2, rigs=NATIVE)
@@ -299,3 +358,23 @@ def a_native_server_learns_of_a_killed_guest_process(rig):
     asking.wait(20)
     served.wait(30)
     wait_until(lambda: totals(rig)["connections"] == 0, "a connection stays in pvhcad", 30, 3.0)
+
+
+@vmtest(guests=2, rigs=NATIVE, timeout=300, reboot_after=True)
+def a_native_server_learns_of_a_killed_vm(rig):
+    """pvhcad says the DREQ that the dead VM cannot."""
+    server, client = rig.native, rig.guests[0]
+    load_cm(client)
+    served = server.spawn(f"exec rping -s -a {server.rdma_ip} -v")
+    wait_listening(server, "rping")
+    asking = client.spawn(f"exec rping -c -a {server.rdma_ip} -v")
+    asking.expect("ping data: rdma-ping-")
+    client.kill()
+    served.wait(30)
+
+
+@vmtest(guests=2, rigs=NATIVE)
+def a_native_program_cannot_take_a_port_that_a_vm_listens_on(rig):
+    guest = rig.guests[0]
+    result = rig.native.run(f"ucmatose -b {guest.rdma_ip} -p 7471", timeout=30)
+    assert result.rc and "Address already in use" in result.err, result
