@@ -264,6 +264,8 @@ def a_client_learns_of_a_killed_vm(rig):
     server.kill()
     result = writing.wait(120)
     assert "Failed status 12" in result.out + result.err, result     # RETRY_EXC_ERR: nobody answers
+    server.start()
+    server.wait_booted()
 
 
 @vmtest(guests=2)
@@ -367,10 +369,11 @@ def a_native_server_learns_of_a_killed_vm(rig):
     load_cm(client)
     served = server.spawn(f"exec rping -s -a {server.rdma_ip} -v")
     wait_listening(server, "rping")
-    asking = client.spawn(f"exec rping -c -a {server.rdma_ip} -v")
-    asking.expect("ping data: rdma-ping-")
+    client.spawn(f"exec rping -c -a {server.rdma_ip} -v").expect("ping data: rdma-ping-")
     client.kill()
     served.wait(30)
+    client.start()
+    client.wait_booted()
 
 
 @vmtest(guests=2, rigs=NATIVE)
