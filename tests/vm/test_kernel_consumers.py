@@ -76,3 +76,28 @@ def disk_of_another_guest_is_written_and_read(rig):
     disconnect(host)
     connect(host, target)
     disconnect(host)
+
+
+@vmtest(guests=2, rigs=("loopback",), append=f"brd.rd_nr=1 brd.rd_size={SIZE << 10}", timeout=400,
+        reboot_after=True)
+def device_is_taken_from_kernel_consumers(rig):
+    """pvhcad ends under an NVMe connection: the kernel's consumers let go, and begin anew with the next."""
+    host, target = rig.guests
+    need_kernel_verbs(host, target)
+    export(target)
+    connect(host, target)
+    reading = host.spawn(f"while dd if={NAMESPACE} of=/dev/null bs=64k count=64 iflag=direct; do :; done")
+    rig.daemon.kill()
+    for guest in rig.guests:
+        guest.wait_device_gone()
+    assert reading.wait(120).rc == 0
+    rig.daemon.start()
+    for guest in rig.guests:
+        guest.wait_device()
+        guest.bring_up_device()
+    # nvmet's listener went with the device, as it does with any.
+    port = f"/sys/kernel/config/nvmet/ports/1/subsystems/{NQN}"
+    target.check(f"rm {port} && ln -s /sys/kernel/config/nvmet/subsystems/{NQN} {port}")
+    connect(host, target)
+    write_and_compare(host)
+    disconnect(host)
