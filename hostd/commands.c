@@ -159,12 +159,16 @@ void commands_destroy_all(struct session *session)
 		table_for_each(&session->qps, commands_unpublish_qp, session);
 		table_for_each(&session->srqs, commands_unpublish_srq, session);
 		synchronize_rcu();
-		table_for_each(&session->qps, commands_free_qp, session);
-		table_for_each(&session->srqs, commands_free_srq, session);
 	}
-	/* No worker serves an entry any more that could name one of these. */
-	table_for_each(&session->ahs, commands_free_ah, session);
+	/*
+	 * No worker serves an entry any more that could name one of these. Windows
+	 * go before QPs: where one is bound to a QP some engines (rxe) wait for it,
+	 * in vain and long, when that QP is destroyed.
+	 */
 	table_for_each(&session->mws, commands_free_mw, session);
+	table_for_each(&session->qps, commands_free_qp, session);
+	table_for_each(&session->srqs, commands_free_srq, session);
+	table_for_each(&session->ahs, commands_free_ah, session);
 	table_for_each(&session->cqs, commands_free_cq, session);
 	table_for_each(&session->mrs, commands_free_mr, session);
 	table_for_each(&session->pds, commands_free_pd, session);

@@ -19,6 +19,10 @@ static struct {
 	unsigned int sent, sent_before_modify, forgotten;
 	bool ex;
 	uint32_t create_flags;
+	/* Receives of an SRQ's QP: in the CQ, and how many more an error and an end make. */
+	unsigned int received, flushed, left;
+	uint32_t receiver;
+	unsigned int delivered;
 } host;
 
 static struct ibv_qp *host_qp(void)
@@ -43,6 +47,19 @@ static int host_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
 	for (; wr; wr = wr->next)
 		host.sent++;
 	return 0;
+}
+
+static int host_poll_cq(struct ibv_cq *cq, int num, struct ibv_wc *wc)
+{
+	int n;
+
+	(void)cq;
+	for (n = 0; n < num && host.received; n++, host.received--)
+		wc[n] = (struct ibv_wc) {
+			.wr_id = WR_ID_RECV | WR_ID_SRQ,
+			.qp_num = host.receiver,
+		};
+	return n;
 }
 
 static struct verbs_context *verbs_context;
@@ -74,6 +91,8 @@ int ibv_destroy_qp(struct ibv_qp *qp)
 {
 	free(qp);
 	host.qps--;
+	host.received += host.left;
+	host.left = 0;
 	return 0;
 }
 
@@ -83,6 +102,10 @@ int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 	host.modified = *attr;
 	host.mask = mask;
 	host.sent_before_modify = host.sent;
+	if (attr->qp_state == IBV_QPS_ERR) {
+		host.received += host.flushed;
+		host.flushed = 0;
+	}
 	return host.fail;
 }
 
@@ -129,6 +152,7 @@ bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe,
 	(void)cq;
 	(void)cqe;
 	(void)solicited;
+	host.delivered++;
 	return true;
 }
 
@@ -200,6 +224,7 @@ static void setup(void)
 	verbs_context->sz = sizeof(*verbs_context);
 	verbs_context->context.abi_compat = __VERBS_ABI_IS_EXTENDED;
 	verbs_context->context.ops.post_send = host_post_send;
+	verbs_context->context.ops.poll_cq = host_poll_cq;
 	verbs_context->create_qp_ex = host_create_qp_ex;
 	host_pd.context = &verbs_context->context;
 	vs.context = &verbs_context->context;
@@ -208,6 +233,7 @@ static void setup(void)
 	vs.attr.atomic_cap = IBV_ATOMIC_HCA;
 	vs.qps = qps;
 	vs.max_qps = 4;
+	pthread_mutex_init(&vs.poll_lock, NULL);
 	session.fabric_session = &vs;
 	pd = (struct pd) { .session = &session, .fabric = &host_pd };
 }
@@ -218,6 +244,24 @@ static void teardown(void)
 	ck_assert_int_eq(host.qps, 0);
 	ck_assert_int_eq(host.cqs, 0);
 	free(verbs_context);
+}
+
+/* What a QP needs to be on an SRQ. */
+static struct {
+	struct ibv_cq cq;
+	struct ibv_srq srq;
+	struct verbs_host_cq vhcq;
+	struct verbs_srq vsrq;
+	struct srq guest;
+} shared;
+
+static void setup_srq(void)
+{
+	memset(&shared, 0, sizeof(shared));
+	shared.cq.context = &verbs_context->context;
+	shared.vhcq = (struct verbs_host_cq) { .cq = &shared.cq, .capacity = 64 };
+	shared.vsrq = (struct verbs_srq) { .srq = &shared.srq, .host_cq = &shared.vhcq };
+	shared.guest.fabric = &shared.vsrq;
 }
 
 static struct qp new_qp(enum pvhca_qp_type type)
@@ -317,21 +361,17 @@ END_TEST
 
 START_TEST(qps_with_an_srq_receive_in_its_cq_and_are_found_by_number)
 {
-	struct ibv_cq *host_cq = calloc(1, sizeof(*host_cq));
-	struct verbs_host_cq vhcq = { .cq = host_cq };
-	struct ibv_srq host_srq = { 0 };
-	struct verbs_srq vsrq = { .srq = &host_srq, .host_cq = &vhcq };
-	struct srq srq = { .fabric = &vsrq };
 	struct qp qp[3];
 
+	setup_srq();
 	for (int i = 0; i < 3; i++) {
 		qp[i] = new_qp(PVHCA_QPT_RC);
-		qp[i].srq = &srq;
+		qp[i].srq = &shared.guest;
 		qp[i].cap.max_recv_wr = 0;
 		ck_assert_int_eq(verbs_qp_create(&qp[i]), PVHCA_ST_OK);
-		ck_assert_ptr_eq(host.made.srq, &host_srq);
-		ck_assert_ptr_eq(host.made.recv_cq, host_cq);
-		ck_assert_ptr_ne(host.made.send_cq, host_cq);
+		ck_assert_ptr_eq(host.made.srq, &shared.srq);
+		ck_assert_ptr_eq(host.made.recv_cq, &shared.cq);
+		ck_assert_ptr_ne(host.made.send_cq, &shared.cq);
 		host.next_qpn += VERBS_NUM_BUCKETS - 1;	/* of one bucket */
 	}
 	for (int i = 0; i < 3; i++)
@@ -343,7 +383,48 @@ START_TEST(qps_with_an_srq_receive_in_its_cq_and_are_found_by_number)
 	ck_assert_ptr_eq(verbs_qp_by_num(&vs, qp[2].qpn), &qp[2]);
 	verbs_qp_destroy(&qp[0]);
 	verbs_qp_destroy(&qp[2]);
-	free(host_cq);
+}
+END_TEST
+
+/* The guest gets its entries back by their completions alone. */
+START_TEST(what_a_qp_took_from_its_srq_is_completed_before_it_goes)
+{
+	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RESET };
+	struct qp qp = new_qp(PVHCA_QPT_RC);
+
+	setup_srq();
+	qp.srq = &shared.guest;
+	qp.recv_cq = &cq;
+	qp.cap.max_recv_wr = 0;
+	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
+	host.receiver = qp.qpn;
+
+	host.received = 3;
+	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_STATE, &attr), PVHCA_ST_OK);
+	ck_assert_uint_eq(host.delivered, 3);
+
+	host.received = 40;
+	host.flushed = 1;
+	host.left = 2;
+	verbs_qp_destroy(&qp);
+	ck_assert_uint_eq(host.delivered, 3 + 43);
+	ck_assert_uint_eq(host.received, 0);
+}
+END_TEST
+
+/* Another QP that receives for ever does not keep it. */
+START_TEST(an_srq_that_is_busy_does_not_hold_up_the_end_of_a_qp)
+{
+	struct qp qp = new_qp(PVHCA_QPT_RC);
+
+	setup_srq();
+	qp.srq = &shared.guest;
+	qp.cap.max_recv_wr = 0;
+	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
+	host.receiver = qp.qpn;
+	host.received = 1u << 30;
+	verbs_qp_destroy(&qp);
+	ck_assert_uint_ge(host.delivered, shared.vhcq.capacity);
 }
 END_TEST
 
@@ -430,6 +511,8 @@ int main(void)
 	tcase_add_test(tc, what_the_host_refuses_leaves_nothing);
 	tcase_add_test(tc, multicast_that_does_not_come_back_is_asked_for_otherwise);
 	tcase_add_test(tc, qps_with_an_srq_receive_in_its_cq_and_are_found_by_number);
+	tcase_add_test(tc, what_a_qp_took_from_its_srq_is_completed_before_it_goes);
+	tcase_add_test(tc, an_srq_that_is_busy_does_not_hold_up_the_end_of_a_qp);
 	tcase_add_test(tc, all_that_was_posted_is_there_before_a_drain);
 	tcase_add_test(tc, a_change_that_the_host_refuses_is_none);
 	tcase_add_test(tc, a_query_tells_what_the_host_tells);
