@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The harness itself, in guests without the device."""
 
+import re
 import time
 
 from harness import CommandFailed, CommandTimeout, GuestDied, HarnessError, daemon, kernlog, pair, processes, vmtest
@@ -140,6 +141,7 @@ def command_that_takes_too_long_is_killed_with_what_it_started(rig):
     guest = rig.guests[0]
     error = raises(CommandTimeout, guest.run, "echo begun; sleep 1000 & sleep 1000", timeout=1)
     assert error.result.out == "begun\n"
+    assert re.search(r"\(sleep\) S .*wchan=", str(error)), error      # what it was doing is told
     assert guest.run("ps -eo args | grep -c '[s]leep 1000'").out == "0\n"
 
 

@@ -12,6 +12,10 @@ from collections import deque
 from .errors import CommandFailed, CommandTimeout, GuestDied
 
 TAIL_LINES = 25
+# What each process of the machine is doing, the kernel's threads left out.
+PROCESSES = """for p in /proc/[0-9]*; do
+    read -r line <$p/cmdline || [ -n "$line" ] && echo "$(cut -d ' ' -f 1-3,14,15 $p/stat) wchan=$(cat $p/wchan) syscall=$(cat $p/syscall)"
+done; ss -tnH"""
 
 
 def tail(text, lines=TAIL_LINES):
@@ -75,10 +79,11 @@ class Running:
         """The result, once the command has ended. A command that takes longer is killed: CommandTimeout."""
         timeout *= self.host.slowness
         if not self._ended.wait(timeout):
+            seen = self.host.processes()
             self.kill(signal.SIGKILL)
             if not self._ended.wait(15 * self.host.slowness):
                 self.host.lost(f"does not end a killed command: {self.command}")
-            raise CommandTimeout(f"{self.host.name}: not done after {timeout:g} s: {self.command}", self._log())
+            raise CommandTimeout(f"{self.host.name}: not done after {timeout:g} s: {self.command}\n{seen}", self._log())
         if self._died:
             raise GuestDied(f"{self.host.name}: {self._died}, while running: {self.command}")
         return self._log()
@@ -146,6 +151,13 @@ class Host:
         data = input.encode() if isinstance(input, str) else input
         self._start(running, argv, data, {key: str(value) for key, value in (env or {}).items()}, cwd)
         return running
+
+    def processes(self):
+        """What they are doing, for whoever wonders why something is not done."""
+        look = self.spawn(PROCESSES)
+        if not look.ended_within(10 * self.slowness):
+            look.kill(signal.SIGKILL)
+        return f"{look.out}{look.err}"
 
     def lost(self, why):
         raise GuestDied(f"{self.name} {why}")

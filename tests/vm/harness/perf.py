@@ -3,6 +3,8 @@
 
 import re
 
+from .errors import CommandTimeout
+
 # perftest compares two clocks for some milliseconds when it reports, and gives up, whatever it was to report, if an
 # emulated processor was held up meanwhile.
 NO_CLOCK = "Correlation coefficient r^2"
@@ -48,9 +50,12 @@ def _once(server_host, client_host, command, timeout, client_command, address):
         server_host.wait_port(_port(command), 60)
         client = client_host.spawn(f"{_complete(client_command, client_host)} {address or server_host.net_ip}")
         return _both(server, client, timeout)
-    except BaseException:
-        server.kill(9)
-        raise
+    except CommandTimeout as late:
+        seen = server_host.processes() if server.running else "it has ended"
+        raise CommandTimeout(f"{late}\nthe server on {server_host.name}: {seen}", late.result) from None
+    finally:
+        if server.running:
+            server.kill(9)
 
 
 def check_pair(*args, **kwargs):

@@ -3,6 +3,7 @@
 
 import contextlib
 import importlib.util
+import json
 import os
 import select
 import shutil
@@ -213,11 +214,18 @@ class Runner:
                     lines += [f"last on {host.name}: {line}" for line in str(result).splitlines()]
             if self._rig.daemon:
                 lines += [f"pvhcad: {line}" for line in self._rig.daemon.log_tail().splitlines()]
+                lines += self._counters()
             lines.append(f"logs: {self._rig.logs}")
         else:
             lines.append(f"logs: {self.logs}")
         for line in lines:
             print(f"#   {line}", flush=True)
+
+    def _counters(self):
+        try:
+            return [f"pvhcad's counters: {json.dumps(session)}" for session in self._rig.daemon.stats()["sessions"]]
+        except (OSError, ValueError) as error:
+            return [f"pvhcad gives no counters: {error}"]
 
     @staticmethod
     def _where(error):
