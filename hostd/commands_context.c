@@ -27,9 +27,10 @@ int commands_alloc_context(struct session *session,
 	    (page & (PVHCA_GRANULE - 1)))
 		return PVHCA_ST_INVALID;
 
-	context = calloc(1, sizeof(*context));
+	context = aligned_alloc(_Alignof(struct context), sizeof(*context));
 	if (!context)
 		return PVHCA_ST_NO_MEMORY;
+	memset(context, 0, sizeof(*context));
 	context->session = session;
 	context->kernel = le32toh(alloc->flags) & PVHCA_CONTEXT_KERNEL;
 	status = PVHCA_ST_BAD_ADDRESS;

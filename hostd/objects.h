@@ -49,23 +49,27 @@ struct _GHashTable;
  * @again_summary: bit w: again[w] may be non-zero
  * @timed, @timed_summary: likewise, slots whose QP waits for qp->deadline_ns
  * @taken, @taken_summary: slots that the pass under way serves; the worker's own
+ * @busy_until_ns: likewise, until when the worker looks at it in each pass
  * @slot_used: slots in use; the session's thread only
  */
 struct context {
+	/* What a worker looks at in each pass, in one line of the cache. */
+	_Alignas(64) struct pvhca_context_page *page;
+	_Atomic uint64_t again_summary;
+	_Atomic uint64_t timed_summary;
+	uint64_t taken_summary;
+	uint64_t busy_until_ns;
 	struct session *session;
+
 	uint32_t handle;
 	bool kernel;
 	unsigned int users;			/* PDs, CQs, QPs, SRQs */
 	struct region *page_region;
-	struct pvhca_context_page *page;
 	struct qp *slots[PVHCA_SLOTS];
 	struct srq *srq_slots[PVHCA_SLOTS];
 	_Atomic uint64_t again[PVHCA_SLOT_WORDS];
-	_Atomic uint64_t again_summary;
 	_Atomic uint64_t timed[PVHCA_SLOT_WORDS];
-	_Atomic uint64_t timed_summary;
 	uint64_t taken[PVHCA_SLOT_WORDS];
-	uint64_t taken_summary;
 	uint64_t slot_used[PVHCA_SLOT_WORDS];
 };
 

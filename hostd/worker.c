@@ -20,6 +20,10 @@
  * woken for each completion, and a doorbell for each post, would cost more than
  * looking at them a few together.
  *
+ * Of many contexts few are busy. Those are looked at in each pass, the others
+ * fifty thousand times a second at most, so that they cost the busy ones next to
+ * nothing; a context that wakes up is served that much later, once.
+ *
  * Which sessions and contexts a worker has stands in an array that is replaced
  * as a whole (RCU). Descriptors in epoll are named by session id, not by
  * pointer, for an event may be returned after its session has gone.
@@ -59,6 +63,11 @@
 #define NAPS_IN_VAIN		8
 /* Who waits that long for its turn shares the processor with somebody busy. */
 #define CROWDED_NS		(100 * NS_PER_US)
+/* Of more contexts than this the idle ones are looked at less often: */
+#define FEW_CONTEXTS		4
+#define LOOK_AT_IDLE_NS		(20 * NS_PER_US)
+/* Idle is who had nothing to serve for so long. */
+#define BUSY_NS			(1 * NS_PER_MS)
 #define DIRTY_MAX		256
 #define EPOLL_BATCH		32
 
@@ -69,12 +78,19 @@ enum source {
 	SOURCE_FABRIC,
 };
 
-/* What a worker polls; replaced as a whole. */
+/**
+ * struct assignment - what a worker polls; replaced as a whole
+ * @busy, @num_busy: those of the contexts that had something to do lately, and
+ * @looked_ns: when the others were looked at last; the worker's own
+ */
 struct assignment {
 	unsigned int num_sessions;
 	unsigned int num_contexts;
 	struct session **sessions;
 	struct context **contexts;
+	struct context **busy;
+	unsigned int num_busy;
+	uint64_t looked_ns;
 };
 
 struct worker {
@@ -380,25 +396,85 @@ static unsigned int take_receives(struct worker *worker, struct context *context
 	return serve_taken(worker, context, serve_receives);
 }
 
+/* All receives before any send; see qp_serve_receives in fabric.h. */
+static unsigned int serve_contexts(struct worker *worker,
+				   struct context **contexts,
+				   unsigned int count)
+{
+	unsigned int i, served = 0;
+
+	for (i = 0; i < count; i++)
+		take_context(worker, contexts[i]);
+	for (i = 0; i < count; i++)
+		served += take_receives(worker, contexts[i]);
+	for (i = 0; i < count; i++) {
+		if (!contexts[i]->taken_summary)
+			continue;
+		contexts[i]->busy_until_ns = worker->now + BUSY_NS;
+		served += serve_taken(worker, contexts[i], serve_all);
+	}
+	return served;
+}
+
+static void find_busy(const struct worker *worker, struct assignment *assignment)
+{
+	unsigned int i;
+
+	assignment->num_busy = 0;
+	for (i = 0; i < assignment->num_contexts; i++)
+		if (assignment->contexts[i]->busy_until_ns > worker->now)
+			assignment->busy[assignment->num_busy++] =
+				assignment->contexts[i];
+	assignment->looked_ns = worker->now;
+}
+
+/* All sessions are of one fabric. */
+static const struct fabric_ops *assignment_ops(const struct assignment *assignment)
+{
+	return assignment->num_sessions ? assignment->sessions[0]->ops : NULL;
+}
+
+/*
+ * Where receives are handed to an engine no context is passed over: one that seems
+ * idle may have posted the receive for a send of this pass.
+ */
+static bool is_time_for_all(const struct worker *worker,
+			    const struct assignment *assignment)
+{
+	const struct fabric_ops *ops = assignment_ops(assignment);
+
+	return assignment->num_contexts <= FEW_CONTEXTS ||
+	       worker->now - assignment->looked_ns >= LOOK_AT_IDLE_NS ||
+	       (ops && ops->qp_serve_receives);
+}
+
+static unsigned int poll_sessions(struct worker *worker,
+				  const struct assignment *assignment)
+{
+	const struct fabric_ops *ops = assignment_ops(assignment);
+	unsigned int i, served = 0;
+
+	if (!ops || !ops->session_poll)
+		return 0;
+	for (i = 0; i < assignment->num_sessions; i++)
+		served += ops->session_poll(worker, assignment->sessions[i]);
+	return served;
+}
+
 static unsigned int pass(struct worker *worker)
 {
 	struct assignment *assignment = rcu_dereference(worker->assignment);
-	struct session *session;
-	unsigned int i, served = 0;
+	unsigned int served;
 
-	/* All receives before any send; see qp_serve_receives in fabric.h. */
-	for (i = 0; i < assignment->num_contexts; i++)
-		take_context(worker, assignment->contexts[i]);
-	for (i = 0; i < assignment->num_contexts; i++)
-		served += take_receives(worker, assignment->contexts[i]);
-	for (i = 0; i < assignment->num_contexts; i++)
-		served += serve_taken(worker, assignment->contexts[i],
-				      serve_all);
-	for (i = 0; i < assignment->num_sessions; i++) {
-		session = assignment->sessions[i];
-		if (session->ops->session_poll)
-			served += session->ops->session_poll(worker, session);
+	if (is_time_for_all(worker, assignment)) {
+		served = serve_contexts(worker, assignment->contexts,
+					assignment->num_contexts);
+		find_busy(worker, assignment);
+	} else {
+		served = serve_contexts(worker, assignment->busy,
+					assignment->num_busy);
 	}
+	served += poll_sessions(worker, assignment);
 	retry_blocked(worker);
 	flush_dirty(worker);
 	return served;
@@ -670,6 +746,7 @@ static void assignment_free(struct assignment *assignment)
 		return;
 	free(assignment->sessions);
 	free(assignment->contexts);
+	free(assignment->busy);
 	free(assignment);
 }
 
@@ -684,7 +761,8 @@ static struct assignment *assignment_copy(const struct assignment *from)
 				sizeof(*copy->sessions));
 	copy->contexts = calloc(from->num_contexts + 1,
 				sizeof(*copy->contexts));
-	if (!copy->sessions || !copy->contexts) {
+	copy->busy = calloc(from->num_contexts + 1, sizeof(*copy->busy));
+	if (!copy->sessions || !copy->contexts || !copy->busy) {
 		assignment_free(copy);
 		return NULL;
 	}

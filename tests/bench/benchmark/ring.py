@@ -41,7 +41,16 @@ class Ring:
             processes.stop(process)
         if process.returncode:
             raise HarnessError(f"pvhca-ring-bench: {said}\n{self.daemon.log_tail()}")
+        self._wait_left()
         return json.loads(out.read_text())
+
+    def _wait_left(self):
+        """Until pvhcad has noticed that all sessions have ended: the next ones want the same addresses."""
+        deadline = time.monotonic() + SECONDS
+        while self.daemon.stats()["sessions"]:
+            if time.monotonic() > deadline:
+                raise HarnessError("sessions stay in pvhcad")
+            time.sleep(0.05)
 
     def close(self):
         self.daemon.kill()
