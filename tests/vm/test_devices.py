@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest has the device, and the usual programs show it and use it."""
 
-from harness import check_pair, vmtest
+import re
+import subprocess
+from pathlib import Path
+
+from harness import check_pair, paths, vmtest
 from programs import wait_until
 
 
@@ -75,3 +79,24 @@ def port_follows_that_of_the_host(rig):
     wait_until(lambda: is_port("ACTIVE", "1"), "the guest's port stays down", 30, guest.slowness)
     watching.expect("IBV_EVENT_PORT_ACTIVE")
     watching.kill()
+
+
+@vmtest(guests=1, cpus=1, rigs=("loopback",))
+def locked_instructions_of_a_guest_are_locked_for_the_host(rig):
+    """The rings depend on it. Of a single emulated processor they would not be: see qemu/hw/pvhca/pvhca-tcg.c."""
+    guest, times = rig.guests[0], 10_000_000
+    program = paths.own_program("pvhca-test-shared-counter")
+    memory = next(fd for fd in Path(f"/proc/{guest.pid}/fd").iterdir() if "memfd:memory-backend-memfd" in str(fd.readlink()))
+    counting = guest.spawn(f"exec {program} guest {times}", input=None)
+    counting.expect("at ")
+    # All RAM lies in one piece from address 0: the guest has less than what fits below the PCI hole.
+    offset = re.search(r"^at (\d+)$", counting.out, re.MULTILINE)[1]
+    counting.send("go\n")
+    of_host = 0
+    while "counted" not in counting.out:
+        subprocess.run([program, "host", memory, offset, str(times)], check=True, timeout=60)
+        of_host += times
+        assert counting.running, counting.result()
+    counting.send("go\n")
+    result = counting.wait()
+    assert f"total {times + of_host}\n" in result.out, (times, of_host, result)

@@ -18,10 +18,19 @@
 #include "system/kvm.h"
 #include "system/hostmem.h"
 #include "system/system.h"
+#include "system/tcg.h"
 #else
 #include "sysemu/kvm.h"
 #include "sysemu/hostmem.h"
 #include "sysemu/sysemu.h"
+#include "sysemu/tcg.h"
+#endif
+
+/* Before 8.2 it stood where only code for one target may include it, with this value. */
+#if __has_include("exec/translation-block.h")
+#include "exec/translation-block.h"
+#else
+#define CF_PARALLEL 0x00008000
 #endif
 
 #if __has_include("system/memory.h")

@@ -6,6 +6,7 @@
  *   pvhca-irq.c   MSI-X vectors and doorbells as eventfds
  *   pvhca-link.c  the connection to pvhcad
  *   pvhca-mem.c   guest RAM as file descriptors
+ *   pvhca-tcg.c   atomic operations under emulation
  *
  * Everything here runs under the BQL, in vCPU threads (register accesses) or
  * in the main loop (the rest).
@@ -153,5 +154,9 @@ bool pvhca_mem_init(PvhcaState *s, Error **errp);
 void pvhca_mem_cleanup(PvhcaState *s);
 /* Send every region, for a session that begins. */
 void pvhca_mem_send_all(PvhcaState *s);
+
+/* pvhca-tcg.c */
+/* Have locked instructions of the guest be locked towards other processes. */
+void pvhca_tcg_share_memory(void);
 
 #endif /* HW_PVHCA_INTERNAL_H */

@@ -402,6 +402,7 @@ static void pvhca_realize(PCIDevice *pdev, Error **errp)
                      &s->regs_mr);
     pci_register_bar(pdev, PVHCA_BAR_DOORBELL, PCI_BASE_ADDRESS_SPACE_MEMORY,
                      &s->db_mr);
+    pvhca_tcg_share_memory();
     s->realized = true;
     pvhca_link_start(s);
     return;

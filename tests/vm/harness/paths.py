@@ -65,6 +65,11 @@ def test_program(name):
     return _product(build() / "tests" / "verbs" / name)
 
 
+def own_program(name):
+    """A program of tests/vm."""
+    return _product(build() / "tests" / "vm" / name)
+
+
 def qemu_with_device():
     return _product(Path(os.environ.get("PVHCA_QEMU", build() / "qemu" / "qemu-system-x86_64")))
 
