@@ -98,6 +98,13 @@ class Bench:
         application.expect("ready")
         return application
 
+    def begun(self, command):
+        """An application, once it has come to a command. The session may be that of the test before."""
+        told = len(self.commands(command))
+        application = self.guest.spawn(self.command(""))
+        self.wait(lambda: len(self.commands(command)) > told, "the application does not begin")
+        return application
+
     def ends(self, application):
         """The application, which waits for events, learns that the device is gone; returns what it printed."""
         result = application.wait(60)
@@ -454,8 +461,7 @@ def queue_that_goes_on_is_not_timed_out(rig):
 def driver_is_unbound_without_waiting_for_an_answer(rig):
     bench = Bench(rig, 50)
     bench.set(drop=["ALLOC_PD"])
-    application = bench.guest.spawn(bench.command(""))
-    bench.wait(lambda: bench.commands("ALLOC_PD"), "the application does not begin")
+    application = bench.begun("ALLOC_PD")
     bench.guest.check("/sbin/rmmod pvhca", timeout=20)
     assert "failed ALLOC_PD Input/output error" in application.wait(20).out
 
@@ -464,8 +470,7 @@ def driver_is_unbound_without_waiting_for_an_answer(rig):
 def command_under_way_fails_when_pvhcad_dies(rig):
     bench = Bench(rig, 50)
     bench.set(drop=["ALLOC_PD"])
-    application = bench.guest.spawn(bench.command(""))
-    bench.wait(lambda: bench.commands("ALLOC_PD"), "the application does not begin")
+    application = bench.begun("ALLOC_PD")
     bench.daemon.kill()
     assert "failed ALLOC_PD Input/output error" in application.wait(20).out
     bench.daemon.start()
