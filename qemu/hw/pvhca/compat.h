@@ -9,6 +9,8 @@
 #ifndef HW_PVHCA_COMPAT_H
 #define HW_PVHCA_COMPAT_H
 
+#include "qapi/error.h"
+
 #define PVHCA_QEMU_AT_LEAST(major, minor)               \
     (QEMU_VERSION_MAJOR > (major) ||                    \
      (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
