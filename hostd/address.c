@@ -10,6 +10,17 @@
 
 static const uint8_t v4_prefix[12] = { [10] = 0xff, [11] = 0xff };
 
+bool address_is_ipv4(const uint8_t gid[16])
+{
+	return !memcmp(gid, v4_prefix, sizeof(v4_prefix));
+}
+
+bool address_is_group(const uint8_t gid[16])
+{
+	return gid[0] == 0xff ||
+	       (address_is_ipv4(gid) && (gid[12] & 0xf0) == 0xe0);
+}
+
 bool address_parse(const char *text, struct address_prefix *prefix)
 {
 	char copy[INET6_ADDRSTRLEN + 4], *slash, *end;
@@ -56,7 +67,7 @@ const char *address_text(const uint8_t gid[16], char text[ADDRESS_TEXT])
 {
 	const char *done;
 
-	if (!memcmp(gid, v4_prefix, sizeof(v4_prefix)))
+	if (address_is_ipv4(gid))
 		done = inet_ntop(AF_INET, gid + 12, text, ADDRESS_TEXT);
 	else
 		done = inet_ntop(AF_INET6, gid, text, ADDRESS_TEXT);

@@ -22,6 +22,10 @@ bool address_matches(const struct address_prefix *prefix,
 /* IPv4 in dots, others as IPv6; returns text. */
 const char *address_text(const uint8_t gid[16], char text[ADDRESS_TEXT]);
 
+bool address_is_ipv4(const uint8_t gid[16]);
+/* Of multicast; RoCE v2 names IPv4 groups by their mapped addresses. */
+bool address_is_group(const uint8_t gid[16]);
+
 /* Six hexadecimal bytes with colons, a station's own: not 0, not multicast. */
 bool address_parse_mac(const char *text, uint8_t mac[6]);
 bool address_mac_valid(const uint8_t mac[6]);

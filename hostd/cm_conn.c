@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 
+#include "address.h"
 #include "cm_conn.h"
 #include "gsi.h"
 
@@ -43,7 +44,7 @@ void cm_sockaddr(const uint8_t gid[16], uint16_t port, uint32_t scope,
 	struct sockaddr_in *in = (struct sockaddr_in *)address;
 
 	memset(address, 0, sizeof(*address));
-	if (gid_is_ipv4(gid)) {
+	if (address_is_ipv4(gid)) {
 		in->sin_family = AF_INET;
 		in->sin_port = htons(port);
 		memcpy(&in->sin_addr, gid + 12, 4);

@@ -4,6 +4,7 @@
  */
 #include <netinet/in.h>
 
+#include "address.h"
 #include "cm_conn.h"
 
 #define EVENTS_PER_WAKE	32u
@@ -114,7 +115,7 @@ static bool cm_ip_request(struct cm_listener *listener,
 	};
 	memcpy(ip->destination, listener->gid, sizeof(ip->destination));
 	if (!cm_sockaddr_gid(rdma_get_peer_addr(id), ip->source) ||
-	    gid_is_ipv4(ip->source) != gid_is_ipv4(ip->destination))
+	    address_is_ipv4(ip->source) != address_is_ipv4(ip->destination))
 		return false;
 	if (memcmp(ip->source, ip->destination, sizeof(ip->source)))
 		return true;

@@ -3,25 +3,16 @@
  * Multicast groups that UD QPs receive from.
  */
 #include <endian.h>
-#include <string.h>
 
+#include "address.h"
 #include "commands.h"
-
-/* RoCE v2 names IPv4 groups by their mapped addresses. */
-static bool mcast_is_group(const uint8_t *gid)
-{
-	static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return gid[0] == 0xff || (!memcmp(gid, v4_mapped, sizeof(v4_mapped)) &&
-				  (gid[12] & 0xf0) == 0xe0);
-}
 
 static int mcast_find_qp(struct session *session,
 			 const struct pvhca_cmd_mcast *mcast, struct qp **qp)
 {
 	*qp = table_find(&session->qps, le32toh(mcast->qp));
 	if (!*qp || (*qp)->type != PVHCA_QPT_UD || mcast->reserved ||
-	    !mcast_is_group(mcast->gid))
+	    !address_is_group(mcast->gid))
 		return PVHCA_ST_INVALID;
 	if (!session->ops->mcast_attach)
 		return PVHCA_ST_UNSUPPORTED;

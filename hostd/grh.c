@@ -3,6 +3,7 @@
  * Network headers of datagrams: RoCE v2 (IB vol 1, annex 17) over IPv4 (RFC 791) or
  * IPv6 (RFC 8200).
  */
+#include "address.h"
 #include "grh.h"
 
 #include <endian.h>
@@ -42,13 +43,6 @@ struct ipv6 {
 _Static_assert(sizeof(struct ipv4) == GRH_LEN - IPV4_AT, "RFC 791, 3.1");
 _Static_assert(sizeof(struct ipv6) == GRH_LEN, "RFC 8200, 3");
 
-static bool is_v4_mapped(const uint8_t gid[16])
-{
-	static const uint8_t prefix[12] = { [10] = 0xff, [11] = 0xff };
-
-	return !memcmp(gid, prefix, sizeof(prefix));
-}
-
 /* RFC 1071, of bytes as they stand. */
 static uint16_t checksum(const void *header, unsigned int len)
 {
@@ -87,7 +81,7 @@ void grh_fill(uint8_t grh[GRH_LEN], const struct pvhca_av *av,
 		.hop_limit = av->hop_limit,
 	};
 
-	if (is_v4_mapped(source) && is_v4_mapped(destination)) {
+	if (address_is_ipv4(source) && address_is_ipv4(destination)) {
 		memcpy(v4.source, source + 12, sizeof(v4.source));
 		memcpy(v4.destination, destination + 12,
 		       sizeof(v4.destination));

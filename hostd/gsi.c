@@ -3,6 +3,7 @@
  * GSI queue pairs: guests' management datagrams, from one guest's memory into
  * another's, or to cm.h.
  */
+#include "address.h"
 #include "gsi.h"
 
 #include <endian.h>
@@ -165,7 +166,7 @@ static bool network_header(uint8_t header[GSI_GRH_LEN],
 {
 	struct pvhca_av av = *from;
 
-	if (gid_is_ipv4(source) != gid_is_ipv4(destination))
+	if (address_is_ipv4(source) != address_is_ipv4(destination))
 		return false;
 	av.hop_limit = HOP_LIMIT;
 	grh_fill(header, &av, source, destination, GSI_MAD_LEN);

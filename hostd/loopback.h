@@ -614,7 +614,6 @@ enum loopback_result loopback_ud_execute(struct loopback_serve *serve,
 
 /* ---------------------- multicast: loopback_mcast.c ------------------------ */
 
-bool loopback_mcast_is_group(const uint8_t gid[LOOPBACK_GID_LEN]);
 int loopback_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 int loopback_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 /* Call fn for each QP that is attached; in an RCU read section. */

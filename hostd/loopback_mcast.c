@@ -13,6 +13,7 @@
 #include <urcu-qsbr.h>
 #include <urcu/rcuhlist.h>
 
+#include "address.h"
 #include "loopback.h"
 #include "session.h"
 
@@ -33,14 +34,6 @@ struct loopback_group {
 	struct cds_hlist_head members;
 	uint8_t gid[LOOPBACK_GID_LEN];
 };
-
-bool loopback_mcast_is_group(const uint8_t gid[LOOPBACK_GID_LEN])
-{
-	static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return gid[0] == 0xff || (!memcmp(gid, v4_mapped, sizeof(v4_mapped)) &&
-				  (gid[12] & 0xf0) == 0xe0);
-}
 
 static unsigned int bucket_of(const uint8_t gid[LOOPBACK_GID_LEN])
 {
@@ -133,7 +126,7 @@ int loopback_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 	int status;
 
 	(void)lid;	/* of InfiniBand's links */
-	if (qp->type != PVHCA_QPT_UD || !loopback_mcast_is_group(gid))
+	if (qp->type != PVHCA_QPT_UD || !address_is_group(gid))
 		return PVHCA_ST_INVALID;
 	/* A second time changes nothing: one copy of a message is delivered. */
 	if (*attachment_find(lqp, gid))

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address.h"
 #include "grh.h"
 #include "loopback.h"
 #include "session.h"
@@ -181,7 +182,7 @@ static void route(struct ud *ud)
 	/* Nobody speaks for an address that is no longer, or never was, its own. */
 	if (loopback_address_owner(fabric, ud->source) != ud->lqp->qp->session)
 		return;
-	if (loopback_mcast_is_group(ud->av->dgid)) {
+	if (address_is_group(ud->av->dgid)) {
 		if (qpn == MULTICAST_QPN)
 			loopback_mcast_for_each(fabric, ud->av->dgid,
 						deliver_to_member, ud);

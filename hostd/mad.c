@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "address.h"
 #include "mad.h"
 
 #define CLASS_CM		0x07
@@ -52,11 +53,6 @@ bool mad_is_cm(const void *mad)
 
 static const uint8_t ipv4_mapped[12] = { [10] = 0xff, 0xff };
 
-bool gid_is_ipv4(const uint8_t gid[16])
-{
-	return !memcmp(gid, ipv4_mapped, sizeof(ipv4_mapped));
-}
-
 /* In the header an IPv4 address has zeros before it, not the mapped prefix. */
 static void address_to_gid(const uint8_t *address, bool ipv4, uint8_t gid[16])
 {
@@ -101,7 +97,7 @@ uint64_t ip_cm_service_id(const struct ip_cm_request *request)
 
 void ip_cm_build(const struct ip_cm_request *request, uint8_t *header)
 {
-	bool ipv4 = gid_is_ipv4(request->source);
+	bool ipv4 = address_is_ipv4(request->source);
 
 	header[0] = IP_CM_VERSION;
 	header[1] = (ipv4 ? 4 : 6) << 4;

@@ -209,6 +209,4 @@ bool ip_cm_parse(uint64_t service_id, const uint8_t *header,
 uint64_t ip_cm_service_id(const struct ip_cm_request *request);
 void ip_cm_build(const struct ip_cm_request *request, uint8_t *header);
 
-bool gid_is_ipv4(const uint8_t gid[16]);
-
 #endif

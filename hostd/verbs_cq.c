@@ -290,29 +290,28 @@ static unsigned int poll_host_cq(struct worker *worker, struct session *session,
 	return total;
 }
 
-/* With vs->poll_lock held. */
-static unsigned int poll_all(struct worker *worker, struct session *session)
+/* False: a CQ is being drained, and a worker does not wait for that. */
+static bool poll_all(struct worker *worker, struct session *session,
+		     unsigned int *total)
 {
 	struct verbs_session *vs = session->fabric_session;
 	uint32_t i, count = atomic_load_explicit(&vs->num_host_cqs,
 						 memory_order_acquire);
-	unsigned int total = 0;
 
+	*total = 0;
+	if (pthread_mutex_trylock(&vs->poll_lock))
+		return false;
 	for (i = 0; i < count; i++)
-		total += poll_host_cq(worker, session, &vs->host_cq[i]);
-	return total;
+		*total += poll_host_cq(worker, session, &vs->host_cq[i]);
+	pthread_mutex_unlock(&vs->poll_lock);
+	return true;
 }
 
-/* A worker does not wait for whoever drains a CQ. */
 unsigned int verbs_session_poll(struct worker *worker, struct session *session)
 {
-	struct verbs_session *vs = session->fabric_session;
 	unsigned int total;
 
-	if (pthread_mutex_trylock(&vs->poll_lock))
-		return 0;
-	total = poll_all(worker, session);
-	pthread_mutex_unlock(&vs->poll_lock);
+	(void)poll_all(worker, session, &total);
 	return total;
 }
 
@@ -338,7 +337,7 @@ bool verbs_session_arm(struct worker *worker, struct session *session)
 	struct verbs_session *vs = session->fabric_session;
 	uint32_t i, count = atomic_load(&vs->num_host_cqs);
 	struct verbs_host_cq *host_cq;
-	bool pending;
+	unsigned int total;
 	int err;
 
 	for (i = 0; i < count; i++) {
@@ -350,11 +349,8 @@ bool verbs_session_arm(struct worker *worker, struct session *session)
 			return true;	/* poll on rather than sleep for ever */
 		host_cq->armed = true;
 	}
-	if (pthread_mutex_trylock(&vs->poll_lock))
-		return true;	/* whoever drains may have looked before we armed */
-	pending = poll_all(worker, session);
-	pthread_mutex_unlock(&vs->poll_lock);
-	return pending;
+	/* Whoever drains may have looked before we armed. */
+	return !poll_all(worker, session, &total) || total;
 }
 
 void verbs_session_event(struct worker *worker, struct session *session)

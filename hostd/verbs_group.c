@@ -10,30 +10,22 @@
  * A socket is a member for as long as it is open. A session has one for each
  * group, however many of its QPs are attached.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "log.h"
 #include "verbs.h"
-
-static bool is_ipv4_group(const union ibv_gid *gid)
-{
-	struct in6_addr addr;
-
-	memcpy(&addr, gid->raw, sizeof(addr));
-	return IN6_IS_ADDR_V4MAPPED(&addr) && IN_MULTICAST(ntohl(addr.s6_addr32[3]));
-}
 
 static int join(int fd, const union ibv_gid *gid, int ifindex)
 {
 	struct ipv6_mreq group6 = { .ipv6mr_interface = ifindex };
 	struct ip_mreqn group4 = { .imr_ifindex = ifindex };
 
-	if (is_ipv4_group(gid)) {
+	if (address_is_ipv4(gid->raw)) {
 		memcpy(&group4.imr_multiaddr, gid->raw + 12,
 		       sizeof(group4.imr_multiaddr));
 		return setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group4,
@@ -48,7 +40,7 @@ static int join(int fd, const union ibv_gid *gid, int ifindex)
 /* A socket that is a member, or a negative errno. */
 static int member_new(const union ibv_gid *gid, int ifindex)
 {
-	int err, fd = socket(is_ipv4_group(gid) ? AF_INET : AF_INET6,
+	int err, fd = socket(address_is_ipv4(gid->raw) ? AF_INET : AF_INET6,
 			     SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
@@ -78,17 +70,12 @@ static struct verbs_group *find_free(struct verbs_session *vs)
 	return NULL;
 }
 
-static bool is_ip_group(const union ibv_gid *gid)
-{
-	return gid->raw[0] == 0xff || is_ipv4_group(gid);
-}
-
 int verbs_group_join(struct verbs_session *vs, const union ibv_gid *gid)
 {
 	struct verbs_group *group = find(vs, gid);
 	int fd;
 
-	if (!vs->fabric->netdev_ifindex || !is_ip_group(gid))
+	if (!vs->fabric->netdev_ifindex)
 		return PVHCA_ST_OK;
 	if (group) {
 		group->users++;

@@ -438,14 +438,26 @@ static const struct fabric_ops *assignment_ops(const struct assignment *assignme
  * Where receives are handed to an engine no context is passed over: one that seems
  * idle may have posted the receive for a send of this pass.
  */
-static bool is_time_for_all(const struct worker *worker,
-			    const struct assignment *assignment)
+static bool may_pass_over_idle(const struct assignment *assignment)
 {
 	const struct fabric_ops *ops = assignment_ops(assignment);
 
-	return assignment->num_contexts <= FEW_CONTEXTS ||
-	       worker->now - assignment->looked_ns >= LOOK_AT_IDLE_NS ||
-	       (ops && ops->qp_serve_receives);
+	return assignment->num_contexts > FEW_CONTEXTS &&
+	       !(ops && ops->qp_serve_receives);
+}
+
+static unsigned int serve_busy(struct worker *worker,
+			       struct assignment *assignment)
+{
+	unsigned int served;
+
+	if (worker->now - assignment->looked_ns < LOOK_AT_IDLE_NS)
+		return serve_contexts(worker, assignment->busy,
+				      assignment->num_busy);
+	served = serve_contexts(worker, assignment->contexts,
+				assignment->num_contexts);
+	find_busy(worker, assignment);
+	return served;
 }
 
 static unsigned int poll_sessions(struct worker *worker,
@@ -466,14 +478,11 @@ static unsigned int pass(struct worker *worker)
 	struct assignment *assignment = rcu_dereference(worker->assignment);
 	unsigned int served;
 
-	if (is_time_for_all(worker, assignment)) {
+	if (may_pass_over_idle(assignment))
+		served = serve_busy(worker, assignment);
+	else
 		served = serve_contexts(worker, assignment->contexts,
 					assignment->num_contexts);
-		find_busy(worker, assignment);
-	} else {
-		served = serve_contexts(worker, assignment->busy,
-					assignment->num_busy);
-	}
 	served += poll_sessions(worker, assignment);
 	retry_blocked(worker);
 	flush_dirty(worker);

@@ -8,10 +8,10 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "objects.h"
+#include "raw.h"
 #include "ring.h"
 
 #define AREA		(1ul << 20)
@@ -26,14 +26,6 @@ struct stress {
 	struct guest_mr source, target;
 	unsigned int random;
 };
-
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ull + now.tv_nsec;
-}
 
 /* Below limit. */
 static unsigned int next_random(struct stress *stress, unsigned int limit)

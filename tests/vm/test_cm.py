@@ -81,6 +81,16 @@ def perftest(server, client, program="ib_send_bw", port=18515):
     both_end_well((running.wait(60), result))
 
 
+def pinging(server, client):
+    """rping that goes on until somebody ends it; both programs."""
+    load_cm(server, client)
+    served = server.spawn(f"exec rping -s -a {server.rdma_ip} -v")
+    wait_listening(server, "rping")
+    asking = client.spawn(f"exec rping -c -a {server.rdma_ip} -v")
+    asking.expect("ping data: rdma-ping-")
+    return served, asking
+
+
 def cmtime(server, client):
     load_cm(server, client)
     running = server.spawn(f"exec cmtime -b {server.rdma_ip} -c 20")
@@ -282,12 +292,7 @@ def ipv6_addresses_connect(rig):
 
 @vmtest(guests=2)
 def a_server_learns_of_a_killed_client(rig):
-    server, client = rig.guests
-    load_cm(server, client)
-    served = server.spawn(f"exec rping -s -a {server.rdma_ip} -v")
-    wait_listening(server, "rping")
-    asking = client.spawn(f"exec rping -c -a {server.rdma_ip} -v")
-    asking.expect("ping data: rdma-ping-")
+    served, asking = pinging(*rig.guests)
     asking.kill(9)
     asking.wait(20)
     served.wait(30)         # by itself, not at the end of the CM's time-outs
@@ -352,12 +357,7 @@ def a_guests_port_without_a_listener_refuses_the_native_peer(rig):
 
 @vmtest(guests=2, rigs=NATIVE)
 def a_native_server_learns_of_a_killed_guest_process(rig):
-    server, client = rig.native, rig.guests[0]
-    load_cm(client)
-    served = server.spawn(f"exec rping -s -a {server.rdma_ip} -v")
-    wait_listening(server, "rping")
-    asking = client.spawn(f"exec rping -c -a {server.rdma_ip} -v")
-    asking.expect("ping data: rdma-ping-")
+    served, asking = pinging(rig.native, rig.guests[0])
     asking.kill(9)
     asking.wait(20)
     served.wait(30)
@@ -367,11 +367,8 @@ def a_native_server_learns_of_a_killed_guest_process(rig):
 @vmtest(guests=2, rigs=NATIVE, timeout=300, reboot_after=True)
 def a_native_server_learns_of_a_killed_vm(rig):
     """pvhcad says the DREQ that the dead VM cannot."""
-    server, client = rig.native, rig.guests[0]
-    load_cm(client)
-    served = server.spawn(f"exec rping -s -a {server.rdma_ip} -v")
-    wait_listening(server, "rping")
-    client.spawn(f"exec rping -c -a {server.rdma_ip} -v").expect("ping data: rdma-ping-")
+    client = rig.guests[0]
+    served, _ = pinging(rig.native, client)
     client.kill()
     served.wait(30)
     client.start()

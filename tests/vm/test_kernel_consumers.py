@@ -5,12 +5,18 @@ It takes all that kernel verbs have: the connection manager, queue pairs of the 
 registration, remote invalidation. Without PVHCA_KERNEL_REG_MR a fabric cannot have it, and says so.
 """
 
+import functools
+
 from harness import skip, vmtest
 
 NQN = "nqn.2026-01.example:pvhca"
 PORT = 4420
 SIZE = 64       # MiB
 NAMESPACE = "/dev/nvme0n1"
+CONFIG = "/sys/kernel/config/nvmet"
+
+nvmetest = functools.partial(vmtest, guests=2, rigs=("loopback",), append=f"brd.rd_nr=1 brd.rd_size={SIZE << 10}",
+                             timeout=400, reboot_after=True)
 
 
 def need_kernel_verbs(*hosts):
@@ -22,21 +28,26 @@ def need_kernel_verbs(*hosts):
 def export(target):
     """A RAM disk."""
     target.check("/sbin/modprobe -a nvmet_rdma brd")
-    config = "/sys/kernel/config/nvmet"
     target.check(f"""set -e
         [ -e /dev/ram0 ] || mknod /dev/ram0 b 1 0
         mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
-        mkdir {config}/subsystems/{NQN}
-        echo 1 >{config}/subsystems/{NQN}/attr_allow_any_host
-        mkdir {config}/subsystems/{NQN}/namespaces/1
-        echo -n /dev/ram0 >{config}/subsystems/{NQN}/namespaces/1/device_path
-        echo 1 >{config}/subsystems/{NQN}/namespaces/1/enable
-        mkdir {config}/ports/1
-        echo ipv4 >{config}/ports/1/addr_adrfam
-        echo rdma >{config}/ports/1/addr_trtype
-        echo {target.rdma_ip} >{config}/ports/1/addr_traddr
-        echo {PORT} >{config}/ports/1/addr_trsvcid
-        ln -s {config}/subsystems/{NQN} {config}/ports/1/subsystems/{NQN}""")
+        mkdir {CONFIG}/subsystems/{NQN}
+        echo 1 >{CONFIG}/subsystems/{NQN}/attr_allow_any_host
+        mkdir {CONFIG}/subsystems/{NQN}/namespaces/1
+        echo -n /dev/ram0 >{CONFIG}/subsystems/{NQN}/namespaces/1/device_path
+        echo 1 >{CONFIG}/subsystems/{NQN}/namespaces/1/enable
+        mkdir {CONFIG}/ports/1
+        echo ipv4 >{CONFIG}/ports/1/addr_adrfam
+        echo rdma >{CONFIG}/ports/1/addr_trtype
+        echo {target.rdma_ip} >{CONFIG}/ports/1/addr_traddr
+        echo {PORT} >{CONFIG}/ports/1/addr_trsvcid""")
+    listen(target)
+
+
+def listen(target):
+    """Anew, if the device that it listened on has gone."""
+    port = f"{CONFIG}/ports/1/subsystems/{NQN}"
+    target.check(f"rm -f {port} && ln -s {CONFIG}/subsystems/{NQN} {port}")
 
 
 def connect(host, target):
@@ -45,6 +56,15 @@ def connect(host, target):
     host.check(f"for i in $(seq 20); do echo -n transport=rdma,traddr={target.rdma_ip},trsvcid={PORT},nqn={NQN},"
                "queue_size=32,nr_io_queues=2 >/dev/nvme-fabrics && exit 0; sleep 1; done; exit 1", timeout=120)
     host.check(f"for i in $(seq 100); do [ -b {NAMESPACE} ] && exit 0; sleep 0.1; done; exit 1")
+
+
+def connected(rig):
+    """The guest that has the disk, and the one whose disk it is."""
+    host, target = rig.guests
+    need_kernel_verbs(host, target)
+    export(target)
+    connect(host, target)
+    return host, target
 
 
 def disconnect(host):
@@ -65,27 +85,19 @@ def write_and_compare(host):
         cmp -n 25600 /root/data /root/back""", timeout=300)
 
 
-@vmtest(guests=2, rigs=("loopback",), append=f"brd.rd_nr=1 brd.rd_size={SIZE << 10}", timeout=400,
-        reboot_after=True)
+@nvmetest
 def disk_of_another_guest_is_written_and_read(rig):
-    host, target = rig.guests
-    need_kernel_verbs(host, target)
-    export(target)
-    connect(host, target)
+    host, target = connected(rig)
     write_and_compare(host)
     disconnect(host)
     connect(host, target)
     disconnect(host)
 
 
-@vmtest(guests=2, rigs=("loopback",), append=f"brd.rd_nr=1 brd.rd_size={SIZE << 10}", timeout=400,
-        reboot_after=True)
+@nvmetest
 def device_is_taken_from_kernel_consumers(rig):
     """pvhcad ends under an NVMe connection: the kernel's consumers let go, and begin anew with the next."""
-    host, target = rig.guests
-    need_kernel_verbs(host, target)
-    export(target)
-    connect(host, target)
+    host, target = connected(rig)
     reading = host.spawn(f"while dd if={NAMESPACE} of=/dev/null bs=64k count=64 iflag=direct; do :; done")
     rig.daemon.kill()
     for guest in rig.guests:
@@ -95,9 +107,7 @@ def device_is_taken_from_kernel_consumers(rig):
     for guest in rig.guests:
         guest.wait_device()
         guest.bring_up_device()
-    # nvmet's listener went with the device, as it does with any.
-    port = f"/sys/kernel/config/nvmet/ports/1/subsystems/{NQN}"
-    target.check(f"rm {port} && ln -s /sys/kernel/config/nvmet/subsystems/{NQN} {port}")
+    listen(target)      # nvmet's listener went with the device, as it does with any
     connect(host, target)
     write_and_compare(host)
     disconnect(host)
