@@ -118,7 +118,7 @@ int commands_reg_mr(struct session *session, const struct pvhca_admin_cmd *cmd,
 	return PVHCA_ST_OK;
 
 err_free_extents:
-	extents_free(mr->extents);
+	extents_put(mr->extents);
 err_free:
 	free(mr);
 	return status;
@@ -164,7 +164,7 @@ static void mr_put(struct session *session, struct mr *mr)
 	atomic_fetch_sub(&session->pinned_bytes, commands_mr_pinned(mr));
 	mr->pd->users--;
 	if (mr->extents)
-		extents_free(mr->extents);
+		extents_put(mr->extents);
 	free(mr);
 }
 

@@ -68,7 +68,7 @@ static void rereg_take_over(struct session *session, struct mr *mr,
 	atomic_fetch_add(&session->pinned_bytes, mr->extents->length);
 	atomic_fetch_sub(&session->pinned_bytes, old->length);
 	synchronize_rcu();
-	extents_free(old);
+	extents_put(old);
 }
 
 int commands_rereg_mr(struct session *session, const struct pvhca_admin_cmd *cmd,
@@ -97,7 +97,7 @@ int commands_rereg_mr(struct session *session, const struct pvhca_admin_cmd *cmd
 	if (!status)
 		rereg_take_over(session, mr, pd, extents, &next);
 	else if (next.extents != extents)
-		extents_free(next.extents);
+		extents_put(next.extents);
 	table_publish(&session->mrs, mr->handle);
 	if (status)
 		return status;

@@ -70,6 +70,8 @@ static const struct setting config_settings[] = {
 	  "N", "Lower the workers' nice value by this" },
 	{ "max-sessions", SETTING_NUMBER, AT(max_sessions), 1, 4096, NULL,
 	  "N", "VMs served at a time" },
+	{ "keep-mapped", SETTING_SIZE, AT(keep_mapped), 0, UINT64_MAX, NULL,
+	  "BYTES", "Deregistered memory that stays mapped for the next time" },
 	{ "unlisted-vms", SETTING_BOOL, AT(unlisted_vms), 0, 0, NULL,
 	  "BOOL", "Serve VMs that have no [vm] group" },
 	{ "metrics", SETTING_METRICS, AT(metrics), 0, 107, NULL,
@@ -589,6 +591,7 @@ static struct config *config_new(void)
 	config->workers = 1;
 	config->spin_us = 50;
 	config->max_sessions = 256;
+	config->keep_mapped = 4ull << 30;
 	config->foreground = true;
 	config->unlisted_vms = true;
 	config->give_way = true;

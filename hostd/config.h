@@ -53,6 +53,7 @@ struct config {
 	bool give_way;		/* stop polling when others want the processor */
 	char *cpus;		/* list for the workers, e.g. "2-3,6", or NULL */
 	unsigned int max_sessions;
+	uint64_t keep_mapped;	/* bytes, of all VMs; see memory_stitches.c */
 	bool foreground;
 	bool unlisted_vms;	/* VMs without a [vm] group are served */
 	char *metrics;		/* where metrics.h listens, or NULL */

@@ -26,6 +26,7 @@
 	X(payload_bytes_copied, "payload bytes that pvhcad copied") \
 	X(payload_bytes_sent, "payload bytes of successful requests") \
 	X(inline_bytes, "payload bytes that stood in send queue entries") \
+	X(mappings_reused, "regions registered whose memory was mapped still") \
 	X(errors, "completions in error") \
 	X(protocol_errors, "entries or commands that broke the ABI")
 
@@ -45,7 +46,8 @@
 /* What it has now, without a quota of its own. */
 #define AMOUNTS(X) \
 	X(ceqs, "completion event queues") \
-	X(mappings, "mappings that registered memory takes in pvhcad")
+	X(mappings, "mappings that registered memory takes in pvhcad") \
+	X(mappings_kept, "mappings kept of memory that was registered")
 
 struct counters {
 #define COUNTER_FIELD(name, text) _Atomic uint64_t name;

@@ -22,9 +22,14 @@ struct builder {
 	struct region *last;	/* of the latest extent; its reference is ours too */
 };
 
-void extents_free(struct extents *extents)
+void extents_get(struct extents *extents)
 {
-	if (!extents)
+	atomic_fetch_add(&extents->refs, 1);
+}
+
+void extents_put(struct extents *extents)
+{
+	if (!extents || atomic_fetch_sub(&extents->refs, 1) != 1)
 		return;
 	for (uint32_t i = 0; i < extents->count; i++)
 		region_put(extents->extent[i].region);
@@ -58,6 +63,7 @@ static int builder_resize(struct builder *builder, uint32_t room)
 	if (!extents)
 		return PVHCA_ST_NO_MEMORY;
 	if (!builder->extents) {
+		atomic_init(&extents->refs, 1);
 		extents->count = 0;
 		extents->length = 0;
 	}
@@ -205,7 +211,7 @@ int extents_from_list(struct memory *memory, const struct pvhca_mem_list *list,
 	if (!status && left)
 		status = PVHCA_ST_INVALID;
 	if (status) {
-		extents_free(builder.extents);
+		extents_put(builder.extents);
 		return status;
 	}
 	*extents = builder.extents;

@@ -267,6 +267,7 @@ static bool daemon_start(struct daemon *daemon)
 	daemon->fabric = daemon->ops->start(config);
 	if (!daemon->fabric)
 		return false;
+	stitches_limit(config->keep_mapped);
 	ret = workers_start(config);
 	if (ret) {
 		g_critical("cannot start workers: %s", g_strerror(-ret));

@@ -25,6 +25,7 @@ struct memory {
 	pthread_mutex_t lock;
 	unsigned int count;
 	struct region *regions[PVHCA_LINK_MAX_REGIONS];
+	struct stitch_counts stitches;
 };
 
 /* A region keeps its watch behind it; nobody else needs it. */
@@ -63,6 +64,7 @@ void memory_free(struct memory *memory)
 {
 	if (!memory)
 		return;
+	stitches_forget(memory, NULL);
 	for (unsigned int i = 0; i < memory->count; i++)
 		region_put(memory->regions[i]);
 	pthread_mutex_destroy(&memory->lock);
@@ -249,6 +251,8 @@ int memory_del(struct memory *memory, uint64_t gpa, uint64_t size)
 	pthread_mutex_unlock(&memory->lock);
 	if (!region)
 		return -ENOENT;
+	atomic_store(&region->removed, true);
+	stitches_forget(memory, region);
 	region_put(region);
 	return 0;
 }
@@ -272,6 +276,21 @@ unsigned int memory_regions(struct memory *memory)
 	count = memory->count;
 	pthread_mutex_unlock(&memory->lock);
 	return count;
+}
+
+struct stitch_counts *memory_stitch_counts(struct memory *memory)
+{
+	return &memory->stitches;
+}
+
+uint64_t memory_mappings(const struct memory *memory)
+{
+	return atomic_load(&memory->stitches.used);
+}
+
+uint64_t memory_mappings_kept(const struct memory *memory)
+{
+	return atomic_load(&memory->stitches.kept);
 }
 
 struct region *memory_region(struct memory *memory, uint64_t gpa)

@@ -33,6 +33,7 @@ struct region {
 	uint8_t *map;		/* the mapping: base, rounded to page_size */
 	uint64_t map_length;
 	atomic_bool faulted;	/* memory behind it vanished */
+	atomic_bool removed;	/* QEMU took it away; only those who use it still have it */
 };
 
 void region_get(struct region *region);
@@ -52,8 +53,10 @@ int memory_add(struct memory *memory, uint64_t gpa, uint64_t size,
 int memory_del(struct memory *memory, uint64_t gpa, uint64_t size);
 /* Memory of a region that is there vanished under us. */
 bool memory_faulted(struct memory *memory);
-/* Regions there, for the statistics. */
+/* For the statistics: regions there; mappings of stitches, those in use and those kept. */
 unsigned int memory_regions(struct memory *memory);
+uint64_t memory_mappings(const struct memory *memory);
+uint64_t memory_mappings_kept(const struct memory *memory);
 
 /*
  * Guest-physical [gpa, gpa + len), inside one region: its address here, and the region,
@@ -79,6 +82,7 @@ struct extent {
 
 /* Guest memory in virtual order. Neighbouring runs are merged where they can be. */
 struct extents {
+	atomic_uint refs;
 	uint32_t count;
 	uint64_t length;	/* bytes in all */
 	struct extent extent[];
@@ -87,11 +91,12 @@ struct extents {
 /*
  * Read and check the memory list of a command: at most max_length bytes. Returns 0
  * or an enum pvhca_admin_status (INVALID, BAD_ADDRESS, NO_MEMORY); *extents is the caller's, to be
- * freed by extents_free().
+ * given up by extents_put().
  */
 int extents_from_list(struct memory *memory, const struct pvhca_mem_list *list,
 		      uint64_t max_length, struct extents **extents);
-void extents_free(struct extents *extents);
+void extents_get(struct extents *extents);
+void extents_put(struct extents *extents);
 
 /*
  * The extent that holds byte at (< extents->length), by binary search.
@@ -113,7 +118,30 @@ struct stitch {
  * a page of hugetlbfs, which cannot be mapped in pieces. The extents must outlive it.
  */
 int stitch_map(const struct extents *extents, struct stitch *stitch);
+/* memory_touch.c: fill the page tables of extents that are mapped at base, as far as that is cheap. */
+void memory_touch(const uint8_t *base, const struct extents *extents);
 void stitch_unmap(struct stitch *stitch);
+
+/*
+ * Likewise, but from memory_stitches.c: regions over the same extents share one mapping, and
+ * it is kept for some time after the last of them, for mapping and filling page
+ * tables is most of what registering costs. A region of the guest that is
+ * registered time and again is mapped once.
+ */
+struct stitch *stitch_get(struct memory *memory, struct extents *extents,
+			  bool *reused, int *error);
+void stitch_put(struct stitch *stitch);
+/* Give up what is kept of a memory: that of a region, or all. Any thread. */
+void stitches_forget(struct memory *memory, const struct region *region);
+/* How many bytes of guest memory may be kept mapped in all; before any is. */
+void stitches_limit(uint64_t bytes);
+
+/* Counts of mappings that belong to a memory; memory_stitches.c writes them. */
+struct stitch_counts {
+	_Atomic uint64_t used, kept;
+};
+
+struct stitch_counts *memory_stitch_counts(struct memory *memory);
 
 /* memory_fault.c: once per process, before any region is mapped. 0 or a negative errno. */
 int memory_fault_init(void);

@@ -11,11 +11,11 @@
  * 2 MiB, and what is huge in the file can be mapped huge.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "log.h"
+#include <glib.h>
+
 #include "memory.h"
 
 #define STITCH_ALIGN	(2ull << 20)
@@ -97,20 +97,6 @@ static uint8_t *stitch_reserve(uint64_t length, uint64_t align, uint64_t phase,
 	return base;
 }
 
-static void stitch_tell(int error, const struct extents *extents)
-{
-	static struct log_limit limit;
-
-	if (error == ENOMEM)
-		log_warning_limited(&limit, "cannot map a memory region of %u pieces: raise the sysctl vm.max_map_count",
-				    extents->count);
-	else if (error == EOPNOTSUPP)
-		log_warning_limited(&limit, "cannot register memory that is scattered in parts of hugetlbfs pages: let the guest use huge pages, or give the VM memory of small pages");
-	else
-		log_warning_limited(&limit, "cannot map a memory region of %u pieces: %s",
-				    extents->count, g_strerror(error));
-}
-
 static int stitch_map_pieces(const struct extents *extents, uint8_t *base)
 {
 	struct piece piece;
@@ -151,6 +137,7 @@ int stitch_map(const struct extents *extents, struct stitch *stitch)
 	*stitch = (struct stitch) { .length = extents->length };
 	if (extents->count == 1) {
 		stitch->base = extents->extent[0].host;
+		memory_touch(stitch->base, extents);
 		return 0;
 	}
 
@@ -182,12 +169,12 @@ int stitch_map(const struct extents *extents, struct stitch *stitch)
 	stitch->base = base;
 	stitch->mappings = extents->count;
 	stitch->fault = map;
+	memory_touch(base, extents);
 	return 0;
 
 err_unmap:
 	munmap(whole, length);
 err:
-	stitch_tell(-ret, extents);
 	g_free(map);
 	return ret;
 }

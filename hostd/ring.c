@@ -34,7 +34,7 @@ struct ring_buffer *ring_buffer_new(struct extents *extents)
 	return buffer;
 
 err_free_extents:
-	extents_free(extents);
+	extents_put(extents);
 	return NULL;
 }
 
@@ -42,7 +42,7 @@ void ring_buffer_free(struct ring_buffer *buffer)
 {
 	if (!buffer)
 		return;
-	extents_free(buffer->extents);
+	extents_put(buffer->extents);
 	free(buffer);
 }
 

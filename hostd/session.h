@@ -83,7 +83,6 @@ struct session {
 	struct table contexts, pds, mrs, mws, ahs, cqs, srqs, qps, ceqs;
 	struct session_gid gids[SESSION_GIDS];
 	_Atomic uint64_t pinned_bytes;
-	_Atomic uint64_t mappings;		/* VMAs of stitched regions */
 	_Atomic uint64_t connections;		/* that cm.h has for it */
 
 	struct worker *worker;			/* while attached */

@@ -54,7 +54,8 @@ static void stats_read(struct session *session, struct stats_values *values)
 	values->ceqs = table_used(&session->ceqs);
 	values->pinned_bytes = atomic_load(&session->pinned_bytes);
 	values->connections = atomic_load(&session->connections);
-	values->mappings = atomic_load(&session->mappings);
+	values->mappings = memory_mappings(session->memory);
+	values->mappings_kept = memory_mappings_kept(session->memory);
 }
 
 static void stats_take(struct session *session, void *arg)

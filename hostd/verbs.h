@@ -106,7 +106,7 @@ struct verbs_srq {
 /* A region's part. */
 struct verbs_mr {
 	struct ibv_mr *mr;
-	struct stitch stitch;
+	struct stitch *stitch;
 };
 
 static inline struct ibv_mr *verbs_mr_host(const struct mr *mr)

@@ -34,28 +34,30 @@ int verbs_mr_reg(struct mr *mr)
 {
 	struct session *session = mr->session;
 	struct verbs_mr *vmr;
+	bool reused;
 	int err;
 
 	vmr = calloc(1, sizeof(*vmr));
 	if (!vmr)
 		return PVHCA_ST_NO_MEMORY;
-	err = -stitch_map(mr->extents, &vmr->stitch);
-	if (err)
+	vmr->stitch = stitch_get(session->memory, mr->extents, &reused, &err);
+	if (!vmr->stitch)
 		goto err_free;
-	vmr->mr = ibv_reg_mr_iova(mr->pd->fabric, vmr->stitch.base + mr->offset,
+	vmr->mr = ibv_reg_mr_iova(mr->pd->fabric, vmr->stitch->base + mr->offset,
 				  mr->length, mr->iova, mr->access);
 	if (!vmr->mr) {
 		err = errno;
-		goto err_unmap;
+		goto err_put;
 	}
-	atomic_fetch_add(&session->mappings, vmr->stitch.mappings);
+	if (reused)
+		counter_add(&session->counters.mappings_reused, 1);
 	mr->lkey = vmr->mr->lkey;
 	mr->rkey = vmr->mr->rkey;
 	mr->fabric = vmr;
 	return PVHCA_ST_OK;
 
-err_unmap:
-	stitch_unmap(&vmr->stitch);
+err_put:
+	stitch_put(vmr->stitch);
 err_free:
 	free(vmr);
 	g_info("%s: a region of %" G_GUINT64_FORMAT " bytes in %u runs could not be registered: %s",
@@ -77,8 +79,7 @@ int verbs_mr_dereg(struct mr *mr)
 		       mr->session->name, g_strerror(err));
 		return PVHCA_ST_BUSY;
 	}
-	atomic_fetch_sub(&mr->session->mappings, vmr->stitch.mappings);
-	stitch_unmap(&vmr->stitch);
+	stitch_put(vmr->stitch);
 	free(vmr);
 	return PVHCA_ST_OK;
 }

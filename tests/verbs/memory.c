@@ -28,6 +28,7 @@
 #define FULL_ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
 #define PROBE 64 /* bytes moved to see whether a place is reached */
 #define PROBES 32 /* places in a region, beside its ends */
+#define SCATTERED_REPEAT 4
 #define MANY_REGIONS 1000
 #define LOOPS 200
 
@@ -184,11 +185,10 @@ static bool one_byte(struct memory_test *t, uint64_t size)
 }
 
 /* Pages that come to memory in random order lie scattered in the guest, too. */
-static bool scattered(struct memory_test *t, uint64_t size)
+static uint8_t *scattered_memory(struct memory_test *t, uint64_t size)
 {
 	uint8_t *memory = map(size, MAP_PRIVATE | MAP_ANONYMOUS);
 	uint32_t pages = size / PAGE, *order = malloc(pages * sizeof(*order)), i, j, other;
-	struct ibv_mr *mr;
 
 	if (!order)
 		die("out of memory");
@@ -202,11 +202,42 @@ static bool scattered(struct memory_test *t, uint64_t size)
 	for (i = 0; i < pages; i++)
 		memory[order[i] * PAGE] = i;
 	free(order);
-	mr = ibv_reg_mr(t->pd, memory, size, FULL_ACCESS);
+	return memory;
+}
+
+static void prove_scattered(struct memory_test *t, uint8_t *memory, uint64_t size)
+{
+	struct ibv_mr *mr = ibv_reg_mr(t->pd, memory, size, FULL_ACCESS);
+
 	if (!mr)
-		die_errno(errno, "ibv_reg_mr of %u scattered pages", pages);
+		die_errno(errno, "ibv_reg_mr of %u scattered pages", (uint32_t)(size / PAGE));
 	prove_reached(t, mr, memory, (uintptr_t)memory, size);
 	deregister(mr);
+}
+
+static bool scattered(struct memory_test *t, uint64_t size)
+{
+	uint8_t *memory = scattered_memory(t, size);
+
+	prove_scattered(t, memory, size);
+	munmap(memory, size);
+	return true;
+}
+
+/* Whatever is remembered of memory that was registered must be that of its pages, not of its addresses. */
+static bool scattered_again(struct memory_test *t, uint64_t size)
+{
+	uint8_t *memory = scattered_memory(t, size);
+	uint32_t i;
+
+	for (i = 0; i < SCATTERED_REPEAT; i++)
+		prove_scattered(t, memory, size);
+	for (i = 0; i < SCATTERED_REPEAT; i++) {
+		/* Other pages at the same addresses. */
+		madvise(memory + size / 2, size / 4, MADV_DONTNEED);
+		memset(memory + size / 2, i, size / 4);
+		prove_scattered(t, memory, size);
+	}
 	munmap(memory, size);
 	return true;
 }
@@ -449,6 +480,7 @@ static const struct memory_case cases[] = {
 	{ "region_of_one_byte_is_that_byte", 2 * PAGE, one_byte },
 	{ "unaligned_region_is_reached", MIB, unaligned },
 	{ "region_of_scattered_pages_is_reached", 16 * MIB, scattered },
+	{ "scattered_pages_are_reached_when_registered_again", MIB, scattered_again },
 	{ "read_only_file_can_be_read_only", 64 * KIB, read_only_file },
 	{ "shared_memory_is_reached", 4 * MIB, shared_memory },
 	{ "huge_pages_are_reached", 4 * MIB, huge_pages },

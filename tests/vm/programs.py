@@ -51,7 +51,8 @@ def host_side(rig):
     """Everything that pvhcad and the host's engine hold for guests."""
     counts = {name: totals(rig)[name] for name in OBJECTS}
     counts["open files"] = rig.daemon.open_files()
-    counts["memory maps"] = rig.daemon.mappings()
+    # What is kept for regions registered again is not left behind.
+    counts["memory maps"] = rig.daemon.mappings() - totals(rig)["mappings_kept"]
     counts["threads"] = rig.daemon.threads()
     if rig.native:
         words = rig.native.check("rdma resource show").split()

@@ -42,7 +42,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	extents_free(extents);
+	extents_put(extents);
 	memory_free(memory);
 	munmap(low, PAGES * K4);
 	munmap(high, PAGES * K4);
@@ -60,7 +60,7 @@ static void set(unsigned int i, uint64_t gpa, uint64_t len)
 
 static int parse(void)
 {
-	extents_free(extents);
+	extents_put(extents);
 	extents = NULL;
 	return extents_from_list(memory, &list, MANY, &extents);
 }

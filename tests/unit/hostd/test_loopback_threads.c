@@ -202,7 +202,7 @@ static void replace_region(struct guest *guest)
 	for (at = 0; at < old->length; at += PVHCA_GRANULE)
 		memcpy(rig_byte(guest->mr, old->iova + at),
 		       rig_byte(old, old->iova + at), PVHCA_GRANULE);
-	extents_free(old->extents);
+	extents_put(old->extents);
 	free(old);
 }
 

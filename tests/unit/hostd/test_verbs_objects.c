@@ -239,18 +239,35 @@ void cq_forget(struct cq *cq, uint32_t qpn)
 	(void)qpn;
 }
 
-int stitch_map(const struct extents *extents, struct stitch *stitch)
+struct stitch *stitch_get(struct memory *memory, struct extents *extents,
+			  bool *reused, int *error)
 {
-	stitch->base = (uint8_t *)0x100000;
-	stitch->mappings = extents->count;
+	static struct stitch stitch = { .base = (uint8_t *)0x100000 };
+
+	(void)memory;
+	(void)extents;
+	*reused = host.mapped > 0;
+	*error = 0;
 	host.mapped++;
-	return 0;
+	return &stitch;
 }
 
-void stitch_unmap(struct stitch *stitch)
+void stitch_put(struct stitch *stitch)
 {
 	(void)stitch;
 	host.mapped--;
+}
+
+/* verbs_mr.c uses memory_stitches.c; this is its whole surface. */
+void stitches_forget(struct memory *memory, const struct region *region)
+{
+	(void)memory;
+	(void)region;
+}
+
+void stitches_limit(uint64_t bytes)
+{
+	(void)bytes;
 }
 
 bool session_gid(const struct session *session, uint32_t index,
@@ -500,9 +517,10 @@ START_TEST(a_region_is_made_anew_before_the_old_one_goes)
 	ck_assert_uint_ne(next.lkey, mr.lkey);
 	ck_assert_uint_eq(verbs_mr_host(&next)->lkey, next.lkey);
 	ck_assert_int_eq(host.objects, 1);
-	ck_assert_uint_eq(session.mappings, 4);
+	ck_assert_int_eq(host.mapped, 1);
+	ck_assert_uint_eq(session.counters.mappings_reused, 1);
 	ck_assert_int_eq(verbs_mr_dereg(&next), PVHCA_ST_OK);
-	ck_assert_uint_eq(session.mappings, 0);
+	ck_assert_int_eq(host.mapped, 0);
 }
 END_TEST
 
