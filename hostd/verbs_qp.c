@@ -325,9 +325,6 @@ int verbs_qp_modify(struct qp *qp, uint32_t attr_mask,
 			deliver_srq_entries(qp);
 		forget_all(qp, vqp);
 	}
-	/* What was posted too early for the old state is served now. */
-	context_again(qp->context, qp->slot);
-	worker_wake(qp->session->worker);
 	return PVHCA_ST_OK;
 }
 
