@@ -176,34 +176,57 @@ static uint8_t *map_region(const struct region *region, size_t *mapped)
 	return aligned;
 }
 
-static void memory_regions(struct control *c, const struct region *region)
+static void register_all(struct control *c, const struct region *region, const char *verb,
+			 uint8_t **memory, struct ibv_mr **mrs, unsigned int count)
 {
 	const int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
+	unsigned int i;
+
+	begin(c, verb, region->name);
+	for (i = 0; i < count; i++)
+		TIMED(c, mrs[i] = ibv_reg_mr(c->pd, memory[i], region->bytes, access), mrs[i]);
+	end(c, verb, region->name);
+}
+
+static void deregister_all(struct control *c, const struct region *region, const char *verb,
+			   struct ibv_mr **mrs, unsigned int count)
+{
+	unsigned int i;
+	int error;
+
+	begin(c, verb, region->name);
+	for (i = 0; i < count; i++)
+		TIMED(c, error = ibv_dereg_mr(mrs[i]), !error);
+	end(c, verb, region->name);
+}
+
+/*
+ * Each region is of memory of its own, so that no registering profits from the one
+ * before; then the same ones once more, as by a program that registers a buffer for each use.
+ */
+static void memory_regions(struct control *c, const struct region *region)
+{
 	unsigned int i, count = c->repeat;
 	struct ibv_mr *mrs[MAX_REPEAT];
-	size_t mapped;
-	uint8_t *memory;
-	int error;
+	uint8_t *memory[MAX_REPEAT];
+	size_t mapped[MAX_REPEAT];
 
 	if (region->bytes > c->max_region)
 		return;
 	if (region->bytes > REGION_BYTES)
 		count = c->repeat * REGION_BYTES / region->bytes;
 	count = count ? count : 1;
-	memory = map_region(region, &mapped);
-	if (!memory) {
-		say("missing reg_mr_%s %s", region->name, strerror(errno));
-		return;
+	for (i = 0; i < count; i++) {
+		memory[i] = map_region(region, &mapped[i]);
+		if (!memory[i])
+			die_errno(errno, "%zu bytes for reg_mr_%s", region->bytes, region->name);
 	}
-	begin(c, "reg_mr_", region->name);
+	register_all(c, region, "reg_mr_", memory, mrs, count);
+	deregister_all(c, region, "dereg_mr_", mrs, count);
+	register_all(c, region, "reg_mr_again_", memory, mrs, count);
+	deregister_all(c, region, "dereg_mr_again_", mrs, count);
 	for (i = 0; i < count; i++)
-		TIMED(c, mrs[i] = ibv_reg_mr(c->pd, memory, region->bytes, access), mrs[i]);
-	end(c, "reg_mr_", region->name);
-	begin(c, "dereg_mr_", region->name);
-	for (i = 0; i < count; i++)
-		TIMED(c, error = ibv_dereg_mr(mrs[i]), !error);
-	end(c, "dereg_mr_", region->name);
-	munmap(memory, mapped);
+		munmap(memory[i], mapped[i]);
 }
 
 static void completion_queues(struct control *c)

@@ -43,6 +43,18 @@ class Goals(unittest.TestCase):
         self.add("latency", "ib_send_lat", 8, native=[10], pvhca=[14])
         self.assertIs(self.figure("ib_send_lat 8 B, pvhca", "native").met, False)
 
+    def test_latency_also_stands_beside_native_ends_that_share_a_processor(self):
+        self.add("latency", "ib_send_lat", 8, native=[10], native_shared=[8000], pvhca=[160])
+        figure = self.figure("ib_send_lat 8 B, pvhca", "native-shared")
+        self.assertEqual((figure.compared, figure.met), (0.02, None))
+
+    def test_regions_registered_again_have_the_goals_of_the_first_time(self):
+        self.add("control", "query_port", 0, native=[5], pvhca=[25])
+        self.add("control", "reg_mr_again_64MiB", 0, native=[100], pvhca=[190])
+        self.add("control", "reg_mr_again_1GiB_huge", 0, native=[100], pvhca=[30101])
+        self.assertTrue(self.figure("reg_mr_again_64MiB, pvhca", "native").met)
+        self.assertIs(self.figure("reg_mr_again_1GiB_huge, pvhca", "native").met, False)
+
     def test_verbs_may_take_two_empty_commands_more_than_native(self):
         self.add("control", "query_port", 0, native=[5], pvhca=[25])
         self.add("control", "create_cq", 0, native=[100], pvhca=[140])

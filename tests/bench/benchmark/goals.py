@@ -74,6 +74,7 @@ def _latency(samples):
     for program, size in samples.figures("latency"):
         yield _figure(samples, "latency", program, size, "pvhca", "native",
                       *(("<= 1.3", lambda ratio: ratio <= 1.3) if size <= 8 else ()))
+        yield _figure(samples, "latency", program, size, "pvhca", "native-shared")
         yield _figure(samples, "latency", program, size, "pvhca-pvhca", "native")
         yield _figure(samples, "latency", program, size, "rxe-vhost", "native")
         yield _figure(samples, "latency", program, size, "pvhca", "rxe-vhost", "< 1", lambda ratio: ratio < 1)
@@ -112,15 +113,16 @@ def _control(samples):
                 found.name += f" ({commands:g} command{'' if commands == 1 else 's'})"
             return found
 
+        region = verb.removeprefix("reg_mr_").removeprefix("again_")
         if verb == "query_port":
             yield figure(label="query_port")
-        elif verb.startswith("reg_mr_1GiB"):
+        elif region.startswith("1GiB"):
             most = 30 if verb.endswith("huge") else 150
             yield figure(f"<= native + {most} ms", limit(most * 1e3))
-        elif verb.startswith("reg_mr_64MiB"):
+        elif region.startswith("64MiB"):
             yield figure("<= 2 native", lambda ratio: ratio <= 2, combine=_ratio)
         else:
-            if verb == "reg_mr_4KiB":
+            if region == "4KiB":
                 yield figure("<= native + 50 us", limit(50))
             yield figure(f"<= native + {2 * trip:.0f} us", limit(2 * trip))
 

@@ -17,7 +17,10 @@ PROGRAMS = {"bandwidth": ("ib_write_bw", "ib_read_bw", "ib_send_bw"),
             "latency": ("ib_write_lat", "ib_read_lat", "ib_send_lat")}
 COLUMN = {"bandwidth": 2, "latency": 3}     # behind the size: average MB/s; typical us
 UNIT = {"bandwidth": "MB/s", "latency": "us"}
-SIDES = ("native", "pvhca", "pvhca-pvhca", "rxe-vhost")
+SIDES = ("native", "native-shared", "pvhca", "pvhca-pvhca", "rxe-vhost")
+# Both native ends on one processor: what pollers that must share cost without any guest. For latency only.
+SHARED = "native-shared"
+SHARED_PART = 20            # of the messages: it is slow
 MOST_MESSAGES = 20000       # of a bandwidth measurement: small ones are not to take for ever
 GUEST_RXE, HOST_RXE = "rxe0", "rxe1"
 IDLE_SECONDS = 2
@@ -49,7 +52,7 @@ def add_rxe(host, ibdev, netdev, address):
 def seats(rig, sides):
     """Side to (server, client)."""
     native, guest = seat(rig.native), seat(rig.guests[0])
-    found = {"native": (native, native), "pvhca": (native, guest)}
+    found = {"native": (native, native), SHARED: (native, native), "pvhca": (native, guest)}
     if "pvhca-pvhca" in sides:
         found["pvhca-pvhca"] = (seat(rig.guests[1]), guest)
     if "rxe-vhost" in sides:
@@ -76,11 +79,18 @@ def pinned(host, cpu, command):
     return f"taskset -c {cpu} {command}" if isinstance(host, native.Native) else command
 
 
-def perftest(pair, part, program, size, options):
+def processors(side):
+    """The server's and the client's."""
+    return (SERVER_CPU, SERVER_CPU if side == SHARED else CLIENT_CPU)
+
+
+def perftest(side, pair, part, program, size, options):
     server, client = pair
     messages = options.messages if part == "latency" else max(10, min(MOST_MESSAGES, options.bytes // size))
+    if side == SHARED:
+        messages = max(10, messages // SHARED_PART)
     commands = [pinned(end.host, cpu, f"{program} -s {size} -n {messages} -F -d {end.ibdev} -x {end.gid_index}")
-                for end, cpu in zip(pair, (SERVER_CPU, CLIENT_CPU))]
+                for end, cpu in zip(pair, processors(side))]
     _, result = check_pair(server.host, client.host, commands[0], client_command=commands[1], timeout=100)
     return perftest_rows(result.out)[size][COLUMN[part]]
 
@@ -102,7 +112,7 @@ def perftest_round(rig, samples, number, part, pairs, options):
             for side in in_turn(pairs, number):
                 cell = (part, program, size, side, number)
                 attempt(rig, samples, cell, lambda: samples.add(
-                    *cell, perftest(pairs[side], part, program, size, options), UNIT[part]))
+                    *cell, perftest(side, pairs[side], part, program, size, options), UNIT[part]))
 
 
 def idle(rig, samples, number):
@@ -113,9 +123,11 @@ def idle(rig, samples, number):
 
 
 def one_round(rig, samples, number, pairs, options):
-    for part in ("bandwidth", "latency"):
-        if part in options.parts:
-            perftest_round(rig, samples, number, part, pairs, options)
+    if "latency" in options.parts:
+        perftest_round(rig, samples, number, "latency", pairs, options)
+    pairs = {side: pair for side, pair in pairs.items() if side != SHARED}
+    if "bandwidth" in options.parts:
+        perftest_round(rig, samples, number, "bandwidth", pairs, options)
     if "control" in options.parts:
         for side in in_turn([side for side in ("native", "pvhca") if side in pairs], number):
             attempt(rig, samples, ("control", "verbs", 0, side, number), lambda: control.measure(
