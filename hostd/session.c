@@ -84,6 +84,11 @@ static GSource *session_attach(struct session *session, GSource *source,
 			       GSourceFunc fn)
 {
 	g_source_set_callback(source, fn, session, NULL);
+	/*
+	 * No callback runs the context. Without this GLib takes the source's descriptor
+	 * out of the poll for each call and wakes the thread up for it, twice.
+	 */
+	g_source_set_can_recurse(source, TRUE);
 	g_source_attach(source, session->own->context);
 	return source;
 }
