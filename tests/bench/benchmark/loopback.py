@@ -59,13 +59,13 @@ def tcp_latency(rig, size):
 def one_round(rig, samples, number, options):
     pair = (seat(rig.guests[1]), seat(rig.guests[0]))
     for size in options.sizes:
-        ways = {"pvhca-pvhca": lambda: perftest(pair, "bandwidth", "ib_write_bw", size, options),
+        ways = {"pvhca-pvhca": lambda: perftest("pvhca-pvhca", pair, "bandwidth", "ib_write_bw", size, options),
                 "memcpy": lambda: memcpy(rig, size, options), "tcp-vhost": lambda: tcp_bandwidth(rig, size, options)}
         for side in in_turn(ways, number):
             cell = ("loopback", "bandwidth", size, side, number)
             attempt(rig, samples, cell, lambda: samples.add(*cell, ways[side](), "MB/s"))
     for size in options.latency_sizes:
-        ways = {"pvhca-pvhca": lambda: perftest(pair, "latency", "ib_send_lat", size, options),
+        ways = {"pvhca-pvhca": lambda: perftest("pvhca-pvhca", pair, "latency", "ib_send_lat", size, options),
                 "tcp-vhost": lambda: tcp_latency(rig, size)}
         for side in in_turn(ways, number):
             cell = ("loopback", "latency", size, side, number)
