@@ -11,6 +11,10 @@
  * The oldest go when too much is kept, and all when a mapping cannot be made. Regions
  * that QEMU takes away are forgotten at once (stitches_forget).
  *
+ * To unmap much takes long (130 ms for 1 GiB of small pages have been seen), and whoever
+ * deregisters shall not wait for what others left: a thread of its own does that. Who
+ * needs to know that mappings are gone waits for it.
+ *
  * The lock covers the table, the queue and the counts of users; nothing is mapped or
  * unmapped under it.
  */
@@ -24,6 +28,8 @@
 /* Of vm.max_map_count, 65530 by default. */
 #define KEPT_MAPPINGS	8192u
 #define KEPT_BYTES	(4ull << 30)
+/* More than this is not unmapped by who happens to come by. */
+#define UNMAP_BYTES	(32ull << 20)
 
 struct shared_stitch {
 	struct stitch stitch;
@@ -40,7 +46,13 @@ static struct {
 	GQueue kept;			/* the latest first */
 	uint64_t kept_bytes, kept_mappings;
 	uint64_t max_bytes;
-} stitches = { .lock = PTHREAD_MUTEX_INITIALIZER, .max_bytes = KEPT_BYTES };
+	unsigned int unmapping;		/* threads that do */
+	pthread_cond_t unmapped;
+} stitches = {
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.unmapped = PTHREAD_COND_INITIALIZER,
+	.max_bytes = KEPT_BYTES,
+};
 
 void stitches_limit(uint64_t bytes)
 {
@@ -111,6 +123,16 @@ static void drop_oldest(uint64_t max_bytes, uint64_t max_mappings,
 		drop(stitches.kept.tail->data, dropped);
 }
 
+/* Whether there was anything to wait for. Lets go of the lock meanwhile. */
+static bool wait_unmapped(void)
+{
+	bool waited = stitches.unmapping;
+
+	while (stitches.unmapping)
+		pthread_cond_wait(&stitches.unmapped, &stitches.lock);
+	return waited;
+}
+
 /* ------------------------------ without it --------------------------------- */
 
 static void shared_free(void *data)
@@ -122,18 +144,55 @@ static void shared_free(void *data)
 	g_free(shared);
 }
 
+static void *free_in_thread(void *dropped)
+{
+	g_slist_free_full(dropped, shared_free);
+	pthread_mutex_lock(&stitches.lock);
+	stitches.unmapping--;
+	pthread_cond_broadcast(&stitches.unmapped);
+	pthread_mutex_unlock(&stitches.lock);
+	return NULL;
+}
+
+static uint64_t count_bytes(GSList *dropped)
+{
+	uint64_t bytes = 0;
+
+	for (; dropped; dropped = dropped->next)
+		bytes += ((struct shared_stitch *)dropped->data)->stitch.length;
+	return bytes;
+}
+
+/* Now if it is little, otherwise soon. */
+static void free_dropped(GSList *dropped)
+{
+	pthread_t thread;
+
+	if (count_bytes(dropped) < UNMAP_BYTES) {
+		g_slist_free_full(dropped, shared_free);
+		return;
+	}
+	pthread_mutex_lock(&stitches.lock);
+	stitches.unmapping++;
+	pthread_mutex_unlock(&stitches.lock);
+	if (pthread_create(&thread, NULL, free_in_thread, dropped))
+		free_in_thread(dropped);
+	else
+		pthread_detach(thread);
+}
+
 /* Whether anything was. */
 static bool free_all_kept(void)
 {
 	GSList *dropped = NULL;
+	bool freed;
 
 	pthread_mutex_lock(&stitches.lock);
 	drop_oldest(0, 0, &dropped);
+	freed = wait_unmapped() || dropped;
 	pthread_mutex_unlock(&stitches.lock);
-	if (!dropped)
-		return false;
 	g_slist_free_full(dropped, shared_free);
-	return true;
+	return freed;
 }
 
 static struct shared_stitch *find(struct extents *extents)
@@ -240,7 +299,7 @@ void stitch_put(struct stitch *stitch)
 	drop_oldest(stitches.max_bytes, KEPT_MAPPINGS, &dropped);
 unlock:
 	pthread_mutex_unlock(&stitches.lock);
-	g_slist_free_full(dropped, shared_free);
+	free_dropped(dropped);
 }
 
 static bool has_region(const struct extents *extents, const struct region *region)
@@ -265,6 +324,7 @@ void stitches_forget(struct memory *memory, const struct region *region)
 		    (!region || has_region(shared->extents, region)))
 			drop(shared, &dropped);
 	}
+	wait_unmapped();
 	pthread_mutex_unlock(&stitches.lock);
 	g_slist_free_full(dropped, shared_free);
 }

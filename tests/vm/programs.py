@@ -52,7 +52,7 @@ def host_side(rig):
     counts = {name: totals(rig)[name] for name in OBJECTS}
     counts["open files"] = rig.daemon.open_files()
     # What is kept for regions registered again is not left behind.
-    counts["memory maps"] = rig.daemon.mappings() - totals(rig)["mappings_kept"]
+    counts["memory maps"] = rig.daemon.file_mappings() - totals(rig)["mappings_kept"]
     counts["threads"] = rig.daemon.threads()
     if rig.native:
         words = rig.native.check("rdma resource show").split()

@@ -228,6 +228,39 @@ START_TEST(the_oldest_goes_when_too_much_is_kept)
 }
 END_TEST
 
+/* Much is unmapped by a thread; nothing of a VM is left when it has gone. */
+START_TEST(what_takes_long_to_unmap_is_unmapped_behind)
+{
+	const uint64_t half = 20ull << 20;
+	struct pvhca_mem_list list = {
+		.num_extents = htole32(2),
+		.length = htole64(2 * half),
+		.extents = {
+			{ .addr = htole64(2 * HIGH + half), .len = htole64(half) },
+			{ .addr = htole64(2 * HIGH), .len = htole64(half) },
+		},
+	};
+	int fd = memfd_create("large", MFD_CLOEXEC), error;
+	struct extents *extents;
+	struct stitch *stitch;
+	uint8_t *base;
+	bool reused;
+
+	ck_assert_int_eq(ftruncate(fd, 2 * half), 0);
+	ck_assert_int_eq(memory_add(memory, 2 * HIGH, 2 * half, 0, K4, fd), 0);
+	ck_assert_int_eq(extents_from_list(memory, &list, 1 << 30, &extents), 0);
+	stitches_limit(half);
+	stitch = stitch_get(memory, extents, &reused, &error);
+	ck_assert_ptr_nonnull(stitch);
+	base = stitch->base;
+	extents_put(extents);
+	stitch_put(stitch);
+	check_counts(0, 0);
+	ck_assert_int_eq(memory_del(memory, 2 * HIGH, 2 * half), 0);
+	ck_assert(!is_mapped(base));
+}
+END_TEST
+
 START_TEST(nothing_is_kept_where_that_is_not_wanted)
 {
 	struct stitch *stitch;
@@ -281,6 +314,7 @@ int main(void)
 	tcase_add_test(tc, what_qemu_takes_away_while_it_is_used_is_not_kept);
 	tcase_add_test(tc, a_vm_that_goes_leaves_nothing_and_others_theirs);
 	tcase_add_test(tc, the_oldest_goes_when_too_much_is_kept);
+	tcase_add_test(tc, what_takes_long_to_unmap_is_unmapped_behind);
 	tcase_add_test(tc, nothing_is_kept_where_that_is_not_wanted);
 	tcase_add_test(tc, what_is_kept_gives_way_to_what_cannot_be_mapped);
 	return suite_run("stitches", tc);
