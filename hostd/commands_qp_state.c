@@ -111,13 +111,14 @@ int commands_modify_qp(struct session *session,
 		cq_forget(qp->recv_cq, qp->qpn);
 	}
 	pthread_mutex_unlock(&qp->lock);
-	if (status)
-		return status;
 
-	/* What was posted before may be served, or flushed, now. */
+	/*
+	 * What was posted before may be served, or flushed, now. Whatever the status is,
+	 * the engine may have been given work for the change.
+	 */
 	context_again(qp->context, qp->slot);
 	worker_wake(session->worker);
-	return PVHCA_ST_OK;
+	return status;
 }
 
 int commands_query_qp(struct session *session,

@@ -53,14 +53,22 @@ struct fabric {
 	uint32_t max_inline;		/* bytes; found by trying */
 };
 
+/* Apart, for an event that announces a receive is not to come with each send, too. */
+enum verbs_completions {
+	VERBS_SENDS,
+	VERBS_RECEIVES,
+};
+
 /**
  * struct verbs_host_cq - a host CQ
+ * @what: it is for
  * @capacity, @reserved: completions it holds, and those the QPs may have
  *	outstanding; the session's thread only
  * @armed: an event is to come; its worker only
  */
 struct verbs_host_cq {
 	struct ibv_cq *cq;
+	enum verbs_completions what;
 	uint32_t capacity;
 	uint32_t reserved;
 	bool armed;
@@ -86,6 +94,7 @@ struct verbs_session {
 	uint16_t generation;
 	struct verbs_group group[VERBS_GROUPS];	/* the session's thread only */
 	_Atomic uint32_t in_flight;	/* sum of its QPs' */
+	_Atomic uint32_t receivers;	/* QPs and SRQs that are receiving */
 	struct qp **qps;		/* by index; RCU */
 	struct qp *by_num[VERBS_NUM_BUCKETS];	/* QPs with an SRQ, by QP number; RCU */
 };
@@ -95,12 +104,14 @@ struct verbs_session {
  * @host_cq: receives of all its QPs complete there
  * @stalled: the host's queue was full; go on after the next receive
  * @failed: an entry was refused; under srq->lock
+ * @receiving: the engine was given a receive; under srq->lock
  */
 struct verbs_srq {
 	struct ibv_srq *srq;
 	struct verbs_host_cq *host_cq;
 	_Atomic bool stalled;
 	bool failed;
+	bool receiving;
 };
 
 /* A region's part. */
@@ -124,20 +135,24 @@ struct verbs_mcast;
  * @send_stalled, @recv_stalled: the host's queue was full; go on after its next
  *	completion
  * @failing: a bad entry was found: the host QP is in error and flushes
+ * @receiving: the engine was given a receive since the last RESET; under qp->lock
  * @in_flight: sends that the engine was given and that no completion has retired
  * @retired: place in the send queue of the last that was; under qp->rq_lock
+ * @send_cq, @recv_cq: host CQs, the second one an SRQ's if there is one; and what is
+ * @send_share, @recv_share: reserved in them for this QP
  * @next_by_num: in a bucket of verbs_session.by_num
  * @mcasts, @num_mcasts: groups it is attached to; the session's thread only
  */
 struct verbs_qp {
 	struct ibv_qp *qp;
-	struct verbs_host_cq *host_cq;
-	uint32_t host_cq_share;
+	struct verbs_host_cq *send_cq, *recv_cq;
+	uint32_t send_share, recv_share;
 	uint32_t id;
 	uint32_t send_opcodes;
 	_Atomic bool send_stalled;
 	_Atomic bool recv_stalled;
 	bool failing;
+	bool receiving;
 	_Atomic uint32_t in_flight;
 	uint32_t retired;
 	struct qp *next_by_num;
@@ -179,9 +194,9 @@ void verbs_av_from_host(struct session *session, const struct ibv_ah_attr *ah,
 int verbs_ah_create(struct ah *ah);
 void verbs_ah_destroy(struct ah *ah);
 
-/* verbs_cq.c: a host CQ with room for n more; PVHCA_ST_*. */
-int verbs_host_cq_reserve(struct verbs_session *vs, uint32_t n,
-			  struct verbs_host_cq **host_cq);
+/* verbs_cq.c: a host CQ with room for n more completions; PVHCA_ST_*. */
+int verbs_host_cq_reserve(struct verbs_session *vs, enum verbs_completions what,
+			  uint32_t n, struct verbs_host_cq **host_cq);
 void verbs_host_cq_release(struct verbs_host_cq *host_cq, uint32_t n);
 void verbs_host_cqs_destroy(struct verbs_session *vs);
 /*
@@ -193,6 +208,12 @@ unsigned int verbs_session_poll(struct worker *worker, struct session *session);
 bool verbs_session_arm(struct worker *worker, struct session *session);
 unsigned int verbs_session_in_flight(const struct session *session);
 void verbs_session_event(struct worker *worker, struct session *session);
+/*
+ * Before a QP's or SRQ's receives are handed over, and when none is left of them; the
+ * flag is theirs. Between the two completions may come at any time.
+ */
+void verbs_receiving_begins(struct session *session, bool *receiving);
+void verbs_receiving_ends(struct session *session, bool *receiving);
 
 int verbs_qp_create(struct qp *qp);
 void verbs_qp_destroy(struct qp *qp);

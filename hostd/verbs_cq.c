@@ -17,7 +17,8 @@
 #define POLL_BATCH		32
 #define POLL_MAX		256	/* of one CQ in one pass */
 
-static int host_cq_create(struct verbs_session *vs, uint32_t n)
+static int host_cq_create(struct verbs_session *vs, enum verbs_completions what,
+			  uint32_t n)
 {
 	uint32_t count = atomic_load(&vs->num_host_cqs);
 	uint32_t limit = vs->attr.max_cqe, size = HOST_CQ_SIZE;
@@ -32,6 +33,7 @@ static int host_cq_create(struct verbs_session *vs, uint32_t n)
 	host_cq->cq = ibv_create_cq(vs->context, size, host_cq, vs->channel, 0);
 	if (!host_cq->cq)
 		return verbs_status(errno);
+	host_cq->what = what;
 	host_cq->capacity = host_cq->cq->cqe;
 	host_cq->reserved = 0;
 	host_cq->armed = false;
@@ -39,16 +41,17 @@ static int host_cq_create(struct verbs_session *vs, uint32_t n)
 	return PVHCA_ST_OK;
 }
 
-int verbs_host_cq_reserve(struct verbs_session *vs, uint32_t n,
-			  struct verbs_host_cq **host_cq)
+int verbs_host_cq_reserve(struct verbs_session *vs, enum verbs_completions what,
+			  uint32_t n, struct verbs_host_cq **host_cq)
 {
 	uint32_t i, count = atomic_load(&vs->num_host_cqs);
 	int status;
 
 	for (i = 0; i < count; i++)
-		if (n <= vs->host_cq[i].capacity - vs->host_cq[i].reserved)
+		if (vs->host_cq[i].what == what &&
+		    n <= vs->host_cq[i].capacity - vs->host_cq[i].reserved)
 			goto found;
-	status = host_cq_create(vs, n);
+	status = host_cq_create(vs, what, n);
 	if (status)
 		return status;
 found:
@@ -332,6 +335,40 @@ void verbs_host_cq_drain(struct session *session, struct verbs_host_cq *host_cq)
 	pthread_mutex_unlock(&vs->poll_lock);
 }
 
+void verbs_receiving_begins(struct session *session, bool *receiving)
+{
+	struct verbs_session *vs = session->fabric_session;
+
+	if (*receiving)
+		return;
+	*receiving = true;
+	/* A worker that sleeps may not have armed anything. */
+	if (!atomic_fetch_add(&vs->receivers, 1))
+		worker_wake(session->worker);
+}
+
+void verbs_receiving_ends(struct session *session, bool *receiving)
+{
+	struct verbs_session *vs = session->fabric_session;
+
+	if (!*receiving)
+		return;
+	*receiving = false;
+	atomic_fetch_sub(&vs->receivers, 1);
+}
+
+static bool may_complete(const struct verbs_session *vs,
+			 const struct verbs_host_cq *host_cq)
+{
+	return atomic_load(host_cq->what == VERBS_SENDS ? &vs->in_flight :
+							  &vs->receivers);
+}
+
+/*
+ * An event costs more than a completion, so none is asked for while the engine has no
+ * work that could complete. Who gives it some is the worker itself, or wakes it
+ * afterwards.
+ */
 bool verbs_session_arm(struct worker *worker, struct session *session)
 {
 	struct verbs_session *vs = session->fabric_session;
@@ -342,7 +379,7 @@ bool verbs_session_arm(struct worker *worker, struct session *session)
 
 	for (i = 0; i < count; i++) {
 		host_cq = &vs->host_cq[i];
-		if (host_cq->armed)
+		if (host_cq->armed || !may_complete(vs, host_cq))
 			continue;
 		err = ibv_req_notify_cq(host_cq->cq, 0);
 		if (err)
@@ -353,6 +390,17 @@ bool verbs_session_arm(struct worker *worker, struct session *session)
 	return !poll_all(worker, session, &total) || total;
 }
 
+static bool is_any_armed(const struct verbs_session *vs)
+{
+	uint32_t i, count = atomic_load(&vs->num_host_cqs);
+
+	for (i = 0; i < count; i++)
+		if (vs->host_cq[i].armed)
+			return true;
+	return false;
+}
+
+/* Each armed CQ has one event at most: no call is made to learn that there is none. */
 void verbs_session_event(struct worker *worker, struct session *session)
 {
 	struct verbs_session *vs = session->fabric_session;
@@ -360,7 +408,8 @@ void verbs_session_event(struct worker *worker, struct session *session)
 	void *host_cq;
 
 	(void)worker;
-	while (!ibv_get_cq_event(vs->channel, &cq, &host_cq)) {
+	while (is_any_armed(vs) &&
+	       !ibv_get_cq_event(vs->channel, &cq, &host_cq)) {
 		((struct verbs_host_cq *)host_cq)->armed = false;
 		ibv_ack_cq_events(cq, 1);
 	}

@@ -104,8 +104,8 @@ static struct ibv_qp *host_qp_create(struct qp *qp, struct verbs_qp *vqp)
 	struct verbs_session *vs = qp->session->fabric_session;
 	struct ibv_qp_init_attr_ex attr = {
 		.qp_context = qp,
-		.send_cq = vqp->host_cq->cq,
-		.recv_cq = vsrq ? vsrq->host_cq->cq : vqp->host_cq->cq,
+		.send_cq = vqp->send_cq->cq,
+		.recv_cq = vqp->recv_cq->cq,
 		.srq = vsrq ? vsrq->srq : NULL,
 		.cap = {
 			.max_send_wr = le32toh(qp->cap.max_send_wr),
@@ -140,6 +140,35 @@ static struct ibv_qp *host_qp_create(struct qp *qp, struct verbs_qp *vqp)
 	return host;
 }
 
+static int reserve_completions(struct qp *qp, struct verbs_qp *vqp)
+{
+	struct verbs_srq *vsrq = qp->srq ? qp->srq->fabric : NULL;
+	struct verbs_session *vs = qp->session->fabric_session;
+	int status;
+
+	vqp->send_share = le32toh(qp->cap.max_send_wr);
+	status = verbs_host_cq_reserve(vs, VERBS_SENDS, vqp->send_share,
+				       &vqp->send_cq);
+	if (status)
+		return status;
+	if (vsrq) {
+		vqp->recv_cq = vsrq->host_cq;
+		return PVHCA_ST_OK;
+	}
+	vqp->recv_share = le32toh(qp->cap.max_recv_wr);
+	status = verbs_host_cq_reserve(vs, VERBS_RECEIVES, vqp->recv_share,
+				       &vqp->recv_cq);
+	if (status)
+		verbs_host_cq_release(vqp->send_cq, vqp->send_share);
+	return status;
+}
+
+static void release_completions(struct verbs_qp *vqp)
+{
+	verbs_host_cq_release(vqp->send_cq, vqp->send_share);
+	verbs_host_cq_release(vqp->recv_cq, vqp->recv_share);
+}
+
 int verbs_qp_create(struct qp *qp)
 {
 	struct verbs_session *vs = qp->session->fabric_session;
@@ -153,16 +182,14 @@ int verbs_qp_create(struct qp *qp)
 	if (status)
 		goto err_free;
 	vqp->retired = UINT32_MAX;
-	vqp->host_cq_share = le32toh(qp->cap.max_send_wr) +
-			     le32toh(qp->cap.max_recv_wr);
-	status = verbs_host_cq_reserve(vs, vqp->host_cq_share, &vqp->host_cq);
+	status = reserve_completions(qp, vqp);
 	if (status)
 		goto err_free;
 	errno = 0;
 	vqp->qp = host_qp_create(qp, vqp);
 	if (!vqp->qp) {
 		status = verbs_status(errno ?: EIO);
-		goto err_release_cq;
+		goto err_release;
 	}
 	vqp->send_opcodes = send_opcodes(vs, qp->type);
 	qp->qpn = vqp->qp->qp_num;
@@ -172,8 +199,8 @@ int verbs_qp_create(struct qp *qp)
 		num_add(vs, qp);
 	return PVHCA_ST_OK;
 
-err_release_cq:
-	verbs_host_cq_release(vqp->host_cq, vqp->host_cq_share);
+err_release:
+	release_completions(vqp);
 err_free:
 	free(vqp);
 	return status;
@@ -230,7 +257,8 @@ void verbs_qp_destroy(struct qp *qp)
 		num_remove(vs, qp);
 	synchronize_rcu();
 	verbs_forget_in_flight(vs, vqp);
-	verbs_host_cq_release(vqp->host_cq, vqp->host_cq_share);
+	verbs_receiving_ends(qp->session, &vqp->receiving);
+	release_completions(vqp);
 	free(vqp);
 	qp->fabric = NULL;
 }
@@ -274,6 +302,7 @@ static void forget_all(struct qp *qp, struct verbs_qp *vqp)
 	work_queue_reset(&qp->rq);
 	vqp->failing = false;
 	verbs_forget_in_flight(vs, vqp);
+	verbs_receiving_ends(qp->session, &vqp->receiving);
 	atomic_store(&vqp->send_stalled, false);
 	atomic_store(&vqp->recv_stalled, false);
 	pthread_mutex_unlock(&qp->rq_lock);

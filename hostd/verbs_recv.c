@@ -119,6 +119,7 @@ static unsigned int serve_receives(struct qp *qp, bool *more)
 		return 0;
 	refused = !build_receives(&qp->rq, verbs_wr_id(vqp, WR_ID_RECV, 0),
 				  batch, posted);
+	verbs_receiving_begins(qp->session, &vqp->receiving);
 	if (batch->count)
 		err = ibv_post_recv(vqp->qp, batch->wr, &bad);
 	taken = !err ? batch->count : bad ? bad - batch->wr : 0;
@@ -182,6 +183,7 @@ static unsigned int serve_srq(struct srq *srq, bool *more)
 		return 0;
 	refused = !build_receives(&srq->rq, WR_ID_RECV | WR_ID_SRQ, batch,
 				  posted);
+	verbs_receiving_begins(srq->session, &vsrq->receiving);
 	if (batch->count)
 		err = ibv_post_srq_recv(vsrq->srq, batch->wr, &bad);
 	taken = !err ? batch->count : bad ? bad - batch->wr : 0;

@@ -395,7 +395,10 @@ START_TEST(an_srqs_limit_is_the_hosts)
 	ck_assert_uint_eq(host.srq.srq_limit, 4);
 	ck_assert_int_eq(verbs_srq_query(&srq, &rsp), PVHCA_ST_OK);
 	ck_assert_uint_eq(rsp.limit, 4);
+	verbs_receiving_begins(&session,
+			       &((struct verbs_srq *)srq.fabric)->receiving);
 	verbs_srq_destroy(&srq);
+	ck_assert_uint_eq(vs.receivers, 0);
 }
 END_TEST
 
@@ -623,7 +626,8 @@ START_TEST(a_refused_bind_completes_as_one)
 	}, *qps[1] = { &qp };
 	struct verbs_host_cq *host_cq;
 
-	ck_assert_int_eq(verbs_host_cq_reserve(&vs, 4, &host_cq), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_SENDS, 4, &host_cq),
+			 PVHCA_ST_OK);
 	pthread_mutex_init(&qp.rq_lock, NULL);
 	vs.qps = qps;
 	vs.max_qps = 1;

@@ -72,6 +72,12 @@ void events_async(struct session *session, uint32_t event, uint32_t object)
 	(void)object;
 }
 
+void verbs_receiving_begins(struct session *session, bool *receiving)
+{
+	(void)session;
+	(void)receiving;
+}
+
 void session_guest_fault(struct session *session, const char *format, ...)
 {
 	(void)session;

@@ -259,7 +259,8 @@ static void setup_srq(void)
 {
 	memset(&shared, 0, sizeof(shared));
 	shared.cq.context = &verbs_context->context;
-	shared.vhcq = (struct verbs_host_cq) { .cq = &shared.cq, .capacity = 64 };
+	shared.vhcq = (struct verbs_host_cq) { .cq = &shared.cq, .what = VERBS_RECEIVES,
+					       .capacity = 64 };
 	shared.vsrq = (struct verbs_srq) { .srq = &shared.srq, .host_cq = &shared.vhcq };
 	shared.guest.fabric = &shared.vsrq;
 }
@@ -300,7 +301,8 @@ START_TEST(each_type_is_the_hosts_with_its_operations)
 		ck_assert_int_eq(host.made.sq_sig_all, 0);
 		ck_assert_uint_eq(qp.cap.max_send_wr, 21);
 		ck_assert_uint_eq(qp.qpn, 0x11 + i);
-		ck_assert_uint_eq(vqp->host_cq->reserved, 24);
+		ck_assert_uint_eq(vqp->send_cq->reserved, 16);
+		ck_assert_uint_eq(vqp->recv_cq->reserved, 8);
 		ck_assert_ptr_eq(vs.qps[vqp->id & 0xffff], &qp);
 		ck_assert(vqp->send_opcodes & 1u << PVHCA_WQE_SEND);
 		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_WRITE) !=
@@ -314,6 +316,7 @@ START_TEST(each_type_is_the_hosts_with_its_operations)
 		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_REG_MR));
 		verbs_qp_destroy(&qp);
 		ck_assert_uint_eq(vs.host_cq[0].reserved, 0);
+		ck_assert_uint_eq(vs.host_cq[1].reserved, 0);
 	}
 }
 END_TEST
@@ -338,6 +341,7 @@ START_TEST(what_the_host_refuses_leaves_nothing)
 	for (int i = 0; i < 100; i++)
 		ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_INVALID);
 	ck_assert_uint_eq(vs.host_cq[0].reserved, 0);
+	ck_assert_uint_eq(vs.host_cq[1].reserved, 0);
 	host.fail = 0;
 	for (int i = 0; i < 100; i++) {
 		ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
@@ -453,13 +457,17 @@ START_TEST(all_that_was_posted_is_there_before_a_drain)
 	ck_assert_uint_eq(host.sent_before_modify, 16);
 	ck_assert_uint_eq(qp.state, IBV_QPS_SQD);
 	ck_assert_uint_eq(verbs_session_in_flight(&session), 16);
+	verbs_receiving_begins(&session, &vqp->receiving);
 	attr.qp_state = IBV_QPS_RESET;
 	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_STATE, &attr),
 			 PVHCA_ST_OK);
 	ck_assert_uint_eq(qp.sq.ci, 0);
 	ck_assert_uint_ne(vqp->id, id);
 	ck_assert_uint_eq(verbs_session_in_flight(&session), 0);
+	ck_assert_uint_eq(vs.receivers, 0);
+	verbs_receiving_begins(&session, &vqp->receiving);
 	verbs_qp_destroy(&qp);
+	ck_assert_uint_eq(vs.receivers, 0);
 	free(buffer);
 	free(memory);
 }

@@ -19,10 +19,13 @@ static struct {
 	unsigned int posted, room;
 	int refuse;			/* the tag that is */
 	unsigned int failed, faults, events;
+	bool told;			/* that there will be receives */
 } host;
 
 static int host_post(struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
 {
+	/* Told before, not after a completion may have come. */
+	ck_assert(host.told);
 	for (; wr; wr = wr->next) {
 		*bad = wr;
 		if (!host.room)
@@ -57,6 +60,13 @@ int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 	ck_assert_int_eq(attr->qp_state, IBV_QPS_ERR);
 	host.failed++;
 	return 0;
+}
+
+void verbs_receiving_begins(struct session *session, bool *receiving)
+{
+	(void)session;
+	*receiving = true;
+	host.told = true;
 }
 
 void session_guest_fault(struct session *session, const char *format, ...)
