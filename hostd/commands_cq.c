@@ -161,6 +161,8 @@ int commands_resize_cq(struct session *session,
 	status = cq_buffer(session, &resize->mem, bytes, &buffer);
 	if (status)
 		return status;
+	/* Completions of what was posted before the call count. */
+	worker_settle(cq->context);
 	status = cq_resize(cq, buffer, log_entries, &old);
 	ring_buffer_free(status ? buffer : old);
 	/* What was held back may fit now. */

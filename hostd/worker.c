@@ -52,6 +52,9 @@
 
 #define NS_PER_US		1000ull
 #define NS_PER_MS		1000000ull
+/* How long and how often worker_settle() waits at most: 100 ms in all. */
+#define SETTLE_NS		(100 * NS_PER_US)
+#define SETTLE_TRIES		1000
 #define SPIN_MIN_NS		(20 * NS_PER_US)
 /* How often a sleeping worker looks whether a guest has made room. */
 #define BLOCKED_RETRY_NS	(2 * NS_PER_MS)
@@ -501,6 +504,12 @@ static void set_need_kick(const struct assignment *assignment, uint64_t value)
 				      value, memory_order_relaxed);
 }
 
+static bool is_anything_announced(struct context *context)
+{
+	return atomic_load((_Atomic uint64_t *)&context->page->summary) ||
+	       atomic_load(&context->again_summary);
+}
+
 static bool is_anything_pending(struct worker *worker,
 				const struct assignment *assignment)
 {
@@ -511,9 +520,7 @@ static bool is_anything_pending(struct worker *worker,
 
 	for (i = 0; i < assignment->num_contexts; i++) {
 		context = assignment->contexts[i];
-		pending |= atomic_load((_Atomic uint64_t *)
-				       &context->page->summary) ||
-			   atomic_load(&context->again_summary);
+		pending |= is_anything_announced(context);
 	}
 	for (i = 0; i < assignment->num_sessions; i++) {
 		session = assignment->sessions[i];
@@ -937,6 +944,23 @@ void worker_del_context(struct context *context)
 {
 	pthread_mutex_lock(&workers.lock);
 	assignment_remove(context->session->worker, context);
+}
+
+void worker_settle(struct context *context)
+{
+	const struct timespec duration = { .tv_nsec = SETTLE_NS };
+	unsigned int i;
+
+	for (i = 0; i < SETTLE_TRIES; i++) {
+		if (!is_anything_announced(context)) {
+			/* The pass that took the last of it ends before this. */
+			synchronize_rcu();
+			if (!is_anything_announced(context))
+				return;
+		}
+		worker_wake(context->session->worker);
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, NULL);
+	}
 }
 
 /* ----------------------------- start and stop ------------------------------ */

@@ -35,6 +35,12 @@ void worker_del_context(struct context *context);
 /* Wake a worker that may sleep: something was asked of it by context_again(). Any thread. */
 void worker_wake(struct worker *worker);
 
+/*
+ * When it returns the worker has served what the context's process posted before the
+ * call, or 100 ms have passed: a hostile one may post on and on. The session's thread.
+ */
+void worker_settle(struct context *context);
+
 /* For cq.c: look at this CQ at the end of the pass (dirty) / until it is delivered (blocked). */
 void worker_cq_dirty(struct worker *worker, struct cq *cq);
 void worker_cq_blocked(struct cq *cq);

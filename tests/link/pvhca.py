@@ -500,12 +500,12 @@ class Guest:
                                bytes(20), av, bytes(32))
             self.ok(MODIFY_QP, struct.pack("<II", q.handle, mask) + attr)
 
-    def post_send(self, q, wqe):
+    def post_send(self, q, wqe, ring=True):
         at = q.ring_at + 4096 + (q.sq_pi % 16) * 64
         self.write(at, wqe.ljust(64, b"\0"))
         q.sq_pi += 1
         self.write(q.ring_at, struct.pack("<I", q.sq_pi))
-        self.mark(q)
+        self.mark(q, ring)
 
     def post_recv(self, q, sge):
         at = q.ring_at + 256 + (q.rq_pi % 16) * 32
@@ -514,13 +514,14 @@ class Guest:
         self.write(q.ring_at + 64, struct.pack("<I", q.rq_pi))
         self.mark(q)
 
-    def mark(self, q):
+    def mark(self, q, ring=True):
         """Set the slot's bits, not atomically: these guests post one at a
-        time and ring always."""
+        time and ring always, unless told otherwise."""
         word = q.slot // 64
         self.write(q.page + 512 + 8 * word, struct.pack("<Q", 1 << q.slot % 64))
         self.write(q.page + 256, struct.pack("<Q", 1 << word))
-        self.qemu.ring(DATA_DB, q.doorbell // 8)
+        if ring:
+            self.qemu.ring(DATA_DB, q.doorbell // 8)
 
     def poll_cq(self, q, seconds=20):
         """The next completion: (qpn, byte_len, opcode, status, wqe_index)."""

@@ -64,6 +64,17 @@ class Work(Pair):
                          self.qb.rkey, IOVA), CQE_READ, 65536)
         self.assertEqual(self.a.read(self.qa.data, 65536), data[::-1])
 
+    def test_a_cq_has_room_for_what_was_posted_before_it_shrinks(self):
+        at = self.a.alloc(GRANULE)
+        self.a.write(at, bytes(GRANULE))
+        # Not rung for: the worker sleeps, and finds it when asked to look.
+        for _ in range(6):
+            self.a.post_send(self.qa, sq_wqe(WRITE, [sge(IOVA, 8, self.qa.lkey)],
+                                             self.qb.rkey, IOVA), ring=False)
+        for log_entries, want in ((1, ST_INVALID), (3, ST_OK)):
+            self.assertEqual(self.a.command(RESIZE_CQ, resize_payload(
+                self.qa.cq, log_entries, [(at, GRANULE)]))[0], want)
+
     def assert_fails(self, wqe):
         self.b.write(self.qb.data, bytes(65536))
         self.a.post_send(self.qa, wqe)

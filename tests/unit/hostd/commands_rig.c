@@ -53,6 +53,11 @@ void worker_wake(struct worker *worker)
 	(void)worker;
 }
 
+void worker_settle(struct context *context)
+{
+	(void)context;
+}
+
 void worker_del_cq(struct cq *cq)
 {
 	(void)cq;
