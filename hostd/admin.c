@@ -25,6 +25,7 @@
 #include "memory.h"
 #include "rdma/pvhca-ring.h"
 #include "session.h"
+#include "worker.h"
 
 struct admin {
 	struct region *area_region;
@@ -210,12 +211,20 @@ static bool admin_has_room(struct admin *admin, bool *room)
 	return admin->cq_pi - admin->cq_ci <= admin->cq_entries;
 }
 
-static void admin_flush_interrupt(struct session *session, struct admin *admin)
+/*
+ * The guest waits for its interrupt, so that comes first: a worker that is woken may
+ * take this thread's processor.
+ */
+static void admin_flush(struct session *session, struct admin *admin)
 {
-	if (!admin->interrupt)
-		return;
-	admin->interrupt = false;
-	events_interrupt(session, PVHCA_VECTOR_ADMIN);
+	if (admin->interrupt) {
+		admin->interrupt = false;
+		events_interrupt(session, PVHCA_VECTOR_ADMIN);
+	}
+	if (session->wake_worker) {
+		session->wake_worker = false;
+		worker_wake(session->worker);
+	}
 }
 
 static void admin_complete(struct admin *admin, struct pvhca_admin_rsp *rsp)
@@ -242,7 +251,7 @@ static void admin_execute(struct session *session, struct admin *admin)
 	admin->sq_ci++;
 	memset(&rsp, 0, sizeof(rsp));
 	if (commands_may_take_long(&cmd))
-		admin_flush_interrupt(session, admin);
+		admin_flush(session, admin);
 	rsp.status = htole32(commands_execute(session, &cmd, &rsp));
 	rsp.cookie = cmd.cookie;
 	admin_complete(admin, &rsp);
@@ -277,7 +286,7 @@ bool admin_serve(struct session *session, unsigned int max)
 	}
 	if (!admin)
 		return false;
-	admin_flush_interrupt(session, admin);
+	admin_flush(session, admin);
 	if (!room)
 		session_retry_soon(session);
 	return posted && room && !session_failing(session);

@@ -167,6 +167,6 @@ int commands_resize_cq(struct session *session,
 	ring_buffer_free(status ? buffer : old);
 	/* What was held back may fit now. */
 	if (!status)
-		worker_wake(session->worker);
+		session->wake_worker = true;
 	return status;
 }

@@ -10,7 +10,6 @@
 #include "commands.h"
 #include "cq.h"
 #include "qp_dispatch.h"
-#include "worker.h"
 
 /* Attributes that can be changed; paths migrate on InfiniBand only. */
 #define QP_MODIFY_MASK	(IBV_QP_STATE | IBV_QP_CUR_STATE | \
@@ -117,7 +116,7 @@ int commands_modify_qp(struct session *session,
 	 * the engine may have been given work for the change.
 	 */
 	context_again(qp->context, qp->slot);
-	worker_wake(session->worker);
+	session->wake_worker = true;
 	return status;
 }
 

@@ -11,7 +11,6 @@
 #include "commands.h"
 #include "commands_ring.h"
 #include "log.h"
-#include "worker.h"
 
 static struct ring_wish srq_wish(const struct pvhca_cmd_create_srq *create)
 {
@@ -250,7 +249,7 @@ int commands_modify_srq(struct session *session,
 		return status;
 	/* What is there may be less than the limit already. */
 	context_again(srq->context, srq->slot);
-	worker_wake(session->worker);
+	session->wake_worker = true;
 	return PVHCA_ST_OK;
 }
 

@@ -56,14 +56,18 @@ static void *touch_part(void *arg)
 
 static unsigned int count_threads(uint64_t length)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	uint64_t count = length / THREAD_BYTES;
+	long cpus;
 
+	/* Small regions are to be quick: to ask for the processors is to read a file. */
+	if (count <= 1)
+		return 1;
+	cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	if (cpus > 0 && count > (uint64_t)cpus)
 		count = cpus;
 	if (count > MAX_THREADS)
 		count = MAX_THREADS;
-	return count ? count : 1;
+	return count;
 }
 
 void memory_touch(const uint8_t *base, const struct extents *extents)

@@ -86,6 +86,7 @@ struct session {
 	_Atomic uint64_t connections;		/* that cm.h has for it */
 
 	struct worker *worker;			/* while attached */
+	bool wake_worker;			/* once the guest knows of its commands' ends; admin.c */
 	uint32_t doorbell;
 	void *worker_session;			/* worker.c's part */
 	struct counters counters;		/* any thread */

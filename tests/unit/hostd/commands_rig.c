@@ -51,6 +51,8 @@ void worker_del_context(struct context *context)
 void worker_wake(struct worker *worker)
 {
 	(void)worker;
+	rig.wakes++;
+	rig.told = rig.session.counters.interrupts;
 }
 
 void worker_settle(struct context *context)

@@ -23,6 +23,8 @@ extern struct rig {
 	bool bound;			/* windows are bound to all regions */
 	unsigned int calls;
 	unsigned int faults, retries;
+	unsigned int wakes;		/* of the worker */
+	uint64_t told;			/* interrupts there were before the last of them */
 	struct pvhca_admin_rsp rsp;	/* of the last command */
 } rig;
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 /* Its indices, to see them wrap. */
 #include "admin.c"
@@ -103,6 +105,34 @@ START_TEST(it_comes_back_for_what_is_more_than_its_share)
 	ck_assert(admin_serve(&rig.session, 3));
 	ck_assert(!admin_serve(&rig.session, 3));
 	ck_assert_uint_eq(rig.session.counters.admin_commands, ENTRIES);
+}
+END_TEST
+
+/* It is told what changed, but who waits for the command does not wait for it. */
+START_TEST(the_guest_knows_before_the_worker_is_woken)
+{
+	struct rig_world world = rig_world();
+	int fd = eventfd(0, EFD_NONBLOCK);
+
+	ck_assert_int_ge(fd, 0);
+	rig.session.vector_fds[PVHCA_VECTOR_ADMIN] = fd;
+	open_it();
+	post(1);
+	sq[0].opcode = PVHCA_CMD_MODIFY_QP;
+	sq[0].modify_qp.qp = world.qp;
+	sq[0].modify_qp.attr_mask = IBV_QP_STATE;
+	sq[0].modify_qp.attr.qp_state = IBV_QPS_ERR;
+	ck_assert(!admin_serve(&rig.session, 16));
+	expect(0, 1);
+	ck_assert_uint_eq(rig.wakes, 1);
+	ck_assert_uint_eq(rig.told, 1);
+	/* Once is enough. */
+	post(2);
+	ck_assert(!admin_serve(&rig.session, 16));
+	ck_assert_uint_eq(rig.wakes, 1);
+	close(fd);
+	rig.session.vector_fds[PVHCA_VECTOR_ADMIN] = -1;
+	commands_destroy_all(&rig.session);
 }
 END_TEST
 
@@ -233,6 +263,7 @@ int main(void)
 	tcase_add_test(tc, the_answer_names_version_and_status);
 	tcase_add_test(tc, commands_complete_in_order_with_the_phase_of_their_lap);
 	tcase_add_test(tc, it_comes_back_for_what_is_more_than_its_share);
+	tcase_add_test(tc, the_guest_knows_before_the_worker_is_woken);
 	tcase_add_test(tc, without_room_for_completions_it_waits_and_loses_none);
 	tcase_add_loop_test(tc, more_commands_than_entries_is_abuse, 0, 3);
 	tcase_add_test(tc, reading_more_than_was_completed_is_abuse);
