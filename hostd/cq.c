@@ -20,8 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "cq.h"
 #include "events.h"
+#include "rdma/pvhca-abi.h"
 #include "session.h"
 #include "worker.h"
 
@@ -200,6 +202,11 @@ static bool cq_raise(struct cq *cq)
 	if (!cq->event_held)
 		counter_add(&cq->session->counters.completion_events, 1);
 	return !cq->event_held;
+}
+
+uint64_t cq_timestamp(const struct cq *cq)
+{
+	return cq->flags & PVHCA_CREATE_CQ_TIMESTAMPS ? htole64(clock_ns()) : 0;
 }
 
 void cq_notify(struct cq *cq)

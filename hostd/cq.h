@@ -29,11 +29,14 @@ void cq_unreserve(struct cq *cq, uint32_t n);
 bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe,
 	     bool solicited);
 
+/* Of a completion, little endian: CLOCK_MONOTONIC in ns, or 0 if the CQ has no timestamps. */
+uint64_t cq_timestamp(const struct cq *cq);
+
 /* After a batch: raise the event if the guest asked for one. */
 void cq_notify(struct cq *cq);
 
 /*
- * Try to deliver what is held back. True when nothing is left. now in worker.c.
+ * Try to deliver what is held back. True when nothing is left. In a worker.
  */
 bool cq_retry(struct cq *cq);
 

@@ -8,7 +8,6 @@
 
 #include <endian.h>
 #include <string.h>
-#include <time.h>
 
 #include "cm.h"
 #include "counters.h"
@@ -175,22 +174,12 @@ static bool network_header(uint8_t header[GSI_GRH_LEN],
 
 /* -------------------------------- completions ------------------------------ */
 
-static uint64_t gsi_timestamp(const struct cq *cq)
-{
-	struct timespec ts;
-
-	if (!(cq->flags & PVHCA_CREATE_CQ_TIMESTAMPS))
-		return 0;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return htole64(ts.tv_sec * 1000000000ull + ts.tv_nsec);
-}
-
 /* False: the guest has more outstanding than its queues hold. */
 static bool gsi_complete(struct worker *worker, struct qp *qp, struct cq *cq,
 			 struct pvhca_cqe *cqe, bool solicited)
 {
 	cqe->qpn = htole32(qp->qpn);
-	cqe->timestamp = gsi_timestamp(cq);
+	cqe->timestamp = cq_timestamp(cq);
 	counter_add(&qp->session->counters.completions, 1);
 	if (cqe->status)
 		counter_add(&qp->session->counters.errors, 1);

@@ -11,10 +11,11 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#define LOG_INTERVAL_NS	1000000000ll
+#include "clock.h"
+
+#define LOG_INTERVAL_NS	((long long)NS_PER_S)
 #define LOG_LINE	1024	/* longer messages are cut */
 
 static const struct {
@@ -102,11 +103,8 @@ int log_init(const char *level)
 
 _Bool log_allowed(struct log_limit *limit, unsigned int *suppressed)
 {
-	struct timespec ts;
-	long long now, next;
+	long long now = clock_ns(), next;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	now = ts.tv_sec * 1000000000ll + ts.tv_nsec;
 	next = atomic_load(&limit->next_ns);
 	/* Of threads that come at the same time one wins, the others count as left out. */
 	if (now < next ||

@@ -532,8 +532,6 @@ enum loopback_flush loopback_receive_flush(struct loopback_serve *serve,
 					   struct loopback_qp *rx);
 /* At the end of a call. */
 void loopback_add_receives(const struct loopback_serve *serve);
-/* Of a completion, little endian: CLOCK_MONOTONIC in ns if the CQ has timestamps. */
-uint64_t loopback_timestamp(const struct cq *cq);
 
 /* ------------------- shared receive queues: loopback_srq.c ----------------- */
 

@@ -8,7 +8,6 @@
  * completes; from an SRQ, whose entries end in any order, it has left the queue.
  */
 #include <endian.h>
-#include <time.h>
 
 #include "counters.h"
 #include "cq.h"
@@ -16,16 +15,6 @@
 #include "loopback.h"
 #include "rdma/pvhca-abi.h"
 #include "session.h"
-
-uint64_t loopback_timestamp(const struct cq *cq)
-{
-	struct timespec ts;
-
-	if (!(cq->flags & PVHCA_CREATE_CQ_TIMESTAMPS))
-		return 0;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return htole64(ts.tv_sec * 1000000000ull + ts.tv_nsec);
-}
 
 /* --------------------------------- complete -------------------------------- */
 
@@ -65,7 +54,7 @@ void loopback_receive_done(struct loopback_serve *serve, struct loopback_qp *rx,
 		counter_add(&qp->session->counters.errors, 1);
 	cqe->qpn = htole32(qp->qpn);
 	cqe->wqe_index = htole16(rx->receive.request.tag);
-	cqe->timestamp = loopback_timestamp(qp->recv_cq);
+	cqe->timestamp = cq_timestamp(qp->recv_cq);
 	if (cq_push(serve->worker, qp->recv_cq, cqe, solicited))
 		return;
 	counter_add(&qp->session->counters.protocol_errors, 1);

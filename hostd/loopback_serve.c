@@ -79,7 +79,7 @@ static void send_done(struct loopback_serve *serve, enum ibv_wc_status status)
 			return;
 		cqe.byte_len = htole32(request->length);
 	}
-	cqe.timestamp = loopback_timestamp(qp->send_cq);
+	cqe.timestamp = cq_timestamp(qp->send_cq);
 	serve->completions++;
 	if (!cq_push(serve->worker, qp->send_cq, &cqe, false))
 		stop_abused(serve);

@@ -88,7 +88,6 @@ struct session {
 	struct worker *worker;			/* while attached */
 	bool wake_worker;			/* once the guest knows of its commands' ends; admin.c */
 	uint32_t doorbell;
-	void *worker_session;			/* worker.c's part */
 	struct counters counters;		/* any thread */
 	struct log_limit quota_log;
 	struct log_limit fault_log;

@@ -4,8 +4,8 @@
  */
 #include <endian.h>
 #include <errno.h>
-#include <time.h>
 
+#include "clock.h"
 #include "cq.h"
 #include "log.h"
 #include "verbs.h"
@@ -255,14 +255,6 @@ static void deliver(struct worker *worker, struct session *session,
 			resume_stalled_srq(qp->srq);
 	}
 	pthread_mutex_unlock(&qp->rq_lock);
-}
-
-static uint64_t clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ull + now.tv_nsec;
 }
 
 static unsigned int poll_host_cq(struct worker *worker, struct session *session,

@@ -5,8 +5,8 @@
  * QP to put into error: it gets its error event, and is not served any more.
  */
 #include <errno.h>
-#include <time.h>
 
+#include "clock.h"
 #include "events.h"
 #include "log.h"
 #include "verbs.h"
@@ -42,10 +42,7 @@ void verbs_qp_fail(struct qp *qp)
 
 void verbs_retry_later(struct qp *qp, _Atomic bool *stalled)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	qp->deadline_ns = now.tv_sec * 1000000000ull + now.tv_nsec + STALL_NS;
+	qp->deadline_ns = clock_ns() + STALL_NS;
 	context_timed(qp->context, qp->slot);
 	atomic_store(stalled, true);
 }
