@@ -7,7 +7,7 @@ import re
 from harness import rigs, testcase
 from harness.paths import build
 
-from .guests import attempt, perftest, seat
+from .guests import attempt, perftest, pin_guests, seat
 from .samples import in_turn
 
 RING_BENCH = "tests/ring/pvhca-ring-bench"
@@ -78,6 +78,7 @@ def run(samples, logs, options):
         return
     rig = LoopbackInL1(testcase.Setup(guests=2, cpus=1, vhost=True, daemon_args=tuple(options.daemon.split())), logs)
     try:
+        pin_guests(rig)
         for number in rounds:
             one_round(rig, samples, number, options)
             samples.mark_done("loopback", number)
