@@ -91,7 +91,7 @@ struct session {
 	struct counters counters;		/* any thread */
 	struct log_limit quota_log;
 	struct log_limit fault_log;
-	struct session_own *own;		/* session.c's part */
+	struct session_own *own;		/* session_impl.h */
 };
 
 /* Host index of a guest GID table entry; false if the guest has none there. */
