@@ -112,13 +112,12 @@ static struct config *config_new(void)
 	config->spin_us = 50;
 	config->max_sessions = 256;
 	config->keep_mapped = 4ull << 30;
-	config->foreground = true;
 	config->unlisted_vms = true;
 	config->give_way = true;
 	config->quota = quota_defaults;
 	config_set_ports(&config->listen, PORTS_DEFAULT, "", NULL);
 	config->vms = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
-					    vm_settings_free);
+					    (GDestroyNotify)vm_policy_free);
 	return config;
 }
 
@@ -171,7 +170,7 @@ struct vm_policy *vm_policy_new(const struct config *config, const char *name,
 {
 	static const uint8_t no_uuid[16];
 	struct vm_policy *policy = g_new0(struct vm_policy, 1);
-	const struct vm_settings *vm = NULL;
+	const struct vm_policy *vm = NULL;
 	char text[UUID_TEXT];
 
 	if (memcmp(uuid, no_uuid, sizeof(no_uuid)))
@@ -180,8 +179,8 @@ struct vm_policy *vm_policy_new(const struct config *config, const char *name,
 	if (!vm && name[0])
 		vm = g_hash_table_lookup(config->vms, name);
 	if (vm) {
-		*policy = vm->policy;
-		policy->addresses = g_strdupv(vm->policy.addresses);
+		*policy = *vm;
+		policy->addresses = g_strdupv(vm->addresses);
 	} else {
 		policy->quota = config->quota;
 		policy->refused = !config->unlisted_vms;

@@ -54,12 +54,11 @@ struct config {
 	char *cpus;		/* list for the workers, e.g. "2-3,6", or NULL */
 	unsigned int max_sessions;
 	uint64_t keep_mapped;	/* bytes, of all VMs; see memory_stitches.c */
-	bool foreground;
 	bool unlisted_vms;	/* VMs without a [vm] group are served */
 	char *metrics;		/* where metrics.h listens, or NULL */
 	struct quota quota;	/* defaults of every VM */
 	struct port_list listen;	/* likewise */
-	void *vms;		/* config.c's: per-VM settings */
+	void *vms;		/* config.c's: a struct vm_policy for each [vm] group */
 };
 
 /* What the command line asks for besides settings. */

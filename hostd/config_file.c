@@ -86,22 +86,14 @@ static bool config_load_group(struct config *config, GKeyFile *file,
 	return ok;
 }
 
-void vm_settings_free(void *data)
-{
-	struct vm_settings *vm = data;
-
-	g_strfreev(vm->policy.addresses);
-	g_free(vm);
-}
-
 /* [vm NAME-OR-UUID]; UUIDs are kept in lower case, as address_uuid_text() gives them. */
 static bool config_load_vm(struct config *config, GKeyFile *file,
 			   const char *path, const char *group, GError **error)
 {
-	struct vm_settings *vm = g_new0(struct vm_settings, 1);
+	struct vm_policy *vm = g_new0(struct vm_policy, 1);
 	char *id = g_strstrip(g_strdup(group + strlen("vm ")));
 
-	vm->policy.quota = config->quota;
+	vm->quota = config->quota;
 	if (g_uuid_string_is_valid(id)) {
 		char *lower = g_ascii_strdown(id, -1);
 
@@ -113,11 +105,11 @@ static bool config_load_vm(struct config *config, GKeyFile *file,
 		config_error(error, path, "group [%s]: this VM has a group already",
 			     group);
 		g_free(id);
-		vm_settings_free(vm);
+		vm_policy_free(vm);
 		return false;
 	}
 	g_hash_table_insert(config->vms, id, vm);
-	return config_load_group(config, file, path, group, &vm->policy, error);
+	return config_load_group(config, file, path, group, vm, error);
 }
 
 static bool config_apply_quotas(struct config *config, char **quotas,

@@ -28,11 +28,6 @@ struct setting {
 	const char *arg, *help;	/* for --help */
 };
 
-/* Settings of one [vm] group. */
-struct vm_settings {
-	struct vm_policy policy;
-};
-
 /* ---------------------------- config_settings.c ---------------------------- */
 
 /* Those of group [pvhcad], and of the command line. */
@@ -61,7 +56,5 @@ bool config_error(GError **error, const char *where, const char *format, ...)
 /* quotas: those of the command line, KEY=VALUE, which VMs inherit; or NULL. */
 bool config_load_file(struct config *config, const char *path,
 		      bool must_exist, char **quotas, GError **error);
-/* A struct vm_settings; for a hash table. */
-void vm_settings_free(void *data);
 
 #endif

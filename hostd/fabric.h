@@ -50,8 +50,8 @@ struct fabric_ops {
 
 	/*
 	 * A session begins and ends to use the fabric (at ENABLE, at RESET or when
-	 * the VM goes). open sets session->fabric_session; all objects are gone
-	 * before close.
+	 * the VM goes). open sets session->fabric_session, close makes it NULL;
+	 * all objects are gone before close.
 	 */
 	int (*session_open)(struct fabric *fabric, struct session *session);
 	void (*session_close)(struct session *session);

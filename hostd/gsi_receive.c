@@ -42,19 +42,6 @@ static bool gsi_scatter(struct session *session, const struct ibv_sge *sge,
 	return true;
 }
 
-static bool gsi_receives(const struct qp *qp)
-{
-	switch (atomic_load(&qp->state)) {
-	case IBV_QPS_RTR:
-	case IBV_QPS_RTS:
-	case IBV_QPS_SQD:
-	case IBV_QPS_SQE:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* The next receive entry gets the message. With rq_lock held. */
 static bool gsi_receive(struct qp *qp, const uint8_t *message, uint8_t sl)
 {
@@ -70,7 +57,8 @@ static bool gsi_receive(struct qp *qp, const uint8_t *message, uint8_t sl)
 	struct recv_request receive;
 	uint32_t posted;
 
-	if (!gsi_receives(qp) || atomic_load(&own->failed))
+	if (!qp_state_responds(atomic_load(&qp->state)) ||
+	    atomic_load(&own->failed))
 		return false;
 	posted = work_queue_posted(&qp->rq);
 	if (posted == UINT32_MAX)

@@ -15,7 +15,7 @@
 
 #include "clock.h"
 
-#define LOG_INTERVAL_NS	((long long)NS_PER_S)
+#define LOG_INTERVAL_NS	NS_PER_S
 #define LOG_LINE	1024	/* longer messages are cut */
 
 static const struct {
@@ -103,7 +103,7 @@ int log_init(const char *level)
 
 _Bool log_allowed(struct log_limit *limit, unsigned int *suppressed)
 {
-	long long now = clock_ns(), next;
+	uint64_t now = clock_ns(), next;
 
 	next = atomic_load(&limit->next_ns);
 	/* Of threads that come at the same time one wins, the others count as left out. */

@@ -9,6 +9,7 @@
 #define G_LOG_DOMAIN "pvhcad"
 #endif
 #include <glib.h>
+#include <stdint.h>
 
 /* g_debug, g_info, g_message, g_warning, g_critical; never g_error: it aborts. */
 
@@ -20,7 +21,7 @@ int log_init(const char *level);
 
 /* At most one message a second from one place and one session; the next tells how many were left out. */
 struct log_limit {
-	_Atomic long long next_ns;
+	_Atomic uint64_t next_ns;	/* CLOCK_MONOTONIC */
 	_Atomic unsigned int suppressed;
 };
 _Bool log_allowed(struct log_limit *limit, unsigned int *suppressed);

@@ -438,15 +438,7 @@ static inline enum ibv_qp_state loopback_qp_state(const struct loopback_qp *lqp)
 /* Does it take messages? */
 static inline bool loopback_qp_responds(const struct loopback_qp *lqp)
 {
-	switch (loopback_qp_state(lqp)) {
-	case IBV_QPS_RTR:
-	case IBV_QPS_RTS:
-	case IBV_QPS_SQD:
-	case IBV_QPS_SQE:
-		return true;
-	default:
-		return false;
-	}
+	return qp_state_responds(loopback_qp_state(lqp));
 }
 
 /* Change the state; with qp->lock held, without rq_lock. */

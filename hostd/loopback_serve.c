@@ -5,6 +5,7 @@
  */
 #include <endian.h>
 
+#include "clock.h"
 #include "counters.h"
 #include "cq.h"
 #include "events.h"
@@ -15,7 +16,7 @@
 /* As LOOPBACK_BATCH, of bytes. */
 #define BATCH_BYTES	(4ull << 20)
 /* Timeout 0 means to wait for ever; it costs one look in this time. */
-#define FOREVER_LOOK_NS	100000000ull
+#define FOREVER_LOOK_NS	(100 * NS_PER_MS)
 #define RNR_FOREVER	7
 
 uint64_t loopback_timeout_ns(uint8_t timeout)

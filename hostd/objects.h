@@ -211,6 +211,20 @@ struct qp {
 	void *fabric;
 };
 
+/* Does a QP in this state take messages? IB vol 1, 10.3.1. */
+static inline bool qp_state_responds(enum ibv_qp_state state)
+{
+	switch (state) {
+	case IBV_QPS_RTR:
+	case IBV_QPS_RTS:
+	case IBV_QPS_SQD:
+	case IBV_QPS_SQE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Ask the context's worker to serve a slot (again); from any thread. Does not wake a sleeping worker. */
 static inline void context_again(struct context *context, uint32_t slot)
 {

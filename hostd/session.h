@@ -133,7 +133,7 @@ void sessions_for_each(void (*fn)(struct session *session, void *arg),
 		       void *arg);
 const char *session_state_name(const struct session *session);
 
-/* session.c, for sessions.c. */
+/* One session, for sessions.c. */
 
 /* NULL: no memory; fd is closed then. */
 struct session *session_new(int fd, unsigned int id, const struct config *config,

@@ -34,7 +34,6 @@ void session_tear_down(struct session *session)
 	commands_destroy_all(session);
 	worker_detach(session);
 	session->ops->session_close(session);
-	session->fabric_session = NULL;
 	admin_close(session);
 }
 
@@ -148,7 +147,6 @@ static uint32_t session_bring_up(struct session *session, const char **why)
 
 err_close:
 	session->ops->session_close(session);
-	session->fabric_session = NULL;
 	return PVHCA_DEV_ERR_HOST;
 }
 

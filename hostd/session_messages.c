@@ -3,7 +3,6 @@
  * What QEMU says to a session over the link (pvhca-link.h): who it is, what it has,
  * and what its driver wants. Whatever does not fit closes the connection.
  */
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

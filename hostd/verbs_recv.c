@@ -13,7 +13,7 @@
 
 #define BATCH		32
 #define SGE_POOL	512
-#define STALL_NS	1000000
+#define STALL_NS	(1 * NS_PER_MS)
 
 struct recv_batch {
 	struct ibv_recv_wr wr[BATCH];
