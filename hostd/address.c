@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define V4_BITS	96	/* of ::ffff:0:0/96, where IPv4 is mapped to */
+#define V4_BITS 96 /* of ::ffff:0:0/96, where IPv4 is mapped to */
 
 static const uint8_t v4_prefix[12] = { [10] = 0xff, [11] = 0xff };
 
@@ -17,8 +17,7 @@ bool address_is_ipv4(const uint8_t gid[16])
 
 bool address_is_group(const uint8_t gid[16])
 {
-	return gid[0] == 0xff ||
-	       (address_is_ipv4(gid) && (gid[12] & 0xf0) == 0xe0);
+	return gid[0] == 0xff || (address_is_ipv4(gid) && (gid[12] & 0xf0) == 0xe0);
 }
 
 bool address_parse(const char *text, struct address_prefix *prefix)
@@ -52,8 +51,7 @@ bool address_parse(const char *text, struct address_prefix *prefix)
 	return true;
 }
 
-bool address_matches(const struct address_prefix *prefix,
-		     const uint8_t gid[16])
+bool address_matches(const struct address_prefix *prefix, const uint8_t gid[16])
 {
 	unsigned int bytes = prefix->bits / 8, rest = prefix->bits % 8;
 	uint8_t mask = 0xff00 >> rest;
@@ -86,8 +84,8 @@ bool address_parse_mac(const char *text, uint8_t mac[6])
 	unsigned int byte[6];
 	int end = 0;
 
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1],
-		   &byte[2], &byte[3], &byte[4], &byte[5], &end) != 6 ||
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1], &byte[2], &byte[3],
+		   &byte[4], &byte[5], &end) != 6 ||
 	    text[end] || end != 17)
 		return false;
 	for (int i = 0; i < 6; i++)

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define ADDRESS_TEXT	48	/* bytes for the text of a GID, NUL included */
-#define UUID_TEXT	37
+#define ADDRESS_TEXT 48 /* bytes for the text of a GID, NUL included */
+#define UUID_TEXT    37
 
 /* A GID is an IPv6 address, or an IPv4 address mapped into one. */
 struct address_prefix {
@@ -17,8 +17,7 @@ struct address_prefix {
 
 /* "10.1.2.3", "10.1.0.0/16", "fd00::1", "fd00::/64"; false: none of these. */
 bool address_parse(const char *text, struct address_prefix *prefix);
-bool address_matches(const struct address_prefix *prefix,
-		     const uint8_t gid[16]);
+bool address_matches(const struct address_prefix *prefix, const uint8_t gid[16]);
 /* IPv4 in dots, others as IPv6; returns text. */
 const char *address_text(const uint8_t gid[16], char text[ADDRESS_TEXT]);
 

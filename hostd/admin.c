@@ -36,10 +36,10 @@ struct admin {
 	struct pvhca_admin_rsp *cq;
 	uint32_t sq_entries;
 	uint32_t cq_entries;
-	uint32_t sq_ci;			/* next command; free running */
-	uint32_t cq_pi;			/* next completion; free running */
-	uint32_t cq_ci;			/* the driver's, when last read */
-	bool interrupt;			/* completions were written since the last one */
+	uint32_t sq_ci; /* next command; free running */
+	uint32_t cq_pi; /* next completion; free running */
+	uint32_t cq_ci; /* the driver's, when last read */
+	bool interrupt; /* completions were written since the last one */
 };
 
 static bool all_zero(const uint8_t *bytes, size_t n)
@@ -52,8 +52,7 @@ static bool all_zero(const uint8_t *bytes, size_t n)
 
 /* --------------------------------- opening --------------------------------- */
 
-static void admin_write_answer(struct pvhca_admin_area *area, uint32_t error,
-			       const char *message)
+static void admin_write_answer(struct pvhca_admin_area *area, uint32_t error, const char *message)
 {
 	char text[PVHCA_MESSAGE_LEN] = "";
 
@@ -75,8 +74,7 @@ void admin_answer(struct session *session, uint32_t error, const char *message)
 }
 
 /* Version and what needs no look at memory. Returns an enum pvhca_dev_error. */
-static uint32_t admin_check_area(const struct pvhca_admin_area *area,
-				 const char **why)
+static uint32_t admin_check_area(const struct pvhca_admin_area *area, const char **why)
 {
 	if (le32toh(area->magic) != PVHCA_ADMIN_MAGIC) {
 		*why = "wrong magic number in the admin area";
@@ -100,16 +98,14 @@ static uint32_t admin_check_area(const struct pvhca_admin_area *area,
 	return PVHCA_DEV_ERR_NONE;
 }
 
-static void *admin_map_queue(struct session *session, __le64 addr,
-			     unsigned int entries, size_t entry_size,
-			     struct region **region)
+static void *admin_map_queue(struct session *session, __le64 addr, unsigned int entries,
+			     size_t entry_size, struct region **region)
 {
 	uint64_t gpa = le64toh(addr);
 
 	if (gpa & (PVHCA_GRANULE - 1))
 		return NULL;
-	return memory_resolve(session->memory, gpa, entries * entry_size,
-			      region);
+	return memory_resolve(session->memory, gpa, entries * entry_size, region);
 }
 
 /* Map the queues that a checked copy of the area names. */
@@ -121,18 +117,17 @@ static uint32_t admin_map(struct session *session, struct admin *admin,
 	admin->sq_entries = 1u << area->sq_log_entries;
 	admin->cq_entries = 1u << area->cq_log_entries;
 	*why = "the admin submission queue is not in guest RAM or not aligned";
-	admin->sq = admin_map_queue(session, area->sq_addr, admin->sq_entries,
-				    sizeof(*admin->sq), &admin->sq_region);
+	admin->sq = admin_map_queue(session, area->sq_addr, admin->sq_entries, sizeof(*admin->sq),
+				    &admin->sq_region);
 	if (!admin->sq)
 		return PVHCA_DEV_ERR_ADMIN_QUEUE;
 	*why = "the admin completion queue is not in guest RAM or not aligned";
-	admin->cq = admin_map_queue(session, area->cq_addr, admin->cq_entries,
-				    sizeof(*admin->cq), &admin->cq_region);
+	admin->cq = admin_map_queue(session, area->cq_addr, admin->cq_entries, sizeof(*admin->cq),
+				    &admin->cq_region);
 	if (!admin->cq)
 		goto err_put_sq;
 	*why = "the async event queue is not in guest RAM or not aligned";
-	ret = events_open(session, le64toh(area->aeq_addr),
-			  area->aeq_log_entries);
+	ret = events_open(session, le64toh(area->aeq_addr), area->aeq_log_entries);
 	if (ret)
 		goto err_put_cq;
 	return PVHCA_DEV_ERR_NONE;
@@ -156,12 +151,10 @@ uint32_t admin_open(struct session *session, uint64_t gpa)
 		return PVHCA_DEV_ERR_HOST;
 	error = PVHCA_DEV_ERR_ADMIN_AREA;
 	if (!(gpa & (PVHCA_GRANULE - 1)))
-		admin->area = memory_resolve(session->memory, gpa,
-					     sizeof(*admin->area),
+		admin->area = memory_resolve(session->memory, gpa, sizeof(*admin->area),
 					     &admin->area_region);
 	if (!admin->area) {
-		g_info("VM %s: the admin area is not in guest RAM or not aligned",
-		       session->name);
+		g_info("VM %s: the admin area is not in guest RAM or not aligned", session->name);
 		goto err_free;
 	}
 	memcpy(&copy, admin->area, sizeof(copy));
@@ -205,8 +198,7 @@ static bool admin_has_room(struct admin *admin, bool *room)
 	*room = admin->cq_pi - admin->cq_ci < admin->cq_entries;
 	if (*room)
 		return true;
-	admin->cq_ci = le32toh(__atomic_load_n(&admin->area->cq_ci,
-					       __ATOMIC_ACQUIRE));
+	admin->cq_ci = le32toh(__atomic_load_n(&admin->area->cq_ci, __ATOMIC_ACQUIRE));
 	*room = admin->cq_pi - admin->cq_ci < admin->cq_entries;
 	return admin->cq_pi - admin->cq_ci <= admin->cq_entries;
 }
@@ -234,8 +226,7 @@ static void admin_complete(struct admin *admin, struct pvhca_admin_rsp *rsp)
 
 	entry = &admin->cq[admin->cq_pi & (admin->cq_entries - 1)];
 	memcpy(entry, rsp, offsetof(struct pvhca_admin_rsp, flags));
-	__atomic_store_n(&entry->flags,
-			 htole32(lap & 1 ? 0 : PVHCA_ADMIN_RSP_F_PHASE),
+	__atomic_store_n(&entry->flags, htole32(lap & 1 ? 0 : PVHCA_ADMIN_RSP_F_PHASE),
 			 __ATOMIC_RELEASE);
 	admin->cq_pi++;
 	admin->interrupt = true;
@@ -246,8 +237,7 @@ static void admin_execute(struct session *session, struct admin *admin)
 	struct pvhca_admin_cmd cmd;
 	struct pvhca_admin_rsp rsp;
 
-	memcpy(&cmd, &admin->sq[admin->sq_ci & (admin->sq_entries - 1)],
-	       sizeof(cmd));
+	memcpy(&cmd, &admin->sq[admin->sq_ci & (admin->sq_entries - 1)], sizeof(cmd));
 	admin->sq_ci++;
 	memset(&rsp, 0, sizeof(rsp));
 	if (commands_may_take_long(&cmd))
@@ -265,9 +255,8 @@ bool admin_serve(struct session *session, unsigned int max)
 	bool room = true;
 
 	while (admin && !session_failing(session)) {
-		posted = le32toh(__atomic_load_n(&admin->area->sq_pi,
-						 __ATOMIC_ACQUIRE)) -
-			 admin->sq_ci;
+		posted = le32toh(__atomic_load_n(&admin->area->sq_pi, __ATOMIC_ACQUIRE)) -
+			admin->sq_ci;
 		if (posted > admin->sq_entries) {
 			session_guest_fault(session, "admin queue: %u commands in %u entries",
 					    posted, admin->sq_entries);
@@ -276,7 +265,8 @@ bool admin_serve(struct session *session, unsigned int max)
 		if (!posted || !max)
 			break;
 		if (!admin_has_room(admin, &room)) {
-			session_guest_fault(session, "admin queue: consumer index beyond what was completed");
+			session_guest_fault(
+				session, "admin queue: consumer index beyond what was completed");
 			return false;
 		}
 		if (!room)

@@ -21,8 +21,7 @@ uint32_t admin_open(struct session *session, uint64_t gpa);
 void admin_close(struct session *session);
 
 /* Tell the driver, in its area, that it is accepted (error 0) or why not. */
-void admin_answer(struct session *session, uint32_t error,
-		  const char *message);
+void admin_answer(struct session *session, uint32_t error, const char *message);
 
 /*
  * Carry out up to max commands. True: more are there. When the driver has left no

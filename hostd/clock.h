@@ -6,9 +6,9 @@
 #include <stdint.h>
 #include <time.h>
 
-#define NS_PER_US	1000ull
-#define NS_PER_MS	1000000ull
-#define NS_PER_S	1000000000ull
+#define NS_PER_US 1000ull
+#define NS_PER_MS 1000000ull
+#define NS_PER_S  1000000000ull
 
 /* CLOCK_MONOTONIC, ns. */
 static inline uint64_t clock_ns(void)

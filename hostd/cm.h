@@ -67,8 +67,7 @@ void cm_session_close(struct session *session);
 /* For all below: nothing happens where session->cm is NULL. */
 
 /* Addresses of the guest's; ifindex: the host's interface that has it. */
-void cm_gid_add(struct session *session, const uint8_t gid[16],
-		uint32_t ifindex);
+void cm_gid_add(struct session *session, const uint8_t gid[16], uint32_t ifindex);
 void cm_gid_del(struct session *session, const uint8_t gid[16]);
 
 /* Numbers of the guest's QPs, which alone it may connect. */
@@ -79,14 +78,14 @@ void cm_qp_del(struct session *session, uint32_t qpn);
  * The first PSN that a QP shall expect from that peer: what the host's CM told it
  * if a connection between the two is being made, else psn. The session's thread.
  */
-uint32_t cm_rq_psn(struct session *session, const uint8_t peer[16],
-		   uint32_t peer_qpn, uint32_t psn);
+uint32_t cm_rq_psn(struct session *session, const uint8_t peer[16], uint32_t peer_qpn,
+		   uint32_t psn);
 
 /*
  * A CM MAD from the guest's address source to a destination that is no VM's. Any
  * worker. False: dropped.
  */
-bool cm_send(struct session *session, const uint8_t source[16],
-	     const uint8_t destination[16], const void *mad);
+bool cm_send(struct session *session, const uint8_t source[16], const uint8_t destination[16],
+	     const void *mad);
 
 #endif

@@ -18,8 +18,9 @@
 static const struct {
 	unsigned int ms;
 	unsigned int repeats;
-	unsigned int patient_ms;	/* once the guest has asked for time */
+	unsigned int patient_ms; /* once the guest has asked for time */
 } cm_times[CM_STATES] = {
+	/* clang-format off */
 	[CM_RESOLVING] = { 15000, 0, 0 },
 	[CM_ASKING] = { 120000, 0, 0 },
 	[CM_ANSWERED] = { 1000, 30, 60000 },
@@ -29,6 +30,7 @@ static const struct {
 	[CM_LEAVING] = { 60000, 0, 0 },
 	[CM_LEFT] = { 1000, 10, 0 },
 	[CM_OVER] = { 75000, 0, 0 },
+	/* clang-format on */
 };
 
 /* All connections by our id; the thread's own. */
@@ -107,8 +109,7 @@ static uint32_t cm_new_id(void)
 {
 	do {
 		cm_last_id++;
-	} while (!cm_last_id || g_hash_table_contains(cm_conns,
-					GUINT_TO_POINTER(cm_last_id)));
+	} while (!cm_last_id || g_hash_table_contains(cm_conns, GUINT_TO_POINTER(cm_last_id)));
 	return cm_last_id;
 }
 
@@ -128,13 +129,14 @@ static bool cm_make_room(struct cm_session *cs)
 		cm_conn_drop(conn);
 		return true;
 	}
-	log_warning_limited(&cs->log, "VM %s: has its quota of connections=%u to native peers; raise it in group [quota] or [vm %s] of the configuration",
-			    cs->session->name, limit, cs->session->name);
+	log_warning_limited(
+		&cs->log,
+		"VM %s: has its quota of connections=%u to native peers; raise it in group [quota] or [vm %s] of the configuration",
+		cs->session->name, limit, cs->session->name);
 	return false;
 }
 
-struct cm_conn *cm_conn_new(struct cm_session *cs, const uint8_t own[16],
-			    const uint8_t peer[16])
+struct cm_conn *cm_conn_new(struct cm_session *cs, const uint8_t own[16], const uint8_t peer[16])
 {
 	struct cm_conn *conn;
 
@@ -187,10 +189,8 @@ void cm_conn_drop(struct cm_conn *conn)
 
 	cm_conn_stop_timer(conn);
 	cm_conn_release(conn);
-	if (conn->has_guest_id &&
-	    cm_conn_find_guest(cs, conn->guest_id) == conn)
-		g_hash_table_remove(cs->by_guest,
-				    GUINT_TO_POINTER(conn->guest_id));
+	if (conn->has_guest_id && cm_conn_find_guest(cs, conn->guest_id) == conn)
+		g_hash_table_remove(cs->by_guest, GUINT_TO_POINTER(conn->guest_id));
 	g_hash_table_remove(cm_conns, GUINT_TO_POINTER(conn->id));
 	g_queue_unlink(&cs->conns, &conn->link);
 	g_free(conn);
@@ -202,8 +202,7 @@ void cm_conn_set_guest_id(struct cm_conn *conn, uint32_t guest_id)
 		return;
 	conn->guest_id = guest_id;
 	conn->has_guest_id = true;
-	g_hash_table_insert(conn->cs->by_guest, GUINT_TO_POINTER(guest_id),
-			    conn);
+	g_hash_table_insert(conn->cs->by_guest, GUINT_TO_POINTER(guest_id), conn);
 }
 
 /* ---------------------------------- timers --------------------------------- */
@@ -213,12 +212,10 @@ static void cm_conn_expire(struct cm_conn *conn)
 {
 	switch (conn->state) {
 	case CM_RESOLVING:
-		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_BAD_GID, NULL,
-			       0);
+		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_BAD_GID, NULL, 0);
 		return;
 	case CM_ACCEPTED:
-		cm_conn_refuse(conn, MAD_ABOUT_REP, MAD_REASON_TIMEOUT, NULL,
-			       0);
+		cm_conn_refuse(conn, MAD_ABOUT_REP, MAD_REASON_TIMEOUT, NULL, 0);
 		return;
 	case CM_ANSWERED:
 	case CM_ASKED:
@@ -245,8 +242,7 @@ static gboolean cm_conn_on_timer(void *arg)
 	}
 	conn->repeats--;
 	if (conn->has_said)
-		gsi_deliver(conn->cs->session, conn->peer, conn->own,
-			    &conn->said);
+		gsi_deliver(conn->cs->session, conn->peer, conn->own, &conn->said);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -271,8 +267,7 @@ void cm_conn_set_state(struct cm_conn *conn, enum cm_state state)
 void cm_conn_say(struct cm_conn *conn)
 {
 	if (conn->has_said)
-		gsi_deliver(conn->cs->session, conn->peer, conn->own,
-			    &conn->said);
+		gsi_deliver(conn->cs->session, conn->peer, conn->own, &conn->said);
 }
 
 void cm_conn_message(struct cm_conn *conn, enum mad_attribute attribute)
@@ -307,8 +302,8 @@ void cm_conn_refuse(struct cm_conn *conn, enum mad_about about, uint32_t reason,
 	if (conn->ud) {
 		cm_conn_message(conn, MAD_SIDR_REP);
 		mad_set(&conn->said, SIDR_REP_STATUS, MAD_SIDR_REJECTED);
-		mad_set_private(&conn->said, SIDR_REP_PRIVATE,
-				SIDR_REP_PRIVATE_LEN, private_data, length);
+		mad_set_private(&conn->said, SIDR_REP_PRIVATE, SIDR_REP_PRIVATE_LEN, private_data,
+				length);
 	} else {
 		cm_conn_message(conn, MAD_REJ);
 		mad_set(&conn->said, REJ_MESSAGE, about);
@@ -316,11 +311,9 @@ void cm_conn_refuse(struct cm_conn *conn, enum mad_about about, uint32_t reason,
 		/* 12.6.7.2: who gave up may not know the other's id. */
 		if (reason == MAD_REASON_TIMEOUT) {
 			mad_set(&conn->said, REJ_INFO_LEN, sizeof(uint64_t));
-			mad_set(&conn->said, REJ_INFO_GUID,
-				cm_peer_guid(conn->peer));
+			mad_set(&conn->said, REJ_INFO_GUID, cm_peer_guid(conn->peer));
 		}
-		mad_set_private(&conn->said, REJ_PRIVATE, REJ_PRIVATE_LEN,
-				private_data, length);
+		mad_set_private(&conn->said, REJ_PRIVATE, REJ_PRIVATE_LEN, private_data, length);
 	}
 	cm_conn_over(conn);
 }

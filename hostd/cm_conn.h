@@ -52,15 +52,15 @@ struct cm_session {
 };
 
 enum cm_state {
-	CM_RESOLVING,	/* active: address or route; rdma_connect is to come */
-	CM_ASKING,	/* active: the peer is asked */
-	CM_ANSWERED,	/* active: REP is with the guest */
-	CM_ASKED,	/* passive: REQ or SIDR_REQ is with the guest */
-	CM_ACCEPTED,	/* passive: REP is with the peer */
+	CM_RESOLVING, /* active: address or route; rdma_connect is to come */
+	CM_ASKING,    /* active: the peer is asked */
+	CM_ANSWERED,  /* active: REP is with the guest */
+	CM_ASKED,     /* passive: REQ or SIDR_REQ is with the guest */
+	CM_ACCEPTED,  /* passive: REP is with the peer */
 	CM_ESTABLISHED,
-	CM_LEAVING,	/* the guest's DREQ is with the peer */
-	CM_LEFT,	/* the peer's DREQ is with the guest */
-	CM_OVER,	/* stays for a while: repeated questions get the same answer */
+	CM_LEAVING, /* the guest's DREQ is with the peer */
+	CM_LEFT,    /* the peer's DREQ is with the guest */
+	CM_OVER,    /* stays for a while: repeated questions get the same answer */
 	CM_STATES,
 };
 
@@ -89,21 +89,21 @@ struct cm_wish {
 struct cm_conn {
 	enum cm_kind kind;
 	struct cm_session *cs;
-	GList link;			/* in cs->conns */
+	GList link; /* in cs->conns */
 	uint32_t id;
 	uint32_t guest_id;
 	bool has_guest_id;
 	bool active;
 	bool ud;
 	bool has_psn;
-	bool counted;			/* in session->connections */
+	bool counted; /* in session->connections */
 	enum cm_state state;
 	uint8_t own[16];
 	uint8_t peer[16];
 	uint32_t qpn;
 	uint32_t peer_qpn;
 	uint64_t tid;
-	struct cm_wish wish;		/* active */
+	struct cm_wish wish; /* active */
 	struct rdma_cm_id *rdma;
 	struct mad said;
 	bool has_said;
@@ -126,8 +126,7 @@ struct cm_gid *cm_find_gid(struct cm_session *cs, const uint8_t gid[16]);
 /* -------------------------------- cm_conn.c -------------------------------- */
 
 /* NULL: the VM has as many as it may. */
-struct cm_conn *cm_conn_new(struct cm_session *cs, const uint8_t own[16],
-			    const uint8_t peer[16]);
+struct cm_conn *cm_conn_new(struct cm_session *cs, const uint8_t own[16], const uint8_t peer[16]);
 /* Gives all back: the host's CM tells the peer what is right in its state. */
 void cm_conn_drop(struct cm_conn *conn);
 void cm_conn_set_state(struct cm_conn *conn, enum cm_state state);
@@ -158,8 +157,8 @@ bool cm_sockaddr_gid(const struct sockaddr *address, uint8_t gid[16]);
 
 /* -------------------------------- cm_guest.c ------------------------------- */
 
-void cm_guest_mad(struct cm_session *cs, const uint8_t source[16],
-		  const uint8_t destination[16], const struct mad *mad);
+void cm_guest_mad(struct cm_session *cs, const uint8_t source[16], const uint8_t destination[16],
+		  const struct mad *mad);
 
 /* -------------------------------- cm_peer.c -------------------------------- */
 

@@ -10,7 +10,7 @@
 #include "cm_conn.h"
 
 /* The host's bound applies where it is lower. */
-#define BACKLOG	1024
+#define BACKLOG 1024
 
 static void cm_listener_free(void *data)
 {
@@ -48,21 +48,19 @@ static void cm_listen_refused(const struct cm_listener *listener, int error)
 {
 	char text[ADDRESS_TEXT];
 
-	g_log(G_LOG_DOMAIN, cm_is_link_local(listener->gid) ?
-	      G_LOG_LEVEL_INFO : G_LOG_LEVEL_WARNING,
+	g_log(G_LOG_DOMAIN,
+	      cm_is_link_local(listener->gid) ? G_LOG_LEVEL_INFO : G_LOG_LEVEL_WARNING,
 	      "VM %s: cannot listen on %s port %u (%s): %s; native peers do not reach it there",
-	      listener->cs->session->name,
-	      address_text(listener->gid, text), listener->port,
+	      listener->cs->session->name, address_text(listener->gid, text), listener->port,
 	      listener->ud ? "UDP" : "TCP",
 	      error == -EADDRINUSE || error == -EADDRNOTAVAIL ?
-	      "another VM or a program of the host does" :
-	      error == -ENODEV ? "another device of the host has the address" :
-	      g_strerror(-error));
+		      "another VM or a program of the host does" :
+		      error == -ENODEV ? "another device of the host has the address" :
+					 g_strerror(-error));
 }
 
 /* False: refused; the reason is logged. */
-static bool cm_listen_one(struct cm_session *cs, struct cm_gid *gid,
-			  uint16_t port, bool ud)
+static bool cm_listen_one(struct cm_session *cs, struct cm_gid *gid, uint16_t port, bool ud)
 {
 	struct cm_listener *listener = g_new0(struct cm_listener, 1);
 	int error;
@@ -87,8 +85,7 @@ void cm_listen(struct cm_session *cs, struct cm_gid *gid)
 	const struct port_list *ports = &cs->session->policy->listen;
 
 	for (unsigned int i = 0; i < ports->count; i++)
-		for (uint32_t port = ports->range[i].first;
-		     port <= ports->range[i].last; port++)
+		for (uint32_t port = ports->range[i].first; port <= ports->range[i].last; port++)
 			/* Who has one of the two has, as a rule, both. */
 			if (cm_listen_one(cs, gid, port, false))
 				cm_listen_one(cs, gid, port, true);

@@ -7,21 +7,21 @@
 #include "address.h"
 #include "cm_conn.h"
 
-#define EVENTS_PER_WAKE	32u
+#define EVENTS_PER_WAKE 32u
 
 /* What the messages say where the host's CM does not tell; codes of vol 1, 12.7. */
-#define CM_TIMEOUT	20	/* 4 s */
-#define CM_RETRIES	15
-#define HOP_LIMIT	64
-#define FULL_PKEY	0xffff
+#define CM_TIMEOUT 20 /* 4 s */
+#define CM_RETRIES 15
+#define HOP_LIMIT  64
+#define FULL_PKEY  0xffff
 
 /* A copy of an event: acknowledged before it is handled, so that ids may end. */
 struct cm_event {
 	enum rdma_cm_event_type type;
 	int status;
 	struct rdma_cm_id *id;
-	struct rdma_conn_param conn;	/* RC */
-	uint32_t qpn, qkey;		/* UD */
+	struct rdma_conn_param conn; /* RC */
+	uint32_t qpn, qkey;	     /* UD */
 	unsigned int length;
 	uint8_t private_data[256];
 };
@@ -31,21 +31,18 @@ struct cm_event {
 static void cm_address_resolved(struct cm_conn *conn)
 {
 	if (rdma_resolve_route(conn->rdma, 4000))
-		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_BAD_GID, NULL,
-			       0);
+		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_BAD_GID, NULL, 0);
 }
 
 static void cm_route_resolved(struct cm_conn *conn)
 {
 	if (rdma_connect(conn->rdma, &conn->wish.param))
-		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_UNSUPPORTED,
-			       NULL, 0);
+		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_UNSUPPORTED, NULL, 0);
 	else
 		cm_conn_set_state(conn, CM_ASKING);
 }
 
-static bool cm_attr(struct rdma_cm_id *id, enum ibv_qp_state state,
-		    struct ibv_qp_attr *attr)
+static bool cm_attr(struct rdma_cm_id *id, enum ibv_qp_state state, struct ibv_qp_attr *attr)
 {
 	int mask = 0;
 
@@ -60,11 +57,9 @@ static void cm_answered(struct cm_conn *conn, const struct cm_event *event)
 	struct ibv_qp_attr rtr, rts;
 	struct mad *rep = &conn->said;
 
-	if (!cm_attr(conn->rdma, IBV_QPS_RTR, &rtr) ||
-	    !cm_attr(conn->rdma, IBV_QPS_RTS, &rts)) {
+	if (!cm_attr(conn->rdma, IBV_QPS_RTR, &rtr) || !cm_attr(conn->rdma, IBV_QPS_RTS, &rts)) {
 		rdma_reject(conn->rdma, NULL, 0);
-		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_NO_RESOURCES,
-			       NULL, 0);
+		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_NO_RESOURCES, NULL, 0);
 		return;
 	}
 	conn->peer_qpn = param->qp_num;
@@ -80,14 +75,12 @@ static void cm_answered(struct cm_conn *conn, const struct cm_event *event)
 	mad_set(rep, REP_RNR_RETRY, param->rnr_retry_count);
 	mad_set(rep, REP_SRQ, param->srq);
 	mad_set(rep, REP_CA_GUID, cm_peer_guid(conn->peer));
-	mad_set_private(rep, REP_PRIVATE, REP_PRIVATE_LEN, event->private_data,
-			event->length);
+	mad_set_private(rep, REP_PRIVATE, REP_PRIVATE_LEN, event->private_data, event->length);
 	cm_conn_set_state(conn, CM_ANSWERED);
 	cm_conn_say(conn);
 }
 
-static void cm_sidr_answered(struct cm_conn *conn, const struct cm_event *event,
-			     uint32_t status)
+static void cm_sidr_answered(struct cm_conn *conn, const struct cm_event *event, uint32_t status)
 {
 	struct mad *rep = &conn->said;
 
@@ -98,17 +91,17 @@ static void cm_sidr_answered(struct cm_conn *conn, const struct cm_event *event,
 		mad_set(rep, SIDR_REP_QPN, event->qpn);
 		mad_set(rep, SIDR_REP_QKEY, event->qkey);
 	}
-	mad_set_private(rep, SIDR_REP_PRIVATE, SIDR_REP_PRIVATE_LEN,
-			event->private_data, event->length);
+	mad_set_private(rep, SIDR_REP_PRIVATE, SIDR_REP_PRIVATE_LEN, event->private_data,
+			event->length);
 	cm_conn_over(conn);
 }
 
 /* ------------------------------- passive side ------------------------------ */
 
-static bool cm_ip_request(struct cm_listener *listener,
-			  struct rdma_cm_id *id, struct ip_cm_request *ip)
+static bool cm_ip_request(struct cm_listener *listener, struct rdma_cm_id *id,
+			  struct ip_cm_request *ip)
 {
-	*ip = (struct ip_cm_request) {
+	*ip = (struct ip_cm_request){
 		.protocol = listener->ud ? IP_CM_UDP : IP_CM_TCP,
 		.port = listener->port,
 		.source_port = ntohs(rdma_get_dst_port(id)),
@@ -120,13 +113,14 @@ static bool cm_ip_request(struct cm_listener *listener,
 	if (memcmp(ip->source, ip->destination, sizeof(ip->source)))
 		return true;
 	/* The guest would answer itself. */
-	log_warning_limited(&listener->cs->log, "VM %s: a program of the host connects to the VM from the VM's own address; it must bind its end to another one of the host's",
-			    listener->cs->session->name);
+	log_warning_limited(
+		&listener->cs->log,
+		"VM %s: a program of the host connects to the VM from the VM's own address; it must bind its end to another one of the host's",
+		listener->cs->session->name);
 	return false;
 }
 
-static void cm_build_sidr_req(struct cm_conn *conn,
-			      const struct ip_cm_request *ip,
+static void cm_build_sidr_req(struct cm_conn *conn, const struct ip_cm_request *ip,
 			      const struct cm_event *event)
 {
 	uint8_t *private_data;
@@ -138,13 +132,12 @@ static void cm_build_sidr_req(struct cm_conn *conn,
 	private_data = req->bytes + MAD_HEADER_LEN + SIDR_REQ_PRIVATE;
 	ip_cm_build(ip, private_data);
 	mad_set_private(req, SIDR_REQ_PRIVATE + IP_CM_HEADER_LEN,
-			SIDR_REQ_PRIVATE_LEN - IP_CM_HEADER_LEN,
-			event->private_data, event->length);
+			SIDR_REQ_PRIVATE_LEN - IP_CM_HEADER_LEN, event->private_data,
+			event->length);
 }
 
 static void cm_build_req(struct cm_conn *conn, const struct ip_cm_request *ip,
-			 const struct cm_event *event,
-			 const struct ibv_qp_attr *rtr,
+			 const struct cm_event *event, const struct ibv_qp_attr *rtr,
 			 const struct ibv_qp_attr *rts)
 {
 	const struct rdma_conn_param *param = &event->conn;
@@ -176,14 +169,12 @@ static void cm_build_req(struct cm_conn *conn, const struct ip_cm_request *ip,
 	memcpy(data + REQ_LOCAL_GID, conn->peer, sizeof(conn->peer));
 	memcpy(data + REQ_REMOTE_GID, conn->own, sizeof(conn->own));
 	ip_cm_build(ip, data + REQ_PRIVATE);
-	mad_set_private(req, REQ_PRIVATE + IP_CM_HEADER_LEN,
-			REQ_PRIVATE_LEN - IP_CM_HEADER_LEN,
+	mad_set_private(req, REQ_PRIVATE + IP_CM_HEADER_LEN, REQ_PRIVATE_LEN - IP_CM_HEADER_LEN,
 			event->private_data, event->length);
 }
 
 /* A peer asks at a port of a guest's. False: refused, and the id is still there. */
-static bool cm_ask_guest(struct cm_listener *listener,
-			 const struct cm_event *event)
+static bool cm_ask_guest(struct cm_listener *listener, const struct cm_event *event)
 {
 	struct ibv_qp_attr rtr, rts;
 	struct ip_cm_request ip;
@@ -191,8 +182,8 @@ static bool cm_ask_guest(struct cm_listener *listener,
 
 	if (!cm_ip_request(listener, event->id, &ip))
 		return false;
-	if (!listener->ud && (!cm_attr(event->id, IBV_QPS_RTR, &rtr) ||
-			      !cm_attr(event->id, IBV_QPS_RTS, &rts)))
+	if (!listener->ud &&
+	    (!cm_attr(event->id, IBV_QPS_RTR, &rtr) || !cm_attr(event->id, IBV_QPS_RTS, &rts)))
 		return false;
 	conn = cm_conn_new(listener->cs, ip.destination, ip.source);
 	if (!conn)
@@ -212,8 +203,7 @@ static bool cm_ask_guest(struct cm_listener *listener,
 	return true;
 }
 
-static void cm_on_request(struct cm_listener *listener,
-			  const struct cm_event *event)
+static void cm_on_request(struct cm_listener *listener, const struct cm_event *event)
 {
 	if (cm_ask_guest(listener, event))
 		return;
@@ -223,8 +213,7 @@ static void cm_on_request(struct cm_listener *listener,
 
 /* ----------------------------------- both ---------------------------------- */
 
-static void cm_on_established(struct cm_conn *conn,
-			      const struct cm_event *event)
+static void cm_on_established(struct cm_conn *conn, const struct cm_event *event)
 {
 	if (conn->active && conn->ud) {
 		cm_sidr_answered(conn, event, MAD_SIDR_OK);
@@ -235,8 +224,7 @@ static void cm_on_established(struct cm_conn *conn,
 	}
 }
 
-static void cm_on_unreachable(struct cm_conn *conn,
-			      const struct cm_event *event)
+static void cm_on_unreachable(struct cm_conn *conn, const struct cm_event *event)
 {
 	/* A status above 0 is what the peer's SIDR_REP says. */
 	if (conn->active && conn->ud && event->status > 0) {
@@ -246,8 +234,7 @@ static void cm_on_unreachable(struct cm_conn *conn,
 		conn->has_said = false;
 		cm_conn_over(conn);
 	} else {
-		cm_conn_refuse(conn, MAD_ABOUT_REP, MAD_REASON_TIMEOUT, NULL,
-			       0);
+		cm_conn_refuse(conn, MAD_ABOUT_REP, MAD_REASON_TIMEOUT, NULL, 0);
 	}
 }
 
@@ -271,8 +258,7 @@ static void cm_on_removal(struct cm_conn *conn)
 	switch (conn->state) {
 	case CM_RESOLVING:
 	case CM_ASKING:
-		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_NO_RESOURCES,
-			       NULL, 0);
+		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_NO_RESOURCES, NULL, 0);
 		break;
 	case CM_ASKED:
 		cm_conn_drop(conn);
@@ -295,8 +281,7 @@ static void cm_on_conn_event(struct cm_conn *conn, const struct cm_event *event)
 		break;
 	case RDMA_CM_EVENT_ADDR_ERROR:
 	case RDMA_CM_EVENT_ROUTE_ERROR:
-		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_BAD_GID, NULL,
-			       0);
+		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_BAD_GID, NULL, 0);
 		break;
 	case RDMA_CM_EVENT_CONNECT_RESPONSE:
 		cm_answered(conn, event);
@@ -308,13 +293,11 @@ static void cm_on_conn_event(struct cm_conn *conn, const struct cm_event *event)
 		cm_on_unreachable(conn, event);
 		break;
 	case RDMA_CM_EVENT_CONNECT_ERROR:
-		cm_conn_refuse(conn, conn->active ? MAD_ABOUT_REQ :
-			       MAD_ABOUT_REP, MAD_REASON_NO_RESOURCES, NULL,
-			       0);
+		cm_conn_refuse(conn, conn->active ? MAD_ABOUT_REQ : MAD_ABOUT_REP,
+			       MAD_REASON_NO_RESOURCES, NULL, 0);
 		break;
 	case RDMA_CM_EVENT_REJECTED:
-		cm_conn_refuse(conn, conn->active ? MAD_ABOUT_REQ :
-			       MAD_ABOUT_REP, event->status,
+		cm_conn_refuse(conn, conn->active ? MAD_ABOUT_REQ : MAD_ABOUT_REP, event->status,
 			       event->private_data, event->length);
 		break;
 	case RDMA_CM_EVENT_DISCONNECTED:
@@ -330,13 +313,11 @@ static void cm_on_conn_event(struct cm_conn *conn, const struct cm_event *event)
 
 /* ---------------------------------- dispatch ------------------------------- */
 
-static void cm_copy_private(struct cm_event *event, const void *data,
-			    unsigned int length)
+static void cm_copy_private(struct cm_event *event, const void *data, unsigned int length)
 {
 	if (!data)
 		return;
-	event->length = length < sizeof(event->private_data) ? length :
-			sizeof(event->private_data);
+	event->length = length < sizeof(event->private_data) ? length : sizeof(event->private_data);
 	memcpy(event->private_data, data, event->length);
 }
 
@@ -349,13 +330,11 @@ static void cm_copy_event(struct cm_event *to, const struct rdma_cm_event *from)
 	if (from->id->ps == RDMA_PS_UDP) {
 		to->qpn = from->param.ud.qp_num;
 		to->qkey = from->param.ud.qkey;
-		cm_copy_private(to, from->param.ud.private_data,
-				from->param.ud.private_data_len);
+		cm_copy_private(to, from->param.ud.private_data, from->param.ud.private_data_len);
 		return;
 	}
 	to->conn = from->param.conn;
-	cm_copy_private(to, from->param.conn.private_data,
-			from->param.conn.private_data_len);
+	cm_copy_private(to, from->param.conn.private_data, from->param.conn.private_data_len);
 }
 
 bool cm_peer_events(struct rdma_event_channel *channel)
@@ -373,8 +352,7 @@ bool cm_peer_events(struct rdma_event_channel *channel)
 
 		if (event.type == RDMA_CM_EVENT_CONNECT_REQUEST)
 			cm_on_request(listener, &event);
-		else if (event.id->context &&
-			 *(enum cm_kind *)event.id->context == CM_CONN)
+		else if (event.id->context && *(enum cm_kind *)event.id->context == CM_CONN)
 			cm_on_conn_event(event.id->context, &event);
 	}
 	return false;

@@ -12,9 +12,9 @@
 
 #include "cm_conn.h"
 
-#define JOBS_PER_WAKE	64u
+#define JOBS_PER_WAKE 64u
 /* MADs of one VM that may wait: more than its CM has under way at a time. */
-#define MAX_QUEUED	1024u
+#define MAX_QUEUED 1024u
 
 struct cm_job {
 	void (*run)(struct cm_job *job);
@@ -23,12 +23,12 @@ struct cm_job {
 	uint8_t destination[16];
 	uint32_t ifindex;
 	struct mad mad;
-	bool *done;			/* under cm.lock; signalled by cm.cond */
+	bool *done; /* under cm.lock; signalled by cm.cond */
 };
 
 static struct {
 	char *device;
-	struct rdma_event_channel *channel;	/* NULL: librdmacm is of no use */
+	struct rdma_event_channel *channel; /* NULL: librdmacm is of no use */
 	GMainContext *context;
 	GMainLoop *loop;
 	GThread *thread;
@@ -36,7 +36,7 @@ static struct {
 	GSource *events;
 	int wake_fd;
 
-	pthread_mutex_t lock;			/* covers jobs */
+	pthread_mutex_t lock; /* covers jobs */
 	pthread_cond_t cond;
 	GQueue jobs;
 } cm = {
@@ -52,8 +52,7 @@ struct rdma_event_channel *cm_channel(void)
 
 bool cm_right_device(const struct rdma_cm_id *id)
 {
-	return id->verbs &&
-	       !strcmp(ibv_get_device_name(id->verbs->device), cm.device);
+	return id->verbs && !strcmp(ibv_get_device_name(id->verbs->device), cm.device);
 }
 
 GSource *cm_timer(unsigned int ms, GSourceFunc fn, void *arg)
@@ -177,14 +176,14 @@ void cm_start(const char *device)
 {
 	cm.channel = cm_open_channel();
 	if (!cm.channel) {
-		g_warning("the host's connection manager cannot be used: %s (is rdma_ucm loaded?); guests connect to each other only",
-			  g_strerror(errno));
+		g_warning(
+			"the host's connection manager cannot be used: %s (is rdma_ucm loaded?); guests connect to each other only",
+			g_strerror(errno));
 		return;
 	}
 	cm.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (cm.wake_fd < 0) {
-		g_warning("no connections to native peers: %s",
-			  g_strerror(errno));
+		g_warning("no connections to native peers: %s", g_strerror(errno));
 		rdma_destroy_event_channel(cm.channel);
 		cm.channel = NULL;
 		return;
@@ -230,7 +229,7 @@ struct cm_psn {
 	uint8_t peer[16];
 	uint32_t peer_qpn;
 	uint32_t psn;
-	uint32_t conn;		/* whose it is */
+	uint32_t conn; /* whose it is */
 };
 
 static guint psn_hash(const void *key)
@@ -350,8 +349,7 @@ static struct cm_job *cm_gid_job(struct session *session, const uint8_t gid[16],
 	return job;
 }
 
-void cm_gid_add(struct session *session, const uint8_t gid[16],
-		uint32_t ifindex)
+void cm_gid_add(struct session *session, const uint8_t gid[16], uint32_t ifindex)
 {
 	struct cm_job *job;
 
@@ -442,8 +440,7 @@ void cm_psn_forget(struct cm_conn *conn)
 	conn->has_psn = false;
 }
 
-uint32_t cm_rq_psn(struct session *session, const uint8_t peer[16],
-		   uint32_t peer_qpn, uint32_t psn)
+uint32_t cm_rq_psn(struct session *session, const uint8_t peer[16], uint32_t peer_qpn, uint32_t psn)
 {
 	struct cm_psn key = cm_psn_key(peer, peer_qpn), *entry;
 	struct cm_session *cs = session->cm;
@@ -466,8 +463,8 @@ static void cm_job_mad(struct cm_job *job)
 	cm_guest_mad(job->cs, job->source, job->destination, &job->mad);
 }
 
-bool cm_send(struct session *session, const uint8_t source[16],
-	     const uint8_t destination[16], const void *mad)
+bool cm_send(struct session *session, const uint8_t source[16], const uint8_t destination[16],
+	     const void *mad)
 {
 	struct cm_session *cs = session->cm;
 	struct cm_job *job;

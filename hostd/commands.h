@@ -18,10 +18,9 @@
  * Memory lists of rings may be this much longer than the ring, bytes: the guest's
  * pages may be larger than ours. A bound, as each granule costs us a pointer.
  */
-#define COMMANDS_RING_SLACK	(64u << 10)
+#define COMMANDS_RING_SLACK (64u << 10)
 
-uint32_t commands_execute(struct session *session,
-			  const struct pvhca_admin_cmd *cmd,
+uint32_t commands_execute(struct session *session, const struct pvhca_admin_cmd *cmd,
 			  struct pvhca_admin_rsp *rsp);
 /* What was completed before shall not wait for this one. */
 bool commands_may_take_long(const struct pvhca_admin_cmd *cmd);
@@ -32,11 +31,10 @@ void commands_destroy_all(struct session *session);
 /* Log (rate-limited) which quota is exhausted and how to raise it. Returns PVHCA_ST_QUOTA. */
 int commands_quota(struct session *session, const char *key, uint64_t limit);
 /* table_add() that logs. */
-int commands_table_add(struct session *session, struct table *table,
-		       const char *key, void *object, uint32_t *handle);
+int commands_table_add(struct session *session, struct table *table, const char *key, void *object,
+		       uint32_t *handle);
 
-typedef int command_fn(struct session *session,
-		       const struct pvhca_admin_cmd *cmd,
+typedef int command_fn(struct session *session, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp);
 
 /* Is this address vector right, and its source an address of the guest's? */
@@ -73,8 +71,7 @@ command_fn commands_reg_mr, commands_dereg_mr, commands_alloc_mr;
 /* What a region counts against the quota of pinned bytes. */
 uint64_t commands_mr_pinned(const struct mr *mr);
 /* Another length bytes, with less bytes given back. */
-int commands_check_pinned(struct session *session, uint64_t length,
-			  uint64_t less);
+int commands_check_pinned(struct session *session, uint64_t length, uint64_t less);
 void commands_free_mr(void *mr, void *session);
 /* commands_rereg.c */
 command_fn commands_rereg_mr;

@@ -9,19 +9,17 @@
 
 #include "commands.h"
 
-#define MAX_3_BITS	7
-#define MAX_20_BITS	0xfffffu
+#define MAX_3_BITS  7
+#define MAX_20_BITS 0xfffffu
 
 bool commands_av_valid(const struct session *session, const struct pvhca_av *av)
 {
-	return av->is_global == 1 && av->port == 1 && !av->reserved0 &&
-	       !av->reserved1 && av->sl <= MAX_3_BITS &&
-	       le32toh(av->flow_label) <= MAX_20_BITS &&
-	       session_gid(session, av->sgid_index, NULL, NULL);
+	return av->is_global == 1 && av->port == 1 && !av->reserved0 && !av->reserved1 &&
+		av->sl <= MAX_3_BITS && le32toh(av->flow_label) <= MAX_20_BITS &&
+		session_gid(session, av->sgid_index, NULL, NULL);
 }
 
-int commands_create_ah(struct session *session,
-		       const struct pvhca_admin_cmd *cmd,
+int commands_create_ah(struct session *session, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_create_ah *create = &cmd->create_ah;
@@ -40,8 +38,7 @@ int commands_create_ah(struct session *session,
 	ah->pd = pd;
 	ah->av = create->av;
 	session_gid(session, ah->av.sgid_index, &ah->host_gid_index, NULL);
-	status = commands_table_add(session, &session->ahs, "ahs", ah,
-				    &ah->handle);
+	status = commands_table_add(session, &session->ahs, "ahs", ah, &ah->handle);
 	if (status)
 		goto err_free;
 	status = session->ops->ah_create(ah);
@@ -70,12 +67,10 @@ void commands_free_ah(void *object, void *arg)
 	free(ah);
 }
 
-int commands_destroy_ah(struct session *session,
-			const struct pvhca_admin_cmd *cmd,
+int commands_destroy_ah(struct session *session, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
-	struct ah *ah = table_find(&session->ahs,
-				   le32toh(cmd->destroy.handle));
+	struct ah *ah = table_find(&session->ahs, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!ah || cmd->destroy.reserved)

@@ -6,8 +6,7 @@
 #include "commands.h"
 #include "events.h"
 
-int commands_create_ceq(struct session *session,
-			const struct pvhca_admin_cmd *cmd,
+int commands_create_ceq(struct session *session, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
 	uint32_t log_entries = le32toh(cmd->create_ceq.log_entries);
@@ -49,12 +48,10 @@ void commands_free_ceq(void *object, void *arg)
 	free(ceq);
 }
 
-int commands_destroy_ceq(struct session *session,
-			 const struct pvhca_admin_cmd *cmd,
+int commands_destroy_ceq(struct session *session, const struct pvhca_admin_cmd *cmd,
 			 struct pvhca_admin_rsp *rsp)
 {
-	struct ceq *ceq = table_find(&session->ceqs,
-				     le32toh(cmd->destroy.handle));
+	struct ceq *ceq = table_find(&session->ceqs, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!ceq || cmd->destroy.reserved)

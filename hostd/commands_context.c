@@ -10,8 +10,7 @@
 #include "log.h"
 #include "worker.h"
 
-int commands_alloc_context(struct session *session,
-			   const struct pvhca_admin_cmd *cmd,
+int commands_alloc_context(struct session *session, const struct pvhca_admin_cmd *cmd,
 			   struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_alloc_context *alloc = &cmd->alloc_context;
@@ -23,8 +22,7 @@ int commands_alloc_context(struct session *session,
 	rsp->alloc_context.ring_abi_minor = htole16(PVHCA_RING_ABI_MINOR);
 	if (le16toh(alloc->ring_abi_major) != PVHCA_RING_ABI_MAJOR)
 		return PVHCA_ST_VERSION;
-	if (le32toh(alloc->flags) & ~PVHCA_CONTEXT_KERNEL ||
-	    (page & (PVHCA_GRANULE - 1)))
+	if (le32toh(alloc->flags) & ~PVHCA_CONTEXT_KERNEL || (page & (PVHCA_GRANULE - 1)))
 		return PVHCA_ST_INVALID;
 
 	context = aligned_alloc(_Alignof(struct context), sizeof(*context));
@@ -34,13 +32,12 @@ int commands_alloc_context(struct session *session,
 	context->session = session;
 	context->kernel = le32toh(alloc->flags) & PVHCA_CONTEXT_KERNEL;
 	status = PVHCA_ST_BAD_ADDRESS;
-	context->page = memory_resolve(session->memory, page,
-				       sizeof(*context->page),
+	context->page = memory_resolve(session->memory, page, sizeof(*context->page),
 				       &context->page_region);
 	if (!context->page)
 		goto err_free;
-	status = commands_table_add(session, &session->contexts, "contexts",
-				    context, &context->handle);
+	status = commands_table_add(session, &session->contexts, "contexts", context,
+				    &context->handle);
 	if (status)
 		goto err_put;
 	status = PVHCA_ST_NO_MEMORY;
@@ -69,12 +66,10 @@ void commands_free_context(void *object, void *arg)
 	free(context);
 }
 
-int commands_dealloc_context(struct session *session,
-			     const struct pvhca_admin_cmd *cmd,
+int commands_dealloc_context(struct session *session, const struct pvhca_admin_cmd *cmd,
 			     struct pvhca_admin_rsp *rsp)
 {
-	struct context *context = table_find(&session->contexts,
-					     le32toh(cmd->destroy.handle));
+	struct context *context = table_find(&session->contexts, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!context || cmd->destroy.reserved)
@@ -104,12 +99,10 @@ void commands_slot_give(struct context *context, uint32_t slot)
 	context->slot_used[slot / 64] &= ~(1ull << (slot % 64));
 }
 
-int commands_alloc_pd(struct session *session,
-		      const struct pvhca_admin_cmd *cmd,
+int commands_alloc_pd(struct session *session, const struct pvhca_admin_cmd *cmd,
 		      struct pvhca_admin_rsp *rsp)
 {
-	struct context *context = table_find(&session->contexts,
-					     le32toh(cmd->alloc_pd.context));
+	struct context *context = table_find(&session->contexts, le32toh(cmd->alloc_pd.context));
 	struct pd *pd;
 	int status;
 
@@ -120,8 +113,7 @@ int commands_alloc_pd(struct session *session,
 		return PVHCA_ST_NO_MEMORY;
 	pd->session = session;
 	pd->context = context;
-	status = commands_table_add(session, &session->pds, "pds", pd,
-				    &pd->handle);
+	status = commands_table_add(session, &session->pds, "pds", pd, &pd->handle);
 	if (status)
 		goto err_free;
 	status = session->ops->pd_alloc(pd);
@@ -149,12 +141,10 @@ void commands_free_pd(void *object, void *arg)
 	free(pd);
 }
 
-int commands_dealloc_pd(struct session *session,
-			const struct pvhca_admin_cmd *cmd,
+int commands_dealloc_pd(struct session *session, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
-	struct pd *pd = table_find(&session->pds,
-				   le32toh(cmd->destroy.handle));
+	struct pd *pd = table_find(&session->pds, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!pd || cmd->destroy.reserved)

@@ -10,8 +10,8 @@
 #include "worker.h"
 
 /* A ring of so many entries in memory of that length; *bytes: the most that it may have. */
-static int cq_check(struct session *session, uint32_t log_entries,
-		    const struct pvhca_mem_list *mem, uint64_t *bytes)
+static int cq_check(struct session *session, uint32_t log_entries, const struct pvhca_mem_list *mem,
+		    uint64_t *bytes)
 {
 	uint32_t max_cqe = session->policy->quota.max_cqe;
 
@@ -19,16 +19,15 @@ static int cq_check(struct session *session, uint32_t log_entries,
 		return PVHCA_ST_INVALID;
 	if (1u << log_entries > max_cqe)
 		return commands_quota(session, "max-cqe", max_cqe);
-	*bytes = PVHCA_CQ_HEADER_SIZE +
-		 (sizeof(struct pvhca_cqe) << log_entries);
+	*bytes = PVHCA_CQ_HEADER_SIZE + (sizeof(struct pvhca_cqe) << log_entries);
 	if (le64toh(mem->length) < *bytes)
 		return PVHCA_ST_INVALID;
 	*bytes += COMMANDS_RING_SLACK;
 	return PVHCA_ST_OK;
 }
 
-static int cq_buffer(struct session *session, const struct pvhca_mem_list *mem,
-		     uint64_t bytes, struct ring_buffer **buffer)
+static int cq_buffer(struct session *session, const struct pvhca_mem_list *mem, uint64_t bytes,
+		     struct ring_buffer **buffer)
 {
 	struct extents *extents;
 	int status;
@@ -41,8 +40,7 @@ static int cq_buffer(struct session *session, const struct pvhca_mem_list *mem,
 }
 
 /* The buffer, and what cq.c keeps; undone by cq_fini() and ring_buffer_free(). */
-static int cq_set_up(struct cq *cq, const struct pvhca_mem_list *mem,
-		     uint64_t bytes)
+static int cq_set_up(struct cq *cq, const struct pvhca_mem_list *mem, uint64_t bytes)
 {
 	int status;
 
@@ -56,23 +54,19 @@ static int cq_set_up(struct cq *cq, const struct pvhca_mem_list *mem,
 	return PVHCA_ST_OK;
 }
 
-int commands_create_cq(struct session *session,
-		       const struct pvhca_admin_cmd *cmd,
+int commands_create_cq(struct session *session, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_create_cq *create = &cmd->create_cq;
-	struct context *context = table_find(&session->contexts,
-					     le32toh(create->context));
+	struct context *context = table_find(&session->contexts, le32toh(create->context));
 	struct ceq *ceq = table_find(&session->ceqs, le32toh(create->ceq));
 	uint64_t bytes = 0;
 	struct cq *cq;
 	int status;
 
-	if (!context || !ceq ||
-	    le32toh(create->flags) & ~PVHCA_CREATE_CQ_TIMESTAMPS)
+	if (!context || !ceq || le32toh(create->flags) & ~PVHCA_CREATE_CQ_TIMESTAMPS)
 		return PVHCA_ST_INVALID;
-	status = cq_check(session, le32toh(create->log_entries), &create->mem,
-			  &bytes);
+	status = cq_check(session, le32toh(create->log_entries), &create->mem, &bytes);
 	if (status)
 		return status;
 	cq = calloc(1, sizeof(*cq));
@@ -86,8 +80,7 @@ int commands_create_cq(struct session *session,
 	status = cq_set_up(cq, &create->mem, bytes);
 	if (status)
 		goto err_free;
-	status = commands_table_add(session, &session->cqs, "cqs", cq,
-				    &cq->handle);
+	status = commands_table_add(session, &session->cqs, "cqs", cq, &cq->handle);
 	if (status)
 		goto err_fini;
 	status = session->ops->cq_create(cq);
@@ -125,12 +118,10 @@ void commands_free_cq(void *object, void *arg)
 	free(cq);
 }
 
-int commands_destroy_cq(struct session *session,
-			const struct pvhca_admin_cmd *cmd,
+int commands_destroy_cq(struct session *session, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
-	struct cq *cq = table_find(&session->cqs,
-				   le32toh(cmd->destroy.handle));
+	struct cq *cq = table_find(&session->cqs, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!cq || cmd->destroy.reserved)
@@ -141,8 +132,7 @@ int commands_destroy_cq(struct session *session,
 	return PVHCA_ST_OK;
 }
 
-int commands_resize_cq(struct session *session,
-		       const struct pvhca_admin_cmd *cmd,
+int commands_resize_cq(struct session *session, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_resize_cq *resize = &cmd->resize_cq;

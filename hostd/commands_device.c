@@ -8,7 +8,7 @@
 #include "commands.h"
 
 /* What pvhcad itself does for kernel consumers, on every fabric. */
-#define KERNEL_CAPS	PVHCA_KERNEL_GSI
+#define KERNEL_CAPS PVHCA_KERNEL_GSI
 
 /* Names as in the fabric's answer; the lower of the host's limit and the quota. */
 static __le32 device_lower(__le32 host, uint32_t quota)
@@ -32,8 +32,7 @@ int commands_nop(struct session *session, const struct pvhca_admin_cmd *cmd,
 	return PVHCA_ST_OK;
 }
 
-int commands_query_device(struct session *session,
-			  const struct pvhca_admin_cmd *cmd,
+int commands_query_device(struct session *session, const struct pvhca_admin_cmd *cmd,
 			  struct pvhca_admin_rsp *rsp)
 {
 	struct pvhca_rsp_query_device *device = &rsp->query_device;
@@ -53,8 +52,7 @@ int commands_query_device(struct session *session,
 	device->max_qp_wr = device_lower(device->max_qp_wr, quota->max_wr);
 	device->max_cq = device_lower(device->max_cq, quota->cqs);
 	/* Rings have a power of two of entries, so no CQ can have more than that. */
-	device->max_cqe = device_lower(device->max_cqe,
-				       device_power_of_two(quota->max_cqe));
+	device->max_cqe = device_lower(device->max_cqe, device_power_of_two(quota->max_cqe));
 	device->max_mr = device_lower(device->max_mr, quota->mrs);
 	device->max_pd = device_lower(device->max_pd, quota->pds);
 	device->gid_tbl_len = device_lower(device->gid_tbl_len, quota->gids);
@@ -66,13 +64,11 @@ int commands_query_device(struct session *session,
 	memcpy(device->mac, session->mac, sizeof(device->mac));
 	device->kernel_caps = htole16(session->ops->kernel_caps | KERNEL_CAPS);
 	if (!device->fw_ver[0])
-		snprintf(device->fw_ver, sizeof(device->fw_ver), "%s",
-			 PVHCA_VERSION);
+		snprintf(device->fw_ver, sizeof(device->fw_ver), "%s", PVHCA_VERSION);
 	return PVHCA_ST_OK;
 }
 
-int commands_query_port(struct session *session,
-			const struct pvhca_admin_cmd *cmd,
+int commands_query_port(struct session *session, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
 	struct pvhca_rsp_query_port *port = &rsp->query_port;
@@ -82,7 +78,6 @@ int commands_query_port(struct session *session,
 		return PVHCA_ST_INVALID;
 	status = session->ops->query_port(session, port);
 	if (!status)
-		port->gid_tbl_len = device_lower(port->gid_tbl_len,
-						 session->policy->quota.gids);
+		port->gid_tbl_len = device_lower(port->gid_tbl_len, session->policy->quota.gids);
 	return status;
 }

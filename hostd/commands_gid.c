@@ -8,11 +8,11 @@
 #include "log.h"
 #include "policy.h"
 
-#define GID_TYPE_ROCE_V2	1
-#define GID_NO_VLAN		0xffff
+#define GID_TYPE_ROCE_V2 1
+#define GID_NO_VLAN	 0xffff
 
-bool session_gid(const struct session *session, uint32_t index,
-		 uint32_t *host_index, const uint8_t **gid)
+bool session_gid(const struct session *session, uint32_t index, uint32_t *host_index,
+		 const uint8_t **gid)
 {
 	if (index >= SESSION_GIDS || !session->gids[index].used)
 		return false;
@@ -26,29 +26,24 @@ bool session_gid(const struct session *session, uint32_t index,
 static bool gid_is_there(const struct session *session, const uint8_t gid[16])
 {
 	for (unsigned int i = 0; i < SESSION_GIDS; i++)
-		if (session->gids[i].used &&
-		    !memcmp(session->gids[i].gid, gid, 16))
+		if (session->gids[i].used && !memcmp(session->gids[i].gid, gid, 16))
 			return true;
 	return false;
 }
 
-static int gid_check(struct session *session,
-		     const struct pvhca_cmd_add_gid *add)
+static int gid_check(struct session *session, const struct pvhca_cmd_add_gid *add)
 {
 	static const uint8_t zero[16];
 	uint32_t index = le32toh(add->index);
 
-	if (le32toh(add->port) != 1 ||
-	    le32toh(add->gid_type) != GID_TYPE_ROCE_V2 ||
+	if (le32toh(add->port) != 1 || le32toh(add->gid_type) != GID_TYPE_ROCE_V2 ||
 	    le16toh(add->vlan) != GID_NO_VLAN || add->reserved ||
 	    !memcmp(add->gid, zero, sizeof(zero)) || add->gid[0] == 0xff)
 		return PVHCA_ST_INVALID;
-	if (index >= SESSION_GIDS || session->gids[index].used ||
-	    gid_is_there(session, add->gid))
+	if (index >= SESSION_GIDS || session->gids[index].used || gid_is_there(session, add->gid))
 		return PVHCA_ST_INVALID;
 	if (index >= session->policy->quota.gids)
-		return commands_quota(session, "gids",
-				      session->policy->quota.gids);
+		return commands_quota(session, "gids", session->policy->quota.gids);
 	return PVHCA_ST_OK;
 }
 
@@ -85,13 +80,12 @@ err_del:
 err_release:
 	policy_release_gid(session, add->gid);
 out:
-	g_info("VM %s: address %s %s", session->name,
-	       address_text(add->gid, text),
-	       status == PVHCA_ST_OK ? "is its own now" :
-	       status == PVHCA_ST_DENIED ? "is not allowed by its settings" :
-	       status == PVHCA_ST_IN_USE ? "is another VM's" :
-	       status == PVHCA_ST_NOT_FOUND ? "is none of the host device's" :
-	       "was refused by the host device");
+	g_info("VM %s: address %s %s", session->name, address_text(add->gid, text),
+	       status == PVHCA_ST_OK		    ? "is its own now" :
+		       status == PVHCA_ST_DENIED    ? "is not allowed by its settings" :
+		       status == PVHCA_ST_IN_USE    ? "is another VM's" :
+		       status == PVHCA_ST_NOT_FOUND ? "is none of the host device's" :
+						      "was refused by the host device");
 	return status;
 }
 
@@ -109,8 +103,7 @@ int commands_del_gid(struct session *session, const struct pvhca_admin_cmd *cmd,
 	uint32_t index = le32toh(cmd->del_gid.index);
 
 	(void)rsp;
-	if (le32toh(cmd->del_gid.port) != 1 || index >= SESSION_GIDS ||
-	    !session->gids[index].used)
+	if (le32toh(cmd->del_gid.port) != 1 || index >= SESSION_GIDS || !session->gids[index].used)
 		return PVHCA_ST_INVALID;
 	gid_remove(session, &session->gids[index]);
 	return PVHCA_ST_OK;

@@ -7,20 +7,18 @@
 #include "address.h"
 #include "commands.h"
 
-static int mcast_find_qp(struct session *session,
-			 const struct pvhca_cmd_mcast *mcast, struct qp **qp)
+static int mcast_find_qp(struct session *session, const struct pvhca_cmd_mcast *mcast,
+			 struct qp **qp)
 {
 	*qp = table_find(&session->qps, le32toh(mcast->qp));
-	if (!*qp || (*qp)->type != PVHCA_QPT_UD || mcast->reserved ||
-	    !address_is_group(mcast->gid))
+	if (!*qp || (*qp)->type != PVHCA_QPT_UD || mcast->reserved || !address_is_group(mcast->gid))
 		return PVHCA_ST_INVALID;
 	if (!session->ops->mcast_attach)
 		return PVHCA_ST_UNSUPPORTED;
 	return PVHCA_ST_OK;
 }
 
-int commands_attach_mcast(struct session *session,
-			  const struct pvhca_admin_cmd *cmd,
+int commands_attach_mcast(struct session *session, const struct pvhca_admin_cmd *cmd,
 			  struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_mcast *mcast = &cmd->mcast;
@@ -34,8 +32,7 @@ int commands_attach_mcast(struct session *session,
 	return session->ops->mcast_attach(qp, mcast->gid, le16toh(mcast->lid));
 }
 
-int commands_detach_mcast(struct session *session,
-			  const struct pvhca_admin_cmd *cmd,
+int commands_detach_mcast(struct session *session, const struct pvhca_admin_cmd *cmd,
 			  struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_mcast *mcast = &cmd->mcast;

@@ -11,11 +11,11 @@
 #include "commands.h"
 #include "log.h"
 
-#define MR_ACCESS	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
-			 IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC | \
-			 IBV_ACCESS_MW_BIND)
+#define MR_ACCESS                                                                    \
+	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
+	 IBV_ACCESS_REMOTE_ATOMIC | IBV_ACCESS_MW_BIND)
 /* IB_ACCESS_OPTIONAL of the kernel: hints, which may be dropped. */
-#define MR_ACCESS_OPTIONAL	0x3ff00000u
+#define MR_ACCESS_OPTIONAL 0x3ff00000u
 
 bool commands_mr_access(uint32_t *access)
 {
@@ -24,7 +24,7 @@ bool commands_mr_access(uint32_t *access)
 		return false;
 	/* As ibv_reg_mr(3): who lets others write must be able to write. */
 	return !(*access & (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)) ||
-	       *access & IBV_ACCESS_LOCAL_WRITE;
+		*access & IBV_ACCESS_LOCAL_WRITE;
 }
 
 bool commands_mr_range_valid(const struct mr *mr, uint64_t bytes)
@@ -32,20 +32,16 @@ bool commands_mr_range_valid(const struct mr *mr, uint64_t bytes)
 	uint64_t end;
 
 	/* Whether iova may differ from the memory's place in its page is the engine's word. */
-	return mr->length &&
-	       !__builtin_add_overflow(mr->iova, mr->length, &end) &&
-	       !__builtin_add_overflow(mr->offset, mr->length, &end) &&
-	       end <= bytes;
+	return mr->length && !__builtin_add_overflow(mr->iova, mr->length, &end) &&
+		!__builtin_add_overflow(mr->offset, mr->length, &end) && end <= bytes;
 }
 
 uint64_t commands_mr_pinned(const struct mr *mr)
 {
-	return mr->extents ? mr->extents->length :
-			     (uint64_t)mr->max_pages << PVHCA_GRANULE_SHIFT;
+	return mr->extents ? mr->extents->length : (uint64_t)mr->max_pages << PVHCA_GRANULE_SHIFT;
 }
 
-int commands_check_pinned(struct session *session, uint64_t length,
-			  uint64_t less)
+int commands_check_pinned(struct session *session, uint64_t length, uint64_t less)
 {
 	uint64_t quota = session->policy->quota.pinned_bytes;
 
@@ -58,13 +54,12 @@ int commands_check_pinned(struct session *session, uint64_t length,
  * Handle, the fabric's part by make, and to the workers; then the answer. Undone by
  * commands_free_mr().
  */
-static int mr_bring_up(struct session *session, struct mr *mr,
-		       int (*make)(struct mr *mr), struct pvhca_rsp_reg_mr *rsp)
+static int mr_bring_up(struct session *session, struct mr *mr, int (*make)(struct mr *mr),
+		       struct pvhca_rsp_reg_mr *rsp)
 {
 	int status;
 
-	status = commands_table_add(session, &session->mrs, "mrs", mr,
-				    &mr->handle);
+	status = commands_table_add(session, &session->mrs, "mrs", mr, &mr->handle);
 	if (status)
 		return status;
 	status = make(mr);
@@ -102,14 +97,12 @@ int commands_reg_mr(struct session *session, const struct pvhca_admin_cmd *cmd,
 	mr->length = le64toh(reg->length);
 	mr->offset = le64toh(reg->offset);
 	status = PVHCA_ST_INVALID;
-	if (!commands_mr_access(&mr->access) ||
-	    !commands_mr_range_valid(mr, pinned))
+	if (!commands_mr_access(&mr->access) || !commands_mr_range_valid(mr, pinned))
 		goto err_free;
 	status = commands_check_pinned(session, pinned, 0);
 	if (status)
 		goto err_free;
-	status = extents_from_list(session->memory, &reg->mem, pinned,
-				   &mr->extents);
+	status = extents_from_list(session->memory, &reg->mem, pinned, &mr->extents);
 	if (status)
 		goto err_free;
 	status = mr_bring_up(session, mr, session->ops->mr_reg, &rsp->reg_mr);
@@ -124,8 +117,7 @@ err_free:
 	return status;
 }
 
-int commands_alloc_mr(struct session *session,
-		      const struct pvhca_admin_cmd *cmd,
+int commands_alloc_mr(struct session *session, const struct pvhca_admin_cmd *cmd,
 		      struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_alloc_mr *alloc = &cmd->alloc_mr;
@@ -141,8 +133,7 @@ int commands_alloc_mr(struct session *session,
 		return PVHCA_ST_DENIED;
 	if (!session->ops->mr_alloc)
 		return PVHCA_ST_UNSUPPORTED;
-	status = commands_check_pinned(session, (uint64_t)max_pages <<
-				       PVHCA_GRANULE_SHIFT, 0);
+	status = commands_check_pinned(session, (uint64_t)max_pages << PVHCA_GRANULE_SHIFT, 0);
 	if (status)
 		return status;
 	mr = calloc(1, sizeof(*mr));
@@ -178,17 +169,14 @@ void commands_free_mr(void *object, void *arg)
 	status = session->ops->mr_dereg(mr);
 	/* Its windows are gone, so this is a fabric's mistake. */
 	if (status)
-		g_warning("VM %s: a region is kept, status %d", session->name,
-			  status);
+		g_warning("VM %s: a region is kept, status %d", session->name, status);
 	mr_put(session, mr);
 }
 
-int commands_dereg_mr(struct session *session,
-		      const struct pvhca_admin_cmd *cmd,
+int commands_dereg_mr(struct session *session, const struct pvhca_admin_cmd *cmd,
 		      struct pvhca_admin_rsp *rsp)
 {
-	struct mr *mr = table_find(&session->mrs,
-				   le32toh(cmd->destroy.handle));
+	struct mr *mr = table_find(&session->mrs, le32toh(cmd->destroy.handle));
 	int status;
 
 	(void)rsp;

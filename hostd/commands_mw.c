@@ -28,8 +28,7 @@ int commands_alloc_mw(struct session *session, const struct pvhca_admin_cmd *cmd
 	mw->session = session;
 	mw->pd = pd;
 	mw->type = type;
-	status = commands_table_add(session, &session->mws, "mws", mw,
-				    &mw->handle);
+	status = commands_table_add(session, &session->mws, "mws", mw, &mw->handle);
 	if (status)
 		goto err_free;
 	status = session->ops->mw_alloc(mw);
@@ -59,12 +58,10 @@ void commands_free_mw(void *object, void *arg)
 	free(mw);
 }
 
-int commands_dealloc_mw(struct session *session,
-			const struct pvhca_admin_cmd *cmd,
+int commands_dealloc_mw(struct session *session, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
-	struct mw *mw = table_find(&session->mws,
-				   le32toh(cmd->destroy.handle));
+	struct mw *mw = table_find(&session->mws, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!mw || cmd->destroy.reserved)

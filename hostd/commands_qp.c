@@ -21,7 +21,7 @@
 
 static struct ring_wish qp_sq_wish(const struct pvhca_cmd_create_qp *create)
 {
-	return (struct ring_wish) {
+	return (struct ring_wish){
 		.offset = le32toh(create->sq_offset),
 		.log_entries = create->sq_log_entries,
 		.log_stride = create->sq_log_stride,
@@ -34,7 +34,7 @@ static struct ring_wish qp_sq_wish(const struct pvhca_cmd_create_qp *create)
 
 static struct ring_wish qp_rq_wish(const struct pvhca_cmd_create_qp *create)
 {
-	return (struct ring_wish) {
+	return (struct ring_wish){
 		.offset = le32toh(create->rq_offset),
 		.log_entries = create->rq_log_entries,
 		.log_stride = create->rq_log_stride,
@@ -46,8 +46,8 @@ static struct ring_wish qp_rq_wish(const struct pvhca_cmd_create_qp *create)
 }
 
 /* Numbers and flags; objects are looked up elsewhere. */
-static int qp_check(struct session *session,
-		    const struct pvhca_cmd_create_qp *create, uint64_t *bytes)
+static int qp_check(struct session *session, const struct pvhca_cmd_create_qp *create,
+		    uint64_t *bytes)
 {
 	struct ring_wish sq = qp_sq_wish(create), rq = qp_rq_wish(create);
 	uint32_t flags = le32toh(create->flags);
@@ -56,7 +56,8 @@ static int qp_check(struct session *session,
 	int status;
 
 	if (type < PVHCA_QPT_GSI || type > PVHCA_QPT_UD || create->reserved ||
-	    flags & ~(PVHCA_CREATE_QP_SIG_ALL | PVHCA_CREATE_QP_SRQ |
+	    flags &
+		    ~(PVHCA_CREATE_QP_SIG_ALL | PVHCA_CREATE_QP_SRQ |
 		      PVHCA_CREATE_QP_BLOCK_LOOPBACK))
 		return PVHCA_ST_INVALID;
 	if (flags & PVHCA_CREATE_QP_BLOCK_LOOPBACK && type != PVHCA_QPT_UD)
@@ -76,7 +77,7 @@ static int qp_check(struct session *session,
 		return status;
 	if (ring_wishes_overlap(&sq, &rq) ||
 	    max_inline + (uint64_t)PVHCA_SQ_WQE_DATA >
-	    (ring_wish_is_absent(&sq) ? PVHCA_SQ_WQE_DATA : 1ull << sq.log_stride))
+		    (ring_wish_is_absent(&sq) ? PVHCA_SQ_WQE_DATA : 1ull << sq.log_stride))
 		return PVHCA_ST_INVALID;
 	if (le64toh(create->mem.length) < *bytes)
 		return PVHCA_ST_INVALID;
@@ -106,8 +107,7 @@ static int qp_find_objects(struct session *session, struct qp *qp,
 	qp->send_cq = table_find(&session->cqs, le32toh(create->send_cq));
 	qp->recv_cq = table_find(&session->cqs, le32toh(create->recv_cq));
 	if (!qp->context || !qp->pd || !qp->send_cq || !qp->recv_cq ||
-	    qp->pd->context != qp->context ||
-	    qp->send_cq->context != qp->context ||
+	    qp->pd->context != qp->context || qp->send_cq->context != qp->context ||
 	    qp->recv_cq->context != qp->context)
 		return PVHCA_ST_INVALID;
 	if (qp->flags & PVHCA_CREATE_QP_SRQ) {
@@ -119,17 +119,14 @@ static int qp_find_objects(struct session *session, struct qp *qp,
 }
 
 /* Buffer and rings; undone by ring_buffer_free(). */
-static int qp_set_up_rings(struct qp *qp,
-			   const struct pvhca_cmd_create_qp *create,
-			   uint64_t bytes)
+static int qp_set_up_rings(struct qp *qp, const struct pvhca_cmd_create_qp *create, uint64_t bytes)
 {
 	struct ring_wish sq = qp_sq_wish(create), rq = qp_rq_wish(create);
 	struct pvhca_queue_header *header;
 	struct extents *extents;
 	int status;
 
-	status = extents_from_list(qp->session->memory, &create->mem, bytes,
-				   &extents);
+	status = extents_from_list(qp->session->memory, &create->mem, bytes, &extents);
 	if (status)
 		return status;
 	qp->buffer = ring_buffer_new(extents);
@@ -138,15 +135,13 @@ static int qp_set_up_rings(struct qp *qp,
 	header = ring_buffer_at(qp->buffer, 0);
 	status = ring_wish_set_up(&sq, &qp->sq, qp->buffer, &header->sq_pi);
 	if (!status)
-		status = ring_wish_set_up(&rq, &qp->rq, qp->buffer,
-					  &header->rq_pi);
+		status = ring_wish_set_up(&rq, &qp->rq, qp->buffer, &header->rq_pi);
 	if (status)
 		ring_buffer_free(qp->buffer);
 	return status;
 }
 
-static struct qp *qp_new(struct session *session,
-			 const struct pvhca_cmd_create_qp *create)
+static struct qp *qp_new(struct session *session, const struct pvhca_cmd_create_qp *create)
 {
 	struct qp *qp = calloc(1, sizeof(*qp));
 
@@ -178,8 +173,7 @@ static int qp_reserve_srq(struct qp *qp)
 	users = GPOINTER_TO_UINT(g_hash_table_lookup(srq->cqs, qp->recv_cq));
 	if (!users && cq_reserve(qp->recv_cq, srq->rq.entries))
 		return -ENOMEM;
-	g_hash_table_insert(srq->cqs, qp->recv_cq,
-			    GUINT_TO_POINTER(users + 1));
+	g_hash_table_insert(srq->cqs, qp->recv_cq, GUINT_TO_POINTER(users + 1));
 	return 0;
 }
 
@@ -190,8 +184,7 @@ static void qp_unreserve_srq(struct qp *qp)
 
 	users = GPOINTER_TO_UINT(g_hash_table_lookup(srq->cqs, qp->recv_cq));
 	if (users > 1) {
-		g_hash_table_insert(srq->cqs, qp->recv_cq,
-				    GUINT_TO_POINTER(users - 1));
+		g_hash_table_insert(srq->cqs, qp->recv_cq, GUINT_TO_POINTER(users - 1));
 		return;
 	}
 	g_hash_table_remove(srq->cqs, qp->recv_cq);
@@ -205,8 +198,7 @@ static int qp_reserve(struct qp *qp)
 
 	if (cq_reserve(qp->send_cq, qp->sq.entries))
 		return PVHCA_ST_NO_MEMORY;
-	err = qp->srq ? qp_reserve_srq(qp) :
-			cq_reserve(qp->recv_cq, qp->rq.entries);
+	err = qp->srq ? qp_reserve_srq(qp) : cq_reserve(qp->recv_cq, qp->rq.entries);
 	if (err) {
 		cq_unreserve(qp->send_cq, qp->sq.entries);
 		return PVHCA_ST_NO_MEMORY;
@@ -228,8 +220,7 @@ static int qp_bring_up(struct session *session, struct qp *qp)
 {
 	int status;
 
-	status = commands_table_add(session, &session->qps, "qps", qp,
-				    &qp->handle);
+	status = commands_table_add(session, &session->qps, "qps", qp, &qp->handle);
 	if (status)
 		return status;
 	status = PVHCA_ST_NO_MEMORY;
@@ -260,8 +251,7 @@ err_del:
 	return status;
 }
 
-int commands_create_qp(struct session *session,
-		       const struct pvhca_admin_cmd *cmd,
+int commands_create_qp(struct session *session, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_create_qp *create = &cmd->create_qp;
@@ -328,12 +318,10 @@ void commands_free_qp(void *object, void *arg)
 	qp_free(qp);
 }
 
-int commands_destroy_qp(struct session *session,
-			const struct pvhca_admin_cmd *cmd,
+int commands_destroy_qp(struct session *session, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
-	struct qp *qp = table_find(&session->qps,
-				   le32toh(cmd->destroy.handle));
+	struct qp *qp = table_find(&session->qps, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!qp || cmd->destroy.reserved)

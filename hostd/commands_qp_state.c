@@ -12,24 +12,21 @@
 #include "qp_dispatch.h"
 
 /* Attributes that can be changed; paths migrate on InfiniBand only. */
-#define QP_MODIFY_MASK	(IBV_QP_STATE | IBV_QP_CUR_STATE | \
-			 IBV_QP_EN_SQD_ASYNC_NOTIFY | IBV_QP_ACCESS_FLAGS | \
-			 IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY | \
-			 IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_TIMEOUT | \
-			 IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_RQ_PSN | \
-			 IBV_QP_MAX_QP_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER | \
-			 IBV_QP_SQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | \
-			 IBV_QP_DEST_QPN)
-#define QP_UNSUPPORTED_MASK	(IBV_QP_ALT_PATH | IBV_QP_PATH_MIG_STATE | \
-				 IBV_QP_RATE_LIMIT)
-#define QP_QUERY_MASK	(QP_MODIFY_MASK | QP_UNSUPPORTED_MASK | IBV_QP_CAP)
+#define QP_MODIFY_MASK                                                                        \
+	(IBV_QP_STATE | IBV_QP_CUR_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY | IBV_QP_ACCESS_FLAGS | \
+	 IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY | IBV_QP_AV | IBV_QP_PATH_MTU |        \
+	 IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_RQ_PSN |               \
+	 IBV_QP_MAX_QP_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER | IBV_QP_SQ_PSN |                     \
+	 IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_DEST_QPN)
+#define QP_UNSUPPORTED_MASK (IBV_QP_ALT_PATH | IBV_QP_PATH_MIG_STATE | IBV_QP_RATE_LIMIT)
+#define QP_QUERY_MASK	    (QP_MODIFY_MASK | QP_UNSUPPORTED_MASK | IBV_QP_CAP)
 
-#define QP_ACCESS	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
-			 IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC | \
-			 IBV_ACCESS_MW_BIND)
-#define MAX_24_BITS	0xffffffu
-#define MAX_5_BITS	31
-#define MAX_3_BITS	7
+#define QP_ACCESS                                                                    \
+	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
+	 IBV_ACCESS_REMOTE_ATOMIC | IBV_ACCESS_MW_BIND)
+#define MAX_24_BITS 0xffffffu
+#define MAX_5_BITS  31
+#define MAX_3_BITS  7
 
 /* Where bit is set in mask, value must not exceed max. */
 static bool at_most(uint32_t mask, uint32_t bit, uint32_t value, uint32_t max)
@@ -44,48 +41,39 @@ static bool attr_is_valid(const struct session *session, uint32_t mask,
 		return false;
 	if ((mask & IBV_QP_PORT) && attr->port_num != 1)
 		return false;
-	if ((mask & IBV_QP_PATH_MTU) && (attr->path_mtu < IBV_MTU_256 ||
-					 attr->path_mtu > IBV_MTU_4096))
+	if ((mask & IBV_QP_PATH_MTU) &&
+	    (attr->path_mtu < IBV_MTU_256 || attr->path_mtu > IBV_MTU_4096))
 		return false;
-	if ((mask & IBV_QP_ACCESS_FLAGS) &&
-	    le32toh(attr->qp_access_flags) & ~QP_ACCESS)
+	if ((mask & IBV_QP_ACCESS_FLAGS) && le32toh(attr->qp_access_flags) & ~QP_ACCESS)
 		return false;
 	if ((mask & IBV_QP_AV) && !commands_av_valid(session, &attr->av))
 		return false;
 	return at_most(mask, IBV_QP_STATE, attr->qp_state, IBV_QPS_ERR) &&
-	       at_most(mask, IBV_QP_CUR_STATE, attr->cur_qp_state,
-		       IBV_QPS_ERR) &&
-	       at_most(mask, IBV_QP_PKEY_INDEX, le16toh(attr->pkey_index), 0) &&
-	       at_most(mask, IBV_QP_TIMEOUT, attr->timeout, MAX_5_BITS) &&
-	       at_most(mask, IBV_QP_MIN_RNR_TIMER, attr->min_rnr_timer,
-		       MAX_5_BITS) &&
-	       at_most(mask, IBV_QP_RETRY_CNT, attr->retry_cnt, MAX_3_BITS) &&
-	       at_most(mask, IBV_QP_RNR_RETRY, attr->rnr_retry, MAX_3_BITS) &&
-	       at_most(mask, IBV_QP_RQ_PSN, le32toh(attr->rq_psn),
-		       MAX_24_BITS) &&
-	       at_most(mask, IBV_QP_SQ_PSN, le32toh(attr->sq_psn),
-		       MAX_24_BITS) &&
-	       at_most(mask, IBV_QP_DEST_QPN, le32toh(attr->dest_qp_num),
-		       MAX_24_BITS);
+		at_most(mask, IBV_QP_CUR_STATE, attr->cur_qp_state, IBV_QPS_ERR) &&
+		at_most(mask, IBV_QP_PKEY_INDEX, le16toh(attr->pkey_index), 0) &&
+		at_most(mask, IBV_QP_TIMEOUT, attr->timeout, MAX_5_BITS) &&
+		at_most(mask, IBV_QP_MIN_RNR_TIMER, attr->min_rnr_timer, MAX_5_BITS) &&
+		at_most(mask, IBV_QP_RETRY_CNT, attr->retry_cnt, MAX_3_BITS) &&
+		at_most(mask, IBV_QP_RNR_RETRY, attr->rnr_retry, MAX_3_BITS) &&
+		at_most(mask, IBV_QP_RQ_PSN, le32toh(attr->rq_psn), MAX_24_BITS) &&
+		at_most(mask, IBV_QP_SQ_PSN, le32toh(attr->sq_psn), MAX_24_BITS) &&
+		at_most(mask, IBV_QP_DEST_QPN, le32toh(attr->dest_qp_num), MAX_24_BITS);
 }
 
 /*
  * A connection that the host's CM makes for the guest: the peer begins with the
  * PSN that the host's CM told it, not with the one of the guest's CM.
  */
-static void replace_psn(struct session *session, uint32_t mask,
-			struct pvhca_qp_attr *attr)
+static void replace_psn(struct session *session, uint32_t mask, struct pvhca_qp_attr *attr)
 {
 	const uint32_t needed = IBV_QP_RQ_PSN | IBV_QP_DEST_QPN | IBV_QP_AV;
 
 	if ((mask & needed) == needed)
-		attr->rq_psn = htole32(cm_rq_psn(session, attr->av.dgid,
-						 le32toh(attr->dest_qp_num),
+		attr->rq_psn = htole32(cm_rq_psn(session, attr->av.dgid, le32toh(attr->dest_qp_num),
 						 le32toh(attr->rq_psn)));
 }
 
-int commands_modify_qp(struct session *session,
-		       const struct pvhca_admin_cmd *cmd,
+int commands_modify_qp(struct session *session, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_modify_qp *modify = &cmd->modify_qp;
@@ -120,8 +108,7 @@ int commands_modify_qp(struct session *session,
 	return status;
 }
 
-int commands_query_qp(struct session *session,
-		      const struct pvhca_admin_cmd *cmd,
+int commands_query_qp(struct session *session, const struct pvhca_admin_cmd *cmd,
 		      struct pvhca_admin_rsp *rsp)
 {
 	uint32_t mask = le32toh(cmd->query_qp.attr_mask);

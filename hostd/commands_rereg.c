@@ -10,13 +10,12 @@
 
 #include "commands.h"
 
-#define REREG_FLAGS	(IBV_REREG_MR_CHANGE_TRANSLATION | \
-			 IBV_REREG_MR_CHANGE_PD | IBV_REREG_MR_CHANGE_ACCESS)
+#define REREG_FLAGS \
+	(IBV_REREG_MR_CHANGE_TRANSLATION | IBV_REREG_MR_CHANGE_PD | IBV_REREG_MR_CHANGE_ACCESS)
 
 /* The new memory: what the command says, checked as REG_MR does. */
 static int rereg_translation(struct session *session, const struct mr *mr,
-			     const struct pvhca_cmd_rereg_mr *rereg,
-			     struct mr *next)
+			     const struct pvhca_cmd_rereg_mr *rereg, struct mr *next)
 {
 	uint64_t length = le64toh(rereg->mem.length);
 	int status;
@@ -29,8 +28,7 @@ static int rereg_translation(struct session *session, const struct mr *mr,
 	status = commands_check_pinned(session, length, commands_mr_pinned(mr));
 	if (status)
 		return status;
-	return extents_from_list(session->memory, &rereg->mem, length,
-				 &next->extents);
+	return extents_from_list(session->memory, &rereg->mem, length, &next->extents);
 }
 
 /* next as the command wants it; its extents are its own where they changed. */
@@ -56,9 +54,8 @@ static int rereg_next(struct session *session, const struct mr *mr,
 }
 
 /* The region is what next is now. */
-static void rereg_take_over(struct session *session, struct mr *mr,
-			    struct pd *old_pd, struct extents *old,
-			    const struct mr *next)
+static void rereg_take_over(struct session *session, struct mr *mr, struct pd *old_pd,
+			    struct extents *old, const struct mr *next)
 {
 	*mr = *next;
 	old_pd->users--;

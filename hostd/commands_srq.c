@@ -14,7 +14,7 @@
 
 static struct ring_wish srq_wish(const struct pvhca_cmd_create_srq *create)
 {
-	return (struct ring_wish) {
+	return (struct ring_wish){
 		.offset = le32toh(create->rq_offset),
 		.log_entries = create->rq_log_entries,
 		.log_stride = create->rq_log_stride,
@@ -25,15 +25,14 @@ static struct ring_wish srq_wish(const struct pvhca_cmd_create_srq *create)
 	};
 }
 
-static int srq_check(struct session *session,
-		     const struct pvhca_cmd_create_srq *create, uint64_t *bytes)
+static int srq_check(struct session *session, const struct pvhca_cmd_create_srq *create,
+		     uint64_t *bytes)
 {
 	struct ring_wish wish = srq_wish(create);
 	int status;
 
 	if (create->reserved0[0] || create->reserved0[1] || create->reserved1 ||
-	    ring_wish_is_absent(&wish) ||
-	    le32toh(create->limit) > le32toh(create->max_wr))
+	    ring_wish_is_absent(&wish) || le32toh(create->limit) > le32toh(create->max_wr))
 		return PVHCA_ST_INVALID;
 	*bytes = PVHCA_QUEUE_HEADER_SIZE;
 	status = ring_wish_check(session, &wish, bytes);
@@ -53,15 +52,13 @@ static int srq_find_objects(struct session *session, struct srq *srq,
 	if (!srq->context || !srq->pd || srq->pd->context != srq->context)
 		return PVHCA_ST_INVALID;
 	/* Kernel consumers' entries name memory by a key that few fabrics know. */
-	if (srq->context->kernel &&
-	    !(session->ops->kernel_caps & PVHCA_KERNEL_QP))
+	if (srq->context->kernel && !(session->ops->kernel_caps & PVHCA_KERNEL_QP))
 		return PVHCA_ST_UNSUPPORTED;
 	return PVHCA_ST_OK;
 }
 
 /* Buffer and ring; undone by ring_buffer_free(). */
-static int srq_set_up_ring(struct srq *srq,
-			   const struct pvhca_cmd_create_srq *create,
+static int srq_set_up_ring(struct srq *srq, const struct pvhca_cmd_create_srq *create,
 			   uint64_t bytes)
 {
 	struct ring_wish wish = srq_wish(create);
@@ -69,23 +66,20 @@ static int srq_set_up_ring(struct srq *srq,
 	struct extents *extents;
 	int status;
 
-	status = extents_from_list(srq->session->memory, &create->mem, bytes,
-				   &extents);
+	status = extents_from_list(srq->session->memory, &create->mem, bytes, &extents);
 	if (status)
 		return status;
 	srq->buffer = ring_buffer_new(extents);
 	if (!srq->buffer)
 		return PVHCA_ST_NO_MEMORY;
 	header = ring_buffer_at(srq->buffer, 0);
-	status = ring_wish_set_up(&wish, &srq->rq, srq->buffer,
-				  &header->rq_pi);
+	status = ring_wish_set_up(&wish, &srq->rq, srq->buffer, &header->rq_pi);
 	if (status)
 		ring_buffer_free(srq->buffer);
 	return status;
 }
 
-static struct srq *srq_new(struct session *session,
-			   const struct pvhca_cmd_create_srq *create)
+static struct srq *srq_new(struct session *session, const struct pvhca_cmd_create_srq *create)
 {
 	struct srq *srq = calloc(1, sizeof(*srq));
 
@@ -112,13 +106,11 @@ static int srq_set_limit(struct srq *srq, uint32_t limit)
 }
 
 /* Handle, slot, the fabric's part; and to the workers. */
-static int srq_bring_up(struct session *session, struct srq *srq,
-			uint32_t limit)
+static int srq_bring_up(struct session *session, struct srq *srq, uint32_t limit)
 {
 	int status;
 
-	status = commands_table_add(session, &session->srqs, "srqs", srq,
-				    &srq->handle);
+	status = commands_table_add(session, &session->srqs, "srqs", srq, &srq->handle);
 	if (status)
 		return status;
 	status = PVHCA_ST_NO_MEMORY;
@@ -144,8 +136,7 @@ err_del:
 	return status;
 }
 
-int commands_create_srq(struct session *session,
-			const struct pvhca_admin_cmd *cmd,
+int commands_create_srq(struct session *session, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_create_srq *create = &cmd->create_srq;
@@ -207,12 +198,10 @@ void commands_free_srq(void *object, void *arg)
 	srq_free(srq);
 }
 
-int commands_destroy_srq(struct session *session,
-			 const struct pvhca_admin_cmd *cmd,
+int commands_destroy_srq(struct session *session, const struct pvhca_admin_cmd *cmd,
 			 struct pvhca_admin_rsp *rsp)
 {
-	struct srq *srq = table_find(&session->srqs,
-				     le32toh(cmd->destroy.handle));
+	struct srq *srq = table_find(&session->srqs, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!srq || cmd->destroy.reserved)
@@ -225,8 +214,7 @@ int commands_destroy_srq(struct session *session,
 	return PVHCA_ST_OK;
 }
 
-int commands_modify_srq(struct session *session,
-			const struct pvhca_admin_cmd *cmd,
+int commands_modify_srq(struct session *session, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_modify_srq *modify = &cmd->modify_srq;
@@ -235,11 +223,10 @@ int commands_modify_srq(struct session *session,
 	int status;
 
 	(void)rsp;
-	if (!srq || modify->reserved ||
-	    mask & ~(uint32_t)(IBV_SRQ_MAX_WR | IBV_SRQ_LIMIT))
+	if (!srq || modify->reserved || mask & ~(uint32_t)(IBV_SRQ_MAX_WR | IBV_SRQ_LIMIT))
 		return PVHCA_ST_INVALID;
 	if (mask & IBV_SRQ_MAX_WR)
-		return PVHCA_ST_UNSUPPORTED;	/* the ring is the guest's */
+		return PVHCA_ST_UNSUPPORTED; /* the ring is the guest's */
 	if (!(mask & IBV_SRQ_LIMIT))
 		return PVHCA_ST_OK;
 	if (le32toh(modify->limit) > srq->max_wr)
@@ -253,12 +240,10 @@ int commands_modify_srq(struct session *session,
 	return PVHCA_ST_OK;
 }
 
-int commands_query_srq(struct session *session,
-		       const struct pvhca_admin_cmd *cmd,
+int commands_query_srq(struct session *session, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
 {
-	struct srq *srq = table_find(&session->srqs,
-				     le32toh(cmd->query_srq.srq));
+	struct srq *srq = table_find(&session->srqs, le32toh(cmd->query_srq.srq));
 	int status;
 
 	if (!srq || cmd->query_srq.reserved)

@@ -14,33 +14,31 @@ struct command_line {
 	char *file;
 	char **quotas;
 	gboolean version, check, foreground;
-	char **values;			/* as config_settings; NULL: not given */
+	char **values; /* as config_settings; NULL: not given */
 };
 
-static bool config_parse_command_line(struct command_line *line, int *argc,
-				      char ***argv, GError **error)
+static bool config_parse_command_line(struct command_line *line, int *argc, char ***argv,
+				      GError **error)
 {
-	GOptionEntry fixed[] = {
-		{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &line->file,
-		  "Configuration file (" CONFIG_DEFAULT_FILE ")", "PATH" },
-		{ "quota", 'q', 0, G_OPTION_ARG_STRING_ARRAY, &line->quotas,
-		  "Default quota of every VM, as in [quota]; may be repeated",
-		  "KEY=VALUE" },
-		{ "foreground", 'f', 0, G_OPTION_ARG_NONE, &line->foreground,
-		  "Stay in the foreground (always done)", NULL },
-		{ "check-config", 0, 0, G_OPTION_ARG_NONE, &line->check,
-		  "Check the settings and exit", NULL },
-		{ "version", 0, 0, G_OPTION_ARG_NONE, &line->version,
-		  "Show the version and exit", NULL },
-		{ NULL }
-	};
+	GOptionEntry fixed[] = { { "config", 'c', 0, G_OPTION_ARG_FILENAME, &line->file,
+				   "Configuration file (" CONFIG_DEFAULT_FILE ")", "PATH" },
+				 { "quota", 'q', 0, G_OPTION_ARG_STRING_ARRAY, &line->quotas,
+				   "Default quota of every VM, as in [quota]; may be repeated",
+				   "KEY=VALUE" },
+				 { "foreground", 'f', 0, G_OPTION_ARG_NONE, &line->foreground,
+				   "Stay in the foreground (always done)", NULL },
+				 { "check-config", 0, 0, G_OPTION_ARG_NONE, &line->check,
+				   "Check the settings and exit", NULL },
+				 { "version", 0, 0, G_OPTION_ARG_NONE, &line->version,
+				   "Show the version and exit", NULL },
+				 { NULL } };
 	GOptionEntry *settings = g_new0(GOptionEntry, config_num_settings + 1);
 	GOptionContext *context;
 	bool ok;
 
 	line->values = g_new0(char *, config_num_settings);
 	for (size_t i = 0; i < config_num_settings; i++)
-		settings[i] = (GOptionEntry) {
+		settings[i] = (GOptionEntry){
 			.long_name = config_settings[i].key,
 			.arg = G_OPTION_ARG_STRING,
 			.arg_data = &line->values[i],
@@ -58,8 +56,7 @@ static bool config_parse_command_line(struct command_line *line, int *argc,
 	return ok;
 }
 
-static bool config_apply_command_line(struct config *config,
-				      const struct command_line *line,
+static bool config_apply_command_line(struct config *config, const struct command_line *line,
 				      GError **error)
 {
 	for (size_t i = 0; i < config_num_settings; i++) {
@@ -69,8 +66,7 @@ static bool config_apply_command_line(struct config *config,
 		if (!line->values[i])
 			continue;
 		where = g_strdup_printf("option --%s", config_settings[i].key);
-		ok = config_set(&config_settings[i], config, line->values[i],
-				where, error);
+		ok = config_set(&config_settings[i], config, line->values[i], where, error);
 		g_free(where);
 		if (!ok)
 			return false;
@@ -97,7 +93,7 @@ static const struct quota quota_defaults = {
 };
 
 /* Those of the programs that come with librdmacm, and of perftest. */
-#define PORTS_DEFAULT	"7174, 7471, 18515-18516"
+#define PORTS_DEFAULT "7174, 7471, 18515-18516"
 
 static struct config *config_new(void)
 {
@@ -121,8 +117,7 @@ static struct config *config_new(void)
 	return config;
 }
 
-struct config *config_load(int *argc, char ***argv,
-			   struct config_actions *actions, GError **error)
+struct config *config_load(int *argc, char ***argv, struct config_actions *actions, GError **error)
 {
 	struct config *config = config_new();
 	struct command_line line = { 0 };
@@ -130,8 +125,7 @@ struct config *config_load(int *argc, char ***argv,
 
 	ok = config_parse_command_line(&line, argc, argv, error);
 	if (ok && !line.version)
-		ok = config_load_file(config,
-				      line.file ? line.file : CONFIG_DEFAULT_FILE,
+		ok = config_load_file(config, line.file ? line.file : CONFIG_DEFAULT_FILE,
 				      line.file, line.quotas, error);
 	if (ok)
 		ok = config_apply_command_line(config, &line, error);
@@ -174,8 +168,7 @@ struct vm_policy *vm_policy_new(const struct config *config, const char *name,
 	char text[UUID_TEXT];
 
 	if (memcmp(uuid, no_uuid, sizeof(no_uuid)))
-		vm = g_hash_table_lookup(config->vms,
-					 address_uuid_text(uuid, text));
+		vm = g_hash_table_lookup(config->vms, address_uuid_text(uuid, text));
 	if (!vm && name[0])
 		vm = g_hash_table_lookup(config->vms, name);
 	if (vm) {

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CONFIG_DEFAULT_FILE	"/etc/pvhca/pvhcad.conf"
-#define CONFIG_DEFAULT_SOCKET	"/run/pvhca/pvhcad.sock"
+#define CONFIG_DEFAULT_FILE   "/etc/pvhca/pvhcad.conf"
+#define CONFIG_DEFAULT_SOCKET "/run/pvhca/pvhcad.sock"
 
 /* What one VM may have; all are counts but pinned_bytes. */
 struct quota {
@@ -22,16 +22,16 @@ struct quota {
 	uint32_t cqs;
 	uint32_t srqs;
 	uint32_t qps;
-	uint32_t max_wr;	/* per queue */
+	uint32_t max_wr; /* per queue */
 	uint32_t max_cqe;
 	uint32_t gids;
-	uint32_t connections;	/* to peers that are no VMs, as cm.h has them */
+	uint32_t connections; /* to peers that are no VMs, as cm.h has them */
 	uint64_t pinned_bytes;
 };
 
 /* Ports of connection management that pvhcad listens on for a VM. */
-#define CONFIG_PORT_RANGES	32
-#define CONFIG_MAX_PORTS	256	/* in all ranges; each takes two ids of the host */
+#define CONFIG_PORT_RANGES 32
+#define CONFIG_MAX_PORTS   256 /* in all ranges; each takes two ids of the host */
 
 struct port_list {
 	unsigned int count;
@@ -41,24 +41,24 @@ struct port_list {
 };
 
 struct config {
-	char *socket;		/* path */
+	char *socket; /* path */
 	unsigned int socket_mode;
-	char *fabric;		/* "loopback" or "verbs" */
-	char *ibdev;		/* verbs: host device; NULL: the first one */
+	char *fabric; /* "loopback" or "verbs" */
+	char *ibdev;  /* verbs: host device; NULL: the first one */
 	unsigned int ib_port;
 	char *log_level;
 	unsigned int workers;
-	unsigned int spin_us;	/* polling after the last work before sleep */
-	unsigned int priority;	/* of the workers: their nice value is lower by this */
-	bool give_way;		/* stop polling when others want the processor */
-	char *cpus;		/* list for the workers, e.g. "2-3,6", or NULL */
+	unsigned int spin_us;  /* polling after the last work before sleep */
+	unsigned int priority; /* of the workers: their nice value is lower by this */
+	bool give_way;	       /* stop polling when others want the processor */
+	char *cpus;	       /* list for the workers, e.g. "2-3,6", or NULL */
 	unsigned int max_sessions;
-	uint64_t keep_mapped;	/* bytes, of all VMs; see memory_stitches.c */
-	bool unlisted_vms;	/* VMs without a [vm] group are served */
-	char *metrics;		/* where metrics.h listens, or NULL */
-	struct quota quota;	/* defaults of every VM */
-	struct port_list listen;	/* likewise */
-	void *vms;		/* config.c's: a struct vm_policy for each [vm] group */
+	uint64_t keep_mapped;	 /* bytes, of all VMs; see memory_stitches.c */
+	bool unlisted_vms;	 /* VMs without a [vm] group are served */
+	char *metrics;		 /* where metrics.h listens, or NULL */
+	struct quota quota;	 /* defaults of every VM */
+	struct port_list listen; /* likewise */
+	void *vms;		 /* config.c's: a struct vm_policy for each [vm] group */
 };
 
 /* What the command line asks for besides settings. */
@@ -72,12 +72,12 @@ struct config_actions {
  */
 struct vm_policy {
 	struct quota quota;
-	bool refused;		/* the VM is not listed and must be */
+	bool refused; /* the VM is not listed and must be */
 	bool has_mac;
 	uint8_t mac[6];
-	bool has_listen;	/* of its own */
+	bool has_listen; /* of its own */
 	struct port_list listen;
-	char **addresses;	/* allowed IP addresses or prefixes (NULL: any free one) */
+	char **addresses; /* allowed IP addresses or prefixes (NULL: any free one) */
 };
 
 /*
@@ -85,8 +85,7 @@ struct vm_policy {
  * be freed) naming option, or file, group and key, and what is wrong.
  */
 struct _GError;
-struct config *config_load(int *argc, char ***argv,
-			   struct config_actions *actions,
+struct config *config_load(int *argc, char ***argv, struct config_actions *actions,
 			   struct _GError **error);
 void config_free(struct config *config);
 

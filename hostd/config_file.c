@@ -8,9 +8,8 @@
 #include "address.h"
 #include "config_impl.h"
 
-static bool config_set_vm_key(struct vm_policy *policy, const char *key,
-			      const char *value, const char *where,
-			      GError **error)
+static bool config_set_vm_key(struct vm_policy *policy, const char *key, const char *value,
+			      const char *where, GError **error)
 {
 	const struct setting *setting;
 	struct address_prefix prefix;
@@ -18,9 +17,7 @@ static bool config_set_vm_key(struct vm_policy *policy, const char *key,
 	if (!strcmp(key, "mac")) {
 		policy->has_mac = address_parse_mac(value, policy->mac);
 		return policy->has_mac ||
-			config_error(error, where,
-				     "\"%s\" is not a unicast MAC address",
-				     value);
+			config_error(error, where, "\"%s\" is not a unicast MAC address", value);
 	}
 	if (!strcmp(key, "listen")) {
 		policy->has_listen = true;
@@ -32,8 +29,7 @@ static bool config_set_vm_key(struct vm_policy *policy, const char *key,
 		for (char **a = policy->addresses; *a; a++)
 			if (**a && !address_parse(*a, &prefix))
 				return config_error(error, where,
-					"\"%s\" is not an IP address or prefix",
-					*a);
+						    "\"%s\" is not an IP address or prefix", *a);
 		return true;
 	}
 	setting = config_find_quota(key);
@@ -42,9 +38,8 @@ static bool config_set_vm_key(struct vm_policy *policy, const char *key,
 	return config_set(setting, &policy->quota, value, where, error);
 }
 
-static bool config_set_key(struct config *config, const char *group,
-			   struct vm_policy *vm, const char *key,
-			   const char *value, const char *where, GError **error)
+static bool config_set_key(struct config *config, const char *group, struct vm_policy *vm,
+			   const char *key, const char *value, const char *where, GError **error)
 {
 	const struct setting *setting;
 	void *base;
@@ -63,22 +58,19 @@ static bool config_set_key(struct config *config, const char *group,
 	return config_set(setting, base, value, where, error);
 }
 
-static bool config_load_group(struct config *config, GKeyFile *file,
-			      const char *path, const char *group,
-			      struct vm_policy *vm, GError **error)
+static bool config_load_group(struct config *config, GKeyFile *file, const char *path,
+			      const char *group, struct vm_policy *vm, GError **error)
 {
 	char **keys = g_key_file_get_keys(file, group, NULL, error);
 	bool ok = keys;
 
 	for (char **key = keys; ok && *key; key++) {
-		char *where = g_strdup_printf("%s: group [%s], key %s", path,
-					      group, *key);
+		char *where = g_strdup_printf("%s: group [%s], key %s", path, group, *key);
 		char *value = g_key_file_get_string(file, group, *key, error);
 
 		if (value)
 			g_strstrip(value);
-		ok = value && config_set_key(config, group, vm, *key, value,
-					     where, error);
+		ok = value && config_set_key(config, group, vm, *key, value, where, error);
 		g_free(value);
 		g_free(where);
 	}
@@ -87,8 +79,8 @@ static bool config_load_group(struct config *config, GKeyFile *file,
 }
 
 /* [vm NAME-OR-UUID]; UUIDs are kept in lower case, as address_uuid_text() gives them. */
-static bool config_load_vm(struct config *config, GKeyFile *file,
-			   const char *path, const char *group, GError **error)
+static bool config_load_vm(struct config *config, GKeyFile *file, const char *path,
+			   const char *group, GError **error)
 {
 	struct vm_policy *vm = g_new0(struct vm_policy, 1);
 	char *id = g_strstrip(g_strdup(group + strlen("vm ")));
@@ -102,8 +94,7 @@ static bool config_load_vm(struct config *config, GKeyFile *file,
 	}
 	/* Groups that differ in space or case only are the same VM: an oversight. */
 	if (g_hash_table_contains(config->vms, id)) {
-		config_error(error, path, "group [%s]: this VM has a group already",
-			     group);
+		config_error(error, path, "group [%s]: this VM has a group already", group);
 		g_free(id);
 		vm_policy_free(vm);
 		return false;
@@ -112,8 +103,7 @@ static bool config_load_vm(struct config *config, GKeyFile *file,
 	return config_load_group(config, file, path, group, vm, error);
 }
 
-static bool config_apply_quotas(struct config *config, char **quotas,
-				GError **error)
+static bool config_apply_quotas(struct config *config, char **quotas, GError **error)
 {
 	bool ok = true;
 
@@ -124,17 +114,15 @@ static bool config_apply_quotas(struct config *config, char **quotas,
 		if (!pair[0] || !pair[1])
 			ok = config_error(error, where, "must be KEY=VALUE");
 		else
-			ok = config_set_key(config, "quota", NULL, pair[0],
-					    pair[1], where, error);
+			ok = config_set_key(config, "quota", NULL, pair[0], pair[1], where, error);
 		g_strfreev(pair);
 		g_free(where);
 	}
 	return ok;
 }
 
-static bool config_load_groups(struct config *config, GKeyFile *file,
-			       const char *path, char **groups, char **quotas,
-			       GError **error)
+static bool config_load_groups(struct config *config, GKeyFile *file, const char *path,
+			       char **groups, char **quotas, GError **error)
 {
 	bool ok = true;
 	char **group;
@@ -142,11 +130,9 @@ static bool config_load_groups(struct config *config, GKeyFile *file,
 	/* VMs inherit [quota], wherever it stands, and --quota. */
 	for (group = groups; ok && *group; group++) {
 		if (!strcmp(*group, "pvhcad") || !strcmp(*group, "quota"))
-			ok = config_load_group(config, file, path, *group, NULL,
-					       error);
+			ok = config_load_group(config, file, path, *group, NULL, error);
 		else if (!g_str_has_prefix(*group, "vm "))
-			ok = config_error(error, path, "unknown group [%s]",
-					  *group);
+			ok = config_error(error, path, "unknown group [%s]", *group);
 	}
 	ok = ok && config_apply_quotas(config, quotas, error);
 	for (group = groups; ok && *group; group++)
@@ -155,8 +141,8 @@ static bool config_load_groups(struct config *config, GKeyFile *file,
 	return ok;
 }
 
-bool config_load_file(struct config *config, const char *path,
-		      bool must_exist, char **quotas, GError **error)
+bool config_load_file(struct config *config, const char *path, bool must_exist, char **quotas,
+		      GError **error)
 {
 	GKeyFile *file = g_key_file_new();
 	GError *failure = NULL;
@@ -164,8 +150,7 @@ bool config_load_file(struct config *config, const char *path,
 	bool ok;
 
 	ok = g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &failure);
-	if (!ok && !must_exist &&
-	    g_error_matches(failure, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+	if (!ok && !must_exist && g_error_matches(failure, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
 		g_clear_error(&failure);
 		g_key_file_free(file);
 		return config_apply_quotas(config, quotas, error);

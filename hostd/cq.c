@@ -28,9 +28,9 @@
 #include "worker.h"
 
 /* In backlog entries only; never written to the guest. */
-#define CQE_F_SOLICITED		(1 << 6)
+#define CQE_F_SOLICITED (1 << 6)
 
-#define BACKLOG_MIN		64u
+#define BACKLOG_MIN 64u
 
 int cq_init(struct cq *cq)
 {
@@ -69,8 +69,8 @@ static struct pvhca_cqe *cq_entry(const struct cq *cq, uint32_t index)
 {
 	uint32_t at = index & ((1u << cq->log_entries) - 1);
 
-	return ring_buffer_at(cq->buffer, PVHCA_CQ_HEADER_SIZE +
-			      (uint64_t)at * sizeof(struct pvhca_cqe));
+	return ring_buffer_at(cq->buffer,
+			      PVHCA_CQ_HEADER_SIZE + (uint64_t)at * sizeof(struct pvhca_cqe));
 }
 
 /* A consumer index that makes no sense leaves the CQ full: it harms its owner only. */
@@ -80,8 +80,8 @@ static bool cq_has_room(struct cq *cq)
 
 	if (cq->pi - cq->ci_seen < entries)
 		return true;
-	cq->ci_seen = atomic_load_explicit((_Atomic uint32_t *)&cq->header->ci,
-					   memory_order_acquire);
+	cq->ci_seen =
+		atomic_load_explicit((_Atomic uint32_t *)&cq->header->ci, memory_order_acquire);
 	return cq->pi - cq->ci_seen < entries;
 }
 
@@ -97,8 +97,7 @@ static void cq_write(struct cq *cq, const struct pvhca_cqe *cqe)
 	((uint8_t *)&last)[3] |= phase;
 
 	memcpy(entry, cqe, body);
-	atomic_store_explicit((_Atomic uint32_t *)&entry->opcode, last,
-			      memory_order_release);
+	atomic_store_explicit((_Atomic uint32_t *)&entry->opcode, last, memory_order_release);
 	cq->pi++;
 	cq->want_event = true;
 	if (cqe->flags & CQE_F_SOLICITED || cqe->status != IBV_WC_SUCCESS)
@@ -115,8 +114,7 @@ static bool backlog_grow(struct cq *cq)
 	if (!backlog)
 		return false;
 	for (i = 0; i < cq->backlog_count; i++)
-		backlog[i] = cq->backlog[(cq->backlog_head + i) %
-					 cq->backlog_room];
+		backlog[i] = cq->backlog[(cq->backlog_head + i) % cq->backlog_room];
 	free(cq->backlog);
 	cq->backlog = backlog;
 	cq->backlog_room = room;
@@ -130,20 +128,17 @@ static bool backlog_add(struct cq *cq, const struct pvhca_cqe *cqe)
 		return false;
 	if (cq->backlog_count == cq->backlog_room && !backlog_grow(cq))
 		return false;
-	cq->backlog[(cq->backlog_head + cq->backlog_count++) %
-		    cq->backlog_room] = *cqe;
+	cq->backlog[(cq->backlog_head + cq->backlog_count++) % cq->backlog_room] = *cqe;
 	return true;
 }
 
 static void cq_set_blocked(struct cq *cq, bool blocked)
 {
 	atomic_store_explicit((_Atomic uint32_t *)&cq->header->flags,
-			      htole32(blocked ? PVHCA_CQ_F_BLOCKED : 0),
-			      memory_order_relaxed);
+			      htole32(blocked ? PVHCA_CQ_F_BLOCKED : 0), memory_order_relaxed);
 }
 
-bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *from,
-	     bool solicited)
+bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *from, bool solicited)
 {
 	bool was_wanted, blocked = false, ok = true;
 	struct pvhca_cqe cqe = *from;
@@ -179,13 +174,10 @@ static bool cq_is_asked_for(struct cq *cq)
 
 	/* Between our entry and the guest's request; see the top. */
 	atomic_thread_fence(memory_order_seq_cst);
-	any = atomic_load_explicit((_Atomic uint32_t *)&cq->header->arm_any,
-				   memory_order_relaxed);
-	solicited = atomic_load_explicit(
-		(_Atomic uint32_t *)&cq->header->arm_solicited,
-		memory_order_relaxed);
-	asked = any != cq->any_fired ||
-		(cq->want_solicited && solicited != cq->solicited_fired);
+	any = atomic_load_explicit((_Atomic uint32_t *)&cq->header->arm_any, memory_order_relaxed);
+	solicited = atomic_load_explicit((_Atomic uint32_t *)&cq->header->arm_solicited,
+					 memory_order_relaxed);
+	asked = any != cq->any_fired || (cq->want_solicited && solicited != cq->solicited_fired);
 	if (asked) {
 		cq->any_fired = any;
 		cq->solicited_fired = solicited;
@@ -241,15 +233,15 @@ bool cq_retry(struct cq *cq)
 }
 
 /* Copy entry index of the CQ to place at of the first lap in another buffer. */
-static void cq_move_entry(const struct cq *cq, uint32_t index,
-			  const struct ring_buffer *buffer, uint32_t at)
+static void cq_move_entry(const struct cq *cq, uint32_t index, const struct ring_buffer *buffer,
+			  uint32_t at)
 {
 	struct pvhca_cqe cqe;
 
 	memcpy(&cqe, cq_entry(cq, index), sizeof(cqe));
 	cqe.flags |= PVHCA_CQE_F_PHASE;
-	memcpy(ring_buffer_at(buffer, PVHCA_CQ_HEADER_SIZE +
-			      (uint64_t)at * sizeof(cqe)), &cqe, sizeof(cqe));
+	memcpy(ring_buffer_at(buffer, PVHCA_CQ_HEADER_SIZE + (uint64_t)at * sizeof(cqe)), &cqe,
+	       sizeof(cqe));
 }
 
 int cq_resize(struct cq *cq, struct ring_buffer *buffer, uint32_t log_entries,
@@ -259,8 +251,8 @@ int cq_resize(struct cq *cq, struct ring_buffer *buffer, uint32_t log_entries,
 	uint32_t ci, left, i;
 
 	pthread_mutex_lock(&cq->lock);
-	ci = le32toh(atomic_load_explicit((_Atomic uint32_t *)&cq->header->ci,
-					  memory_order_acquire));
+	ci = le32toh(
+		atomic_load_explicit((_Atomic uint32_t *)&cq->header->ci, memory_order_acquire));
 	left = cq->pi - ci;
 	if (left > 1u << cq->log_entries || left > 1u << log_entries) {
 		pthread_mutex_unlock(&cq->lock);
@@ -292,8 +284,7 @@ void cq_forget(struct cq *cq, uint32_t qpn)
 		cqe = &cq->backlog[(cq->backlog_head + i) % cq->backlog_room];
 		if (le32toh(cqe->qpn) == qpn)
 			continue;
-		cq->backlog[(cq->backlog_head + kept++) % cq->backlog_room] =
-			*cqe;
+		cq->backlog[(cq->backlog_head + kept++) % cq->backlog_room] = *cqe;
 	}
 	cq->backlog_count = kept;
 	pthread_mutex_unlock(&cq->lock);

@@ -26,8 +26,7 @@ void cq_unreserve(struct cq *cq, uint32_t n);
  * request for an event at the end of its pass. Returns false when the guest has more work
  * outstanding than its queues hold (it broke the protocol): its QP is to be stopped.
  */
-bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe,
-	     bool solicited);
+bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited);
 
 /* Of a completion, little endian: CLOCK_MONOTONIC in ns, or 0 if the CQ has no timestamps. */
 uint64_t cq_timestamp(const struct cq *cq);

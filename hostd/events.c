@@ -21,7 +21,7 @@
 #include "rdma/pvhca-ring.h"
 #include "session.h"
 
-#define EVENTS_KEPT	256u	/* a power of two */
+#define EVENTS_KEPT 256u /* a power of two */
 
 struct async_event {
 	uint32_t event;
@@ -48,9 +48,8 @@ void events_interrupt(struct session *session, uint32_t vector)
 	counter_add(&session->counters.interrupts, 1);
 }
 
-static int queue_init(struct event_queue *queue, struct memory *memory,
-		      uint64_t gpa, unsigned int log_entries,
-		      uint32_t entry_size)
+static int queue_init(struct event_queue *queue, struct memory *memory, uint64_t gpa,
+		      unsigned int log_entries, uint32_t entry_size)
 {
 	uint64_t size;
 
@@ -92,8 +91,7 @@ static bool queue_write(struct event_queue *queue, const uint32_t *words)
 		(size_t)(queue->pi & (entries - 1)) * queue->entry_size;
 	memcpy(entry, words, last);
 	flags = (queue->pi >> queue->log_entries) & 1 ? 0 : PVHCA_EQE_F_PHASE;
-	__atomic_store_n((uint32_t *)(entry + last), htole32(flags),
-			 __ATOMIC_RELEASE);
+	__atomic_store_n((uint32_t *)(entry + last), htole32(flags), __ATOMIC_RELEASE);
 	queue->pi++;
 	return true;
 }
@@ -126,16 +124,14 @@ bool events_completion(struct ceq *ceq, uint32_t cq_handle)
 
 /* ------------------------------ async events ------------------------------- */
 
-int events_open(struct session *session, uint64_t gpa,
-		unsigned int log_entries)
+int events_open(struct session *session, uint64_t gpa, unsigned int log_entries)
 {
 	struct async_queue *aeq = calloc(1, sizeof(*aeq));
 	int ret;
 
 	if (!aeq)
 		return -ENOMEM;
-	ret = queue_init(&aeq->queue, session->memory, gpa, log_entries,
-			 sizeof(struct pvhca_aeqe));
+	ret = queue_init(&aeq->queue, session->memory, gpa, log_entries, sizeof(struct pvhca_aeqe));
 	if (ret) {
 		free(aeq);
 		return ret;
@@ -155,8 +151,7 @@ void events_close(struct session *session)
 	free(aeq);
 }
 
-static bool async_write(struct async_queue *aeq, uint32_t event,
-			uint32_t object)
+static bool async_write(struct async_queue *aeq, uint32_t event, uint32_t object)
 {
 	const uint32_t words[3] = { htole32(event), htole32(object), 0 };
 
@@ -171,11 +166,11 @@ void events_async(struct session *session, uint32_t event, uint32_t object)
 	if (!aeq)
 		return;
 	pthread_mutex_lock(&aeq->queue.lock);
-	if (!aeq->count)	/* else it would overtake what is kept */
+	if (!aeq->count) /* else it would overtake what is kept */
 		written = async_write(aeq, event, object);
 	if (!written && aeq->count < EVENTS_KEPT) {
 		aeq->kept[(aeq->first + aeq->count++) % EVENTS_KEPT] =
-			(struct async_event) { event, object };
+			(struct async_event){ event, object };
 		kept = true;
 	}
 	pthread_mutex_unlock(&aeq->queue.lock);
@@ -200,8 +195,7 @@ void events_retry(struct session *session)
 		return;
 	pthread_mutex_lock(&aeq->queue.lock);
 	while (aeq->count &&
-	       async_write(aeq, aeq->kept[aeq->first].event,
-			   aeq->kept[aeq->first].object)) {
+	       async_write(aeq, aeq->kept[aeq->first].event, aeq->kept[aeq->first].object)) {
 		aeq->first = (aeq->first + 1) % EVENTS_KEPT;
 		aeq->count--;
 		written++;

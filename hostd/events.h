@@ -9,7 +9,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-
 struct memory;
 struct region;
 struct session;
@@ -49,7 +48,6 @@ void events_async(struct session *session, uint32_t event, uint32_t object);
  */
 bool events_completion(struct ceq *ceq, uint32_t cq_handle);
 
-
 /* Write the eventfd of an MSI-X vector. Any thread. */
 void events_interrupt(struct session *session, uint32_t vector);
 
@@ -58,8 +56,7 @@ void events_interrupt(struct session *session, uint32_t vector);
  * (alignment, size), EFAULT (not guest RAM), ENOMEM. The session's thread, while
  * no other can post.
  */
-int events_open(struct session *session, uint64_t gpa,
-		unsigned int log_entries);
+int events_open(struct session *session, uint64_t gpa, unsigned int log_entries);
 void events_close(struct session *session);
 /* Post what was kept for want of room. */
 void events_retry(struct session *session);

@@ -12,14 +12,14 @@
 #include "memory.h"
 #include "rdma/pvhca-ring.h"
 
-#define EXTENTS_FIRST	4u
+#define EXTENTS_FIRST 4u
 
 /* The list as it grows. */
 struct builder {
 	struct memory *memory;
 	struct extents *extents;
 	uint32_t room;
-	struct region *last;	/* of the latest extent; its reference is ours too */
+	struct region *last; /* of the latest extent; its reference is ours too */
 };
 
 void extents_get(struct extents *extents)
@@ -73,8 +73,8 @@ static int builder_resize(struct builder *builder, uint32_t room)
 }
 
 /* Add a run inside one region, or lengthen the last one by it. */
-static int builder_add_run(struct builder *builder, struct region *region,
-			   uint8_t *host, uint64_t len)
+static int builder_add_run(struct builder *builder, struct region *region, uint8_t *host,
+			   uint64_t len)
 {
 	struct extents *extents = builder->extents;
 	struct extent *last;
@@ -97,7 +97,7 @@ static int builder_add_run(struct builder *builder, struct region *region,
 		extents = builder->extents;
 	}
 	region_get(region);
-	extents->extent[extents->count++] = (struct extent) {
+	extents->extent[extents->count++] = (struct extent){
 		.host = host,
 		.start = extents->length,
 		.len = len,
@@ -115,8 +115,7 @@ static int builder_add(struct builder *builder, uint64_t gpa, uint64_t len)
 		uint64_t at, n;
 		int status;
 
-		if (!region || gpa < region->gpa ||
-		    gpa - region->gpa >= region->size) {
+		if (!region || gpa < region->gpa || gpa - region->gpa >= region->size) {
 			region_put(region);
 			region = memory_region(builder->memory, gpa);
 			builder->last = region;
@@ -135,23 +134,22 @@ static int builder_add(struct builder *builder, uint64_t gpa, uint64_t len)
 }
 
 /* left: bytes that the list may still name. */
-static int builder_add_checked(struct builder *builder,
-			       const struct pvhca_extent *extent,
+static int builder_add_checked(struct builder *builder, const struct pvhca_extent *extent,
 			       uint64_t *left)
 {
 	uint64_t gpa = le64toh(extent->addr);
 	uint64_t len = le64toh(extent->len);
 	uint64_t end;
 
-	if (!len || ((gpa | len) & (PVHCA_GRANULE - 1)) ||
-	    __builtin_add_overflow(gpa, len, &end) || len > *left)
+	if (!len || ((gpa | len) & (PVHCA_GRANULE - 1)) || __builtin_add_overflow(gpa, len, &end) ||
+	    len > *left)
 		return PVHCA_ST_INVALID;
 	*left -= len;
 	return builder_add(builder, gpa, len);
 }
 
-static int builder_walk_chunks(struct builder *builder, uint64_t gpa,
-			       uint32_t left_extents, uint64_t *left)
+static int builder_walk_chunks(struct builder *builder, uint64_t gpa, uint32_t left_extents,
+			       uint64_t *left)
 {
 	struct pvhca_extent_chunk chunk;
 	uint32_t n;
@@ -164,11 +162,9 @@ static int builder_walk_chunks(struct builder *builder, uint64_t gpa,
 			return PVHCA_ST_BAD_ADDRESS;
 		if (chunk.reserved)
 			return PVHCA_ST_INVALID;
-		n = left_extents < PVHCA_CHUNK_EXTENTS ?
-			left_extents : PVHCA_CHUNK_EXTENTS;
+		n = left_extents < PVHCA_CHUNK_EXTENTS ? left_extents : PVHCA_CHUNK_EXTENTS;
 		for (uint32_t i = 0; i < n; i++) {
-			status = builder_add_checked(builder,
-						     &chunk.extents[i], left);
+			status = builder_add_checked(builder, &chunk.extents[i], left);
 			if (status)
 				return status;
 		}
@@ -181,8 +177,8 @@ static int builder_walk_chunks(struct builder *builder, uint64_t gpa,
 	return PVHCA_ST_OK;
 }
 
-int extents_from_list(struct memory *memory, const struct pvhca_mem_list *list,
-		      uint64_t max_length, struct extents **extents)
+int extents_from_list(struct memory *memory, const struct pvhca_mem_list *list, uint64_t max_length,
+		      struct extents **extents)
 {
 	struct builder builder = { .memory = memory };
 	uint32_t count = le32toh(list->num_extents);
@@ -190,8 +186,8 @@ int extents_from_list(struct memory *memory, const struct pvhca_mem_list *list,
 	uint64_t left = length;
 	int status;
 
-	if (!count || list->reserved || length > max_length ||
-	    (length & (PVHCA_GRANULE - 1)) || count > length / PVHCA_GRANULE)
+	if (!count || list->reserved || length > max_length || (length & (PVHCA_GRANULE - 1)) ||
+	    count > length / PVHCA_GRANULE)
 		return PVHCA_ST_INVALID;
 	if (count <= PVHCA_INLINE_EXTENTS && list->chunk)
 		return PVHCA_ST_INVALID;
@@ -200,12 +196,10 @@ int extents_from_list(struct memory *memory, const struct pvhca_mem_list *list,
 	if (status)
 		return status;
 	if (count > PVHCA_INLINE_EXTENTS) {
-		status = builder_walk_chunks(&builder, le64toh(list->chunk),
-					     count, &left);
+		status = builder_walk_chunks(&builder, le64toh(list->chunk), count, &left);
 	} else {
 		for (uint32_t i = 0; i < count && !status; i++)
-			status = builder_add_checked(&builder,
-						     &list->extents[i], &left);
+			status = builder_add_checked(&builder, &list->extents[i], &left);
 	}
 	region_put(builder.last);
 	if (!status && left)

@@ -68,18 +68,15 @@ struct fabric_ops {
 	 * The whole answers, the host's limits; the generic part then lowers them to
 	 * the quota and fills in mac, max_contexts and host-independent fields.
 	 */
-	int (*query_device)(struct session *session,
-			    struct pvhca_rsp_query_device *rsp);
-	int (*query_port)(struct session *session,
-			  struct pvhca_rsp_query_port *rsp);
+	int (*query_device)(struct session *session, struct pvhca_rsp_query_device *rsp);
+	int (*query_port)(struct session *session, struct pvhca_rsp_query_port *rsp);
 
 	/*
 	 * The guest gives itself a RoCE v2 address; policy has allowed it. Sets
 	 * *host_index to what qp_modify needs (verbs: index in the host's table).
 	 * PVHCA_ST_NOT_FOUND when the host has no such address.
 	 */
-	int (*gid_add)(struct session *session, const uint8_t gid[16],
-		       uint32_t *host_index);
+	int (*gid_add)(struct session *session, const uint8_t gid[16], uint32_t *host_index);
 	void (*gid_del)(struct session *session, const uint8_t gid[16]);
 	/* Default MAC for a session's netdev: false = pvhcad derives one. */
 	bool (*default_mac)(struct session *session, uint8_t mac[6]);
@@ -141,10 +138,8 @@ struct fabric_ops {
 	 * On RESET both rings begin at index 0 again (work_queue_reset()) and no
 	 * completion of older work appears any more.
 	 */
-	int (*qp_modify)(struct qp *qp, uint32_t attr_mask,
-			 const struct pvhca_qp_attr *attr);
-	int (*qp_query)(struct qp *qp, uint32_t attr_mask,
-			struct pvhca_qp_attr *attr);
+	int (*qp_modify)(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr);
+	int (*qp_query)(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr);
 
 	/* UD QPs. NULL: UNSUPPORTED. Attachments end with the QP, at the latest. */
 	int (*mcast_attach)(struct qp *qp, const uint8_t gid[16], uint16_t lid);
@@ -180,8 +175,7 @@ struct fabric_ops {
 	 */
 	unsigned int (*qp_serve_receives)(struct qp *qp);
 	/* Data: collect completions of a session. Returns their number. May be NULL. */
-	unsigned int (*session_poll)(struct worker *worker,
-				     struct session *session);
+	unsigned int (*session_poll)(struct worker *worker, struct session *session);
 	/*
 	 * Before the worker sleeps: arm, then look once more. Returns true if there
 	 * is work after all. May be NULL.

@@ -14,24 +14,24 @@
 #include "session.h"
 
 /* Limits of the fabric; quotas are the tighter ones as a rule. */
-#define MAX_QP		65536u
-#define MAX_CQ		65536u
-#define MAX_MR		(1u << 20)
-#define MAX_PD		65536u
-#define MAX_AH		(1u << 20)
-#define MAX_WR		16384u
-#define MAX_CQE		((1u << PVHCA_CQ_MAX_LOG_ENTRIES) - 1)
+#define MAX_QP	65536u
+#define MAX_CQ	65536u
+#define MAX_MR	(1u << 20)
+#define MAX_PD	65536u
+#define MAX_AH	(1u << 20)
+#define MAX_WR	16384u
+#define MAX_CQE ((1u << PVHCA_CQ_MAX_LOG_ENTRIES) - 1)
 
 /*
  * What is copied has no line rate. 4 lanes of 25 Gb/s are about what one
  * processor copies, so that software which scales by the port's rate does
  * something sensible; both codes as in ibv_query_port(3).
  */
-#define PORT_WIDTH_4X	2
-#define PORT_SPEED_EDR	32
-#define PORT_LINK_UP	5
+#define PORT_WIDTH_4X  2
+#define PORT_SPEED_EDR 32
+#define PORT_LINK_UP   5
 /* Holds a path MTU of 4096 and the headers of RoCE. */
-#define NETDEV_MTU	9000
+#define NETDEV_MTU 9000
 
 /* ----------------------------- start and stop ------------------------------ */
 
@@ -98,8 +98,7 @@ static void loopback_async(struct session *session)
 static uint64_t system_guid(const struct session *session)
 {
 	const uint8_t *mac = session->mac;
-	uint8_t guid[8] = { mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe,
-			    mac[3], mac[4], mac[5] };
+	uint8_t guid[8] = { mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5] };
 	uint64_t be;
 
 	memcpy(&be, guid, sizeof(be));
@@ -135,18 +134,14 @@ static void fill_limits(struct pvhca_rsp_query_device *rsp)
 	rsp->gid_tbl_len = htole32(SESSION_GIDS);
 }
 
-static int loopback_query_device(struct session *session,
-				 struct pvhca_rsp_query_device *rsp)
+static int loopback_query_device(struct session *session, struct pvhca_rsp_query_device *rsp)
 {
 	memset(rsp, 0, sizeof(*rsp));
 	fill_limits(rsp);
-	rsp->device_cap_flags = htole64(IBV_DEVICE_CURR_QP_STATE_MOD |
-					IBV_DEVICE_PORT_ACTIVE_EVENT |
-					IBV_DEVICE_SYS_IMAGE_GUID |
-					IBV_DEVICE_RC_RNR_NAK_GEN |
-					IBV_DEVICE_MEM_WINDOW |
-					IBV_DEVICE_MEM_WINDOW_TYPE_2B |
-					IBV_DEVICE_MEM_MGT_EXTENSIONS);
+	rsp->device_cap_flags = htole64(
+		IBV_DEVICE_CURR_QP_STATE_MOD | IBV_DEVICE_PORT_ACTIVE_EVENT |
+		IBV_DEVICE_SYS_IMAGE_GUID | IBV_DEVICE_RC_RNR_NAK_GEN | IBV_DEVICE_MEM_WINDOW |
+		IBV_DEVICE_MEM_WINDOW_TYPE_2B | IBV_DEVICE_MEM_MGT_EXTENSIONS);
 	rsp->sys_image_guid = system_guid(session);
 	/* Timestamps are CLOCK_MONOTONIC in ns. */
 	rsp->hca_core_clock = htole64(1000000);
@@ -160,8 +155,7 @@ static int loopback_query_device(struct session *session,
 	return PVHCA_ST_OK;
 }
 
-static int loopback_query_port(struct session *session,
-			       struct pvhca_rsp_query_port *rsp)
+static int loopback_query_port(struct session *session, struct pvhca_rsp_query_port *rsp)
 {
 	(void)session;
 	*rsp = (struct pvhca_rsp_query_port){
@@ -176,36 +170,32 @@ static int loopback_query_port(struct session *session,
 		.pkey_tbl_len = htole32(1),
 		.gid_tbl_len = htole32(SESSION_GIDS),
 		.netdev_mtu = htole32(NETDEV_MTU),
-		.port_cap_flags = htole32(IBV_PORT_CM_SUP |
-					  IBV_PORT_IP_BASED_GIDS),
+		.port_cap_flags = htole32(IBV_PORT_CM_SUP | IBV_PORT_IP_BASED_GIDS),
 	};
 	return PVHCA_ST_OK;
 }
 
 /* -------------------------------- addresses -------------------------------- */
 
-static int loopback_gid_add(struct session *session, const uint8_t gid[16],
-			    uint32_t *host_index)
+static int loopback_gid_add(struct session *session, const uint8_t gid[16], uint32_t *host_index)
 {
 	struct loopback_session *ls = session->fabric_session;
 
-	*host_index = 0;	/* QPs are given the GID itself */
+	*host_index = 0; /* QPs are given the GID itself */
 	return loopback_address_add(ls->fabric, session, gid);
 }
 
 /* QPs that have this address can no longer speak for it. */
-static void disconnect_qps(struct loopback_session *ls,
-			   const uint8_t gid[LOOPBACK_GID_LEN])
+static void disconnect_qps(struct loopback_session *ls, const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct loopback_qp *lqp;
 
-	cds_list_for_each_entry(lqp, &ls->qps, node) {
+	cds_list_for_each_entry (lqp, &ls->qps, node) {
 		struct qp *qp = lqp->qp;
 
 		pthread_mutex_lock(&qp->lock);
 		pthread_mutex_lock(&qp->rq_lock);
-		if (lqp->has_source &&
-		    !memcmp(lqp->source, gid, LOOPBACK_GID_LEN)) {
+		if (lqp->has_source && !memcmp(lqp->source, gid, LOOPBACK_GID_LEN)) {
 			lqp->has_source = false;
 			lqp->peer_stamp = 0;
 			atomic_store(&lqp->stamp, 0);
@@ -234,7 +224,7 @@ static bool loopback_default_mac(struct session *session, uint8_t mac[6])
 
 static int loopback_pd_alloc(struct pd *pd)
 {
-	(void)pd;	/* regions and QPs are compared by their struct pd */
+	(void)pd; /* regions and QPs are compared by their struct pd */
 	return PVHCA_ST_OK;
 }
 
@@ -245,7 +235,7 @@ static void loopback_pd_free(struct pd *pd)
 
 static int loopback_cq_create(struct cq *cq)
 {
-	(void)cq;	/* cq.c does it all */
+	(void)cq; /* cq.c does it all */
 	return PVHCA_ST_OK;
 }
 

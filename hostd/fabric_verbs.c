@@ -57,8 +57,7 @@ int verbs_status(int err)
 /* --------------------------- the device, as a whole ------------------------ */
 
 /* By name, or the first. */
-static struct ibv_device *find_device(struct ibv_device **list,
-				      const char *name)
+static struct ibv_device *find_device(struct ibv_device **list, const char *name)
 {
 	for (; *list; list++)
 		if (!name || !strcmp(ibv_get_device_name(*list), name))
@@ -82,8 +81,7 @@ static void read_netdev(struct fabric *fabric, struct ibv_context *context)
 	if (fd < 0)
 		return;
 	if (!ioctl(fd, SIOCGIFHWADDR, &ifr))
-		memcpy(fabric->mac, ifr.ifr_hwaddr.sa_data,
-		       sizeof(fabric->mac));
+		memcpy(fabric->mac, ifr.ifr_hwaddr.sa_data, sizeof(fabric->mac));
 	if (!ioctl(fd, SIOCGIFMTU, &ifr))
 		fabric->netdev_mtu = ifr.ifr_mtu;
 	close(fd);
@@ -143,14 +141,13 @@ static int check_device(struct fabric *fabric, struct ibv_context *context)
 
 	err = ibv_query_port(context, fabric->port, &port);
 	if (err) {
-		g_critical("%s has no port %u: %s", name, fabric->port,
-			   g_strerror(err));
+		g_critical("%s has no port %u: %s", name, fabric->port, g_strerror(err));
 		return -err;
 	}
 	if (fabric->device->transport_type != IBV_TRANSPORT_IB ||
 	    port.link_layer != IBV_LINK_LAYER_ETHERNET) {
-		g_critical("%s port %u is not RoCE; only RoCE devices are supported",
-			   name, fabric->port);
+		g_critical("%s port %u is not RoCE; only RoCE devices are supported", name,
+			   fabric->port);
 		return -EOPNOTSUPP;
 	}
 	read_netdev(fabric, context);
@@ -195,8 +192,7 @@ static struct fabric *fabric_start(const struct config *config)
 	}
 	context = ibv_open_device(fabric->device);
 	if (!context) {
-		g_critical("cannot open %s: %s",
-			   ibv_get_device_name(fabric->device),
+		g_critical("cannot open %s: %s", ibv_get_device_name(fabric->device),
 			   g_strerror(errno));
 		goto err_free;
 	}
@@ -301,8 +297,8 @@ static void session_close(struct session *session)
 	ibv_destroy_comp_channel(vs->channel);
 	err = ibv_close_device(vs->context);
 	if (err)
-		g_warning("%s: host device could not be closed: %s",
-			  session->name, g_strerror(err));
+		g_warning("%s: host device could not be closed: %s", session->name,
+			  g_strerror(err));
 	pthread_mutex_destroy(&vs->poll_lock);
 	free(vs->qps);
 	free(vs);
@@ -318,8 +314,7 @@ static int session_async_fd(struct session *session)
 	return vs->context->async_fd;
 }
 
-static void post_event(struct session *session,
-		       const struct ibv_async_event *event)
+static void post_event(struct session *session, const struct ibv_async_event *event)
 {
 	struct verbs_session *vs = session->fabric_session;
 	struct srq *srq;
@@ -358,7 +353,7 @@ static void post_event(struct session *session,
 			events_async(session, event->event_type, 1);
 		return;
 	default:
-		return;		/* of no concern to a RoCE guest */
+		return; /* of no concern to a RoCE guest */
 	}
 }
 
@@ -375,28 +370,24 @@ static void session_async(struct session *session)
 
 /* ------------------------------ device and port ---------------------------- */
 
-#define DEVICE_CAPS_MW	(IBV_DEVICE_MEM_WINDOW | IBV_DEVICE_MEM_WINDOW_TYPE_2A | \
-			 IBV_DEVICE_MEM_WINDOW_TYPE_2B)
+#define DEVICE_CAPS_MW \
+	(IBV_DEVICE_MEM_WINDOW | IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B)
 /* What the guest can use if the host device has it. */
-#define DEVICE_CAPS	(IBV_DEVICE_BAD_PKEY_CNTR | IBV_DEVICE_BAD_QKEY_CNTR | \
-			 IBV_DEVICE_CURR_QP_STATE_MOD | \
-			 IBV_DEVICE_MEM_MGT_EXTENSIONS | \
-			 IBV_DEVICE_PORT_ACTIVE_EVENT | \
-			 IBV_DEVICE_RC_RNR_NAK_GEN | \
-			 IBV_DEVICE_SYS_IMAGE_GUID | \
-			 IBV_DEVICE_UD_AV_PORT_ENFORCE | DEVICE_CAPS_MW)
+#define DEVICE_CAPS                                                                              \
+	(IBV_DEVICE_BAD_PKEY_CNTR | IBV_DEVICE_BAD_QKEY_CNTR | IBV_DEVICE_CURR_QP_STATE_MOD |    \
+	 IBV_DEVICE_MEM_MGT_EXTENSIONS | IBV_DEVICE_PORT_ACTIVE_EVENT |                          \
+	 IBV_DEVICE_RC_RNR_NAK_GEN | IBV_DEVICE_SYS_IMAGE_GUID | IBV_DEVICE_UD_AV_PORT_ENFORCE | \
+	 DEVICE_CAPS_MW)
 
-static int query_device(struct session *session,
-			struct pvhca_rsp_query_device *rsp)
+static int query_device(struct session *session, struct pvhca_rsp_query_device *rsp)
 {
 	struct verbs_session *vs = session->fabric_session;
 	const struct ibv_device_attr *attr = &vs->attr;
 
-	*rsp = (struct pvhca_rsp_query_device) {
+	*rsp = (struct pvhca_rsp_query_device){
 		.max_mr_size = htole64(attr->max_mr_size),
 		.page_size_cap = htole64(attr->page_size_cap),
-		.device_cap_flags = htole64(attr->device_cap_flags &
-					    DEVICE_CAPS),
+		.device_cap_flags = htole64(attr->device_cap_flags & DEVICE_CAPS),
 		.sys_image_guid = attr->sys_image_guid,
 		.vendor_id = htole32(attr->vendor_id),
 		.vendor_part_id = htole32(attr->vendor_part_id),
@@ -414,12 +405,10 @@ static int query_device(struct session *session,
 		.max_res_rd_atom = htole32(attr->max_res_rd_atom),
 		.max_qp_init_rd_atom = htole32(attr->max_qp_init_rd_atom),
 		.atomic_cap = htole32(attr->atomic_cap),
-		.max_mw = htole32(attr->device_cap_flags & DEVICE_CAPS_MW ?
-				  attr->max_mw : 0),
+		.max_mw = htole32(attr->device_cap_flags & DEVICE_CAPS_MW ? attr->max_mw : 0),
 		.max_mcast_grp = htole32(attr->max_mcast_grp),
 		.max_mcast_qp_attach = htole32(attr->max_mcast_qp_attach),
-		.max_total_mcast_qp_attach =
-			htole32(attr->max_total_mcast_qp_attach),
+		.max_total_mcast_qp_attach = htole32(attr->max_total_mcast_qp_attach),
 		.max_ah = htole32(attr->max_ah),
 		.max_srq = htole32(attr->max_srq),
 		.max_srq_wr = htole32(attr->max_srq_wr),
@@ -445,7 +434,7 @@ static int query_port(struct session *session, struct pvhca_rsp_query_port *rsp)
 	err = ibv_query_port(vs->context, vs->fabric->port, &attr);
 	if (err)
 		return verbs_status(err);
-	*rsp = (struct pvhca_rsp_query_port) {
+	*rsp = (struct pvhca_rsp_query_port){
 		.state = attr.state,
 		.phys_state = attr.phys_state,
 		.max_mtu = attr.max_mtu,
@@ -457,24 +446,21 @@ static int query_port(struct session *session, struct pvhca_rsp_query_port *rsp)
 		.pkey_tbl_len = htole32(attr.pkey_tbl_len),
 		.gid_tbl_len = htole32(SESSION_GIDS),
 		.netdev_mtu = htole32(vs->fabric->netdev_mtu),
-		.port_cap_flags = htole32(attr.port_cap_flags &
-					  (IBV_PORT_CM_SUP |
-					   IBV_PORT_IP_BASED_GIDS)),
+		.port_cap_flags =
+			htole32(attr.port_cap_flags & (IBV_PORT_CM_SUP | IBV_PORT_IP_BASED_GIDS)),
 	};
 	return PVHCA_ST_OK;
 }
 
 /* --------------------------------- addresses ------------------------------- */
 
-static bool gid_matches(struct verbs_session *vs, int index,
-			const uint8_t gid[16])
+static bool gid_matches(struct verbs_session *vs, int index, const uint8_t gid[16])
 {
 	struct ibv_gid_entry entry;
 
-	return !ibv_query_gid_ex(vs->context, vs->fabric->port, index, &entry,
-				 0) &&
-	       entry.gid_type == IBV_GID_TYPE_ROCE_V2 &&
-	       !memcmp(entry.gid.raw, gid, sizeof(entry.gid.raw));
+	return !ibv_query_gid_ex(vs->context, vs->fabric->port, index, &entry, 0) &&
+		entry.gid_type == IBV_GID_TYPE_ROCE_V2 &&
+		!memcmp(entry.gid.raw, gid, sizeof(entry.gid.raw));
 }
 
 int verbs_gid_index(struct verbs_session *vs, const uint8_t gid[16], int hint)
@@ -493,15 +479,13 @@ int verbs_gid_index(struct verbs_session *vs, const uint8_t gid[16], int hint)
 	return -1;
 }
 
-static int gid_add(struct session *session, const uint8_t gid[16],
-		   uint32_t *host_index)
+static int gid_add(struct session *session, const uint8_t gid[16], uint32_t *host_index)
 {
 	struct verbs_session *vs = session->fabric_session;
 	int index = verbs_gid_index(vs, gid, -1);
 	struct ibv_gid_entry entry;
 
-	if (index < 0 || ibv_query_gid_ex(vs->context, vs->fabric->port, index,
-					  &entry, 0))
+	if (index < 0 || ibv_query_gid_ex(vs->context, vs->fabric->port, index, &entry, 0))
 		return PVHCA_ST_NOT_FOUND;
 	*host_index = index;
 	cm_gid_add(session, gid, entry.ndev_ifindex);

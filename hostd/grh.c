@@ -10,13 +10,13 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define UDP_LEN		8u
-#define BTH_LEN		12u
-#define DETH_LEN	8u
-#define ICRC_LEN	4u
-#define PROTOCOL_UDP	17
-#define IPV4_DF		0x4000
-#define IPV4_AT		20	/* of the header in the 40 bytes */
+#define UDP_LEN	     8u
+#define BTH_LEN	     12u
+#define DETH_LEN     8u
+#define ICRC_LEN     4u
+#define PROTOCOL_UDP 17
+#define IPV4_DF	     0x4000
+#define IPV4_AT	     20 /* of the header in the 40 bytes */
 
 struct ipv4 {
 	uint8_t version_ihl;
@@ -57,13 +57,11 @@ static uint16_t checksum(const void *header, unsigned int len)
 	return htobe16(~sum);
 }
 
-void grh_fill(uint8_t grh[GRH_LEN], const struct pvhca_av *av,
-	      const uint8_t source[16], const uint8_t destination[16],
-	      uint32_t payload)
+void grh_fill(uint8_t grh[GRH_LEN], const struct pvhca_av *av, const uint8_t source[16],
+	      const uint8_t destination[16], uint32_t payload)
 {
 	/* Payload is padded to words: IB vol 1, 9.2.3. */
-	uint32_t length = UDP_LEN + BTH_LEN + DETH_LEN + ((payload + 3) & ~3u) +
-			  ICRC_LEN;
+	uint32_t length = UDP_LEN + BTH_LEN + DETH_LEN + ((payload + 3) & ~3u) + ICRC_LEN;
 	struct ipv4 v4 = {
 		.version_ihl = 0x45,
 		.tos = av->traffic_class,
@@ -73,9 +71,8 @@ void grh_fill(uint8_t grh[GRH_LEN], const struct pvhca_av *av,
 		.protocol = PROTOCOL_UDP,
 	};
 	struct ipv6 v6 = {
-		.version_class_flow = htobe32(6u << 28 |
-			(uint32_t)av->traffic_class << 20 |
-			(le32toh(av->flow_label) & 0xfffff)),
+		.version_class_flow = htobe32(6u << 28 | (uint32_t)av->traffic_class << 20 |
+					      (le32toh(av->flow_label) & 0xfffff)),
 		.length = htobe16(length),
 		.next_header = PROTOCOL_UDP,
 		.hop_limit = av->hop_limit,
@@ -83,8 +80,7 @@ void grh_fill(uint8_t grh[GRH_LEN], const struct pvhca_av *av,
 
 	if (address_is_ipv4(source) && address_is_ipv4(destination)) {
 		memcpy(v4.source, source + 12, sizeof(v4.source));
-		memcpy(v4.destination, destination + 12,
-		       sizeof(v4.destination));
+		memcpy(v4.destination, destination + 12, sizeof(v4.destination));
 		v4.checksum = checksum(&v4, sizeof(v4));
 		memset(grh, 0, IPV4_AT);
 		memcpy(grh + IPV4_AT, &v4, sizeof(v4));

@@ -11,8 +11,8 @@
 #include "cq.h"
 #include "gsi_impl.h"
 
-bool gsi_complete(struct worker *worker, struct qp *qp, struct cq *cq,
-		  struct pvhca_cqe *cqe, bool solicited)
+bool gsi_complete(struct worker *worker, struct qp *qp, struct cq *cq, struct pvhca_cqe *cqe,
+		  bool solicited)
 {
 	cqe->qpn = htole32(qp->qpn);
 	cqe->timestamp = cq_timestamp(cq);
@@ -59,9 +59,8 @@ int gsi_qp_create(struct qp *qp)
 	struct gsi_port *port;
 	struct gsi *own;
 
-	if (!qp->context->kernel || qp->srq || !qp->sq.entries ||
-	    !qp->rq.entries || qp->sq.max_sge > GSI_MAX_SGE ||
-	    qp->rq.max_sge > GSI_MAX_SGE)
+	if (!qp->context->kernel || qp->srq || !qp->sq.entries || !qp->rq.entries ||
+	    qp->sq.max_sge > GSI_MAX_SGE || qp->rq.max_sge > GSI_MAX_SGE)
 		return PVHCA_ST_INVALID;
 	own = g_try_new0(struct gsi, 1);
 	if (!own)
@@ -109,8 +108,7 @@ static bool gsi_may_become(enum ibv_qp_state from, enum ibv_qp_state to)
 	case IBV_QPS_RTR:
 		return from == IBV_QPS_INIT;
 	case IBV_QPS_RTS:
-		return from == IBV_QPS_RTR || from == IBV_QPS_RTS ||
-		       from == IBV_QPS_SQE;
+		return from == IBV_QPS_RTR || from == IBV_QPS_RTS || from == IBV_QPS_SQE;
 	default:
 		return false;
 	}
@@ -129,11 +127,11 @@ static void gsi_reset(struct qp *qp)
 	memset(&own->attr, 0, sizeof(own->attr));
 }
 
-#define GSI_MODIFY_MASK	(IBV_QP_STATE | IBV_QP_CUR_STATE | IBV_QP_PKEY_INDEX | \
-			 IBV_QP_PORT | IBV_QP_QKEY | IBV_QP_SQ_PSN)
+#define GSI_MODIFY_MASK                                                                    \
+	(IBV_QP_STATE | IBV_QP_CUR_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY | \
+	 IBV_QP_SQ_PSN)
 
-int gsi_qp_modify(struct qp *qp, uint32_t attr_mask,
-		  const struct pvhca_qp_attr *attr)
+int gsi_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr)
 {
 	enum ibv_qp_state state = atomic_load(&qp->state);
 	struct gsi *own = qp->fabric;
@@ -167,8 +165,7 @@ int gsi_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr)
 
 	(void)attr_mask;
 	*attr = own->attr;
-	attr->qp_state = atomic_load(&own->failed) ? IBV_QPS_ERR :
-		atomic_load(&qp->state);
+	attr->qp_state = atomic_load(&own->failed) ? IBV_QPS_ERR : atomic_load(&qp->state);
 	attr->cur_qp_state = attr->qp_state;
 	attr->port_num = 1;
 	attr->cap = qp->cap;

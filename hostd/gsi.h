@@ -22,9 +22,9 @@
 
 struct worker;
 
-#define GSI_QPN		1u
-#define GSI_MAD_LEN	256u	/* IB vol 1, 13.4.2 */
-#define GSI_GRH_LEN	40u
+#define GSI_QPN	    1u
+#define GSI_MAD_LEN 256u /* IB vol 1, 13.4.2 */
+#define GSI_GRH_LEN 40u
 
 /*
  * A QP of type PVHCA_QPT_GSI, instead of the fabric's functions of these names
@@ -33,8 +33,7 @@ struct worker;
  */
 int gsi_qp_create(struct qp *qp);
 void gsi_qp_destroy(struct qp *qp);
-int gsi_qp_modify(struct qp *qp, uint32_t attr_mask,
-		  const struct pvhca_qp_attr *attr);
+int gsi_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr);
 int gsi_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr);
 unsigned int gsi_qp_serve(struct worker *worker, struct qp *qp);
 
@@ -50,7 +49,7 @@ void gsi_gid_del(struct session *session, uint32_t index);
  * to its own GID destination; any thread but a worker's. False: lost, as the
  * guest has no GSI QP or no receive posted.
  */
-bool gsi_deliver(struct session *session, const uint8_t source[16],
-		 const uint8_t destination[16], const void *mad);
+bool gsi_deliver(struct session *session, const uint8_t source[16], const uint8_t destination[16],
+		 const void *mad);
 
 #endif

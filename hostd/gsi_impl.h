@@ -12,8 +12,8 @@
 #include "rdma/pvhca-abi.h"
 #include "session.h"
 
-#define GSI_BATCH	16u	/* entries of one call */
-#define GSI_MAX_SGE	8u
+#define GSI_BATCH   16u /* entries of one call */
+#define GSI_MAX_SGE 8u
 
 /**
  * struct gsi - a GSI QP's part
@@ -32,7 +32,7 @@ struct gsi {
 /* What is known of a session; there while it has a QP or an address. */
 struct gsi_port {
 	struct session *session;
-	struct qp *qp;			/* or NULL */
+	struct qp *qp; /* or NULL */
 	unsigned int num_gids;
 	bool used[SESSION_GIDS];
 	uint8_t gid[SESSION_GIDS][16];
@@ -58,8 +58,8 @@ struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16]);
 /* ---------------------------------- gsi.c ---------------------------------- */
 
 /* False: the guest has more outstanding than its queues hold. */
-bool gsi_complete(struct worker *worker, struct qp *qp, struct cq *cq,
-		  struct pvhca_cqe *cqe, bool solicited);
+bool gsi_complete(struct worker *worker, struct qp *qp, struct cq *cq, struct pvhca_cqe *cqe,
+		  bool solicited);
 /* With qp->lock held, without rq_lock. */
 void gsi_set_state(struct qp *qp, enum ibv_qp_state state);
 /* The guest's fault; the QP is not served any more. */

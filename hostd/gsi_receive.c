@@ -10,7 +10,7 @@
 #include "memory.h"
 #include "worker.h"
 
-#define HOP_LIMIT	64
+#define HOP_LIMIT 64
 
 bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct pvhca_av *from,
 			const uint8_t source[16], const uint8_t destination[16])
@@ -25,8 +25,8 @@ bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct pvhca_av *from
 }
 
 /* Write both parts to an SGE list, which has room. False: it is not guest RAM. */
-static bool gsi_scatter(struct session *session, const struct ibv_sge *sge,
-			unsigned int num_sge, const uint8_t *from, uint64_t length)
+static bool gsi_scatter(struct session *session, const struct ibv_sge *sge, unsigned int num_sge,
+			const uint8_t *from, uint64_t length)
 {
 	for (; num_sge && length; num_sge--, sge++) {
 		uint64_t n = sge->length < length ? sge->length : length;
@@ -57,8 +57,7 @@ static bool gsi_receive(struct qp *qp, const uint8_t *message, uint8_t sl)
 	struct recv_request receive;
 	uint32_t posted;
 
-	if (!qp_state_responds(atomic_load(&qp->state)) ||
-	    atomic_load(&own->failed))
+	if (!qp_state_responds(atomic_load(&qp->state)) || atomic_load(&own->failed))
 		return false;
 	posted = work_queue_posted(&qp->rq);
 	if (posted == UINT32_MAX)
@@ -70,8 +69,8 @@ static bool gsi_receive(struct qp *qp, const uint8_t *message, uint8_t sl)
 	qp->rq.ci++;
 	if (!cqe.status && receive.length < GSI_GRH_LEN + GSI_MAD_LEN)
 		cqe.status = IBV_WC_LOC_LEN_ERR;
-	if (!cqe.status && !gsi_scatter(qp->session, sge, receive.num_sge,
-					message, GSI_GRH_LEN + GSI_MAD_LEN))
+	if (!cqe.status &&
+	    !gsi_scatter(qp->session, sge, receive.num_sge, message, GSI_GRH_LEN + GSI_MAD_LEN))
 		cqe.status = IBV_WC_LOC_PROT_ERR;
 	cqe.wqe_index = htole16(receive.tag);
 	counter_add(&qp->session->counters.receives, 1);
@@ -109,8 +108,8 @@ bool gsi_port_receive(struct gsi_port *port, const uint8_t *message, uint8_t sl)
 	return taken;
 }
 
-bool gsi_deliver(struct session *session, const uint8_t source[16],
-		 const uint8_t destination[16], const void *mad)
+bool gsi_deliver(struct session *session, const uint8_t source[16], const uint8_t destination[16],
+		 const void *mad)
 {
 	static const struct pvhca_av plain;
 	uint8_t message[GSI_GRH_LEN + GSI_MAD_LEN];

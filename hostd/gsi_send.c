@@ -13,14 +13,13 @@
  * IB vol 1, 10.2.5: a key with this bit means that of the sender's QP, which is the
  * same for all GSI QPs (0x80010000). Linux sends 0x80000000.
  */
-#define GSI_OWN_QKEY	0x80000000u
+#define GSI_OWN_QKEY 0x80000000u
 
 /*
  * To whoever has the destination. message: room for the header, then the MAD.
  * False: it is dropped, and nobody has counted it.
  */
-static bool gsi_send(struct session *session, const struct pvhca_av *av,
-		     uint8_t *message)
+static bool gsi_send(struct session *session, const struct pvhca_av *av, uint8_t *message)
 {
 	const uint8_t *mad = message + GSI_GRH_LEN;
 	struct gsi_port *from, *to = NULL;
@@ -46,17 +45,14 @@ unlock:
 /* Only what connection managers say to each other goes anywhere. */
 static bool gsi_carries(const struct send_request *request, const uint8_t *mad)
 {
-	return request->remote_qpn == GSI_QPN &&
-	       request->remote_qkey & GSI_OWN_QKEY &&
-	       request->av.is_global && request->av.dgid[0] != 0xff &&
-	       mad_is_cm(mad);
+	return request->remote_qpn == GSI_QPN && request->remote_qkey & GSI_OWN_QKEY &&
+		request->av.is_global && request->av.dgid[0] != 0xff && mad_is_cm(mad);
 }
 
 /* The MAD of an entry; what is missing at its end is 0. */
-static enum ibv_wc_status gsi_gather(struct session *session,
-				     const struct send_request *request,
-				     const struct ibv_sge *sge,
-				     const uint8_t *inline_data, uint8_t *mad)
+static enum ibv_wc_status gsi_gather(struct session *session, const struct send_request *request,
+				     const struct ibv_sge *sge, const uint8_t *inline_data,
+				     uint8_t *mad)
 {
 	uint8_t *to = mad;
 
@@ -81,8 +77,7 @@ static enum ibv_wc_status gsi_gather(struct session *session,
 }
 
 /* False: the completion found no place, the QP is stopped. */
-static bool gsi_send_done(struct worker *worker, struct qp *qp,
-			  const struct send_request *request,
+static bool gsi_send_done(struct worker *worker, struct qp *qp, const struct send_request *request,
 			  enum ibv_wc_status status)
 {
 	struct pvhca_cqe cqe = {
@@ -113,23 +108,19 @@ static bool gsi_serve_send(struct worker *worker, struct qp *qp, bool flush)
 	struct send_request request;
 	enum ibv_wc_status status;
 
-	status = send_request_take(&qp->sq, qp->sq.ci,
-				   1u << PVHCA_WQE_SEND | SEND_ALLOW_AV,
+	status = send_request_take(&qp->sq, qp->sq.ci, 1u << PVHCA_WQE_SEND | SEND_ALLOW_AV,
 				   &request, sge, own->inline_data);
 	if (flush)
-		return gsi_send_done(worker, qp, &request,
-				     IBV_WC_WR_FLUSH_ERR);
+		return gsi_send_done(worker, qp, &request, IBV_WC_WR_FLUSH_ERR);
 	if (!status)
-		status = gsi_gather(session, &request, sge, own->inline_data,
-				    mad);
+		status = gsi_gather(session, &request, sge, own->inline_data, mad);
 	if (status) {
 		/* IB vol 1, 10.3.1: a datagram QP's send queue stops, no more. */
 		gsi_set_state(qp, IBV_QPS_SQE);
 		return gsi_send_done(worker, qp, &request, status);
 	}
 	counter_add(&session->counters.mads_sent, 1);
-	if (!gsi_carries(&request, mad) ||
-	    !gsi_send(session, &request.av, message))
+	if (!gsi_carries(&request, mad) || !gsi_send(session, &request.av, message))
 		counter_add(&session->counters.mads_dropped, 1);
 	return gsi_send_done(worker, qp, &request, IBV_WC_SUCCESS);
 }
@@ -146,8 +137,7 @@ unsigned int gsi_serve_sends(struct worker *worker, struct qp *qp)
 	}
 	for (; posted && taken < GSI_BATCH; posted--, taken++) {
 		state = atomic_load(&qp->state);
-		if (state != IBV_QPS_RTS && state != IBV_QPS_SQE &&
-		    state != IBV_QPS_ERR)
+		if (state != IBV_QPS_RTS && state != IBV_QPS_SQE && state != IBV_QPS_ERR)
 			return taken;
 		if (!gsi_serve_send(worker, qp, state != IBV_QPS_RTS))
 			return taken + 1;

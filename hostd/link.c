@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HEADER	sizeof(struct pvhca_link_header)
+#define HEADER sizeof(struct pvhca_link_header)
 
 /* What QEMU may send; size 0: no such message. */
 static const struct {
@@ -24,14 +24,13 @@ static const struct {
 	uint32_t max_fds;
 } link_types[] = {
 	[PVHCA_LINK_HELLO] = { sizeof(struct pvhca_link_hello), 0, 0 },
-	[PVHCA_LINK_EVENT_FDS] = { sizeof(struct pvhca_link_event_fds),
-				   1, PVHCA_LINK_MAX_FDS },
+	[PVHCA_LINK_EVENT_FDS] = { sizeof(struct pvhca_link_event_fds), 1, PVHCA_LINK_MAX_FDS },
 	[PVHCA_LINK_MEM_ADD] = { sizeof(struct pvhca_link_mem), 1, 1 },
 	[PVHCA_LINK_MEM_DEL] = { sizeof(struct pvhca_link_mem), 0, 0 },
 	[PVHCA_LINK_ENABLE] = { sizeof(struct pvhca_link_enable), 0, 0 },
 	[PVHCA_LINK_RESET] = { sizeof(struct pvhca_link_reset), 0, 0 },
 };
-#define LINK_TYPES	(sizeof(link_types) / sizeof(link_types[0]))
+#define LINK_TYPES (sizeof(link_types) / sizeof(link_types[0]))
 
 static int link_fd_limit = INT_MAX;
 
@@ -80,15 +79,12 @@ static bool link_take_fds(struct link_message *message, struct msghdr *msg)
 	int fd;
 
 	for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
-		if (cmsg->cmsg_level != SOL_SOCKET ||
-		    cmsg->cmsg_type != SCM_RIGHTS)
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
 			continue;
 		count = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		for (unsigned int i = 0; i < count; i++) {
-			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int),
-			       sizeof(fd));
-			if (message->num_fds < PVHCA_LINK_MAX_FDS &&
-			    link_fd_fits(fd)) {
+			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
+			if (message->num_fds < PVHCA_LINK_MAX_FDS && link_fd_fits(fd)) {
 				message->fds[message->num_fds++] = fd;
 			} else {
 				close(fd);
@@ -100,8 +96,7 @@ static bool link_take_fds(struct link_message *message, struct msghdr *msg)
 }
 
 /* Read up to the end of the header or payload: bytes, 0 at end of stream, or a negative errno. */
-static ssize_t link_read(struct link *link, void *to, size_t len,
-			 const char **reason)
+static ssize_t link_read(struct link *link, void *to, size_t len, const char **reason)
 {
 	union {
 		struct cmsghdr align;
@@ -134,8 +129,7 @@ static ssize_t link_read(struct link *link, void *to, size_t len,
 }
 
 /* Is the header of a message that may come now? NULL, or what is wrong with it. */
-static const char *link_check_header(const struct pvhca_link_header *header,
-				     unsigned int num_fds)
+static const char *link_check_header(const struct pvhca_link_header *header, unsigned int num_fds)
 {
 	if (header->magic != PVHCA_LINK_MAGIC)
 		return "wrong magic number";
@@ -155,9 +149,8 @@ static const char *link_check_header(const struct pvhca_link_header *header,
 static int link_step(struct link *link, const char **reason)
 {
 	size_t end = link->have < HEADER ? HEADER : HEADER + link->header.size;
-	uint8_t *to = link->have < HEADER ?
-		(uint8_t *)&link->header + link->have :
-		link->message.raw + (link->have - HEADER);
+	uint8_t *to = link->have < HEADER ? (uint8_t *)&link->header + link->have :
+					    link->message.raw + (link->have - HEADER);
 	ssize_t n;
 
 	n = link_read(link, to, end - link->have, reason);
@@ -179,8 +172,8 @@ static int link_step(struct link *link, const char **reason)
 }
 
 int link_receive(struct link *link, unsigned int max,
-		 int (*handler)(void *arg, struct link_message *message),
-		 void *arg, const char **reason)
+		 int (*handler)(void *arg, struct link_message *message), void *arg,
+		 const char **reason)
 {
 	int ret;
 
@@ -208,8 +201,7 @@ int link_flush(struct link *link)
 	ssize_t n;
 
 	while (link->out_used) {
-		n = send(link->fd, link->out, link->out_used,
-			 MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = send(link->fd, link->out, link->out_used, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -220,8 +212,7 @@ int link_flush(struct link *link)
 	return 0;
 }
 
-int link_send(struct link *link, uint32_t type, const void *payload,
-	      uint32_t size)
+int link_send(struct link *link, uint32_t type, const void *payload, uint32_t size)
 {
 	struct pvhca_link_header header = {
 		.magic = PVHCA_LINK_MAGIC,

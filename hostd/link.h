@@ -12,7 +12,7 @@
 
 #include "pvhca-link.h"
 
-#define LINK_OUT_SIZE	8192	/* bytes kept for a peer that does not read */
+#define LINK_OUT_SIZE 8192 /* bytes kept for a peer that does not read */
 
 /* A message received. A handler that keeps a descriptor puts -1 in its place. */
 struct link_message {
@@ -31,10 +31,10 @@ struct link_message {
 };
 
 struct link {
-	int fd;				/* owned */
+	int fd; /* owned */
 	struct pvhca_link_header header;
-	size_t have;			/* bytes of header and payload received */
-	struct link_message message;	/* being received */
+	size_t have;		     /* bytes of header and payload received */
+	struct link_message message; /* being received */
 	size_t out_used;
 	uint8_t out[LINK_OUT_SIZE];
 };
@@ -59,14 +59,13 @@ void link_fini(struct link *link);
  * After an error the link is of no use.
  */
 int link_receive(struct link *link, unsigned int max,
-		 int (*handler)(void *arg, struct link_message *message),
-		 void *arg, const char **reason);
+		 int (*handler)(void *arg, struct link_message *message), void *arg,
+		 const char **reason);
 
 /*
  * Send or keep a message. -ENOBUFS when the peer does not read, or a negative errno.
  */
-int link_send(struct link *link, uint32_t type, const void *payload,
-	      uint32_t size);
+int link_send(struct link *link, uint32_t type, const void *payload, uint32_t size);
 /* Send what is kept, as far as it goes: 0 or a negative errno. */
 int link_flush(struct link *link);
 static inline bool link_wants_write(const struct link *link)

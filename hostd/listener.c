@@ -19,13 +19,13 @@
 
 #include "log.h"
 
-#define LISTENER_BACKLOG	64
+#define LISTENER_BACKLOG 64
 
 struct listener {
 	int fd;
 	int lock_fd;
 	struct sockaddr_un address;
-	dev_t dev;			/* of the socket we made */
+	dev_t dev; /* of the socket we made */
 	ino_t ino;
 };
 
@@ -96,19 +96,16 @@ static int listener_bind(struct listener *listener, unsigned int mode)
 	mode_t mask;
 	int ret;
 
-	listener->fd = socket(AF_UNIX,
-			      SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (listener->fd < 0)
 		return -errno;
 	/* Nobody can connect until the mode is what it shall be. */
 	mask = umask(0777);
-	ret = bind(listener->fd, (const struct sockaddr *)address,
-		   sizeof(*address)) ? -errno : 0;
+	ret = bind(listener->fd, (const struct sockaddr *)address, sizeof(*address)) ? -errno : 0;
 	umask(mask);
 	if (ret)
 		goto err_close;
-	if (lstat(address->sun_path, &st) ||
-	    chmod(address->sun_path, mode) ||
+	if (lstat(address->sun_path, &st) || chmod(address->sun_path, mode) ||
 	    listen(listener->fd, LISTENER_BACKLOG)) {
 		ret = -errno;
 		unlink(address->sun_path);
@@ -158,8 +155,8 @@ void listener_close(struct listener *listener)
 
 	if (!listener)
 		return;
-	if (!lstat(listener->address.sun_path, &st) &&
-	    st.st_dev == listener->dev && st.st_ino == listener->ino)
+	if (!lstat(listener->address.sun_path, &st) && st.st_dev == listener->dev &&
+	    st.st_ino == listener->ino)
 		unlink(listener->address.sun_path);
 	close(listener->fd);
 	close(listener->lock_fd);
@@ -173,8 +170,7 @@ int listener_fd(const struct listener *listener)
 
 int listener_accept(struct listener *listener)
 {
-	int fd = accept4(listener->fd, NULL, NULL,
-			 SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	return fd < 0 ? -errno : fd;
 }

@@ -15,17 +15,15 @@
 
 #include "clock.h"
 
-#define LOG_INTERVAL_NS	NS_PER_S
-#define LOG_LINE	1024	/* longer messages are cut */
+#define LOG_INTERVAL_NS NS_PER_S
+#define LOG_LINE	1024 /* longer messages are cut */
 
 static const struct {
 	const char *name;
 	GLogLevelFlags level;
 } log_levels[] = {
-	{ "error", G_LOG_LEVEL_CRITICAL },
-	{ "warning", G_LOG_LEVEL_WARNING },
-	{ "message", G_LOG_LEVEL_MESSAGE },
-	{ "info", G_LOG_LEVEL_INFO },
+	{ "error", G_LOG_LEVEL_CRITICAL },  { "warning", G_LOG_LEVEL_WARNING },
+	{ "message", G_LOG_LEVEL_MESSAGE }, { "info", G_LOG_LEVEL_INFO },
 	{ "debug", G_LOG_LEVEL_DEBUG },
 };
 
@@ -41,8 +39,7 @@ static const char *log_level_name(GLogLevelFlags level)
 	return "error";
 }
 
-static const char *log_field(const GLogField *fields, gsize n_fields,
-			     const char *key)
+static const char *log_field(const GLogField *fields, gsize n_fields, const char *key)
 {
 	for (gsize i = 0; i < n_fields; i++)
 		if (!strcmp(fields[i].key, key) && fields[i].length < 0)
@@ -50,8 +47,7 @@ static const char *log_field(const GLogField *fields, gsize n_fields,
 	return "";
 }
 
-static GLogWriterOutput log_writer(GLogLevelFlags level,
-				   const GLogField *fields, gsize n_fields,
+static GLogWriterOutput log_writer(GLogLevelFlags level, const GLogField *fields, gsize n_fields,
 				   gpointer data)
 {
 	char line[LOG_LINE];
@@ -59,16 +55,13 @@ static GLogWriterOutput log_writer(GLogLevelFlags level,
 	int n;
 
 	(void)data;
-	if ((unsigned int)(level & G_LOG_LEVEL_MASK) >
-	    atomic_load(&log_threshold))
+	if ((unsigned int)(level & G_LOG_LEVEL_MASK) > atomic_load(&log_threshold))
 		return G_LOG_WRITER_HANDLED;
 	if (log_to_journal &&
-	    g_log_writer_journald(level, fields, n_fields, NULL) ==
-	    G_LOG_WRITER_HANDLED)
+	    g_log_writer_journald(level, fields, n_fields, NULL) == G_LOG_WRITER_HANDLED)
 		goto out;
 
-	n = snprintf(line, sizeof(line), "pvhcad: %s: %s\n",
-		     log_level_name(level),
+	n = snprintf(line, sizeof(line), "pvhcad: %s: %s\n", log_level_name(level),
 		     log_field(fields, n_fields, "MESSAGE"));
 	if (n >= (int)sizeof(line)) {
 		n = sizeof(line) - 1;
@@ -91,8 +84,7 @@ int log_init(const char *level)
 			continue;
 		atomic_store(&log_threshold, log_levels[i].level);
 		if (!installed) {
-			log_to_journal =
-				g_log_writer_is_journald(STDERR_FILENO);
+			log_to_journal = g_log_writer_is_journald(STDERR_FILENO);
 			g_log_set_writer_func(log_writer, NULL, NULL);
 			installed = true;
 		}
@@ -108,8 +100,7 @@ _Bool log_allowed(struct log_limit *limit, unsigned int *suppressed)
 	next = atomic_load(&limit->next_ns);
 	/* Of threads that come at the same time one wins, the others count as left out. */
 	if (now < next ||
-	    !atomic_compare_exchange_strong(&limit->next_ns, &next,
-					    now + LOG_INTERVAL_NS)) {
+	    !atomic_compare_exchange_strong(&limit->next_ns, &next, now + LOG_INTERVAL_NS)) {
 		atomic_fetch_add(&limit->suppressed, 1);
 		return false;
 	}

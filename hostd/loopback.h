@@ -63,29 +63,29 @@
 
 struct worker;
 
-#define LOOPBACK_MAX_SGE	32u
-#define LOOPBACK_MAX_INLINE	1024u
-#define LOOPBACK_MAX_RD_ATOMIC	128u
-#define LOOPBACK_MAX_UD		4096u	/* bytes: the port's MTU */
-#define LOOPBACK_MAX_MSG	(1ull << 31)	/* bytes; IB vol 1, 9.7.2: the limit of a message */
-#define LOOPBACK_MAX_MR		(1ull << 46)	/* bytes */
-#define LOOPBACK_MAX_FR_PAGES	1024u	/* of one fast registration: each costs a look-up */
-#define LOOPBACK_GID_LEN	16
-#define LOOPBACK_ADDRESS_BITS	8
-#define LOOPBACK_GROUP_BITS	8
+#define LOOPBACK_MAX_SGE       32u
+#define LOOPBACK_MAX_INLINE    1024u
+#define LOOPBACK_MAX_RD_ATOMIC 128u
+#define LOOPBACK_MAX_UD	       4096u	    /* bytes: the port's MTU */
+#define LOOPBACK_MAX_MSG       (1ull << 31) /* bytes; IB vol 1, 9.7.2: the limit of a message */
+#define LOOPBACK_MAX_MR	       (1ull << 46) /* bytes */
+#define LOOPBACK_MAX_FR_PAGES  1024u	    /* of one fast registration: each costs a look-up */
+#define LOOPBACK_GID_LEN       16
+#define LOOPBACK_ADDRESS_BITS  8
+#define LOOPBACK_GROUP_BITS    8
 /* QPs of one VM in one multicast group, and in all. */
-#define LOOPBACK_MAX_MCAST_ATTACH	64u
-#define LOOPBACK_MAX_MCAST_TOTAL	8192u
+#define LOOPBACK_MAX_MCAST_ATTACH 64u
+#define LOOPBACK_MAX_MCAST_TOTAL  8192u
 
 /* ------------------------- numbers: loopback_table.c ----------------------- */
 
-#define LOOPBACK_PAGE_SHIFT	12
-#define LOOPBACK_PAGE_SLOTS	(1u << LOOPBACK_PAGE_SHIFT)
-#define LOOPBACK_NUMBERS	(1u << 24)
-#define LOOPBACK_PAGES		(LOOPBACK_NUMBERS >> LOOPBACK_PAGE_SHIFT)
+#define LOOPBACK_PAGE_SHIFT 12
+#define LOOPBACK_PAGE_SLOTS (1u << LOOPBACK_PAGE_SHIFT)
+#define LOOPBACK_NUMBERS    (1u << 24)
+#define LOOPBACK_PAGES	    (LOOPBACK_NUMBERS >> LOOPBACK_PAGE_SHIFT)
 
 struct loopback_page {
-	unsigned int used;			/* slots reserved */
+	unsigned int used; /* slots reserved */
 	uint64_t reserved[LOOPBACK_PAGE_SLOTS / 64];
 	_Atomic(void *) slots[LOOPBACK_PAGE_SLOTS];
 };
@@ -109,17 +109,14 @@ struct loopback_table {
 void loopback_table_init(struct loopback_table *table);
 /* Reserve a number. 0 or -ENOMEM, -ENOSPC. */
 int loopback_table_reserve(struct loopback_table *table, uint32_t *number);
-void loopback_table_publish(struct loopback_table *table, uint32_t number,
-			    void *object);
+void loopback_table_publish(struct loopback_table *table, uint32_t number, void *object);
 /*
  * Give a number back. The page that it returns, if any, is to be freed after the
  * grace period that the object needs, too.
  */
-struct loopback_page *loopback_table_remove(struct loopback_table *table,
-					    uint32_t number);
+struct loopback_page *loopback_table_remove(struct loopback_table *table, uint32_t number);
 
-static inline void *loopback_table_find(struct loopback_table *table,
-					uint32_t number)
+static inline void *loopback_table_find(struct loopback_table *table, uint32_t number)
 {
 	struct loopback_page *page;
 
@@ -129,9 +126,8 @@ static inline void *loopback_table_find(struct loopback_table *table,
 				    memory_order_acquire);
 	if (!page)
 		return NULL;
-	return atomic_load_explicit(
-		&page->slots[number & (LOOPBACK_PAGE_SLOTS - 1)],
-		memory_order_acquire);
+	return atomic_load_explicit(&page->slots[number & (LOOPBACK_PAGE_SLOTS - 1)],
+				    memory_order_acquire);
 }
 
 /* ----------------------- the fabric: fabric_loopback.c --------------------- */
@@ -160,8 +156,8 @@ struct loopback {
 struct loopback_session {
 	struct loopback *fabric;
 	struct cds_list_head qps;
-	struct cds_list_head windows;	/* loopback_key.node */
-	unsigned int attachments;	/* to multicast groups */
+	struct cds_list_head windows; /* loopback_key.node */
+	unsigned int attachments;     /* to multicast groups */
 };
 
 /* ---------------------- addresses: loopback_address.c ---------------------- */
@@ -205,8 +201,8 @@ struct loopback_piece {
 
 struct loopback_pieces {
 	unsigned int count;
-	bool held;		/* there is something to be put */
-	struct loopback_piece piece[LOOPBACK_MAX_SGE + 1];	/* and a header */
+	bool held;					   /* there is something to be put */
+	struct loopback_piece piece[LOOPBACK_MAX_SGE + 1]; /* and a header */
 };
 
 void loopback_pieces_release(struct loopback_pieces *pieces);
@@ -222,18 +218,16 @@ static inline void loopback_pieces_put(struct loopback_pieces *pieces)
  * Bytes [skip, skip + length) of an SGE list, of which pd must be allowed access
  * (IBV_ACCESS_*; 0 to read locally). False: protection error.
  */
-bool loopback_pieces_local(struct loopback *fabric, const struct pd *pd,
-			   const struct ibv_sge *sge, unsigned int num_sge,
-			   uint32_t access, uint64_t skip, uint64_t length,
+bool loopback_pieces_local(struct loopback *fabric, const struct pd *pd, const struct ibv_sge *sge,
+			   unsigned int num_sge, uint32_t access, uint64_t skip, uint64_t length,
 			   struct loopback_pieces *pieces);
 /*
  * Bytes [skip, skip + part) of the remote range [addr, addr + length); the whole
  * range must be accessible by rkey for messages to qp.
  */
-bool loopback_pieces_remote(struct loopback *fabric, const struct qp *qp,
-			    uint32_t rkey, uint64_t addr, uint64_t length,
-			    uint32_t access, uint64_t skip, uint64_t part,
-			    struct loopback_pieces *pieces);
+bool loopback_pieces_remote(struct loopback *fabric, const struct qp *qp, uint32_t rkey,
+			    uint64_t addr, uint64_t length, uint32_t access, uint64_t skip,
+			    uint64_t part, struct loopback_pieces *pieces);
 /* Address of a single piece that does not leave its extent; else NULL. */
 void *loopback_piece_address(const struct loopback_pieces *pieces);
 
@@ -242,20 +236,20 @@ void *loopback_piece_address(const struct loopback_pieces *pieces);
  * are one run. The last eight bytes become visible after all others: consumers
  * wait for the last byte of a WRITE by polling memory.
  */
-void loopback_copy(const struct loopback_pieces *to,
-		   const struct loopback_pieces *from, uint64_t length);
+void loopback_copy(const struct loopback_pieces *to, const struct loopback_pieces *from,
+		   uint64_t length);
 
 /* -------------------- changing keys: loopback_key.c ------------------------ */
 
 enum loopback_key_kind {
 	LOOPBACK_KEY_WINDOW_1,
 	LOOPBACK_KEY_WINDOW_2,
-	LOOPBACK_KEY_REGION,		/* for fast registration */
+	LOOPBACK_KEY_REGION, /* for fast registration */
 };
 
 enum loopback_key_state {
-	LOOPBACK_KEY_FREE,		/* nothing stands under it */
-	LOOPBACK_KEY_BUSY,		/* it is being changed */
+	LOOPBACK_KEY_FREE, /* nothing stands under it */
+	LOOPBACK_KEY_BUSY, /* it is being changed */
 	LOOPBACK_KEY_VALID,
 };
 
@@ -301,8 +295,7 @@ void loopback_key_clear(struct loopback_key *key);
 /* The change is over. */
 void loopback_key_set(struct loopback_key *key, enum loopback_key_state state);
 /* Make a valid key busy that lqp may invalidate; NULL: it may not. Then _free. */
-struct loopback_key *loopback_key_revoke(struct loopback_qp *lqp,
-					 uint32_t value);
+struct loopback_key *loopback_key_revoke(struct loopback_qp *lqp, uint32_t value);
 /* As _clear; and it is free. */
 void loopback_key_free(struct loopback_key *key);
 
@@ -424,8 +417,7 @@ struct loopback_qp {
 
 int loopback_qp_create(struct qp *qp);
 void loopback_qp_destroy(struct qp *qp);
-int loopback_qp_query(struct qp *qp, uint32_t attr_mask,
-		      struct pvhca_qp_attr *attr);
+int loopback_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr);
 
 /* State as it is or is about to be. */
 static inline enum ibv_qp_state loopback_qp_state(const struct loopback_qp *lqp)
@@ -449,14 +441,13 @@ void loopback_qp_settle(struct loopback_qp *lqp);
  * Fail a QP from any worker, with its rq_lock held: async event (enum
  * pvhca_async_event, or LOOPBACK_NO_EVENT), state ERR, flush by its own worker.
  */
-#define LOOPBACK_NO_EVENT	0xffffffffu
+#define LOOPBACK_NO_EVENT 0xffffffffu
 void loopback_qp_fail(struct loopback_qp *lqp, uint32_t event);
 /*
  * Is peer, whose rq_lock is held, connected to lqp as lqp is to it? lqp is read
  * under its qp->lock.
  */
-bool loopback_qp_fits(const struct loopback_qp *lqp,
-		      const struct loopback_qp *peer);
+bool loopback_qp_fits(const struct loopback_qp *lqp, const struct loopback_qp *peer);
 /* Have a QP served that may wait for what has now come. */
 void loopback_qp_kick(struct loopback_qp *lqp, struct worker *worker);
 /* End of SQD's draining, if it is that; with qp->lock held. */
@@ -464,10 +455,8 @@ void loopback_qp_drained(struct loopback_qp *lqp);
 
 /* -------------------- state machine: loopback_modify.c --------------------- */
 
-int loopback_qp_modify(struct qp *qp, uint32_t attr_mask,
-		       const struct pvhca_qp_attr *attr);
-bool loopback_av_is_valid(const struct session *session,
-			  const struct pvhca_av *av);
+int loopback_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr);
+bool loopback_av_is_valid(const struct session *session, const struct pvhca_av *av);
 
 /* ----------------------- data path: loopback_serve.c ----------------------- */
 
@@ -475,34 +464,34 @@ bool loopback_av_is_valid(const struct session *session,
 struct loopback_serve {
 	struct worker *worker;
 	struct loopback_qp *lqp;
-	struct session *receiver;		/* of receives */
-	unsigned int taken;			/* entries, of both queues */
-	unsigned int messages;			/* send queue entries */
-	uint64_t moved;				/* bytes */
-	uint64_t sent;				/* bytes */
-	uint64_t inlined;			/* bytes */
+	struct session *receiver; /* of receives */
+	unsigned int taken;	  /* entries, of both queues */
+	unsigned int messages;	  /* send queue entries */
+	uint64_t moved;		  /* bytes */
+	uint64_t sent;		  /* bytes */
+	uint64_t inlined;	  /* bytes */
 	uint64_t errors;
-	uint64_t completions;			/* of the send queue */
-	uint64_t receives;			/* each has a completion */
+	uint64_t completions; /* of the send queue */
+	uint64_t receives;    /* each has a completion */
 };
 
 /* Entries of one call, so that one QP does not hold up its worker's others. */
-#define LOOPBACK_BATCH	64u
+#define LOOPBACK_BATCH 64u
 
 unsigned int loopback_qp_serve(struct worker *worker, struct qp *qp);
 
 /* ----------------------- receives: loopback_receive.c ---------------------- */
 
 enum loopback_take {
-	LOOPBACK_TAKE_OK,	/* rx->receive is it */
-	LOOPBACK_TAKE_NONE,	/* none is posted */
-	LOOPBACK_TAKE_BAD,	/* what is posted is no good: rx has failed */
+	LOOPBACK_TAKE_OK,   /* rx->receive is it */
+	LOOPBACK_TAKE_NONE, /* none is posted */
+	LOOPBACK_TAKE_BAD,  /* what is posted is no good: rx has failed */
 };
 
 enum loopback_flush {
 	LOOPBACK_FLUSH_ALL,
-	LOOPBACK_FLUSH_MORE,	/* the batch is full */
-	LOOPBACK_FLUSH_ABUSED,	/* more posted than the queue holds */
+	LOOPBACK_FLUSH_MORE,   /* the batch is full */
+	LOOPBACK_FLUSH_ABUSED, /* more posted than the queue holds */
 };
 
 /* All with rx's rq_lock held. */
@@ -511,8 +500,7 @@ enum loopback_flush {
  * The receive for the message that begins or goes on. Where there is none waiter,
  * unless NULL, is kicked once there may be one.
  */
-enum loopback_take loopback_receive_take(struct loopback_serve *serve,
-					 struct loopback_qp *rx,
+enum loopback_take loopback_receive_take(struct loopback_serve *serve, struct loopback_qp *rx,
 					 const struct loopback_qp *waiter);
 /* Complete the receive that was taken. */
 void loopback_receive_done(struct loopback_serve *serve, struct loopback_qp *rx,
@@ -520,8 +508,7 @@ void loopback_receive_done(struct loopback_serve *serve, struct loopback_qp *rx,
 /* Complete it with an error, which is rx's end. */
 void loopback_receive_fail(struct loopback_serve *serve, struct loopback_qp *rx,
 			   enum ibv_wc_status status);
-enum loopback_flush loopback_receive_flush(struct loopback_serve *serve,
-					   struct loopback_qp *rx);
+enum loopback_flush loopback_receive_flush(struct loopback_serve *serve, struct loopback_qp *rx);
 /* At the end of a call. */
 void loopback_add_receives(const struct loopback_serve *serve);
 
@@ -546,47 +533,42 @@ int loopback_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp);
 /* Something was posted: wake who waits for it. */
 unsigned int loopback_srq_serve(struct worker *worker, struct srq *srq);
 /* For loopback_receive_take(). */
-enum loopback_take loopback_srq_take(struct loopback_qp *rx,
-				     const struct loopback_qp *waiter);
+enum loopback_take loopback_srq_take(struct loopback_qp *rx, const struct loopback_qp *waiter);
 /* Nobody waits on behalf of rx any more. */
 void loopback_srq_forget(struct loopback_qp *rx);
 
 /* ---------------------- RC and UC: loopback_rc.c --------------------------- */
 
 enum loopback_result {
-	LOOPBACK_DONE,		/* executed */
-	LOOPBACK_MORE,		/* a piece was moved, others remain */
-	LOOPBACK_LOST,		/* no answer */
-	LOOPBACK_RNR,		/* receiver not ready; *rnr_timer is set */
-	LOOPBACK_FAILED,	/* *status is set */
+	LOOPBACK_DONE,	 /* executed */
+	LOOPBACK_MORE,	 /* a piece was moved, others remain */
+	LOOPBACK_LOST,	 /* no answer */
+	LOOPBACK_RNR,	 /* receiver not ready; *rnr_timer is set */
+	LOOPBACK_FAILED, /* *status is set */
 };
 
-#define LOOPBACK_UD_OPCODES	(1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM)
+#define LOOPBACK_UD_OPCODES (1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM)
 /* Such that loopback_local_execute() is for; REG_MR in the driver's own QPs. */
 #define LOOPBACK_LOCAL_OPCODES \
-	(1u << PVHCA_WQE_LOCAL_INV | 1u << PVHCA_WQE_BIND_MW | \
-	 1u << PVHCA_WQE_REG_MR)
-#define LOOPBACK_UC_OPCODES \
-	(1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM | \
-	 1u << PVHCA_WQE_SEND_INV | \
-	 1u << PVHCA_WQE_WRITE | 1u << PVHCA_WQE_WRITE_IMM | \
-	 1u << PVHCA_WQE_LOCAL_INV | 1u << PVHCA_WQE_BIND_MW)
-#define LOOPBACK_RC_OPCODES \
-	(LOOPBACK_UC_OPCODES | 1u << PVHCA_WQE_READ | \
-	 1u << PVHCA_WQE_ATOMIC_CMP_SWP | 1u << PVHCA_WQE_ATOMIC_FETCH_ADD)
+	(1u << PVHCA_WQE_LOCAL_INV | 1u << PVHCA_WQE_BIND_MW | 1u << PVHCA_WQE_REG_MR)
+#define LOOPBACK_UC_OPCODES                                                              \
+	(1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM | 1u << PVHCA_WQE_SEND_INV |    \
+	 1u << PVHCA_WQE_WRITE | 1u << PVHCA_WQE_WRITE_IMM | 1u << PVHCA_WQE_LOCAL_INV | \
+	 1u << PVHCA_WQE_BIND_MW)
+#define LOOPBACK_RC_OPCODES                                                            \
+	(LOOPBACK_UC_OPCODES | 1u << PVHCA_WQE_READ | 1u << PVHCA_WQE_ATOMIC_CMP_SWP | \
+	 1u << PVHCA_WQE_ATOMIC_FETCH_ADD)
 
 /* Execute a piece of the request at the head of the send queue. */
-enum loopback_result loopback_rc_execute(struct loopback_serve *serve,
-					 enum ibv_wc_status *status,
+enum loopback_result loopback_rc_execute(struct loopback_serve *serve, enum ibv_wc_status *status,
 					 uint32_t *rnr_timer);
 
 /*
  * Bytes [skip, skip + length) of the requester's side of the request at the head of
  * its queue, of which lqp's PD must be allowed access. False: protection error.
  */
-bool loopback_pieces_request(struct loopback_qp *lqp, uint32_t access,
-			     uint64_t skip, uint64_t length,
-			     struct loopback_pieces *pieces);
+bool loopback_pieces_request(struct loopback_qp *lqp, uint32_t access, uint64_t skip,
+			     uint64_t length, struct loopback_pieces *pieces);
 
 /* --------------------- local work: loopback_local.c ------------------------ */
 
@@ -599,18 +581,15 @@ enum loopback_result loopback_local_execute(struct loopback_serve *serve,
 int loopback_ah_create(struct ah *ah);
 void loopback_ah_destroy(struct ah *ah);
 /* Execute the request at the head of the send queue: DONE or FAILED. */
-enum loopback_result loopback_ud_execute(struct loopback_serve *serve,
-					 enum ibv_wc_status *status);
+enum loopback_result loopback_ud_execute(struct loopback_serve *serve, enum ibv_wc_status *status);
 
 /* ---------------------- multicast: loopback_mcast.c ------------------------ */
 
 int loopback_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 int loopback_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 /* Call fn for each QP that is attached; in an RCU read section. */
-void loopback_mcast_for_each(struct loopback *fabric,
-			     const uint8_t gid[LOOPBACK_GID_LEN],
-			     void (*fn)(struct loopback_qp *lqp, void *arg),
-			     void *arg);
+void loopback_mcast_for_each(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN],
+			     void (*fn)(struct loopback_qp *lqp, void *arg), void *arg);
 /* Of a QP that goes: no sender finds it any more; and, a grace period later, the rest. */
 void loopback_mcast_detach_all(struct loopback_qp *lqp);
 void loopback_mcast_free_all(struct loopback_qp *lqp);

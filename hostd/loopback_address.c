@@ -31,20 +31,17 @@ static unsigned int bucket_of(const uint8_t gid[LOOPBACK_GID_LEN])
 }
 
 /* In an RCU read section, or with fabric->lock held. */
-static struct address *address_find(struct loopback *fabric,
-				    const uint8_t gid[LOOPBACK_GID_LEN])
+static struct address *address_find(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct address *address;
 
-	cds_hlist_for_each_entry_rcu_2(address,
-				       &fabric->addresses[bucket_of(gid)], node)
-		if (!memcmp(address->gid, gid, LOOPBACK_GID_LEN))
-			return address;
+	cds_hlist_for_each_entry_rcu_2(address, &fabric->addresses[bucket_of(gid)],
+				       node) if (!memcmp(address->gid, gid,
+							 LOOPBACK_GID_LEN)) return address;
 	return NULL;
 }
 
-struct session *loopback_address_owner(struct loopback *fabric,
-				       const uint8_t gid[LOOPBACK_GID_LEN])
+struct session *loopback_address_owner(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct address *address = address_find(fabric, gid);
 
@@ -65,8 +62,7 @@ static int address_add(struct loopback *fabric, struct session *session,
 			return PVHCA_ST_NO_MEMORY;
 		address->session = session;
 		memcpy(address->gid, gid, LOOPBACK_GID_LEN);
-		cds_hlist_add_head_rcu(&address->node,
-				       &fabric->addresses[bucket_of(gid)]);
+		cds_hlist_add_head_rcu(&address->node, &fabric->addresses[bucket_of(gid)]);
 	}
 	address->refs++;
 	return PVHCA_ST_OK;

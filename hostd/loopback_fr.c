@@ -11,12 +11,11 @@
 #include "session.h"
 #include "table.h"
 
-#define REGION_WRITES	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
-#define REGION_ACCESS \
-	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | REGION_WRITES)
-#define LOG_PAGE_MAX	30
+#define REGION_WRITES (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
+#define REGION_ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | REGION_WRITES)
+#define LOG_PAGE_MAX  30
 /* Entries of a page list that are read at once. */
-#define PAGES_AT_ONCE	64u
+#define PAGES_AT_ONCE 64u
 
 int loopback_fr_alloc(struct mr *mr)
 {
@@ -25,8 +24,7 @@ int loopback_fr_alloc(struct mr *mr)
 
 	if (mr->max_pages > LOOPBACK_MAX_FR_PAGES)
 		return PVHCA_ST_INVALID;
-	pages = calloc(1, sizeof(*pages) +
-			  mr->max_pages * sizeof(pages->extent[0]));
+	pages = calloc(1, sizeof(*pages) + mr->max_pages * sizeof(pages->extent[0]));
 	if (!pages)
 		return PVHCA_ST_NO_MEMORY;
 	key = loopback_key_new(mr->session, mr->pd, LOOPBACK_KEY_REGION);
@@ -48,21 +46,18 @@ static bool is_request_valid(const struct mr *mr, const struct qp *qp,
 
 	if (mr->pd != qp->pd || reg->key >> 8 != key->number ||
 	    reg->access & ~(uint32_t)REGION_ACCESS ||
-	    (reg->access & REGION_WRITES &&
-	     !(reg->access & IBV_ACCESS_LOCAL_WRITE)) ||
+	    (reg->access & REGION_WRITES && !(reg->access & IBV_ACCESS_LOCAL_WRITE)) ||
 	    !reg->num_pages || reg->num_pages > mr->max_pages ||
-	    reg->log_page_size < PVHCA_GRANULE_SHIFT ||
-	    reg->log_page_size > LOG_PAGE_MAX)
+	    reg->log_page_size < PVHCA_GRANULE_SHIFT || reg->log_page_size > LOG_PAGE_MAX)
 		return false;
 	page_size = 1ull << reg->log_page_size;
 	offset = reg->iova & (page_size - 1);
 	return reg->length && reg->iova + (reg->length - 1) >= reg->iova &&
-	       reg->length <= (reg->num_pages * page_size) - offset;
+		reg->length <= (reg->num_pages * page_size) - offset;
 }
 
 /* Takes a reference to the region over. */
-static void pages_add(struct extents *pages, uint8_t *host, uint64_t len,
-		      struct region *region)
+static void pages_add(struct extents *pages, uint8_t *host, uint64_t len, struct region *region)
 {
 	struct extent *extent = &pages->extent[pages->count];
 
@@ -81,8 +76,7 @@ static void pages_add(struct extents *pages, uint8_t *host, uint64_t len,
 }
 
 /* False: something named is not guest RAM; what was added stays for the caller. */
-static bool pages_take(struct extents *pages, struct memory *memory,
-		       const struct reg_request *reg)
+static bool pages_take(struct extents *pages, struct memory *memory, const struct reg_request *reg)
 {
 	uint64_t page_size = 1ull << reg->log_page_size, gpa;
 	__le64 list[PAGES_AT_ONCE];

@@ -43,8 +43,7 @@ bool loopback_key_take(struct loopback_key *key, enum loopback_key_state from)
 {
 	uint32_t state = from;
 
-	return atomic_compare_exchange_strong(&key->state, &state,
-					      LOOPBACK_KEY_BUSY);
+	return atomic_compare_exchange_strong(&key->state, &state, LOOPBACK_KEY_BUSY);
 }
 
 /* Give back what a key that nobody uses has. */
@@ -78,22 +77,19 @@ void loopback_key_set(struct loopback_key *key, enum loopback_key_state state)
 }
 
 /* May lqp invalidate what stands under this key, which is not changing? */
-static bool is_revocable(const struct loopback_key *key,
-			 const struct loopback_qp *lqp, uint32_t value)
+static bool is_revocable(const struct loopback_key *key, const struct loopback_qp *lqp,
+			 uint32_t value)
 {
 	if (key->view.rkey != value || key->view.pd != lqp->qp->pd)
 		return false;
 	/* IB vol 1, 10.6.7.2.3: windows of type 1 end by a bind; 2B by their QP. */
 	return key->kind == LOOPBACK_KEY_REGION ||
-	       (key->kind == LOOPBACK_KEY_WINDOW_2 &&
-		atomic_load(&key->owner) == lqp);
+		(key->kind == LOOPBACK_KEY_WINDOW_2 && atomic_load(&key->owner) == lqp);
 }
 
-struct loopback_key *loopback_key_revoke(struct loopback_qp *lqp,
-					 uint32_t value)
+struct loopback_key *loopback_key_revoke(struct loopback_qp *lqp, uint32_t value)
 {
-	const struct mr *view = loopback_table_find(&lqp->fabric->mrs,
-						    value >> 8);
+	const struct mr *view = loopback_table_find(&lqp->fabric->mrs, value >> 8);
 	struct loopback_key *key;
 	bool may;
 

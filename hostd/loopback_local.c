@@ -6,8 +6,7 @@
 
 static bool invalidate(struct loopback_qp *lqp)
 {
-	struct loopback_key *key =
-		loopback_key_revoke(lqp, lqp->sq.request.inv_rkey);
+	struct loopback_key *key = loopback_key_revoke(lqp, lqp->sq.request.inv_rkey);
 
 	if (!key)
 		return false;

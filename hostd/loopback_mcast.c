@@ -50,16 +50,13 @@ static struct loopback_group *group_find(struct loopback *fabric,
 	struct loopback_group *group;
 
 	cds_hlist_for_each_entry_rcu_2(group, &fabric->groups[bucket_of(gid)],
-				       node)
-		if (!memcmp(group->gid, gid, LOOPBACK_GID_LEN))
-			return group;
+				       node) if (!memcmp(group->gid, gid,
+							 LOOPBACK_GID_LEN)) return group;
 	return NULL;
 }
 
-void loopback_mcast_for_each(struct loopback *fabric,
-			     const uint8_t gid[LOOPBACK_GID_LEN],
-			     void (*fn)(struct loopback_qp *lqp, void *arg),
-			     void *arg)
+void loopback_mcast_for_each(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN],
+			     void (*fn)(struct loopback_qp *lqp, void *arg), void *arg)
 {
 	struct loopback_group *group = group_find(fabric, gid);
 	struct loopback_attachment *attachment;
@@ -72,8 +69,8 @@ void loopback_mcast_for_each(struct loopback *fabric,
 
 /* --------------------------------- attach ---------------------------------- */
 
-static struct loopback_attachment **
-attachment_find(struct loopback_qp *lqp, const uint8_t gid[LOOPBACK_GID_LEN])
+static struct loopback_attachment **attachment_find(struct loopback_qp *lqp,
+						    const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct loopback_attachment **place = &lqp->attachments;
 
@@ -83,8 +80,7 @@ attachment_find(struct loopback_qp *lqp, const uint8_t gid[LOOPBACK_GID_LEN])
 }
 
 /* QPs that a VM has in a group; with fabric->lock held. */
-static unsigned int count_members(const struct loopback_group *group,
-				  const struct session *session)
+static unsigned int count_members(const struct loopback_group *group, const struct session *session)
 {
 	struct loopback_attachment *attachment;
 	unsigned int count = 0;
@@ -96,21 +92,18 @@ static unsigned int count_members(const struct loopback_group *group,
 
 /* With fabric->lock held. */
 static int attach(struct loopback *fabric, struct loopback_qp *lqp,
-		  const uint8_t gid[LOOPBACK_GID_LEN],
-		  struct loopback_attachment *attachment)
+		  const uint8_t gid[LOOPBACK_GID_LEN], struct loopback_attachment *attachment)
 {
 	struct loopback_group *group = group_find(fabric, gid);
 
-	if (group && count_members(group, lqp->qp->session) >=
-		     LOOPBACK_MAX_MCAST_ATTACH)
+	if (group && count_members(group, lqp->qp->session) >= LOOPBACK_MAX_MCAST_ATTACH)
 		return PVHCA_ST_QUOTA;
 	if (!group) {
 		group = calloc(1, sizeof(*group));
 		if (!group)
 			return PVHCA_ST_NO_MEMORY;
 		memcpy(group->gid, gid, LOOPBACK_GID_LEN);
-		cds_hlist_add_head_rcu(&group->node,
-				       &fabric->groups[bucket_of(gid)]);
+		cds_hlist_add_head_rcu(&group->node, &fabric->groups[bucket_of(gid)]);
 	}
 	attachment->group = group;
 	attachment->lqp = lqp;
@@ -125,7 +118,7 @@ int loopback_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 	struct loopback_qp *lqp = qp->fabric;
 	int status;
 
-	(void)lid;	/* of InfiniBand's links */
+	(void)lid; /* of InfiniBand's links */
 	if (qp->type != PVHCA_QPT_UD || !address_is_group(gid))
 		return PVHCA_ST_INVALID;
 	/* A second time changes nothing: one copy of a message is delivered. */
@@ -193,8 +186,7 @@ void loopback_mcast_detach_all(struct loopback_qp *lqp)
 	struct loopback_attachment *attachment;
 
 	pthread_mutex_lock(&ls->fabric->lock);
-	for (attachment = lqp->attachments; attachment;
-	     attachment = attachment->next)
+	for (attachment = lqp->attachments; attachment; attachment = attachment->next)
 		if (!detach(attachment))
 			attachment->group = NULL;
 	pthread_mutex_unlock(&ls->fabric->lock);

@@ -13,15 +13,14 @@
 #include "session.h"
 #include "worker.h"
 
-#define ATTR_ALWAYS	(IBV_QP_STATE | IBV_QP_CUR_STATE)
-#define QP_ACCESS \
-	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
-	 IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC | \
-	 IBV_ACCESS_MW_BIND)
+#define ATTR_ALWAYS (IBV_QP_STATE | IBV_QP_CUR_STATE)
+#define QP_ACCESS                                                                    \
+	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
+	 IBV_ACCESS_REMOTE_ATOMIC | IBV_ACCESS_MW_BIND)
 /* The verbs' 24-bit numbers: QPs, packet sequence numbers. */
-#define MASK_24		0xffffffu
+#define MASK_24 0xffffffu
 /* One retry waits this long at most, whatever was asked: 8.6 s. */
-#define TIMEOUT_MAX	21
+#define TIMEOUT_MAX 21
 
 /* Which attributes a transition needs and takes: IB vol 1, table 91 (11.2.5.2). */
 struct transition {
@@ -30,58 +29,45 @@ struct transition {
 };
 
 static const struct transition rc_transitions[] = {
-	{ IBV_QPS_RESET, IBV_QPS_INIT,
-	  IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, 0 },
-	{ IBV_QPS_INIT, IBV_QPS_INIT,
-	  0, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS },
+	{ IBV_QPS_RESET, IBV_QPS_INIT, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, 0 },
+	{ IBV_QPS_INIT, IBV_QPS_INIT, 0, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS },
 	{ IBV_QPS_INIT, IBV_QPS_RTR,
 	  IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-	  IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER,
+		  IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER,
 	  IBV_QP_PKEY_INDEX | IBV_QP_ACCESS_FLAGS },
 	{ IBV_QPS_RTR, IBV_QPS_RTS,
-	  IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
-	  IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC,
+	  IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
+		  IBV_QP_MAX_QP_RD_ATOMIC,
 	  IBV_QP_ACCESS_FLAGS | IBV_QP_MIN_RNR_TIMER | IBV_QP_PATH_MIG_STATE },
-	{ IBV_QPS_RTS, IBV_QPS_RTS,
-	  0, IBV_QP_ACCESS_FLAGS | IBV_QP_MIN_RNR_TIMER |
-	     IBV_QP_PATH_MIG_STATE },
+	{ IBV_QPS_RTS, IBV_QPS_RTS, 0,
+	  IBV_QP_ACCESS_FLAGS | IBV_QP_MIN_RNR_TIMER | IBV_QP_PATH_MIG_STATE },
 	{ IBV_QPS_RTS, IBV_QPS_SQD, 0, IBV_QP_EN_SQD_ASYNC_NOTIFY },
-	{ IBV_QPS_SQD, IBV_QPS_SQD,
-	  0, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_AV | IBV_QP_TIMEOUT |
-	     IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC |
-	     IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_ACCESS_FLAGS |
-	     IBV_QP_MIN_RNR_TIMER | IBV_QP_PATH_MIG_STATE },
-	{ IBV_QPS_SQD, IBV_QPS_RTS,
-	  0, IBV_QP_ACCESS_FLAGS | IBV_QP_MIN_RNR_TIMER |
-	     IBV_QP_PATH_MIG_STATE },
+	{ IBV_QPS_SQD, IBV_QPS_SQD, 0,
+	  IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_AV | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT |
+		  IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC | IBV_QP_MAX_DEST_RD_ATOMIC |
+		  IBV_QP_ACCESS_FLAGS | IBV_QP_MIN_RNR_TIMER | IBV_QP_PATH_MIG_STATE },
+	{ IBV_QPS_SQD, IBV_QPS_RTS, 0,
+	  IBV_QP_ACCESS_FLAGS | IBV_QP_MIN_RNR_TIMER | IBV_QP_PATH_MIG_STATE },
 };
 
 static const struct transition uc_transitions[] = {
-	{ IBV_QPS_RESET, IBV_QPS_INIT,
-	  IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, 0 },
-	{ IBV_QPS_INIT, IBV_QPS_INIT,
-	  0, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS },
-	{ IBV_QPS_INIT, IBV_QPS_RTR,
-	  IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN,
+	{ IBV_QPS_RESET, IBV_QPS_INIT, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, 0 },
+	{ IBV_QPS_INIT, IBV_QPS_INIT, 0, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS },
+	{ IBV_QPS_INIT, IBV_QPS_RTR, IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN,
 	  IBV_QP_PKEY_INDEX | IBV_QP_ACCESS_FLAGS },
-	{ IBV_QPS_RTR, IBV_QPS_RTS,
-	  IBV_QP_SQ_PSN, IBV_QP_ACCESS_FLAGS | IBV_QP_PATH_MIG_STATE },
-	{ IBV_QPS_RTS, IBV_QPS_RTS,
-	  0, IBV_QP_ACCESS_FLAGS | IBV_QP_PATH_MIG_STATE },
+	{ IBV_QPS_RTR, IBV_QPS_RTS, IBV_QP_SQ_PSN, IBV_QP_ACCESS_FLAGS | IBV_QP_PATH_MIG_STATE },
+	{ IBV_QPS_RTS, IBV_QPS_RTS, 0, IBV_QP_ACCESS_FLAGS | IBV_QP_PATH_MIG_STATE },
 	{ IBV_QPS_RTS, IBV_QPS_SQD, 0, IBV_QP_EN_SQD_ASYNC_NOTIFY },
-	{ IBV_QPS_SQD, IBV_QPS_SQD,
-	  0, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_AV |
-	     IBV_QP_ACCESS_FLAGS | IBV_QP_PATH_MIG_STATE },
-	{ IBV_QPS_SQD, IBV_QPS_RTS,
-	  0, IBV_QP_ACCESS_FLAGS | IBV_QP_PATH_MIG_STATE },
+	{ IBV_QPS_SQD, IBV_QPS_SQD, 0,
+	  IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_AV | IBV_QP_ACCESS_FLAGS |
+		  IBV_QP_PATH_MIG_STATE },
+	{ IBV_QPS_SQD, IBV_QPS_RTS, 0, IBV_QP_ACCESS_FLAGS | IBV_QP_PATH_MIG_STATE },
 	{ IBV_QPS_SQE, IBV_QPS_RTS, 0, IBV_QP_ACCESS_FLAGS },
 };
 
 static const struct transition ud_transitions[] = {
-	{ IBV_QPS_RESET, IBV_QPS_INIT,
-	  IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY, 0 },
-	{ IBV_QPS_INIT, IBV_QPS_INIT,
-	  0, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY },
+	{ IBV_QPS_RESET, IBV_QPS_INIT, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY, 0 },
+	{ IBV_QPS_INIT, IBV_QPS_INIT, 0, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY },
 	{ IBV_QPS_INIT, IBV_QPS_RTR, 0, IBV_QP_PKEY_INDEX | IBV_QP_QKEY },
 	{ IBV_QPS_RTR, IBV_QPS_RTS, IBV_QP_SQ_PSN, IBV_QP_QKEY },
 	{ IBV_QPS_RTS, IBV_QPS_RTS, 0, IBV_QP_QKEY },
@@ -91,7 +77,7 @@ static const struct transition ud_transitions[] = {
 	{ IBV_QPS_SQE, IBV_QPS_RTS, 0, IBV_QP_QKEY },
 };
 
-#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* By enum pvhca_qp_type. */
 static const struct {
@@ -105,8 +91,7 @@ static const struct {
 
 /* --------------------------------- checks ---------------------------------- */
 
-static bool is_transition_allowed(enum pvhca_qp_type type, uint8_t from,
-				  uint8_t to, uint32_t mask)
+static bool is_transition_allowed(enum pvhca_qp_type type, uint8_t from, uint8_t to, uint32_t mask)
 {
 	const struct transition *t;
 	unsigned int i;
@@ -118,22 +103,20 @@ static bool is_transition_allowed(enum pvhca_qp_type type, uint8_t from,
 		t = &transitions[type].transition[i];
 		if (t->from == from && t->to == to)
 			return (mask & t->required) == t->required &&
-			       !(mask & ~(t->required | t->optional));
+				!(mask & ~(t->required | t->optional));
 	}
 	return false;
 }
 
-bool loopback_av_is_valid(const struct session *session,
-			  const struct pvhca_av *av)
+bool loopback_av_is_valid(const struct session *session, const struct pvhca_av *av)
 {
 	static const uint8_t no_gid[LOOPBACK_GID_LEN];
 	const uint8_t *gid;
 	uint32_t index;
 
-	return av->is_global == 1 && av->port == 1 && av->sl < 16 &&
-	       !av->reserved0 && !av->reserved1 &&
-	       memcmp(av->dgid, no_gid, sizeof(no_gid)) &&
-	       session_gid(session, av->sgid_index, &index, &gid);
+	return av->is_global == 1 && av->port == 1 && av->sl < 16 && !av->reserved0 &&
+		!av->reserved1 && memcmp(av->dgid, no_gid, sizeof(no_gid)) &&
+		session_gid(session, av->sgid_index, &index, &gid);
 }
 
 static bool are_path_values_valid(const struct session *session, uint32_t mask,
@@ -141,8 +124,8 @@ static bool are_path_values_valid(const struct session *session, uint32_t mask,
 {
 	if (mask & IBV_QP_AV && !loopback_av_is_valid(session, &attr->av))
 		return false;
-	if (mask & IBV_QP_PATH_MTU && (attr->path_mtu < IBV_MTU_256 ||
-				       attr->path_mtu > IBV_MTU_4096))
+	if (mask & IBV_QP_PATH_MTU &&
+	    (attr->path_mtu < IBV_MTU_256 || attr->path_mtu > IBV_MTU_4096))
 		return false;
 	if (mask & IBV_QP_DEST_QPN && le32toh(attr->dest_qp_num) > MASK_24)
 		return false;
@@ -150,12 +133,10 @@ static bool are_path_values_valid(const struct session *session, uint32_t mask,
 		return false;
 	if (mask & IBV_QP_PKEY_INDEX && attr->pkey_index)
 		return false;
-	return !(mask & IBV_QP_PATH_MIG_STATE) ||
-	       attr->path_mig_state == IBV_MIG_MIGRATED;
+	return !(mask & IBV_QP_PATH_MIG_STATE) || attr->path_mig_state == IBV_MIG_MIGRATED;
 }
 
-static bool are_transport_values_valid(uint32_t mask,
-				       const struct pvhca_qp_attr *attr)
+static bool are_transport_values_valid(uint32_t mask, const struct pvhca_qp_attr *attr)
 {
 	if (mask & IBV_QP_TIMEOUT && attr->timeout > 31)
 		return false;
@@ -165,14 +146,12 @@ static bool are_transport_values_valid(uint32_t mask,
 		return false;
 	if (mask & IBV_QP_MIN_RNR_TIMER && attr->min_rnr_timer > 31)
 		return false;
-	if (mask & IBV_QP_MAX_QP_RD_ATOMIC &&
-	    attr->max_rd_atomic > LOOPBACK_MAX_RD_ATOMIC)
+	if (mask & IBV_QP_MAX_QP_RD_ATOMIC && attr->max_rd_atomic > LOOPBACK_MAX_RD_ATOMIC)
 		return false;
-	if (mask & IBV_QP_MAX_DEST_RD_ATOMIC &&
-	    attr->max_dest_rd_atomic > LOOPBACK_MAX_RD_ATOMIC)
+	if (mask & IBV_QP_MAX_DEST_RD_ATOMIC && attr->max_dest_rd_atomic > LOOPBACK_MAX_RD_ATOMIC)
 		return false;
 	return !(mask & IBV_QP_ACCESS_FLAGS) ||
-	       !(le32toh(attr->qp_access_flags) & ~(uint32_t)QP_ACCESS);
+		!(le32toh(attr->qp_access_flags) & ~(uint32_t)QP_ACCESS);
 }
 
 /* --------------------------------- changes --------------------------------- */
@@ -244,8 +223,7 @@ static void connect_qp(struct loopback_qp *lqp)
 
 	lqp->peer_stamp = 0;
 	pthread_mutex_lock(&qp->rq_lock);
-	lqp->has_source = session_gid(qp->session, attr->av.sgid_index, &index,
-				      &gid);
+	lqp->has_source = session_gid(qp->session, attr->av.sgid_index, &index, &gid);
 	if (lqp->has_source)
 		memcpy(lqp->source, gid, sizeof(lqp->source));
 	memcpy(lqp->dgid, attr->av.dgid, sizeof(lqp->dgid));
@@ -317,7 +295,7 @@ static void kick_early_peer(struct loopback_qp *lqp)
 static void enter_sqd(struct loopback_qp *lqp)
 {
 	lqp->notify_drained = lqp->attr.en_sqd_async_notify;
-	lqp->attr.en_sqd_async_notify = 0;	/* asked for once */
+	lqp->attr.en_sqd_async_notify = 0; /* asked for once */
 	atomic_store(&lqp->draining, lqp->sq.active);
 	loopback_qp_set_state(lqp, IBV_QPS_SQD);
 	if (!lqp->sq.active)
@@ -342,8 +320,7 @@ static void enter_state(struct loopback_qp *lqp, uint8_t from, uint8_t to)
 		loopback_qp_kick(lqp, NULL);
 }
 
-int loopback_qp_modify(struct qp *qp, uint32_t attr_mask,
-		       const struct pvhca_qp_attr *attr)
+int loopback_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr)
 {
 	struct loopback_qp *lqp = qp->fabric;
 	uint8_t from, to;
@@ -358,8 +335,7 @@ int loopback_qp_modify(struct qp *qp, uint32_t attr_mask,
 	    !are_transport_values_valid(attr_mask, attr))
 		return PVHCA_ST_INVALID;
 	/* Requests are read into arrays of that size. */
-	if (qp->sq.max_sge > LOOPBACK_MAX_SGE ||
-	    qp->rq.max_sge > LOOPBACK_MAX_SGE)
+	if (qp->sq.max_sge > LOOPBACK_MAX_SGE || qp->rq.max_sge > LOOPBACK_MAX_SGE)
 		return PVHCA_ST_INVALID;
 
 	set_path_attrs(&lqp->attr, attr_mask, attr);

@@ -15,13 +15,12 @@
 #include "loopback.h"
 #include "session.h"
 
-#define ACCESS_REMOTE_WRITES \
-	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
+#define ACCESS_REMOTE_WRITES (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 /* HUGETLB only speaks of the guest's pages; ZERO_BASED of how iova was chosen. */
-#define ACCESS_SUPPORTED \
-	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | \
-	 ACCESS_REMOTE_WRITES | IBV_ACCESS_ZERO_BASED | IBV_ACCESS_HUGETLB | \
-	 IBV_ACCESS_MW_BIND | IBV_ACCESS_OPTIONAL_RANGE)
+#define ACCESS_SUPPORTED                                                          \
+	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | ACCESS_REMOTE_WRITES | \
+	 IBV_ACCESS_ZERO_BASED | IBV_ACCESS_HUGETLB | IBV_ACCESS_MW_BIND |        \
+	 IBV_ACCESS_OPTIONAL_RANGE)
 
 /* ------------------------------- registration ------------------------------ */
 
@@ -30,13 +29,10 @@ static int mr_check(const struct mr *mr)
 	if (mr->access & ~(uint32_t)ACCESS_SUPPORTED)
 		return PVHCA_ST_UNSUPPORTED;
 	/* IB vol 1, 10.6.3.1: remote writes need the local right. */
-	if (mr->access & ACCESS_REMOTE_WRITES &&
-	    !(mr->access & IBV_ACCESS_LOCAL_WRITE))
+	if (mr->access & ACCESS_REMOTE_WRITES && !(mr->access & IBV_ACCESS_LOCAL_WRITE))
 		return PVHCA_ST_INVALID;
-	if (!mr->length || mr->length > LOOPBACK_MAX_MR ||
-	    mr->iova + (mr->length - 1) < mr->iova ||
-	    mr->offset > mr->extents->length ||
-	    mr->length > mr->extents->length - mr->offset)
+	if (!mr->length || mr->length > LOOPBACK_MAX_MR || mr->iova + (mr->length - 1) < mr->iova ||
+	    mr->offset > mr->extents->length || mr->length > mr->extents->length - mr->offset)
 		return PVHCA_ST_INVALID;
 	return PVHCA_ST_OK;
 }
@@ -101,7 +97,7 @@ int loopback_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)
 	struct loopback_session *ls = mr->session->fabric_session;
 	int status;
 
-	(void)flags;	/* next is whole */
+	(void)flags; /* next is whole */
 	if (mr->fabric)
 		return PVHCA_ST_INVALID;
 	if (atomic_load(&mr->windows))
@@ -118,13 +114,13 @@ int loopback_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)
 /* --------------------------------- checks ---------------------------------- */
 
 /* May pd do access to all of [addr, addr + length)? IB vol 1, 10.6.3. */
-static inline bool mr_permits(const struct mr *mr, const struct pd *pd,
-			      uint64_t addr, uint64_t length, uint32_t access)
+static inline bool mr_permits(const struct mr *mr, const struct pd *pd, uint64_t addr,
+			      uint64_t length, uint32_t access)
 {
 	uint64_t at = addr - mr->iova;
 
-	return mr->pd == pd && !(access & ~mr->access) && addr >= mr->iova &&
-	       at <= mr->length && length <= mr->length - at;
+	return mr->pd == pd && !(access & ~mr->access) && addr >= mr->iova && at <= mr->length &&
+		length <= mr->length - at;
 }
 
 /* Keys that work requests change are used under loopback_key_enter(). */
@@ -140,9 +136,8 @@ static inline void mr_leave(const struct mr *mr)
 }
 
 /* The region of a local key, entered; or NULL. */
-static const struct mr *find_local(struct loopback *fabric, const struct pd *pd,
-				   uint32_t key, uint64_t addr, uint64_t length,
-				   uint32_t access)
+static const struct mr *find_local(struct loopback *fabric, const struct pd *pd, uint32_t key,
+				   uint64_t addr, uint64_t length, uint32_t access)
 {
 	const struct mr *mr = loopback_table_find(&fabric->mrs, key >> 8);
 
@@ -159,38 +154,33 @@ static inline bool serves_qp(const struct mr *mr, const struct qp *qp)
 {
 	const struct loopback_key *key = mr->fabric;
 
-	return !key || key->kind != LOOPBACK_KEY_WINDOW_2 ||
-	       atomic_load(&key->owner) == qp->fabric;
+	return !key || key->kind != LOOPBACK_KEY_WINDOW_2 || atomic_load(&key->owner) == qp->fabric;
 }
 
 /* The region or window of a remote key, for messages to qp; likewise. */
-static const struct mr *find_remote(struct loopback *fabric,
-				    const struct qp *qp, uint32_t key,
-				    uint64_t addr, uint64_t length,
-				    uint32_t access)
+static const struct mr *find_remote(struct loopback *fabric, const struct qp *qp, uint32_t key,
+				    uint64_t addr, uint64_t length, uint32_t access)
 {
 	const struct mr *mr = loopback_table_find(&fabric->mrs, key >> 8);
 
 	if (!mr || !mr_enter(mr))
 		return NULL;
-	if (mr->rkey == key && mr_permits(mr, qp->pd, addr, length, access) &&
-	    serves_qp(mr, qp))
+	if (mr->rkey == key && mr_permits(mr, qp->pd, addr, length, access) && serves_qp(mr, qp))
 		return mr;
 	mr_leave(mr);
 	return NULL;
 }
 
 /* Guest-physical memory, for the driver's own QPs. */
-static bool add_dma(const struct pd *pd, const struct ibv_sge *sge,
-		    uint64_t skip, uint64_t len, struct loopback_pieces *pieces)
+static bool add_dma(const struct pd *pd, const struct ibv_sge *sge, uint64_t skip, uint64_t len,
+		    struct loopback_pieces *pieces)
 {
 	struct loopback_piece *piece = &pieces->piece[pieces->count];
 	uint8_t *host;
 
 	if (sge->lkey != PVHCA_LKEY_DMA || !pd->context->kernel)
 		return false;
-	host = memory_resolve(pd->session->memory, sge->addr, skip + len,
-			      &piece->region);
+	host = memory_resolve(pd->session->memory, sge->addr, skip + len, &piece->region);
 	if (!host)
 		return false;
 	piece->mr = NULL;
@@ -215,9 +205,8 @@ void loopback_pieces_release(struct loopback_pieces *pieces)
 	pieces->held = false;
 }
 
-bool loopback_pieces_local(struct loopback *fabric, const struct pd *pd,
-			   const struct ibv_sge *sge, unsigned int num_sge,
-			   uint32_t access, uint64_t skip, uint64_t length,
+bool loopback_pieces_local(struct loopback *fabric, const struct pd *pd, const struct ibv_sge *sge,
+			   unsigned int num_sge, uint32_t access, uint64_t skip, uint64_t length,
 			   struct loopback_pieces *pieces)
 {
 	struct loopback_piece *piece;
@@ -235,8 +224,7 @@ bool loopback_pieces_local(struct loopback *fabric, const struct pd *pd,
 		part = sge[i].length - skip;
 		if (part > length)
 			part = length;
-		mr = find_local(fabric, pd, sge[i].lkey, sge[i].addr,
-				skip + part, access);
+		mr = find_local(fabric, pd, sge[i].lkey, sge[i].addr, skip + part, access);
 		if (mr) {
 			piece = &pieces->piece[pieces->count++];
 			piece->mr = mr;
@@ -255,10 +243,9 @@ bool loopback_pieces_local(struct loopback *fabric, const struct pd *pd,
 	return false;
 }
 
-bool loopback_pieces_remote(struct loopback *fabric, const struct qp *qp,
-			    uint32_t rkey, uint64_t addr, uint64_t length,
-			    uint32_t access, uint64_t skip, uint64_t part,
-			    struct loopback_pieces *pieces)
+bool loopback_pieces_remote(struct loopback *fabric, const struct qp *qp, uint32_t rkey,
+			    uint64_t addr, uint64_t length, uint32_t access, uint64_t skip,
+			    uint64_t part, struct loopback_pieces *pieces)
 {
 	const struct mr *mr;
 
@@ -285,8 +272,8 @@ struct cursor {
 	const struct loopback_piece *next;
 	const struct extent *extent;
 	uint8_t *host;
-	uint64_t run;		/* bytes at host */
-	uint64_t left;		/* bytes in this piece, the run included */
+	uint64_t run;  /* bytes at host */
+	uint64_t left; /* bytes in this piece, the run included */
 };
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -344,8 +331,8 @@ static inline void copy_last(uint8_t *to, const uint8_t *from, uint64_t n)
 	memcpy(to + n, &tail, sizeof(tail));
 }
 
-void loopback_copy(const struct loopback_pieces *to,
-		   const struct loopback_pieces *from, uint64_t length)
+void loopback_copy(const struct loopback_pieces *to, const struct loopback_pieces *from,
+		   uint64_t length)
 {
 	struct cursor out = { .next = to->piece };
 	struct cursor in = { .next = from->piece };

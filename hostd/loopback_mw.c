@@ -11,14 +11,10 @@
 #include "session.h"
 #include "table.h"
 
-#define WINDOW_ACCESS \
-	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
-	 IBV_ACCESS_REMOTE_ATOMIC)
+#define WINDOW_ACCESS (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
 /* What a region may have as well means nothing to a window, and does no harm. */
-#define IGNORED_ACCESS \
-	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND | \
-	 IBV_ACCESS_OPTIONAL_RANGE)
-#define WINDOW_WRITES	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
+#define IGNORED_ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND | IBV_ACCESS_OPTIONAL_RANGE)
+#define WINDOW_WRITES  (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 
 int loopback_mw_alloc(struct mw *mw)
 {
@@ -27,8 +23,9 @@ int loopback_mw_alloc(struct mw *mw)
 
 	if (mw->type != IBV_MW_TYPE_1 && mw->type != IBV_MW_TYPE_2)
 		return PVHCA_ST_INVALID;
-	key = loopback_key_new(mw->session, mw->pd, mw->type == IBV_MW_TYPE_1 ?
-			       LOOPBACK_KEY_WINDOW_1 : LOOPBACK_KEY_WINDOW_2);
+	key = loopback_key_new(mw->session, mw->pd,
+			       mw->type == IBV_MW_TYPE_1 ? LOOPBACK_KEY_WINDOW_1 :
+							   LOOPBACK_KEY_WINDOW_2);
 	if (!key)
 		return PVHCA_ST_NO_MEMORY;
 	mw->rkey = key->view.rkey;
@@ -53,16 +50,14 @@ void loopback_mw_end_all(struct loopback_qp *lqp)
 
 	if (!atomic_load(&lqp->windows))
 		return;
-	cds_list_for_each_entry(key, &ls->windows, node)
-		if (atomic_load(&key->owner) == lqp &&
-		    loopback_key_take(key, LOOPBACK_KEY_VALID))
+	cds_list_for_each_entry (key, &ls->windows, node)
+		if (atomic_load(&key->owner) == lqp && loopback_key_take(key, LOOPBACK_KEY_VALID))
 			loopback_key_free(key);
 }
 
 /* ----------------------------------- bind ---------------------------------- */
 
-static bool is_access_valid(const struct loopback_key *key,
-			    const struct bind_request *bind)
+static bool is_access_valid(const struct loopback_key *key, const struct bind_request *bind)
 {
 	uint32_t access = bind->access & ~(uint32_t)IGNORED_ACCESS;
 
@@ -73,23 +68,18 @@ static bool is_access_valid(const struct loopback_key *key,
 }
 
 /* C10-73 to 75: the region allows binding, what the window allows, and holds it. */
-static bool is_region_fit(const struct mr *mr, const struct pd *pd,
-			  const struct bind_request *bind)
+static bool is_region_fit(const struct mr *mr, const struct pd *pd, const struct bind_request *bind)
 {
 	uint64_t at;
 
-	if (!mr || mr->fabric || mr->pd != pd ||
-	    !(mr->access & IBV_ACCESS_MW_BIND) ||
-	    (bind->access & WINDOW_WRITES &&
-	     !(mr->access & IBV_ACCESS_LOCAL_WRITE)))
+	if (!mr || mr->fabric || mr->pd != pd || !(mr->access & IBV_ACCESS_MW_BIND) ||
+	    (bind->access & WINDOW_WRITES && !(mr->access & IBV_ACCESS_LOCAL_WRITE)))
 		return false;
 	at = bind->addr - mr->iova;
-	return bind->addr >= mr->iova && at <= mr->length &&
-	       bind->length <= mr->length - at;
+	return bind->addr >= mr->iova && at <= mr->length && bind->length <= mr->length - at;
 }
 
-static void set_view(struct loopback_key *key, const struct bind_request *bind,
-		     const struct mr *mr)
+static void set_view(struct loopback_key *key, const struct bind_request *bind, const struct mr *mr)
 {
 	struct mr *view = &key->view;
 
@@ -104,8 +94,8 @@ static void set_view(struct loopback_key *key, const struct bind_request *bind,
 }
 
 /* The key is the caller's: make it what the bind says. */
-static void bind_key(struct loopback_key *key, const struct bind_request *bind,
-		     struct mr *mr, struct loopback_qp *owner)
+static void bind_key(struct loopback_key *key, const struct bind_request *bind, struct mr *mr,
+		     struct loopback_qp *owner)
 {
 	loopback_key_clear(key);
 	set_view(key, bind, mr);
@@ -120,8 +110,7 @@ static void bind_key(struct loopback_key *key, const struct bind_request *bind,
 	loopback_key_set(key, mr ? LOOPBACK_KEY_VALID : LOOPBACK_KEY_FREE);
 }
 
-static bool bind_type_1(struct loopback_key *key,
-			const struct bind_request *bind, struct mr *mr)
+static bool bind_type_1(struct loopback_key *key, const struct bind_request *bind, struct mr *mr)
 {
 	if (!loopback_key_take(key, LOOPBACK_KEY_FREE) &&
 	    !loopback_key_take(key, LOOPBACK_KEY_VALID))
@@ -131,8 +120,7 @@ static bool bind_type_1(struct loopback_key *key,
 }
 
 /* o10-37.2.30, 37.2.40: one that is bound is not bound again, nor to nothing. */
-static bool bind_type_2(struct loopback_key *key,
-			const struct bind_request *bind, struct mr *mr,
+static bool bind_type_2(struct loopback_key *key, const struct bind_request *bind, struct mr *mr,
 			struct loopback_qp *lqp)
 {
 	if (!mr || !loopback_key_take(key, LOOPBACK_KEY_FREE))
@@ -159,6 +147,6 @@ bool loopback_mw_bind(struct loopback_qp *lqp)
 		if (!is_region_fit(mr, lqp->qp->pd, bind))
 			return false;
 	}
-	return key->kind == LOOPBACK_KEY_WINDOW_1 ?
-		bind_type_1(key, bind, mr) : bind_type_2(key, bind, mr, lqp);
+	return key->kind == LOOPBACK_KEY_WINDOW_1 ? bind_type_1(key, bind, mr) :
+						    bind_type_2(key, bind, mr, lqp);
 }

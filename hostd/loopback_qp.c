@@ -19,8 +19,7 @@
 
 static int qp_check(const struct qp *qp)
 {
-	if (qp->type != PVHCA_QPT_RC && qp->type != PVHCA_QPT_UC &&
-	    qp->type != PVHCA_QPT_UD)
+	if (qp->type != PVHCA_QPT_RC && qp->type != PVHCA_QPT_UC && qp->type != PVHCA_QPT_UD)
 		return PVHCA_ST_UNSUPPORTED;
 	if (le32toh(qp->cap.max_send_sge) > LOOPBACK_MAX_SGE ||
 	    le32toh(qp->cap.max_recv_sge) > LOOPBACK_MAX_SGE ||
@@ -105,15 +104,12 @@ void loopback_qp_settle(struct loopback_qp *lqp)
 		loopback_qp_set_state(lqp, IBV_QPS_ERR);
 }
 
-bool loopback_qp_fits(const struct loopback_qp *lqp,
-		      const struct loopback_qp *peer)
+bool loopback_qp_fits(const struct loopback_qp *lqp, const struct loopback_qp *peer)
 {
-	return lqp->has_source && peer->has_source &&
-	       peer->qp->type == lqp->qp->type &&
-	       peer->dest_qpn == lqp->qp->qpn &&
-	       lqp->dest_qpn == peer->qp->qpn &&
-	       !memcmp(peer->source, lqp->dgid, LOOPBACK_GID_LEN) &&
-	       !memcmp(peer->dgid, lqp->source, LOOPBACK_GID_LEN);
+	return lqp->has_source && peer->has_source && peer->qp->type == lqp->qp->type &&
+		peer->dest_qpn == lqp->qp->qpn && lqp->dest_qpn == peer->qp->qpn &&
+		!memcmp(peer->source, lqp->dgid, LOOPBACK_GID_LEN) &&
+		!memcmp(peer->dgid, lqp->source, LOOPBACK_GID_LEN);
 }
 
 void loopback_qp_kick(struct loopback_qp *lqp, struct worker *worker)
@@ -152,12 +148,11 @@ void loopback_qp_drained(struct loopback_qp *lqp)
 
 /* --------------------------------- queries --------------------------------- */
 
-int loopback_qp_query(struct qp *qp, uint32_t attr_mask,
-		      struct pvhca_qp_attr *attr)
+int loopback_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr)
 {
 	const struct loopback_qp *lqp = qp->fabric;
 
-	(void)attr_mask;	/* all attributes are at hand */
+	(void)attr_mask; /* all attributes are at hand */
 	*attr = lqp->attr;
 	attr->qp_state = loopback_qp_state(lqp);
 	attr->cur_qp_state = attr->qp_state;

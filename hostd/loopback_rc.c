@@ -12,18 +12,18 @@
 #include "loopback.h"
 
 /* Bytes moved before regions and the responder are looked up anew. */
-#define PIECE_MAX	(1ull << 20)
+#define PIECE_MAX (1ull << 20)
 
 /* A request with what it needs from both sides. */
 struct rc {
 	struct loopback_serve *serve;
 	struct loopback_qp *lqp;
 	struct loopback_qp *peer;
-	uint64_t stamp;			/* of the peer, when it was found */
-	uint64_t part;			/* bytes of this piece */
+	uint64_t stamp; /* of the peer, when it was found */
+	uint64_t part;	/* bytes of this piece */
 	enum ibv_wc_status status;
 	uint32_t rnr_timer;
-	struct loopback_key *revoked;	/* by SEND_INV: invalid as soon as nobody uses it */
+	struct loopback_key *revoked; /* by SEND_INV: invalid as soon as nobody uses it */
 	struct loopback_pieces local;
 	struct loopback_pieces remote;
 };
@@ -44,8 +44,7 @@ static bool is_reliable(const struct rc *rc)
 /* Is the responder, with its rq_lock held, still what rc_find_peer() found? */
 static bool is_same_peer(const struct rc *rc)
 {
-	return atomic_load(&rc->peer->stamp) == rc->stamp &&
-	       loopback_qp_responds(rc->peer);
+	return atomic_load(&rc->peer->stamp) == rc->stamp && loopback_qp_responds(rc->peer);
 }
 
 /* The responder's QP and the stamp under which its connection fits ours. */
@@ -80,8 +79,7 @@ static void establish(struct loopback_qp *peer)
 {
 	struct qp *qp = peer->qp;
 
-	if (atomic_load_explicit(&qp->state, memory_order_relaxed) !=
-	    IBV_QPS_RTR ||
+	if (atomic_load_explicit(&qp->state, memory_order_relaxed) != IBV_QPS_RTR ||
 	    atomic_exchange(&peer->established, true))
 		return;
 	events_async(qp->session, PVHCA_EVENT_COMM_EST, qp->handle);
@@ -99,8 +97,7 @@ static enum loopback_result rc_refuse_locked(struct rc *rc, uint32_t event,
 	return rc_fail(rc, status);
 }
 
-static enum loopback_result rc_refuse(struct rc *rc, uint32_t event,
-				      enum ibv_wc_status status)
+static enum loopback_result rc_refuse(struct rc *rc, uint32_t event, enum ibv_wc_status status)
 {
 	struct qp *qp = rc->peer->qp;
 	enum loopback_result result;
@@ -113,8 +110,7 @@ static enum loopback_result rc_refuse(struct rc *rc, uint32_t event,
 
 static enum loopback_result rc_refuse_access(struct rc *rc)
 {
-	return rc_refuse(rc, PVHCA_EVENT_QP_ACCESS_ERR,
-			 IBV_WC_REM_ACCESS_ERR);
+	return rc_refuse(rc, PVHCA_EVENT_QP_ACCESS_ERR, IBV_WC_REM_ACCESS_ERR);
 }
 
 /* An operation that the responder's QP does not take part in (9.7.4.1.3). */
@@ -129,8 +125,7 @@ static enum loopback_result rc_refuse_request(struct rc *rc)
  * A receive could not take the message: it completes with an error of its own,
  * the responder fails, the requester learns status. With rq_lock held.
  */
-static enum loopback_result receive_failed(struct rc *rc,
-					   enum ibv_wc_status of_receive,
+static enum loopback_result receive_failed(struct rc *rc, enum ibv_wc_status of_receive,
 					   enum ibv_wc_status status)
 {
 	loopback_receive_fail(rc->serve, rc->peer, of_receive);
@@ -140,8 +135,7 @@ static enum loopback_result receive_failed(struct rc *rc,
 /* The receive for this message; with rq_lock held. LOOPBACK_DONE: it is there. */
 static enum loopback_result find_receive(struct rc *rc)
 {
-	switch (loopback_receive_take(rc->serve, rc->peer,
-				      is_reliable(rc) ? rc->lqp : NULL)) {
+	switch (loopback_receive_take(rc->serve, rc->peer, is_reliable(rc) ? rc->lqp : NULL)) {
 	case LOOPBACK_TAKE_OK:
 		return LOOPBACK_DONE;
 	case LOOPBACK_TAKE_NONE:
@@ -158,8 +152,8 @@ static void complete_receive(struct rc *rc)
 	struct pvhca_cqe cqe = {
 		.byte_len = htole32(request->length),
 		.status = IBV_WC_SUCCESS,
-		.opcode = request->opcode == PVHCA_WQE_WRITE_IMM ?
-			PVHCA_CQE_RECV_WRITE_IMM : PVHCA_CQE_RECV,
+		.opcode = request->opcode == PVHCA_WQE_WRITE_IMM ? PVHCA_CQE_RECV_WRITE_IMM :
+								   PVHCA_CQE_RECV,
 	};
 
 	if (request->opcode == PVHCA_WQE_SEND_INV) {
@@ -169,22 +163,19 @@ static void complete_receive(struct rc *rc)
 		cqe.imm_data = request->imm_data;
 		cqe.flags = PVHCA_CQE_F_IMM;
 	}
-	loopback_receive_done(rc->serve, rc->peer, &cqe,
-			      request->flags & PVHCA_WQE_F_SOLICITED);
+	loopback_receive_done(rc->serve, rc->peer, &cqe, request->flags & PVHCA_WQE_F_SOLICITED);
 }
 
 /* ------------------------------- operations -------------------------------- */
 
-bool loopback_pieces_request(struct loopback_qp *lqp, uint32_t access,
-			     uint64_t skip, uint64_t length,
-			     struct loopback_pieces *pieces)
+bool loopback_pieces_request(struct loopback_qp *lqp, uint32_t access, uint64_t skip,
+			     uint64_t length, struct loopback_pieces *pieces)
 {
 	struct loopback_sq *sq = &lqp->sq;
 
 	if (!(sq->request.flags & PVHCA_WQE_F_INLINE))
-		return loopback_pieces_local(lqp->fabric, lqp->qp->pd, sq->sge,
-					     sq->request.num_sge, access, skip,
-					     length, pieces);
+		return loopback_pieces_local(lqp->fabric, lqp->qp->pd, sq->sge, sq->request.num_sge,
+					     access, skip, length, pieces);
 	pieces->count = length ? 1 : 0;
 	pieces->held = false;
 	pieces->piece[0].mr = NULL;
@@ -198,9 +189,8 @@ static bool rc_remote(struct rc *rc, uint32_t access)
 {
 	const struct loopback_sq *sq = &rc->lqp->sq;
 
-	return loopback_pieces_remote(rc->lqp->fabric, rc->peer->qp,
-				      sq->request.rkey, sq->request.remote_addr,
-				      sq->request.length, access, sq->done,
+	return loopback_pieces_remote(rc->lqp->fabric, rc->peer->qp, sq->request.rkey,
+				      sq->request.remote_addr, sq->request.length, access, sq->done,
 				      rc->part, &rc->remote);
 }
 
@@ -226,25 +216,20 @@ static enum loopback_result send_locked(struct rc *rc)
 		return result;
 	/* 9.9.3.1.5: longer than the receive. */
 	if (sq->request.length > receive->request.length)
-		return receive_failed(rc, IBV_WC_LOC_LEN_ERR,
-				      IBV_WC_REM_INV_REQ_ERR);
-	if (!loopback_pieces_local(rc->lqp->fabric, rc->peer->qp->pd,
-				   receive->sge, receive->request.num_sge,
-				   IBV_ACCESS_LOCAL_WRITE, sq->done, rc->part,
-				   &rc->remote))
-		return receive_failed(rc, IBV_WC_LOC_PROT_ERR,
-				      IBV_WC_REM_OP_ERR);
+		return receive_failed(rc, IBV_WC_LOC_LEN_ERR, IBV_WC_REM_INV_REQ_ERR);
+	if (!loopback_pieces_local(rc->lqp->fabric, rc->peer->qp->pd, receive->sge,
+				   receive->request.num_sge, IBV_ACCESS_LOCAL_WRITE, sq->done,
+				   rc->part, &rc->remote))
+		return receive_failed(rc, IBV_WC_LOC_PROT_ERR, IBV_WC_REM_OP_ERR);
 	loopback_copy(&rc->remote, &rc->local, rc->part);
 	result = rc_moved(rc);
 	if (result != LOOPBACK_DONE)
 		return result;
 	if (sq->request.opcode == PVHCA_WQE_SEND_INV) {
-		rc->revoked = loopback_key_revoke(rc->peer,
-						  sq->request.inv_rkey);
-		return rc->revoked ? LOOPBACK_DONE :
-				     rc_refuse_locked(rc,
-						PVHCA_EVENT_QP_ACCESS_ERR,
-						IBV_WC_REM_ACCESS_ERR);
+		rc->revoked = loopback_key_revoke(rc->peer, sq->request.inv_rkey);
+		return rc->revoked ?
+			LOOPBACK_DONE :
+			rc_refuse_locked(rc, PVHCA_EVENT_QP_ACCESS_ERR, IBV_WC_REM_ACCESS_ERR);
 	}
 	complete_receive(rc);
 	return LOOPBACK_DONE;
@@ -320,8 +305,7 @@ static enum loopback_result rc_write(struct rc *rc)
 		return rc_refuse_access(rc);
 	loopback_copy(&rc->remote, &rc->local, rc->part);
 	result = rc_moved(rc);
-	if (result == LOOPBACK_DONE &&
-	    sq->request.opcode == PVHCA_WQE_WRITE_IMM)
+	if (result == LOOPBACK_DONE && sq->request.opcode == PVHCA_WQE_WRITE_IMM)
 		result = rc_notify(rc);
 	return result;
 }
@@ -334,8 +318,7 @@ static bool has_read_resources(const struct rc *rc)
 
 static enum loopback_result rc_read(struct rc *rc)
 {
-	if (!(atomic_load(&rc->peer->access) & IBV_ACCESS_REMOTE_READ) ||
-	    !has_read_resources(rc))
+	if (!(atomic_load(&rc->peer->access) & IBV_ACCESS_REMOTE_READ) || !has_read_resources(rc))
 		return rc_refuse_request(rc);
 	if (!rc_remote(rc, IBV_ACCESS_REMOTE_READ))
 		return rc_refuse_access(rc);
@@ -348,8 +331,7 @@ static enum loopback_result rc_read(struct rc *rc)
  * IBV_ATOMIC_GLOB would be true of hosts whose guests see the same memory, but
  * only IBV_ATOMIC_HCA is promised, as other fabrics can keep no more.
  */
-static uint64_t atomic_execute(const struct send_request *request,
-			       _Atomic uint64_t *target)
+static uint64_t atomic_execute(const struct send_request *request, _Atomic uint64_t *target)
 {
 	uint64_t old = request->compare_add;
 
@@ -389,9 +371,8 @@ static enum loopback_result rc_atomic(struct rc *rc)
 
 static bool is_read_or_atomic(uint8_t opcode)
 {
-	return opcode == PVHCA_WQE_READ ||
-	       opcode == PVHCA_WQE_ATOMIC_CMP_SWP ||
-	       opcode == PVHCA_WQE_ATOMIC_FETCH_ADD;
+	return opcode == PVHCA_WQE_READ || opcode == PVHCA_WQE_ATOMIC_CMP_SWP ||
+		opcode == PVHCA_WQE_ATOMIC_FETCH_ADD;
 }
 
 /* Checks that need no responder (9.9.2.1); SUCCESS: go on. */
@@ -400,19 +381,16 @@ static enum ibv_wc_status rc_check_request(struct rc *rc)
 	const struct send_request *request = &rc->lqp->sq.request;
 	bool reads = is_read_or_atomic(request->opcode);
 
-	if (reads && (request->flags & PVHCA_WQE_F_INLINE ||
-		      !rc->lqp->attr.max_rd_atomic))
+	if (reads && (request->flags & PVHCA_WQE_F_INLINE || !rc->lqp->attr.max_rd_atomic))
 		return IBV_WC_LOC_QP_OP_ERR;
 	if (request->length > LOOPBACK_MAX_MSG)
 		return IBV_WC_LOC_LEN_ERR;
-	if (reads && request->opcode != PVHCA_WQE_READ &&
-	    request->length != sizeof(uint64_t))
+	if (reads && request->opcode != PVHCA_WQE_READ && request->length != sizeof(uint64_t))
 		return IBV_WC_LOC_LEN_ERR;
-	return loopback_pieces_request(rc->lqp,
-				       reads ? IBV_ACCESS_LOCAL_WRITE : 0,
-				       rc->lqp->sq.done, rc->part,
-				       &rc->local) ?
-		IBV_WC_SUCCESS : IBV_WC_LOC_PROT_ERR;
+	return loopback_pieces_request(rc->lqp, reads ? IBV_ACCESS_LOCAL_WRITE : 0,
+				       rc->lqp->sq.done, rc->part, &rc->local) ?
+		IBV_WC_SUCCESS :
+		IBV_WC_LOC_PROT_ERR;
 }
 
 static enum loopback_result rc_respond(struct rc *rc)
@@ -435,8 +413,7 @@ static enum loopback_result rc_respond(struct rc *rc)
 	}
 }
 
-enum loopback_result loopback_rc_execute(struct loopback_serve *serve,
-					 enum ibv_wc_status *status,
+enum loopback_result loopback_rc_execute(struct loopback_serve *serve, enum ibv_wc_status *status,
 					 uint32_t *rnr_timer)
 {
 	struct loopback_sq *sq = &serve->lqp->sq;

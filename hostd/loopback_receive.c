@@ -30,8 +30,7 @@ void loopback_add_receives(const struct loopback_serve *serve)
 }
 
 /* Receives of one call are nearly always one session's. */
-static void count_receive(struct loopback_serve *serve,
-			  struct session *session)
+static void count_receive(struct loopback_serve *serve, struct session *session)
 {
 	if (serve->receiver != session) {
 		loopback_add_receives(serve);
@@ -89,8 +88,7 @@ static bool wait_for_receive(struct loopback_qp *rx)
 	return false;
 }
 
-static enum loopback_take take_own(struct loopback_qp *rx,
-				   const struct loopback_qp *waiter)
+static enum loopback_take take_own(struct loopback_qp *rx, const struct loopback_qp *waiter)
 {
 	struct loopback_receive *receive = &rx->receive;
 	struct work_queue *rq = &rx->qp->rq;
@@ -103,22 +101,19 @@ static enum loopback_take take_own(struct loopback_qp *rx,
 		loopback_qp_fail(rx, LOOPBACK_NO_EVENT);
 		return LOOPBACK_TAKE_BAD;
 	}
-	receive->status = recv_request_take(rq, rq->ci, &receive->request,
-					    receive->sge);
+	receive->status = recv_request_take(rq, rq->ci, &receive->request, receive->sge);
 	receive->taken = true;
 	return LOOPBACK_TAKE_OK;
 }
 
-enum loopback_take loopback_receive_take(struct loopback_serve *serve,
-					 struct loopback_qp *rx,
+enum loopback_take loopback_receive_take(struct loopback_serve *serve, struct loopback_qp *rx,
 					 const struct loopback_qp *waiter)
 {
 	enum loopback_take taken;
 
 	if (rx->receive.taken)
 		return LOOPBACK_TAKE_OK;
-	taken = rx->qp->srq ? loopback_srq_take(rx, waiter) :
-			      take_own(rx, waiter);
+	taken = rx->qp->srq ? loopback_srq_take(rx, waiter) : take_own(rx, waiter);
 	if (taken == LOOPBACK_TAKE_OK && rx->receive.status) {
 		loopback_receive_fail(serve, rx, rx->receive.status);
 		return LOOPBACK_TAKE_BAD;
@@ -140,8 +135,7 @@ static void flush_one(struct loopback_serve *serve, struct loopback_qp *rx)
 }
 
 /* Only what this QP has taken is its own to flush; then SRQ users may know. */
-static enum loopback_flush flush_shared(struct loopback_serve *serve,
-					struct loopback_qp *rx)
+static enum loopback_flush flush_shared(struct loopback_serve *serve, struct loopback_qp *rx)
 {
 	struct qp *qp = rx->qp;
 
@@ -149,14 +143,12 @@ static enum loopback_flush flush_shared(struct loopback_serve *serve,
 		flush_one(serve, rx);
 	if (!rx->told_last) {
 		rx->told_last = true;
-		events_async(qp->session, PVHCA_EVENT_QP_LAST_WQE_REACHED,
-			     qp->handle);
+		events_async(qp->session, PVHCA_EVENT_QP_LAST_WQE_REACHED, qp->handle);
 	}
 	return LOOPBACK_FLUSH_ALL;
 }
 
-enum loopback_flush loopback_receive_flush(struct loopback_serve *serve,
-					   struct loopback_qp *rx)
+enum loopback_flush loopback_receive_flush(struct loopback_serve *serve, struct loopback_qp *rx)
 {
 	struct work_queue *queue = &rx->qp->rq;
 	struct loopback_receive *receive = &rx->receive;
@@ -172,9 +164,7 @@ enum loopback_flush loopback_receive_flush(struct loopback_serve *serve,
 		if (serve->taken >= LOOPBACK_BATCH)
 			return LOOPBACK_FLUSH_MORE;
 		if (!receive->taken)
-			(void)recv_request_take(queue, queue->ci,
-						&receive->request,
-						receive->sge);
+			(void)recv_request_take(queue, queue->ci, &receive->request, receive->sge);
 		flush_one(serve, rx);
 		if (atomic_load(&rx->failed))
 			break;

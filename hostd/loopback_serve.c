@@ -14,9 +14,9 @@
 #include "worker.h"
 
 /* As LOOPBACK_BATCH, of bytes. */
-#define BATCH_BYTES	(4ull << 20)
+#define BATCH_BYTES (4ull << 20)
 /* Timeout 0 means to wait for ever; it costs one look in this time. */
-#define FOREVER_LOOK_NS	(100 * NS_PER_MS)
+#define FOREVER_LOOK_NS (100 * NS_PER_MS)
 #define RNR_FOREVER	7
 
 uint64_t loopback_timeout_ns(uint8_t timeout)
@@ -36,8 +36,7 @@ uint64_t loopback_rnr_ns(uint32_t timer)
 		return 65536 * unit_ns;
 	if (timer == 1)
 		return unit_ns;
-	return (timer & 1 ? 3ull << (timer / 2 - 1) : 2ull << (timer / 2 - 1)) *
-	       unit_ns;
+	return (timer & 1 ? 3ull << (timer / 2 - 1) : 2ull << (timer / 2 - 1)) * unit_ns;
 }
 
 /* ------------------------------- completions ------------------------------- */
@@ -75,8 +74,7 @@ static void send_done(struct loopback_serve *serve, enum ibv_wc_status status)
 	} else {
 		serve->sent += request->length;
 		serve->inlined += request->inline_len;
-		if (!(request->flags & PVHCA_WQE_F_SIGNALED ||
-		      qp->flags & PVHCA_CREATE_QP_SIG_ALL))
+		if (!(request->flags & PVHCA_WQE_F_SIGNALED || qp->flags & PVHCA_CREATE_QP_SIG_ALL))
 			return;
 		cqe.byte_len = htole32(request->length);
 	}
@@ -90,14 +88,14 @@ static void send_done(struct loopback_serve *serve, enum ibv_wc_status status)
  * Complete the request in error. The QP goes to ERR, but for an unreliable one's, of
  * which only the send queue stops (10.3.1.6).
  */
-static void send_failed(struct loopback_serve *serve,
-			enum ibv_wc_status status)
+static void send_failed(struct loopback_serve *serve, enum ibv_wc_status status)
 {
 	const struct qp *qp = serve->lqp->qp;
 
-	loopback_qp_set_state(serve->lqp, qp->type != PVHCA_QPT_RC &&
-			      atomic_load(&qp->state) == IBV_QPS_RTS ?
-			      IBV_QPS_SQE : IBV_QPS_ERR);
+	loopback_qp_set_state(serve->lqp,
+			      qp->type != PVHCA_QPT_RC && atomic_load(&qp->state) == IBV_QPS_RTS ?
+				      IBV_QPS_SQE :
+				      IBV_QPS_ERR);
 	send_done(serve, status);
 }
 
@@ -122,8 +120,7 @@ static bool flush_sends(struct loopback_serve *serve)
 		if (sq->active)
 			serve->messages--;
 		else
-			(void)send_request_take(queue, queue->ci, 0,
-						&sq->request, sq->sge,
+			(void)send_request_take(queue, queue->ci, 0, &sq->request, sq->sge,
 						sq->inline_data);
 		send_done(serve, IBV_WC_WR_FLUSH_ERR);
 	}
@@ -161,8 +158,7 @@ static void flush(struct loopback_serve *serve)
 /* ------------------------------- send queue -------------------------------- */
 
 /* Wait before the next try; without a receive for the last time, fail. */
-static void wait_or_fail(struct loopback_serve *serve, enum loopback_wait what,
-			 uint64_t ns)
+static void wait_or_fail(struct loopback_serve *serve, enum loopback_wait what, uint64_t ns)
 {
 	struct loopback_qp *lqp = serve->lqp;
 	struct loopback_sq *sq = &lqp->sq;
@@ -225,8 +221,7 @@ static uint32_t opcodes_of(const struct qp *qp)
 
 	switch (qp->type) {
 	case PVHCA_QPT_UD:
-		return LOOPBACK_UD_OPCODES |
-		       (qp->context->kernel ? SEND_ALLOW_AV : 0);
+		return LOOPBACK_UD_OPCODES | (qp->context->kernel ? SEND_ALLOW_AV : 0);
 	case PVHCA_QPT_UC:
 		return LOOPBACK_UC_OPCODES | reg;
 	default:
@@ -255,15 +250,14 @@ static bool take_request(struct loopback_serve *serve)
 	sq->done = 0;
 	sq->tries = lqp->attr.retry_cnt;
 	sq->rnr_tries = lqp->attr.rnr_retry;
-	status = send_request_take(queue, queue->ci, opcodes_of(lqp->qp),
-				   &sq->request, sq->sge, sq->inline_data);
+	status = send_request_take(queue, queue->ci, opcodes_of(lqp->qp), &sq->request, sq->sge,
+				   sq->inline_data);
 	if (status)
 		send_failed(serve, status);
 	return !status;
 }
 
-static enum loopback_result execute(struct loopback_serve *serve,
-				    enum ibv_wc_status *status,
+static enum loopback_result execute(struct loopback_serve *serve, enum ibv_wc_status *status,
 				    uint32_t *rnr_timer)
 {
 	if (1u << serve->lqp->sq.request.opcode & LOOPBACK_LOCAL_OPCODES)
@@ -289,12 +283,10 @@ static bool execute_request(struct loopback_serve *serve)
 		return false;
 	case LOOPBACK_LOST:
 		wait_or_fail(serve, LOOPBACK_WAIT_ANSWER,
-			     lqp->timeout_ns ? lqp->timeout_ns :
-					       FOREVER_LOOK_NS);
+			     lqp->timeout_ns ? lqp->timeout_ns : FOREVER_LOOK_NS);
 		return false;
 	case LOOPBACK_RNR:
-		wait_or_fail(serve, LOOPBACK_WAIT_RECEIVE,
-			     loopback_rnr_ns(rnr_timer));
+		wait_or_fail(serve, LOOPBACK_WAIT_RECEIVE, loopback_rnr_ns(rnr_timer));
 		return false;
 	case LOOPBACK_FAILED:
 		send_failed(serve, status);
@@ -337,8 +329,7 @@ static void wake_peer(struct loopback_serve *serve)
 	bool wake;
 
 	pthread_mutex_lock(&lqp->qp->rq_lock);
-	wake = work_queue_posted(&lqp->qp->rq) &&
-	       atomic_exchange(&lqp->peer_waits, false);
+	wake = work_queue_posted(&lqp->qp->rq) && atomic_exchange(&lqp->peer_waits, false);
 	pthread_mutex_unlock(&lqp->qp->rq_lock);
 	if (!wake)
 		return;

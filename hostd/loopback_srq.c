@@ -17,8 +17,7 @@ int loopback_srq_create(struct srq *srq)
 {
 	struct loopback_srq *lsrq;
 
-	if (srq->max_sge > LOOPBACK_MAX_SGE ||
-	    srq->rq.max_sge > LOOPBACK_MAX_SGE)
+	if (srq->max_sge > LOOPBACK_MAX_SGE || srq->rq.max_sge > LOOPBACK_MAX_SGE)
 		return PVHCA_ST_INVALID;
 	lsrq = calloc(1, sizeof(*lsrq));
 	if (!lsrq)
@@ -72,8 +71,7 @@ int loopback_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp)
 }
 
 /* Have waiter woken when something is posted; with srq->lock held. */
-static void wait_for_entry(struct loopback_qp *rx,
-			   const struct loopback_qp *waiter)
+static void wait_for_entry(struct loopback_qp *rx, const struct loopback_qp *waiter)
 {
 	struct loopback_srq *lsrq = rx->qp->srq->fabric;
 
@@ -108,8 +106,7 @@ static void srq_abused(struct srq *srq)
 	events_async(srq->session, PVHCA_EVENT_SRQ_ERR, srq->handle);
 }
 
-static enum loopback_take take_entry(struct loopback_qp *rx,
-				     const struct loopback_qp *waiter)
+static enum loopback_take take_entry(struct loopback_qp *rx, const struct loopback_qp *waiter)
 {
 	struct loopback_receive *receive = &rx->receive;
 	struct srq *srq = rx->qp->srq;
@@ -125,16 +122,14 @@ static enum loopback_take take_entry(struct loopback_qp *rx,
 		loopback_qp_fail(rx, PVHCA_EVENT_QP_FATAL);
 		return LOOPBACK_TAKE_BAD;
 	}
-	receive->status = recv_request_take(&srq->rq, srq->rq.ci,
-					    &receive->request, receive->sge);
+	receive->status = recv_request_take(&srq->rq, srq->rq.ci, &receive->request, receive->sge);
 	receive->taken = true;
 	srq->rq.ci++;
 	check_limit(srq, posted - 1);
 	return LOOPBACK_TAKE_OK;
 }
 
-enum loopback_take loopback_srq_take(struct loopback_qp *rx,
-				     const struct loopback_qp *waiter)
+enum loopback_take loopback_srq_take(struct loopback_qp *rx, const struct loopback_qp *waiter)
 {
 	enum loopback_take taken;
 
@@ -147,14 +142,13 @@ enum loopback_take loopback_srq_take(struct loopback_qp *rx,
 unsigned int loopback_srq_serve(struct worker *worker, struct srq *srq)
 {
 	struct loopback_srq *lsrq = srq->fabric;
-	struct loopback *fabric =
-		((struct loopback_session *)srq->session->fabric_session)->fabric;
+	struct loopback *fabric = ((struct loopback_session *)srq->session->fabric_session)->fabric;
 	struct loopback_qp *rx, *next;
 	struct qp *waiter;
 
 	if (cds_list_empty(&lsrq->waiting) || !work_queue_posted(&srq->rq))
 		return 0;
-	cds_list_for_each_entry_safe(rx, next, &lsrq->waiting, srq_node) {
+	cds_list_for_each_entry_safe (rx, next, &lsrq->waiting, srq_node) {
 		cds_list_del(&rx->srq_node);
 		rx->srq_waits = false;
 		waiter = loopback_table_find(&fabric->qps, rx->srq_waiter);

@@ -11,10 +11,10 @@
 #include "loopback.h"
 
 /* QP numbers 0 and 1 are the management QPs', 0xffffff is multicast's; a key may not be 0. */
-#define NUMBER_FIRST	2u
-#define NUMBER_LAST	(LOOPBACK_NUMBERS - 2)
+#define NUMBER_FIRST 2u
+#define NUMBER_LAST  (LOOPBACK_NUMBERS - 2)
 /* So that a free number is found within a few steps. */
-#define NUMBERS_IN_USE	(LOOPBACK_NUMBERS / 4)
+#define NUMBERS_IN_USE (LOOPBACK_NUMBERS / 4)
 
 void loopback_table_init(struct loopback_table *table)
 {
@@ -26,11 +26,9 @@ void loopback_table_init(struct loopback_table *table)
 	table->next = g_random_int_range(NUMBER_FIRST, NUMBER_LAST);
 }
 
-static struct loopback_page *page_get(struct loopback_table *table,
-				      uint32_t number)
+static struct loopback_page *page_get(struct loopback_table *table, uint32_t number)
 {
-	_Atomic(struct loopback_page *) *place =
-		&table->pages[number >> LOOPBACK_PAGE_SHIFT];
+	_Atomic(struct loopback_page *) *place = &table->pages[number >> LOOPBACK_PAGE_SHIFT];
 	struct loopback_page *page = atomic_load(place);
 
 	if (page)
@@ -48,8 +46,7 @@ static uint32_t number_after(uint32_t number)
 
 static bool is_reserved(struct loopback_table *table, uint32_t number)
 {
-	struct loopback_page *page =
-		atomic_load(&table->pages[number >> LOOPBACK_PAGE_SHIFT]);
+	struct loopback_page *page = atomic_load(&table->pages[number >> LOOPBACK_PAGE_SHIFT]);
 	uint32_t slot = number & (LOOPBACK_PAGE_SLOTS - 1);
 
 	return page && page->reserved[slot / 64] & 1ull << (slot % 64);
@@ -76,21 +73,17 @@ int loopback_table_reserve(struct loopback_table *table, uint32_t *number)
 	return 0;
 }
 
-void loopback_table_publish(struct loopback_table *table, uint32_t number,
-			    void *object)
+void loopback_table_publish(struct loopback_table *table, uint32_t number, void *object)
 {
-	struct loopback_page *page =
-		atomic_load(&table->pages[number >> LOOPBACK_PAGE_SHIFT]);
+	struct loopback_page *page = atomic_load(&table->pages[number >> LOOPBACK_PAGE_SHIFT]);
 
-	atomic_store_explicit(&page->slots[number & (LOOPBACK_PAGE_SLOTS - 1)],
-			      object, memory_order_release);
+	atomic_store_explicit(&page->slots[number & (LOOPBACK_PAGE_SLOTS - 1)], object,
+			      memory_order_release);
 }
 
-struct loopback_page *loopback_table_remove(struct loopback_table *table,
-					    uint32_t number)
+struct loopback_page *loopback_table_remove(struct loopback_table *table, uint32_t number)
 {
-	struct loopback_page *page =
-		atomic_load(&table->pages[number >> LOOPBACK_PAGE_SHIFT]);
+	struct loopback_page *page = atomic_load(&table->pages[number >> LOOPBACK_PAGE_SHIFT]);
 	uint32_t slot = number & (LOOPBACK_PAGE_SLOTS - 1);
 
 	atomic_store(&page->slots[slot], NULL);

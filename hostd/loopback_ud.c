@@ -15,9 +15,9 @@
 #include "session.h"
 #include "table.h"
 
-#define MULTICAST_QPN	0xffffffu
+#define MULTICAST_QPN 0xffffffu
 /* IB vol 1, 10.2.5: such a Q_Key in a request stands for the QP's own. */
-#define OWN_QKEY	0x80000000u
+#define OWN_QKEY 0x80000000u
 
 /* An address handle: who it speaks for. The rest stands in ah->av. */
 struct loopback_ah {
@@ -32,8 +32,8 @@ struct ud {
 	uint8_t source[LOOPBACK_GID_LEN];
 	uint8_t grh[GRH_LEN];
 	uint32_t qkey;
-	uint64_t length;		/* with the GRH */
-	struct loopback_pieces from;	/* likewise */
+	uint64_t length;	     /* with the GRH */
+	struct loopback_pieces from; /* likewise */
 	struct loopback_pieces to;
 };
 
@@ -81,8 +81,8 @@ static bool take_entry_av(struct ud *ud)
 	for (i = 0; i < LOOPBACK_GID_LEN; i += sizeof(half)) {
 		half = 0;
 		for (unsigned int j = 0; j < sizeof(half); j++)
-			half |= (uint64_t)__atomic_load_n(&gid->gid[i + j],
-					__ATOMIC_RELAXED) << 8 * j;
+			half |= (uint64_t)__atomic_load_n(&gid->gid[i + j], __ATOMIC_RELAXED)
+				<< 8 * j;
 		half = htole64(half);
 		memcpy(ud->source + i, &half, sizeof(half));
 	}
@@ -127,8 +127,7 @@ static void complete_receive(struct ud *ud, struct loopback_qp *rx)
 		cqe.imm_data = request->imm_data;
 		cqe.flags |= PVHCA_CQE_F_IMM;
 	}
-	loopback_receive_done(ud->serve, rx, &cqe,
-			      request->flags & PVHCA_WQE_F_SOLICITED);
+	loopback_receive_done(ud->serve, rx, &cqe, request->flags & PVHCA_WQE_F_SOLICITED);
 }
 
 /* With rx's rq_lock held. */
@@ -143,10 +142,8 @@ static void deliver_locked(struct ud *ud, struct loopback_qp *rx)
 		loopback_receive_fail(ud->serve, rx, IBV_WC_LOC_LEN_ERR);
 		return;
 	}
-	if (!loopback_pieces_local(rx->fabric, rx->qp->pd, receive->sge,
-				   receive->request.num_sge,
-				   IBV_ACCESS_LOCAL_WRITE, 0, ud->length,
-				   &ud->to)) {
+	if (!loopback_pieces_local(rx->fabric, rx->qp->pd, receive->sge, receive->request.num_sge,
+				   IBV_ACCESS_LOCAL_WRITE, 0, ud->length, &ud->to)) {
 		loopback_receive_fail(ud->serve, rx, IBV_WC_LOC_PROT_ERR);
 		return;
 	}
@@ -184,8 +181,7 @@ static void route(struct ud *ud)
 		return;
 	if (address_is_group(ud->av->dgid)) {
 		if (qpn == MULTICAST_QPN)
-			loopback_mcast_for_each(fabric, ud->av->dgid,
-						deliver_to_member, ud);
+			loopback_mcast_for_each(fabric, ud->av->dgid, deliver_to_member, ud);
 		return;
 	}
 	qp = loopback_table_find(&fabric->qps, qpn);
@@ -199,21 +195,18 @@ static bool gather(struct ud *ud)
 {
 	struct loopback_sq *sq = &ud->lqp->sq;
 
-	if (!loopback_pieces_request(ud->lqp, 0, 0, sq->request.length,
-				     &ud->from))
+	if (!loopback_pieces_request(ud->lqp, 0, 0, sq->request.length, &ud->from))
 		return false;
-	memmove(&ud->from.piece[1], &ud->from.piece[0],
-		ud->from.count * sizeof(ud->from.piece[0]));
+	memmove(&ud->from.piece[1], &ud->from.piece[0], ud->from.count * sizeof(ud->from.piece[0]));
 	ud->from.piece[0].mr = NULL;
 	ud->from.piece[0].host = ud->grh;
 	ud->from.piece[0].len = GRH_LEN;
-	ud->from.piece[0].region = NULL;	/* and so region_put() leaves it alone */
+	ud->from.piece[0].region = NULL; /* and so region_put() leaves it alone */
 	ud->from.count++;
 	return true;
 }
 
-enum loopback_result loopback_ud_execute(struct loopback_serve *serve,
-					 enum ibv_wc_status *status)
+enum loopback_result loopback_ud_execute(struct loopback_serve *serve, enum ibv_wc_status *status)
 {
 	struct loopback_qp *lqp = serve->lqp;
 	const struct send_request *request = &lqp->sq.request;
@@ -234,12 +227,11 @@ enum loopback_result loopback_ud_execute(struct loopback_serve *serve,
 		*status = IBV_WC_LOC_PROT_ERR;
 		return LOOPBACK_FAILED;
 	}
-	ud.qkey = request->remote_qkey & OWN_QKEY ? atomic_load(&lqp->qkey) :
-						    request->remote_qkey;
+	ud.qkey = request->remote_qkey & OWN_QKEY ? atomic_load(&lqp->qkey) : request->remote_qkey;
 	ud.length = GRH_LEN + request->length;
 	grh_fill(ud.grh, ud.av, ud.source, ud.av->dgid,
-		 request->length + (request->opcode == PVHCA_WQE_SEND_IMM ?
-				    sizeof(request->imm_data) : 0));
+		 request->length +
+			 (request->opcode == PVHCA_WQE_SEND_IMM ? sizeof(request->imm_data) : 0));
 	route(&ud);
 	loopback_pieces_put(&ud.from);
 	return LOOPBACK_DONE;

@@ -2,11 +2,11 @@
 #include "address.h"
 #include "mad.h"
 
-#define CLASS_CM		0x07
-#define CLASS_CM_VERSION	2
-#define METHOD_SEND		0x03
+#define CLASS_CM	 0x07
+#define CLASS_CM_VERSION 2
+#define METHOD_SEND	 0x03
 
-#define IP_CM_VERSION		0
+#define IP_CM_VERSION 0
 
 uint64_t mad_get(const struct mad *mad, struct mad_field field)
 {
@@ -45,10 +45,9 @@ void mad_init(struct mad *mad, enum mad_attribute attribute, uint64_t tid)
 
 bool mad_is_cm(const void *mad)
 {
-	return mad_get(mad, MAD_BASE_VERSION) == 1 &&
-	       mad_get(mad, MAD_CLASS) == CLASS_CM &&
-	       mad_get(mad, MAD_CLASS_VERSION) == CLASS_CM_VERSION &&
-	       mad_get(mad, MAD_METHOD) == METHOD_SEND;
+	return mad_get(mad, MAD_BASE_VERSION) == 1 && mad_get(mad, MAD_CLASS) == CLASS_CM &&
+		mad_get(mad, MAD_CLASS_VERSION) == CLASS_CM_VERSION &&
+		mad_get(mad, MAD_METHOD) == METHOD_SEND;
 }
 
 static const uint8_t ipv4_mapped[12] = { [10] = 0xff, 0xff };
@@ -72,15 +71,14 @@ static void address_from_gid(const uint8_t gid[16], bool ipv4, uint8_t *address)
  * The header: version; IP version in the upper four bits; source port; source and
  * destination address. A11.2.2.1
  */
-bool ip_cm_parse(uint64_t service_id, const uint8_t *header,
-		 struct ip_cm_request *request)
+bool ip_cm_parse(uint64_t service_id, const uint8_t *header, struct ip_cm_request *request)
 {
 	uint8_t protocol = service_id >> 16 & 0xff;
 	uint8_t ip_version = header[1] >> 4;
 
 	if ((service_id & IP_CM_PREFIX_MASK) != IP_CM_PREFIX ||
-	    (protocol != IP_CM_TCP && protocol != IP_CM_UDP) ||
-	    header[0] != IP_CM_VERSION || (ip_version != 4 && ip_version != 6))
+	    (protocol != IP_CM_TCP && protocol != IP_CM_UDP) || header[0] != IP_CM_VERSION ||
+	    (ip_version != 4 && ip_version != 6))
 		return false;
 	request->protocol = protocol;
 	request->port = service_id & 0xffff;

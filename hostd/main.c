@@ -34,14 +34,16 @@
 #include "worker.h"
 
 /* Descriptors that those from outside must leave free. */
-#define DAEMON_OWN_FDS	1024
+#define DAEMON_OWN_FDS 1024
 
 /* Exit codes, as in pvhcad(8). */
+/* clang-format off */
 enum {
 	EXIT_OK		= 0,
 	EXIT_FAILED	= 1,	/* could not start */
 	EXIT_USAGE	= 2,	/* settings are wrong */
 };
+/* clang-format on */
 
 struct daemon {
 	struct config *config;
@@ -49,7 +51,7 @@ struct daemon {
 	struct fabric *fabric;
 	struct listener *listener;
 	struct listener *stats;
-	struct metrics *metrics;	/* NULL: not asked for */
+	struct metrics *metrics; /* NULL: not asked for */
 	bool stopping;
 	guint listen_source, retry_source;
 };
@@ -79,8 +81,7 @@ static bool daemon_check_config(const struct config *config)
 		return false;
 	}
 	if (config->cpus && cpuset_count(config->cpus) < 0) {
-		g_critical("cpus=%s is not a list of processors",
-			   config->cpus);
+		g_critical("cpus=%s is not a list of processors", config->cpus);
 		return false;
 	}
 	return true;
@@ -95,8 +96,7 @@ static bool daemon_may_lock_anything(void)
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
 	return !syscall(SYS_capget, &header, data) &&
-	       data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &
-	       CAP_TO_MASK(CAP_IPC_LOCK);
+		data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK);
 }
 
 /* Guests' memory and events are descriptors; registered memory counts as locked. */
@@ -107,22 +107,19 @@ static void daemon_raise_limits(const struct config *config)
 	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
 		limit.rlim_cur = limit.rlim_max;
 		if (setrlimit(RLIMIT_NOFILE, &limit))
-			g_warning("cannot raise RLIMIT_NOFILE: %s",
-				  g_strerror(errno));
+			g_warning("cannot raise RLIMIT_NOFILE: %s", g_strerror(errno));
 		if (limit.rlim_max > INT_MAX)
 			limit.rlim_max = INT_MAX;
-		link_limit_fds(limit.rlim_max - MIN(limit.rlim_max / 2,
-						    DAEMON_OWN_FDS));
+		link_limit_fds(limit.rlim_max - MIN(limit.rlim_max / 2, DAEMON_OWN_FDS));
 	}
-	if (strcmp(config->fabric, "verbs") ||
-	    getrlimit(RLIMIT_MEMLOCK, &limit))
+	if (strcmp(config->fabric, "verbs") || getrlimit(RLIMIT_MEMLOCK, &limit))
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_MEMLOCK, &limit);
-	if (limit.rlim_max < config->quota.pinned_bytes &&
-	    !daemon_may_lock_anything())
-		g_warning("RLIMIT_MEMLOCK is %llu bytes: guests may fail to register memory; run pvhcad with it unlimited",
-			  (unsigned long long)limit.rlim_max);
+	if (limit.rlim_max < config->quota.pinned_bytes && !daemon_may_lock_anything())
+		g_warning(
+			"RLIMIT_MEMLOCK is %llu bytes: guests may fail to register memory; run pvhcad with it unlimited",
+			(unsigned long long)limit.rlim_max);
 }
 
 /* ---------------------------------- events --------------------------------- */
@@ -150,9 +147,8 @@ static gboolean daemon_listen_again(void *arg)
 	struct daemon *daemon = arg;
 
 	daemon->retry_source = 0;
-	daemon->listen_source = g_unix_fd_add(listener_fd(daemon->listener),
-					      G_IO_IN, daemon_on_connection,
-					      daemon);
+	daemon->listen_source =
+		g_unix_fd_add(listener_fd(daemon->listener), G_IO_IN, daemon_on_connection, daemon);
 	return G_SOURCE_REMOVE;
 }
 
@@ -186,12 +182,11 @@ static gboolean daemon_on_stats(int fd, GIOCondition condition, void *arg)
 	if (peer >= 0)
 		stats_accept(peer, daemon->config->fabric);
 	else if (peer != -EAGAIN && peer != -EINTR)
-		g_usleep(1000);	/* as above, but nobody depends on this */
+		g_usleep(1000); /* as above, but nobody depends on this */
 	return G_SOURCE_CONTINUE;
 }
 
-static gboolean daemon_on_memory_fault(int fd, GIOCondition condition,
-				       void *arg)
+static gboolean daemon_on_memory_fault(int fd, GIOCondition condition, void *arg)
 {
 	uint64_t count;
 
@@ -207,9 +202,9 @@ static gboolean daemon_on_memory_fault(int fd, GIOCondition condition,
 static void daemon_cannot_listen(const char *where, int error)
 {
 	g_critical("cannot listen at %s: %s", where,
-		   error == -EADDRINUSE ? "another program does" :
-		   error == -ENOTSOCK ? "something that is not a socket is there" :
-		   g_strerror(-error));
+		   error == -EADDRINUSE	      ? "another program does" :
+			   error == -ENOTSOCK ? "something that is not a socket is there" :
+						g_strerror(-error));
 }
 
 static struct listener *daemon_listen(const char *path, unsigned int mode)
@@ -230,8 +225,8 @@ static bool daemon_open_metrics(struct daemon *daemon)
 
 	if (!config->metrics)
 		return true;
-	daemon->metrics = metrics_open(config->metrics, config->socket_mode,
-				       config->fabric, &error);
+	daemon->metrics =
+		metrics_open(config->metrics, config->socket_mode, config->fabric, &error);
 	if (!daemon->metrics)
 		daemon_cannot_listen(config->metrics, error);
 	return daemon->metrics;
@@ -287,15 +282,12 @@ err_stop_fabric:
 
 static void daemon_run(struct daemon *daemon)
 {
-	daemon->listen_source = g_unix_fd_add(listener_fd(daemon->listener),
-					      G_IO_IN, daemon_on_connection,
-					      daemon);
-	g_unix_fd_add(listener_fd(daemon->stats), G_IO_IN, daemon_on_stats,
-		      daemon);
-	g_unix_fd_add(memory_fault_fd(), G_IO_IN, daemon_on_memory_fault,
-		      daemon);
-	g_message("version %s, fabric %s, listening at %s", PVHCA_VERSION,
-		  daemon->config->fabric, daemon->config->socket);
+	daemon->listen_source =
+		g_unix_fd_add(listener_fd(daemon->listener), G_IO_IN, daemon_on_connection, daemon);
+	g_unix_fd_add(listener_fd(daemon->stats), G_IO_IN, daemon_on_stats, daemon);
+	g_unix_fd_add(memory_fault_fd(), G_IO_IN, daemon_on_memory_fault, daemon);
+	g_message("version %s, fabric %s, listening at %s", PVHCA_VERSION, daemon->config->fabric,
+		  daemon->config->socket);
 	while (!daemon->stopping)
 		g_main_context_iteration(NULL, TRUE);
 }

@@ -100,11 +100,9 @@ static int memory_check_file(struct region *region)
 	if (fstat(region->fd, &st))
 		return -errno;
 	flags = fcntl(region->fd, F_GETFL);
-	if (!S_ISREG(st.st_mode) || flags < 0 || (flags & O_PATH) ||
-	    (flags & O_ACCMODE) != O_RDWR)
+	if (!S_ISREG(st.st_mode) || flags < 0 || (flags & O_PATH) || (flags & O_ACCMODE) != O_RDWR)
 		return -EINVAL;
-	if (st.st_size < 0 ||
-	    (uint64_t)st.st_size < region->fd_offset + region->size)
+	if (st.st_size < 0 || (uint64_t)st.st_size < region->fd_offset + region->size)
 		return -EINVAL;
 	region->page_size = memory_page_size(region->fd);
 	if (!region->page_size || (region->page_size & (region->page_size - 1)))
@@ -121,15 +119,14 @@ static int region_map(struct region_own *own)
 	int ret;
 
 	region->map_length = end - start;
-	region->map = mmap(NULL, region->map_length, PROT_READ | PROT_WRITE,
-			   MAP_SHARED, region->fd, start);
+	region->map = mmap(NULL, region->map_length, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd,
+			   start);
 	if (region->map == MAP_FAILED)
 		return -errno;
 	region->base = region->map + (region->fd_offset - start);
 	/* A core dump of ours shall not hold the guests' memory. */
 	madvise(region->map, region->map_length, MADV_DONTDUMP);
-	own->watch = memory_fault_watch(region->map, region->map_length,
-					region, NULL);
+	own->watch = memory_fault_watch(region->map, region->map_length, region, NULL);
 	if (!own->watch) {
 		ret = -ENOMEM;
 		munmap(region->map, region->map_length);
@@ -138,8 +135,8 @@ static int region_map(struct region_own *own)
 	return 0;
 }
 
-static struct region *region_new(uint64_t gpa, uint64_t size,
-				 uint64_t fd_offset, int fd, int *error)
+static struct region *region_new(uint64_t gpa, uint64_t size, uint64_t fd_offset, int fd,
+				 int *error)
 {
 	struct region_own *own = calloc(1, sizeof(*own));
 	struct region *region;
@@ -189,8 +186,7 @@ static int memory_insert(struct memory *memory, struct region *region)
 	at = memory_place(memory, region->gpa);
 	if (memory->count == PVHCA_LINK_MAX_REGIONS) {
 		ret = -ENOSPC;
-	} else if (at < memory->count &&
-		   memory->regions[at]->gpa < region->gpa + region->size) {
+	} else if (at < memory->count && memory->regions[at]->gpa < region->gpa + region->size) {
 		ret = -EINVAL;
 	} else {
 		memmove(&memory->regions[at + 1], &memory->regions[at],
@@ -202,15 +198,14 @@ static int memory_insert(struct memory *memory, struct region *region)
 	return ret;
 }
 
-int memory_add(struct memory *memory, uint64_t gpa, uint64_t size,
-	       uint64_t fd_offset, uint64_t page_size, int fd)
+int memory_add(struct memory *memory, uint64_t gpa, uint64_t size, uint64_t fd_offset,
+	       uint64_t page_size, int fd)
 {
 	struct region *region;
 	uint64_t end;
 	int ret = -EINVAL;
 
-	if (!size || !memory_granular(gpa) || !memory_granular(size) ||
-	    !memory_granular(fd_offset))
+	if (!size || !memory_granular(gpa) || !memory_granular(size) || !memory_granular(fd_offset))
 		goto err_close;
 	if (page_size < PVHCA_GRANULE || (page_size & (page_size - 1)))
 		goto err_close;
@@ -226,7 +221,7 @@ int memory_add(struct memory *memory, uint64_t gpa, uint64_t size,
 			region->page_size, page_size);
 	ret = memory_insert(memory, region);
 	if (ret)
-		region_put(region);	/* closes fd, too */
+		region_put(region); /* closes fd, too */
 	return ret;
 
 err_close:
@@ -308,8 +303,7 @@ struct region *memory_region(struct memory *memory, uint64_t gpa)
 	return region;
 }
 
-void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len,
-		     struct region **region)
+void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len, struct region **region)
 {
 	struct region *found = memory_region(memory, gpa);
 
@@ -324,8 +318,8 @@ void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len,
 }
 
 /* Of a range that may cross regions: how much the first one holds, and where. */
-static struct region *memory_first(struct memory *memory, uint64_t gpa,
-				   size_t len, uint8_t **at, size_t *n)
+static struct region *memory_first(struct memory *memory, uint64_t gpa, size_t len, uint8_t **at,
+				   size_t *n)
 {
 	struct region *region = memory_region(memory, gpa);
 	uint64_t offset;
@@ -354,8 +348,7 @@ int memory_read(struct memory *memory, uint64_t gpa, void *to, size_t len)
 	return 0;
 }
 
-int memory_write(struct memory *memory, uint64_t gpa, const void *from,
-		 size_t len)
+int memory_write(struct memory *memory, uint64_t gpa, const void *from, size_t len)
 {
 	const uint8_t *in = from;
 	struct region *region;

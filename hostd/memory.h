@@ -27,13 +27,13 @@ struct region {
 	uint64_t gpa;
 	uint64_t size;
 	uint64_t fd_offset;
-	uint64_t page_size;	/* bytes, of the memory behind it */
-	int fd;			/* owned; also counts towards RLIMIT_NOFILE */
-	uint8_t *base;		/* mapped read-write, shared */
-	uint8_t *map;		/* the mapping: base, rounded to page_size */
+	uint64_t page_size; /* bytes, of the memory behind it */
+	int fd;		    /* owned; also counts towards RLIMIT_NOFILE */
+	uint8_t *base;	    /* mapped read-write, shared */
+	uint8_t *map;	    /* the mapping: base, rounded to page_size */
 	uint64_t map_length;
-	atomic_bool faulted;	/* memory behind it vanished */
-	atomic_bool removed;	/* QEMU took it away; only those who use it still have it */
+	atomic_bool faulted; /* memory behind it vanished */
+	atomic_bool removed; /* QEMU took it away; only those who use it still have it */
 };
 
 void region_get(struct region *region);
@@ -47,8 +47,8 @@ void memory_free(struct memory *memory);
  * not a regular file or memfd, file too short), ENOSPC (too many), ENOMEM and others of mmap(2).
  * Returns 0 or a negative errno. Any thread.
  */
-int memory_add(struct memory *memory, uint64_t gpa, uint64_t size,
-	       uint64_t fd_offset, uint64_t page_size, int fd);
+int memory_add(struct memory *memory, uint64_t gpa, uint64_t size, uint64_t fd_offset,
+	       uint64_t page_size, int fd);
 /* -ENOENT unless exactly that region is there. */
 int memory_del(struct memory *memory, uint64_t gpa, uint64_t size);
 /* Memory of a region that is there vanished under us. */
@@ -62,29 +62,27 @@ uint64_t memory_mappings_kept(const struct memory *memory);
  * Guest-physical [gpa, gpa + len), inside one region: its address here, and the region,
  * with a reference for the caller. NULL if it is not guest RAM. len may not be 0.
  */
-void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len,
-		     struct region **region);
+void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len, struct region **region);
 /* The region that holds this address, with a reference for the caller, or NULL. */
 struct region *memory_region(struct memory *memory, uint64_t gpa);
 /* Copy out of guest memory, once; may cross regions. -EFAULT if not all is RAM. */
 int memory_read(struct memory *memory, uint64_t gpa, void *to, size_t len);
 /* Likewise into it; what of the range is RAM may have been written on failure. */
-int memory_write(struct memory *memory, uint64_t gpa, const void *from,
-		 size_t len);
+int memory_write(struct memory *memory, uint64_t gpa, const void *from, size_t len);
 
 /* One run of guest memory, contiguous here. */
 struct extent {
 	uint8_t *host;
-	uint64_t start;		/* bytes of extents before it */
-	uint64_t len;		/* bytes */
-	struct region *region;	/* referenced */
+	uint64_t start;	       /* bytes of extents before it */
+	uint64_t len;	       /* bytes */
+	struct region *region; /* referenced */
 };
 
 /* Guest memory in virtual order. Neighbouring runs are merged where they can be. */
 struct extents {
 	atomic_uint refs;
 	uint32_t count;
-	uint64_t length;	/* bytes in all */
+	uint64_t length; /* bytes in all */
 	struct extent extent[];
 };
 
@@ -93,8 +91,8 @@ struct extents {
  * or an enum pvhca_admin_status (INVALID, BAD_ADDRESS, NO_MEMORY); *extents is the caller's, to be
  * given up by extents_put().
  */
-int extents_from_list(struct memory *memory, const struct pvhca_mem_list *list,
-		      uint64_t max_length, struct extents **extents);
+int extents_from_list(struct memory *memory, const struct pvhca_mem_list *list, uint64_t max_length,
+		      struct extents **extents);
 void extents_get(struct extents *extents);
 void extents_put(struct extents *extents);
 
@@ -107,8 +105,8 @@ const struct extent *extents_find(const struct extents *extents, uint64_t at);
 struct stitch {
 	uint8_t *base;
 	uint64_t length;
-	uint32_t mappings;	/* made, for the counters; 0: it lies in one piece anyway */
-	void *fault;		/* stitch_map()'s: see memory_fault.c */
+	uint32_t mappings; /* made, for the counters; 0: it lies in one piece anyway */
+	void *fault;	   /* stitch_map()'s: see memory_fault.c */
 };
 
 /*
@@ -128,8 +126,7 @@ void stitch_unmap(struct stitch *stitch);
  * tables is most of what registering costs. A region of the guest that is
  * registered time and again is mapped once.
  */
-struct stitch *stitch_get(struct memory *memory, struct extents *extents,
-			  bool *reused, int *error);
+struct stitch *stitch_get(struct memory *memory, struct extents *extents, bool *reused, int *error);
 void stitch_put(struct stitch *stitch);
 /* Give up what is kept of a memory: that of a region, or all. Any thread. */
 void stitches_forget(struct memory *memory, const struct region *region);

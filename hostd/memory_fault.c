@@ -35,7 +35,7 @@ struct watch {
 };
 
 static pthread_spinlock_t fault_lock;
-static GTree *fault_tree;	/* struct watch by base; they do not overlap */
+static GTree *fault_tree; /* struct watch by base; they do not overlap */
 static int fault_fd = -1;
 
 static int fault_compare(const void *a, const void *b)
@@ -82,15 +82,14 @@ static void fault_handler(int signal, siginfo_t *info, void *context)
 	uintptr_t page;
 
 	(void)context;
-	if (info->si_code > 0)		/* the kernel's, not kill(2)'s */
+	if (info->si_code > 0) /* the kernel's, not kill(2)'s */
 		region = fault_find(at);
 	if (!region)
 		goto fatal;
 
 	page = at & ~(uintptr_t)(region->page_size - 1);
 	if (mmap((void *)page, region->page_size, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
-		 -1, 0) == MAP_FAILED)
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
 		goto fatal;
 	atomic_store(&region->faulted, true);
 	/* Full only if nobody has read what is there: then it is not needed. */
@@ -100,7 +99,7 @@ static void fault_handler(int signal, siginfo_t *info, void *context)
 	return;
 fatal:
 	/* The access is repeated, and this time ends the process. */
-	sigaction(signal, &(struct sigaction) { .sa_handler = SIG_DFL }, NULL);
+	sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
 	if (info->si_code <= 0)
 		raise(signal);
 	errno = saved;
@@ -137,7 +136,7 @@ void *memory_fault_watch(uint8_t *base, uint64_t length, struct region *region,
 
 	if (!watch)
 		return NULL;
-	*watch = (struct watch) {
+	*watch = (struct watch){
 		.base = (uintptr_t)base,
 		.length = length,
 		.region = region,

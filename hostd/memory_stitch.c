@@ -18,24 +18,22 @@
 
 #include "memory.h"
 
-#define STITCH_ALIGN	(2ull << 20)
+#define STITCH_ALIGN (2ull << 20)
 
 /* What of a region's file an extent is, rounded out to whole pages. */
 struct piece {
-	uint64_t offset;	/* in the file */
+	uint64_t offset; /* in the file */
 	uint64_t length;
-	uint64_t lead;		/* bytes of it before the extent */
+	uint64_t lead; /* bytes of it before the extent */
 };
 
 static uint64_t stitch_file_offset(const struct extent *extent)
 {
-	return extent->region->fd_offset +
-	       (extent->host - extent->region->base);
+	return extent->region->fd_offset + (extent->host - extent->region->base);
 }
 
 /* False if the extent cuts a page which another extent needs too. */
-static bool stitch_piece(const struct extents *extents, uint32_t i,
-			 struct piece *piece)
+static bool stitch_piece(const struct extents *extents, uint32_t i, struct piece *piece)
 {
 	const struct extent *extent = &extents->extent[i];
 	uint64_t mask = extent->region->page_size - 1;
@@ -53,7 +51,7 @@ static bool stitch_piece(const struct extents *extents, uint32_t i,
 /* The place of each extent must suit its pages, too. */
 static int stitch_check(const struct extents *extents, uint64_t *align)
 {
-	uint64_t first = 0;	/* where the first begins, modulo any page size */
+	uint64_t first = 0; /* where the first begins, modulo any page size */
 	struct piece piece;
 
 	*align = STITCH_ALIGN;
@@ -75,16 +73,15 @@ static int stitch_check(const struct extents *extents, uint64_t *align)
 /*
  * Reserve room whose address is phase modulo align; *whole is what to unmap.
  */
-static uint8_t *stitch_reserve(uint64_t length, uint64_t align, uint64_t phase,
-			       uint8_t **whole)
+static uint8_t *stitch_reserve(uint64_t length, uint64_t align, uint64_t phase, uint8_t **whole)
 {
 	uint8_t *map, *base;
 	uintptr_t low;
 
 	if (length > SIZE_MAX - 2 * align)
 		return NULL;
-	map = mmap(NULL, length + align, PROT_NONE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	map = mmap(NULL, length + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		   0);
 	if (map == MAP_FAILED)
 		return NULL;
 	low = (uintptr_t)map;
@@ -107,9 +104,8 @@ static int stitch_map_pieces(const struct extents *extents, uint8_t *base)
 
 		stitch_piece(extents, i, &piece);
 		at = base + extent->start - piece.lead;
-		if (mmap(at, piece.length, PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_FIXED, extent->region->fd,
-			 piece.offset) == MAP_FAILED)
+		if (mmap(at, piece.length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			 extent->region->fd, piece.offset) == MAP_FAILED)
 			return -errno;
 	}
 	return 0;
@@ -134,7 +130,7 @@ int stitch_map(const struct extents *extents, struct stitch *stitch)
 	uint64_t align, length = 0;
 	int ret;
 
-	*stitch = (struct stitch) { .length = extents->length };
+	*stitch = (struct stitch){ .length = extents->length };
 	if (extents->count == 1) {
 		stitch->base = extents->extent[0].host;
 		memory_touch(stitch->base, extents);
@@ -188,5 +184,5 @@ void stitch_unmap(struct stitch *stitch)
 		munmap(map->whole, map->length);
 		g_free(map);
 	}
-	*stitch = (struct stitch) { 0 };
+	*stitch = (struct stitch){ 0 };
 }

@@ -26,27 +26,27 @@
 #include "memory.h"
 
 /* Of vm.max_map_count, 65530 by default. */
-#define KEPT_MAPPINGS	8192u
-#define KEPT_BYTES	(4ull << 30)
+#define KEPT_MAPPINGS 8192u
+#define KEPT_BYTES    (4ull << 30)
 /* More than this is not unmapped by who happens to come by. */
-#define UNMAP_BYTES	(32ull << 20)
+#define UNMAP_BYTES (32ull << 20)
 
 struct shared_stitch {
 	struct stitch stitch;
 	struct memory *memory;
-	struct extents *extents;	/* a reference */
+	struct extents *extents; /* a reference */
 	unsigned int users;
-	bool listed;			/* in the table */
-	GList kept;			/* in the queue while there are no users */
+	bool listed; /* in the table */
+	GList kept;  /* in the queue while there are no users */
 };
 
 static struct {
 	pthread_mutex_t lock;
-	GHashTable *by_extents;		/* of struct shared_stitch, which is its own key */
-	GQueue kept;			/* the latest first */
+	GHashTable *by_extents; /* of struct shared_stitch, which is its own key */
+	GQueue kept;		/* the latest first */
 	uint64_t kept_bytes, kept_mappings;
 	uint64_t max_bytes;
-	unsigned int unmapping;		/* threads that do */
+	unsigned int unmapping; /* threads that do */
 	pthread_cond_t unmapped;
 } stitches = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
@@ -115,11 +115,10 @@ static void drop(struct shared_stitch *shared, GSList **dropped)
 	*dropped = g_slist_prepend(*dropped, shared);
 }
 
-static void drop_oldest(uint64_t max_bytes, uint64_t max_mappings,
-			GSList **dropped)
+static void drop_oldest(uint64_t max_bytes, uint64_t max_mappings, GSList **dropped)
 {
-	while (stitches.kept.tail && (stitches.kept_bytes > max_bytes ||
-				      stitches.kept_mappings > max_mappings))
+	while (stitches.kept.tail &&
+	       (stitches.kept_bytes > max_bytes || stitches.kept_mappings > max_mappings))
 		drop(stitches.kept.tail->data, dropped);
 }
 
@@ -217,7 +216,7 @@ static void list(struct shared_stitch *shared)
 	if (!stitches.by_extents)
 		stitches.by_extents = g_hash_table_new(hash, is_same);
 	shared->listed = shared->stitch.mappings &&
-			 !g_hash_table_contains(stitches.by_extents, shared);
+		!g_hash_table_contains(stitches.by_extents, shared);
 	if (shared->listed)
 		g_hash_table_add(stitches.by_extents, shared);
 	pthread_mutex_unlock(&stitches.lock);
@@ -228,17 +227,20 @@ static void tell(int error, const struct extents *extents)
 	static struct log_limit limit;
 
 	if (error == ENOMEM)
-		log_warning_limited(&limit, "cannot map a memory region of %u pieces: raise the sysctl vm.max_map_count",
-				    extents->count);
+		log_warning_limited(
+			&limit,
+			"cannot map a memory region of %u pieces: raise the sysctl vm.max_map_count",
+			extents->count);
 	else if (error == EOPNOTSUPP)
-		log_warning_limited(&limit, "cannot register memory that is scattered in parts of hugetlbfs pages: let the guest use huge pages, or give the VM memory of small pages");
+		log_warning_limited(
+			&limit,
+			"cannot register memory that is scattered in parts of hugetlbfs pages: let the guest use huge pages, or give the VM memory of small pages");
 	else
 		log_warning_limited(&limit, "cannot map a memory region of %u pieces: %s",
 				    extents->count, g_strerror(error));
 }
 
-struct stitch *stitch_get(struct memory *memory, struct extents *extents,
-			  bool *reused, int *error)
+struct stitch *stitch_get(struct memory *memory, struct extents *extents, bool *reused, int *error)
 {
 	struct shared_stitch *shared = find(extents);
 
@@ -320,8 +322,7 @@ void stitches_forget(struct memory *memory, const struct region *region)
 		struct shared_stitch *shared = link->data;
 
 		next = link->next;
-		if (shared->memory == memory &&
-		    (!region || has_region(shared->extents, region)))
+		if (shared->memory == memory && (!region || has_region(shared->extents, region)))
 			drop(shared, &dropped);
 	}
 	wait_unmapped();

@@ -17,10 +17,10 @@
 
 #include "memory.h"
 
-#define FAULT_AROUND	(64ull << 10)
+#define FAULT_AROUND (64ull << 10)
 /* A thread that is worth starting has so much to touch. */
-#define THREAD_BYTES	(32ull << 20)
-#define MAX_THREADS	4u
+#define THREAD_BYTES (32ull << 20)
+#define MAX_THREADS  4u
 
 /* Bytes [from, to) of extents. */
 struct part {
@@ -77,7 +77,7 @@ void memory_touch(const uint8_t *base, const struct extents *extents)
 	struct part part[MAX_THREADS];
 
 	for (i = 0; i < count; i++)
-		part[i] = (struct part) {
+		part[i] = (struct part){
 			.base = base,
 			.extents = extents,
 			.from = i * each,
@@ -85,8 +85,7 @@ void memory_touch(const uint8_t *base, const struct extents *extents)
 		};
 	/* The first part is ours, and so is what no thread can be had for. */
 	for (started = 1; started < count; started++)
-		if (pthread_create(&part[started].thread, NULL, touch_part,
-				   &part[started]))
+		if (pthread_create(&part[started].thread, NULL, touch_part, &part[started]))
 			break;
 	touch_part(&part[0]);
 	for (i = started; i < count; i++)

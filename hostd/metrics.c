@@ -17,7 +17,7 @@
 struct exposition {
 	GString *text;
 	struct stats_session *sessions;
-	char **labels;		/* of each session; NULL: not known yet */
+	char **labels; /* of each session; NULL: not known yet */
 	unsigned int count;
 };
 
@@ -40,32 +40,29 @@ static char *metrics_escape(const char *value)
 	return g_string_free(text, FALSE);
 }
 
-static void metrics_head(struct exposition *to, const char *name,
-			 const char *type, const char *help)
+static void metrics_head(struct exposition *to, const char *name, const char *type,
+			 const char *help)
 {
-	g_string_append_printf(to->text,
-			       "# HELP pvhca_%s %s\n# TYPE pvhca_%s %s\n",
-			       name, help, name, type);
+	g_string_append_printf(to->text, "# HELP pvhca_%s %s\n# TYPE pvhca_%s %s\n", name, help,
+			       name, type);
 }
 
 /* One sample per session; offset: of its uint64_t in struct stats_session. */
-static void metrics_samples(struct exposition *to, const char *name,
-			    const char *type, const char *help, size_t offset)
+static void metrics_samples(struct exposition *to, const char *name, const char *type,
+			    const char *help, size_t offset)
 {
 	metrics_head(to, name, type, help);
 	for (unsigned int i = 0; i < to->count; i++)
 		if (to->labels[i])
-			g_string_append_printf(to->text,
-				"pvhca_%s{%s} %" G_GUINT64_FORMAT "\n", name,
-				to->labels[i],
-				*(uint64_t *)((char *)&to->sessions[i] + offset));
+			g_string_append_printf(to->text, "pvhca_%s{%s} %" G_GUINT64_FORMAT "\n",
+					       name, to->labels[i],
+					       *(uint64_t *)((char *)&to->sessions[i] + offset));
 }
 
 static void metrics_daemon(struct exposition *to, const char *fabric)
 {
 	metrics_head(to, "build_info", "gauge", "Version and fabric of pvhcad.");
-	g_string_append_printf(to->text,
-			       "pvhca_build_info{version=\"%s\",fabric=\"%s\"} 1\n",
+	g_string_append_printf(to->text, "pvhca_build_info{version=\"%s\",fabric=\"%s\"} 1\n",
 			       PVHCA_VERSION, fabric);
 	metrics_head(to, "sessions", "gauge", "Connections of QEMU.");
 	g_string_append_printf(to->text, "pvhca_sessions %u\n", to->count);
@@ -73,14 +70,12 @@ static void metrics_daemon(struct exposition *to, const char *fabric)
 
 static void metrics_sessions(struct exposition *to)
 {
-	metrics_head(to, "session_info", "gauge",
-		     "State of the device and UUID of the VM.");
+	metrics_head(to, "session_info", "gauge", "State of the device and UUID of the VM.");
 	for (unsigned int i = 0; i < to->count; i++)
 		if (to->labels[i])
-			g_string_append_printf(to->text,
-				"pvhca_session_info{%s,uuid=\"%s\",state=\"%s\"} 1\n",
-				to->labels[i], to->sessions[i].uuid,
-				to->sessions[i].state);
+			g_string_append_printf(
+				to->text, "pvhca_session_info{%s,uuid=\"%s\",state=\"%s\"} 1\n",
+				to->labels[i], to->sessions[i].uuid, to->sessions[i].state);
 	metrics_samples(to, "memory_regions_passed", "gauge",
 			"Pieces of guest memory that QEMU passed.",
 			offsetof(struct stats_session, regions));
@@ -88,11 +83,9 @@ static void metrics_sessions(struct exposition *to)
 
 static void metrics_values(struct exposition *to)
 {
-#define AT(name)	offsetof(struct stats_session, values.name)
-#define METRICS_COUNTER(name, help) \
-	metrics_samples(to, #name "_total", "counter", help, AT(name));
-#define METRICS_GAUGE(name, help) \
-	metrics_samples(to, #name, "gauge", help, AT(name));
+#define AT(name)		    offsetof(struct stats_session, values.name)
+#define METRICS_COUNTER(name, help) metrics_samples(to, #name "_total", "counter", help, AT(name));
+#define METRICS_GAUGE(name, help)   metrics_samples(to, #name, "gauge", help, AT(name));
 	COUNTERS(METRICS_COUNTER)
 	OBJECTS(METRICS_GAUGE)
 	AMOUNTS(METRICS_GAUGE)
@@ -104,14 +97,13 @@ static void metrics_values(struct exposition *to)
 /* Quotas differ in width. */
 static void metrics_quotas(struct exposition *to)
 {
-#define METRICS_QUOTA(name, help) \
-	metrics_head(to, #name "_quota", "gauge", "Quota: " help); \
-	for (unsigned int i = 0; i < to->count; i++) \
-		if (to->labels[i]) \
-			g_string_append_printf(to->text, \
-				"pvhca_" #name "_quota{%s} %" G_GUINT64_FORMAT "\n", \
-				to->labels[i], \
-				(uint64_t)to->sessions[i].quota.name);
+#define METRICS_QUOTA(name, help)                                                              \
+	metrics_head(to, #name "_quota", "gauge", "Quota: " help);                             \
+	for (unsigned int i = 0; i < to->count; i++)                                           \
+		if (to->labels[i])                                                             \
+			g_string_append_printf(                                                \
+				to->text, "pvhca_" #name "_quota{%s} %" G_GUINT64_FORMAT "\n", \
+				to->labels[i], (uint64_t)to->sessions[i].quota.name);
 	OBJECTS(METRICS_QUOTA)
 #undef METRICS_QUOTA
 }
@@ -128,8 +120,7 @@ char *metrics_text(const char *fabric, size_t *length)
 		if (!to.sessions[i].greeted)
 			continue;
 		name = metrics_escape(to.sessions[i].name);
-		to.labels[i] = g_strdup_printf("session=\"%u\",vm=\"%s\"",
-					       to.sessions[i].id, name);
+		to.labels[i] = g_strdup_printf("session=\"%u\",vm=\"%s\"", to.sessions[i].id, name);
 		g_free(name);
 	}
 	metrics_daemon(&to, fabric);

@@ -27,8 +27,7 @@ struct metrics_address {
  * "/PATH", "127.0.0.1:PORT" (or another of 127.0.0.0/8) or "[::1]:PORT". NULL, or
  * what is wrong with text, to follow it in a sentence. address->path is text itself.
  */
-const char *metrics_address_parse(const char *text,
-				  struct metrics_address *address);
+const char *metrics_address_parse(const char *text, struct metrics_address *address);
 
 /* The exposition (format 0.0.4), of *length bytes; to be freed with g_free(). */
 char *metrics_text(const char *fabric, size_t *length);
@@ -43,8 +42,8 @@ unsigned int metrics_request(const char *data, size_t length, bool *head);
  * Listen at address (as above, right); mode: of a unix socket. NULL with *error a
  * negative errno, as listener_open().
  */
-struct metrics *metrics_open(const char *address, unsigned int mode,
-			     const char *fabric, int *error);
+struct metrics *metrics_open(const char *address, unsigned int mode, const char *fabric,
+			     int *error);
 void metrics_close(struct metrics *metrics);
 
 #endif

@@ -13,7 +13,7 @@
 #include "log.h"
 
 #define METRICS_FORM	"is neither an absolute path nor 127.0.0.1:PORT nor [::1]:PORT"
-#define METRICS_OUTSIDE	"is not a loopback address; metrics are served to this host alone"
+#define METRICS_OUTSIDE "is not a loopback address; metrics are served to this host alone"
 
 static const char *metrics_parse_port(const char *text, in_port_t *port)
 {
@@ -53,8 +53,7 @@ static const char *metrics_parse_in6(const char *host, const char *port,
 	return metrics_parse_port(port, &in6->sin6_port);
 }
 
-const char *metrics_address_parse(const char *text,
-				  struct metrics_address *address)
+const char *metrics_address_parse(const char *text, struct metrics_address *address)
 {
 	char host[INET6_ADDRSTRLEN + 2] = "";
 	const char *colon = strrchr(text, ':');
@@ -64,7 +63,8 @@ const char *metrics_address_parse(const char *text,
 	if (*text == '/') {
 		address->path = text;
 		return strlen(text) < sizeof(((struct sockaddr_un *)0)->sun_path) ?
-			NULL : "is too long for the path of a socket";
+			NULL :
+			"is too long for the path of a socket";
 	}
 	if (!colon || (size_t)(colon - text) >= sizeof(host))
 		return METRICS_FORM;

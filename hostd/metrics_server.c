@@ -23,17 +23,17 @@
 #include "listener.h"
 #include "log.h"
 
-#define METRICS_CLIENTS	16
-#define METRICS_REQUEST	4096
+#define METRICS_CLIENTS 16
+#define METRICS_REQUEST 4096
 #define METRICS_MS	5000
-#define METRICS_BACKLOG	16
+#define METRICS_BACKLOG 16
 #define METRICS_PATH	"/metrics"
 
 struct metrics {
 	char *fabric;
-	struct listener *listener;	/* of a unix socket */
-	int fd;				/* listening */
-	guint source;			/* 0 while there are too many clients */
+	struct listener *listener; /* of a unix socket */
+	int fd;			   /* listening */
+	guint source;		   /* 0 while there are too many clients */
 	guint retry;
 	GList *clients;
 };
@@ -43,7 +43,7 @@ struct client {
 	int fd;
 	char request[METRICS_REQUEST];
 	size_t received;
-	char *answer;			/* NULL until the request is there */
+	char *answer; /* NULL until the request is there */
 	size_t length, sent;
 	guint source, timer;
 };
@@ -57,8 +57,7 @@ static size_t metrics_first_line(const char *data, size_t length)
 {
 	const char *end = memchr(data, '\n', length);
 
-	if (!memmem(data, length, "\r\n\r\n", 4) &&
-	    !memmem(data, length, "\n\n", 2))
+	if (!memmem(data, length, "\r\n\r\n", 4) && !memmem(data, length, "\n\n", 2))
 		return 0;
 	return end > data && end[-1] == '\r' ? end - data - 1 : end - data;
 }
@@ -67,8 +66,7 @@ static bool metrics_target_is_ours(const char *target)
 {
 	size_t length = strlen(METRICS_PATH);
 
-	return !strncmp(target, METRICS_PATH, length) &&
-		(!target[length] || target[length] == '?');
+	return !strncmp(target, METRICS_PATH, length) && (!target[length] || target[length] == '?');
 }
 
 unsigned int metrics_request(const char *data, size_t length, bool *head)
@@ -80,7 +78,8 @@ unsigned int metrics_request(const char *data, size_t length, bool *head)
 	*head = false;
 	if (!line)
 		return length && (*data == '\r' || *data == '\n') ? 400 :
-			length < METRICS_REQUEST ? 0 : 431;
+			length < METRICS_REQUEST		  ? 0 :
+								    431;
 	if (memchr(data, '\0', line))
 		return 400;
 	text = g_strndup(data, line);
@@ -105,11 +104,16 @@ out:
 static const char *metrics_reason(unsigned int status)
 {
 	switch (status) {
-	case 200: return "OK";
-	case 404: return "Not Found";
-	case 405: return "Method Not Allowed";
-	case 431: return "Request Header Fields Too Large";
-	default: return "Bad Request";
+	case 200:
+		return "OK";
+	case 404:
+		return "Not Found";
+	case 405:
+		return "Method Not Allowed";
+	case 431:
+		return "Request Header Fields Too Large";
+	default:
+		return "Bad Request";
 	}
 }
 
@@ -122,8 +126,7 @@ static void client_answer(struct client *client, unsigned int status, bool head)
 	if (status == 200)
 		body = metrics_text(client->metrics->fabric, &length);
 	else
-		body = g_strdup_printf("%s; try GET " METRICS_PATH "\n",
-				       metrics_reason(status));
+		body = g_strdup_printf("%s; try GET " METRICS_PATH "\n", metrics_reason(status));
 	length = strlen(body);
 	answer = g_string_sized_new(length + 256);
 	g_string_printf(answer,
@@ -193,8 +196,8 @@ static gboolean client_on_writable(int fd, GIOCondition condition, void *arg)
 	ssize_t n;
 
 	(void)condition;
-	n = send(fd, client->answer + client->sent,
-		 client->length - client->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+	n = send(fd, client->answer + client->sent, client->length - client->sent,
+		 MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return G_SOURCE_CONTINUE;
 	if (n <= 0)
@@ -204,8 +207,7 @@ static gboolean client_on_writable(int fd, GIOCondition condition, void *arg)
 		return G_SOURCE_CONTINUE;
 	if (shutdown(fd, SHUT_WR))
 		return client_end(client);
-	client->source = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP | G_IO_ERR,
-				       client_on_rest, client);
+	client->source = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP | G_IO_ERR, client_on_rest, client);
 	return G_SOURCE_REMOVE;
 }
 
@@ -217,8 +219,8 @@ static gboolean client_on_readable(int fd, GIOCondition condition, void *arg)
 	ssize_t n;
 
 	(void)condition;
-	n = recv(fd, client->request + client->received,
-		 sizeof(client->request) - client->received, MSG_DONTWAIT);
+	n = recv(fd, client->request + client->received, sizeof(client->request) - client->received,
+		 MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return G_SOURCE_CONTINUE;
 	if (n <= 0)
@@ -228,8 +230,8 @@ static gboolean client_on_readable(int fd, GIOCondition condition, void *arg)
 	if (!status)
 		return G_SOURCE_CONTINUE;
 	client_answer(client, status, head);
-	client->source = g_unix_fd_add(fd, G_IO_OUT | G_IO_HUP | G_IO_ERR,
-				       client_on_writable, client);
+	client->source =
+		g_unix_fd_add(fd, G_IO_OUT | G_IO_HUP | G_IO_ERR, client_on_writable, client);
 	return G_SOURCE_REMOVE;
 }
 
@@ -252,8 +254,8 @@ static gboolean metrics_on_connection(int fd, GIOCondition condition, void *arg)
 
 	(void)condition;
 	peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (peer < 0 && (errno == EMFILE || errno == ENFILE ||
-			 errno == ENOBUFS || errno == ENOMEM)) {
+	if (peer < 0 &&
+	    (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
 		/* The connection waits, we must not spin. */
 		metrics->source = 0;
 		metrics->retry = g_timeout_add(1000, metrics_on_retry, metrics);
@@ -264,8 +266,8 @@ static gboolean metrics_on_connection(int fd, GIOCondition condition, void *arg)
 	client = g_new0(struct client, 1);
 	client->metrics = metrics;
 	client->fd = peer;
-	client->source = g_unix_fd_add(peer, G_IO_IN | G_IO_HUP | G_IO_ERR,
-				       client_on_readable, client);
+	client->source =
+		g_unix_fd_add(peer, G_IO_IN | G_IO_HUP | G_IO_ERR, client_on_readable, client);
 	client->timer = g_timeout_add(METRICS_MS, client_on_timeout, client);
 	metrics->clients = g_list_prepend(metrics->clients, client);
 	if (g_list_length(metrics->clients) < METRICS_CLIENTS)
@@ -277,11 +279,9 @@ static gboolean metrics_on_connection(int fd, GIOCondition condition, void *arg)
 /* Take connections, unless that is being done or must wait. */
 static void metrics_listen(struct metrics *metrics)
 {
-	if (metrics->source || metrics->retry ||
-	    g_list_length(metrics->clients) >= METRICS_CLIENTS)
+	if (metrics->source || metrics->retry || g_list_length(metrics->clients) >= METRICS_CLIENTS)
 		return;
-	metrics->source = g_unix_fd_add(metrics->fd, G_IO_IN,
-					metrics_on_connection, metrics);
+	metrics->source = g_unix_fd_add(metrics->fd, G_IO_IN, metrics_on_connection, metrics);
 }
 
 /* The descriptor, or a negative errno. */
@@ -289,14 +289,12 @@ static int metrics_bind(const struct metrics_address *address)
 {
 	int fd, on = 1, error;
 
-	fd = socket(address->inet.ss_family,
-		    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(address->inet.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	/* Connections of a daemon that ended just now do not keep the port. */
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
-	    bind(fd, (const struct sockaddr *)&address->inet,
-		 address->length) ||
+	    bind(fd, (const struct sockaddr *)&address->inet, address->length) ||
 	    listen(fd, METRICS_BACKLOG)) {
 		error = -errno;
 		close(fd);
@@ -305,8 +303,7 @@ static int metrics_bind(const struct metrics_address *address)
 	return fd;
 }
 
-struct metrics *metrics_open(const char *address, unsigned int mode,
-			     const char *fabric, int *error)
+struct metrics *metrics_open(const char *address, unsigned int mode, const char *fabric, int *error)
 {
 	struct metrics *metrics = g_new0(struct metrics, 1);
 	struct metrics_address parsed;

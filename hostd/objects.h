@@ -63,7 +63,7 @@ struct context {
 
 	uint32_t handle;
 	bool kernel;
-	unsigned int users;			/* PDs, CQs, QPs, SRQs */
+	unsigned int users; /* PDs, CQs, QPs, SRQs */
 	struct region *page_region;
 	struct qp *slots[PVHCA_SLOTS];
 	struct srq *srq_slots[PVHCA_SLOTS];
@@ -77,8 +77,8 @@ struct pd {
 	struct session *session;
 	struct context *context;
 	uint32_t handle;
-	unsigned int users;			/* MRs, MWs, AHs, SRQs, QPs */
-	void *fabric;				/* the fabric's part */
+	unsigned int users; /* MRs, MWs, AHs, SRQs, QPs */
+	void *fabric;	    /* the fabric's part */
 };
 
 /* What the data path reads comes first, in one line of the cache. */
@@ -87,22 +87,22 @@ struct mr {
 	void *fabric;
 	uint32_t lkey;
 	uint32_t rkey;
-	uint32_t access;			/* IBV_ACCESS_* */
+	uint32_t access; /* IBV_ACCESS_* */
 	uint32_t handle;
 	uint64_t iova;
 	uint64_t length;
-	uint64_t offset;			/* of the first byte in extents */
-	struct extents *extents;		/* owned; NULL: made by ALLOC_MR */
+	uint64_t offset;	 /* of the first byte in extents */
+	struct extents *extents; /* owned; NULL: made by ALLOC_MR */
 	struct session *session;
-	uint32_t max_pages;			/* made by ALLOC_MR: of one PVHCA_WQE_REG_MR */
-	_Atomic uint32_t windows;		/* bound to it, on the loopback fabric */
+	uint32_t max_pages;	  /* made by ALLOC_MR: of one PVHCA_WQE_REG_MR */
+	_Atomic uint32_t windows; /* bound to it, on the loopback fabric */
 };
 
 struct mw {
 	struct session *session;
 	struct pd *pd;
 	uint32_t handle;
-	uint32_t rkey;				/* as allocated; a type 2 window's changes with each bind */
+	uint32_t rkey; /* as allocated; a type 2 window's changes with each bind */
 	enum ibv_mw_type type;
 	void *fabric;
 };
@@ -111,12 +111,12 @@ struct ah {
 	struct session *session;
 	struct pd *pd;
 	uint32_t handle;
-	uint32_t host_gid_index;		/* of av.sgid_index */
+	uint32_t host_gid_index; /* of av.sgid_index */
 	struct pvhca_av av;
 	void *fabric;
 };
 
-struct ceq;					/* events.h */
+struct ceq; /* events.h */
 
 /**
  * struct cq - see cq.h for the operations
@@ -135,14 +135,14 @@ struct cq {
 	struct session *session;
 	struct context *context;
 	uint32_t handle;
-	unsigned int users;			/* QPs; twice if a QP uses it for both */
-	struct ring_buffer *buffer;		/* owned */
+	unsigned int users;	    /* QPs; twice if a QP uses it for both */
+	struct ring_buffer *buffer; /* owned */
 	struct pvhca_cq_header *header;
 	uint32_t log_entries;
-	uint32_t flags;				/* PVHCA_CREATE_CQ_* */
+	uint32_t flags; /* PVHCA_CREATE_CQ_* */
 	struct ceq *ceq;
 
-	pthread_mutex_t lock;			/* covers all below */
+	pthread_mutex_t lock; /* covers all below */
 	uint32_t pi;
 	uint32_t ci_seen;
 	uint32_t any_fired;
@@ -174,11 +174,11 @@ struct srq {
 	uint32_t handle;
 	uint32_t srqn;
 	uint32_t slot;
-	unsigned int users;			/* QPs */
+	unsigned int users; /* QPs */
 	struct _GHashTable *cqs;
 	uint32_t max_wr;
 	uint32_t max_sge;
-	struct ring_buffer *buffer;		/* owned */
+	struct ring_buffer *buffer; /* owned */
 
 	pthread_mutex_t lock;
 	struct work_queue rq;
@@ -192,19 +192,19 @@ struct qp {
 	struct pd *pd;
 	struct cq *send_cq;
 	struct cq *recv_cq;
-	struct srq *srq;			/* or NULL: it has a receive queue of its own */
+	struct srq *srq; /* or NULL: it has a receive queue of its own */
 	uint32_t handle;
-	uint32_t qpn;				/* as the guest and its peers see it */
+	uint32_t qpn; /* as the guest and its peers see it */
 	uint32_t slot;
 	enum pvhca_qp_type type;
-	uint32_t flags;				/* PVHCA_CREATE_QP_* */
-	struct pvhca_qp_cap cap;		/* host endian on x86; use le32toh */
-	struct ring_buffer *buffer;		/* owned */
+	uint32_t flags;		    /* PVHCA_CREATE_QP_* */
+	struct pvhca_qp_cap cap;    /* host endian on x86; use le32toh */
+	struct ring_buffer *buffer; /* owned */
 
-	pthread_mutex_t lock;			/* sq and state; see above */
+	pthread_mutex_t lock; /* sq and state; see above */
 	struct work_queue sq;
-	_Atomic uint32_t state;			/* enum ibv_qp_state; written under lock and rq_lock */
-	uint64_t deadline_ns;			/* CLOCK_MONOTONIC, while its timed bit is set */
+	_Atomic uint32_t state; /* enum ibv_qp_state; written under lock and rq_lock */
+	uint64_t deadline_ns;	/* CLOCK_MONOTONIC, while its timed bit is set */
 
 	pthread_mutex_t rq_lock;
 	struct work_queue rq;

@@ -28,8 +28,8 @@ struct mac_claim {
 };
 
 static pthread_mutex_t policy_lock = PTHREAD_MUTEX_INITIALIZER;
-static GHashTable *policy_gids;	/* struct gid_claim, by its gid */
-static GHashTable *policy_macs;	/* struct mac_claim, by its mac */
+static GHashTable *policy_gids; /* struct gid_claim, by its gid */
+static GHashTable *policy_macs; /* struct mac_claim, by its mac */
 
 /* FNV-1a; keys come from guests, but who has many of them is bounded by quota. */
 static guint policy_hash(const uint8_t *bytes, unsigned int n)
@@ -72,8 +72,7 @@ static void policy_init(void)
 
 /* ---------------------------------- GIDs ----------------------------------- */
 
-static bool policy_is_default_gid(const struct session *session,
-				  const uint8_t gid[16])
+static bool policy_is_default_gid(const struct session *session, const uint8_t gid[16])
 {
 	uint8_t own[16];
 
@@ -162,8 +161,7 @@ static bool policy_take_mac(struct session *session, const uint8_t mac[6])
 }
 
 /* The same for a VM each time it starts, if it has a UUID or a name; salt: the n-th attempt. */
-static void policy_derive_mac(const struct session *session, unsigned int salt,
-			      uint8_t mac[6])
+static void policy_derive_mac(const struct session *session, unsigned int salt, uint8_t mac[6])
 {
 	static const uint8_t no_uuid[16];
 	uint64_t hash = 0xcbf29ce484222325ull;
@@ -178,7 +176,7 @@ static void policy_derive_mac(const struct session *session, unsigned int salt,
 		hash = (hash ^ *from++) * 0x100000001b3ull;
 	hash = (hash ^ salt) * 0x100000001b3ull;
 	hash ^= hash >> 32;
-	mac[0] = 0x02;		/* locally administered */
+	mac[0] = 0x02; /* locally administered */
 	for (int i = 1; i < 6; i++)
 		mac[i] = hash >> (8 * i);
 }
@@ -212,8 +210,7 @@ int policy_claim_mac(struct session *session)
 		g_warning("VM %s: the MAC that QEMU asks for is in use by another VM; choosing one",
 			  session->name);
 	}
-	if (session->ops->default_mac &&
-	    session->ops->default_mac(session, session->mac)) {
+	if (session->ops->default_mac && session->ops->default_mac(session, session->mac)) {
 		session->mac_shared = true;
 		goto out;
 	}

@@ -33,16 +33,14 @@ static inline int qp_dispatch_modify(struct qp *qp, uint32_t attr_mask,
 	return qp->session->ops->qp_modify(qp, attr_mask, attr);
 }
 
-static inline int qp_dispatch_query(struct qp *qp, uint32_t attr_mask,
-				    struct pvhca_qp_attr *attr)
+static inline int qp_dispatch_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr)
 {
 	if (qp->type == PVHCA_QPT_GSI)
 		return gsi_qp_query(qp, attr_mask, attr);
 	return qp->session->ops->qp_query(qp, attr_mask, attr);
 }
 
-static inline unsigned int qp_dispatch_serve(struct worker *worker,
-					     struct qp *qp)
+static inline unsigned int qp_dispatch_serve(struct worker *worker, struct qp *qp)
 {
 	if (qp->type == PVHCA_QPT_GSI)
 		return gsi_qp_serve(worker, qp);

@@ -18,8 +18,7 @@ struct ring_buffer *ring_buffer_new(struct extents *extents)
 	uint32_t i, granule = 0;
 	uint64_t at;
 
-	if (granules > UINT32_MAX ||
-	    extents->length & (PVHCA_GRANULE - 1))
+	if (granules > UINT32_MAX || extents->length & (PVHCA_GRANULE - 1))
 		goto err_free_extents;
 	buffer = malloc(sizeof(*buffer) + granules * sizeof(buffer->granule[0]));
 	if (!buffer)
@@ -29,8 +28,7 @@ struct ring_buffer *ring_buffer_new(struct extents *extents)
 	buffer->granules = granules;
 	for (i = 0; i < extents->count; i++)
 		for (at = 0; at < extents->extent[i].len; at += PVHCA_GRANULE)
-			buffer->granule[granule++] =
-				extents->extent[i].host + at;
+			buffer->granule[granule++] = extents->extent[i].host + at;
 	return buffer;
 
 err_free_extents:
@@ -46,15 +44,13 @@ void ring_buffer_free(struct ring_buffer *buffer)
 	free(buffer);
 }
 
-int work_queue_init(struct work_queue *queue, const struct ring_buffer *buffer,
-		    __le32 *pi, uint32_t offset, unsigned int log_entries,
-		    unsigned int log_stride, unsigned int min_log_stride,
-		    unsigned int data_offset, uint32_t max_sge)
+int work_queue_init(struct work_queue *queue, const struct ring_buffer *buffer, __le32 *pi,
+		    uint32_t offset, unsigned int log_entries, unsigned int log_stride,
+		    unsigned int min_log_stride, unsigned int data_offset, uint32_t max_sge)
 {
 	uint64_t stride, end;
 
-	if (log_entries > PVHCA_RING_MAX_LOG_ENTRIES ||
-	    log_stride < min_log_stride ||
+	if (log_entries > PVHCA_RING_MAX_LOG_ENTRIES || log_stride < min_log_stride ||
 	    log_stride > PVHCA_RING_MAX_LOG_STRIDE)
 		return PVHCA_ST_INVALID;
 	stride = 1ull << log_stride;
@@ -64,7 +60,7 @@ int work_queue_init(struct work_queue *queue, const struct ring_buffer *buffer,
 	    max_sge > (stride - data_offset) / sizeof(struct pvhca_sge))
 		return PVHCA_ST_INVALID;
 
-	*queue = (struct work_queue) {
+	*queue = (struct work_queue){
 		.buffer = buffer,
 		.pi = (_Atomic uint32_t *)pi,
 		.entries = 1u << log_entries,
@@ -82,8 +78,7 @@ void work_queue_reset(struct work_queue *queue)
 }
 
 /* Copy an SGE list; returns the sum of the lengths. */
-static uint64_t take_sges(const struct pvhca_sge *from, unsigned int num_sge,
-			  struct ibv_sge *to)
+static uint64_t take_sges(const struct pvhca_sge *from, unsigned int num_sge, struct ibv_sge *to)
 {
 	struct pvhca_sge sge;
 	uint64_t length = 0;
@@ -113,7 +108,7 @@ static void take_bind(const void *segment, struct bind_request *bind)
 	struct pvhca_bind_seg seg;
 
 	memcpy(&seg, segment, sizeof(seg));
-	*bind = (struct bind_request) {
+	*bind = (struct bind_request){
 		.addr = le64toh(seg.addr),
 		.length = le64toh(seg.length),
 		.mr_handle = le32toh(seg.mr_handle),
@@ -130,7 +125,7 @@ static bool take_reg(const void *segment, struct reg_request *reg)
 	struct pvhca_reg_seg seg;
 
 	memcpy(&seg, segment, sizeof(seg));
-	*reg = (struct reg_request) {
+	*reg = (struct reg_request){
 		.iova = le64toh(seg.iova),
 		.length = le64toh(seg.length),
 		.pages = le64toh(seg.pages),
@@ -168,8 +163,7 @@ static uint32_t segment_size(uint8_t opcode, uint8_t flags)
 static bool take_segment(const void *segment, struct send_request *request)
 {
 	/* These two have no data, those of atomics are not inline. */
-	if (request->opcode == PVHCA_WQE_BIND_MW ||
-	    request->opcode == PVHCA_WQE_REG_MR) {
+	if (request->opcode == PVHCA_WQE_BIND_MW || request->opcode == PVHCA_WQE_REG_MR) {
 		if (request->num_sge)
 			return false;
 	} else if (request->flags & PVHCA_WQE_F_AV) {
@@ -187,9 +181,8 @@ static bool take_segment(const void *segment, struct send_request *request)
 	return true;
 }
 
-enum ibv_wc_status send_request_take(const struct work_queue *queue,
-				     uint32_t index, uint32_t opcodes,
-				     struct send_request *request,
+enum ibv_wc_status send_request_take(const struct work_queue *queue, uint32_t index,
+				     uint32_t opcodes, struct send_request *request,
 				     struct ibv_sge *sge, void *data)
 {
 	const uint8_t *entry = work_queue_entry(queue, index);
@@ -237,18 +230,14 @@ enum ibv_wc_status send_request_take(const struct work_queue *queue,
 	}
 	if (request->inline_len)
 		return IBV_WC_LOC_QP_OP_ERR;
-	if (request->num_sge > queue->max_sge ||
-	    request->num_sge * sizeof(struct pvhca_sge) > room)
+	if (request->num_sge > queue->max_sge || request->num_sge * sizeof(struct pvhca_sge) > room)
 		return IBV_WC_LOC_QP_OP_ERR;
-	request->length = take_sges((const struct pvhca_sge *)entry,
-				    request->num_sge, sge);
+	request->length = take_sges((const struct pvhca_sge *)entry, request->num_sge, sge);
 	return IBV_WC_SUCCESS;
 }
 
-enum ibv_wc_status recv_request_take(const struct work_queue *queue,
-				     uint32_t index,
-				     struct recv_request *request,
-				     struct ibv_sge *sge)
+enum ibv_wc_status recv_request_take(const struct work_queue *queue, uint32_t index,
+				     struct recv_request *request, struct ibv_sge *sge)
 {
 	const uint8_t *entry = work_queue_entry(queue, index);
 	struct pvhca_rq_wqe wqe;
@@ -257,11 +246,9 @@ enum ibv_wc_status recv_request_take(const struct work_queue *queue,
 	request->tag = le16toh(wqe.tag);
 	request->num_sge = le16toh(wqe.num_sge);
 	request->length = 0;
-	if (wqe.reserved0 || wqe.reserved1 ||
-	    request->num_sge > queue->max_sge)
+	if (wqe.reserved0 || wqe.reserved1 || request->num_sge > queue->max_sge)
 		return IBV_WC_LOC_QP_OP_ERR;
-	request->length = take_sges((const struct pvhca_sge *)
-				    (entry + PVHCA_RQ_WQE_DATA),
+	request->length = take_sges((const struct pvhca_sge *)(entry + PVHCA_RQ_WQE_DATA),
 				    request->num_sge, sge);
 	return IBV_WC_SUCCESS;
 }
@@ -282,6 +269,5 @@ uint8_t ring_cqe_opcode(uint8_t wqe_opcode)
 		[PVHCA_WQE_REG_MR] = PVHCA_CQE_REG_MR,
 	};
 
-	return wqe_opcode < PVHCA_WQE_OPCODES ? opcodes[wqe_opcode] :
-						PVHCA_CQE_SEND;
+	return wqe_opcode < PVHCA_WQE_OPCODES ? opcodes[wqe_opcode] : PVHCA_CQE_SEND;
 }

@@ -19,9 +19,9 @@
 
 /* Guest memory of rings: keeps the extents (and so their regions) mapped. */
 struct ring_buffer {
-	struct extents *extents;	/* owned */
+	struct extents *extents; /* owned */
 	uint32_t granules;
-	uint8_t *granule[];		/* address of each 4 KiB */
+	uint8_t *granule[]; /* address of each 4 KiB */
 };
 
 /*
@@ -30,11 +30,9 @@ struct ring_buffer {
 struct ring_buffer *ring_buffer_new(struct extents *extents);
 void ring_buffer_free(struct ring_buffer *buffer);
 
-static inline void *ring_buffer_at(const struct ring_buffer *buffer,
-				   uint64_t offset)
+static inline void *ring_buffer_at(const struct ring_buffer *buffer, uint64_t offset)
 {
-	return buffer->granule[offset >> PVHCA_GRANULE_SHIFT] +
-	       (offset & (PVHCA_GRANULE - 1));
+	return buffer->granule[offset >> PVHCA_GRANULE_SHIFT] + (offset & (PVHCA_GRANULE - 1));
 }
 
 /**
@@ -60,10 +58,9 @@ struct work_queue {
  * Geometry from a create command: PVHCA_ST_INVALID if it breaks the rules of pvhca-ring.h (powers of
  * two, limits, alignment, inside the buffer, behind the header, stride big enough for data_offset + max_sge SGEs). pi: &header->sq_pi or rq_pi.
  */
-int work_queue_init(struct work_queue *queue, const struct ring_buffer *buffer,
-		    __le32 *pi, uint32_t offset, unsigned int log_entries,
-		    unsigned int log_stride, unsigned int min_log_stride,
-		    unsigned int data_offset, uint32_t max_sge);
+int work_queue_init(struct work_queue *queue, const struct ring_buffer *buffer, __le32 *pi,
+		    uint32_t offset, unsigned int log_entries, unsigned int log_stride,
+		    unsigned int min_log_stride, unsigned int data_offset, uint32_t max_sge);
 
 /* Both sides begin at index 0; the guest's producer index is 0 too. */
 void work_queue_reset(struct work_queue *queue);
@@ -78,8 +75,7 @@ static inline uint32_t work_queue_posted(const struct work_queue *queue)
 
 	if (!queue->entries)
 		return 0;
-	posted = atomic_load_explicit(queue->pi, memory_order_acquire) -
-		 queue->ci;
+	posted = atomic_load_explicit(queue->pi, memory_order_acquire) - queue->ci;
 	return posted <= queue->entries ? posted : UINT32_MAX;
 }
 
@@ -88,17 +84,14 @@ static inline void work_queue_look(struct work_queue *queue)
 {
 	if (queue->entries)
 		__atomic_store_n(&queue->seen,
-				 atomic_load_explicit(queue->pi,
-						      memory_order_acquire),
+				 atomic_load_explicit(queue->pi, memory_order_acquire),
 				 __ATOMIC_RELAXED);
 }
 
 /* How much of what is posted, a valid number of entries, was so at the last look. */
-static inline uint32_t work_queue_seen(const struct work_queue *queue,
-				       uint32_t posted)
+static inline uint32_t work_queue_seen(const struct work_queue *queue, uint32_t posted)
 {
-	uint32_t seen = __atomic_load_n(&queue->seen, __ATOMIC_RELAXED) -
-			queue->ci;
+	uint32_t seen = __atomic_load_n(&queue->seen, __ATOMIC_RELAXED) - queue->ci;
 
 	/* Beyond the queue: what was seen has been taken, or there was a reset. */
 	if (seen > queue->entries)
@@ -106,18 +99,17 @@ static inline uint32_t work_queue_seen(const struct work_queue *queue,
 	return seen < posted ? seen : posted;
 }
 
-static inline uint32_t work_queue_index(const struct work_queue *queue,
-					uint32_t index)
+static inline uint32_t work_queue_index(const struct work_queue *queue, uint32_t index)
 {
 	return index & (queue->entries - 1);
 }
 
 /* Entry of a free-running index, in guest memory: copy before use. */
-static inline const void *work_queue_entry(const struct work_queue *queue,
-					   uint32_t index)
+static inline const void *work_queue_entry(const struct work_queue *queue, uint32_t index)
 {
-	return ring_buffer_at(queue->buffer, queue->offset +
-		((uint64_t)work_queue_index(queue, index) << queue->log_stride));
+	return ring_buffer_at(
+		queue->buffer,
+		queue->offset + ((uint64_t)work_queue_index(queue, index) << queue->log_stride));
 }
 
 /* struct pvhca_bind_seg, host endian. */
@@ -144,12 +136,12 @@ struct reg_request {
 
 /* A checked private copy of a send queue entry; host endian, but for av. */
 struct send_request {
-	uint8_t opcode;			/* enum pvhca_wqe_opcode */
-	uint8_t flags;			/* PVHCA_WQE_F_* */
-	uint16_t index;			/* place in the queue, for the CQE */
+	uint8_t opcode; /* enum pvhca_wqe_opcode */
+	uint8_t flags;	/* PVHCA_WQE_F_* */
+	uint16_t index; /* place in the queue, for the CQE */
 	uint16_t num_sge;
 	uint32_t inline_len;
-	__be32 imm_data;		/* or inv_rkey, host endian */
+	__be32 imm_data; /* or inv_rkey, host endian */
 	uint32_t inv_rkey;
 	uint32_t rkey;
 	uint64_t remote_addr;
@@ -158,16 +150,16 @@ struct send_request {
 	uint32_t remote_qkey;
 	uint64_t compare_add;
 	uint64_t swap;
-	uint64_t length;		/* sum of the SGEs, or inline_len */
+	uint64_t length; /* sum of the SGEs, or inline_len */
 	union {
-		struct bind_request bind;	/* BIND_MW */
-		struct reg_request reg;		/* REG_MR */
-		struct pvhca_av av;		/* with F_AV; values are not checked */
+		struct bind_request bind; /* BIND_MW */
+		struct reg_request reg;	  /* REG_MR */
+		struct pvhca_av av;	  /* with F_AV; values are not checked */
 	};
 };
 
 /* In the set of opcodes: PVHCA_WQE_F_AV is allowed, too, with sends. */
-#define SEND_ALLOW_AV	(1u << 31)
+#define SEND_ALLOW_AV (1u << 31)
 
 /*
  * Copy and check the send entry at a free-running index. SGEs go to sge[] (room for
@@ -175,22 +167,19 @@ struct send_request {
  * complete it with: LOC_QP_OP_ERR (unknown opcode or flag, reserved set, opcode not
  * one of the bits in opcodes, no room for its segment), LOC_LEN_ERR. request->index and flags are always valid.
  */
-enum ibv_wc_status send_request_take(const struct work_queue *queue,
-				     uint32_t index, uint32_t opcodes,
-				     struct send_request *request,
+enum ibv_wc_status send_request_take(const struct work_queue *queue, uint32_t index,
+				     uint32_t opcodes, struct send_request *request,
 				     struct ibv_sge *sge, void *data);
 
 struct recv_request {
 	uint16_t tag;
 	uint16_t num_sge;
-	uint64_t length;		/* sum of the SGEs */
+	uint64_t length; /* sum of the SGEs */
 };
 
 /* Likewise for a receive entry. */
-enum ibv_wc_status recv_request_take(const struct work_queue *queue,
-				     uint32_t index,
-				     struct recv_request *request,
-				     struct ibv_sge *sge);
+enum ibv_wc_status recv_request_take(const struct work_queue *queue, uint32_t index,
+				     struct recv_request *request, struct ibv_sge *sge);
 
 /* enum pvhca_cqe_opcode that completes an enum pvhca_wqe_opcode. */
 uint8_t ring_cqe_opcode(uint8_t wqe_opcode);

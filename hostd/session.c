@@ -22,8 +22,8 @@
 #include "policy.h"
 #include "session_impl.h"
 
-#define MESSAGES_PER_WAKE	16
-#define HELLO_MS		10000	/* who says nothing for that long goes */
+#define MESSAGES_PER_WAKE 16
+#define HELLO_MS	  10000 /* who says nothing for that long goes */
 
 static const char *const session_state_names[SESSION_STATES] = {
 	[SESSION_CONNECTED] = "connected",
@@ -49,8 +49,7 @@ static void session_end(struct session *session)
 
 /* --------------------------------- sources --------------------------------- */
 
-GSource *session_attach(struct session *session, GSource *source,
-			GSourceFunc fn)
+GSource *session_attach(struct session *session, GSource *source, GSourceFunc fn)
 {
 	g_source_set_callback(source, fn, session, NULL);
 	/*
@@ -62,11 +61,10 @@ GSource *session_attach(struct session *session, GSource *source,
 	return source;
 }
 
-GSource *session_attach_fd(struct session *session, int fd,
-			   GIOCondition condition, GUnixFDSourceFunc fn)
+GSource *session_attach_fd(struct session *session, int fd, GIOCondition condition,
+			   GUnixFDSourceFunc fn)
 {
-	return session_attach(session, g_unix_fd_source_new(fd, condition),
-			      G_SOURCE_FUNC(fn));
+	return session_attach(session, g_unix_fd_source_new(fd, condition), G_SOURCE_FUNC(fn));
 }
 
 void session_detach(GSource **source)
@@ -96,25 +94,21 @@ static gboolean session_on_writable(int fd, GIOCondition condition, void *arg)
 	return own->link_out ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
 }
 
-void session_send(struct session *session, uint32_t type,
-		  const void *payload, uint32_t size)
+void session_send(struct session *session, uint32_t type, const void *payload, uint32_t size)
 {
 	struct session_own *own = session->own;
 	int ret = link_send(&own->link, type, payload, size);
 
 	if (ret) {
-		g_info("VM %s: cannot send to QEMU: %s", session->name,
-		       g_strerror(-ret));
+		g_info("VM %s: cannot send to QEMU: %s", session->name, g_strerror(-ret));
 		session_end(session);
 	} else if (link_wants_write(&own->link) && !own->link_out) {
-		own->link_out = session_attach_fd(session, own->link.fd,
-						  G_IO_OUT,
-						  session_on_writable);
+		own->link_out =
+			session_attach_fd(session, own->link.fd, G_IO_OUT, session_on_writable);
 	}
 }
 
-void session_reply(struct session *session, uint32_t type, uint64_t id,
-		   uint32_t error)
+void session_reply(struct session *session, uint32_t type, uint64_t id, uint32_t error)
 {
 	struct pvhca_link_reply reply = { .id = id, .error = error };
 
@@ -131,16 +125,15 @@ static gboolean session_on_readable(int fd, GIOCondition condition, void *arg)
 
 	(void)fd;
 	(void)condition;
-	ret = link_receive(&session->own->link, MESSAGES_PER_WAKE,
-			   session_on_message, session, &reason);
+	ret = link_receive(&session->own->link, MESSAGES_PER_WAKE, session_on_message, session,
+			   &reason);
 	if (!ret)
 		return G_SOURCE_CONTINUE;
 	if (reason)
 		session_refuse(session, "%s", reason);
 	else
 		g_info("VM %s: connection ends: %s", session->name,
-		       ret == -ECONNRESET ? "closed by QEMU" :
-		       g_strerror(-ret));
+		       ret == -ECONNRESET ? "closed by QEMU" : g_strerror(-ret));
 	session_end(session);
 	return G_SOURCE_REMOVE;
 }
@@ -149,8 +142,7 @@ static gboolean session_on_hello_timeout(void *arg)
 {
 	struct session *session = arg;
 
-	g_warning("session %u: no HELLO within %u s", session->id,
-		  HELLO_MS / 1000);
+	g_warning("session %u: no HELLO within %u s", session->id, HELLO_MS / 1000);
 	session_end(session);
 	return G_SOURCE_REMOVE;
 }
@@ -197,12 +189,10 @@ void session_run(struct session *session)
 	struct session_own *own = session->own;
 
 	g_main_context_push_thread_default(own->context);
-	own->link_in = session_attach_fd(session, own->link.fd,
-					 G_IO_IN | G_IO_HUP | G_IO_ERR,
+	own->link_in = session_attach_fd(session, own->link.fd, G_IO_IN | G_IO_HUP | G_IO_ERR,
 					 session_on_readable);
-	own->hello_timer = session_attach(session,
-					  g_timeout_source_new(HELLO_MS),
-					  session_on_hello_timeout);
+	own->hello_timer =
+		session_attach(session, g_timeout_source_new(HELLO_MS), session_on_hello_timeout);
 	while (!atomic_load(&own->quit))
 		g_main_context_iteration(own->context, TRUE);
 	session_detach(&own->hello_timer);

@@ -23,7 +23,7 @@ struct memory;
 struct session_own;
 struct worker;
 
-#define SESSION_GIDS	256
+#define SESSION_GIDS 256
 
 /* A guest's GID table entry. */
 struct session_gid {
@@ -62,14 +62,14 @@ struct session {
 	uint8_t mac[6];
 	bool mac_chosen;
 	bool mac_shared;
-	uint8_t hello_mac[6];			/* QEMU's wish; 0: none */
+	uint8_t hello_mac[6]; /* QEMU's wish; 0: none */
 	const struct config *config;
 	struct vm_policy *policy;
-	_Atomic unsigned int state;		/* enum session_state; written by its thread */
+	_Atomic unsigned int state; /* enum session_state; written by its thread */
 	const struct fabric_ops *ops;
 	struct fabric *fabric;
 	void *fabric_session;
-	struct cm_session *cm;			/* cm.h's part, or NULL */
+	struct cm_session *cm; /* cm.h's part, or NULL */
 
 	struct memory *memory;
 	int admin_doorbell_fd;
@@ -78,25 +78,25 @@ struct session {
 	uint32_t num_doorbells;
 	uint32_t num_vectors;
 
-	struct admin *admin;			/* while enabled */
-	struct async_queue *aeq;		/* while enabled; events.c */
+	struct admin *admin;	 /* while enabled */
+	struct async_queue *aeq; /* while enabled; events.c */
 	struct table contexts, pds, mrs, mws, ahs, cqs, srqs, qps, ceqs;
 	struct session_gid gids[SESSION_GIDS];
 	_Atomic uint64_t pinned_bytes;
-	_Atomic uint64_t connections;		/* that cm.h has for it */
+	_Atomic uint64_t connections; /* that cm.h has for it */
 
-	struct worker *worker;			/* while attached */
-	bool wake_worker;			/* once the guest knows of its commands' ends; admin.c */
+	struct worker *worker; /* while attached */
+	bool wake_worker;      /* once the guest knows of its commands' ends; admin.c */
 	uint32_t doorbell;
-	struct counters counters;		/* any thread */
+	struct counters counters; /* any thread */
 	struct log_limit quota_log;
 	struct log_limit fault_log;
-	struct session_own *own;		/* session_impl.h */
+	struct session_own *own; /* session_impl.h */
 };
 
 /* Host index of a guest GID table entry; false if the guest has none there. */
-bool session_gid(const struct session *session, uint32_t index,
-		 uint32_t *host_index, const uint8_t **gid);
+bool session_gid(const struct session *session, uint32_t index, uint32_t *host_index,
+		 const uint8_t **gid);
 
 /*
  * The guest broke the protocol: log it once (rate-limited) with what it did, stop
@@ -106,8 +106,8 @@ bool session_gid(const struct session *session, uint32_t index,
 void session_guest_fault(struct session *session, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Likewise for another reason (enum pvhca_dev_error), such as PVHCA_DEV_ERR_HOST. */
-void session_fail(struct session *session, uint32_t error, const char *format,
-		  ...) __attribute__((format(printf, 3, 4)));
+void session_fail(struct session *session, uint32_t error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 /* The above happened and the tear-down is still to come. */
 bool session_failing(const struct session *session);
 
@@ -129,16 +129,14 @@ void sessions_check_memory(void);
 /* End all and wait for them. */
 void sessions_stop(void);
 /* Calls fn for each session, which lives until fn returns. Any thread. */
-void sessions_for_each(void (*fn)(struct session *session, void *arg),
-		       void *arg);
+void sessions_for_each(void (*fn)(struct session *session, void *arg), void *arg);
 const char *session_state_name(const struct session *session);
 
 /* One session, for sessions.c. */
 
 /* NULL: no memory; fd is closed then. */
 struct session *session_new(int fd, unsigned int id, const struct config *config,
-			    const struct fabric_ops *ops,
-			    struct fabric *fabric);
+			    const struct fabric_ops *ops, struct fabric *fabric);
 /* The session's thread: serves until the link closes or session_quit(). */
 void session_run(struct session *session);
 void session_quit(struct session *session);

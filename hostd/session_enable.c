@@ -19,8 +19,8 @@
 #include "session_impl.h"
 #include "worker.h"
 
-#define COMMANDS_PER_WAKE	16
-#define RETRY_MS		2
+#define COMMANDS_PER_WAKE 16
+#define RETRY_MS	  2
 
 void session_tear_down(struct session *session)
 {
@@ -52,9 +52,8 @@ static gboolean session_on_more(void *arg)
 static void session_serve(struct session *session)
 {
 	if (!session->own->more && admin_serve(session, COMMANDS_PER_WAKE))
-		session->own->more = session_attach(session,
-						    g_timeout_source_new(0),
-						    session_on_more);
+		session->own->more =
+			session_attach(session, g_timeout_source_new(0), session_on_more);
 }
 
 static gboolean session_on_doorbell(int fd, GIOCondition condition, void *arg)
@@ -94,9 +93,8 @@ static gboolean session_on_retry(void *arg)
 void session_retry_soon(struct session *session)
 {
 	if (!atomic_exchange(&session->own->retrying, true))
-		g_source_unref(session_attach(session,
-					      g_timeout_source_new(RETRY_MS),
-					      session_on_retry));
+		g_source_unref(
+			session_attach(session, g_timeout_source_new(RETRY_MS), session_on_retry));
 }
 
 /* ---------------------------------- enable --------------------------------- */
@@ -120,13 +118,12 @@ static void session_attach_sources(struct session *session)
 	struct session_own *own = session->own;
 	int fd = -1;
 
-	own->doorbell = session_attach_fd(session, session->admin_doorbell_fd,
-					  G_IO_IN, session_on_doorbell);
+	own->doorbell = session_attach_fd(session, session->admin_doorbell_fd, G_IO_IN,
+					  session_on_doorbell);
 	if (session->ops->session_async_fd)
 		fd = session->ops->session_async_fd(session);
 	if (fd >= 0)
-		own->async = session_attach_fd(session, fd, G_IO_IN,
-					       session_on_async);
+		own->async = session_attach_fd(session, fd, G_IO_IN, session_on_async);
 }
 
 /* Returns an enum pvhca_dev_error; *why for the driver's log. */
@@ -158,8 +155,7 @@ uint32_t session_enable(struct session *session, uint64_t gpa)
 	if (atomic_load(&session->state) != SESSION_IDLE)
 		return PVHCA_DEV_ERR_BAD_STATE;
 	if (!session_has_event_fds(session)) {
-		g_warning("VM %s: ENABLE before all event descriptors",
-			  session->name);
+		g_warning("VM %s: ENABLE before all event descriptors", session->name);
 		error = PVHCA_DEV_ERR_BAD_STATE;
 		goto err;
 	}
@@ -181,8 +177,8 @@ uint32_t session_enable(struct session *session, uint64_t gpa)
 	return PVHCA_DEV_ERR_NONE;
 
 err:
-	g_message("VM %s: device not enabled, error %u%s%s", session->name,
-		  error, *why ? ": " : "", why);
+	g_message("VM %s: device not enabled, error %u%s%s", session->name, error, *why ? ": " : "",
+		  why);
 	session_set_state(session, SESSION_FAILED);
 	return error;
 }
@@ -208,27 +204,23 @@ static gboolean session_on_failing(void *arg)
 	return G_SOURCE_REMOVE;
 }
 
-static void session_vfail(struct session *session, uint32_t error,
-			  const char *format, va_list args)
+static void session_vfail(struct session *session, uint32_t error, const char *format, va_list args)
 {
 	uint32_t none = PVHCA_DEV_ERR_NONE;
 	char what[256];
 
-	if (!atomic_compare_exchange_strong(&session->own->failing, &none,
-					    error))
+	if (!atomic_compare_exchange_strong(&session->own->failing, &none, error))
 		return;
 	vsnprintf(what, sizeof(what), format, args);
-	log_warning_limited(&session->fault_log, "VM %s: %s: %s", session->name,
-			    error == PVHCA_DEV_ERR_GUEST ?
-			    "the guest broke the protocol" : "stopped", what);
+	log_warning_limited(
+		&session->fault_log, "VM %s: %s: %s", session->name,
+		error == PVHCA_DEV_ERR_GUEST ? "the guest broke the protocol" : "stopped", what);
 	if (error == PVHCA_DEV_ERR_GUEST)
 		counter_add(&session->counters.protocol_errors, 1);
-	g_source_unref(session_attach(session, g_timeout_source_new(0),
-				      session_on_failing));
+	g_source_unref(session_attach(session, g_timeout_source_new(0), session_on_failing));
 }
 
-void session_fail(struct session *session, uint32_t error, const char *format,
-		  ...)
+void session_fail(struct session *session, uint32_t error, const char *format, ...)
 {
 	va_list args;
 
@@ -250,8 +242,7 @@ static gboolean session_on_check_memory(void *arg)
 {
 	struct session *session = arg;
 
-	if (memory_faulted(session->memory) &&
-	    atomic_load(&session->state) == SESSION_ENABLED)
+	if (memory_faulted(session->memory) && atomic_load(&session->state) == SESSION_ENABLED)
 		session_fail(session, PVHCA_DEV_ERR_MEMORY,
 			     "memory of the VM vanished (its file was cut)");
 	return G_SOURCE_REMOVE;
@@ -259,6 +250,5 @@ static gboolean session_on_check_memory(void *arg)
 
 void session_check_memory(struct session *session)
 {
-	g_source_unref(session_attach(session, g_timeout_source_new(0),
-				      session_on_check_memory));
+	g_source_unref(session_attach(session, g_timeout_source_new(0), session_on_check_memory));
 }

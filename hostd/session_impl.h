@@ -15,14 +15,14 @@ struct session_own {
 	struct link link;
 	GMainContext *context;
 	GSource *link_in;
-	GSource *link_out;		/* while something waits to be sent */
+	GSource *link_out; /* while something waits to be sent */
 	GSource *hello_timer;
-	GSource *doorbell;		/* while enabled */
-	GSource *more;			/* while more commands are there */
-	GSource *async;			/* while enabled, if the fabric has a descriptor */
+	GSource *doorbell; /* while enabled */
+	GSource *more;	   /* while more commands are there */
+	GSource *async;	   /* while enabled, if the fabric has a descriptor */
 	_Atomic bool quit;
-	_Atomic bool retrying;		/* a retry timer is attached */
-	_Atomic uint32_t failing;	/* enum pvhca_dev_error */
+	_Atomic bool retrying;	  /* a retry timer is attached */
+	_Atomic uint32_t failing; /* enum pvhca_dev_error */
 };
 
 /* -------------------------------- session.c -------------------------------- */
@@ -30,18 +30,15 @@ struct session_own {
 void session_set_state(struct session *session, enum session_state state);
 
 /* A source of the thread's that calls fn; the caller's reference. */
-GSource *session_attach(struct session *session, GSource *source,
-			GSourceFunc fn);
-GSource *session_attach_fd(struct session *session, int fd,
-			   GIOCondition condition, GUnixFDSourceFunc fn);
+GSource *session_attach(struct session *session, GSource *source, GSourceFunc fn);
+GSource *session_attach_fd(struct session *session, int fd, GIOCondition condition,
+			   GUnixFDSourceFunc fn);
 /* Ends *source, drops the reference and forgets it; NULL: nothing. */
 void session_detach(GSource **source);
 
 /* To QEMU; what it does not take at once waits. A failure ends the session. */
-void session_send(struct session *session, uint32_t type, const void *payload,
-		  uint32_t size);
-void session_reply(struct session *session, uint32_t type, uint64_t id,
-		   uint32_t error);
+void session_send(struct session *session, uint32_t type, const void *payload, uint32_t size);
+void session_reply(struct session *session, uint32_t type, uint64_t id, uint32_t error);
 
 /* ---------------------------- session_messages.c --------------------------- */
 

@@ -31,8 +31,7 @@ static struct {
 	struct fabric *fabric;
 } sessions;
 
-void sessions_init(const struct config *config, const struct fabric_ops *ops,
-		   struct fabric *fabric)
+void sessions_init(const struct config *config, const struct fabric_ops *ops, struct fabric *fabric)
 {
 	sessions.config = config;
 	sessions.ops = ops;
@@ -107,13 +106,16 @@ void sessions_accept(int fd)
 
 	/* Only this thread adds, so that count cannot grow meanwhile. */
 	if (sessions.count >= sessions.config->max_sessions) {
-		log_warning_limited(&limit, "connection refused: there are %u sessions, the most that max-sessions allows",
-				    sessions.count);
+		log_warning_limited(
+			&limit,
+			"connection refused: there are %u sessions, the most that max-sessions allows",
+			sessions.count);
 		sessions_refuse(fd, EBUSY, "pvhcad serves as many VMs as max-sessions allows");
 		return;
 	}
 	if (!link_fd_fits(fd)) {
-		log_warning_limited(&limit, "connection refused: out of descriptors; raise RLIMIT_NOFILE");
+		log_warning_limited(&limit,
+				    "connection refused: out of descriptors; raise RLIMIT_NOFILE");
 		sessions_refuse(fd, EMFILE, "pvhcad is out of descriptors");
 		return;
 	}
@@ -122,8 +124,8 @@ void sessions_accept(int fd)
 		close(fd);
 		return;
 	}
-	seat->session = session_new(fd, ++sessions.last_id, sessions.config,
-				    sessions.ops, sessions.fabric);
+	seat->session =
+		session_new(fd, ++sessions.last_id, sessions.config, sessions.ops, sessions.fabric);
 	if (!seat->session)
 		goto err_free;
 
@@ -146,8 +148,7 @@ err_free:
 	g_free(seat);
 }
 
-void sessions_for_each(void (*fn)(struct session *session, void *arg),
-		       void *arg)
+void sessions_for_each(void (*fn)(struct session *session, void *arg), void *arg)
 {
 	g_mutex_lock(&sessions.lock);
 	for (GList *link = sessions.seats; link; link = link->next)

@@ -20,8 +20,8 @@
 #include "memory.h"
 #include "session.h"
 
-#define STATS_READERS	16
-#define STATS_MS	5000
+#define STATS_READERS 16
+#define STATS_MS      5000
 
 struct reader {
 	int fd;
@@ -39,8 +39,7 @@ static GList *stats_readers;
 static void stats_read(struct session *session, struct stats_values *values)
 {
 #define STATS_READ(name, text) \
-	values->name = atomic_load_explicit(&session->counters.name, \
-					    memory_order_relaxed);
+	values->name = atomic_load_explicit(&session->counters.name, memory_order_relaxed);
 	COUNTERS(STATS_READ)
 #undef STATS_READ
 	values->contexts = table_used(&session->contexts);
@@ -94,15 +93,13 @@ static void stats_number(JsonBuilder *json, const char *name, uint64_t value)
 	json_builder_add_int_value(json, value);
 }
 
-static void stats_text_member(JsonBuilder *json, const char *name,
-			      const char *value)
+static void stats_text_member(JsonBuilder *json, const char *name, const char *value)
 {
 	json_builder_set_member_name(json, name);
 	json_builder_add_string_value(json, value);
 }
 
-static void stats_add_values(JsonBuilder *json,
-			     const struct stats_values *values)
+static void stats_add_values(JsonBuilder *json, const struct stats_values *values)
 {
 #define STATS_MEMBER(name, text) stats_number(json, #name, values->name);
 	COUNTERS(STATS_MEMBER)
@@ -127,8 +124,7 @@ static void stats_sum(struct stats_values *to, const struct stats_values *from)
 #undef STATS_SUM
 }
 
-static void stats_add_session(JsonBuilder *json,
-			      const struct stats_session *session)
+static void stats_add_session(JsonBuilder *json, const struct stats_session *session)
 {
 	json_builder_begin_object(json);
 	stats_number(json, "id", session->id);
@@ -239,8 +235,8 @@ void stats_accept(int fd, const char *fabric)
 	reader->fd = fd;
 	reader->text = stats_text(fabric, &length);
 	reader->length = length;
-	reader->writable = g_unix_fd_add(fd, G_IO_OUT | G_IO_HUP | G_IO_ERR,
-					 reader_on_writable, reader);
+	reader->writable =
+		g_unix_fd_add(fd, G_IO_OUT | G_IO_HUP | G_IO_ERR, reader_on_writable, reader);
 	reader->timer = g_timeout_add(STATS_MS, reader_on_timeout, reader);
 	stats_readers = g_list_prepend(stats_readers, reader);
 }

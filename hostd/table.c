@@ -17,15 +17,15 @@
 
 #include "pvhca/pvhca-admin.h"
 
-#define TABLE_INDEX_BITS	20
-#define TABLE_INDEX_MASK	((1u << TABLE_INDEX_BITS) - 1)
-#define TABLE_FIRST_SIZE	16u
+#define TABLE_INDEX_BITS 20
+#define TABLE_INDEX_MASK ((1u << TABLE_INDEX_BITS) - 1)
+#define TABLE_FIRST_SIZE 16u
 
 _Static_assert(TABLE_LIMIT_MAX < TABLE_INDEX_MASK, "NO_HANDLE must be no handle");
 
 void table_init(struct table *table, uint32_t limit)
 {
-	*table = (struct table) {
+	*table = (struct table){
 		.limit = limit < TABLE_LIMIT_MAX ? limit : TABLE_LIMIT_MAX,
 	};
 }
@@ -49,8 +49,7 @@ static int table_grow(struct table *table)
 	size = used ? used * 2 : TABLE_FIRST_SIZE;
 	if (size > table->limit)
 		size = table->limit;
-	entries = calloc(1, sizeof(*entries) +
-			 size * sizeof(entries->entry[0]));
+	entries = calloc(1, sizeof(*entries) + size * sizeof(entries->entry[0]));
 	if (!entries)
 		return PVHCA_ST_NO_MEMORY;
 	entries->size = size;
@@ -58,7 +57,7 @@ static int table_grow(struct table *table)
 		if (i < used)
 			entries->entry[i] = old->entry[i];
 		else
-			entries->entry[i].handle = i;	/* generation 0 */
+			entries->entry[i].handle = i; /* generation 0 */
 	rcu_assign_pointer(table->entries, entries);
 	if (old) {
 		synchronize_rcu();
@@ -93,7 +92,7 @@ int table_add(struct table *table, void *object, uint32_t *handle)
 		;
 	entry = &table->entries->entry[at];
 	next = entry->handle + (1u << TABLE_INDEX_BITS);
-	if (next <= TABLE_INDEX_MASK)	/* wrapped to generation 0 */
+	if (next <= TABLE_INDEX_MASK) /* wrapped to generation 0 */
 		next += 1u << TABLE_INDEX_BITS;
 	__atomic_store_n(&entry->handle, next, __ATOMIC_RELAXED);
 	entry->object = object;
@@ -103,13 +102,11 @@ int table_add(struct table *table, void *object, uint32_t *handle)
 	return PVHCA_ST_OK;
 }
 
-static struct table_entry *table_entry(const struct table *table,
-				       uint32_t handle)
+static struct table_entry *table_entry(const struct table *table, uint32_t handle)
 {
 	uint32_t at = handle & TABLE_INDEX_MASK;
 
-	if (at >= table_size(table) ||
-	    table->entries->entry[at].handle != handle ||
+	if (at >= table_size(table) || table->entries->entry[at].handle != handle ||
 	    !table->entries->entry[at].object)
 		return NULL;
 	return &table->entries->entry[at];
@@ -127,8 +124,7 @@ void table_publish(struct table *table, uint32_t handle)
 	struct table_entry *entry = table_entry(table, handle);
 
 	if (entry)
-		__atomic_store_n(&entry->published, entry->object,
-				 __ATOMIC_RELEASE);
+		__atomic_store_n(&entry->published, entry->object, __ATOMIC_RELEASE);
 }
 
 void table_unpublish(struct table *table, uint32_t handle)
@@ -147,10 +143,8 @@ void *table_find_rcu(const struct table *table, uint32_t handle)
 
 	if (!entries || at >= entries->size)
 		return NULL;
-	object = __atomic_load_n(&entries->entry[at].published,
-				 __ATOMIC_ACQUIRE);
-	if (__atomic_load_n(&entries->entry[at].handle, __ATOMIC_RELAXED) !=
-	    handle)
+	object = __atomic_load_n(&entries->entry[at].published, __ATOMIC_ACQUIRE);
+	if (__atomic_load_n(&entries->entry[at].handle, __ATOMIC_RELAXED) != handle)
 		return NULL;
 	return object;
 }
@@ -174,8 +168,7 @@ uint32_t table_used(const struct table *table)
 	return __atomic_load_n(&table->used, __ATOMIC_RELAXED);
 }
 
-void table_for_each(struct table *table, void (*fn)(void *object, void *arg),
-		    void *arg)
+void table_for_each(struct table *table, void (*fn)(void *object, void *arg), void *arg)
 {
 	for (uint32_t i = 0; i < table_size(table); i++)
 		if (table->entries->entry[i].object)

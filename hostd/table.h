@@ -12,12 +12,12 @@
 
 #include <stdint.h>
 
-#define TABLE_LIMIT_MAX	((1u << 20) - 2)	/* objects of one table */
+#define TABLE_LIMIT_MAX ((1u << 20) - 2) /* objects of one table */
 
 struct table_entry {
-	uint32_t handle;	/* the last that was given for this place */
-	void *object;		/* NULL: free */
-	void *published;	/* object, or NULL */
+	uint32_t handle; /* the last that was given for this place */
+	void *object;	 /* NULL: free */
+	void *published; /* object, or NULL */
 };
 
 /* Replaced as a whole when it grows; RCU. */
@@ -28,9 +28,9 @@ struct table_entries {
 
 struct table {
 	struct table_entries *entries;
-	uint32_t limit;		/* quota */
+	uint32_t limit; /* quota */
 	uint32_t used;
-	uint32_t hint;		/* where to look for a free place */
+	uint32_t hint; /* where to look for a free place */
 };
 
 /* limit is cut to TABLE_LIMIT_MAX. table_fini() leaves an empty table. */
@@ -51,7 +51,6 @@ void table_del(struct table *table, uint32_t handle);
 uint32_t table_used(const struct table *table);
 
 /* Calls fn for each object; fn may delete it. */
-void table_for_each(struct table *table, void (*fn)(void *object, void *arg),
-		    void *arg);
+void table_for_each(struct table *table, void (*fn)(void *object, void *arg), void *arg);
 
 #endif

@@ -34,23 +34,23 @@
 #include "objects.h"
 #include "session.h"
 
-#define VERBS_HOST_CQS		256	/* of one session */
-#define VERBS_QP_INDEX_BITS	16
-#define VERBS_NUM_BUCKETS	256
-#define VERBS_MAX_MCASTS	64	/* multicast groups of one QP */
-#define VERBS_GROUPS		64	/* multicast groups of one session */
+#define VERBS_HOST_CQS	    256 /* of one session */
+#define VERBS_QP_INDEX_BITS 16
+#define VERBS_NUM_BUCKETS   256
+#define VERBS_MAX_MCASTS    64 /* multicast groups of one QP */
+#define VERBS_GROUPS	    64 /* multicast groups of one session */
 /* Inline data: the most that is tried, and the step of the search; bytes. */
-#define VERBS_MAX_INLINE	1024
-#define VERBS_INLINE_STEP	4
+#define VERBS_MAX_INLINE  1024
+#define VERBS_INLINE_STEP 4
 
 struct fabric {
-	struct ibv_device **list;	/* keeps the device */
+	struct ibv_device **list; /* keeps the device */
 	struct ibv_device *device;
 	uint8_t port;
-	uint8_t mac[6];			/* of the port's netdev */
+	uint8_t mac[6]; /* of the port's netdev */
 	uint32_t netdev_mtu;
-	int netdev_ifindex;		/* 0: not known */
-	uint32_t max_inline;		/* bytes; found by trying */
+	int netdev_ifindex;  /* 0: not known */
+	uint32_t max_inline; /* bytes; found by trying */
 };
 
 /* Apart, for an event that announces a receive is not to come with each send, too. */
@@ -77,7 +77,7 @@ struct verbs_host_cq {
 /* A multicast group that the host is a member of for a guest; see verbs_group.c. */
 struct verbs_group {
 	union ibv_gid gid;
-	unsigned int users;		/* attachments; 0: the place is free */
+	unsigned int users; /* attachments; 0: the place is free */
 	int fd;
 };
 
@@ -87,15 +87,15 @@ struct verbs_session {
 	struct ibv_device_attr attr;
 	struct ibv_comp_channel *channel;
 	struct verbs_host_cq host_cq[VERBS_HOST_CQS];
-	_Atomic uint32_t num_host_cqs;	/* only grows */
-	pthread_mutex_t poll_lock;	/* who polls: the order of completions is kept */
+	_Atomic uint32_t num_host_cqs; /* only grows */
+	pthread_mutex_t poll_lock;     /* who polls: the order of completions is kept */
 	uint32_t max_qps;
 	uint32_t next_qp;
 	uint16_t generation;
-	struct verbs_group group[VERBS_GROUPS];	/* the session's thread only */
-	_Atomic uint32_t in_flight;	/* sum of its QPs' */
-	_Atomic uint32_t receivers;	/* QPs and SRQs that are receiving */
-	struct qp **qps;		/* by index; RCU */
+	struct verbs_group group[VERBS_GROUPS]; /* the session's thread only */
+	_Atomic uint32_t in_flight;		/* sum of its QPs' */
+	_Atomic uint32_t receivers;		/* QPs and SRQs that are receiving */
+	struct qp **qps;			/* by index; RCU */
 	struct qp *by_num[VERBS_NUM_BUCKETS];	/* QPs with an SRQ, by QP number; RCU */
 };
 
@@ -164,12 +164,12 @@ struct verbs_qp {
  * Work request ids: QP id, kind, and the guest's index or tag. An SRQ's receives
  * have no QP id: the completion has the QP's number.
  */
-#define WR_ID_QP_SHIFT		32
-#define WR_ID_RECV		(1u << 31)
-#define WR_ID_BAD		(1u << 30)	/* stands for an entry that was refused */
-#define WR_ID_SRQ		(1u << 29)
-#define WR_ID_BIND		(1u << 28)	/* with BAD: it was to bind a window */
-#define WR_ID_INDEX_MASK	0xffffu
+#define WR_ID_QP_SHIFT	 32
+#define WR_ID_RECV	 (1u << 31)
+#define WR_ID_BAD	 (1u << 30) /* stands for an entry that was refused */
+#define WR_ID_SRQ	 (1u << 29)
+#define WR_ID_BIND	 (1u << 28) /* with BAD: it was to bind a window */
+#define WR_ID_INDEX_MASK 0xffffu
 
 /* The one translation of the host's errno (positive) to the admin ABI. */
 int verbs_status(int err);
@@ -187,16 +187,14 @@ int verbs_mw_alloc(struct mw *mw);
 void verbs_mw_dealloc(struct mw *mw);
 
 /* verbs_ah.c: address vectors, with indices of the other side's table. PVHCA_ST_*. */
-int verbs_av_to_host(struct session *session, const struct pvhca_av *av,
-		     struct ibv_ah_attr *ah);
-void verbs_av_from_host(struct session *session, const struct ibv_ah_attr *ah,
-			struct pvhca_av *av);
+int verbs_av_to_host(struct session *session, const struct pvhca_av *av, struct ibv_ah_attr *ah);
+void verbs_av_from_host(struct session *session, const struct ibv_ah_attr *ah, struct pvhca_av *av);
 int verbs_ah_create(struct ah *ah);
 void verbs_ah_destroy(struct ah *ah);
 
 /* verbs_cq.c: a host CQ with room for n more completions; PVHCA_ST_*. */
-int verbs_host_cq_reserve(struct verbs_session *vs, enum verbs_completions what,
-			  uint32_t n, struct verbs_host_cq **host_cq);
+int verbs_host_cq_reserve(struct verbs_session *vs, enum verbs_completions what, uint32_t n,
+			  struct verbs_host_cq **host_cq);
 void verbs_host_cq_release(struct verbs_host_cq *host_cq, uint32_t n);
 void verbs_host_cqs_destroy(struct verbs_session *vs);
 /*
@@ -217,10 +215,8 @@ void verbs_receiving_ends(struct session *session, bool *receiving);
 
 int verbs_qp_create(struct qp *qp);
 void verbs_qp_destroy(struct qp *qp);
-int verbs_qp_modify(struct qp *qp, uint32_t attr_mask,
-		    const struct pvhca_qp_attr *attr);
-int verbs_qp_query(struct qp *qp, uint32_t attr_mask,
-		   struct pvhca_qp_attr *attr);
+int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr);
+int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr);
 
 /* Nothing of a QP is in flight any more; no completion of it is delivered now. */
 void verbs_forget_in_flight(struct verbs_session *vs, struct verbs_qp *vqp);
@@ -240,8 +236,7 @@ int verbs_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 int verbs_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 void verbs_mcast_detach_all(struct verbs_session *vs, struct verbs_qp *vqp);
 
-static inline uint64_t verbs_wr_id(const struct verbs_qp *vqp, uint32_t flags,
-				   uint16_t index)
+static inline uint64_t verbs_wr_id(const struct verbs_qp *vqp, uint32_t flags, uint16_t index)
 {
 	return (uint64_t)vqp->id << WR_ID_QP_SHIFT | flags | index;
 }

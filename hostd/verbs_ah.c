@@ -10,8 +10,7 @@
 #include "log.h"
 #include "verbs.h"
 
-int verbs_av_to_host(struct session *session, const struct pvhca_av *av,
-		     struct ibv_ah_attr *ah)
+int verbs_av_to_host(struct session *session, const struct pvhca_av *av, struct ibv_ah_attr *ah)
 {
 	struct verbs_session *vs = session->fabric_session;
 	const uint8_t *gid;
@@ -19,7 +18,7 @@ int verbs_av_to_host(struct session *session, const struct pvhca_av *av,
 	int index;
 
 	if (!av->is_global)
-		return PVHCA_ST_INVALID;	/* RoCE has no other addresses */
+		return PVHCA_ST_INVALID; /* RoCE has no other addresses */
 	if (!session_gid(session, av->sgid_index, &hint, &gid))
 		return PVHCA_ST_INVALID;
 	index = verbs_gid_index(vs, gid, hint);
@@ -42,15 +41,14 @@ int verbs_av_to_host(struct session *session, const struct pvhca_av *av,
 	return PVHCA_ST_OK;
 }
 
-void verbs_av_from_host(struct session *session, const struct ibv_ah_attr *ah,
-			struct pvhca_av *av)
+void verbs_av_from_host(struct session *session, const struct ibv_ah_attr *ah, struct pvhca_av *av)
 {
 	struct verbs_session *vs = session->fabric_session;
 	const uint8_t *gid;
 	uint32_t i, hint;
 	union ibv_gid host;
 
-	*av = (struct pvhca_av) {
+	*av = (struct pvhca_av){
 		.flow_label = htole32(ah->grh.flow_label),
 		.hop_limit = ah->grh.hop_limit,
 		.traffic_class = ah->grh.traffic_class,
@@ -61,8 +59,8 @@ void verbs_av_from_host(struct session *session, const struct ibv_ah_attr *ah,
 	};
 	memcpy(av->dgid, ah->grh.dgid.raw, sizeof(av->dgid));
 	/* The index in the guest's own table. */
-	if (!ah->is_global || ibv_query_gid(vs->context, vs->fabric->port,
-					    ah->grh.sgid_index, &host))
+	if (!ah->is_global ||
+	    ibv_query_gid(vs->context, vs->fabric->port, ah->grh.sgid_index, &host))
 		return;
 	for (i = 0; i < SESSION_GIDS; i++)
 		if (session_gid(session, i, &hint, &gid) &&
@@ -90,6 +88,6 @@ void verbs_ah_destroy(struct ah *ah)
 	int err = ibv_destroy_ah(ah->fabric);
 
 	if (err)
-		g_warning("%s: host address handle could not be destroyed: %s",
-			  ah->session->name, g_strerror(err));
+		g_warning("%s: host address handle could not be destroyed: %s", ah->session->name,
+			  g_strerror(err));
 }

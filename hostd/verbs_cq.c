@@ -13,12 +13,11 @@
 
 #include <urcu-qsbr.h>
 
-#define HOST_CQ_SIZE		4096u	/* usual; larger where one QP needs it */
-#define POLL_BATCH		32
-#define POLL_MAX		256	/* of one CQ in one pass */
+#define HOST_CQ_SIZE 4096u /* usual; larger where one QP needs it */
+#define POLL_BATCH   32
+#define POLL_MAX     256 /* of one CQ in one pass */
 
-static int host_cq_create(struct verbs_session *vs, enum verbs_completions what,
-			  uint32_t n)
+static int host_cq_create(struct verbs_session *vs, enum verbs_completions what, uint32_t n)
 {
 	uint32_t count = atomic_load(&vs->num_host_cqs);
 	uint32_t limit = vs->attr.max_cqe, size = HOST_CQ_SIZE;
@@ -41,8 +40,8 @@ static int host_cq_create(struct verbs_session *vs, enum verbs_completions what,
 	return PVHCA_ST_OK;
 }
 
-int verbs_host_cq_reserve(struct verbs_session *vs, enum verbs_completions what,
-			  uint32_t n, struct verbs_host_cq **host_cq)
+int verbs_host_cq_reserve(struct verbs_session *vs, enum verbs_completions what, uint32_t n,
+			  struct verbs_host_cq **host_cq)
 {
 	uint32_t i, count = atomic_load(&vs->num_host_cqs);
 	int status;
@@ -73,16 +72,14 @@ void verbs_host_cqs_destroy(struct verbs_session *vs)
 	for (i = 0; i < count; i++) {
 		err = ibv_destroy_cq(vs->host_cq[i].cq);
 		if (err)
-			g_warning("host CQ could not be destroyed: %s",
-				  g_strerror(err));
+			g_warning("host CQ could not be destroyed: %s", g_strerror(err));
 	}
 }
 
 static uint8_t cqe_opcode(const struct ibv_wc *wc)
 {
 	if (wc->status != IBV_WC_SUCCESS)
-		return wc->wr_id & WR_ID_RECV ? PVHCA_CQE_RECV :
-						PVHCA_CQE_SEND;
+		return wc->wr_id & WR_ID_RECV ? PVHCA_CQE_RECV : PVHCA_CQE_SEND;
 	switch (wc->opcode) {
 	case IBV_WC_RDMA_WRITE:
 		return PVHCA_CQE_WRITE;
@@ -120,17 +117,16 @@ static uint8_t cqe_flags(const struct ibv_wc *wc)
 	return flags;
 }
 
-static void cqe_from_wc(const struct ibv_wc *wc, const struct qp *qp,
-			uint64_t now, struct pvhca_cqe *cqe)
+static void cqe_from_wc(const struct ibv_wc *wc, const struct qp *qp, uint64_t now,
+			struct pvhca_cqe *cqe)
 {
 	bool failed = wc->status != IBV_WC_SUCCESS;
 	uint8_t status = wc->status;
 
 	/* The stand-in for a bad entry was flushed in its order. */
 	if (wc->wr_id & WR_ID_BAD)
-		status = wc->wr_id & WR_ID_BIND ? IBV_WC_MW_BIND_ERR :
-						  IBV_WC_LOC_QP_OP_ERR;
-	*cqe = (struct pvhca_cqe) {
+		status = wc->wr_id & WR_ID_BIND ? IBV_WC_MW_BIND_ERR : IBV_WC_LOC_QP_OP_ERR;
+	*cqe = (struct pvhca_cqe){
 		.qpn = htole32(qp->qpn),
 		.byte_len = htole32(failed ? wc->vendor_err : wc->byte_len),
 		.src_qp = htole32(failed ? 0 : wc->src_qp),
@@ -149,8 +145,8 @@ static void cqe_from_wc(const struct ibv_wc *wc, const struct qp *qp,
 }
 
 /* A send completed, and with it all before it. Under qp->rq_lock. */
-static void retire_sends(struct verbs_session *vs, struct qp *qp,
-			 struct verbs_qp *vqp, uint32_t index)
+static void retire_sends(struct verbs_session *vs, struct qp *qp, struct verbs_qp *vqp,
+			 uint32_t index)
 {
 	uint32_t count = (index - vqp->retired - 1) & (qp->sq.entries - 1);
 
@@ -171,8 +167,7 @@ void verbs_forget_in_flight(struct verbs_session *vs, struct verbs_qp *vqp)
 unsigned int verbs_session_in_flight(const struct session *session)
 {
 	const struct verbs_session *vs = session->fabric_session;
-	int32_t count = atomic_load_explicit(&vs->in_flight,
-					     memory_order_relaxed);
+	int32_t count = atomic_load_explicit(&vs->in_flight, memory_order_relaxed);
 
 	return count > 0 ? count : 0;
 }
@@ -180,10 +175,8 @@ unsigned int verbs_session_in_flight(const struct session *session)
 /* Room in the host's queue again: have the guest's ring looked at. */
 static void resume_stalled(struct qp *qp, struct verbs_qp *vqp)
 {
-	bool stalled = atomic_load_explicit(&vqp->send_stalled,
-					    memory_order_relaxed) ||
-		       atomic_load_explicit(&vqp->recv_stalled,
-					    memory_order_relaxed);
+	bool stalled = atomic_load_explicit(&vqp->send_stalled, memory_order_relaxed) ||
+		atomic_load_explicit(&vqp->recv_stalled, memory_order_relaxed);
 
 	if (!stalled)
 		return;
@@ -205,8 +198,7 @@ static void resume_stalled_srq(struct srq *srq)
 /* The QP of a completion, or NULL: it is gone. */
 static struct qp *find_qp(struct verbs_session *vs, const struct ibv_wc *wc)
 {
-	uint32_t index = wc->wr_id >> WR_ID_QP_SHIFT &
-			 ((1u << VERBS_QP_INDEX_BITS) - 1);
+	uint32_t index = wc->wr_id >> WR_ID_QP_SHIFT & ((1u << VERBS_QP_INDEX_BITS) - 1);
 
 	if (wc->wr_id & WR_ID_SRQ)
 		return verbs_qp_by_num(vs, wc->qp_num);
@@ -222,8 +214,8 @@ static bool is_current(const struct verbs_qp *vqp, const struct ibv_wc *wc)
 	return wc->wr_id & WR_ID_SRQ || wc->wr_id >> WR_ID_QP_SHIFT == vqp->id;
 }
 
-static void deliver(struct worker *worker, struct session *session,
-		    const struct ibv_wc *wc, uint64_t now)
+static void deliver(struct worker *worker, struct session *session, const struct ibv_wc *wc,
+		    uint64_t now)
 {
 	struct verbs_session *vs = session->fabric_session;
 	struct qp *qp = find_qp(vs, wc);
@@ -243,13 +235,12 @@ static void deliver(struct worker *worker, struct session *session,
 		 * ibv_wc does not tell whether the sender asked for an event, so
 		 * each receive counts as solicited.
 		 */
-		if (!cq_push(worker, recv ? qp->recv_cq : qp->send_cq, &cqe,
-			     recv))
-			session_guest_fault(session, "QP 0x%x has more work outstanding than its queues hold",
-					    qp->qpn);
+		if (!cq_push(worker, recv ? qp->recv_cq : qp->send_cq, &cqe, recv))
+			session_guest_fault(
+				session, "QP 0x%x has more work outstanding than its queues hold",
+				qp->qpn);
 		if (!recv)
-			retire_sends(vs, qp, vqp,
-				     wc->wr_id & WR_ID_INDEX_MASK);
+			retire_sends(vs, qp, vqp, wc->wr_id & WR_ID_INDEX_MASK);
 		resume_stalled(qp, vqp);
 		if (wc->wr_id & WR_ID_SRQ)
 			resume_stalled_srq(qp->srq);
@@ -286,12 +277,10 @@ static unsigned int poll_host_cq(struct worker *worker, struct session *session,
 }
 
 /* False: a CQ is being drained, and a worker does not wait for that. */
-static bool poll_all(struct worker *worker, struct session *session,
-		     unsigned int *total)
+static bool poll_all(struct worker *worker, struct session *session, unsigned int *total)
 {
 	struct verbs_session *vs = session->fabric_session;
-	uint32_t i, count = atomic_load_explicit(&vs->num_host_cqs,
-						 memory_order_acquire);
+	uint32_t i, count = atomic_load_explicit(&vs->num_host_cqs, memory_order_acquire);
 
 	*total = 0;
 	if (pthread_mutex_trylock(&vs->poll_lock))
@@ -349,11 +338,9 @@ void verbs_receiving_ends(struct session *session, bool *receiving)
 	atomic_fetch_sub(&vs->receivers, 1);
 }
 
-static bool may_complete(const struct verbs_session *vs,
-			 const struct verbs_host_cq *host_cq)
+static bool may_complete(const struct verbs_session *vs, const struct verbs_host_cq *host_cq)
 {
-	return atomic_load(host_cq->what == VERBS_SENDS ? &vs->in_flight :
-							  &vs->receivers);
+	return atomic_load(host_cq->what == VERBS_SENDS ? &vs->in_flight : &vs->receivers);
 }
 
 /*
@@ -375,7 +362,7 @@ bool verbs_session_arm(struct worker *worker, struct session *session)
 			continue;
 		err = ibv_req_notify_cq(host_cq->cq, 0);
 		if (err)
-			return true;	/* poll on rather than sleep for ever */
+			return true; /* poll on rather than sleep for ever */
 		host_cq->armed = true;
 	}
 	/* Whoever drains may have looked before we armed. */
@@ -400,8 +387,7 @@ void verbs_session_event(struct worker *worker, struct session *session)
 	void *host_cq;
 
 	(void)worker;
-	while (is_any_armed(vs) &&
-	       !ibv_get_cq_event(vs->channel, &cq, &host_cq)) {
+	while (is_any_armed(vs) && !ibv_get_cq_event(vs->channel, &cq, &host_cq)) {
 		((struct verbs_host_cq *)host_cq)->armed = false;
 		ibv_ack_cq_events(cq, 1);
 	}

@@ -26,22 +26,19 @@ static int join(int fd, const union ibv_gid *gid, int ifindex)
 	struct ip_mreqn group4 = { .imr_ifindex = ifindex };
 
 	if (address_is_ipv4(gid->raw)) {
-		memcpy(&group4.imr_multiaddr, gid->raw + 12,
-		       sizeof(group4.imr_multiaddr));
-		return setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group4,
-				  sizeof(group4));
+		memcpy(&group4.imr_multiaddr, gid->raw + 12, sizeof(group4.imr_multiaddr));
+		return setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group4, sizeof(group4));
 	}
-	memcpy(&group6.ipv6mr_multiaddr, gid->raw,
-	       sizeof(group6.ipv6mr_multiaddr));
-	return setsockopt(fd, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, &group6,
-			  sizeof(group6));
+	memcpy(&group6.ipv6mr_multiaddr, gid->raw, sizeof(group6.ipv6mr_multiaddr));
+	return setsockopt(fd, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, &group6, sizeof(group6));
 }
 
 /* A socket that is a member, or a negative errno. */
 static int member_new(const union ibv_gid *gid, int ifindex)
 {
-	int err, fd = socket(address_is_ipv4(gid->raw) ? AF_INET : AF_INET6,
-			     SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int err,
+		fd = socket(address_is_ipv4(gid->raw) ? AF_INET : AF_INET6,
+			    SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
@@ -52,12 +49,10 @@ static int member_new(const union ibv_gid *gid, int ifindex)
 	return err;
 }
 
-static struct verbs_group *find(struct verbs_session *vs,
-				const union ibv_gid *gid)
+static struct verbs_group *find(struct verbs_session *vs, const union ibv_gid *gid)
 {
 	for (unsigned int i = 0; i < VERBS_GROUPS; i++)
-		if (vs->group[i].users &&
-		    !memcmp(&vs->group[i].gid, gid, sizeof(*gid)))
+		if (vs->group[i].users && !memcmp(&vs->group[i].gid, gid, sizeof(*gid)))
 			return &vs->group[i];
 	return NULL;
 }
@@ -86,11 +81,10 @@ int verbs_group_join(struct verbs_session *vs, const union ibv_gid *gid)
 		return PVHCA_ST_NO_MEMORY;
 	fd = member_new(gid, vs->fabric->netdev_ifindex);
 	if (fd < 0) {
-		g_info("the host cannot join a guest's multicast group: %s",
-		       g_strerror(-fd));
+		g_info("the host cannot join a guest's multicast group: %s", g_strerror(-fd));
 		return verbs_status(-fd);
 	}
-	*group = (struct verbs_group) { .gid = *gid, .users = 1, .fd = fd };
+	*group = (struct verbs_group){ .gid = *gid, .users = 1, .fd = fd };
 	return PVHCA_ST_OK;
 }
 

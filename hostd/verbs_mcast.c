@@ -14,14 +14,12 @@ struct verbs_mcast {
 	uint16_t lid;
 };
 
-static struct verbs_mcast **mcast_find(struct verbs_qp *vqp,
-				       const uint8_t gid[16], uint16_t lid)
+static struct verbs_mcast **mcast_find(struct verbs_qp *vqp, const uint8_t gid[16], uint16_t lid)
 {
 	struct verbs_mcast **at;
 
 	for (at = &vqp->mcasts; *at; at = &(*at)->next)
-		if ((*at)->lid == lid &&
-		    !memcmp((*at)->gid.raw, gid, sizeof((*at)->gid.raw)))
+		if ((*at)->lid == lid && !memcmp((*at)->gid.raw, gid, sizeof((*at)->gid.raw)))
 			break;
 	return at;
 }
@@ -34,7 +32,7 @@ int verbs_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 	int status, err;
 
 	if (*mcast_find(vqp, gid, lid))
-		return PVHCA_ST_OK;	/* as the host's verbs have it */
+		return PVHCA_ST_OK; /* as the host's verbs have it */
 	if (vqp->num_mcasts == VERBS_MAX_MCASTS)
 		return PVHCA_ST_NO_MEMORY;
 	mcast = calloc(1, sizeof(*mcast));
@@ -62,8 +60,7 @@ err_free:
 	return status;
 }
 
-static int mcast_detach(struct verbs_session *vs, struct verbs_qp *vqp,
-			struct verbs_mcast **at)
+static int mcast_detach(struct verbs_session *vs, struct verbs_qp *vqp, struct verbs_mcast **at)
 {
 	struct verbs_mcast *mcast = *at;
 	int err = ibv_detach_mcast(vqp->qp, &mcast->gid, mcast->lid);
@@ -82,8 +79,7 @@ int verbs_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 	struct verbs_qp *vqp = qp->fabric;
 	struct verbs_mcast **at = mcast_find(vqp, gid, lid);
 
-	return *at ? mcast_detach(qp->session->fabric_session, vqp, at) :
-		     PVHCA_ST_INVALID;
+	return *at ? mcast_detach(qp->session->fabric_session, vqp, at) : PVHCA_ST_INVALID;
 }
 
 void verbs_mcast_detach_all(struct verbs_session *vs, struct verbs_qp *vqp)

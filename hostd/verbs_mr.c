@@ -26,8 +26,7 @@ void verbs_pd_free(struct pd *pd)
 	int err = ibv_dealloc_pd(pd->fabric);
 
 	if (err)
-		g_warning("%s: host PD could not be freed: %s",
-			  pd->session->name, g_strerror(err));
+		g_warning("%s: host PD could not be freed: %s", pd->session->name, g_strerror(err));
 }
 
 int verbs_mr_reg(struct mr *mr)
@@ -43,8 +42,8 @@ int verbs_mr_reg(struct mr *mr)
 	vmr->stitch = stitch_get(session->memory, mr->extents, &reused, &err);
 	if (!vmr->stitch)
 		goto err_free;
-	vmr->mr = ibv_reg_mr_iova(mr->pd->fabric, vmr->stitch->base + mr->offset,
-				  mr->length, mr->iova, mr->access);
+	vmr->mr = ibv_reg_mr_iova(mr->pd->fabric, vmr->stitch->base + mr->offset, mr->length,
+				  mr->iova, mr->access);
 	if (!vmr->mr) {
 		err = errno;
 		goto err_put;
@@ -75,8 +74,8 @@ int verbs_mr_dereg(struct mr *mr)
 	 * windows are bound to it, whatever error it gives then.
 	 */
 	if (err) {
-		g_info("%s: host MR could not be deregistered: %s",
-		       mr->session->name, g_strerror(err));
+		g_info("%s: host MR could not be deregistered: %s", mr->session->name,
+		       g_strerror(err));
 		return PVHCA_ST_BUSY;
 	}
 	stitch_put(vmr->stitch);
@@ -93,13 +92,11 @@ static int change_access(struct mr *mr, struct mr *next)
 	struct verbs_mr *vmr = mr->fabric;
 	int err;
 
-	err = ibv_rereg_mr(vmr->mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0,
-			   next->access);
+	err = ibv_rereg_mr(vmr->mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0, next->access);
 	if (err == IBV_REREG_MR_ERR_INPUT)
 		return PVHCA_ST_INVALID;
 	if (err)
-		return errno == EOPNOTSUPP || errno == ENOSYS ?
-			PVHCA_ST_UNSUPPORTED : PVHCA_ST_IO;
+		return errno == EOPNOTSUPP || errno == ENOSYS ? PVHCA_ST_UNSUPPORTED : PVHCA_ST_IO;
 	next->fabric = vmr;
 	next->lkey = vmr->mr->lkey;
 	next->rkey = vmr->mr->rkey;

@@ -16,9 +16,9 @@
 #include "verbs.h"
 #include "worker.h"
 
-#define BATCH		32
-#define SGE_POOL	512
-#define INLINE_POOL	32768	/* bytes */
+#define BATCH	    32
+#define SGE_POOL    512
+#define INLINE_POOL 32768 /* bytes */
 
 /* Work requests under construction; per thread, being too large for a stack. */
 struct send_batch {
@@ -28,7 +28,7 @@ struct send_batch {
 	unsigned int count, sges;
 	uint32_t bytes;
 	uint64_t payload, inlined;
-	struct ibv_mw *bound;		/* by the last one, or NULL */
+	struct ibv_mw *bound; /* by the last one, or NULL */
 };
 
 static __thread struct send_batch send_batch;
@@ -75,8 +75,8 @@ static void post_bad_send(struct qp *qp, uint16_t index, bool bind)
 	counter_add(&qp->session->counters.protocol_errors, 1);
 	err = ibv_post_send(vqp->qp, &wr, &bad);
 	if (err)
-		g_info("%s: QP 0x%x: a refused entry has no completion: %s",
-		       qp->session->name, qp->qpn, g_strerror(err));
+		g_info("%s: QP 0x%x: a refused entry has no completion: %s", qp->session->name,
+		       qp->qpn, g_strerror(err));
 }
 
 static unsigned int host_flags(uint8_t flags)
@@ -124,7 +124,7 @@ static bool fill_objects(const struct qp *qp, const struct send_request *request
 		}
 		wr->bind_mw.mw = mw->fabric;
 		wr->bind_mw.rkey = bind->rkey;
-		wr->bind_mw.bind_info = (struct ibv_mw_bind_info) {
+		wr->bind_mw.bind_info = (struct ibv_mw_bind_info){
 			.mr = region,
 			.addr = bind->addr,
 			.length = bind->length,
@@ -134,8 +134,7 @@ static bool fill_objects(const struct qp *qp, const struct send_request *request
 	return true;
 }
 
-static void fill_operation(const struct send_request *request,
-			   struct ibv_send_wr *wr)
+static void fill_operation(const struct send_request *request, struct ibv_send_wr *wr)
 {
 	switch (request->opcode) {
 	case PVHCA_WQE_WRITE_IMM:
@@ -170,7 +169,7 @@ static bool batch_add(struct send_batch *batch, const struct qp *qp,
 	struct ibv_send_wr *wr = &batch->wr[batch->count];
 	struct ibv_sge *sge = &batch->sge[batch->sges];
 
-	*wr = (struct ibv_send_wr) {
+	*wr = (struct ibv_send_wr){
 		.wr_id = verbs_wr_id(qp->fabric, 0, request->index),
 		.opcode = host_opcode[request->opcode],
 		.send_flags = host_flags(request->flags),
@@ -180,7 +179,7 @@ static bool batch_add(struct send_batch *batch, const struct qp *qp,
 	if (!fill_objects(qp, request, wr))
 		return false;
 	if (request->flags & PVHCA_WQE_F_INLINE) {
-		*sge = (struct ibv_sge) {
+		*sge = (struct ibv_sge){
 			.addr = (uintptr_t)&batch->data[batch->bytes],
 			.length = request->inline_len,
 		};
@@ -194,8 +193,7 @@ static bool batch_add(struct send_batch *batch, const struct qp *qp,
 	if (batch->count)
 		wr[-1].next = wr;
 	batch->count++;
-	batch->bound = request->opcode == PVHCA_WQE_BIND_MW ? wr->bind_mw.mw :
-							      NULL;
+	batch->bound = request->opcode == PVHCA_WQE_BIND_MW ? wr->bind_mw.mw : NULL;
 	return true;
 }
 
@@ -209,8 +207,7 @@ static void window_has_key(struct ibv_mw *mw, uint32_t rkey)
 }
 
 /* Post the batch. Returns how many the engine took; *err why not all. */
-static unsigned int post_sends(struct verbs_qp *vqp, struct send_batch *batch,
-			       int *err)
+static unsigned int post_sends(struct verbs_qp *vqp, struct send_batch *batch, int *err)
 {
 	struct ibv_send_wr *bad = NULL;
 
@@ -219,19 +216,16 @@ static unsigned int post_sends(struct verbs_qp *vqp, struct send_batch *batch,
 		return 0;
 	*err = ibv_post_send(vqp->qp, batch->wr, &bad);
 	if (!*err && batch->bound)
-		window_has_key(batch->bound,
-			       batch->wr[batch->count - 1].bind_mw.rkey);
+		window_has_key(batch->bound, batch->wr[batch->count - 1].bind_mw.rkey);
 	if (!*err)
 		return batch->count;
 	return bad ? bad - batch->wr : 0;
 }
 
-static bool batch_has_room(const struct send_batch *batch,
-			   const struct work_queue *sq)
+static bool batch_has_room(const struct send_batch *batch, const struct work_queue *sq)
 {
-	return batch->count < BATCH && !batch->bound &&
-	       batch->sges + sq->max_sge + 1 <= SGE_POOL &&
-	       batch->bytes + (1u << sq->log_stride) <= INLINE_POOL;
+	return batch->count < BATCH && !batch->bound && batch->sges + sq->max_sge + 1 <= SGE_POOL &&
+		batch->bytes + (1u << sq->log_stride) <= INLINE_POOL;
 }
 
 /* More sends, or with a wrapped count fewer, are with the engine. */
@@ -245,8 +239,8 @@ static void count_in_flight(struct qp *qp, uint32_t more)
 }
 
 /* The next entries, as many as fit in a batch. False: the one after them is refused. */
-static bool build_sends(struct qp *qp, struct send_batch *batch,
-			uint32_t posted, struct send_request *request)
+static bool build_sends(struct qp *qp, struct send_batch *batch, uint32_t posted,
+			struct send_request *request)
 {
 	struct verbs_qp *vqp = qp->fabric;
 	uint32_t i;
@@ -255,10 +249,8 @@ static bool build_sends(struct qp *qp, struct send_batch *batch,
 	batch->payload = batch->inlined = 0;
 	batch->bound = NULL;
 	for (i = 0; i < posted && batch_has_room(batch, &qp->sq); i++)
-		if (send_request_take(&qp->sq, qp->sq.ci + i,
-				      vqp->send_opcodes, request,
-				      &batch->sge[batch->sges],
-				      &batch->data[batch->bytes]) ||
+		if (send_request_take(&qp->sq, qp->sq.ci + i, vqp->send_opcodes, request,
+				      &batch->sge[batch->sges], &batch->data[batch->bytes]) ||
 		    !batch_add(batch, qp, request))
 			return false;
 	return true;

@@ -14,25 +14,21 @@
 #include "worker.h"
 
 #define OPCODE(name)	(1u << PVHCA_WQE_##name)
-#define SEND_OPCODES_UD	(OPCODE(SEND) | OPCODE(SEND_IMM))
-#define SEND_OPCODES_UC	(SEND_OPCODES_UD | OPCODE(SEND_INV) | OPCODE(WRITE) | \
-			 OPCODE(WRITE_IMM) | OPCODE(LOCAL_INV) | \
-			 OPCODE(BIND_MW))
-#define SEND_OPCODES_RC	(SEND_OPCODES_UC | OPCODE(READ))
-#define SEND_OPCODES_ATOMIC (OPCODE(ATOMIC_CMP_SWP) | \
-			     OPCODE(ATOMIC_FETCH_ADD))
+#define SEND_OPCODES_UD (OPCODE(SEND) | OPCODE(SEND_IMM))
+#define SEND_OPCODES_UC                                                           \
+	(SEND_OPCODES_UD | OPCODE(SEND_INV) | OPCODE(WRITE) | OPCODE(WRITE_IMM) | \
+	 OPCODE(LOCAL_INV) | OPCODE(BIND_MW))
+#define SEND_OPCODES_RC	    (SEND_OPCODES_UC | OPCODE(READ))
+#define SEND_OPCODES_ATOMIC (OPCODE(ATOMIC_CMP_SWP) | OPCODE(ATOMIC_FETCH_ADD))
 
 /* What the engine may be asked; whether it can, it says itself. */
-static uint32_t send_opcodes(const struct verbs_session *vs,
-			     enum pvhca_qp_type type)
+static uint32_t send_opcodes(const struct verbs_session *vs, enum pvhca_qp_type type)
 {
 	if (type == PVHCA_QPT_UD)
 		return SEND_OPCODES_UD;
 	if (type == PVHCA_QPT_UC)
 		return SEND_OPCODES_UC;
-	return SEND_OPCODES_RC |
-	       (vs->attr.atomic_cap != IBV_ATOMIC_NONE ? SEND_OPCODES_ATOMIC :
-							 0);
+	return SEND_OPCODES_RC | (vs->attr.atomic_cap != IBV_ATOMIC_NONE ? SEND_OPCODES_ATOMIC : 0);
 }
 
 /* ------------------------------ QPs by number ------------------------------ */
@@ -94,8 +90,7 @@ static uint32_t id_index(uint32_t id)
 
 static enum ibv_qp_type host_type(enum pvhca_qp_type type)
 {
-	return type == PVHCA_QPT_UD ? IBV_QPT_UD :
-	       type == PVHCA_QPT_UC ? IBV_QPT_UC : IBV_QPT_RC;
+	return type == PVHCA_QPT_UD ? IBV_QPT_UD : type == PVHCA_QPT_UC ? IBV_QPT_UC : IBV_QPT_RC;
 }
 
 static struct ibv_qp *host_qp_create(struct qp *qp, struct verbs_qp *vqp)
@@ -127,8 +122,7 @@ static struct ibv_qp *host_qp_create(struct qp *qp, struct verbs_qp *vqp)
 		attr.create_flags = IBV_QP_CREATE_BLOCK_SELF_MCAST_LB;
 		host = ibv_create_qp_ex(vs->context, &attr);
 	} else {
-		host = ibv_create_qp(qp->pd->fabric,
-				     (struct ibv_qp_init_attr *)&attr);
+		host = ibv_create_qp(qp->pd->fabric, (struct ibv_qp_init_attr *)&attr);
 	}
 	if (!host)
 		return NULL;
@@ -147,8 +141,7 @@ static int reserve_completions(struct qp *qp, struct verbs_qp *vqp)
 	int status;
 
 	vqp->send_share = le32toh(qp->cap.max_send_wr);
-	status = verbs_host_cq_reserve(vs, VERBS_SENDS, vqp->send_share,
-				       &vqp->send_cq);
+	status = verbs_host_cq_reserve(vs, VERBS_SENDS, vqp->send_share, &vqp->send_cq);
 	if (status)
 		return status;
 	if (vsrq) {
@@ -156,8 +149,7 @@ static int reserve_completions(struct qp *qp, struct verbs_qp *vqp)
 		return PVHCA_ST_OK;
 	}
 	vqp->recv_share = le32toh(qp->cap.max_recv_wr);
-	status = verbs_host_cq_reserve(vs, VERBS_RECEIVES, vqp->recv_share,
-				       &vqp->recv_cq);
+	status = verbs_host_cq_reserve(vs, VERBS_RECEIVES, vqp->recv_share, &vqp->recv_cq);
 	if (status)
 		verbs_host_cq_release(vqp->send_cq, vqp->send_share);
 	return status;
@@ -224,8 +216,8 @@ static void flush_srq_entries(struct qp *qp, struct verbs_qp *vqp)
 	int err = ibv_modify_qp(vqp->qp, &attr, IBV_QP_STATE);
 
 	if (err)
-		g_debug("%s: host QP 0x%x cannot be flushed: %s",
-			qp->session->name, qp->qpn, g_strerror(err));
+		g_debug("%s: host QP 0x%x cannot be flushed: %s", qp->session->name, qp->qpn,
+			g_strerror(err));
 	/* Before the engine's library removes them together with the QP. */
 	deliver_srq_entries(qp);
 }
@@ -235,8 +227,8 @@ static void host_qp_destroy(struct qp *qp, struct verbs_qp *vqp)
 	int err = ibv_destroy_qp(vqp->qp);
 
 	if (err)
-		g_warning("%s: host QP 0x%x could not be destroyed: %s",
-			  qp->session->name, qp->qpn, g_strerror(err));
+		g_warning("%s: host QP 0x%x could not be destroyed: %s", qp->session->name, qp->qpn,
+			  g_strerror(err));
 }
 
 void verbs_qp_destroy(struct qp *qp)
@@ -265,10 +257,9 @@ void verbs_qp_destroy(struct qp *qp)
 
 /* ----------------------------- modify and query ---------------------------- */
 
-static void attr_to_host(const struct pvhca_qp_attr *from,
-			 struct ibv_qp_attr *to)
+static void attr_to_host(const struct pvhca_qp_attr *from, struct ibv_qp_attr *to)
 {
-	*to = (struct ibv_qp_attr) {
+	*to = (struct ibv_qp_attr){
 		.qp_state = from->qp_state,
 		.cur_qp_state = from->cur_qp_state,
 		.path_mtu = from->path_mtu,
@@ -296,8 +287,7 @@ static void forget_all(struct qp *qp, struct verbs_qp *vqp)
 	struct verbs_session *vs = qp->session->fabric_session;
 
 	pthread_mutex_lock(&qp->rq_lock);
-	vqp->id = (uint32_t)vs->generation++ << VERBS_QP_INDEX_BITS |
-		  id_index(vqp->id);
+	vqp->id = (uint32_t)vs->generation++ << VERBS_QP_INDEX_BITS | id_index(vqp->id);
 	work_queue_reset(&qp->sq);
 	work_queue_reset(&qp->rq);
 	vqp->failing = false;
@@ -310,17 +300,14 @@ static void forget_all(struct qp *qp, struct verbs_qp *vqp)
 	cq_forget(qp->recv_cq, qp->qpn);
 }
 
-#define SUPPORTED_MASK	(IBV_QP_STATE | IBV_QP_CUR_STATE | \
-			 IBV_QP_EN_SQD_ASYNC_NOTIFY | IBV_QP_ACCESS_FLAGS | \
-			 IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY | \
-			 IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_TIMEOUT | \
-			 IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_RQ_PSN | \
-			 IBV_QP_MAX_QP_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER | \
-			 IBV_QP_SQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | \
-			 IBV_QP_DEST_QPN | IBV_QP_RATE_LIMIT)
+#define SUPPORTED_MASK                                                                        \
+	(IBV_QP_STATE | IBV_QP_CUR_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY | IBV_QP_ACCESS_FLAGS | \
+	 IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY | IBV_QP_AV | IBV_QP_PATH_MTU |        \
+	 IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_RQ_PSN |               \
+	 IBV_QP_MAX_QP_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER | IBV_QP_SQ_PSN |                     \
+	 IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_DEST_QPN | IBV_QP_RATE_LIMIT)
 
-int verbs_qp_modify(struct qp *qp, uint32_t attr_mask,
-		    const struct pvhca_qp_attr *attr)
+int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr)
 {
 	struct verbs_session *vs = qp->session->fabric_session;
 	struct verbs_qp *vqp = qp->fabric;
@@ -367,7 +354,7 @@ int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *to)
 	err = ibv_query_qp(vqp->qp, &host, attr_mask, &init);
 	if (err)
 		return verbs_status(err);
-	*to = (struct pvhca_qp_attr) {
+	*to = (struct pvhca_qp_attr){
 		.qp_state = host.qp_state,
 		.cur_qp_state = host.cur_qp_state,
 		.path_mtu = host.path_mtu,

@@ -11,9 +11,9 @@
 #include "log.h"
 #include "verbs.h"
 
-#define BATCH		32
-#define SGE_POOL	512
-#define STALL_NS	(1 * NS_PER_MS)
+#define BATCH	 32
+#define SGE_POOL 512
+#define STALL_NS (1 * NS_PER_MS)
 
 struct recv_batch {
 	struct ibv_recv_wr wr[BATCH];
@@ -35,8 +35,8 @@ void verbs_qp_fail(struct qp *qp)
 	vqp->failing = true;
 	err = ibv_modify_qp(vqp->qp, &attr, IBV_QP_STATE);
 	if (err)
-		g_warning("%s: host QP 0x%x could not be moved to error: %s",
-			  qp->session->name, qp->qpn, g_strerror(err));
+		g_warning("%s: host QP 0x%x could not be moved to error: %s", qp->session->name,
+			  qp->qpn, g_strerror(err));
 	atomic_store(&qp->state, IBV_QPS_ERR);
 }
 
@@ -66,13 +66,13 @@ static void post_bad_recv(struct qp *qp, uint16_t tag)
 	counter_add(&qp->session->counters.protocol_errors, 1);
 	err = ibv_post_recv(vqp->qp, &wr, &bad);
 	if (err)
-		g_info("%s: QP 0x%x: a refused receive has no completion: %s",
-		       qp->session->name, qp->qpn, g_strerror(err));
+		g_info("%s: QP 0x%x: a refused receive has no completion: %s", qp->session->name,
+		       qp->qpn, g_strerror(err));
 }
 
 /* Up to posted entries of rq. False: the entry after them is refused. */
-static bool build_receives(const struct work_queue *rq, uint64_t id,
-			   struct recv_batch *batch, uint32_t posted)
+static bool build_receives(const struct work_queue *rq, uint64_t id, struct recv_batch *batch,
+			   uint32_t posted)
 {
 	struct recv_request request;
 	struct ibv_recv_wr *wr;
@@ -84,7 +84,7 @@ static bool build_receives(const struct work_queue *rq, uint64_t id,
 				      &batch->sge[batch->sges]))
 			return false;
 		wr = &batch->wr[batch->count];
-		*wr = (struct ibv_recv_wr) {
+		*wr = (struct ibv_recv_wr){
 			.wr_id = id | request.tag,
 			.sg_list = &batch->sge[batch->sges],
 			.num_sge = request.num_sge,
@@ -114,8 +114,7 @@ static unsigned int serve_receives(struct qp *qp, bool *more)
 	}
 	if (!posted)
 		return 0;
-	refused = !build_receives(&qp->rq, verbs_wr_id(vqp, WR_ID_RECV, 0),
-				  batch, posted);
+	refused = !build_receives(&qp->rq, verbs_wr_id(vqp, WR_ID_RECV, 0), batch, posted);
 	verbs_receiving_begins(qp->session, &vqp->receiving);
 	if (batch->count)
 		err = ibv_post_recv(vqp->qp, batch->wr, &bad);
@@ -155,8 +154,7 @@ static void srq_fail(struct srq *srq, const char *why)
 
 	vsrq->failed = true;
 	counter_add(&srq->session->counters.protocol_errors, 1);
-	g_info("%s: an SRQ is not served any more: %s", srq->session->name,
-	       why);
+	g_info("%s: an SRQ is not served any more: %s", srq->session->name, why);
 	events_async(srq->session, PVHCA_EVENT_SRQ_ERR, srq->handle);
 }
 
@@ -178,8 +176,7 @@ static unsigned int serve_srq(struct srq *srq, bool *more)
 	}
 	if (!posted)
 		return 0;
-	refused = !build_receives(&srq->rq, WR_ID_RECV | WR_ID_SRQ, batch,
-				  posted);
+	refused = !build_receives(&srq->rq, WR_ID_RECV | WR_ID_SRQ, batch, posted);
 	verbs_receiving_begins(srq->session, &vsrq->receiving);
 	if (batch->count)
 		err = ibv_post_srq_recv(vsrq->srq, batch->wr, &bad);

@@ -23,8 +23,7 @@ int verbs_srq_create(struct srq *srq)
 	vsrq = calloc(1, sizeof(*vsrq));
 	if (!vsrq)
 		return PVHCA_ST_NO_MEMORY;
-	status = verbs_host_cq_reserve(vs, VERBS_RECEIVES, srq->rq.entries,
-				       &vsrq->host_cq);
+	status = verbs_host_cq_reserve(vs, VERBS_RECEIVES, srq->rq.entries, &vsrq->host_cq);
 	if (status)
 		goto err_free;
 	errno = 0;
@@ -53,8 +52,8 @@ void verbs_srq_destroy(struct srq *srq)
 	int err = ibv_destroy_srq(vsrq->srq);
 
 	if (err)
-		g_warning("%s: host SRQ could not be destroyed: %s",
-			  srq->session->name, g_strerror(err));
+		g_warning("%s: host SRQ could not be destroyed: %s", srq->session->name,
+			  g_strerror(err));
 	verbs_receiving_ends(srq->session, &vsrq->receiving);
 	verbs_host_cq_release(vsrq->host_cq, srq->rq.entries);
 	free(vsrq);

@@ -40,10 +40,9 @@ static void raise_priority(const struct worker *worker)
 		return;
 	errno = 0;
 	nice = getpriority(PRIO_PROCESS, 0);
-	if (errno || setpriority(PRIO_PROCESS, 0,
-				 nice - (int)worker->priority))
-		g_warning("worker %u keeps its usual priority: %s",
-			  worker->index, g_strerror(errno));
+	if (errno || setpriority(PRIO_PROCESS, 0, nice - (int)worker->priority))
+		g_warning("worker %u keeps its usual priority: %s", worker->index,
+			  g_strerror(errno));
 }
 
 static void *worker_main(void *arg)
@@ -71,8 +70,7 @@ static void *worker_main(void *arg)
 
 /* ----------------------------- start and stop ------------------------------ */
 
-static int worker_init(struct worker *worker, unsigned int index,
-		       const struct config *config)
+static int worker_init(struct worker *worker, unsigned int index, const struct config *config)
 {
 	int err;
 
@@ -96,8 +94,7 @@ static int worker_init(struct worker *worker, unsigned int index,
 	}
 	err = worker_listen(worker, worker->wake_fd, 0, SOURCE_WAKE);
 	if (!err)
-		err = -pthread_create(&worker->thread, NULL, worker_main,
-				      worker);
+		err = -pthread_create(&worker->thread, NULL, worker_main, worker);
 	if (err)
 		goto err_close_wake;
 	cpuset_pin(worker->thread, config->cpus, index);
@@ -132,8 +129,7 @@ int workers_start(const struct config *config)
 	if (!workers.worker)
 		return -ENOMEM;
 	for (; workers.count < config->workers; workers.count++) {
-		err = worker_init(&workers.worker[workers.count],
-				  workers.count, config);
+		err = worker_init(&workers.worker[workers.count], workers.count, config);
 		if (err) {
 			workers_stop();
 			return err;

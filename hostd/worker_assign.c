@@ -33,10 +33,8 @@ static struct assignment *assignment_copy(const struct assignment *from)
 
 	if (!copy)
 		return NULL;
-	copy->sessions = calloc(from->num_sessions + 1,
-				sizeof(*copy->sessions));
-	copy->contexts = calloc(from->num_contexts + 1,
-				sizeof(*copy->contexts));
+	copy->sessions = calloc(from->num_sessions + 1, sizeof(*copy->sessions));
+	copy->contexts = calloc(from->num_contexts + 1, sizeof(*copy->contexts));
 	copy->busy = calloc(from->num_contexts + 1, sizeof(*copy->busy));
 	if (!copy->sessions || !copy->contexts || !copy->busy) {
 		worker_assignment_free(copy);
@@ -54,8 +52,7 @@ static struct assignment *assignment_copy(const struct assignment *from)
 	return copy;
 }
 
-static unsigned int pointer_remove(void **array, unsigned int count,
-				   const void *pointer)
+static unsigned int pointer_remove(void **array, unsigned int count, const void *pointer)
 {
 	unsigned int i, kept = 0;
 
@@ -82,8 +79,7 @@ static void assignment_replace(struct worker *worker, struct assignment *next)
 
 static int session_fabric_fd(struct session *session)
 {
-	return session->ops->session_event_fd ?
-		session->ops->session_event_fd(session) : -1;
+	return session->ops->session_event_fd ? session->ops->session_event_fd(session) : -1;
 }
 
 static struct worker *least_loaded(void)
@@ -111,8 +107,7 @@ int worker_attach(struct session *session)
 	err = -ENOMEM;
 	if (!next)
 		goto err_unlock;
-	err = worker_listen(worker, session->doorbell_fds[doorbell], session->id,
-			    SOURCE_DOORBELL);
+	err = worker_listen(worker, session->doorbell_fds[doorbell], session->id, SOURCE_DOORBELL);
 	if (err)
 		goto err_free;
 	if (fabric_fd >= 0)
@@ -150,10 +145,8 @@ static void assignment_remove(struct worker *worker, const void *pointer)
 		sleep(1);
 		pthread_mutex_lock(&workers.lock);
 	}
-	next->num_sessions = pointer_remove((void **)next->sessions,
-					    next->num_sessions, pointer);
-	next->num_contexts = pointer_remove((void **)next->contexts,
-					    next->num_contexts, pointer);
+	next->num_sessions = pointer_remove((void **)next->sessions, next->num_sessions, pointer);
+	next->num_contexts = pointer_remove((void **)next->contexts, next->num_contexts, pointer);
 	assignment_replace(worker, next);
 }
 

@@ -37,8 +37,7 @@ void worker_cq_blocked(struct cq *cq)
 	if (cq->listed)
 		goto unlock;
 	if (worker->num_blocked == worker->max_blocked) {
-		blocked = realloc(worker->blocked,
-				  (worker->max_blocked + 64) * sizeof(*blocked));
+		blocked = realloc(worker->blocked, (worker->max_blocked + 64) * sizeof(*blocked));
 		if (!blocked) {
 			/* The next completion of this CQ tries again. */
 			g_warning("no memory to look after a full CQ");
@@ -81,8 +80,7 @@ void worker_retry_blocked(struct worker *worker)
 	while (i < worker->num_blocked) {
 		if (cq_retry(worker->blocked[i])) {
 			worker->blocked[i]->listed = false;
-			worker->blocked[i] =
-				worker->blocked[--worker->num_blocked];
+			worker->blocked[i] = worker->blocked[--worker->num_blocked];
 		} else {
 			i++;
 		}

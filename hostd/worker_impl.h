@@ -11,7 +11,7 @@
 #include "objects.h"
 #include "worker.h"
 
-#define WORKER_DIRTY_MAX	256
+#define WORKER_DIRTY_MAX 256
 
 /* What a descriptor in epoll is for; the id of its session stands above. */
 enum worker_source {
@@ -40,8 +40,8 @@ struct worker {
 	pthread_t thread;
 	int epoll_fd;
 	int wake_fd;
-	struct assignment *assignment;		/* RCU */
-	unsigned int load;			/* sessions; under workers.lock */
+	struct assignment *assignment; /* RCU */
+	unsigned int load;	       /* sessions; under workers.lock */
 
 	/* The thread's own */
 	uint64_t now;
@@ -49,20 +49,20 @@ struct worker {
 	uint64_t spin_limit_ns;
 	uint64_t nap_ns;
 	unsigned int naps_in_vain;
-	bool few_cpus;		/* let others go first, for they make our work */
+	bool few_cpus; /* let others go first, for they make our work */
 	bool give_way;
 	unsigned int priority;
 	struct cq *dirty[WORKER_DIRTY_MAX];
 	unsigned int num_dirty;
 
 	pthread_mutex_t blocked_lock;
-	struct cq **blocked;			/* CQs with something held back */
+	struct cq **blocked; /* CQs with something held back */
 	unsigned int num_blocked, max_blocked;
 	_Atomic bool stop;
 };
 
 struct workers {
-	pthread_mutex_t lock;			/* assignments' writers, load */
+	pthread_mutex_t lock; /* assignments' writers, load */
 	struct worker *worker;
 	unsigned int count;
 };
@@ -86,8 +86,7 @@ void worker_retry_blocked(struct worker *worker);
 
 void worker_sleep_init(struct worker *worker, const struct config *config);
 /* Have a sleeping worker woken by fd, of this session's. 0 or a negative errno. */
-int worker_listen(struct worker *worker, int fd, unsigned int session,
-		  enum worker_source source);
+int worker_listen(struct worker *worker, int fd, unsigned int session, enum worker_source source);
 void worker_unlisten(struct worker *worker, int fd);
 /*
  * Nothing to do, but too early to sleep. Returns whether the processor is wanted

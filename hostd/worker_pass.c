@@ -16,13 +16,13 @@
 #include "worker_impl.h"
 
 /* Of more contexts than this the idle ones are looked at less often: */
-#define FEW_CONTEXTS		4
-#define LOOK_AT_IDLE_NS		(20 * NS_PER_US)
+#define FEW_CONTEXTS	4
+#define LOOK_AT_IDLE_NS (20 * NS_PER_US)
 /* Idle is who had nothing to serve for so long. */
-#define BUSY_NS			(1 * NS_PER_MS)
+#define BUSY_NS (1 * NS_PER_MS)
 /* How long and how often worker_settle() waits at most: 100 ms in all. */
-#define SETTLE_NS		(100 * NS_PER_US)
-#define SETTLE_TRIES		1000
+#define SETTLE_NS    (100 * NS_PER_US)
+#define SETTLE_TRIES 1000
 
 uint64_t worker_now(const struct worker *worker)
 {
@@ -45,8 +45,7 @@ static unsigned int serve_all(struct worker *worker, struct qp *qp)
 }
 
 /* A slot without a QP: what is posted on its SRQ is taken with the receives. */
-static unsigned int serve_srq(struct worker *worker, struct context *context,
-			      unsigned int slot)
+static unsigned int serve_srq(struct worker *worker, struct context *context, unsigned int slot)
 {
 	const struct fabric_ops *ops = context->session->ops;
 	unsigned int served;
@@ -62,8 +61,7 @@ static unsigned int serve_srq(struct worker *worker, struct context *context,
 }
 
 /* Call serve for each QP of a context that the pass has taken. */
-static unsigned int serve_taken(struct worker *worker, struct context *context,
-				serve_fn *serve)
+static unsigned int serve_taken(struct worker *worker, struct context *context, serve_fn *serve)
 {
 	uint64_t words = context->taken_summary, bits;
 	unsigned int word, slot, served = 0;
@@ -147,8 +145,7 @@ static void take_again(struct worker *worker, struct context *context)
 
 	if (atomic_load_explicit(&context->timed_summary, memory_order_relaxed))
 		expire_timed(worker, context);
-	if (!atomic_load_explicit(&context->again_summary,
-				  memory_order_relaxed))
+	if (!atomic_load_explicit(&context->again_summary, memory_order_relaxed))
 		return;
 	words = atomic_exchange(&context->again_summary, 0);
 	for (; words; words &= words - 1) {
@@ -169,8 +166,7 @@ static void look_at_sends(struct context *context)
 		word = __builtin_ctzll(words);
 		bits = context->taken[word];
 		for (; bits; bits &= bits - 1) {
-			qp = rcu_dereference(context->slots[word * 64 +
-					     __builtin_ctzll(bits)]);
+			qp = rcu_dereference(context->slots[word * 64 + __builtin_ctzll(bits)]);
 			if (qp)
 				work_queue_look(&qp->sq);
 		}
@@ -206,8 +202,7 @@ static unsigned int take_receives(struct worker *worker, struct context *context
 /* --------------------------------- a pass ---------------------------------- */
 
 /* All receives before any send; see qp_serve_receives in fabric.h. */
-static unsigned int serve_contexts(struct worker *worker,
-				   struct context **contexts,
+static unsigned int serve_contexts(struct worker *worker, struct context **contexts,
 				   unsigned int count)
 {
 	unsigned int i, served = 0;
@@ -232,8 +227,7 @@ static void find_busy(const struct worker *worker, struct assignment *assignment
 	assignment->num_busy = 0;
 	for (i = 0; i < assignment->num_contexts; i++)
 		if (assignment->contexts[i]->busy_until_ns > worker->now)
-			assignment->busy[assignment->num_busy++] =
-				assignment->contexts[i];
+			assignment->busy[assignment->num_busy++] = assignment->contexts[i];
 	assignment->looked_ns = worker->now;
 }
 
@@ -251,26 +245,21 @@ static bool may_pass_over_idle(const struct assignment *assignment)
 {
 	const struct fabric_ops *ops = assignment_ops(assignment);
 
-	return assignment->num_contexts > FEW_CONTEXTS &&
-	       !(ops && ops->qp_serve_receives);
+	return assignment->num_contexts > FEW_CONTEXTS && !(ops && ops->qp_serve_receives);
 }
 
-static unsigned int serve_busy(struct worker *worker,
-			       struct assignment *assignment)
+static unsigned int serve_busy(struct worker *worker, struct assignment *assignment)
 {
 	unsigned int served;
 
 	if (worker->now - assignment->looked_ns < LOOK_AT_IDLE_NS)
-		return serve_contexts(worker, assignment->busy,
-				      assignment->num_busy);
-	served = serve_contexts(worker, assignment->contexts,
-				assignment->num_contexts);
+		return serve_contexts(worker, assignment->busy, assignment->num_busy);
+	served = serve_contexts(worker, assignment->contexts, assignment->num_contexts);
 	find_busy(worker, assignment);
 	return served;
 }
 
-static unsigned int poll_sessions(struct worker *worker,
-				  const struct assignment *assignment)
+static unsigned int poll_sessions(struct worker *worker, const struct assignment *assignment)
 {
 	const struct fabric_ops *ops = assignment_ops(assignment);
 	unsigned int i, served = 0;
@@ -290,8 +279,7 @@ unsigned int worker_pass(struct worker *worker)
 	if (may_pass_over_idle(assignment))
 		served = serve_busy(worker, assignment);
 	else
-		served = serve_contexts(worker, assignment->contexts,
-					assignment->num_contexts);
+		served = serve_contexts(worker, assignment->contexts, assignment->num_contexts);
 	served += poll_sessions(worker, assignment);
 	worker_retry_blocked(worker);
 	worker_flush_dirty(worker);
@@ -301,7 +289,7 @@ unsigned int worker_pass(struct worker *worker)
 bool worker_is_announced(struct context *context)
 {
 	return atomic_load((_Atomic uint64_t *)&context->page->summary) ||
-	       atomic_load(&context->again_summary);
+		atomic_load(&context->again_summary);
 }
 
 void worker_settle(struct context *context)

@@ -29,48 +29,45 @@
 #include "session.h"
 #include "worker_impl.h"
 
-#define SPIN_MIN_NS		(20 * NS_PER_US)
+#define SPIN_MIN_NS (20 * NS_PER_US)
 /* How often a sleeping worker looks whether a guest has made room. */
-#define BLOCKED_RETRY_NS	(2 * NS_PER_MS)
+#define BLOCKED_RETRY_NS (2 * NS_PER_MS)
 /* Naps, and how many sends the engine must have meanwhile. */
-#define NAP_MIN_NS		(100 * NS_PER_US)
-#define NAP_MAX_NS		(4 * NS_PER_MS)
-#define NAP_IN_FLIGHT		8
+#define NAP_MIN_NS    (100 * NS_PER_US)
+#define NAP_MAX_NS    (4 * NS_PER_MS)
+#define NAP_IN_FLIGHT 8
 /* So many in a row without any work: the engine waits for something, and we do too. */
-#define NAPS_IN_VAIN		8
+#define NAPS_IN_VAIN 8
 /* Who waits that long for its turn shares the processor with somebody busy. */
-#define CROWDED_NS		(100 * NS_PER_US)
-#define EPOLL_BATCH		32
+#define CROWDED_NS  (100 * NS_PER_US)
+#define EPOLL_BATCH 32
 
 /*
  * A descriptor in epoll is named by its session's id, not by pointer, for an event
  * may be returned after its session has gone.
  */
-#define SOURCE_BITS		2
-#define SOURCE_MASK		((1u << SOURCE_BITS) - 1)
+#define SOURCE_BITS 2
+#define SOURCE_MASK ((1u << SOURCE_BITS) - 1)
 
 void worker_sleep_init(struct worker *worker, const struct config *config)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	worker->spin_limit_ns = config->spin_us * NS_PER_US;
-	worker->spin_ns = worker->spin_limit_ns < SPIN_MIN_NS ?
-		worker->spin_limit_ns : SPIN_MIN_NS;
+	worker->spin_ns = worker->spin_limit_ns < SPIN_MIN_NS ? worker->spin_limit_ns : SPIN_MIN_NS;
 	worker->few_cpus = cpus < (long)config->workers + 4;
 	worker->give_way = config->give_way;
 	worker->nap_ns = NAP_MIN_NS;
 }
 
-int worker_listen(struct worker *worker, int fd, unsigned int session,
-		  enum worker_source source)
+int worker_listen(struct worker *worker, int fd, unsigned int session, enum worker_source source)
 {
 	struct epoll_event event = {
 		.events = EPOLLIN,
 		.data.u64 = (uint64_t)session << SOURCE_BITS | source,
 	};
 
-	return epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) ?
-		-errno : 0;
+	return epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
 
 void worker_unlisten(struct worker *worker, int fd)
@@ -85,13 +82,11 @@ static void set_need_kick(const struct assignment *assignment, uint64_t value)
 	unsigned int i;
 
 	for (i = 0; i < assignment->num_contexts; i++)
-		atomic_store_explicit((_Atomic uint64_t *)
-				      &assignment->contexts[i]->page->need_kick,
+		atomic_store_explicit((_Atomic uint64_t *)&assignment->contexts[i]->page->need_kick,
 				      value, memory_order_relaxed);
 }
 
-static bool is_anything_pending(struct worker *worker,
-				const struct assignment *assignment)
+static bool is_anything_pending(struct worker *worker, const struct assignment *assignment)
 {
 	struct context *context;
 	struct session *session;
@@ -125,8 +120,8 @@ static uint64_t next_deadline(const struct assignment *assignment)
 			word = __builtin_ctzll(words);
 			bits = atomic_load(&context->timed[word]);
 			for (; bits; bits &= bits - 1) {
-				qp = rcu_dereference(context->slots[word * 64 +
-						     __builtin_ctzll(bits)]);
+				qp = rcu_dereference(
+					context->slots[word * 64 + __builtin_ctzll(bits)]);
 				if (qp && qp->deadline_ns < deadline)
 					deadline = qp->deadline_ns;
 			}
@@ -286,8 +281,7 @@ void worker_rest(struct worker *worker)
 
 	if (worker->few_cpus && worker->give_way)
 		in_flight = count_in_flight(worker);
-	if (in_flight >= NAP_IN_FLIGHT &&
-	    worker->naps_in_vain < NAPS_IN_VAIN) {
+	if (in_flight >= NAP_IN_FLIGHT && worker->naps_in_vain < NAPS_IN_VAIN) {
 		nap(worker, in_flight);
 		return;
 	}

@@ -83,10 +83,10 @@ struct pvhca_kctx;
 struct pvhca_kmr;
 struct pvhca_kqp;
 
-#define PVHCA_DRV_NAME	"pvhca"
-#define PVHCA_PORT	1
+#define PVHCA_DRV_NAME "pvhca"
+#define PVHCA_PORT     1
 /* RoCE has but the default partition. */
-#define PVHCA_PKEYS	1
+#define PVHCA_PKEYS 1
 
 /**
  * struct pvhca_pci - a PCI function, while the driver is bound to it
@@ -122,7 +122,7 @@ struct pvhca_pci {
 	atomic_t config_seq;
 	struct workqueue_struct *wq;
 	struct delayed_work attach_work;
-	struct mutex dev_lock;	/* see above */
+	struct mutex dev_lock; /* see above */
 	struct pvhca_dev *dev;
 	bool stopping;
 
@@ -160,11 +160,11 @@ struct pvhca_eq {
 
 enum pvhca_stat {
 	PVHCA_STAT_ADMIN_COMMANDS,
-	PVHCA_STAT_ADMIN_REFUSALS,	/* answered with another status than OK */
+	PVHCA_STAT_ADMIN_REFUSALS, /* answered with another status than OK */
 	PVHCA_STAT_ADMIN_TIMEOUTS,
 	PVHCA_STAT_COMP_EVENTS,
 	PVHCA_STAT_ASYNC_EVENTS,
-	PVHCA_STAT_STALE_EVENTS,	/* of an object that is gone or going */
+	PVHCA_STAT_STALE_EVENTS, /* of an object that is gone or going */
 	PVHCA_STATS,
 };
 
@@ -209,10 +209,10 @@ struct pvhca_dev {
 	struct xarray qps;
 	struct xarray cqs;
 	struct xarray srqs;
-	spinlock_t contexts_lock;	/* see above */
+	spinlock_t contexts_lock; /* see above */
 	struct list_head contexts;
 
-	struct mutex quiesce_lock;	/* see above */
+	struct mutex quiesce_lock; /* see above */
 	bool quiesced;
 	bool leak;
 
@@ -298,7 +298,7 @@ struct pvhca_cq {
 	struct pvhca_kcq *kernel;
 	struct pvhca_eq *eq;
 	u32 handle;
-	struct mutex lock;	/* see above */
+	struct mutex lock; /* see above */
 };
 
 /**
@@ -319,7 +319,7 @@ struct pvhca_qp {
 	u32 handle;
 	struct ib_qp_cap cap;
 	enum ib_sig_type sig_type;
-	struct mutex lock;	/* see above */
+	struct mutex lock; /* see above */
 	enum ib_qp_state state;
 };
 
@@ -507,8 +507,7 @@ void pvhca_cq_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type 
 
 /* pvhca_qp.c */
 int pvhca_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr, struct ib_udata *udata);
-int pvhca_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
-		    struct ib_udata *udata);
+int pvhca_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask, struct ib_udata *udata);
 int pvhca_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 		   struct ib_qp_init_attr *init_attr);
 int pvhca_destroy_qp(struct ib_qp *ibqp, struct ib_udata *udata);

@@ -89,8 +89,7 @@ int pvhca_create_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *attr, struct i
  * Return: 0 or a negative errno; -ETIMEDOUT or -ENETUNREACH if the host does not
  * find the destination.
  */
-int pvhca_create_user_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *attr,
-			 struct ib_udata *udata)
+int pvhca_create_user_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *attr, struct ib_udata *udata)
 {
 	struct pvhca_dev *dev = to_pvhca_dev(ibah->device);
 	struct pvhca_create_ah_resp resp = {};

@@ -27,8 +27,8 @@
 #include "pvhca_com_cmd.h"
 #include "pvhca_kverbs.h"
 
-#define PVHCA_RETRY_MIN		HZ
-#define PVHCA_RETRY_MAX_SHIFT	6	/* about a minute */
+#define PVHCA_RETRY_MIN	      HZ
+#define PVHCA_RETRY_MAX_SHIFT 6 /* about a minute */
 
 /* -------------------------------- dead sessions ---------------------------- */
 
@@ -252,13 +252,15 @@ static void pvhca_attach_log_kernel(struct pvhca_dev *dev)
 	if (!dev->kctx)
 		without = "no connection manager (rdma_cm), no kernel consumers";
 	else if (!(caps & PVHCA_KERNEL_QP))
-		without = "connection manager only, no kernel consumers (NFS, NVMe, SMC and their like)";
+		without =
+			"connection manager only, no kernel consumers (NFS, NVMe, SMC and their like)";
 	else if (!(caps & PVHCA_KERNEL_REG_MR))
-		without = "no kernel consumers that need fast registration (NFS, NVMe, SMC and their like)";
+		without =
+			"no kernel consumers that need fast registration (NFS, NVMe, SMC and their like)";
 	else
 		return;
-	dev_notice(&dev->pci->pdev->dev, "of what the guest's kernel could use, pvhcad offers: %s\n",
-		   without);
+	dev_notice(&dev->pci->pdev->dev,
+		   "of what the guest's kernel could use, pvhcad offers: %s\n", without);
 }
 
 static void pvhca_attach_log(struct pvhca_dev *dev)
@@ -268,10 +270,11 @@ static void pvhca_attach_log(struct pvhca_dev *dev)
 
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_HOSTD_VERSION, hostd);
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
-	dev_info(&dev->pci->pdev->dev,
-		 "attached to pvhcad %s, host device %.*s, QEMU's device %s, %d completion vectors\n",
-		 hostd, (int)sizeof(dev->attr.host_device), dev->attr.host_device, qemu,
-		 dev->num_ceqs);
+	dev_info(
+		&dev->pci->pdev->dev,
+		"attached to pvhcad %s, host device %.*s, QEMU's device %s, %d completion vectors\n",
+		hostd, (int)sizeof(dev->attr.host_device), dev->attr.host_device, qemu,
+		dev->num_ceqs);
 	pvhca_attach_log_kernel(dev);
 }
 

@@ -201,8 +201,7 @@ static void pvhca_com_timed_out(struct pvhca_com *com, struct pvhca_com_slot *sl
 	pvhca_com_reap(com);
 	if (completion_done(&slot->done)) {
 		dev_warn_ratelimited(pvhca_to_dma_device(com->dev),
-				     "admin command %u completed without an interrupt\n",
-				     opcode);
+				     "admin command %u completed without an interrupt\n", opcode);
 		return;
 	}
 	pvhca_stat_inc(com->dev, PVHCA_STAT_ADMIN_TIMEOUTS);
@@ -240,8 +239,7 @@ static bool pvhca_com_wait(struct pvhca_com *com, struct pvhca_com_slot *slot)
  * Context: process; may be called with rtnl_lock() held.
  * Return: 0 if the command completed, with whatever status; -EIO.
  */
-int pvhca_com_exec(struct pvhca_com *com, struct pvhca_admin_cmd *cmd,
-		   struct pvhca_admin_rsp *rsp)
+int pvhca_com_exec(struct pvhca_com *com, struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
 {
 	struct pvhca_com_slot *slot;
 	int err = -EIO;

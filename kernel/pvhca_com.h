@@ -12,8 +12,8 @@
 #include <linux/spinlock.h>
 #include <pvhca/pvhca-admin.h>
 
-#define PVHCA_COM_LOG_ENTRIES	6
-#define PVHCA_COM_ENTRIES	(1u << PVHCA_COM_LOG_ENTRIES)
+#define PVHCA_COM_LOG_ENTRIES 6
+#define PVHCA_COM_ENTRIES     (1u << PVHCA_COM_LOG_ENTRIES)
 
 struct pvhca_dev;
 
@@ -64,7 +64,7 @@ struct pvhca_com {
 	dma_addr_t cq_dma;
 	struct semaphore credits;
 
-	spinlock_t lock;	/* see above */
+	spinlock_t lock; /* see above */
 	bool open;
 	bool dead;
 	u32 sq_pi;
@@ -79,8 +79,7 @@ void pvhca_com_destroy(struct pvhca_dev *dev);
 void pvhca_com_open(struct pvhca_com *com);
 bool pvhca_com_close(struct pvhca_com *com);
 bool pvhca_com_is_dead(struct pvhca_com *com);
-int pvhca_com_exec(struct pvhca_com *com, struct pvhca_admin_cmd *cmd,
-		   struct pvhca_admin_rsp *rsp);
+int pvhca_com_exec(struct pvhca_com *com, struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp);
 void pvhca_com_reap(struct pvhca_com *com);
 
 #endif /* PVHCA_COM_H */

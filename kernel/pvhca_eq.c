@@ -22,11 +22,11 @@
 #include "pvhca.h"
 #include "pvhca_com_cmd.h"
 
-#define PVHCA_AEQ_LOG_ENTRIES	8
-#define PVHCA_CEQ_MIN_LOG	6
+#define PVHCA_AEQ_LOG_ENTRIES 8
+#define PVHCA_CEQ_MIN_LOG     6
 
 /* Consumed events are given back to pvhcad at least this often. */
-#define PVHCA_EQ_BATCH		64
+#define PVHCA_EQ_BATCH 64
 
 static_assert(sizeof(struct pvhca_eq_header) == PVHCA_EQ_HEADER_SIZE);
 
@@ -133,8 +133,7 @@ static void pvhca_aeq_handle(struct pvhca_dev *dev, u32 event, u32 object)
 	}
 }
 
-#define PVHCA_SAME_EVENT(name)	\
-	static_assert((int)PVHCA_EVENT_##name == (int)IB_EVENT_##name)
+#define PVHCA_SAME_EVENT(name) static_assert((int)PVHCA_EVENT_##name == (int)IB_EVENT_##name)
 PVHCA_SAME_EVENT(QP_FATAL);
 PVHCA_SAME_EVENT(QP_REQ_ERR);
 PVHCA_SAME_EVENT(QP_ACCESS_ERR);

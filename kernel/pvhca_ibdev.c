@@ -14,12 +14,12 @@
 #include "pvhca_kverbs.h"
 
 /* What a host may have and guests can make use of. */
-#define PVHCA_DEVICE_CAPS	(IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_SYS_IMAGE_GUID | \
-				 IB_DEVICE_PORT_ACTIVE_EVENT | IB_DEVICE_CURR_QP_STATE_MOD | \
-				 IB_DEVICE_BAD_PKEY_CNTR | IB_DEVICE_BAD_QKEY_CNTR | \
-				 IB_DEVICE_UD_AV_PORT_ENFORCE | IB_DEVICE_N_NOTIFY_CQ | \
-				 IB_DEVICE_MEM_WINDOW | IB_DEVICE_MEM_WINDOW_TYPE_2A | \
-				 IB_DEVICE_MEM_WINDOW_TYPE_2B | IB_DEVICE_MEM_MGT_EXTENSIONS)
+#define PVHCA_DEVICE_CAPS                                                                    \
+	(IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT | \
+	 IB_DEVICE_CURR_QP_STATE_MOD | IB_DEVICE_BAD_PKEY_CNTR | IB_DEVICE_BAD_QKEY_CNTR |   \
+	 IB_DEVICE_UD_AV_PORT_ENFORCE | IB_DEVICE_N_NOTIFY_CQ | IB_DEVICE_MEM_WINDOW |       \
+	 IB_DEVICE_MEM_WINDOW_TYPE_2A | IB_DEVICE_MEM_WINDOW_TYPE_2B |                       \
+	 IB_DEVICE_MEM_MGT_EXTENSIONS)
 
 /**
  * pvhca_udata_in - take the provider's part of a call
@@ -108,59 +108,59 @@ static void pvhca_get_fw_str(struct ib_device *ibdev, char *str)
 }
 
 static const struct ib_device_ops pvhca_ops = {
-	.owner			= THIS_MODULE,
-	.driver_id		= RDMA_DRIVER_UNKNOWN,
-	.uverbs_abi_ver		= PVHCA_UVERBS_ABI_VERSION,
+	.owner = THIS_MODULE,
+	.driver_id = RDMA_DRIVER_UNKNOWN,
+	.uverbs_abi_ver = PVHCA_UVERBS_ABI_VERSION,
 
-	.query_device		= pvhca_query_device,
-	.get_dev_fw_str		= pvhca_get_fw_str,
-	.alloc_hw_port_stats	= pvhca_alloc_hw_port_stats,
-	.get_hw_stats		= pvhca_get_hw_stats,
+	.query_device = pvhca_query_device,
+	.get_dev_fw_str = pvhca_get_fw_str,
+	.alloc_hw_port_stats = pvhca_alloc_hw_port_stats,
+	.get_hw_stats = pvhca_get_hw_stats,
 
-	.query_port		= pvhca_query_port,
-	.get_port_immutable	= pvhca_get_port_immutable,
-	.get_link_layer		= pvhca_get_link_layer,
-	.query_pkey		= pvhca_query_pkey,
-	.add_gid		= pvhca_add_gid,
-	.del_gid		= pvhca_del_gid,
+	.query_port = pvhca_query_port,
+	.get_port_immutable = pvhca_get_port_immutable,
+	.get_link_layer = pvhca_get_link_layer,
+	.query_pkey = pvhca_query_pkey,
+	.add_gid = pvhca_add_gid,
+	.del_gid = pvhca_del_gid,
 
-	.alloc_ucontext		= pvhca_alloc_ucontext,
-	.dealloc_ucontext	= pvhca_dealloc_ucontext,
-	.disassociate_ucontext	= pvhca_disassociate_ucontext,
-	.mmap			= pvhca_mmap,
-	.mmap_free		= pvhca_mmap_free,
+	.alloc_ucontext = pvhca_alloc_ucontext,
+	.dealloc_ucontext = pvhca_dealloc_ucontext,
+	.disassociate_ucontext = pvhca_disassociate_ucontext,
+	.mmap = pvhca_mmap,
+	.mmap_free = pvhca_mmap_free,
 
-	.alloc_pd		= pvhca_alloc_pd,
-	.dealloc_pd		= pvhca_dealloc_pd,
+	.alloc_pd = pvhca_alloc_pd,
+	.dealloc_pd = pvhca_dealloc_pd,
 
-	.reg_user_mr		= pvhca_reg_user_mr,
-	.reg_user_mr_dmabuf	= pvhca_reg_user_mr_dmabuf,
-	.rereg_user_mr		= pvhca_rereg_user_mr,
-	.dereg_mr		= pvhca_dereg_mr,
-	.alloc_mw		= pvhca_alloc_mw,
-	.dealloc_mw		= pvhca_dealloc_mw,
+	.reg_user_mr = pvhca_reg_user_mr,
+	.reg_user_mr_dmabuf = pvhca_reg_user_mr_dmabuf,
+	.rereg_user_mr = pvhca_rereg_user_mr,
+	.dereg_mr = pvhca_dereg_mr,
+	.alloc_mw = pvhca_alloc_mw,
+	.dealloc_mw = pvhca_dealloc_mw,
 
-	.create_cq		= pvhca_create_cq,
-	.resize_cq		= pvhca_resize_cq,
-	.destroy_cq		= pvhca_destroy_cq,
+	.create_cq = pvhca_create_cq,
+	.resize_cq = pvhca_resize_cq,
+	.destroy_cq = pvhca_destroy_cq,
 
-	.create_qp		= pvhca_create_qp,
-	.modify_qp		= pvhca_modify_qp,
-	.query_qp		= pvhca_query_qp,
-	.destroy_qp		= pvhca_destroy_qp,
+	.create_qp = pvhca_create_qp,
+	.modify_qp = pvhca_modify_qp,
+	.query_qp = pvhca_query_qp,
+	.destroy_qp = pvhca_destroy_qp,
 
-	.create_srq		= pvhca_create_srq,
-	.modify_srq		= pvhca_modify_srq,
-	.query_srq		= pvhca_query_srq,
-	.destroy_srq		= pvhca_destroy_srq,
+	.create_srq = pvhca_create_srq,
+	.modify_srq = pvhca_modify_srq,
+	.query_srq = pvhca_query_srq,
+	.destroy_srq = pvhca_destroy_srq,
 
-	.attach_mcast		= pvhca_attach_mcast,
-	.detach_mcast		= pvhca_detach_mcast,
+	.attach_mcast = pvhca_attach_mcast,
+	.detach_mcast = pvhca_detach_mcast,
 
-	.create_ah		= pvhca_create_ah,
-	.create_user_ah		= pvhca_create_user_ah,
-	.query_ah		= pvhca_query_ah,
-	.destroy_ah		= pvhca_destroy_ah,
+	.create_ah = pvhca_create_ah,
+	.create_user_ah = pvhca_create_user_ah,
+	.query_ah = pvhca_query_ah,
+	.destroy_ah = pvhca_destroy_ah,
 
 	INIT_RDMA_OBJ_SIZE(ib_ah, pvhca_ah, ibah),
 	INIT_RDMA_OBJ_SIZE(ib_ucontext, pvhca_ucontext, ibucontext),
@@ -173,13 +173,13 @@ static const struct ib_device_ops pvhca_ops = {
 
 /* With these the core takes the device for one that kernel consumers can use. */
 static const struct ib_device_ops pvhca_kernel_ops = {
-	.post_send		= pvhca_post_send,
-	.post_recv		= pvhca_post_recv,
-	.poll_cq		= pvhca_poll_cq,
-	.req_notify_cq		= pvhca_req_notify_cq,
-	.get_dma_mr		= pvhca_get_dma_mr,
-	.alloc_mr		= pvhca_alloc_mr,
-	.map_mr_sg		= pvhca_map_mr_sg,
+	.post_send = pvhca_post_send,
+	.post_recv = pvhca_post_recv,
+	.poll_cq = pvhca_poll_cq,
+	.req_notify_cq = pvhca_req_notify_cq,
+	.get_dma_mr = pvhca_get_dma_mr,
+	.alloc_mr = pvhca_alloc_mr,
+	.map_mr_sg = pvhca_map_mr_sg,
 };
 
 /**

@@ -14,13 +14,13 @@
 #include "pvhca_kverbs.h"
 
 /* In place of the QP number: the QP is gone, nobody wants this completion. */
-#define PVHCA_QPN_SKIP	0xffffffffu
+#define PVHCA_QPN_SKIP 0xffffffffu
 
 /* The last four bytes of a completion as pvhcad writes them: in one word. */
-#define PVHCA_CQE_OPCODE(word)	((word) & 0xff)
-#define PVHCA_CQE_STATUS(word)	((word) >> 8 & 0xff)
-#define PVHCA_CQE_SL(word)	((word) >> 16 & 0xff)
-#define PVHCA_CQE_FLAGS(word)	((word) >> 24)
+#define PVHCA_CQE_OPCODE(word) ((word)&0xff)
+#define PVHCA_CQE_STATUS(word) ((word) >> 8 & 0xff)
+#define PVHCA_CQE_SL(word)     ((word) >> 16 & 0xff)
+#define PVHCA_CQE_FLAGS(word)  ((word) >> 24)
 
 static struct pvhca_cq_header *pvhca_kcq_header(struct pvhca_kcq *kcq)
 {
@@ -188,9 +188,9 @@ static int pvhca_kcq_flush_queues(struct pvhca_kcq *kcq, int num, struct ib_wc *
 	struct pvhca_kqp *kqp;
 	int n = 0;
 
-	list_for_each_entry(kqp, &kcq->senders, send_link)
+	list_for_each_entry (kqp, &kcq->senders, send_link)
 		n += pvhca_kcq_flush_queue(kqp, &kqp->sq, num - n, wc + n);
-	list_for_each_entry(kqp, &kcq->receivers, recv_link)
+	list_for_each_entry (kqp, &kcq->receivers, recv_link)
 		n += pvhca_kcq_flush_queue(kqp, &kqp->rq, num - n, wc + n);
 	return n;
 }
@@ -206,10 +206,10 @@ static bool pvhca_kcq_has_something(struct pvhca_kcq *kcq)
 		return true;
 	if (!pvhca_kctx_is_flushing(kcq->kctx))
 		return false;
-	list_for_each_entry(kqp, &kcq->senders, send_link)
+	list_for_each_entry (kqp, &kcq->senders, send_link)
 		if (!pvhca_kwq_is_empty(&kqp->sq))
 			return true;
-	list_for_each_entry(kqp, &kcq->receivers, recv_link)
+	list_for_each_entry (kqp, &kcq->receivers, recv_link)
 		if (!pvhca_kwq_is_empty(&kqp->rq))
 			return true;
 	return false;
@@ -463,8 +463,9 @@ int pvhca_kcq_create(struct pvhca_cq *cq, const struct ib_cq_init_attr *attr)
 	cq->eq = &dev->ceqs[attr->comp_vector];
 	mutex_init(&cq->lock);
 
-	err = pvhca_kbuf_alloc(dev, &kcq->buf, PVHCA_CQ_HEADER_SIZE +
-			       (sizeof(struct pvhca_cqe) << kcq->log_entries));
+	err = pvhca_kbuf_alloc(dev, &kcq->buf,
+			       PVHCA_CQ_HEADER_SIZE +
+				       (sizeof(struct pvhca_cqe) << kcq->log_entries));
 	if (err)
 		goto err_free;
 	err = pvhca_kcq_open(cq, kcq);

@@ -18,8 +18,8 @@
 #if defined(CONFIG_X86) || defined(CONFIG_ARM64) || defined(CONFIG_ARM)
 #include <asm/sync_bitops.h>
 #else
-#define sync_set_bit			set_bit
-#define sync_test_and_clear_bit		test_and_clear_bit
+#define sync_set_bit		set_bit
+#define sync_test_and_clear_bit test_and_clear_bit
 #endif
 
 /* ---------------------------------- memory --------------------------------- */
@@ -161,7 +161,7 @@ static void pvhca_kctx_flush_work(struct work_struct *work)
 
 	/* The lock keeps the CQs from being freed, as does an interrupt. */
 	xa_lock_irqsave(&dev->cqs, flags);
-	xa_for_each(&dev->cqs, handle, cq)
+	xa_for_each (&dev->cqs, handle, cq)
 		if (cq->kernel && pvhca_kcq_take_event(cq->kernel) && cq->ibcq.comp_handler)
 			cq->ibcq.comp_handler(&cq->ibcq, cq->ibcq.cq_context);
 	xa_unlock_irqrestore(&dev->cqs, flags);

@@ -16,8 +16,7 @@
 #include "pvhca.h"
 #include "pvhca_kverbs.h"
 
-#define PVHCA_SEND_FLAGS	(IB_SEND_FENCE | IB_SEND_SIGNALED | IB_SEND_SOLICITED | \
-				 IB_SEND_INLINE)
+#define PVHCA_SEND_FLAGS (IB_SEND_FENCE | IB_SEND_SIGNALED | IB_SEND_SOLICITED | IB_SEND_INLINE)
 
 static bool pvhca_kwq_is_full(struct pvhca_kwq *wq, u32 pi)
 {
@@ -283,7 +282,8 @@ int pvhca_post_send(struct ib_qp *ibqp, const struct ib_send_wr *wr,
 	spin_lock_irqsave(&sq->lock, flags);
 	for (pi = sq->pi; wr; wr = wr->next, pi++) {
 		err = pvhca_kwq_is_full(sq, pi) ?
-			      -ENOMEM : pvhca_kpost_send(kqp, pvhca_kwq_entry(sq, pi), wr);
+			-ENOMEM :
+			pvhca_kpost_send(kqp, pvhca_kwq_entry(sq, pi), wr);
 		if (err)
 			break;
 		sq->wr_ids[pi & sq->mask] = wr->wr_id;
@@ -341,8 +341,8 @@ int pvhca_post_recv(struct ib_qp *ibqp, const struct ib_recv_wr *wr,
 	spin_lock_irqsave(&rq->lock, flags);
 	for (pi = rq->pi; wr; wr = wr->next, pi++) {
 		err = pvhca_kwq_is_full(rq, pi) ?
-			      -ENOMEM : pvhca_kpost_recv(rq, pvhca_kwq_entry(rq, pi),
-							 pi & rq->mask, wr);
+			-ENOMEM :
+			pvhca_kpost_recv(rq, pvhca_kwq_entry(rq, pi), pi & rq->mask, wr);
 		if (err)
 			break;
 		rq->wr_ids[pi & rq->mask] = wr->wr_id;

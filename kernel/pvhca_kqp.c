@@ -13,7 +13,7 @@
 #include "pvhca_kverbs.h"
 
 /* The number that the core knows the GSI QP by. */
-#define PVHCA_GSI_QPN	1
+#define PVHCA_GSI_QPN 1
 
 /* ---------------------------------- layout --------------------------------- */
 
@@ -54,9 +54,10 @@ static u32 pvhca_kqp_layout(enum ib_qp_type type, const struct ib_qp_cap *cap,
 	}
 	if (cap->max_recv_wr) {
 		ring->rq_log_entries = order_base_2(cap->max_recv_wr);
-		ring->rq_log_stride = max_t(u8, PVHCA_RQ_MIN_LOG_STRIDE,
-					    order_base_2(PVHCA_RQ_WQE_DATA + cap->max_recv_sge *
-							 (u32)sizeof(struct pvhca_sge)));
+		ring->rq_log_stride =
+			max_t(u8, PVHCA_RQ_MIN_LOG_STRIDE,
+			      order_base_2(PVHCA_RQ_WQE_DATA +
+					   cap->max_recv_sge * (u32)sizeof(struct pvhca_sge)));
 		end = pvhca_kqp_place_ring(end, ring->rq_log_entries, ring->rq_log_stride,
 					   &ring->rq_offset);
 	}
@@ -71,8 +72,7 @@ static int pvhca_kqp_check(struct pvhca_dev *dev, const struct ib_qp_init_attr *
 	u32 max_wr = min_t(u32, le32_to_cpu(host->max_qp_wr), 1u << PVHCA_RING_MAX_LOG_ENTRIES);
 	u32 entry;
 
-	if (attr->qp_type != IB_QPT_GSI &&
-	    !(le16_to_cpu(host->kernel_caps) & PVHCA_KERNEL_QP))
+	if (attr->qp_type != IB_QPT_GSI && !(le16_to_cpu(host->kernel_caps) & PVHCA_KERNEL_QP))
 		return -EOPNOTSUPP;
 	if (attr->create_flags || attr->srq || attr->rwq_ind_tbl)
 		return -EOPNOTSUPP;

@@ -105,7 +105,7 @@ struct pvhca_kcq {
 	void __iomem *doorbell;
 	u8 log_entries;
 
-	spinlock_t lock;	/* see above */
+	spinlock_t lock; /* see above */
 	u32 ci;
 	bool armed;
 	struct list_head senders;
@@ -127,7 +127,7 @@ struct pvhca_kcq {
  *	@wr_ids, acquired by who posts before it writes there again
  */
 struct pvhca_kwq {
-	spinlock_t lock;	/* see above */
+	spinlock_t lock; /* see above */
 	u32 pi;
 	u32 max_wr;
 	u32 max_sge;
@@ -183,7 +183,7 @@ struct pvhca_kmr {
 };
 
 /* The biggest fast registration; its list takes one page. */
-#define PVHCA_KMR_MAX_PAGES	512
+#define PVHCA_KMR_MAX_PAGES 512
 
 /* pvhca_kctx.c */
 int pvhca_kctx_create(struct pvhca_dev *dev);

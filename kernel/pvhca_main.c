@@ -14,7 +14,7 @@
 
 #include "pvhca.h"
 
-#define PVHCA_MIN_VECTORS	3
+#define PVHCA_MIN_VECTORS 3
 
 MODULE_AUTHOR("The pvhca project");
 MODULE_DESCRIPTION("Paravirtual RDMA adapter");
@@ -70,8 +70,8 @@ static int pvhca_check_registers(struct pvhca_pci *pci)
 
 	pvhca_regs_read_text(pci, PVHCA_REG_QEMU_VERSION, qemu);
 	dev_err(&pci->pdev->dev,
-		"QEMU's device %s speaks register ABI %u.%u, driver %s speaks %u.%u\n",
-		qemu, abi >> 16, abi & 0xffff, PVHCA_VERSION, PVHCA_REGS_ABI_MAJOR, PVHCA_REGS_ABI_MINOR);
+		"QEMU's device %s speaks register ABI %u.%u, driver %s speaks %u.%u\n", qemu,
+		abi >> 16, abi & 0xffff, PVHCA_VERSION, PVHCA_REGS_ABI_MAJOR, PVHCA_REGS_ABI_MINOR);
 	return -EPROTO;
 }
 
@@ -119,8 +119,8 @@ static int pvhca_map_bars(struct pvhca_pci *pci)
 	pci->regs = ioremap(pci_resource_start(pdev, PVHCA_BAR_REGS), PVHCA_BAR_REGS_SIZE);
 	if (!pci->regs)
 		return -ENOMEM;
-	pci->admin_db = ioremap(pci_resource_start(pdev, PVHCA_BAR_DOORBELL) + PVHCA_DB_ADMIN,
-				sizeof(u32));
+	pci->admin_db =
+		ioremap(pci_resource_start(pdev, PVHCA_BAR_DOORBELL) + PVHCA_DB_ADMIN, sizeof(u32));
 	if (!pci->admin_db) {
 		iounmap(pci->regs);
 		return -ENOMEM;
@@ -282,23 +282,22 @@ static void pvhca_reset_done(struct pci_dev *pdev)
 }
 
 static const struct pci_error_handlers pvhca_err_handlers = {
-	.reset_prepare	= pvhca_reset_prepare,
-	.reset_done	= pvhca_reset_done,
+	.reset_prepare = pvhca_reset_prepare,
+	.reset_done = pvhca_reset_done,
 };
 
 static const struct pci_device_id pvhca_ids[] = {
-	{ PCI_DEVICE(PVHCA_PCI_VENDOR_ID, PVHCA_PCI_DEVICE_ID) },
-	{}
+	{ PCI_DEVICE(PVHCA_PCI_VENDOR_ID, PVHCA_PCI_DEVICE_ID) }, {}
 };
 MODULE_DEVICE_TABLE(pci, pvhca_ids);
 
 static struct pci_driver pvhca_driver = {
-	.name		= PVHCA_DRV_NAME,
-	.id_table	= pvhca_ids,
-	.probe		= pvhca_probe,
-	.remove		= pvhca_remove,
-	.shutdown	= pvhca_shutdown,
-	.driver.pm	= pm_sleep_ptr(&pvhca_pm_ops),
-	.err_handler	= &pvhca_err_handlers,
+	.name = PVHCA_DRV_NAME,
+	.id_table = pvhca_ids,
+	.probe = pvhca_probe,
+	.remove = pvhca_remove,
+	.shutdown = pvhca_shutdown,
+	.driver.pm = pm_sleep_ptr(&pvhca_pm_ops),
+	.err_handler = &pvhca_err_handlers,
 };
 module_pci_driver(pvhca_driver);

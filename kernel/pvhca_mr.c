@@ -13,10 +13,10 @@
  * What reaches the host, and what does not: where the keys' address space begins
  * is said by the iova, and pages are whatever they are.
  */
-#define PVHCA_MR_HOST_ACCESS	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | \
-				 IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
-				 IB_ACCESS_MW_BIND | IB_ACCESS_OPTIONAL)
-#define PVHCA_MR_ACCESS		(PVHCA_MR_HOST_ACCESS | IB_ZERO_BASED | IB_ACCESS_HUGETLB)
+#define PVHCA_MR_HOST_ACCESS                                                      \
+	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | \
+	 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND | IB_ACCESS_OPTIONAL)
+#define PVHCA_MR_ACCESS (PVHCA_MR_HOST_ACCESS | IB_ZERO_BASED | IB_ACCESS_HUGETLB)
 
 static void pvhca_mr_fill_params(struct pvhca_com_reg_mr_params *params, struct ib_pd *pd,
 				 u64 virt_addr, int access, struct ib_umem *umem,
@@ -154,8 +154,7 @@ struct ib_mr *pvhca_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 lengt
 	dmabuf = ib_umem_dmabuf_get_pinned(ibpd->device, offset, length, fd, access);
 	if (IS_ERR(dmabuf))
 		return ERR_CAST(dmabuf);
-	return pvhca_mr_create(ibpd, &dmabuf->umem, virt_addr, access,
-			       pvhca_reg_dmabuf_udata(arg));
+	return pvhca_mr_create(ibpd, &dmabuf->umem, virt_addr, access, pvhca_reg_dmabuf_udata(arg));
 }
 
 /* Other memory for a region, or the same where @umem is NULL. */

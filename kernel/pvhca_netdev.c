@@ -26,8 +26,8 @@ static netdev_tx_t pvhca_netdev_xmit(struct sk_buff *skb, struct net_device *net
 }
 
 static const struct net_device_ops pvhca_netdev_ops = {
-	.ndo_start_xmit		= pvhca_netdev_xmit,
-	.ndo_validate_addr	= eth_validate_addr,
+	.ndo_start_xmit = pvhca_netdev_xmit,
+	.ndo_validate_addr = eth_validate_addr,
 };
 
 static void pvhca_netdev_get_drvinfo(struct net_device *netdev, struct ethtool_drvinfo *info)
@@ -40,8 +40,8 @@ static void pvhca_netdev_get_drvinfo(struct net_device *netdev, struct ethtool_d
 }
 
 static const struct ethtool_ops pvhca_netdev_ethtool_ops = {
-	.get_drvinfo	= pvhca_netdev_get_drvinfo,
-	.get_link	= ethtool_op_get_link,
+	.get_drvinfo = pvhca_netdev_get_drvinfo,
+	.get_link = ethtool_op_get_link,
 };
 
 static void pvhca_netdev_setup(struct net_device *netdev)

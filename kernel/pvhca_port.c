@@ -13,9 +13,9 @@
 #include "pvhca.h"
 #include "pvhca_com_cmd.h"
 
-#define PVHCA_NO_VLAN	0xffff
+#define PVHCA_NO_VLAN 0xffff
 /* struct pvhca_av has eight bits for an index. */
-#define PVHCA_MAX_GIDS	256
+#define PVHCA_MAX_GIDS 256
 
 static void pvhca_port_dispatch(struct pvhca_dev *dev, enum ib_event_type type)
 {
@@ -146,8 +146,7 @@ int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *att
  *
  * Return: 0 or a negative errno.
  */
-int pvhca_get_port_immutable(struct ib_device *ibdev, u32 port,
-			     struct ib_port_immutable *immutable)
+int pvhca_get_port_immutable(struct ib_device *ibdev, u32 port, struct ib_port_immutable *immutable)
 {
 	struct ib_port_attr attr;
 	int err;

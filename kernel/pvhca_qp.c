@@ -10,7 +10,7 @@
 #include "pvhca_com_cmd.h"
 #include "pvhca_kverbs.h"
 
-#define PVHCA_QP_CREATE_FLAGS	IB_QP_CREATE_BLOCK_MULTICAST_LOOPBACK
+#define PVHCA_QP_CREATE_FLAGS IB_QP_CREATE_BLOCK_MULTICAST_LOOPBACK
 
 /* ----------------------------- create and destroy -------------------------- */
 
@@ -291,8 +291,7 @@ static int pvhca_qp_check_modify(struct pvhca_qp *qp, const struct ib_qp_attr *a
  *
  * Return: 0 or a negative errno.
  */
-int pvhca_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
-		    struct ib_udata *udata)
+int pvhca_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask, struct ib_udata *udata)
 {
 	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
 	struct pvhca_qp_attr wire = {};

@@ -11,10 +11,10 @@
 #include "pvhca.h"
 
 /* A lost config interrupt delays by no more than this. */
-#define PVHCA_POLL_JIFFIES	(HZ / 10)
+#define PVHCA_POLL_JIFFIES (HZ / 10)
 
 /* What reads give once the function is unplugged. */
-#define PVHCA_GONE		0xffffffffu
+#define PVHCA_GONE 0xffffffffu
 
 /**
  * pvhca_regs_read - read a register
@@ -134,9 +134,8 @@ int pvhca_regs_enable(struct pvhca_pci *pci, dma_addr_t admin_area)
 	pvhca_regs_write(pci, PVHCA_REG_ADMIN_HI, upper_32_bits(admin_area));
 	pvhca_regs_write(pci, PVHCA_REG_CONTROL, PVHCA_CONTROL_ENABLE);
 
-	status = pvhca_regs_wait(pci, PVHCA_STATUS_LINK,
-				 PVHCA_STATUS_ENABLED | PVHCA_STATUS_FAILED, &pci->stopping,
-				 &err);
+	status = pvhca_regs_wait(pci, PVHCA_STATUS_LINK, PVHCA_STATUS_ENABLED | PVHCA_STATUS_FAILED,
+				 &pci->stopping, &err);
 	if (err)
 		return err;
 	if (status == PVHCA_GONE)

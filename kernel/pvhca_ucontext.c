@@ -71,7 +71,7 @@ void pvhca_ucontext_kill_all(struct pvhca_dev *dev)
 	unsigned long flags;
 
 	spin_lock_irqsave(&dev->contexts_lock, flags);
-	list_for_each_entry(ctx, &dev->contexts, link)
+	list_for_each_entry (ctx, &dev->contexts, link)
 		pvhca_ucontext_set_alive(ctx, 0);
 	spin_unlock_irqrestore(&dev->contexts_lock, flags);
 }
@@ -101,8 +101,8 @@ static void pvhca_ucontext_free_page(struct pvhca_dev *dev, struct pvhca_ucontex
 	put_page(ctx->page);
 }
 
-static struct rdma_user_mmap_entry *
-pvhca_ucontext_add_mmap(struct pvhca_ucontext *ctx, struct page *page)
+static struct rdma_user_mmap_entry *pvhca_ucontext_add_mmap(struct pvhca_ucontext *ctx,
+							    struct page *page)
 {
 	struct pvhca_mmap_entry *entry;
 	int err;
@@ -159,12 +159,12 @@ static int pvhca_ucontext_open(struct pvhca_dev *dev, struct pvhca_ucontext *ctx
 
 	err = pvhca_com_alloc_context(dev, &params, &result);
 	if (err == -EPROTO)
-		ibdev_err_ratelimited(&dev->ibdev,
-				      "provider %.*s speaks ring ABI %u.%u, pvhcad %.*s speaks %u.%u\n",
-				      (int)sizeof(req->version), req->version, req->ring_abi_major,
-				      req->ring_abi_minor, PVHCA_VERSION_LEN,
-				      dev->com.area->hostd_version, result.ring_abi_major,
-				      result.ring_abi_minor);
+		ibdev_err_ratelimited(
+			&dev->ibdev,
+			"provider %.*s speaks ring ABI %u.%u, pvhcad %.*s speaks %u.%u\n",
+			(int)sizeof(req->version), req->version, req->ring_abi_major,
+			req->ring_abi_minor, PVHCA_VERSION_LEN, dev->com.area->hostd_version,
+			result.ring_abi_major, result.ring_abi_minor);
 	if (err)
 		return err;
 	ctx->handle = result.handle;

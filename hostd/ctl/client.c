@@ -12,8 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define CLIENT_MS	10000
-#define CLIENT_BYTES	(64u << 20)
+#define CLIENT_MS    10000
+#define CLIENT_BYTES (64u << 20)
 
 static bool client_cannot_connect(const char *path, int code, GError **error)
 {
@@ -25,17 +25,17 @@ static bool client_cannot_connect(const char *path, int code, GError **error)
 		break;
 	case EACCES:
 	case EPERM:
-		g_set_error(error, CTL_ERROR, CTL_DENIED,
-			    "no permission to connect to %s: be root, or who may write to it (pvhcad's socket-mode)",
-			    path);
+		g_set_error(
+			error, CTL_ERROR, CTL_DENIED,
+			"no permission to connect to %s: be root, or who may write to it (pvhcad's socket-mode)",
+			path);
 		break;
 	case EAGAIN:
-		g_set_error(error, CTL_ERROR, CTL_FAILED,
-			    "too many wait at %s, try again", path);
+		g_set_error(error, CTL_ERROR, CTL_FAILED, "too many wait at %s, try again", path);
 		break;
 	default:
-		g_set_error(error, CTL_ERROR, CTL_FAILED,
-			    "cannot connect to %s: %s", path, g_strerror(code));
+		g_set_error(error, CTL_ERROR, CTL_FAILED, "cannot connect to %s: %s", path,
+			    g_strerror(code));
 	}
 	return false;
 }
@@ -46,8 +46,8 @@ static bool client_connect(const char *path, int *fd, GError **error)
 	int code;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
-		g_set_error(error, CTL_ERROR, CTL_USAGE,
-			    "%s is too long for the path of a socket", path);
+		g_set_error(error, CTL_ERROR, CTL_USAGE, "%s is too long for the path of a socket",
+			    path);
 		return false;
 	}
 	strcpy(address.sun_path, path);
@@ -95,20 +95,18 @@ static bool client_read(int fd, GString *text, GError **error)
 			n = -EFBIG;
 	} while (n > 0);
 	if (n == -ETIMEDOUT)
-		g_set_error(error, CTL_ERROR, CTL_FAILED,
-			    "pvhcad does not answer within %d s",
+		g_set_error(error, CTL_ERROR, CTL_FAILED, "pvhcad does not answer within %d s",
 			    CLIENT_MS / 1000);
 	else if (n < 0)
-		g_set_error(error, CTL_ERROR, CTL_FAILED,
-			    "cannot read the answer: %s", g_strerror(-n));
+		g_set_error(error, CTL_ERROR, CTL_FAILED, "cannot read the answer: %s",
+			    g_strerror(-n));
 	else if (!text->len)
 		g_set_error(error, CTL_ERROR, CTL_FAILED,
 			    "pvhcad gives no answer: too many ask at a time, try again");
 	return !n && text->len;
 }
 
-struct ctl_sample *client_sample(const char *socket, const char *vm,
-				 GError **error)
+struct ctl_sample *client_sample(const char *socket, const char *vm, GError **error)
 {
 	char *path = g_strdup_printf("%s.stats", socket);
 	struct ctl_sample *sample = NULL;

@@ -9,7 +9,6 @@
  * Ask the pvhcad that has this socket; waits for some seconds at most. With vm, its
  * sessions alone. NULL with *error.
  */
-struct ctl_sample *client_sample(const char *socket, const char *vm,
-				 GError **error);
+struct ctl_sample *client_sample(const char *socket, const char *vm, GError **error);
 
 #endif

@@ -27,19 +27,17 @@ static void list_names(const struct ctl_sample *sample)
 
 static void list_table(const struct ctl_sample *sample)
 {
-	struct columns *columns = columns_new("rlllrrrrr", "ID", "VM", "STATE",
-					      "UUID", "CONTEXTS", "MRS", "CQS",
-					      "QPS", "REGISTERED");
+	struct columns *columns = columns_new("rlllrrrrr", "ID", "VM", "STATE", "UUID", "CONTEXTS",
+					      "MRS", "CQS", "QPS", "REGISTERED");
 
 	for (unsigned int i = 0; i < sample->count; i++) {
 		const struct ctl_session *session = &sample->sessions[i];
 
-		columns_take(columns, g_strdup_printf("%" G_GUINT64_FORMAT,
-						      session->id));
+		columns_take(columns, g_strdup_printf("%" G_GUINT64_FORMAT, session->id));
 		columns_take(columns, output_name(session));
 		columns_take(columns, format_printable(session->state));
-		columns_take(columns, *session->uuid ?
-			     format_printable(session->uuid) : g_strdup("-"));
+		columns_take(columns,
+			     *session->uuid ? format_printable(session->uuid) : g_strdup("-"));
 		for (size_t j = 0; j < G_N_ELEMENTS(list_fields); j++)
 			columns_take(columns,
 				     output_short(&session->values[list_fields[j]],
@@ -56,8 +54,7 @@ static void list_json(const struct ctl_sample *sample)
 	for (unsigned int i = 0; i < sample->count; i++)
 		for (int j = 0; j < FIELDS; j++)
 			if (fields[j].kind == FIELD_COUNTER)
-				json_object_remove_member(sample->sessions[i].json,
-							  fields[j].name);
+				json_object_remove_member(sample->sessions[i].json, fields[j].name);
 	json_builder_begin_object(builder);
 	output_sample(builder, sample);
 	json_builder_end_object(builder);

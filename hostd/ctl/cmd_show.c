@@ -16,22 +16,21 @@ static void show_line(const char *title, char *text)
 /* Quotas of bytes are so large that only the short form can be read. */
 static char *show_number(const struct ctl_number *number, enum field_id id)
 {
-	return field_is_bytes(id) ? output_short(number, true) :
-		output_exact(number);
+	return field_is_bytes(id) ? output_short(number, true) : output_exact(number);
 }
 
 static void show_objects(const struct ctl_session *session)
 {
-	struct columns *columns = columns_new("lrrl", "OBJECTS", "NOW", "QUOTA",
-					      "");
+	struct columns *columns = columns_new("lrrl", "OBJECTS", "NOW", "QUOTA", "");
 
 	for (int i = 0; i < FIELDS; i++) {
 		if (fields[i].kind == FIELD_COUNTER)
 			continue;
 		columns_add(columns, fields[i].name);
 		columns_take(columns, show_number(&session->values[i], i));
-		columns_take(columns, fields[i].kind == FIELD_OBJECT ?
-			     show_number(&session->quota[i], i) : g_strdup("-"));
+		columns_take(columns,
+			     fields[i].kind == FIELD_OBJECT ? show_number(&session->quota[i], i) :
+							      g_strdup("-"));
 		columns_add(columns, fields[i].text);
 	}
 	output_columns(columns, "  ");
@@ -44,14 +43,13 @@ static void show_session(const struct ctl_session *session)
 	printf("VM %s\n", name);
 	g_free(name);
 	show_line("session", g_strdup_printf("%" G_GUINT64_FORMAT, session->id));
-	show_line("UUID", *session->uuid ? format_printable(session->uuid) :
-		  g_strdup("-"));
+	show_line("UUID", *session->uuid ? format_printable(session->uuid) : g_strdup("-"));
 	show_line("state", format_printable(session->state));
-	show_line("guest memory", session->regions.known ?
-		  g_strdup_printf("%" G_GUINT64_FORMAT " region%s passed",
-				  session->regions.value,
-				  session->regions.value == 1 ? "" : "s") :
-		  g_strdup("-"));
+	show_line("guest memory",
+		  session->regions.known ? g_strdup_printf("%" G_GUINT64_FORMAT " region%s passed",
+							   session->regions.value,
+							   session->regions.value == 1 ? "" : "s") :
+					   g_strdup("-"));
 	putchar('\n');
 	show_objects(session);
 }

@@ -25,8 +25,8 @@ static void stats_sessions_text(const struct ctl_sample *sample)
 	for (unsigned int i = 0; i < sample->count; i++) {
 		char *name = output_name(&sample->sessions[i]);
 
-		printf("%sVM %s, session %" G_GUINT64_FORMAT "\n", i ? "\n" : "",
-		       name, sample->sessions[i].id);
+		printf("%sVM %s, session %" G_GUINT64_FORMAT "\n", i ? "\n" : "", name,
+		       sample->sessions[i].id);
 		g_free(name);
 		stats_table(sample->sessions[i].values);
 	}
@@ -42,8 +42,7 @@ static void stats_json(const struct ctl_sample *sample, bool totals)
 	output_sample(builder, sample);
 	if (totals && json_object_has_member(object, "totals")) {
 		json_builder_set_member_name(builder, "totals");
-		json_builder_add_value(builder,
-				       json_object_dup_member(object, "totals"));
+		json_builder_add_value(builder, json_object_dup_member(object, "totals"));
 	}
 	json_builder_end_object(builder);
 	output_json(builder, true);
@@ -61,8 +60,7 @@ bool cmd_stats(const struct ctl_options *options, GError **error)
 	} else if (options->vm) {
 		stats_sessions_text(sample);
 	} else {
-		printf("All of %u session%s\n", sample->count,
-		       sample->count == 1 ? "" : "s");
+		printf("All of %u session%s\n", sample->count, sample->count == 1 ? "" : "s");
 		stats_table(sample->totals);
 	}
 	sample_free(sample);

@@ -12,8 +12,8 @@
 #include "output.h"
 #include "rates.h"
 
-#define TOP_CLEAR	"\033[H\033[2J"
-#define TOP_HEAD_LINES	4	/* title, blank, titles, totals */
+#define TOP_CLEAR      "\033[H\033[2J"
+#define TOP_HEAD_LINES 4 /* title, blank, titles, totals */
 
 struct top_row {
 	const struct ctl_session *session;
@@ -28,15 +28,19 @@ struct top {
 };
 
 static const enum field_id top_fields[] = {
-	FIELD_messages, FIELD_receives, FIELD_completions,
-	FIELD_payload_bytes_sent, FIELD_payload_bytes_copied, FIELD_doorbells,
-	FIELD_interrupts, FIELD_errors,
+	FIELD_messages,
+	FIELD_receives,
+	FIELD_completions,
+	FIELD_payload_bytes_sent,
+	FIELD_payload_bytes_copied,
+	FIELD_doorbells,
+	FIELD_interrupts,
+	FIELD_errors,
 };
 
 static double top_load(const struct rates *rates)
 {
-	return rates->values[FIELD_payload_bytes_sent] +
-		rates->values[FIELD_payload_bytes_copied];
+	return rates->values[FIELD_payload_bytes_sent] + rates->values[FIELD_payload_bytes_copied];
 }
 
 static int top_compare(const void *a, const void *b)
@@ -45,16 +49,15 @@ static int top_compare(const void *a, const void *b)
 	double difference = top_load(&other->rates) - top_load(&one->rates);
 
 	if (difference == 0)
-		difference = other->rates.values[FIELD_messages] -
-			one->rates.values[FIELD_messages];
+		difference =
+			other->rates.values[FIELD_messages] - one->rates.values[FIELD_messages];
 	if (difference == 0)
 		return (one->session->id > other->session->id) -
 			(one->session->id < other->session->id);
 	return difference < 0 ? -1 : 1;
 }
 
-static void top_fill(struct top *top, const struct ctl_sample *before,
-		     const struct ctl_sample *now)
+static void top_fill(struct top *top, const struct ctl_sample *before, const struct ctl_sample *now)
 {
 	memset(top, 0, sizeof(*top));
 	top->sample = now;
@@ -64,8 +67,8 @@ static void top_fill(struct top *top, const struct ctl_sample *before,
 		struct top_row *row = &top->rows[i];
 
 		row->session = &now->sessions[i];
-		rates_between(sample_find(before, row->session->id),
-			      row->session, top->seconds, &row->rates);
+		rates_between(sample_find(before, row->session->id), row->session, top->seconds,
+			      &row->rates);
 		rates_sum(&top->totals, &row->rates);
 	}
 	if (now->count)
@@ -84,8 +87,8 @@ static void top_rates(struct columns *columns, const struct rates *rates,
 		if (!rates->known || (session && !session->values[id].known))
 			columns_add(columns, "-");
 		else
-			columns_take(columns, field_is_bytes(id) ?
-				     format_bytes(rate) : format_rate(rate));
+			columns_take(columns,
+				     field_is_bytes(id) ? format_bytes(rate) : format_rate(rate));
 	}
 }
 
@@ -94,41 +97,36 @@ static unsigned int top_rows_shown(const struct top *top)
 {
 	struct winsize size;
 
-	if (!isatty(STDOUT_FILENO) ||
-	    ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) ||
+	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) ||
 	    size.ws_row <= TOP_HEAD_LINES + 1)
 		return top->sample->count;
-	return MIN(top->sample->count,
-		   (unsigned int)size.ws_row - TOP_HEAD_LINES - 1);
+	return MIN(top->sample->count, (unsigned int)size.ws_row - TOP_HEAD_LINES - 1);
 }
 
 static void top_text(const struct top *top, bool first)
 {
-	struct columns *columns = columns_new("rllrrrrrrrrr", "ID", "VM", "STATE",
-		"QPS", "MSG/s", "RECV/s", "COMPL/s", "SENT/s", "COPIED/s",
-		"EXIT/s", "INTR/s", "ERR/s");
+	struct columns *columns = columns_new("rllrrrrrrrrr", "ID", "VM", "STATE", "QPS", "MSG/s",
+					      "RECV/s", "COMPL/s", "SENT/s", "COPIED/s", "EXIT/s",
+					      "INTR/s", "ERR/s");
 	unsigned int shown = top_rows_shown(top);
 
 	fputs(isatty(STDOUT_FILENO) ? TOP_CLEAR : first ? "" : "\n", stdout);
-	printf("pvhcad %s, fabric %s: %u session%s, rates over %.1f s\n\n",
-	       top->sample->version, top->sample->fabric, top->sample->count,
-	       top->sample->count == 1 ? "" : "s", top->seconds);
+	printf("pvhcad %s, fabric %s: %u session%s, rates over %.1f s\n\n", top->sample->version,
+	       top->sample->fabric, top->sample->count, top->sample->count == 1 ? "" : "s",
+	       top->seconds);
 	for (unsigned int i = 0; i < shown; i++) {
 		const struct ctl_session *session = top->rows[i].session;
 
-		columns_take(columns, g_strdup_printf("%" G_GUINT64_FORMAT,
-						      session->id));
+		columns_take(columns, g_strdup_printf("%" G_GUINT64_FORMAT, session->id));
 		columns_take(columns, output_name(session));
 		columns_take(columns, format_printable(session->state));
-		columns_take(columns,
-			     output_short(&session->values[FIELD_qps], false));
+		columns_take(columns, output_short(&session->values[FIELD_qps], false));
 		top_rates(columns, &top->rows[i].rates, session);
 	}
 	columns_add(columns, "");
 	columns_add(columns, "all");
 	columns_add(columns, "");
-	columns_take(columns, output_short(&top->sample->totals[FIELD_qps],
-					   false));
+	columns_take(columns, output_short(&top->sample->totals[FIELD_qps], false));
 	top_rates(columns, &top->totals, NULL);
 	output_columns(columns, "");
 }
@@ -162,8 +160,7 @@ static void top_json_session(JsonBuilder *builder, const struct top_row *row)
 	json_builder_set_member_name(builder, "state");
 	json_builder_add_string_value(builder, row->session->state);
 	for (int i = 0; i < FIELDS; i++) {
-		if (fields[i].kind == FIELD_COUNTER ||
-		    !row->session->values[i].known)
+		if (fields[i].kind == FIELD_COUNTER || !row->session->values[i].known)
 			continue;
 		json_builder_set_member_name(builder, fields[i].name);
 		json_builder_add_int_value(builder, row->session->values[i].value);

@@ -7,7 +7,7 @@
 struct columns {
 	char *align;
 	unsigned int count;
-	GPtrArray *cells;	/* row by row, titles first */
+	GPtrArray *cells; /* row by row, titles first */
 };
 
 struct columns *columns_new(const char *align, ...)
@@ -50,10 +50,10 @@ static void columns_pad(GString *text, glong spaces)
 		g_string_append_c(text, ' ');
 }
 
-static void columns_line(const struct columns *columns, const glong *widths,
-			 guint first, GString *text)
+static void columns_line(const struct columns *columns, const glong *widths, guint first,
+			 GString *text)
 {
-	glong owed = 0;		/* spaces, left out at the end of the line */
+	glong owed = 0; /* spaces, left out at the end of the line */
 
 	for (unsigned int i = 0; i < columns->count; i++) {
 		const char *cell = columns->cells->pdata[first + i];

@@ -8,6 +8,7 @@
 #include <glib.h>
 
 /* Exit codes, as in pvhcactl(8); of errors in domain CTL_ERROR too. */
+/* clang-format off */
 enum {
 	CTL_OK		= 0,
 	CTL_FAILED	= 1,	/* no answer, or not one of pvhcad's */
@@ -16,16 +17,17 @@ enum {
 	CTL_DENIED	= 4,	/* no permission */
 	CTL_NO_SUCH_VM	= 5,
 };
+/* clang-format on */
 
-#define CTL_ERROR	g_quark_from_static_string("pvhcactl")
+#define CTL_ERROR g_quark_from_static_string("pvhcactl")
 
 struct ctl_options {
-	char *socket;		/* of pvhcad */
+	char *socket; /* of pvhcad */
 	gboolean json;
-	gboolean names;		/* list */
-	double interval;	/* top: seconds */
-	int count;		/* top: screens; 0: no end */
-	const char *vm;		/* NULL: all */
+	gboolean names;	 /* list */
+	double interval; /* top: seconds */
+	int count;	 /* top: screens; 0: no end */
+	const char *vm;	 /* NULL: all */
 };
 
 /* False with *error, whose code is the exit code. */

@@ -9,21 +9,19 @@
 
 enum field_id {
 #define FIELD_ID(name, text) FIELD_##name,
-	COUNTERS(FIELD_ID)
-	OBJECTS(FIELD_ID)
-	AMOUNTS(FIELD_ID)
+	COUNTERS(FIELD_ID) OBJECTS(FIELD_ID) AMOUNTS(FIELD_ID)
 #undef FIELD_ID
-	FIELDS,
+		FIELDS,
 };
 
 enum field_kind {
-	FIELD_COUNTER,		/* only grows */
-	FIELD_OBJECT,		/* as of now, with a quota */
-	FIELD_AMOUNT,		/* as of now */
+	FIELD_COUNTER, /* only grows */
+	FIELD_OBJECT,  /* as of now, with a quota */
+	FIELD_AMOUNT,  /* as of now */
 };
 
 struct field {
-	const char *name;	/* in pvhcad's JSON */
+	const char *name; /* in pvhcad's JSON */
 	const char *text;
 	enum field_kind kind;
 };

@@ -3,19 +3,17 @@
 
 #include <glib.h>
 
-#define FORMAT_EXACT	99999.5		/* from here on digits are left out */
+#define FORMAT_EXACT 99999.5 /* from here on digits are left out */
 
 /*
  * Three digits of number, which is divided by base until it is below it; unit: how often.
  * Rounding may lead to base itself (999.7): that is the next unit's 1.
  */
-static char *format_scaled(double number, double base, unsigned int most,
-			   unsigned int *unit)
+static char *format_scaled(double number, double base, unsigned int most, unsigned int *unit)
 {
 	for (*unit = 0; number >= base - 0.5 && *unit < most; ++*unit)
 		number /= base;
-	return g_strdup_printf("%.*f", number < 9.995 ? 2 : number < 99.95 ? 1 : 0,
-			       number);
+	return g_strdup_printf("%.*f", number < 9.995 ? 2 : number < 99.95 ? 1 : 0, number);
 }
 
 char *format_count(double number)
@@ -34,9 +32,7 @@ char *format_count(double number)
 
 char *format_bytes(double bytes)
 {
-	static const char *const units[] = {
-		"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"
-	};
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 	unsigned int unit;
 	char *digits, *text;
 

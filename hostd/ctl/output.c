@@ -49,9 +49,7 @@ void output_columns(struct columns *columns, const char *indent)
 
 char *output_exact(const struct ctl_number *number)
 {
-	return number->known ?
-		g_strdup_printf("%" G_GUINT64_FORMAT, number->value) :
-		g_strdup("-");
+	return number->known ? g_strdup_printf("%" G_GUINT64_FORMAT, number->value) : g_strdup("-");
 }
 
 char *output_short(const struct ctl_number *number, bool bytes)

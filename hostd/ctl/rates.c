@@ -4,8 +4,7 @@
 #include <string.h>
 
 /* Counters of one session never fall. */
-static bool rates_is_same(const struct ctl_session *before,
-			  const struct ctl_session *now)
+static bool rates_is_same(const struct ctl_session *before, const struct ctl_session *now)
 {
 	if (strcmp(before->name, now->name) || strcmp(before->uuid, now->uuid))
 		return false;
@@ -16,8 +15,7 @@ static bool rates_is_same(const struct ctl_session *before,
 	return true;
 }
 
-void rates_between(const struct ctl_session *before,
-		   const struct ctl_session *now, double seconds,
+void rates_between(const struct ctl_session *before, const struct ctl_session *now, double seconds,
 		   struct rates *rates)
 {
 	memset(rates, 0, sizeof(*rates));
@@ -26,8 +24,8 @@ void rates_between(const struct ctl_session *before,
 	rates->known = true;
 	for (int i = 0; i < FIELDS; i++)
 		if (fields[i].kind == FIELD_COUNTER)
-			rates->values[i] = (now->values[i].value -
-					    before->values[i].value) / seconds;
+			rates->values[i] =
+				(now->values[i].value - before->values[i].value) / seconds;
 }
 
 void rates_sum(struct rates *to, const struct rates *from)

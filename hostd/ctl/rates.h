@@ -15,8 +15,7 @@ struct rates {
  * Unknown where there is nothing to compare: before is NULL, is another session (pvhcad
  * was started anew and counts sessions from 1), or no time passed.
  */
-void rates_between(const struct ctl_session *before,
-		   const struct ctl_session *now, double seconds,
+void rates_between(const struct ctl_session *before, const struct ctl_session *now, double seconds,
 		   struct rates *rates);
 /* Adds what is known. */
 void rates_sum(struct rates *to, const struct rates *from);

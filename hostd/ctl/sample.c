@@ -11,12 +11,11 @@ static struct ctl_number sample_number(JsonObject *object, const char *name)
 	JsonNode *node = json_object_get_member(object, name);
 	gint64 value;
 
-	if (!node || !JSON_NODE_HOLDS_VALUE(node) ||
-	    json_node_get_value_type(node) != G_TYPE_INT64)
-		return (struct ctl_number) { false, 0 };
+	if (!node || !JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_INT64)
+		return (struct ctl_number){ false, 0 };
 	value = json_node_get_int(node);
 	/* Counters are written as signed numbers, the only ones that JSON-GLib has. */
-	return (struct ctl_number) { true, value };
+	return (struct ctl_number){ true, value };
 }
 
 /* Never NULL. */
@@ -34,8 +33,7 @@ static JsonObject *sample_object(JsonObject *object, const char *name)
 {
 	JsonNode *node = json_object_get_member(object, name);
 
-	return node && JSON_NODE_HOLDS_OBJECT(node) ?
-		json_node_get_object(node) : NULL;
+	return node && JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
 }
 
 static void sample_numbers(JsonObject *object, struct ctl_number numbers[FIELDS])
@@ -82,13 +80,11 @@ static bool sample_parse_sessions(struct ctl_sample *sample, JsonObject *object)
 	sample->count = json_array_get_length(array);
 	sample->sessions = g_new0(struct ctl_session, sample->count);
 	for (unsigned int i = 0; i < sample->count; i++)
-		if (!sample_parse_session(json_array_get_element(array, i),
-					  &sample->sessions[i]))
+		if (!sample_parse_session(json_array_get_element(array, i), &sample->sessions[i]))
 			return false;
 	/* Nothing to sort may be a null pointer. */
 	if (sample->count)
-		qsort(sample->sessions, sample->count,
-		      sizeof(*sample->sessions), sample_compare);
+		qsort(sample->sessions, sample->count, sizeof(*sample->sessions), sample_compare);
 	return true;
 }
 
@@ -117,8 +113,7 @@ struct ctl_sample *sample_parse(const char *text, size_t length, GError **error)
 	g_object_unref(parser);
 	if (!failure && sample_fill(sample))
 		return sample;
-	g_set_error(error, CTL_ERROR, CTL_FAILED,
-		    "the answer is not pvhcad's statistics%s%s",
+	g_set_error(error, CTL_ERROR, CTL_FAILED, "the answer is not pvhcad's statistics%s%s",
 		    failure ? ": " : "", failure ? failure->message : "");
 	g_clear_error(&failure);
 	sample_free(sample);
@@ -149,14 +144,15 @@ static bool sample_has_id(const struct ctl_session *session, const char *vm)
 {
 	guint64 id;
 
-	return g_ascii_string_to_unsigned(vm, 10, 0, G_MAXUINT64, &id, NULL) &&
-		session->id == id;
+	return g_ascii_string_to_unsigned(vm, 10, 0, G_MAXUINT64, &id, NULL) && session->id == id;
 }
 
 bool sample_select(struct ctl_sample *sample, const char *vm)
 {
 	static bool (*const ways[])(const struct ctl_session *, const char *) = {
-		sample_has_name, sample_has_uuid, sample_has_id,
+		sample_has_name,
+		sample_has_uuid,
+		sample_has_id,
 	};
 	unsigned int kept = 0;
 
@@ -172,11 +168,11 @@ bool sample_select(struct ctl_sample *sample, const char *vm)
 	return kept;
 }
 
-const struct ctl_session *sample_find(const struct ctl_sample *sample,
-				      uint64_t id)
+const struct ctl_session *sample_find(const struct ctl_sample *sample, uint64_t id)
 {
 	struct ctl_session key = { .id = id };
 
-	return sample->count ? bsearch(&key, sample->sessions, sample->count,
-				       sizeof(key), sample_compare) : NULL;
+	return sample->count ?
+		bsearch(&key, sample->sessions, sample->count, sizeof(key), sample_compare) :
+		NULL;
 }

@@ -20,8 +20,8 @@ struct ctl_number {
 
 struct ctl_session {
 	uint64_t id;
-	const char *name;		/* as told: not for terminals */
-	const char *uuid;		/* "": none */
+	const char *name; /* as told: not for terminals */
+	const char *uuid; /* "": none */
 	const char *state;
 	struct ctl_number regions;
 	struct ctl_number values[FIELDS];
@@ -32,15 +32,14 @@ struct ctl_session {
 struct ctl_sample {
 	JsonNode *root;
 	const char *version, *fabric;
-	int64_t when_us;		/* monotonic */
+	int64_t when_us; /* monotonic */
 	unsigned int count;
-	struct ctl_session *sessions;	/* by id */
+	struct ctl_session *sessions; /* by id */
 	struct ctl_number totals[FIELDS];
 };
 
 /* NULL with *error: the text is not what pvhcad tells. */
-struct ctl_sample *sample_parse(const char *text, size_t length,
-				GError **error);
+struct ctl_sample *sample_parse(const char *text, size_t length, GError **error);
 void sample_free(struct ctl_sample *sample);
 
 /*
@@ -49,7 +48,6 @@ void sample_free(struct ctl_sample *sample);
  */
 bool sample_select(struct ctl_sample *sample, const char *vm);
 /* NULL: not there. */
-const struct ctl_session *sample_find(const struct ctl_sample *sample,
-				      uint64_t id);
+const struct ctl_session *sample_find(const struct ctl_sample *sample, uint64_t id);
 
 #endif

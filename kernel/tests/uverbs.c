@@ -32,11 +32,11 @@
 
 #include "uverbs.h"
 
-#define HUGE (2ul << 20)
+#define HUGE	   (2ul << 20)
 #define STATE_INIT 1
-#define STATE_RTS 3
+#define STATE_RTS  3
 #define MASK_STATE 1
-#define MASK_INIT (1 | 8 | 16 | 32) /* state, access, pkey, port */
+#define MASK_INIT  (1 | 8 | 16 | 32) /* state, access, pkey, port */
 
 static struct {
 	unsigned long length, offset;

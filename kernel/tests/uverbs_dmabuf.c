@@ -15,7 +15,7 @@
 
 #include "uverbs.h"
 
-#define SIZE 65536ul
+#define SIZE   65536ul
 #define OFFSET 4097ul
 #define LENGTH 20000ul
 
@@ -30,7 +30,7 @@ struct prime_handle {
 	uint32_t handle, flags;
 	int32_t fd;
 };
-#define CREATE_DUMB _IOWR('d', 0xb2, struct create_dumb)
+#define CREATE_DUMB	   _IOWR('d', 0xb2, struct create_dumb)
 #define PRIME_HANDLE_TO_FD _IOWR('d', 0x2d, struct prime_handle)
 
 static bool failed(const char *what)

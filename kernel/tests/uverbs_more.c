@@ -12,9 +12,9 @@
 #include "uverbs.h"
 
 #define MASK_SRQ_MAX_WR 1
-#define MASK_SRQ_LIMIT 2
-#define REREG_TRANS 1
-#define REREG_ACCESS 4
+#define MASK_SRQ_LIMIT	2
+#define REREG_TRANS	1
+#define REREG_ACCESS	4
 
 static void must_not(bool allowed, const char *what)
 {
@@ -146,8 +146,8 @@ static bool use_datagrams(struct app *app)
 
 	must_not(create_ah(app, false), "an address without a GRH");
 	return create_qp(app, UC, false, UC_QP_AT, &uc) &&
-	       create_qp(app, UD, false, UD_QP_AT, &ud) && create_ah(app, true) &&
-	       use_group(app, ud);
+		create_qp(app, UD, false, UD_QP_AT, &ud) && create_ah(app, true) &&
+		use_group(app, ud);
 }
 
 /* ------------------------------ windows and regions ------------------------ */
@@ -193,8 +193,8 @@ static bool rereg_mr(struct app *app, uint32_t flags, unsigned long offset, uint
 static bool use_memory(struct app *app)
 {
 	return alloc_mw(app, 1) && alloc_mw(app, 2) && rereg_mr(app, REREG_ACCESS, 0, 1) &&
-	       rereg_mr(app, REREG_TRANS, 77, 0) &&
-	       rereg_mr(app, REREG_TRANS | REREG_ACCESS, 4096 + 5, 0);
+		rereg_mr(app, REREG_TRANS, 77, 0) &&
+		rereg_mr(app, REREG_TRANS | REREG_ACCESS, 4096 + 5, 0);
 }
 
 /* ------------------------------------ CQ ----------------------------------- */

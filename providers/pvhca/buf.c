@@ -34,8 +34,8 @@ static void *ask_parent(struct pvhca_pd *parent, size_t len, size_t page,
 	return addr;
 }
 
-static int get_memory(struct pvhca_buf *buf, size_t len, struct pvhca_pd *parent,
-		      enum pvhca_resource resource)
+static int get_memory(struct pvhca_buf *buf, size_t len,
+		      struct pvhca_pd *parent, enum pvhca_resource resource)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
 	void *addr;

@@ -13,7 +13,8 @@
 static int alloc_ring(struct pvhca_buf *buf, unsigned int log_entries,
 		      struct pvhca_pd *parent)
 {
-	return pvhca_buf_alloc(buf, PVHCA_CQ_HEADER_SIZE +
+	return pvhca_buf_alloc(buf,
+			       PVHCA_CQ_HEADER_SIZE +
 				       ((size_t)sizeof(struct pvhca_cqe)
 					<< log_entries),
 			       parent, PVHCA_RESOURCE_CQ);
@@ -127,8 +128,9 @@ static bool wants_timestamps(const struct ibv_cq_init_attr_ex *attr)
 static int check_attr_ex(const struct pvhca_context *ctx,
 			 const struct ibv_cq_init_attr_ex *attr)
 {
-	if (!check_comp_mask(attr->comp_mask, IBV_CQ_INIT_ATTR_MASK_FLAGS |
-						      IBV_CQ_INIT_ATTR_MASK_PD))
+	if (!check_comp_mask(attr->comp_mask,
+			     IBV_CQ_INIT_ATTR_MASK_FLAGS |
+				     IBV_CQ_INIT_ATTR_MASK_PD))
 		return EOPNOTSUPP;
 	if (attr->wc_flags & ~(uint64_t)PVHCA_CQ_WC_FLAGS)
 		return EOPNOTSUPP;
@@ -185,7 +187,8 @@ struct ibv_cq_ex *pvhca_create_cq_ex(struct ibv_context *ibctx,
 	if (wants_timestamps(attr))
 		cmd.flags = PVHCA_CREATE_CQ_TIMESTAMPS;
 	err = ibv_cmd_create_cq_ex(ibctx, attr, &cq->vcq, &cmd.ibv_cmd,
-				   sizeof(cmd), &resp.ibv_resp, sizeof(resp), 0);
+				   sizeof(cmd), &resp.ibv_resp, sizeof(resp),
+				   0);
 	if (!err)
 		err = set_doorbell(cq, resp.doorbell);
 	if (err) {
@@ -219,7 +222,8 @@ static void set_resizing(struct pvhca_cq *cq, bool resizing)
 }
 
 static int resize_kernel_cq(struct pvhca_cq *cq, int cqe,
-			    const struct pvhca_buf *buf, unsigned int log_entries)
+			    const struct pvhca_buf *buf,
+			    unsigned int log_entries)
 {
 	struct pvhca_ucmd_resize_cq_resp resp = {};
 	struct pvhca_ucmd_resize_cq cmd = {};

@@ -24,7 +24,8 @@ static inline struct pvhca_cqe *pvhca_cq_entry(const struct pvhca_cq *cq,
 	return &cq->entries[ci & ((1u << cq->log_entries) - 1)];
 }
 
-static inline struct pvhca_qp *pvhca_cq_find_qp(struct pvhca_cq *cq, uint32_t qpn)
+static inline struct pvhca_qp *pvhca_cq_find_qp(struct pvhca_cq *cq,
+						uint32_t qpn)
 {
 	struct pvhca_qp *qp = cq->last_qp;
 
@@ -39,7 +40,8 @@ static inline struct pvhca_qp *pvhca_cq_find_qp(struct pvhca_cq *cq, uint32_t qp
 }
 
 /* Takes the next completion that somebody wants. CQ is locked. */
-static inline bool pvhca_cq_next(struct pvhca_cq *cq, struct pvhca_completion *c)
+static inline bool pvhca_cq_next(struct pvhca_cq *cq,
+				 struct pvhca_completion *c)
 {
 	const struct pvhca_cqe *cqe;
 

@@ -10,7 +10,7 @@
 
 #include "wqe.h"
 
-#define ALL (PVHCA_ON_RC | PVHCA_ON_UC | PVHCA_ON_UD)
+#define ALL	  (PVHCA_ON_RC | PVHCA_ON_UC | PVHCA_ON_UD)
 #define CONNECTED (PVHCA_ON_RC | PVHCA_ON_UC)
 
 const struct pvhca_send_op pvhca_send_ops[PVHCA_SEND_OPS] = {
@@ -69,8 +69,8 @@ const struct pvhca_send_op pvhca_send_ops[PVHCA_SEND_OPS] = {
 	},
 };
 
-#define SEND_FLAGS                                                             \
-	(IBV_SEND_FENCE | IBV_SEND_SIGNALED | IBV_SEND_SOLICITED |             \
+#define SEND_FLAGS                                                 \
+	(IBV_SEND_FENCE | IBV_SEND_SIGNALED | IBV_SEND_SOLICITED | \
 	 IBV_SEND_INLINE)
 
 static const struct pvhca_send_op *find_op(const struct pvhca_qp *qp,
@@ -122,7 +122,8 @@ static int write_bind(void *to, const struct ibv_send_wr *wr)
 
 /* What the opcode asks for besides data; @to: where its segment goes. */
 static int write_op(struct pvhca_sq_wqe *wqe, void *to,
-		    const struct pvhca_send_op *op, const struct ibv_send_wr *wr)
+		    const struct pvhca_send_op *op,
+		    const struct ibv_send_wr *wr)
 {
 	if (op->uses & PVHCA_USES_IMM)
 		wqe->imm_data = wr->imm_data;
@@ -237,8 +238,8 @@ int pvhca_post_send(struct ibv_qp *ibqp, struct ibv_send_wr *wr,
 	err = pvhca_may_post_send(qp);
 	for (; wr && !err; wr = wr->next) {
 		err = pvhca_queue_full(sq, pi) ?
-			      ENOMEM :
-			      write_send(qp, pvhca_queue_entry(sq, pi), wr);
+			ENOMEM :
+			write_send(qp, pvhca_queue_entry(sq, pi), wr);
 		if (err)
 			break;
 		sq->wrid[pi & sq->mask] = wr->wr_id;
@@ -273,9 +274,9 @@ int pvhca_post_recv(struct ibv_qp *ibqp, struct ibv_recv_wr *wr,
 	err = may_post_recv(qp);
 	for (; wr && !err; wr = wr->next) {
 		err = pvhca_queue_full(rq, pi) ?
-			      ENOMEM :
-			      write_recv(rq, pvhca_queue_entry(rq, pi),
-					 pi & rq->mask, wr);
+			ENOMEM :
+			write_recv(rq, pvhca_queue_entry(rq, pi), pi & rq->mask,
+				   wr);
 		if (err)
 			break;
 		rq->wrid[pi & rq->mask] = wr->wr_id;
@@ -340,7 +341,8 @@ static int write_bind1(struct pvhca_qp *qp, uint8_t *entry, struct ibv_mw *ibmw,
 	struct pvhca_sq_wqe *wqe = (struct pvhca_sq_wqe *)entry;
 
 	if (!(op->on & pvhca_transport(qp->vqp.qp.qp_type)) ||
-	    bind->send_flags & ~SEND_FLAGS || bind->send_flags & IBV_SEND_INLINE)
+	    bind->send_flags & ~SEND_FLAGS ||
+	    bind->send_flags & IBV_SEND_INLINE)
 		return EINVAL;
 	pvhca_wqe_start(wqe, qp, op->opcode, bind->send_flags);
 	return pvhca_wqe_set_bind(entry + PVHCA_SQ_WQE_DATA, ibmw,
@@ -366,7 +368,8 @@ int pvhca_post_bind(struct pvhca_qp *qp, struct ibv_mw *ibmw,
 	if (!err && pvhca_queue_full(sq, sq->pi))
 		err = ENOMEM;
 	if (!err)
-		err = write_bind1(qp, pvhca_queue_entry(sq, sq->pi), ibmw, bind);
+		err = write_bind1(qp, pvhca_queue_entry(sq, sq->pi), ibmw,
+				  bind);
 	if (!err) {
 		sq->wrid[sq->pi & sq->mask] = bind->wr_id;
 		ibmw->rkey = ibv_inc_rkey(ibmw->rkey);

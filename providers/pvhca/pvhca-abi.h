@@ -11,14 +11,14 @@
 
 DECLARE_DRV_CMD(pvhca_ucmd_get_context, IB_USER_VERBS_CMD_GET_CONTEXT,
 		pvhca_uctx_req, pvhca_uctx_resp);
-DECLARE_DRV_CMD(pvhca_ucmd_alloc_pd, IB_USER_VERBS_CMD_ALLOC_PD,
-		empty, pvhca_alloc_pd_resp);
-DECLARE_DRV_CMD(pvhca_ucmd_reg_mr, IB_USER_VERBS_CMD_REG_MR,
-		empty, pvhca_reg_mr_resp);
-DECLARE_DRV_CMD(pvhca_ucmd_alloc_mw, IB_USER_VERBS_CMD_ALLOC_MW,
-		empty, pvhca_alloc_mw_resp);
-DECLARE_DRV_CMD(pvhca_ucmd_create_ah, IB_USER_VERBS_CMD_CREATE_AH,
-		empty, pvhca_create_ah_resp);
+DECLARE_DRV_CMD(pvhca_ucmd_alloc_pd, IB_USER_VERBS_CMD_ALLOC_PD, empty,
+		pvhca_alloc_pd_resp);
+DECLARE_DRV_CMD(pvhca_ucmd_reg_mr, IB_USER_VERBS_CMD_REG_MR, empty,
+		pvhca_reg_mr_resp);
+DECLARE_DRV_CMD(pvhca_ucmd_alloc_mw, IB_USER_VERBS_CMD_ALLOC_MW, empty,
+		pvhca_alloc_mw_resp);
+DECLARE_DRV_CMD(pvhca_ucmd_create_ah, IB_USER_VERBS_CMD_CREATE_AH, empty,
+		pvhca_create_ah_resp);
 DECLARE_DRV_CMD(pvhca_ucmd_create_cq, IB_USER_VERBS_CMD_CREATE_CQ,
 		pvhca_create_cq_req, pvhca_create_cq_resp);
 DECLARE_DRV_CMD(pvhca_ucmd_create_cq_ex, IB_USER_VERBS_EX_CMD_CREATE_CQ,

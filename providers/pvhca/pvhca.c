@@ -22,11 +22,10 @@
 
 /* Out of the range that 1af4 sets aside for experiments. */
 #define PCI_VENDOR_ID_RED_HAT 0x1af4
-#define PCI_DEVICE_ID_PVHCA 0x10f0
+#define PCI_DEVICE_ID_PVHCA   0x10f0
 
 static const struct verbs_match_ent match_table[] = {
-	VERBS_PCI_MATCH(PCI_VENDOR_ID_RED_HAT, PCI_DEVICE_ID_PVHCA, NULL),
-	{}
+	VERBS_PCI_MATCH(PCI_VENDOR_ID_RED_HAT, PCI_DEVICE_ID_PVHCA, NULL), {}
 };
 
 static void free_context(struct ibv_context *ibctx);
@@ -80,8 +79,7 @@ static int get_context(struct pvhca_context *ctx,
 
 	cmd.ring_abi_major = PVHCA_RING_ABI_MAJOR;
 	cmd.ring_abi_minor = PVHCA_RING_ABI_MINOR;
-	strncpy((char *)cmd.version, PROVIDER_VERSION,
-		sizeof(cmd.version) - 1);
+	strncpy((char *)cmd.version, PROVIDER_VERSION, sizeof(cmd.version) - 1);
 	return pvhca_cmd_get_context(&ctx->vctx, &cmd.ibv_cmd, sizeof(cmd),
 				     &resp->ibv_resp, sizeof(*resp));
 }

@@ -82,8 +82,8 @@ struct pvhca_buf {
  * the QP itself stays is up to the CQ lock that every reader holds.
  */
 #define PVHCA_QP_TABLE_BITS 8
-#define PVHCA_QP_TABLE_FAN (1 << PVHCA_QP_TABLE_BITS)
-#define PVHCA_QPN_BITS 24
+#define PVHCA_QP_TABLE_FAN  (1 << PVHCA_QP_TABLE_BITS)
+#define PVHCA_QPN_BITS	    24
 
 struct pvhca_qp_leaf {
 	struct pvhca_qp *qp[PVHCA_QP_TABLE_FAN];
@@ -417,14 +417,15 @@ int pvhca_resize_cq(struct ibv_cq *ibcq, int cqe);
 int pvhca_destroy_cq(struct ibv_cq *ibcq);
 
 /* cq_ex.c */
-#define PVHCA_CQ_WC_FLAGS                                                      \
+#define PVHCA_CQ_WC_FLAGS \
 	(IBV_WC_STANDARD_FLAGS | IBV_WC_EX_WITH_COMPLETION_TIMESTAMP)
 void pvhca_set_cq_ex_ops(struct pvhca_cq *cq, uint64_t wc_flags);
 
 /* srq.c */
 struct ibv_srq *pvhca_create_srq(struct ibv_pd *ibpd,
 				 struct ibv_srq_init_attr *attr);
-int pvhca_modify_srq(struct ibv_srq *ibsrq, struct ibv_srq_attr *attr, int mask);
+int pvhca_modify_srq(struct ibv_srq *ibsrq, struct ibv_srq_attr *attr,
+		     int mask);
 int pvhca_query_srq(struct ibv_srq *ibsrq, struct ibv_srq_attr *attr);
 int pvhca_get_srq_num(struct ibv_srq *ibsrq, uint32_t *srq_num);
 int pvhca_destroy_srq(struct ibv_srq *ibsrq);

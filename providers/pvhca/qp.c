@@ -82,19 +82,21 @@ static int make_layout(struct layout *l, const struct ibv_qp_cap *cap)
 		l->sq_log_entries = pvhca_log2_up(cap->max_send_wr);
 		l->sq_log_stride = stride_for(PVHCA_SQ_MIN_LOG_STRIDE,
 					      PVHCA_SQ_WQE_DATA + data);
-		l->len = place_ring(l->len, l->sq_log_entries,
-				    l->sq_log_stride, &l->sq_offset);
+		l->len = place_ring(l->len, l->sq_log_entries, l->sq_log_stride,
+				    &l->sq_offset);
 	}
 	if (cap->max_recv_wr) {
 		data = cap->max_recv_sge * sizeof(struct pvhca_sge);
 		l->rq_log_entries = pvhca_log2_up(cap->max_recv_wr);
 		l->rq_log_stride = stride_for(PVHCA_RQ_MIN_LOG_STRIDE,
 					      PVHCA_RQ_WQE_DATA + data);
-		l->len = place_ring(l->len, l->rq_log_entries,
-				    l->rq_log_stride, &l->rq_offset);
+		l->len = place_ring(l->len, l->rq_log_entries, l->rq_log_stride,
+				    &l->rq_offset);
 	}
 	return l->sq_log_stride > PVHCA_RING_MAX_LOG_STRIDE ||
-	       l->rq_log_stride > PVHCA_RING_MAX_LOG_STRIDE ? EINVAL : 0;
+			l->rq_log_stride > PVHCA_RING_MAX_LOG_STRIDE ?
+		EINVAL :
+		0;
 }
 
 /* Also for SRQs, where the entries of @wrid go by tag. Return: 0 or ENOMEM. */

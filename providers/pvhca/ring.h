@@ -134,10 +134,10 @@ static inline bool pvhca_alive(const struct pvhca_context_page *page)
 }
 
 /* The last four bytes of a completion as pvhcad writes them: in one word. */
-#define PVHCA_CQE_WORD_OPCODE(word)	((word) & 0xff)
-#define PVHCA_CQE_WORD_STATUS(word)	((word) >> 8 & 0xff)
-#define PVHCA_CQE_WORD_SL(word)		((word) >> 16 & 0xff)
-#define PVHCA_CQE_WORD_FLAGS(word)	((word) >> 24)
+#define PVHCA_CQE_WORD_OPCODE(word) ((word)&0xff)
+#define PVHCA_CQE_WORD_STATUS(word) ((word) >> 8 & 0xff)
+#define PVHCA_CQE_WORD_SL(word)	    ((word) >> 16 & 0xff)
+#define PVHCA_CQE_WORD_FLAGS(word)  ((word) >> 24)
 
 /*
  * Load-acquires the last word of the entry of index @ci; it is valid, and with

@@ -20,12 +20,13 @@ static unsigned int srq_stride_for(uint32_t max_sge)
 }
 
 static int check_srq_attr(const struct pvhca_context *ctx,
-		      const struct ibv_srq_attr *attr)
+			  const struct ibv_srq_attr *attr)
 {
 	if (!ctx->max_srq_wr)
 		return EOPNOTSUPP;
 	if (!attr->max_wr || attr->max_wr > ctx->max_srq_wr ||
-	    attr->max_sge > ctx->max_srq_sge || attr->srq_limit > attr->max_wr ||
+	    attr->max_sge > ctx->max_srq_sge ||
+	    attr->srq_limit > attr->max_wr ||
 	    srq_stride_for(attr->max_sge) > PVHCA_RING_MAX_LOG_STRIDE)
 		return EINVAL;
 	return 0;
@@ -46,17 +47,17 @@ static int init_srq(struct pvhca_srq *srq, const struct ibv_srq_attr *attr)
 	size_t offset = ring_offset(log_stride);
 	int err;
 
-	err = pvhca_buf_alloc(&srq->buf,
-			      offset + ((size_t)1 << (log_entries + log_stride)),
-			      srq->parent, PVHCA_RESOURCE_SRQ);
+	err = pvhca_buf_alloc(
+		&srq->buf, offset + ((size_t)1 << (log_entries + log_stride)),
+		srq->parent, PVHCA_RESOURCE_SRQ);
 	if (err)
 		return err;
 	err = pvhca_init_queue(&srq->q, log_entries, log_stride,
 			       srq->parent && srq->parent->td);
 	if (err)
 		goto err_free_buf;
-	srq->free_tags = calloc((size_t)1 << log_entries,
-				sizeof(*srq->free_tags));
+	srq->free_tags =
+		calloc((size_t)1 << log_entries, sizeof(*srq->free_tags));
 	if (!srq->free_tags) {
 		err = ENOMEM;
 		goto err_free_queue;
@@ -91,8 +92,8 @@ static void set_srq_limits(struct pvhca_srq *srq, struct ibv_srq_attr *attr)
 	uint32_t i;
 
 	attr->max_wr = min_t(uint32_t, attr->max_wr, q->mask + 1);
-	attr->max_sge = min_t(uint32_t, attr->max_sge,
-			      room / sizeof(struct pvhca_sge));
+	attr->max_sge =
+		min_t(uint32_t, attr->max_sge, room / sizeof(struct pvhca_sge));
 	q->max_wr = attr->max_wr;
 	q->max_sge = attr->max_sge;
 	for (i = 0; i < q->max_wr; i++)

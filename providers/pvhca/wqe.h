@@ -89,8 +89,8 @@ static inline bool pvhca_publish(struct pvhca_queue *q, uint32_t pi)
  * Each poster announces what it published itself, so this needs no lock and an
  * exit to the host holds up nobody else.
  */
-static inline void pvhca_announce(struct pvhca_context_page *page, uint32_t slot,
-				  void *doorbell)
+static inline void pvhca_announce(struct pvhca_context_page *page,
+				  uint32_t slot, void *doorbell)
 {
 	if (unlikely(pvhca_ring_notify(page, slot)))
 		mmio_write32_le(doorbell, 0);
@@ -198,8 +198,8 @@ static inline void pvhca_write_sges(void *to, const struct ibv_sge *list,
 static inline uint32_t pvhca_max_sge(const struct pvhca_queue *sq,
 				     const struct pvhca_send_op *op)
 {
-	uint32_t room = (1u << sq->log_stride) - PVHCA_SQ_WQE_DATA -
-			op->segment;
+	uint32_t room =
+		(1u << sq->log_stride) - PVHCA_SQ_WQE_DATA - op->segment;
 	uint32_t max = room / sizeof(struct pvhca_sge);
 
 	if (op->uses & PVHCA_NO_DATA)

@@ -134,7 +134,8 @@ static void wr_bind_mw(struct ibv_qp_ex *ibqp, struct ibv_mw *mw, uint32_t rkey,
 	if (!wqe)
 		return;
 	err = mw->type == IBV_MW_TYPE_2 ?
-		      pvhca_wqe_set_bind(segment(wqe), mw, rkey, info) : EINVAL;
+		pvhca_wqe_set_bind(segment(wqe), mw, rkey, info) :
+		EINVAL;
 	if (err)
 		give_up(&to_pvhca_qp_ex(ibqp)->wr, err);
 }
@@ -198,7 +199,8 @@ static void wr_set_inline_data_list(struct ibv_qp_ex *ibqp, size_t num_buf,
 	pvhca_wqe_set_inline(wr->wqe, len);
 }
 
-static void wr_set_inline_data(struct ibv_qp_ex *ibqp, void *addr, size_t length)
+static void wr_set_inline_data(struct ibv_qp_ex *ibqp, void *addr,
+			       size_t length)
 {
 	struct ibv_data_buf buf = { .addr = addr, .length = length };
 
@@ -255,11 +257,10 @@ static const struct {
 	{ IBV_QP_EX_WITH_SEND_WITH_INV, IBV_WR_SEND_WITH_INV },
 };
 
-#define ATOMIC_OPS                                                             \
-	(IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP |                                   \
+#define ATOMIC_OPS                           \
+	(IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | \
 	 IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD)
-#define INVALIDATE_OPS                                                         \
-	(IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_SEND_WITH_INV)
+#define INVALIDATE_OPS (IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_SEND_WITH_INV)
 
 /**
  * pvhca_device_send_ops() - what QPs of a device can be asked for
@@ -269,14 +270,15 @@ static const struct {
 uint64_t pvhca_device_send_ops(const struct ibv_device_attr *attr)
 {
 	unsigned int windows = IBV_DEVICE_MEM_WINDOW_TYPE_2A |
-			       IBV_DEVICE_MEM_WINDOW_TYPE_2B;
+		IBV_DEVICE_MEM_WINDOW_TYPE_2B;
 	uint64_t send_ops = UINT64_MAX;
 
 	if (attr->atomic_cap == IBV_ATOMIC_NONE)
 		send_ops &= ~(uint64_t)ATOMIC_OPS;
 	if (!(attr->device_cap_flags & windows))
 		send_ops &= ~(uint64_t)IBV_QP_EX_WITH_BIND_MW;
-	if (!(attr->device_cap_flags & (windows | IBV_DEVICE_MEM_MGT_EXTENSIONS)))
+	if (!(attr->device_cap_flags &
+	      (windows | IBV_DEVICE_MEM_MGT_EXTENSIONS)))
 		send_ops &= ~(uint64_t)INVALIDATE_OPS;
 	return send_ops;
 }

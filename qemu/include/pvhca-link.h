@@ -21,15 +21,16 @@
 
 #include <stdint.h>
 
-#define PVHCA_LINK_MAGIC	0x4b4e4c50u	/* "PLNK" */
+#define PVHCA_LINK_MAGIC 0x4b4e4c50u /* "PLNK" */
 /* The major differs: refuse. The lower minor of the two is spoken. */
-#define PVHCA_LINK_ABI_MAJOR	1
-#define PVHCA_LINK_ABI_MINOR	0
+#define PVHCA_LINK_ABI_MAJOR 1
+#define PVHCA_LINK_ABI_MINOR 0
 
-#define PVHCA_LINK_MAX_FDS	8
-#define PVHCA_LINK_MAX_PAYLOAD	512	/* bytes; every payload below is smaller */
-#define PVHCA_LINK_MAX_REGIONS	256	/* guest RAM regions of one session */
+#define PVHCA_LINK_MAX_FDS     8
+#define PVHCA_LINK_MAX_PAYLOAD 512 /* bytes; every payload below is smaller */
+#define PVHCA_LINK_MAX_REGIONS 256 /* guest RAM regions of one session */
 
+/* clang-format off */
 enum pvhca_link_type {
 	/* QEMU to pvhcad */
 	PVHCA_LINK_HELLO	= 1,	/* struct pvhca_link_hello */
@@ -45,49 +46,55 @@ enum pvhca_link_type {
 	PVHCA_LINK_FATAL	= 0x84,	/* struct pvhca_link_reply, id 0: the session's
 					 * device is broken until the next RESET */
 };
+/* clang-format on */
 
 struct pvhca_link_header {
-	uint32_t magic;		/* PVHCA_LINK_MAGIC */
-	uint32_t type;		/* enum pvhca_link_type */
-	uint32_t size;		/* payload bytes that follow */
-	uint32_t reserved;	/* 0 */
+    uint32_t magic;    /* PVHCA_LINK_MAGIC */
+    uint32_t type;     /* enum pvhca_link_type */
+    uint32_t size;     /* payload bytes that follow */
+    uint32_t reserved; /* 0 */
 };
 
 struct pvhca_link_hello {
-	uint16_t abi_major;
-	uint16_t abi_minor;
-	uint32_t num_vectors;	/* MSI-X vectors, the config vector included */
-	uint32_t num_doorbells;	/* data doorbells, 1..PVHCA_DB_MAX */
-	uint32_t reserved0;	/* 0 */
-	uint64_t features;	/* none is defined: 0 */
-	uint8_t uuid[16];	/* the VM's, all 0 if it has none */
-	char name[64];		/* the VM's (-name), NUL terminated, may be empty */
-	char version[32];	/* of the QEMU device, NUL terminated */
-	uint8_t mac[6];		/* wanted by -device pvhca,mac=; all 0: pvhcad chooses */
-	uint8_t reserved1[10];	/* 0 */
+    uint16_t abi_major;
+    uint16_t abi_minor;
+    uint32_t num_vectors;   /* MSI-X vectors, the config vector included */
+    uint32_t num_doorbells; /* data doorbells, 1..PVHCA_DB_MAX */
+    uint32_t reserved0;     /* 0 */
+    uint64_t features;      /* none is defined: 0 */
+    uint8_t uuid[16];       /* the VM's, all 0 if it has none */
+    char name[64];          /* the VM's (-name), NUL terminated, may be empty */
+    char version[32];       /* of the QEMU device, NUL terminated */
+    uint8_t mac[6]; /* wanted by -device pvhca,mac=; all 0: pvhcad chooses */
+    uint8_t reserved1[10]; /* 0 */
 };
 
 struct pvhca_link_hello_reply {
-	uint16_t abi_major;	/* of pvhcad */
-	uint16_t abi_minor;
-	uint32_t refused;	/* 0, or an errno: EPROTO versions differ, EACCES policy, ... */
-	uint64_t features;	/* accepted ones */
-	char version[32];	/* of pvhcad, NUL terminated */
-	char reason[160];	/* for QEMU's log, NUL terminated, empty if not refused */
+    uint16_t abi_major; /* of pvhcad */
+    uint16_t abi_minor;
+    uint32_t
+        refused; /* 0, or an errno: EPROTO versions differ, EACCES policy, ... */
+    uint64_t features; /* accepted ones */
+    char version[32];  /* of pvhcad, NUL terminated */
+    char reason[160]; /* for QEMU's log, NUL terminated, empty if not refused */
 };
 
 enum pvhca_link_event_kind {
-	PVHCA_LINK_EVENT_ADMIN_DB = 0,	/* the admin doorbell: index 0, one descriptor */
-	PVHCA_LINK_EVENT_DATA_DB  = 1,	/* data doorbells */
-	PVHCA_LINK_EVENT_VECTOR	  = 2,	/* MSI-X vectors from PVHCA_VECTOR_ADMIN up; pvhcad writes them */
+    PVHCA_LINK_EVENT_ADMIN_DB =
+        0, /* the admin doorbell: index 0, one descriptor */
+    PVHCA_LINK_EVENT_DATA_DB = 1, /* data doorbells */
+    PVHCA_LINK_EVENT_VECTOR =
+        2, /* MSI-X vectors from PVHCA_VECTOR_ADMIN up; pvhcad writes them */
 };
 
 /* Eventfds of QEMU's. Each kind and index is sent exactly once. */
 struct pvhca_link_event_fds {
-	uint32_t kind;		/* enum pvhca_link_event_kind */
-	uint32_t first;		/* index (doorbell or MSI-X vector number) of the first descriptor */
-	uint32_t count;		/* descriptors, 1..PVHCA_LINK_MAX_FDS, indices are consecutive */
-	uint32_t reserved;	/* 0 */
+    uint32_t kind; /* enum pvhca_link_event_kind */
+    uint32_t
+        first; /* index (doorbell or MSI-X vector number) of the first descriptor */
+    uint32_t
+        count; /* descriptors, 1..PVHCA_LINK_MAX_FDS, indices are consecutive */
+    uint32_t reserved; /* 0 */
 };
 
 /*
@@ -98,25 +105,27 @@ struct pvhca_link_event_fds {
  * until that is given back.
  */
 struct pvhca_link_mem {
-	uint64_t gpa;
-	uint64_t size;
-	uint64_t fd_offset;
-	uint64_t page_size;	/* of the host memory behind it, bytes; a power of two >= 4096 */
+    uint64_t gpa;
+    uint64_t size;
+    uint64_t fd_offset;
+    uint64_t
+        page_size; /* of the host memory behind it, bytes; a power of two >= 4096 */
 };
 
 struct pvhca_link_enable {
-	uint64_t id;		/* echoed in the reply */
-	uint64_t admin_gpa;	/* struct pvhca_admin_area */
+    uint64_t id;        /* echoed in the reply */
+    uint64_t admin_gpa; /* struct pvhca_admin_area */
 };
 
 struct pvhca_link_reset {
-	uint64_t id;
+    uint64_t id;
 };
 
 struct pvhca_link_reply {
-	uint64_t id;		/* of the request; a reply with another id than the last request's is stale: ignored */
-	uint32_t error;		/* enum pvhca_dev_error, 0 = done */
-	uint32_t reserved;	/* 0 */
+    uint64_t
+        id; /* of the request; a reply with another id than the last request's is stale: ignored */
+    uint32_t error;    /* enum pvhca_dev_error, 0 = done */
+    uint32_t reserved; /* 0 */
 };
 
 _Static_assert(sizeof(struct pvhca_link_header) == 16, "link ABI");

@@ -28,14 +28,14 @@
 #include "endpoint.h"
 #include "report.h"
 
-#define MAX_REPEAT	200
-#define CQ_ENTRIES	256
-#define QP_DEPTH	64
-#define HUGE_PAGE	(2ul << 20)
+#define MAX_REPEAT 200
+#define CQ_ENTRIES 256
+#define QP_DEPTH   64
+#define HUGE_PAGE  (2ul << 20)
 /* Of larger regions fewer are made: as many as have this many bytes for each of the repeats. */
-#define REGION_BYTES	(16ul << 20)
-#define CM_PORT		"18650"
-#define CM_SECONDS	60
+#define REGION_BYTES (16ul << 20)
+#define CM_PORT	     "18650"
+#define CM_SECONDS   60
 
 struct control {
 	struct device device;
@@ -54,12 +54,9 @@ static const struct region {
 	size_t bytes;
 	bool huge;
 } regions[] = {
-	{ "4KiB", 4096, false },
-	{ "1MiB", 1ul << 20, false },
-	{ "64MiB", 64ul << 20, false },
-	{ "64MiB_huge", 64ul << 20, true },
-	{ "1GiB", 1ul << 30, false },
-	{ "1GiB_huge", 1ul << 30, true },
+	{ "4KiB", 4096, false },	{ "1MiB", 1ul << 20, false },
+	{ "64MiB", 64ul << 20, false }, { "64MiB_huge", 64ul << 20, true },
+	{ "1GiB", 1ul << 30, false },	{ "1GiB_huge", 1ul << 30, true },
 };
 
 static uint64_t now_ns(void)
@@ -102,12 +99,12 @@ static void took(struct control *c, uint64_t began)
 }
 
 /* Time one call that must succeed. */
-#define TIMED(c, call, ok)                            \
-	do {                                          \
-		uint64_t began = now_ns();            \
-		call;                                 \
-		took(c, began);                       \
-		if (!(ok))                            \
+#define TIMED(c, call, ok)                             \
+	do {                                           \
+		uint64_t began = now_ns();             \
+		call;                                  \
+		took(c, began);                        \
+		if (!(ok))                             \
 			die_errno(errno, "%s", #call); \
 	} while (0)
 
@@ -179,7 +176,8 @@ static uint8_t *map_region(const struct region *region, size_t *mapped)
 static void register_all(struct control *c, const struct region *region, const char *verb,
 			 uint8_t **memory, struct ibv_mr **mrs, unsigned int count)
 {
-	const int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
+	const int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
+		IBV_ACCESS_REMOTE_READ;
 	unsigned int i;
 
 	begin(c, verb, region->name);
@@ -237,7 +235,8 @@ static void completion_queues(struct control *c)
 
 	begin(c, "create_cq", "");
 	for (i = 0; i < c->repeat; i++)
-		TIMED(c, cqs[i] = ibv_create_cq(c->device.context, CQ_ENTRIES, NULL, NULL, 0), cqs[i]);
+		TIMED(c, cqs[i] = ibv_create_cq(c->device.context, CQ_ENTRIES, NULL, NULL, 0),
+		      cqs[i]);
 	end(c, "create_cq", "");
 	begin(c, "destroy_cq", "");
 	for (i = 0; i < c->repeat; i++)
@@ -253,7 +252,8 @@ static int to_init(struct ibv_qp *qp)
 		.qp_access_flags = endpoint_defaults.access,
 	};
 
-	return ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
+	return ibv_modify_qp(qp, &attr,
+			     IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
 }
 
 /* Towards itself: what the peer is makes no difference to the verb. */
@@ -273,8 +273,9 @@ static int to_rtr(struct device *d, struct ibv_qp *qp)
 	};
 
 	return ibv_modify_qp(qp, &attr,
-			     IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-				     IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
+			     IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+				     IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
+				     IBV_QP_MIN_RNR_TIMER);
 }
 
 static int to_rts(struct ibv_qp *qp)
@@ -298,7 +299,10 @@ static void queue_pairs(struct control *c)
 		.qp_type = IBV_QPT_RC,
 		.send_cq = c->cq,
 		.recv_cq = c->cq,
-		.cap = { .max_send_wr = QP_DEPTH, .max_recv_wr = QP_DEPTH, .max_send_sge = 1, .max_recv_sge = 1 },
+		.cap = { .max_send_wr = QP_DEPTH,
+			 .max_recv_wr = QP_DEPTH,
+			 .max_send_sge = 1,
+			 .max_recv_sge = 1 },
 	};
 	struct ibv_qp *qps[MAX_REPEAT];
 	unsigned int i;
@@ -433,10 +437,14 @@ static const char usage[] =
 	"  -S, --cm-server ADDRESS accept them, and nothing else\n";
 
 static const struct option long_options[] = {
-	{ "device", required_argument, NULL, 'd' },    { "gid", required_argument, NULL, 'g' },
-	{ "repeat", required_argument, NULL, 'n' },    { "max-region", required_argument, NULL, 'm' },
-	{ "step", no_argument, NULL, 's' },	       { "cm", required_argument, NULL, 'c' },
-	{ "cm-server", required_argument, NULL, 'S' }, { "help", no_argument, NULL, 'h' },
+	{ "device", required_argument, NULL, 'd' },
+	{ "gid", required_argument, NULL, 'g' },
+	{ "repeat", required_argument, NULL, 'n' },
+	{ "max-region", required_argument, NULL, 'm' },
+	{ "step", no_argument, NULL, 's' },
+	{ "cm", required_argument, NULL, 'c' },
+	{ "cm-server", required_argument, NULL, 'S' },
+	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
 

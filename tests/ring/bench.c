@@ -19,13 +19,13 @@
 #include "objects.h"
 #include "raw.h"
 
-#define MAX_ROUNDS	99
-#define MAX_SIZES	32
-#define MAX_SESSIONS	1024u
-#define AREA		(64ul << 20)
-#define DEPTH		512u
-#define IDLE_DEPTH	16u
-#define BATCH		32u
+#define MAX_ROUNDS   99
+#define MAX_SIZES    32
+#define MAX_SESSIONS 1024u
+#define AREA	     (64ul << 20)
+#define DEPTH	     512u
+#define IDLE_DEPTH   16u
+#define BATCH	     32u
 
 /* Kinds of figures, as --figures names them. */
 enum { RATE = 1, LATENCY = 2, BANDWIDTH = 4, ADMIN = 8, MEMCPY = 16 };
@@ -44,9 +44,9 @@ struct bench {
 	const char *socket;
 	unsigned int figures;
 	unsigned int rounds;
-	unsigned int percent;		/* of the usual work per round */
-	unsigned int num_qps;		/* the two that are active included */
-	unsigned int num_sessions;	/* the one that is active included */
+	unsigned int percent;	   /* of the usual work per round */
+	unsigned int num_qps;	   /* the two that are active included */
+	unsigned int num_sessions; /* the one that is active included */
 	unsigned int idle_ms;
 	uint32_t sizes[MAX_SIZES];
 	unsigned int num_sizes;
@@ -96,10 +96,10 @@ static uint64_t work(const struct bench *bench, uint64_t n)
 	return n ? n : 1;
 }
 
-static void write_wr(struct bench *bench, struct ibv_send_wr *wr,
-		     struct ibv_sge *sge, size_t at, uint32_t size, int flags)
+static void write_wr(struct bench *bench, struct ibv_send_wr *wr, struct ibv_sge *sge, size_t at,
+		     uint32_t size, int flags)
 {
-	*sge = (struct ibv_sge) {
+	*sge = (struct ibv_sge){
 		.addr = (uintptr_t)bench->source.addr + at,
 		.length = size,
 		.lkey = bench->source.lkey,
@@ -142,8 +142,7 @@ static double write_rate(struct bench *bench, uint32_t size, uint64_t messages)
 		if (posted - done + batch > DEPTH)
 			batch = 0;
 		for (i = 0; i < batch; i++) {
-			write_wr(bench, &wr[i], &sge[i], at, size,
-				 IBV_SEND_SIGNALED);
+			write_wr(bench, &wr[i], &sge[i], at, size, IBV_SEND_SIGNALED);
 			if (i)
 				wr[i - 1].next = &wr[i];
 			at = at + 2 * size > AREA ? 0 : at + size;
@@ -157,8 +156,7 @@ static double write_rate(struct bench *bench, uint32_t size, uint64_t messages)
 }
 
 /* ns from posting one write to its completion, one at a time. */
-static double write_latency(struct bench *bench, uint32_t size,
-			    uint64_t messages)
+static double write_latency(struct bench *bench, uint32_t size, uint64_t messages)
 {
 	struct ibv_send_wr wr;
 	uint64_t i, began;
@@ -184,7 +182,7 @@ static double admin_round_trip(struct bench *bench, uint64_t commands)
 
 	began = monotonic_ns();
 	for (i = 0; i < commands; i++) {
-		command = (struct pvhca_admin_cmd) {
+		command = (struct pvhca_admin_cmd){
 			.opcode = htole16(PVHCA_CMD_NOP),
 		};
 		if (guest_command(&bench->guest, &command, &response))
@@ -205,9 +203,8 @@ static void json_values(FILE *json, const struct series *series)
 }
 
 /* theirs: NULL where the machine has nothing to compare with. */
-static void report(struct bench *bench, const char *figure, uint32_t size,
-		   const char *unit, const struct series *ours,
-		   const char *yardstick, const struct series *theirs)
+static void report(struct bench *bench, const char *figure, uint32_t size, const char *unit,
+		   const struct series *ours, const char *yardstick, const struct series *theirs)
 {
 	struct series a = series_sorted(ours);
 	double median = a.value[a.count / 2], other = 0;
@@ -224,12 +221,12 @@ static void report(struct bench *bench, const char *figure, uint32_t size,
 	fflush(stdout);
 	if (!bench->json)
 		return;
-	fprintf(bench->json, "%s\n  {\"figure\": \"%s\", \"size\": %u, \"unit\": \"%s\", \"values\": ",
+	fprintf(bench->json,
+		"%s\n  {\"figure\": \"%s\", \"size\": %u, \"unit\": \"%s\", \"values\": ",
 		bench->first_result ? "" : ",", figure, size, unit);
 	json_values(bench->json, ours);
 	if (theirs) {
-		fprintf(bench->json, ", \"yardstick\": \"%s\", \"yardstick_values\": ",
-			yardstick);
+		fprintf(bench->json, ", \"yardstick\": \"%s\", \"yardstick_values\": ", yardstick);
 		json_values(bench->json, theirs);
 	}
 	fputs("}", bench->json);
@@ -289,9 +286,10 @@ static void bench_bandwidth(struct bench *bench)
 		messages = round_messages(bench, size);
 		ours.count = theirs.count = 0;
 		for (round = 0; round < bench->rounds; round++) {
-			add(&theirs, raw_memcpy_rate(bench->target.addr,
-						     bench->source.addr, AREA,
-						     size, messages * size) / 1e9);
+			add(&theirs,
+			    raw_memcpy_rate(bench->target.addr, bench->source.addr, AREA, size,
+					    messages * size) /
+				    1e9);
 			add(&ours, write_rate(bench, size, messages) * size / 1e9);
 		}
 		report(bench, "bandwidth", size, "GB/s", &ours, "memcpy", &theirs);
@@ -312,8 +310,8 @@ static void bench_admin(struct bench *bench)
 
 static void bench_memcpy(struct bench *bench)
 {
-	uint8_t *area = mmap(NULL, 2 * AREA, PROT_READ | PROT_WRITE,
-			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint8_t *area =
+		mmap(NULL, 2 * AREA, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	unsigned int i, round;
 	struct series series;
 	uint64_t total;
@@ -325,10 +323,9 @@ static void bench_memcpy(struct bench *bench)
 		total = round_messages(bench, bench->sizes[i]) * bench->sizes[i];
 		series.count = 0;
 		for (round = 0; round < bench->rounds; round++)
-			add(&series, raw_memcpy_rate(area + AREA, area, AREA,
-						     bench->sizes[i], total) / 1e9);
-		report(bench, "memcpy", bench->sizes[i], "GB/s", &series, NULL,
-		       NULL);
+			add(&series,
+			    raw_memcpy_rate(area + AREA, area, AREA, bench->sizes[i], total) / 1e9);
+		report(bench, "memcpy", bench->sizes[i], "GB/s", &series, NULL, NULL);
 	}
 	munmap(area, 2 * AREA);
 }
@@ -337,15 +334,12 @@ static void bench_memcpy(struct bench *bench)
 
 static void make_gid(uint8_t gid[16], unsigned int session)
 {
-	const uint8_t made[16] = {
-		[10] = 0xff, 0xff, 10, 99, session >> 8, session
-	};
+	const uint8_t made[16] = { [10] = 0xff, 0xff, 10, 99, session >> 8, session };
 
 	memcpy(gid, made, sizeof(made));
 }
 
-static void connect_pair(struct guest_qp *a, struct guest_qp *b,
-			 const uint8_t gid[16])
+static void connect_pair(struct guest_qp *a, struct guest_qp *b, const uint8_t gid[16])
 {
 	if (guest_qp_connect(a, b->provider.vqp.qp.qp_num, gid) ||
 	    guest_qp_connect(b, a->provider.vqp.qp.qp_num, gid))
@@ -353,13 +347,11 @@ static void connect_pair(struct guest_qp *a, struct guest_qp *b,
 }
 
 /* Two queue pairs that could work and have nothing to do. */
-static void idle_pair(struct guest_context *context, struct guest_cq *cq,
-		      const uint8_t gid[16])
+static void idle_pair(struct guest_context *context, struct guest_cq *cq, const uint8_t gid[16])
 {
-	struct guest_qp *qp = calloc(2, sizeof(*qp));	/* as long as pvhcad may look */
+	struct guest_qp *qp = calloc(2, sizeof(*qp)); /* as long as pvhcad may look */
 
-	if (!qp ||
-	    guest_qp_create(context, cq, IDLE_DEPTH, 32, &qp[0]) ||
+	if (!qp || guest_qp_create(context, cq, IDLE_DEPTH, 32, &qp[0]) ||
 	    guest_qp_create(context, cq, IDLE_DEPTH, 32, &qp[1]))
 		exit(1);
 	connect_pair(&qp[0], &qp[1], gid);
@@ -405,8 +397,7 @@ static void setup(struct bench *bench)
 	for (i = 2; i + 1 < bench->num_qps; i += 2)
 		idle_pair(&bench->context, &bench->cq[1], gid);
 	for (i = 0; i < 2; i++)
-		if (guest_qp_create(&bench->context, &bench->cq[i], DEPTH, 32,
-				    &bench->qp[i]))
+		if (guest_qp_create(&bench->context, &bench->cq[i], DEPTH, 32, &bench->qp[i]))
 			exit(1);
 	connect_pair(&bench->qp[0], &bench->qp[1], gid);
 	for (i = 1; i < bench->num_sessions; i++)
@@ -429,7 +420,8 @@ static void usage(FILE *to)
 	      "  --qps N          that exist, two of them active\n"
 	      "  --sessions N     that exist, one of them active\n"
 	      "  --idle MS        do nothing for so long, between two lines \"idle\" and \"done\"\n"
-	      "  --json FILE      results, all rounds\n", to);
+	      "  --json FILE      results, all rounds\n",
+	      to);
 }
 
 static void parse_figures(struct bench *bench, char *list)
@@ -461,8 +453,7 @@ static void parse_sizes(struct bench *bench, char *list)
 	}
 }
 
-static void parse_number(unsigned int *number, const char *text,
-			 unsigned int max)
+static void parse_number(unsigned int *number, const char *text, unsigned int max)
 {
 	unsigned long value = strtoul(text, NULL, 0);
 
@@ -574,8 +565,7 @@ int main(int argc, char **argv)
 		fclose(bench.json);
 	}
 	if (bench.socket) {
-		printf("doorbells rung: %llu\n",
-		       (unsigned long long)bench.guest.doorbells_rung);
+		printf("doorbells rung: %llu\n", (unsigned long long)bench.guest.doorbells_rung);
 		guest_close(&bench.guest);
 	}
 	return 0;

@@ -16,7 +16,7 @@
 #include "pvhca-link.h"
 #include "pvhca-version.h"
 
-#define COMMANDS_LOG	4
+#define COMMANDS_LOG	  4
 #define ANSWER_TIMEOUT_MS 30000
 
 static int fail(const char *what)
@@ -27,11 +27,13 @@ static int fail(const char *what)
 
 /* ----------------------------------- link ---------------------------------- */
 
-static int link_send(struct guest *guest, uint32_t type, const void *payload,
-		     uint32_t size, const int *fds, unsigned int num_fds)
+static int link_send(struct guest *guest, uint32_t type, const void *payload, uint32_t size,
+		     const int *fds, unsigned int num_fds)
 {
 	struct pvhca_link_header header = {
-		.magic = PVHCA_LINK_MAGIC, .type = type, .size = size,
+		.magic = PVHCA_LINK_MAGIC,
+		.type = type,
+		.size = size,
 	};
 	struct iovec iov[] = {
 		{ .iov_base = &header, .iov_len = sizeof(header) },
@@ -51,23 +53,19 @@ static int link_send(struct guest *guest, uint32_t type, const void *payload,
 		control.header.cmsg_len = CMSG_LEN(sizeof(int) * num_fds);
 		memcpy(CMSG_DATA(&control.header), fds, sizeof(int) * num_fds);
 	}
-	if (sendmsg(guest->socket, &message, MSG_NOSIGNAL) !=
-	    (ssize_t)(sizeof(header) + size))
+	if (sendmsg(guest->socket, &message, MSG_NOSIGNAL) != (ssize_t)(sizeof(header) + size))
 		return fail("send to pvhcad");
 	return 0;
 }
 
-static int link_receive(struct guest *guest, uint32_t type, void *payload,
-			uint32_t size)
+static int link_receive(struct guest *guest, uint32_t type, void *payload, uint32_t size)
 {
 	struct pvhca_link_header header;
 
-	if (recv(guest->socket, &header, sizeof(header), MSG_WAITALL) !=
-	    sizeof(header))
+	if (recv(guest->socket, &header, sizeof(header), MSG_WAITALL) != sizeof(header))
 		return fail("receive from pvhcad");
 	if (header.type != type || header.size != size) {
-		fprintf(stderr, "pvhcad sent message %#x instead of %#x\n",
-			header.type, type);
+		fprintf(stderr, "pvhcad sent message %#x instead of %#x\n", header.type, type);
 		return -1;
 	}
 	if (recv(guest->socket, payload, size, MSG_WAITALL) != (ssize_t)size)
@@ -97,11 +95,13 @@ static int say_hello(struct guest *guest, const char *name)
 	return 0;
 }
 
-static int send_event_fds(struct guest *guest, uint32_t kind, uint32_t first,
-			  int *fds, uint32_t count)
+static int send_event_fds(struct guest *guest, uint32_t kind, uint32_t first, int *fds,
+			  uint32_t count)
 {
 	struct pvhca_link_event_fds message = {
-		.kind = kind, .first = first, .count = count,
+		.kind = kind,
+		.first = first,
+		.count = count,
 	};
 	uint32_t i;
 
@@ -110,8 +110,7 @@ static int send_event_fds(struct guest *guest, uint32_t kind, uint32_t first,
 		if (fds[i] < 0)
 			return fail("eventfd");
 	}
-	return link_send(guest, PVHCA_LINK_EVENT_FDS, &message,
-			 sizeof(message), fds, count);
+	return link_send(guest, PVHCA_LINK_EVENT_FDS, &message, sizeof(message), fds, count);
 }
 
 static int make_ram(struct guest *guest, size_t size)
@@ -119,16 +118,13 @@ static int make_ram(struct guest *guest, size_t size)
 	struct pvhca_link_mem message = { .size = size, .page_size = 4096 };
 
 	guest->ram_size = size;
-	guest->ram_fd = memfd_create("guest-ram", MFD_CLOEXEC |
-				     MFD_ALLOW_SEALING);
+	guest->ram_fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (guest->ram_fd < 0 || ftruncate(guest->ram_fd, size))
 		return fail("guest RAM");
-	guest->ram = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-			  guest->ram_fd, 0);
+	guest->ram = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, guest->ram_fd, 0);
 	if (guest->ram == MAP_FAILED)
 		return fail("map guest RAM");
-	return link_send(guest, PVHCA_LINK_MEM_ADD, &message, sizeof(message),
-			 &guest->ram_fd, 1);
+	return link_send(guest, PVHCA_LINK_MEM_ADD, &message, sizeof(message), &guest->ram_fd, 1);
 }
 
 static int connect_to(struct guest *guest, const char *path)
@@ -138,8 +134,7 @@ static int connect_to(struct guest *guest, const char *path)
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	guest->socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (guest->socket < 0 ||
-	    connect(guest->socket, (struct sockaddr *)&address,
-		    sizeof(address)))
+	    connect(guest->socket, (struct sockaddr *)&address, sizeof(address)))
 		return fail(path);
 	return 0;
 }
@@ -164,9 +159,9 @@ void guest_memory(const struct guest *guest, const void *at, size_t size,
 {
 	uint64_t first = guest_physical(guest, at) & ~(PVHCA_GRANULE - 1ull);
 	uint64_t end = (guest_physical(guest, at) + size + PVHCA_GRANULE - 1) &
-		       ~(PVHCA_GRANULE - 1ull);
+		~(PVHCA_GRANULE - 1ull);
 
-	*list = (struct pvhca_mem_list) {
+	*list = (struct pvhca_mem_list){
 		.num_extents = htole32(1),
 		.length = htole64(end - first),
 		.extents[0] = { htole64(first), htole64(end - first) },
@@ -191,24 +186,20 @@ int guest_command(struct guest *guest, struct pvhca_admin_cmd *command,
 
 	command->cookie = htole32(index);
 	guest->commands[index & mask] = *command;
-	__atomic_store_n(&guest->area->sq_pi, htole32(index + 1),
-			 __ATOMIC_RELEASE);
+	__atomic_store_n(&guest->area->sq_pi, htole32(index + 1), __ATOMIC_RELEASE);
 	eventfd_write(guest->admin_doorbell, 1);
 	for (;;) {
-		flags = le32toh(__atomic_load_n(&answer->flags,
-						__ATOMIC_ACQUIRE));
+		flags = le32toh(__atomic_load_n(&answer->flags, __ATOMIC_ACQUIRE));
 		if (!!(flags & PVHCA_ADMIN_RSP_F_PHASE) == phase)
 			break;
 		if (poll(&irq, 1, ANSWER_TIMEOUT_MS) != 1) {
-			fprintf(stderr, "no answer to command %u\n",
-				le16toh(command->opcode));
+			fprintf(stderr, "no answer to command %u\n", le16toh(command->opcode));
 			return -1;
 		}
 		eventfd_read(guest->vector[0], &count);
 	}
 	*response = *answer;
-	__atomic_store_n(&guest->area->cq_ci, htole32(index + 1),
-			 __ATOMIC_RELEASE);
+	__atomic_store_n(&guest->area->cq_ci, htole32(index + 1), __ATOMIC_RELEASE);
 	if (response->cookie != command->cookie) {
 		fprintf(stderr, "answer to another command\n");
 		return -1;
@@ -229,7 +220,7 @@ static int enable(struct guest *guest)
 	aeq = guest_alloc(guest, PVHCA_GRANULE);
 	if (!aeq)
 		return -1;
-	*area = (struct pvhca_admin_area) {
+	*area = (struct pvhca_admin_area){
 		.magic = htole32(PVHCA_ADMIN_MAGIC),
 		.abi_major = htole16(PVHCA_ADMIN_ABI_MAJOR),
 		.abi_minor = htole16(PVHCA_ADMIN_ABI_MINOR),
@@ -242,13 +233,12 @@ static int enable(struct guest *guest)
 		.driver_version = PVHCA_VERSION,
 	};
 	message.admin_gpa = guest_physical(guest, area);
-	if (link_send(guest, PVHCA_LINK_ENABLE, &message, sizeof(message),
-		      NULL, 0) ||
+	if (link_send(guest, PVHCA_LINK_ENABLE, &message, sizeof(message), NULL, 0) ||
 	    link_receive(guest, PVHCA_LINK_ENABLE_REPLY, &reply, sizeof(reply)))
 		return -1;
 	if (reply.error) {
-		fprintf(stderr, "pvhcad does not enable: %u: %s\n",
-			reply.error, area->hostd_message);
+		fprintf(stderr, "pvhcad does not enable: %u: %s\n", reply.error,
+			area->hostd_message);
 		return -1;
 	}
 	return 0;
@@ -279,17 +269,14 @@ static int create_ceq(struct guest *guest)
 	return 0;
 }
 
-int guest_open(struct guest *guest, const char *path, const char *name,
-	       size_t ram_size)
+int guest_open(struct guest *guest, const char *path, const char *name, size_t ram_size)
 {
-	*guest = (struct guest) { .socket = -1, .ram_fd = -1 };
+	*guest = (struct guest){ .socket = -1, .ram_fd = -1 };
 	if (connect_to(guest, path) || say_hello(guest, name) ||
-	    send_event_fds(guest, PVHCA_LINK_EVENT_ADMIN_DB, 0,
-			   &guest->admin_doorbell, 1) ||
-	    send_event_fds(guest, PVHCA_LINK_EVENT_DATA_DB, 0,
-			   guest->doorbell, GUEST_DOORBELLS) ||
-	    send_event_fds(guest, PVHCA_LINK_EVENT_VECTOR, PVHCA_VECTOR_ADMIN,
-			   guest->vector, GUEST_VECTORS) ||
+	    send_event_fds(guest, PVHCA_LINK_EVENT_ADMIN_DB, 0, &guest->admin_doorbell, 1) ||
+	    send_event_fds(guest, PVHCA_LINK_EVENT_DATA_DB, 0, guest->doorbell, GUEST_DOORBELLS) ||
+	    send_event_fds(guest, PVHCA_LINK_EVENT_VECTOR, PVHCA_VECTOR_ADMIN, guest->vector,
+			   GUEST_VECTORS) ||
 	    make_ram(guest, ram_size) || enable(guest) || create_ceq(guest))
 		return -1;
 	return 0;

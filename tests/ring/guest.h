@@ -18,7 +18,7 @@
 #include "pvhca/pvhca-regs.h"
 #include "rdma/pvhca-ring.h"
 
-#define GUEST_DOORBELLS	8
+#define GUEST_DOORBELLS 8
 #define GUEST_VECTORS	3
 
 struct guest {
@@ -30,19 +30,18 @@ struct guest {
 
 	int admin_doorbell;
 	int doorbell[GUEST_DOORBELLS];
-	int vector[GUEST_VECTORS];		/* from PVHCA_VECTOR_ADMIN */
+	int vector[GUEST_VECTORS]; /* from PVHCA_VECTOR_ADMIN */
 
 	struct pvhca_admin_area *area;
 	struct pvhca_admin_cmd *commands;
 	struct pvhca_admin_rsp *responses;
-	uint32_t num_commands;			/* issued */
-	uint32_t ceq;				/* handle */
+	uint32_t num_commands; /* issued */
+	uint32_t ceq;	       /* handle */
 	uint64_t doorbells_rung;
 };
 
 /* All of these return 0, or -1 with the reason on standard error. */
-int guest_open(struct guest *guest, const char *socket, const char *name,
-	       size_t ram_size);
+int guest_open(struct guest *guest, const char *socket, const char *name, size_t ram_size);
 void guest_close(struct guest *guest);
 
 /* Guest RAM, zeroed, aligned to 4 KiB; never given back. NULL: none left. */

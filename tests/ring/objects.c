@@ -34,12 +34,12 @@ static void *new_doorbell(struct guest *guest, uint32_t offset)
 	struct doorbell *doorbell = malloc(sizeof(*doorbell));
 
 	if (doorbell)
-		*doorbell = (struct doorbell) { guest, offset };
+		*doorbell = (struct doorbell){ guest, offset };
 	return doorbell;
 }
 
-static int command(struct guest *guest, const char *name,
-		   struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
+static int command(struct guest *guest, const char *name, struct pvhca_admin_cmd *cmd,
+		   struct pvhca_admin_rsp *rsp)
 {
 	int status = guest_command(guest, cmd, rsp);
 
@@ -84,13 +84,13 @@ int guest_context_open(struct guest *guest, struct guest_context *context)
 	cmd.alloc_context.page = htole64(guest_physical(guest, page));
 	if (command(guest, "ALLOC_CONTEXT", &cmd, &rsp))
 		return -1;
-	*context = (struct guest_context) {
+	*context = (struct guest_context){
 		.guest = guest,
 		.provider.page = page,
 		.handle = le32toh(rsp.alloc_context.handle),
 	};
 
-	cmd = (struct pvhca_admin_cmd) {
+	cmd = (struct pvhca_admin_cmd){
 		.opcode = htole16(PVHCA_CMD_ALLOC_PD),
 		.alloc_pd.context = htole32(context->handle),
 	};
@@ -100,8 +100,7 @@ int guest_context_open(struct guest *guest, struct guest_context *context)
 	return 0;
 }
 
-int guest_mr_reg(struct guest_context *context, size_t length,
-		 struct guest_mr *mr)
+int guest_mr_reg(struct guest_context *context, size_t length, struct guest_mr *mr)
 {
 	struct pvhca_admin_cmd cmd = {
 		.opcode = htole16(PVHCA_CMD_REG_MR),
@@ -128,11 +127,9 @@ int guest_mr_reg(struct guest_context *context, size_t length,
 	return 0;
 }
 
-int guest_cq_create(struct guest_context *context, unsigned int log_entries,
-		    struct guest_cq *cq)
+int guest_cq_create(struct guest_context *context, unsigned int log_entries, struct guest_cq *cq)
 {
-	size_t size = PVHCA_CQ_HEADER_SIZE +
-		      (sizeof(struct pvhca_cqe) << log_entries);
+	size_t size = PVHCA_CQ_HEADER_SIZE + (sizeof(struct pvhca_cqe) << log_entries);
 	struct pvhca_admin_cmd cmd = {
 		.opcode = htole16(PVHCA_CMD_CREATE_CQ),
 		.create_cq = {
@@ -153,18 +150,16 @@ int guest_cq_create(struct guest_context *context, unsigned int log_entries,
 	memset(cq, 0, sizeof(*cq));
 	cq->handle = le32toh(rsp.create_cq.handle);
 	cq->provider.header = (struct pvhca_cq_header *)buffer;
-	cq->provider.entries = (struct pvhca_cqe *)(buffer +
-						    PVHCA_CQ_HEADER_SIZE);
+	cq->provider.entries = (struct pvhca_cqe *)(buffer + PVHCA_CQ_HEADER_SIZE);
 	cq->provider.log_entries = log_entries;
 	cq->provider.ctx = &context->provider;
-	cq->provider.doorbell = new_doorbell(context->guest,
-		le32toh(rsp.create_cq.doorbell));
+	cq->provider.doorbell = new_doorbell(context->guest, le32toh(rsp.create_cq.doorbell));
 	pvhca_lock_init(&cq->provider.lock, false);
 	return cq->provider.doorbell ? 0 : -1;
 }
 
-static int init_queue(struct pvhca_queue *queue, uint32_t depth,
-		      uint8_t *entries, unsigned int log_stride, __le32 *pi)
+static int init_queue(struct pvhca_queue *queue, uint32_t depth, uint8_t *entries,
+		      unsigned int log_stride, __le32 *pi)
 {
 	queue->max_wr = depth;
 	queue->mask = depth - 1;
@@ -186,8 +181,8 @@ static unsigned int log2_up(uint32_t n)
 	return log;
 }
 
-int guest_qp_create(struct guest_context *context, struct guest_cq *cq,
-		    uint32_t depth, uint32_t max_inline, struct guest_qp *qp)
+int guest_qp_create(struct guest_context *context, struct guest_cq *cq, uint32_t depth,
+		    uint32_t max_inline, struct guest_qp *qp)
 {
 	unsigned int log_depth = log2_up(depth), sq_stride, rq_stride = 5;
 	struct pvhca_queue_header *header;
@@ -245,21 +240,19 @@ int guest_qp_create(struct guest_context *context, struct guest_cq *cq,
 	qp->provider.vqp.qp.qp_type = IBV_QPT_RC;
 	qp->provider.slot = le32toh(rsp.create_qp.slot);
 	qp->provider.max_inline = max_inline;
-	qp->provider.doorbell = new_doorbell(context->guest,
-		le32toh(rsp.create_qp.doorbell));
+	qp->provider.doorbell = new_doorbell(context->guest, le32toh(rsp.create_qp.doorbell));
 	header = (struct pvhca_queue_header *)buffer;
 	if (!qp->provider.doorbell ||
-	    init_queue(&qp->provider.sq, 1u << log_depth, buffer + sq_offset,
-		       sq_stride, &header->sq_pi) ||
-	    init_queue(&qp->provider.rq, 1u << log_depth, buffer + rq_offset,
-		       rq_stride, &header->rq_pi))
+	    init_queue(&qp->provider.sq, 1u << log_depth, buffer + sq_offset, sq_stride,
+		       &header->sq_pi) ||
+	    init_queue(&qp->provider.rq, 1u << log_depth, buffer + rq_offset, rq_stride,
+		       &header->rq_pi))
 		return -1;
-	return pvhca_qp_table_insert(&context->provider.qp_table,
-				     qp->provider.vqp.qp.qp_num, &qp->provider);
+	return pvhca_qp_table_insert(&context->provider.qp_table, qp->provider.vqp.qp.qp_num,
+				     &qp->provider);
 }
 
-static int modify(struct guest_qp *qp, uint32_t mask,
-		  const struct pvhca_qp_attr *attr)
+static int modify(struct guest_qp *qp, uint32_t mask, const struct pvhca_qp_attr *attr)
 {
 	struct pvhca_admin_cmd cmd = {
 		.opcode = htole16(PVHCA_CMD_MODIFY_QP),
@@ -277,8 +270,7 @@ static int modify(struct guest_qp *qp, uint32_t mask,
 	return 0;
 }
 
-int guest_qp_connect(struct guest_qp *qp, uint32_t dest_qpn,
-		     const uint8_t dgid[16])
+int guest_qp_connect(struct guest_qp *qp, uint32_t dest_qpn, const uint8_t dgid[16])
 {
 	struct pvhca_qp_attr init = {
 		.qp_state = IBV_QPS_INIT,
@@ -301,14 +293,19 @@ int guest_qp_connect(struct guest_qp *qp, uint32_t dest_qpn,
 	};
 
 	memcpy(rtr.av.dgid, dgid, 16);
-	return modify(qp, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT |
-		      IBV_QP_ACCESS_FLAGS, &init) ||
-	       modify(qp, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU |
-		      IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-		      IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER, &rtr) ||
-	       modify(qp, IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT |
-		      IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
-		      IBV_QP_MAX_QP_RD_ATOMIC, &rts) ? -1 : 0;
+	return modify(qp, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS,
+		      &init) ||
+			modify(qp,
+			       IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+				       IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
+				       IBV_QP_MIN_RNR_TIMER,
+			       &rtr) ||
+			modify(qp,
+			       IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+				       IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC,
+			       &rts) ?
+		-1 :
+		0;
 }
 
 int guest_post_send(struct guest_qp *qp, struct ibv_send_wr *wr)

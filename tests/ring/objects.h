@@ -38,15 +38,12 @@ struct guest_qp {
 /* All return 0, or -1 with the reason on standard error. */
 int guest_add_gid(struct guest *guest, uint32_t index, const uint8_t gid[16]);
 int guest_context_open(struct guest *guest, struct guest_context *context);
-int guest_mr_reg(struct guest_context *context, size_t length,
-		 struct guest_mr *mr);
-int guest_cq_create(struct guest_context *context, unsigned int log_entries,
-		    struct guest_cq *cq);
-int guest_qp_create(struct guest_context *context, struct guest_cq *cq,
-		    uint32_t depth, uint32_t max_inline, struct guest_qp *qp);
+int guest_mr_reg(struct guest_context *context, size_t length, struct guest_mr *mr);
+int guest_cq_create(struct guest_context *context, unsigned int log_entries, struct guest_cq *cq);
+int guest_qp_create(struct guest_context *context, struct guest_cq *cq, uint32_t depth,
+		    uint32_t max_inline, struct guest_qp *qp);
 /* INIT, RTR, RTS, towards another QP. */
-int guest_qp_connect(struct guest_qp *qp, uint32_t dest_qpn,
-		     const uint8_t dgid[16]);
+int guest_qp_connect(struct guest_qp *qp, uint32_t dest_qpn, const uint8_t dgid[16]);
 
 /* ibv_post_send, ibv_post_recv, ibv_poll_cq as the provider has them. */
 int guest_post_send(struct guest_qp *qp, struct ibv_send_wr *wr);

@@ -12,7 +12,7 @@
 
 #include "raw.h"
 
-#define RING	1024u
+#define RING 1024u
 
 uint64_t monotonic_ns(void)
 {
@@ -37,11 +37,9 @@ static void *answer_pings(void *arg)
 	uint64_t i;
 
 	for (i = 1; i <= ping->rounds; i++) {
-		while (atomic_load_explicit(&ping->ping.value,
-					    memory_order_acquire) != i)
+		while (atomic_load_explicit(&ping->ping.value, memory_order_acquire) != i)
 			;
-		atomic_store_explicit(&ping->pong.value, i,
-				      memory_order_release);
+		atomic_store_explicit(&ping->pong.value, i, memory_order_release);
 	}
 	return NULL;
 }
@@ -58,10 +56,8 @@ double raw_round_trip_ns(uint64_t rounds)
 	pthread_create(&thread, NULL, answer_pings, ping);
 	began = monotonic_ns();
 	for (i = 1; i <= rounds; i++) {
-		atomic_store_explicit(&ping->ping.value, i,
-				      memory_order_release);
-		while (atomic_load_explicit(&ping->pong.value,
-					    memory_order_acquire) != i)
+		atomic_store_explicit(&ping->ping.value, i, memory_order_release);
+		while (atomic_load_explicit(&ping->pong.value, memory_order_acquire) != i)
 			;
 	}
 	ns = (double)(monotonic_ns() - began) / rounds;
@@ -82,8 +78,7 @@ static void *answer_wakes(void *arg)
 	uint64_t i;
 
 	for (i = 0; i < wake->rounds; i++)
-		if (eventfd_read(wake->there, &count) ||
-		    eventfd_write(wake->back, 1))
+		if (eventfd_read(wake->there, &count) || eventfd_write(wake->back, 1))
 			abort();
 	return NULL;
 }
@@ -103,8 +98,7 @@ double raw_wake_round_trip_ns(uint64_t rounds)
 	pthread_create(&thread, NULL, answer_wakes, &wake);
 	began = monotonic_ns();
 	for (i = 0; i < rounds; i++)
-		if (eventfd_write(wake.there, 1) ||
-		    eventfd_read(wake.back, &count))
+		if (eventfd_write(wake.there, 1) || eventfd_read(wake.back, &count))
 			abort();
 	ns = (double)(monotonic_ns() - began) / rounds;
 	pthread_join(thread, NULL);
@@ -136,16 +130,14 @@ static void *consume(void *arg)
 	struct entry entry;
 
 	while (ci < ring->messages) {
-		pi = atomic_load_explicit(&ring->produced.value,
-					  memory_order_acquire);
+		pi = atomic_load_explicit(&ring->produced.value, memory_order_acquire);
 		for (; ci < pi; ci++) {
 			entry = ring->entries[ci % RING];
 			memcpy(ring->target[entry.words[0] % RING],
 			       ring->source[entry.words[0] % RING], 64);
 			ring->completions[ci % RING].words[3] = entry.words[0];
 		}
-		atomic_store_explicit(&ring->consumed.value, ci,
-				      memory_order_release);
+		atomic_store_explicit(&ring->consumed.value, ci, memory_order_release);
 	}
 	return NULL;
 }
@@ -165,23 +157,21 @@ double raw_ring_rate(uint64_t messages, unsigned int batch)
 	while (ci < messages) {
 		for (i = 0; i < batch && pi < messages && pi - ci < RING; i++)
 			ring->entries[pi % RING].words[0] = pi, pi++;
-		atomic_store_explicit(&ring->produced.value, pi,
-				      memory_order_release);
-		done = atomic_load_explicit(&ring->consumed.value,
-					    memory_order_acquire);
+		atomic_store_explicit(&ring->produced.value, pi, memory_order_release);
+		done = atomic_load_explicit(&ring->consumed.value, memory_order_acquire);
 		for (; ci < done; ci++)
 			sum += ring->completions[ci % RING].words[3];
 	}
 	rate = messages * 1e9 / (monotonic_ns() - began);
 	pthread_join(thread, NULL);
 	if (sum != messages * (messages - 1) / 2)
-		abort();	/* the yardstick itself is wrong */
+		abort(); /* the yardstick itself is wrong */
 	free(ring);
 	return rate;
 }
 
-double raw_memcpy_rate(uint8_t *to, const uint8_t *from, size_t area_size,
-		       size_t size, uint64_t total)
+double raw_memcpy_rate(uint8_t *to, const uint8_t *from, size_t area_size, size_t size,
+		       uint64_t total)
 {
 	uint64_t moved = 0, began = monotonic_ns();
 	size_t at = 0;

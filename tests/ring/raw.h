@@ -21,7 +21,7 @@ double raw_wake_round_trip_ns(uint64_t rounds);
  */
 double raw_ring_rate(uint64_t messages, unsigned int batch);
 /* memcpy of size, bytes a second, walking through areas of area_size bytes. */
-double raw_memcpy_rate(uint8_t *to, const uint8_t *from, size_t area_size,
-		       size_t size, uint64_t total);
+double raw_memcpy_rate(uint8_t *to, const uint8_t *from, size_t area_size, size_t size,
+		       uint64_t total);
 
 #endif

@@ -14,8 +14,8 @@
 #include "raw.h"
 #include "ring.h"
 
-#define AREA		(1ul << 20)
-#define PATIENCE_NS	(20 * 1000000000ull)
+#define AREA		 (1ul << 20)
+#define PATIENCE_NS	 (20 * 1000000000ull)
 #define LONGEST_PAUSE_US 400u
 
 struct stress {
@@ -82,7 +82,8 @@ static void tell(const struct stress *stress, uint64_t number)
 	const struct pvhca_context_page *page = stress->context.provider.page;
 	const struct pvhca_queue *sq = &stress->qp[0].provider.sq;
 
-	fprintf(stderr, "request %llu is not completed: posted up to %u, summary %#llx, pending %#llx, need_kick %#llx, %llu doorbells\n",
+	fprintf(stderr,
+		"request %llu is not completed: posted up to %u, summary %#llx, pending %#llx, need_kick %#llx, %llu doorbells\n",
 		(unsigned long long)number, pvhca_load32(sq->shared_pi),
 		(unsigned long long)le64toh(page->summary),
 		(unsigned long long)le64toh(page->pending[stress->qp[0].provider.slot / 64]),

@@ -13,9 +13,9 @@
 #include "errors.h"
 #include "report.h"
 
-#define MESSAGE 64
-#define GRH 40
-#define QKEY 0x11223344u
+#define MESSAGE	  64
+#define GRH	  40
+#define QKEY	  0x11223344u
 #define IMMEDIATE 0xcafe1234u
 
 /* Two QPs of the same kind; UD ones have the Q_Keys QKEY (to) and QKEY + 1 (from). */
@@ -31,7 +31,10 @@ static struct ibv_qp *make(struct side *s, enum ibv_qp_type type)
 		.qp_type = type,
 		.send_cq = s->send_cq,
 		.recv_cq = s->receive_cq,
-		.cap = { .max_send_wr = SIDE_QUEUE, .max_recv_wr = SIDE_QUEUE, .max_send_sge = 1, .max_recv_sge = 1,
+		.cap = { .max_send_wr = SIDE_QUEUE,
+			 .max_recv_wr = SIDE_QUEUE,
+			 .max_send_sge = 1,
+			 .max_recv_sge = 1,
 			 .max_inline_data = SIDE_INLINE },
 	};
 	struct ibv_qp *qp = ibv_create_qp(s->pd, &attr);
@@ -51,7 +54,8 @@ static void ud_to_rts(struct ibv_qp *qp, uint32_t qkey)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT, .port_num = RDMA_PORT, .qkey = qkey };
 
-	must(ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY), "UD to INIT");
+	must(ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY),
+	     "UD to INIT");
 	attr.qp_state = IBV_QPS_RTR;
 	must(ibv_modify_qp(qp, &attr, IBV_QP_STATE), "UD to RTR");
 	attr.qp_state = IBV_QPS_RTS;
@@ -63,7 +67,9 @@ static struct ibv_ah_attr own_address(struct side *s)
 {
 	return (struct ibv_ah_attr){
 		.is_global = 1,
-		.grh = { .dgid = s->device->gid, .sgid_index = s->device->gid_index, .hop_limit = 64 },
+		.grh = { .dgid = s->device->gid,
+			 .sgid_index = s->device->gid_index,
+			 .hop_limit = 64 },
 		.port_num = RDMA_PORT,
 	};
 }
@@ -76,13 +82,16 @@ static void uc_connect(struct side *s, struct ibv_qp *qp, struct ibv_qp *peer)
 		.qp_access_flags = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE,
 	};
 
-	must(ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS),
+	must(ibv_modify_qp(qp, &attr,
+			   IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS),
 	     "UC to INIT");
 	attr.qp_state = IBV_QPS_RTR;
 	attr.ah_attr = own_address(s);
 	attr.path_mtu = s->device->mtu;
 	attr.dest_qp_num = peer->qp_num;
-	must(ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN),
+	must(ibv_modify_qp(qp, &attr,
+			   IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+				   IBV_QP_RQ_PSN),
 	     "UC to RTR");
 	attr.qp_state = IBV_QPS_RTS;
 	must(ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_SQ_PSN), "UC to RTS");
@@ -140,8 +149,8 @@ static void post_receive(struct side *s, struct couple *c, uint32_t length)
 }
 
 /* A message from the middle page, that begins with `number`. */
-static int post(struct side *s, struct couple *c, enum ibv_wr_opcode opcode, uint32_t length, uint8_t number,
-		uint32_t qkey)
+static int post(struct side *s, struct couple *c, enum ibv_wr_opcode opcode, uint32_t length,
+		uint8_t number, uint32_t qkey)
 {
 	struct ibv_sge sge = { .addr = (uintptr_t)s->page, .length = length, .lkey = s->all->lkey };
 	struct ibv_send_wr wr = {
@@ -165,7 +174,8 @@ static int post(struct side *s, struct couple *c, enum ibv_wr_opcode opcode, uin
 }
 
 /* Send, and record how that ends. */
-static void send_message(struct side *s, struct couple *c, enum ibv_wr_opcode opcode, uint8_t number, uint32_t qkey)
+static void send_message(struct side *s, struct couple *c, enum ibv_wr_opcode opcode,
+			 uint8_t number, uint32_t qkey)
 {
 	int error = post(s, c, opcode, MESSAGE, number, qkey);
 
@@ -192,8 +202,9 @@ static void receive(struct side *s, struct couple *c, uint8_t number)
 		return;
 	side_record(s, status_name(wc.status));
 	if (!wc.status)
-		side_record_check(s, "payload", wc.byte_len == offset + MESSAGE &&
-					    all_bytes_are(inbox(s) + offset, MESSAGE, number));
+		side_record_check(s, "payload",
+				  wc.byte_len == offset + MESSAGE &&
+					  all_bytes_are(inbox(s) + offset, MESSAGE, number));
 }
 
 /* ----------------------------------- UD ------------------------------------ */
@@ -213,12 +224,15 @@ static void ud_send(struct side *s)
 		side_record_check(s, "length", wc.byte_len == GRH + MESSAGE);
 		side_record_check(s, "grh", wc.wc_flags & IBV_WC_GRH);
 		/* Of a RoCE v2 packet over IPv4: its header, in the last 20 bytes, with both addresses at its end. */
-		side_record_check(s, "addresses", !memcmp(inbox(s) + GRH - 8, s->device->gid.raw + 12, 4) &&
-						      !memcmp(inbox(s) + GRH - 4, s->device->gid.raw + 12, 4));
+		side_record_check(s, "addresses",
+				  !memcmp(inbox(s) + GRH - 8, s->device->gid.raw + 12, 4) &&
+					  !memcmp(inbox(s) + GRH - 4, s->device->gid.raw + 12, 4));
 		side_record_check(s, "source", wc.src_qp == c.from->qp_num);
-		side_record_check(s, "immediate", wc.wc_flags & IBV_WC_WITH_IMM && ntohl(wc.imm_data) == IMMEDIATE);
+		side_record_check(s, "immediate",
+				  wc.wc_flags & IBV_WC_WITH_IMM && ntohl(wc.imm_data) == IMMEDIATE);
 		side_record_check(s, "payload", all_bytes_are(inbox(s) + GRH, MESSAGE, 1));
-		side_record_check(s, "rest", all_bytes_are(inbox(s) + GRH + MESSAGE, MESSAGE, 0xee));
+		side_record_check(s, "rest",
+				  all_bytes_are(inbox(s) + GRH + MESSAGE, MESSAGE, 0xee));
 	}
 	couple_free(&c);
 }
@@ -329,7 +343,8 @@ static void ud_without_qkey(struct side *s)
 
 	if (!qp)
 		return;
-	side_record_call(s, "init", ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT));
+	side_record_call(s, "init",
+			 ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT));
 	must(ibv_destroy_qp(qp), "ibv_destroy_qp");
 }
 
@@ -409,7 +424,8 @@ static void uc_write(struct side *s)
 	send_message(s, &c, IBV_WR_RDMA_WRITE_WITH_IMM, 3, 0);
 	if (side_wait(s, s->receive_cq, &wc)) {
 		side_record(s, status_name(wc.status));
-		side_record_check(s, "immediate", wc.wc_flags & IBV_WC_WITH_IMM && ntohl(wc.imm_data) == IMMEDIATE);
+		side_record_check(s, "immediate",
+				  wc.wc_flags & IBV_WC_WITH_IMM && ntohl(wc.imm_data) == IMMEDIATE);
 		side_record_check(s, "payload", all_bytes_are(inbox(s), MESSAGE, 3));
 	}
 	couple_free(&c);
@@ -418,7 +434,9 @@ static void uc_write(struct side *s)
 /* The writer is not told. */
 static void uc_write_wrong_key(struct side *s)
 {
-	struct ibv_sge sge = { .addr = (uintptr_t)s->page, .length = MESSAGE, .lkey = s->all->lkey };
+	struct ibv_sge sge = { .addr = (uintptr_t)s->page,
+			       .length = MESSAGE,
+			       .lkey = s->all->lkey };
 	struct ibv_qp *mine = s->qp;
 	struct couple c;
 
@@ -426,7 +444,8 @@ static void uc_write_wrong_key(struct side *s)
 		return;
 	memset(s->page, 1, MESSAGE);
 	s->qp = c.from;
-	side_post(s, IBV_WR_RDMA_WRITE, IBV_SEND_SIGNALED, &sge, 1, (uintptr_t)inbox(s), s->all->rkey ^ 0x5a);
+	side_post(s, IBV_WR_RDMA_WRITE, IBV_SEND_SIGNALED, &sge, 1, (uintptr_t)inbox(s),
+		  s->all->rkey ^ 0x5a);
 	s->qp = mine;
 	side_collect(s, s->send_cq, 1);
 	side_record_check(s, "untouched", all_bytes_are(inbox(s), MESSAGE, 0));
@@ -444,45 +463,80 @@ static void uc_read(struct side *s)
 }
 
 const struct error_case error_cases[] = {
-	{ .name = "ud_message_arrives_with_all_that_belongs_to_it", .local = true, .act = ud_send,
-	  .expected.requester = "SUCCESS,SUCCESS,length:ok,grh:ok,addresses:ok,source:ok,immediate:ok,payload:ok,rest:ok" },
-	{ .name = "ud_message_of_nothing_arrives", .local = true, .act = ud_empty_send,
+	{ .name = "ud_message_arrives_with_all_that_belongs_to_it",
+	  .local = true,
+	  .act = ud_send,
+	  .expected.requester =
+		  "SUCCESS,SUCCESS,length:ok,grh:ok,addresses:ok,source:ok,immediate:ok,payload:ok,rest:ok" },
+	{ .name = "ud_message_of_nothing_arrives",
+	  .local = true,
+	  .act = ud_empty_send,
 	  .expected.requester = "post_send:0,SUCCESS,length:ok" },
-	{ .name = "ud_message_with_wrong_qkey_is_dropped", .local = true, .act = ud_wrong_qkey,
+	{ .name = "ud_message_with_wrong_qkey_is_dropped",
+	  .local = true,
+	  .act = ud_wrong_qkey,
 	  .expected.requester = "SUCCESS,SUCCESS,SUCCESS,payload:ok" },
-	{ .name = "ud_message_with_controlled_qkey_uses_the_senders", .local = true, .act = ud_controlled_qkey,
+	{ .name = "ud_message_with_controlled_qkey_uses_the_senders",
+	  .local = true,
+	  .act = ud_controlled_qkey,
 	  .expected.requester = "SUCCESS,modify_qp:0,SUCCESS,SUCCESS,payload:ok",
 	  .rxe = { .requester = "SUCCESS,modify_qp:0,SUCCESS" },
 	  .rxe_why = "rxe takes every Q_Key as it is given" },
-	{ .name = "ud_message_without_receive_is_dropped", .local = true, .act = ud_no_receive,
+	{ .name = "ud_message_without_receive_is_dropped",
+	  .local = true,
+	  .act = ud_no_receive,
 	  .expected.requester = "SUCCESS,SUCCESS,SUCCESS,payload:ok" },
-	{ .name = "ud_message_too_long_for_its_receive_is_an_error", .local = true, .act = ud_too_long_for_receive,
+	{ .name = "ud_message_too_long_for_its_receive_is_an_error",
+	  .local = true,
+	  .act = ud_too_long_for_receive,
 	  .expected.requester = "SUCCESS,LOC_LEN_ERR",
 	  .rxe = { .requester = "SUCCESS,LOC_QP_OP_ERR" },
 	  .rxe_why = "rxe gives one status for all that goes wrong with a receive" },
-	{ .name = "ud_message_too_long_for_a_packet_is_refused", .local = true, .act = ud_too_long_for_mtu,
+	{ .name = "ud_message_too_long_for_a_packet_is_refused",
+	  .local = true,
+	  .act = ud_too_long_for_mtu,
 	  .expected.requester = "refused:ok",
 	  .rxe = { .requester = "refused:WRONG" },
 	  .rxe_why = "rxe drops it in silence" },
-	{ .name = "ud_write_is_refused", .local = true, .act = ud_write, .expected.requester = "post_send:EINVAL",
+	{ .name = "ud_write_is_refused",
+	  .local = true,
+	  .act = ud_write,
+	  .expected.requester = "post_send:EINVAL",
 	  .rxe = { .requester = "post_send:0" },
 	  .rxe_why = "rxe looks at operations when it executes them" },
-	{ .name = "ud_queue_pair_needs_a_qkey", .local = true, .act = ud_without_qkey,
+	{ .name = "ud_queue_pair_needs_a_qkey",
+	  .local = true,
+	  .act = ud_without_qkey,
 	  .expected.requester = "init:EINVAL" },
-	{ .name = "wrong_addresses_are_refused", .local = true, .act = wrong_addresses,
+	{ .name = "wrong_addresses_are_refused",
+	  .local = true,
+	  .act = wrong_addresses,
 	  .expected.requester = "refused:ok,refused:ok,refused:ok" },
-	{ .name = "pd_with_address_handle_stays", .local = true, .act = free_pd_of_address,
+	{ .name = "pd_with_address_handle_stays",
+	  .local = true,
+	  .act = free_pd_of_address,
 	  .expected.requester = "dealloc_pd:EBUSY,destroy_ah:0,dealloc_pd:0" },
 
-	{ .name = "uc_send_arrives", .local = true, .act = uc_send,
+	{ .name = "uc_send_arrives",
+	  .local = true,
+	  .act = uc_send,
 	  .expected.requester = "SUCCESS,SUCCESS,payload:ok" },
-	{ .name = "uc_send_without_receive_is_dropped", .local = true, .act = uc_no_receive,
+	{ .name = "uc_send_without_receive_is_dropped",
+	  .local = true,
+	  .act = uc_no_receive,
 	  .expected.requester = "SUCCESS,SUCCESS,SUCCESS,payload:ok" },
-	{ .name = "uc_write_with_immediate_arrives", .local = true, .act = uc_write,
+	{ .name = "uc_write_with_immediate_arrives",
+	  .local = true,
+	  .act = uc_write,
 	  .expected.requester = "SUCCESS,SUCCESS,immediate:ok,payload:ok" },
-	{ .name = "uc_write_with_wrong_rkey_is_dropped", .local = true, .act = uc_write_wrong_key,
+	{ .name = "uc_write_with_wrong_rkey_is_dropped",
+	  .local = true,
+	  .act = uc_write_wrong_key,
 	  .expected.requester = "SUCCESS,untouched:ok" },
-	{ .name = "uc_read_is_refused", .local = true, .act = uc_read, .expected.requester = "post_send:EINVAL",
+	{ .name = "uc_read_is_refused",
+	  .local = true,
+	  .act = uc_read,
+	  .expected.requester = "post_send:EINVAL",
 	  .rxe = { .requester = "post_send:0" },
 	  .rxe_why = "rxe looks at operations when it executes them" },
 };

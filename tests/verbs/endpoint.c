@@ -10,7 +10,7 @@
 const struct endpoint_settings endpoint_defaults = {
 	.access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
 	.timeout = 19, /* 2.1 s */
-	.retries = 6, /* rxe takes 7 to be for ever */
+	.retries = 6,  /* rxe takes 7 to be for ever */
 	.rnr_retries = 7,
 	.rnr_timer = 12, /* 0.64 ms */
 	.reads = 4,
@@ -67,7 +67,8 @@ void device_open(struct device *d, const char *name, int gid_index)
 		die("ibv_query_port");
 	d->mtu = port.active_mtu;
 	if (ibv_query_gid(d->context, RDMA_PORT, d->gid_index, &d->gid))
-		die("GID %d of %s cannot be read", d->gid_index, ibv_get_device_name(d->context->device));
+		die("GID %d of %s cannot be read", d->gid_index,
+		    ibv_get_device_name(d->context->device));
 }
 
 void device_close(struct device *d)
@@ -133,7 +134,8 @@ static void to_rtr(struct device *d, struct ibv_qp *qp, const struct endpoint_ad
 
 	error = ibv_modify_qp(qp, &attr,
 			      IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
-				      IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
+				      IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
+				      IBV_QP_MIN_RNR_TIMER);
 	if (error)
 		die_errno(error, "QP to RTR");
 }
@@ -166,7 +168,8 @@ void endpoint_connect(struct device *d, struct ibv_qp *qp, const struct endpoint
 
 void endpoint_connect_pair(struct device *d, struct ibv_qp *a, struct ibv_qp *b)
 {
-	struct endpoint_address address_a = endpoint_address(d, a), address_b = endpoint_address(d, b);
+	struct endpoint_address address_a = endpoint_address(d, a),
+				address_b = endpoint_address(d, b);
 
 	endpoint_to_init(a, &endpoint_defaults);
 	endpoint_to_init(b, &endpoint_defaults);

@@ -8,7 +8,7 @@
 #include <infiniband/verbs.h>
 
 #define GID_INDEX_AUTO (-1)
-#define RDMA_PORT 1
+#define RDMA_PORT      1
 
 struct device {
 	struct ibv_context *context;
@@ -32,12 +32,12 @@ struct endpoint_address {
 
 /* What a test may want otherwise than usual. */
 struct endpoint_settings {
-	int access; /* IBV_ACCESS_* that remote operations on this QP may use */
+	int access;	 /* IBV_ACCESS_* that remote operations on this QP may use */
 	uint8_t timeout; /* 4.096 us times 2 to this; 0: for ever */
 	uint8_t retries;
 	uint8_t rnr_retries; /* 7: for ever */
-	uint8_t rnr_timer; /* as encoded for ibv_modify_qp */
-	uint8_t reads; /* RDMA reads and atomics in flight */
+	uint8_t rnr_timer;   /* as encoded for ibv_modify_qp */
+	uint8_t reads;	     /* RDMA reads and atomics in flight */
 };
 
 /*

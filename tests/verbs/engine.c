@@ -28,10 +28,10 @@ enum { PLACE_CONNECTED = 100, PLACE_POSTED, PLACE_DONE };
 #define WR_SETTLE (1ull << 62)
 
 /* wr_id: the QP, the operation in the plan it belongs to, and what kind it is. */
-#define WR_RECEIVE (1ull << 63)
+#define WR_RECEIVE    (1ull << 63)
 #define WR_ID(qp, op) ((uint64_t)(qp) << 32 | (op))
-#define WR_QP(wr_id) ((uint32_t)(((wr_id) & ~WR_RECEIVE) >> 32))
-#define WR_OP(wr_id) ((uint32_t)(wr_id))
+#define WR_QP(wr_id)  ((uint32_t)(((wr_id) & ~WR_RECEIVE) >> 32))
+#define WR_OP(wr_id)  ((uint32_t)(wr_id))
 
 static void *allocate(size_t size)
 {
@@ -46,11 +46,13 @@ static void arena_init(struct engine *e, struct engine_arena *a)
 {
 	uint32_t i;
 
-	a->memory = mmap(NULL, e->shape.arena_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	a->memory = mmap(NULL, e->shape.arena_size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (a->memory == MAP_FAILED)
 		die_errno(errno, "mmap of %lu bytes", e->shape.arena_size);
 	for (i = 0; i < e->shape.keys; i++) {
-		a->mr[i] = ibv_reg_mr(e->pd, a->memory, e->shape.arena_size, endpoint_defaults.access);
+		a->mr[i] =
+			ibv_reg_mr(e->pd, a->memory, e->shape.arena_size, endpoint_defaults.access);
 		if (!a->mr[i])
 			die_errno(errno, "ibv_reg_mr of %lu bytes", e->shape.arena_size);
 	}
@@ -108,7 +110,8 @@ static void make_qps(struct engine *e)
 			},
 		};
 		e->qp[i].qp = endpoint_create(&e->device, e->pd, &attr);
-		if (attr.cap.max_inline_data < e->shape.max_inline || attr.cap.max_send_wr < e->shape.sq_depth)
+		if (attr.cap.max_inline_data < e->shape.max_inline ||
+		    attr.cap.max_send_wr < e->shape.sq_depth)
 			die("ibv_create_qp gave less than was asked for");
 		e->qp[i].order = allocate(e->shape.ops * sizeof(uint32_t));
 		e->qp[i].receives = allocate(e->shape.ops * sizeof(uint32_t));
@@ -143,8 +146,8 @@ static void exchange_keys(struct engine *e)
 	memcpy(e->peer_rkey, theirs.rkey, sizeof(e->peer_rkey));
 }
 
-void engine_init(struct engine *e, struct channel *channel, const struct plan_shape *shape, uint32_t cqs,
-		 uint64_t seed)
+void engine_init(struct engine *e, struct channel *channel, const struct plan_shape *shape,
+		 uint32_t cqs, uint64_t seed)
 {
 	e->channel = channel;
 	e->shape = *shape;
@@ -225,6 +228,7 @@ static bool post_receives(struct engine *e, const struct plan *peer)
 	return true;
 }
 
+/* clang-format off */
 static const enum ibv_wr_opcode wr_opcode[PLAN_OPCODES] = {
 	[PLAN_SEND] = IBV_WR_SEND,
 	[PLAN_SEND_IMM] = IBV_WR_SEND_WITH_IMM,
@@ -232,9 +236,10 @@ static const enum ibv_wr_opcode wr_opcode[PLAN_OPCODES] = {
 	[PLAN_WRITE_IMM] = IBV_WR_RDMA_WRITE_WITH_IMM,
 	[PLAN_READ] = IBV_WR_RDMA_READ,
 };
+/* clang-format on */
 
-static void make_wr(struct engine *e, const struct plan *own, uint32_t index, struct ibv_send_wr *wr,
-		    struct ibv_sge *sge)
+static void make_wr(struct engine *e, const struct plan *own, uint32_t index,
+		    struct ibv_send_wr *wr, struct ibv_sge *sge)
 {
 	const struct plan_op *op = &own->op[index];
 	uint32_t i;
@@ -289,6 +294,7 @@ static int post_sends(struct engine *e, const struct plan *own, struct engine_qp
 	return n;
 }
 
+/* clang-format off */
 static const enum ibv_wc_opcode wc_opcode[PLAN_OPCODES] = {
 	[PLAN_SEND] = IBV_WC_SEND,
 	[PLAN_SEND_IMM] = IBV_WC_SEND,
@@ -296,6 +302,7 @@ static const enum ibv_wc_opcode wc_opcode[PLAN_OPCODES] = {
 	[PLAN_WRITE_IMM] = IBV_WC_RDMA_WRITE,
 	[PLAN_READ] = IBV_WC_RDMA_READ,
 };
+/* clang-format on */
 
 static bool check_send(const struct plan *own, struct engine_qp *qp, const struct ibv_wc *wc)
 {
@@ -346,8 +353,8 @@ static bool check_receive(const struct plan *peer, struct engine_qp *qp, const s
 	}
 	if (!(wc->wc_flags & IBV_WC_WITH_IMM) != !plan_op_has_imm(op) ||
 	    (plan_op_has_imm(op) && ntohl(wc->imm_data) != op->imm)) {
-		say("immediate data %#x (flags %#x), operation %u sent %#x", ntohl(wc->imm_data), wc->wc_flags,
-		    expected, op->imm);
+		say("immediate data %#x (flags %#x), operation %u sent %#x", ntohl(wc->imm_data),
+		    wc->wc_flags, expected, op->imm);
 		return false;
 	}
 	return true;
@@ -355,7 +362,8 @@ static bool check_receive(const struct plan *peer, struct engine_qp *qp, const s
 
 static bool settle(struct engine *e)
 {
-	struct ibv_send_wr wr = { .opcode = IBV_WR_RDMA_WRITE, .send_flags = IBV_SEND_SIGNALED }, *bad;
+	struct ibv_send_wr wr = { .opcode = IBV_WR_RDMA_WRITE, .send_flags = IBV_SEND_SIGNALED },
+			   *bad;
 	const time_t start = time(NULL);
 	struct ibv_wc wc;
 	uint32_t i;
@@ -370,7 +378,8 @@ static bool settle(struct engine *e)
 			say("ibv_post_send of an empty write: %s", errno_name(error));
 			return false;
 		}
-		while (!(n = ibv_poll_cq(e->qp[i].qp->send_cq, 1, &wc)) && time(NULL) - start < STALL_SECONDS)
+		while (!(n = ibv_poll_cq(e->qp[i].qp->send_cq, 1, &wc)) &&
+		       time(NULL) - start < STALL_SECONDS)
 			;
 		if (n != 1 || wc.wr_id != WR_SETTLE || wc.status) {
 			say("empty write on QP %#x: %s", e->qp[i].qp->qp_num,
@@ -394,20 +403,21 @@ static bool check_completion(struct engine *e, const struct plan *own, const str
 	qp = &e->qp[WR_QP(wc->wr_id)];
 	if (wc->status != IBV_WC_SUCCESS) {
 		say("%s of %s %u on QP %u (vendor error %#x)", status_name(wc->status),
-		    receive ? "receive for operation" : "operation", WR_OP(wc->wr_id), WR_QP(wc->wr_id),
-		    wc->vendor_err);
+		    receive ? "receive for operation" : "operation", WR_OP(wc->wr_id),
+		    WR_QP(wc->wr_id), wc->vendor_err);
 		return false;
 	}
 	if (wc->qp_num != qp->qp->qp_num) {
-		say("completion with QP number %#x of operation %u on %#x", wc->qp_num, WR_OP(wc->wr_id),
-		    qp->qp->qp_num);
+		say("completion with QP number %#x of operation %u on %#x", wc->qp_num,
+		    WR_OP(wc->wr_id), qp->qp->qp_num);
 		return false;
 	}
 	return receive ? check_receive(peer, qp, wc) : check_send(own, qp, wc);
 }
 
 /* Take what is there; the number of completions, or -1. */
-static int take(struct engine *e, const struct plan *own, const struct plan *peer, struct ibv_cq *cq)
+static int take(struct engine *e, const struct plan *own, const struct plan *peer,
+		struct ibv_cq *cq)
 {
 	struct ibv_wc wc[BATCH];
 	int i, n, total = 0;
@@ -457,9 +467,9 @@ static void say_state(const struct engine *e)
 	uint32_t i;
 
 	for (i = 0; i < e->shape.qps; i++)
-		say("  QP %#x: %u of %u posted, %u completed; %u of %u received", e->qp[i].qp->qp_num,
-		    e->qp[i].posted, e->qp[i].count, e->qp[i].retired, e->qp[i].received,
-		    e->qp[i].receive_count);
+		say("  QP %#x: %u of %u posted, %u completed; %u of %u received",
+		    e->qp[i].qp->qp_num, e->qp[i].posted, e->qp[i].count, e->qp[i].retired,
+		    e->qp[i].received, e->qp[i].receive_count);
 }
 
 /* Nothing completes any more. A look past the events tells whether one was lost, or the work is. */
@@ -524,7 +534,8 @@ static bool arm(struct engine *e)
 }
 
 /* Have at least one more completion taken. */
-static bool await(struct engine *e, const struct plan *own, const struct plan *peer, enum engine_wait wait)
+static bool await(struct engine *e, const struct plan *own, const struct plan *peer,
+		  enum engine_wait wait)
 {
 	time_t start = time(NULL), looked = start, now;
 	int n = take_all(e, own, peer);
@@ -571,7 +582,8 @@ static void start_round(struct engine *e, const struct plan *own, const struct p
 	memcpy(e->target.memory, peer->responder, e->shape.arena_size);
 }
 
-static bool transfer(struct engine *e, const struct plan *own, const struct plan *peer, enum engine_wait wait)
+static bool transfer(struct engine *e, const struct plan *own, const struct plan *peer,
+		     enum engine_wait wait)
 {
 	int n, posted;
 	uint32_t i;

@@ -42,15 +42,15 @@ struct engine {
 	struct engine_qp *qp;
 	struct engine_arena source; /* requester's arena of the own plan */
 	struct engine_arena target; /* responder's arena of the peer's plan */
-	uint64_t peer_target; /* address of the peer's target arena */
+	uint64_t peer_target;	    /* address of the peer's target arena */
 	uint32_t peer_rkey[PLAN_MAX_KEYS];
 	bool late; /* receives are posted when the peer may be sending already, which is then not ready */
 	struct random random; /* chances that need not be the same at both ends */
 };
 
 /* The device is open; the shape agreed upon. */
-void engine_init(struct engine *e, struct channel *channel, const struct plan_shape *shape, uint32_t cqs,
-		 uint64_t seed);
+void engine_init(struct engine *e, struct channel *channel, const struct plan_shape *shape,
+		 uint32_t cqs, uint64_t seed);
 void engine_free(struct engine *e);
 
 /* One round. False when anything was not as it must be; what, is then said on stdout. */

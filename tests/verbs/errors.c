@@ -54,11 +54,16 @@ static const char usage[] =
 	"  -l, --list          names of the cases\n";
 
 static const struct option long_options[] = {
-	{ "device", required_argument, NULL, 'd' },   { "gid", required_argument, NULL, 'g' },
-	{ "port", required_argument, NULL, 'p' },     { "self", no_argument, NULL, 'S' },
-	{ "case", required_argument, NULL, 'c' },     { "known", required_argument, NULL, 'k' },
-	{ "json", no_argument, NULL, 'j' },	      { "patience", required_argument, NULL, 't' },
-	{ "list", no_argument, NULL, 'l' },	      { "help", no_argument, NULL, 'h' },
+	{ "device", required_argument, NULL, 'd' },
+	{ "gid", required_argument, NULL, 'g' },
+	{ "port", required_argument, NULL, 'p' },
+	{ "self", no_argument, NULL, 'S' },
+	{ "case", required_argument, NULL, 'c' },
+	{ "known", required_argument, NULL, 'k' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "patience", required_argument, NULL, 't' },
+	{ "list", no_argument, NULL, 'l' },
+	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
 
@@ -76,21 +81,41 @@ static void parse(struct options *o, int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "d:g:p:Sc:k:jt:lh", long_options, NULL)) != -1) {
 		switch (c) {
-		case 'd': o->device = optarg; break;
-		case 'g': o->gid_index = atoi(optarg); break;
-		case 'p': o->port = optarg; break;
-		case 'S': o->self = true; break;
-		case 'c': o->only = optarg; break;
-		case 'j': o->json = true; break;
-		case 't': o->patience = atoi(optarg); break;
-		case 'l': list_cases(); exit(0);
-		case 'h': printf("%s %s", program_invocation_short_name, usage); exit(0);
+		case 'd':
+			o->device = optarg;
+			break;
+		case 'g':
+			o->gid_index = atoi(optarg);
+			break;
+		case 'p':
+			o->port = optarg;
+			break;
+		case 'S':
+			o->self = true;
+			break;
+		case 'c':
+			o->only = optarg;
+			break;
+		case 'j':
+			o->json = true;
+			break;
+		case 't':
+			o->patience = atoi(optarg);
+			break;
+		case 'l':
+			list_cases();
+			exit(0);
+		case 'h':
+			printf("%s %s", program_invocation_short_name, usage);
+			exit(0);
 		case 'k':
 			if (strcmp(optarg, "rxe"))
 				die("--known takes rxe");
 			o->known_rxe = true;
 			break;
-		default: fprintf(stderr, "%s %s", program_invocation_short_name, usage); exit(1);
+		default:
+			fprintf(stderr, "%s %s", program_invocation_short_name, usage);
+			exit(1);
 		}
 	}
 	if (optind < argc)
@@ -110,8 +135,10 @@ static struct outcome outcome_of(const struct error_case *c, bool rxe)
 	if (rxe) {
 		o.requester = c->rxe.requester ? c->rxe.requester : o.requester;
 		o.responder = c->rxe.responder ? c->rxe.responder : o.responder;
-		o.requester_events = c->rxe.requester_events ? c->rxe.requester_events : o.requester_events;
-		o.responder_events = c->rxe.responder_events ? c->rxe.responder_events : o.responder_events;
+		o.requester_events = c->rxe.requester_events ? c->rxe.requester_events :
+							       o.requester_events;
+		o.responder_events = c->rxe.responder_events ? c->rxe.responder_events :
+							       o.responder_events;
 	}
 	o.requester = or_empty(o.requester);
 	o.responder = or_empty(o.responder);
@@ -171,8 +198,8 @@ static void prepare(struct side *s, const struct error_case *c)
 	}
 }
 
-static void run_connected(struct side *s, const struct error_case *c, const struct outcome *expected,
-			  unsigned int place)
+static void run_connected(struct side *s, const struct error_case *c,
+			  const struct outcome *expected, unsigned int place)
 {
 	const struct endpoint_settings settings = settings_of(c, s->requester);
 	struct side_offer theirs;
@@ -192,8 +219,9 @@ static void run_connected(struct side *s, const struct error_case *c, const stru
 	channel_barrier(s->channel, place);
 	if (!s->requester)
 		side_collect(s, s->receive_cq, missing(s));
-	side_collect_events(s, count_results(s->requester ? expected->requester_events :
-							     expected->responder_events));
+	side_collect_events(s,
+			    count_results(s->requester ? expected->requester_events :
+							 expected->responder_events));
 	/* A QP may still be asked for an answer by its peer: both go at the same time. */
 	channel_barrier(s->channel, place);
 	side_free(s);
@@ -211,11 +239,13 @@ static void run_local(struct side *s, const struct error_case *c, unsigned int p
 	channel_barrier(s->channel, place);
 }
 
-static bool matches(const struct outcome *o, const struct record *requester, const struct record *responder)
+static bool matches(const struct outcome *o, const struct record *requester,
+		    const struct record *responder)
 {
-	return !strcmp(o->requester, requester->statuses) && !strcmp(o->responder, responder->statuses) &&
-	       !strcmp(o->requester_events, requester->events) &&
-	       !strcmp(o->responder_events, responder->events);
+	return !strcmp(o->requester, requester->statuses) &&
+		!strcmp(o->responder, responder->statuses) &&
+		!strcmp(o->requester_events, requester->events) &&
+		!strcmp(o->responder_events, responder->events);
 }
 
 static const char *or_dash(const char *text)
@@ -223,20 +253,22 @@ static const char *or_dash(const char *text)
 	return *text ? text : "-";
 }
 
-static void say_line(const struct options *o, const char *name, const struct outcome *out, const char *verdict)
+static void say_line(const struct options *o, const char *name, const struct outcome *out,
+		     const char *verdict)
 {
 	if (o->json)
 		say("{\"case\": \"%s\", \"requester\": \"%s\", \"responder\": \"%s\", \"requester_events\": \"%s\", "
 		    "\"responder_events\": \"%s\", \"verdict\": \"%s\"}",
-		    name, out->requester, out->responder, out->requester_events, out->responder_events, verdict);
+		    name, out->requester, out->responder, out->requester_events,
+		    out->responder_events, verdict);
 	else
 		say("%s %s %s %s %s %s", name, or_dash(out->requester), or_dash(out->responder),
 		    or_dash(out->requester_events), or_dash(out->responder_events), verdict);
 }
 
 /* The requester's: whether the case came out as it should. */
-static bool judge(const struct options *o, const struct error_case *c, const struct record *requester,
-		  const struct record *responder)
+static bool judge(const struct options *o, const struct error_case *c,
+		  const struct record *requester, const struct record *responder)
 {
 	const struct outcome spec = outcome_of(c, false), known = outcome_of(c, true);
 	struct outcome in_guest = known;
@@ -249,14 +281,16 @@ static bool judge(const struct options *o, const struct error_case *c, const str
 	}
 	if (c->rxe_in_guest)
 		in_guest.requester = c->rxe_in_guest;
-	if (o->known_rxe && (matches(&known, requester, responder) || matches(&in_guest, requester, responder))) {
+	if (o->known_rxe &&
+	    (matches(&known, requester, responder) || matches(&in_guest, requester, responder))) {
 		say_line(o, c->name, &got, "known");
 		fprintf(stderr, "  %s: %s\n", c->name, c->rxe_why);
 		return true;
 	}
 	say_line(o, c->name, &got, "FAIL");
 	fprintf(stderr, "  %s: expected %s %s %s %s\n", c->name, or_dash(spec.requester),
-		or_dash(spec.responder), or_dash(spec.requester_events), or_dash(spec.responder_events));
+		or_dash(spec.responder), or_dash(spec.requester_events),
+		or_dash(spec.responder_events));
 	return false;
 }
 
@@ -278,7 +312,9 @@ static bool run(const struct options *o, struct side *s, unsigned int index)
 
 int main(int argc, char **argv)
 {
-	struct options options = { .port = CHANNEL_DEFAULT_PORT, .gid_index = GID_INDEX_AUTO, .patience = 20 };
+	struct options options = { .port = CHANNEL_DEFAULT_PORT,
+				   .gid_index = GID_INDEX_AUTO,
+				   .patience = 20 };
 	unsigned int i, ran = 0, failed = 0;
 	struct channel channel;
 	struct device device;

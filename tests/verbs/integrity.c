@@ -49,14 +49,10 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-	{ "send", 1 << PLAN_SEND },
-	{ "send_imm", 1 << PLAN_SEND_IMM },
-	{ "write", 1 << PLAN_WRITE },
-	{ "write_imm", 1 << PLAN_WRITE_IMM },
-	{ "read", 1 << PLAN_READ },
-	{ "inline", PLAN_INLINE },
-	{ "fence", PLAN_FENCE },
-	{ "unsignaled", PLAN_UNSIGNALED },
+	{ "send", 1 << PLAN_SEND },   { "send_imm", 1 << PLAN_SEND_IMM },
+	{ "write", 1 << PLAN_WRITE }, { "write_imm", 1 << PLAN_WRITE_IMM },
+	{ "read", 1 << PLAN_READ },   { "inline", PLAN_INLINE },
+	{ "fence", PLAN_FENCE },      { "unsignaled", PLAN_UNSIGNALED },
 	{ "all", PLAN_ALL },
 };
 
@@ -85,15 +81,23 @@ static const char usage[] =
 enum { OPT_QPS = 256, OPT_CQS, OPT_OPS, OPT_SIZE, OPT_ARENA, OPT_DEPTH, OPT_INLINE };
 
 static const struct option long_options[] = {
-	{ "device", required_argument, NULL, 'd' },	{ "gid", required_argument, NULL, 'g' },
-	{ "port", required_argument, NULL, 'p' },	{ "self", no_argument, NULL, 'S' },
-	{ "rounds", required_argument, NULL, 'n' },	{ "seed", required_argument, NULL, 's' },
+	{ "device", required_argument, NULL, 'd' },
+	{ "gid", required_argument, NULL, 'g' },
+	{ "port", required_argument, NULL, 'p' },
+	{ "self", no_argument, NULL, 'S' },
+	{ "rounds", required_argument, NULL, 'n' },
+	{ "seed", required_argument, NULL, 's' },
 	{ "late", no_argument, NULL, 'l' },
-	{ "op", required_argument, NULL, 'o' },		{ "wait", required_argument, NULL, 'w' },
-	{ "qps", required_argument, NULL, OPT_QPS },	{ "cqs", required_argument, NULL, OPT_CQS },
-	{ "ops", required_argument, NULL, OPT_OPS },	{ "size", required_argument, NULL, OPT_SIZE },
-	{ "arena", required_argument, NULL, OPT_ARENA }, { "depth", required_argument, NULL, OPT_DEPTH },
-	{ "inline", required_argument, NULL, OPT_INLINE }, { "help", no_argument, NULL, 'h' },
+	{ "op", required_argument, NULL, 'o' },
+	{ "wait", required_argument, NULL, 'w' },
+	{ "qps", required_argument, NULL, OPT_QPS },
+	{ "cqs", required_argument, NULL, OPT_CQS },
+	{ "ops", required_argument, NULL, OPT_OPS },
+	{ "size", required_argument, NULL, OPT_SIZE },
+	{ "arena", required_argument, NULL, OPT_ARENA },
+	{ "depth", required_argument, NULL, OPT_DEPTH },
+	{ "inline", required_argument, NULL, OPT_INLINE },
+	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
 
@@ -144,24 +148,60 @@ static void parse(struct options *o, int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "d:g:p:Sn:s:o:w:lh", long_options, NULL)) != -1) {
 		switch (c) {
-		case 'd': o->device = optarg; break;
-		case 'g': o->gid_index = number(optarg); break;
-		case 'p': o->port = optarg; break;
-		case 'S': o->self = 1; break;
-		case 'l': o->late = 1; break;
-		case 'n': o->rounds = number(optarg); break;
-		case 's': o->seed = number(optarg); break;
-		case 'o': o->shape.kinds = parse_kinds(optarg); break;
-		case 'w': o->wait = parse_wait(optarg); break;
-		case OPT_QPS: o->shape.qps = number(optarg); break;
-		case OPT_CQS: o->cqs = number(optarg); break;
-		case OPT_OPS: o->shape.ops = number(optarg); break;
-		case OPT_SIZE: o->shape.max_size = number(optarg); break;
-		case OPT_ARENA: o->shape.arena_size = number(optarg); break;
-		case OPT_DEPTH: o->shape.sq_depth = number(optarg); break;
-		case OPT_INLINE: o->shape.max_inline = number(optarg); break;
-		case 'h': fputs(usage, stdout); exit(0);
-		default: fputs(usage, stderr); exit(1);
+		case 'd':
+			o->device = optarg;
+			break;
+		case 'g':
+			o->gid_index = number(optarg);
+			break;
+		case 'p':
+			o->port = optarg;
+			break;
+		case 'S':
+			o->self = 1;
+			break;
+		case 'l':
+			o->late = 1;
+			break;
+		case 'n':
+			o->rounds = number(optarg);
+			break;
+		case 's':
+			o->seed = number(optarg);
+			break;
+		case 'o':
+			o->shape.kinds = parse_kinds(optarg);
+			break;
+		case 'w':
+			o->wait = parse_wait(optarg);
+			break;
+		case OPT_QPS:
+			o->shape.qps = number(optarg);
+			break;
+		case OPT_CQS:
+			o->cqs = number(optarg);
+			break;
+		case OPT_OPS:
+			o->shape.ops = number(optarg);
+			break;
+		case OPT_SIZE:
+			o->shape.max_size = number(optarg);
+			break;
+		case OPT_ARENA:
+			o->shape.arena_size = number(optarg);
+			break;
+		case OPT_DEPTH:
+			o->shape.sq_depth = number(optarg);
+			break;
+		case OPT_INLINE:
+			o->shape.max_inline = number(optarg);
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			fputs(usage, stderr);
+			exit(1);
 		}
 	}
 	if (optind < argc)
@@ -173,7 +213,8 @@ static void parse(struct options *o, int argc, char **argv)
 }
 
 /* Both ends learn what both devices can; the client's wishes are cut to that. */
-static void agree(const struct options *o, struct engine *e, struct channel *channel, struct agreement *a)
+static void agree(const struct options *o, struct engine *e, struct channel *channel,
+		  struct agreement *a)
 {
 	uint32_t mine[2] = { e->device.attr.max_sge, 128u << e->device.mtu }, theirs[2];
 
@@ -224,8 +265,9 @@ static void say_tally(const struct tally *t, unsigned int rounds)
 {
 	say("PASS rounds=%u send=%lu send_imm=%lu write=%lu write_imm=%lu read=%lu inline=%lu fence=%lu "
 	    "unsignaled=%lu bytes=%lu",
-	    rounds, t->ops[PLAN_SEND], t->ops[PLAN_SEND_IMM], t->ops[PLAN_WRITE], t->ops[PLAN_WRITE_IMM],
-	    t->ops[PLAN_READ], t->inlined, t->fenced, t->unsignaled, t->bytes);
+	    rounds, t->ops[PLAN_SEND], t->ops[PLAN_SEND_IMM], t->ops[PLAN_WRITE],
+	    t->ops[PLAN_WRITE_IMM], t->ops[PLAN_READ], t->inlined, t->fenced, t->unsignaled,
+	    t->bytes);
 }
 
 static void run(struct engine *e, const struct agreement *a)
@@ -263,7 +305,11 @@ int main(int argc, char **argv)
 		.cqs = 3,
 		.seed = time(NULL),
 		.wait = ENGINE_WAITS,
-		.shape = { .kinds = PLAN_ALL, .qps = 4, .ops = 64, .max_size = 1 << 20, .sq_depth = 16,
+		.shape = { .kinds = PLAN_ALL,
+			   .qps = 4,
+			   .ops = 64,
+			   .max_size = 1 << 20,
+			   .sq_depth = 16,
 			   .max_inline = 128 },
 	};
 	struct engine engine = { 0 };
@@ -277,7 +323,8 @@ int main(int argc, char **argv)
 	channel_open(&channel, options.host, options.port);
 	agree(&options, &engine, &channel, &agreement);
 	say("%s device %s gid %d seed %lu", channel.server ? "server" : "client",
-	    ibv_get_device_name(engine.device.context->device), engine.device.gid_index, agreement.seed);
+	    ibv_get_device_name(engine.device.context->device), engine.device.gid_index,
+	    agreement.seed);
 	engine.late = agreement.late;
 	engine_init(&engine, &channel, &agreement.shape, agreement.cqs, agreement.seed);
 	run(&engine, &agreement);

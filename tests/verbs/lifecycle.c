@@ -33,8 +33,8 @@ enum seen {
 };
 
 #define MESSAGE 4096
-#define REGION (1 << 20)
-#define BATCH 16
+#define REGION	(1 << 20)
+#define BATCH	16
 
 struct lifecycle {
 	struct device device;
@@ -45,8 +45,8 @@ struct lifecycle {
 	struct pair *pair;
 	unsigned int pairs;
 	unsigned int linger; /* seconds */
-	unsigned int stall; /* seconds */
-	bool idle; /* no traffic: objects only */
+	unsigned int stall;  /* seconds */
+	bool idle;	     /* no traffic: objects only */
 	uint64_t completed;
 	unsigned int seen;
 };
@@ -115,7 +115,9 @@ static void start(struct lifecycle *l, const char *name, int gid)
 
 static void post(struct lifecycle *l, unsigned int i)
 {
-	struct ibv_sge sge = { .addr = (uintptr_t)l->memory, .length = MESSAGE, .lkey = l->mr->lkey };
+	struct ibv_sge sge = { .addr = (uintptr_t)l->memory,
+			       .length = MESSAGE,
+			       .lkey = l->mr->lkey };
 	struct ibv_send_wr wr = {
 		.wr_id = i,
 		.sg_list = &sge,
@@ -141,7 +143,8 @@ static bool look_for_events(struct lifecycle *l)
 	if (ibv_get_async_event(l->device.context, &event))
 		return false;
 	fatal = event.event_type == IBV_EVENT_DEVICE_FATAL;
-	note(l, fatal ? SEEN_DEVICE_FATAL : SEEN_OTHER_EVENT, "event", event_name(event.event_type));
+	note(l, fatal ? SEEN_DEVICE_FATAL : SEEN_OTHER_EVENT, "event",
+	     event_name(event.event_type));
 	ibv_ack_async_event(&event);
 	return true;
 }
@@ -223,14 +226,30 @@ int main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "d:g:q:il:t:h", long_options, NULL)) != -1) {
 		switch (c) {
-		case 'd': device = optarg; break;
-		case 'g': gid = atoi(optarg); break;
-		case 'q': l.pairs = (atoi(optarg) + 1) / 2; break;
-		case 'i': l.idle = true; break;
-		case 'l': l.linger = atoi(optarg); break;
-		case 't': l.stall = atoi(optarg); break;
-		case 'h': fputs(usage, stdout); return 0;
-		default: fputs(usage, stderr); return 1;
+		case 'd':
+			device = optarg;
+			break;
+		case 'g':
+			gid = atoi(optarg);
+			break;
+		case 'q':
+			l.pairs = (atoi(optarg) + 1) / 2;
+			break;
+		case 'i':
+			l.idle = true;
+			break;
+		case 'l':
+			l.linger = atoi(optarg);
+			break;
+		case 't':
+			l.stall = atoi(optarg);
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return 1;
 		}
 	}
 	signal(SIGTERM, on_signal);

@@ -20,17 +20,17 @@
 #include "random.h"
 #include "report.h"
 
-#define KIB 1024ull
-#define MIB (1024 * KIB)
-#define GIB (1024 * MIB)
+#define KIB  1024ull
+#define MIB  (1024 * KIB)
+#define GIB  (1024 * MIB)
 #define PAGE (4 * KIB)
 
-#define FULL_ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
-#define PROBE 64 /* bytes moved to see whether a place is reached */
-#define PROBES 32 /* places in a region, beside its ends */
+#define FULL_ACCESS	 (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
+#define PROBE		 64 /* bytes moved to see whether a place is reached */
+#define PROBES		 32 /* places in a region, beside its ends */
 #define SCATTERED_REPEAT 4
-#define MANY_REGIONS 1000
-#define LOOPS 200
+#define MANY_REGIONS	 1000
+#define LOOPS		 200
 
 struct memory_test {
 	struct device device;
@@ -40,13 +40,13 @@ struct memory_test {
 	struct ibv_mr *scratch_mr;
 	struct random random;
 	uint64_t max_size; /* cases that need more are skipped */
-	uint64_t quota; /* registering more than this must fail; 0: no such case */
-	char note[160]; /* what else to print about the case */
+	uint64_t quota;	   /* registering more than this must fail; 0: no such case */
+	char note[160];	   /* what else to print about the case */
 };
 
 struct memory_case {
 	const char *name;
-	uint64_t size; /* bytes of memory that it needs */
+	uint64_t size;					   /* bytes of memory that it needs */
 	bool (*run)(struct memory_test *t, uint64_t size); /* false: skipped, note says why */
 };
 
@@ -77,22 +77,22 @@ static void deregister(struct ibv_mr *mr)
 }
 
 /* Writes to a place of a region and reads back; base: where the region starts for RDMA. */
-static void probe(struct memory_test *t, struct ibv_mr *mr, uint8_t *memory, uint64_t base, uint64_t offset,
-		  uint32_t length)
+static void probe(struct memory_test *t, struct ibv_mr *mr, uint8_t *memory, uint64_t base,
+		  uint64_t offset, uint32_t length)
 {
 	enum ibv_wc_status status;
 
 	random_fill(t->scratch, length, random_next(&t->random));
-	status = pair_move(&t->pair, IBV_WR_RDMA_WRITE, (uintptr_t)t->scratch, t->scratch_mr->lkey, length,
-			   base + offset, mr->rkey);
+	status = pair_move(&t->pair, IBV_WR_RDMA_WRITE, (uintptr_t)t->scratch, t->scratch_mr->lkey,
+			   length, base + offset, mr->rkey);
 	if (status)
 		die("write at %#lx of the region: %s", offset, status_name(status));
 	if (memcmp(memory + offset, t->scratch, length))
 		die("a write at %#lx of the region went elsewhere", offset);
 	random_fill(memory + offset, length, random_next(&t->random));
 	/* The region as the local side, too. */
-	status = pair_move(&t->pair, IBV_WR_RDMA_WRITE, base + offset, mr->lkey, length, (uintptr_t)t->scratch,
-			   t->scratch_mr->rkey);
+	status = pair_move(&t->pair, IBV_WR_RDMA_WRITE, base + offset, mr->lkey, length,
+			   (uintptr_t)t->scratch, t->scratch_mr->rkey);
 	if (status)
 		die("write from %#lx of the region: %s", offset, status_name(status));
 	if (memcmp(memory + offset, t->scratch, length))
@@ -126,15 +126,16 @@ static void prove_write_refused(struct memory_test *t, uint64_t remote, uint32_t
 {
 	enum ibv_wc_status status;
 
-	status = pair_move(&t->pair, IBV_WR_RDMA_WRITE, (uintptr_t)t->scratch, t->scratch_mr->lkey, 1, remote,
-			   rkey);
+	status = pair_move(&t->pair, IBV_WR_RDMA_WRITE, (uintptr_t)t->scratch, t->scratch_mr->lkey,
+			   1, remote, rkey);
 	if (status != IBV_WC_REM_ACCESS_ERR)
 		die("a write that must be refused: %s", status_name(status));
 	replace_pair(t);
 }
 
 /* Register what cannot be; the errno must be one of two (the same: only one). */
-static void must_refuse(struct memory_test *t, void *memory, uint64_t size, int access, int one, int other)
+static void must_refuse(struct memory_test *t, void *memory, uint64_t size, int access, int one,
+			int other)
 {
 	struct ibv_mr *mr = ibv_reg_mr(t->pd, memory, size, access);
 
@@ -277,10 +278,12 @@ static bool read_only_file(struct memory_test *t, uint64_t size)
 	mr = must_register(t, memory, size, IBV_ACCESS_REMOTE_READ);
 	for (i = 0; i < PROBES; i++) {
 		offset = i ? random_below(&t->random, size - PROBE + 1) : size - PROBE;
-		status = pair_move(&t->pair, IBV_WR_RDMA_READ, (uintptr_t)t->scratch, t->scratch_mr->lkey, PROBE,
-				   (uintptr_t)memory + offset, mr->rkey);
+		status = pair_move(&t->pair, IBV_WR_RDMA_READ, (uintptr_t)t->scratch,
+				   t->scratch_mr->lkey, PROBE, (uintptr_t)memory + offset,
+				   mr->rkey);
 		if (status || memcmp(t->scratch, content + offset, PROBE))
-			die("read at %#lx of the file: %s, or not what is there", offset, status_name(status));
+			die("read at %#lx of the file: %s, or not what is there", offset,
+			    status_name(status));
 	}
 	prove_write_refused(t, (uintptr_t)memory, mr->rkey);
 	deregister(mr);
@@ -303,7 +306,8 @@ static bool shared_memory(struct memory_test *t, uint64_t size)
 
 static bool huge_pages(struct memory_test *t, uint64_t size)
 {
-	uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
 	struct ibv_mr *mr;
 
 	if (memory == MAP_FAILED) {
@@ -330,7 +334,8 @@ static bool many_regions(struct memory_test *t, uint64_t size)
 	for (i = 0; i < MANY_REGIONS; i++)
 		mr[i] = must_register(t, memory + i * PAGE, PAGE, FULL_ACCESS);
 	for (i = 0; i < MANY_REGIONS; i++)
-		probe(t, mr[i], memory + i * PAGE, (uintptr_t)memory + i * PAGE, PAGE - PROBE, PROBE);
+		probe(t, mr[i], memory + i * PAGE, (uintptr_t)memory + i * PAGE, PAGE - PROBE,
+		      PROBE);
 	prove_write_refused(t, (uintptr_t)memory + PAGE, mr[0]->rkey);
 	for (i = 0; i < MANY_REGIONS; i++)
 		deregister(mr[i]);
@@ -484,7 +489,7 @@ static const struct memory_case cases[] = {
 	{ "read_only_file_can_be_read_only", 64 * KIB, read_only_file },
 	{ "shared_memory_is_reached", 4 * MIB, shared_memory },
 	{ "huge_pages_are_reached", 4 * MIB, huge_pages },
-	{ "thousand_regions_are_told_apart", MANY_REGIONS * PAGE, many_regions },
+	{ "thousand_regions_are_told_apart", MANY_REGIONS *PAGE, many_regions },
 	{ "overlapping_regions_live_by_themselves", MIB, overlapping },
 	{ "registering_again_and_again_works", MIB, loop },
 	{ "region_is_reached_by_its_iova_only", MIB, other_iova },
@@ -558,14 +563,30 @@ int main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "d:g:s:m:q:lh", long_options, NULL)) != -1) {
 		switch (c) {
-		case 'd': device = optarg; break;
-		case 'g': gid = atoi(optarg); break;
-		case 's': t.random.state = strtoull(optarg, NULL, 0); break;
-		case 'm': t.max_size = strtoull(optarg, NULL, 0); break;
-		case 'q': t.quota = strtoull(optarg, NULL, 0); break;
-		case 'l': list_cases(); return 0;
-		case 'h': fputs(usage, stdout); return 0;
-		default: fputs(usage, stderr); return 1;
+		case 'd':
+			device = optarg;
+			break;
+		case 'g':
+			gid = atoi(optarg);
+			break;
+		case 's':
+			t.random.state = strtoull(optarg, NULL, 0);
+			break;
+		case 'm':
+			t.max_size = strtoull(optarg, NULL, 0);
+			break;
+		case 'q':
+			t.quota = strtoull(optarg, NULL, 0);
+			break;
+		case 'l':
+			list_cases();
+			return 0;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return 1;
 		}
 	}
 	device_open(&t.device, device, gid);

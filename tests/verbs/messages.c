@@ -19,11 +19,11 @@
 #include "random.h"
 #include "report.h"
 
-#define GRH 40
-#define BATCH 16 /* messages of a round, each way */
-#define UC_SIZE 20000
-#define QKEY 0x00005eedu
-#define PATIENCE 30 /* seconds */
+#define GRH	  40
+#define BATCH	  16 /* messages of a round, each way */
+#define UC_SIZE	  20000
+#define QKEY	  0x00005eedu
+#define PATIENCE  30 /* seconds */
 #define UNTOUCHED 0xee
 
 struct options {
@@ -46,9 +46,9 @@ struct messages {
 	struct ibv_ah *ah; /* UD: of the peer */
 	struct ibv_mr *mr;
 	struct endpoint_address peer;
-	uint32_t size; /* the longest message */
+	uint32_t size;	 /* the longest message */
 	uint32_t offset; /* of a message in what was received: the GRH's length, or 0 */
-	uint32_t slot; /* bytes between one message's memory and the next one's */
+	uint32_t slot;	 /* bytes between one message's memory and the next one's */
 	uint8_t *memory; /* BATCH slots to send from, then BATCH to receive into */
 };
 
@@ -74,14 +74,30 @@ static void parse(struct options *o, int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "d:g:p:St:r:h", long_options, NULL)) != -1) {
 		switch (c) {
-		case 'd': o->device = optarg; break;
-		case 'g': o->gid_index = atoi(optarg); break;
-		case 'p': o->port = optarg; break;
-		case 'S': o->self = true; break;
-		case 't': o->type = strcmp(optarg, "uc") ? IBV_QPT_UD : IBV_QPT_UC; break;
-		case 'r': o->rounds = atoi(optarg); break;
-		case 'h': fputs(usage, stdout); exit(0);
-		default: fputs(usage, stderr); exit(1);
+		case 'd':
+			o->device = optarg;
+			break;
+		case 'g':
+			o->gid_index = atoi(optarg);
+			break;
+		case 'p':
+			o->port = optarg;
+			break;
+		case 'S':
+			o->self = true;
+			break;
+		case 't':
+			o->type = strcmp(optarg, "uc") ? IBV_QPT_UD : IBV_QPT_UC;
+			break;
+		case 'r':
+			o->rounds = atoi(optarg);
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			fputs(usage, stderr);
+			exit(1);
 		}
 	}
 	if (optind < argc)
@@ -108,7 +124,9 @@ static void ud_connect(struct messages *m)
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT, .port_num = RDMA_PORT, .qkey = QKEY };
 	struct ibv_ah_attr address = address_of_peer(m);
 
-	must(ibv_modify_qp(m->qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY), "QP to INIT");
+	must(ibv_modify_qp(m->qp, &attr,
+			   IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY),
+	     "QP to INIT");
 	attr.qp_state = IBV_QPS_RTR;
 	must(ibv_modify_qp(m->qp, &attr, IBV_QP_STATE), "QP to RTR");
 	attr.qp_state = IBV_QPS_RTS;
@@ -122,14 +140,17 @@ static void uc_connect(struct messages *m)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT, .port_num = RDMA_PORT };
 
-	must(ibv_modify_qp(m->qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS),
+	must(ibv_modify_qp(m->qp, &attr,
+			   IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS),
 	     "QP to INIT");
 	attr.qp_state = IBV_QPS_RTR;
 	attr.ah_attr = address_of_peer(m);
 	attr.path_mtu = m->peer.mtu < m->device.mtu ? m->peer.mtu : m->device.mtu;
 	attr.dest_qp_num = m->peer.qpn;
 	attr.rq_psn = m->peer.psn;
-	must(ibv_modify_qp(m->qp, &attr, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN),
+	must(ibv_modify_qp(m->qp, &attr,
+			   IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+				   IBV_QP_RQ_PSN),
 	     "QP to RTR");
 	attr.qp_state = IBV_QPS_RTS;
 	attr.sq_psn = endpoint_address(&m->device, m->qp).psn;
@@ -140,7 +161,10 @@ static void start(struct messages *m)
 {
 	struct ibv_qp_init_attr attr = {
 		.qp_type = m->type,
-		.cap = { .max_send_wr = BATCH, .max_recv_wr = BATCH, .max_send_sge = 1, .max_recv_sge = 1 },
+		.cap = { .max_send_wr = BATCH,
+			 .max_recv_wr = BATCH,
+			 .max_send_sge = 1,
+			 .max_recv_sge = 1 },
 	};
 	struct endpoint_address mine;
 
@@ -155,8 +179,9 @@ static void start(struct messages *m)
 	mine = endpoint_address(&m->device, m->qp);
 	channel_exchange(&m->channel, &mine, &m->peer, sizeof(mine));
 	m->offset = m->type == IBV_QPT_UD ? GRH : 0;
-	m->size = m->type == IBV_QPT_UC ? UC_SIZE :
-		  128u << (m->peer.mtu < m->device.mtu ? m->peer.mtu : m->device.mtu);
+	m->size = m->type == IBV_QPT_UC ?
+		UC_SIZE :
+		128u << (m->peer.mtu < m->device.mtu ? m->peer.mtu : m->device.mtu);
 	m->slot = GRH + m->size;
 	m->memory = calloc(2 * BATCH, m->slot);
 	if (!m->memory)
@@ -182,8 +207,8 @@ static void finish(struct messages *m)
 }
 
 /* What both ends know of a message: its length and its bytes, from the sender, round and number. */
-static uint32_t make_message(struct messages *m, bool from_server, unsigned int round, unsigned int number,
-			     uint8_t *bytes)
+static uint32_t make_message(struct messages *m, bool from_server, unsigned int round,
+			     unsigned int number, uint8_t *bytes)
 {
 	const uint64_t seed = from_server | (uint64_t)round << 8 | (uint64_t)number << 40;
 	struct random random = { seed };
@@ -242,7 +267,8 @@ static void post_sends(struct messages *m, unsigned int round)
 }
 
 /* One that was received: `expected` is room for what it must be. */
-static void check(struct messages *m, const struct ibv_wc *wc, unsigned int round, uint8_t *expected)
+static void check(struct messages *m, const struct ibv_wc *wc, unsigned int round,
+		  uint8_t *expected)
 {
 	const uint8_t *bytes = m->memory + wc->wr_id * m->slot;
 	const unsigned int number = ntohl(wc->imm_data);
@@ -252,12 +278,14 @@ static void check(struct messages *m, const struct ibv_wc *wc, unsigned int roun
 		die("round %u: a message with immediate %#x", round, number);
 	length = make_message(m, !m->channel.server, round, number, expected);
 	if (wc->byte_len != m->offset + length)
-		die("round %u, message %u: %u bytes, not %u", round, number, wc->byte_len, m->offset + length);
+		die("round %u, message %u: %u bytes, not %u", round, number, wc->byte_len,
+		    m->offset + length);
 	if (memcmp(bytes + m->offset, expected, length))
 		die("round %u, message %u: wrong bytes", round, number);
 	for (i = m->offset + length; i < m->slot; i++) {
 		if (bytes[i] != UNTOUCHED)
-			die("round %u, message %u: byte %u behind its end was written", round, number, i);
+			die("round %u, message %u: byte %u behind its end was written", round,
+			    number, i);
 	}
 	if (m->ah && (!(wc->wc_flags & IBV_WC_GRH) || wc->src_qp != m->peer.qpn))
 		die("round %u, message %u: not from the peer", round, number);
@@ -294,7 +322,10 @@ static void run_round(struct messages *m, unsigned int round, uint8_t *expected)
 int main(int argc, char **argv)
 {
 	struct options options = {
-		.port = CHANNEL_DEFAULT_PORT, .gid_index = GID_INDEX_AUTO, .type = IBV_QPT_UD, .rounds = 20,
+		.port = CHANNEL_DEFAULT_PORT,
+		.gid_index = GID_INDEX_AUTO,
+		.type = IBV_QPT_UD,
+		.rounds = 20,
 	};
 	struct messages m = { 0 };
 	uint8_t *expected;

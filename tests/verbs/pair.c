@@ -7,19 +7,24 @@
 
 #define STALL_SECONDS 120
 
-static struct ibv_qp *create(struct pair *p, struct device *d, struct ibv_pd *pd, unsigned int depth)
+static struct ibv_qp *create(struct pair *p, struct device *d, struct ibv_pd *pd,
+			     unsigned int depth)
 {
 	struct ibv_qp_init_attr attr = {
 		.qp_type = IBV_QPT_RC,
 		.send_cq = p->cq,
 		.recv_cq = p->cq,
-		.cap = { .max_send_wr = depth, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 },
+		.cap = { .max_send_wr = depth,
+			 .max_recv_wr = 1,
+			 .max_send_sge = 1,
+			 .max_recv_sge = 1 },
 	};
 
 	return endpoint_create(d, pd, &attr);
 }
 
-void pair_init(struct pair *p, struct device *d, struct ibv_pd *pd, unsigned int depth, struct ibv_cq *cq)
+void pair_init(struct pair *p, struct device *d, struct ibv_pd *pd, unsigned int depth,
+	       struct ibv_cq *cq)
 {
 	p->cq = cq ? cq : ibv_create_cq(d->context, depth + 1, NULL, NULL, 0);
 	if (!p->cq)
@@ -39,8 +44,8 @@ int pair_free(struct pair *p, int with_cq)
 	return error;
 }
 
-enum ibv_wc_status pair_move(struct pair *p, enum ibv_wr_opcode opcode, uint64_t local, uint32_t lkey,
-			     uint32_t length, uint64_t remote, uint32_t rkey)
+enum ibv_wc_status pair_move(struct pair *p, enum ibv_wr_opcode opcode, uint64_t local,
+			     uint32_t lkey, uint32_t length, uint64_t remote, uint32_t rkey)
 {
 	struct ibv_sge sge = { .addr = local, .length = length, .lkey = lkey };
 	struct ibv_send_wr wr = {

@@ -8,6 +8,7 @@
 
 #define MAX_GUARD 97 /* bytes; prime, so that offsets take all remainders */
 
+/* clang-format off */
 const char *const plan_opcode_names[PLAN_OPCODES] = {
 	[PLAN_SEND] = "send",
 	[PLAN_SEND_IMM] = "send_imm",
@@ -15,6 +16,7 @@ const char *const plan_opcode_names[PLAN_OPCODES] = {
 	[PLAN_WRITE_IMM] = "write_imm",
 	[PLAN_READ] = "read",
 };
+/* clang-format on */
 
 /* Where the next piece of either arena may start. */
 struct cursor {
@@ -54,7 +56,8 @@ bool plan_op_has_imm(const struct plan_op *op)
 
 bool plan_op_receives(const struct plan_op *op)
 {
-	return op->opcode == PLAN_SEND || op->opcode == PLAN_SEND_IMM || op->opcode == PLAN_WRITE_IMM;
+	return op->opcode == PLAN_SEND || op->opcode == PLAN_SEND_IMM ||
+		op->opcode == PLAN_WRITE_IMM;
 }
 
 static bool is_send(const struct plan_op *op)
@@ -111,7 +114,8 @@ static uint32_t pick_pieces(const struct plan *p, struct random *r, uint32_t len
 	return random_once_in(r, 2) ? 1 : 1 + random_below(r, most);
 }
 
-static bool place_remote(const struct plan *p, struct random *r, struct cursor *cursor, struct plan_op *op)
+static bool place_remote(const struct plan *p, struct random *r, struct cursor *cursor,
+			 struct plan_op *op)
 {
 	uint32_t capacity = op->length;
 
@@ -128,14 +132,15 @@ static bool place_remote(const struct plan *p, struct random *r, struct cursor *
 	return place(p, r, &cursor->responder, capacity, op->receive_pieces, op->receive);
 }
 
-static bool make_op(const struct plan *p, struct random *r, struct cursor *cursor, struct plan_op *op,
-		    enum plan_opcode opcode, uint32_t qp)
+static bool make_op(const struct plan *p, struct random *r, struct cursor *cursor,
+		    struct plan_op *op, enum plan_opcode opcode, uint32_t qp)
 {
 	const struct plan_shape *shape = p->shape;
 	uint32_t limit;
 
-	limit = (shape->arena_size - (cursor->requester > cursor->responder ? cursor->requester :
-									      cursor->responder)) / 2;
+	limit = (shape->arena_size -
+		 (cursor->requester > cursor->responder ? cursor->requester : cursor->responder)) /
+		2;
 	memset(op, 0, sizeof(*op));
 	op->opcode = opcode;
 	op->qp = qp;
@@ -150,7 +155,7 @@ static bool make_op(const struct plan *p, struct random *r, struct cursor *curso
 	op->length = pick_length(p, r, limit);
 	op->pieces = pick_pieces(p, r, op->length);
 	return place(p, r, &cursor->requester, op->length, op->pieces, op->piece) &&
-	       place_remote(p, r, cursor, op);
+		place_remote(p, r, cursor, op);
 }
 
 /* After a read: send on what it brought, which needs the fence. */
@@ -204,8 +209,8 @@ static void settle_signals(struct plan *p)
 
 void plan_make(struct plan *p, uint64_t seed)
 {
-	const bool fences = (p->shape->kinds & PLAN_FENCE) && (p->shape->kinds & (1 << PLAN_READ)) &&
-			    (p->shape->kinds & ((1 << PLAN_READ) - 1));
+	const bool fences = (p->shape->kinds & PLAN_FENCE) &&
+		(p->shape->kinds & (1 << PLAN_READ)) && (p->shape->kinds & ((1 << PLAN_READ) - 1));
 	struct random r = { seed };
 	struct cursor cursor = { 0 };
 	struct plan_op *op;
@@ -221,7 +226,8 @@ void plan_make(struct plan *p, uint64_t seed)
 			break;
 		p->bytes += op->length;
 		p->ops++;
-		if (!fences || op->opcode != PLAN_READ || p->ops == p->shape->ops || !random_once_in(&r, 2))
+		if (!fences || op->opcode != PLAN_READ || p->ops == p->shape->ops ||
+		    !random_once_in(&r, 2))
 			continue;
 		if (!make_fenced_op(p, &r, &cursor, op, op + 1))
 			break;
@@ -302,7 +308,7 @@ static void describe(const struct plan *p, uint64_t offset, bool requester)
 	for (op = p->op; op < p->op + p->ops; op++) {
 		if (requester ? !covers(op->piece, op->pieces, offset) :
 				!covers(&op->remote, is_send(op) ? 0 : 1, offset) &&
-					!covers(op->receive, op->receive_pieces, offset))
+				    !covers(op->receive, op->receive_pieces, offset))
 			continue;
 		found = true;
 		say("  there: op %td %s qp %u length %u pieces %u receive pieces %u remote %#lx%s%s",

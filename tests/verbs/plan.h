@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PLAN_MAX_SGE 8
+#define PLAN_MAX_SGE  8
 #define PLAN_MAX_KEYS 3
 
 enum plan_opcode {
@@ -36,10 +36,10 @@ enum plan_opcode {
 extern const char *const plan_opcode_names[PLAN_OPCODES];
 
 /* Kinds of operation that a test may choose from. */
-#define PLAN_INLINE (1 << PLAN_OPCODES) /* some small ones inline */
-#define PLAN_FENCE (2 << PLAN_OPCODES) /* some: read, then fenced send of what was read */
+#define PLAN_INLINE	(1 << PLAN_OPCODES) /* some small ones inline */
+#define PLAN_FENCE	(2 << PLAN_OPCODES) /* some: read, then fenced send of what was read */
 #define PLAN_UNSIGNALED (4 << PLAN_OPCODES)
-#define PLAN_ALL ((8 << PLAN_OPCODES) - 1)
+#define PLAN_ALL	((8 << PLAN_OPCODES) - 1)
 
 /* The shape of a test; the same at both ends. */
 struct plan_shape {
@@ -51,7 +51,7 @@ struct plan_shape {
 	uint32_t max_inline;
 	uint32_t sq_depth;
 	uint32_t keys; /* memory regions over the whole arena */
-	uint32_t mtu; /* bytes */
+	uint32_t mtu;  /* bytes */
 	uint64_t arena_size;
 };
 
@@ -72,8 +72,8 @@ struct plan_op {
 	bool solicited;
 	uint32_t pieces;
 	uint32_t receive_pieces;
-	struct plan_piece piece[PLAN_MAX_SGE]; /* in the requester's arena */
-	struct plan_piece remote; /* WRITE, READ: in the responder's arena */
+	struct plan_piece piece[PLAN_MAX_SGE];	 /* in the requester's arena */
+	struct plan_piece remote;		 /* WRITE, READ: in the responder's arena */
 	struct plan_piece receive[PLAN_MAX_SGE]; /* others: where the responder receives */
 };
 

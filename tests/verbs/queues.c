@@ -20,7 +20,7 @@
 #include "endpoint.h"
 #include "report.h"
 
-#define ARENA 65536
+#define ARENA	      65536
 #define STALL_SECONDS 120
 
 struct queues {
@@ -38,7 +38,8 @@ struct link {
 	struct ibv_qp *active, *passive;
 };
 
-static struct ibv_cq *create_cq(struct queues *t, unsigned int cqe, struct ibv_comp_channel *channel)
+static struct ibv_cq *create_cq(struct queues *t, unsigned int cqe,
+				struct ibv_comp_channel *channel)
 {
 	struct ibv_cq *cq = ibv_create_cq(t->device.context, cqe, NULL, channel, 0);
 
@@ -53,7 +54,10 @@ static struct ibv_qp *create_qp(struct queues *t, struct ibv_cq *cq, unsigned in
 		.qp_type = IBV_QPT_RC,
 		.send_cq = cq,
 		.recv_cq = cq,
-		.cap = { .max_send_wr = depth, .max_recv_wr = depth, .max_send_sge = 1, .max_recv_sge = 1 },
+		.cap = { .max_send_wr = depth,
+			 .max_recv_wr = depth,
+			 .max_send_sge = 1,
+			 .max_recv_sge = 1 },
 	};
 
 	return endpoint_create(&t->device, t->pd, &attr);
@@ -87,7 +91,8 @@ static void destroy_cq(struct ibv_cq *cq)
 }
 
 /* Posts a write of 8 bytes from and to the given place in both halves of the arena. */
-static int try_write(struct queues *t, struct link *l, uint64_t wr_id, unsigned int place, int flags)
+static int try_write(struct queues *t, struct link *l, uint64_t wr_id, unsigned int place,
+		     int flags)
 {
 	struct ibv_sge sge = {
 		.addr = (uintptr_t)t->arena + 8 * place,
@@ -106,7 +111,8 @@ static int try_write(struct queues *t, struct link *l, uint64_t wr_id, unsigned 
 	return ibv_post_send(l->active, &wr, &bad);
 }
 
-static void write_one(struct queues *t, struct link *l, uint64_t wr_id, unsigned int place, int flags)
+static void write_one(struct queues *t, struct link *l, uint64_t wr_id, unsigned int place,
+		      int flags)
 {
 	int error = try_write(t, l, wr_id, place, flags);
 
@@ -136,7 +142,8 @@ static void expect(struct ibv_cq *cq, uint64_t wr_id)
 	struct ibv_wc wc = next_completion(cq);
 
 	if (wc.wr_id != wr_id)
-		die("completion %lu where %lu is due", (unsigned long)wc.wr_id, (unsigned long)wr_id);
+		die("completion %lu where %lu is due", (unsigned long)wc.wr_id,
+		    (unsigned long)wr_id);
 }
 
 static void expect_none(struct ibv_cq *cq)
@@ -204,13 +211,13 @@ static void reset_queues_start_anew(struct queues *t)
 }
 
 #define THREADS 4
-#define DEPTH 16
+#define DEPTH	16
 
 struct sharing {
 	struct queues *t;
 	struct link link;
 	unsigned int per_thread;
-	unsigned int index; /* of the next thread */
+	unsigned int index;	/* of the next thread */
 	uint64_t last[THREADS]; /* completion of each thread's work */
 	uint64_t posted;
 	uint64_t completed;
@@ -242,8 +249,10 @@ static void reap(struct sharing *s)
 /* rxe takes work as long as it keeps up, and would overrun the CQ. */
 static bool cq_may_overrun(struct sharing *s)
 {
-	return !s->t->pvhca && __atomic_load_n(&s->posted, __ATOMIC_RELAXED) -
-		__atomic_load_n(&s->completed, __ATOMIC_RELAXED) >= DEPTH;
+	return !s->t->pvhca &&
+		__atomic_load_n(&s->posted, __ATOMIC_RELAXED) -
+			__atomic_load_n(&s->completed, __ATOMIC_RELAXED) >=
+		DEPTH;
 }
 
 static void *share(void *arg)
@@ -258,7 +267,8 @@ static void *share(void *arg)
 		while (cq_may_overrun(s))
 			reap(s);
 		__atomic_fetch_add(&s->posted, 1, __ATOMIC_RELAXED);
-		while ((error = try_write(s->t, &s->link, thread << 32 | i, thread, IBV_SEND_SIGNALED))) {
+		while ((error = try_write(s->t, &s->link, thread << 32 | i, thread,
+					  IBV_SEND_SIGNALED))) {
 			if (error != ENOMEM)
 				die_errno(error, "ibv_post_send");
 			reap(s);
@@ -272,7 +282,9 @@ static void *share(void *arg)
 /* Threads post to one QP and poll one CQ: nothing is lost, doubled or out of order. */
 static void threads_share_a_queue_pair(struct queues *t)
 {
-	struct sharing s = { .t = t, .per_thread = 100 * t->rounds, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct sharing s = { .t = t,
+			     .per_thread = 100 * t->rounds,
+			     .lock = PTHREAD_MUTEX_INITIALIZER };
 	const time_t start = time(NULL);
 	pthread_t threads[THREADS];
 	unsigned int i;
@@ -286,7 +298,8 @@ static void threads_share_a_queue_pair(struct queues *t)
 	while (s.completed != (uint64_t)THREADS * s.per_thread) {
 		reap(&s);
 		if (time(NULL) - start > STALL_SECONDS)
-			die("%lu completions of %u", (unsigned long)s.completed, THREADS * s.per_thread);
+			die("%lu completions of %u", (unsigned long)s.completed,
+			    THREADS * s.per_thread);
 	}
 	link_close(&s.link);
 	destroy_cq(s.link.cq);
@@ -431,7 +444,8 @@ static const struct {
 	{ "queue_pairs_come_and_go_beside_traffic", queue_pairs_come_and_go_beside_traffic },
 	{ "events_are_never_missed", events_are_never_missed },
 	{ "parent_goes_on_after_a_fork", parent_goes_on_after_a_fork },
-	{ "too_small_a_completion_queue_loses_nothing", too_small_a_completion_queue_loses_nothing },
+	{ "too_small_a_completion_queue_loses_nothing",
+	  too_small_a_completion_queue_loses_nothing },
 };
 
 static const char usage[] =
@@ -462,7 +476,8 @@ static void set_up(struct queues *t, const char *device, int gid)
 	if (posix_memalign((void **)&t->arena, 4096, ARENA))
 		die("no memory");
 	memset(t->arena, 0, ARENA);
-	t->mr = ibv_reg_mr(t->pd, t->arena, ARENA, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+	t->mr = ibv_reg_mr(t->pd, t->arena, ARENA,
+			   IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
 	if (!t->mr)
 		die_errno(errno, "ibv_reg_mr");
 }
@@ -477,12 +492,24 @@ int main(int argc, char **argv)
 
 	while ((c = getopt(argc, argv, "d:g:n:oh")) != -1) {
 		switch (c) {
-		case 'd': device = optarg; break;
-		case 'g': gid = atoi(optarg); break;
-		case 'n': t.rounds = atoi(optarg); break;
-		case 'o': t.pvhca = true; break;
-		case 'h': fputs(usage, stdout); return 0;
-		default: fputs(usage, stderr); return 1;
+		case 'd':
+			device = optarg;
+			break;
+		case 'g':
+			gid = atoi(optarg);
+			break;
+		case 'n':
+			t.rounds = atoi(optarg);
+			break;
+		case 'o':
+			t.pvhca = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return 1;
 		}
 	}
 	set_up(&t, device, gid);

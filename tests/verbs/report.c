@@ -44,28 +44,17 @@ void say(const char *format, ...)
 #define NAME(prefix, name) [prefix##name] = #name
 
 static const char *const status_names[] = {
-	NAME(IBV_WC_, SUCCESS),
-	NAME(IBV_WC_, LOC_LEN_ERR),
-	NAME(IBV_WC_, LOC_QP_OP_ERR),
-	NAME(IBV_WC_, LOC_EEC_OP_ERR),
-	NAME(IBV_WC_, LOC_PROT_ERR),
-	NAME(IBV_WC_, WR_FLUSH_ERR),
-	NAME(IBV_WC_, MW_BIND_ERR),
-	NAME(IBV_WC_, BAD_RESP_ERR),
-	NAME(IBV_WC_, LOC_ACCESS_ERR),
-	NAME(IBV_WC_, REM_INV_REQ_ERR),
-	NAME(IBV_WC_, REM_ACCESS_ERR),
-	NAME(IBV_WC_, REM_OP_ERR),
-	NAME(IBV_WC_, RETRY_EXC_ERR),
-	NAME(IBV_WC_, RNR_RETRY_EXC_ERR),
-	NAME(IBV_WC_, LOC_RDD_VIOL_ERR),
-	NAME(IBV_WC_, REM_INV_RD_REQ_ERR),
-	NAME(IBV_WC_, REM_ABORT_ERR),
-	NAME(IBV_WC_, INV_EECN_ERR),
-	NAME(IBV_WC_, INV_EEC_STATE_ERR),
-	NAME(IBV_WC_, FATAL_ERR),
-	NAME(IBV_WC_, RESP_TIMEOUT_ERR),
-	NAME(IBV_WC_, GENERAL_ERR),
+	NAME(IBV_WC_, SUCCESS),		  NAME(IBV_WC_, LOC_LEN_ERR),
+	NAME(IBV_WC_, LOC_QP_OP_ERR),	  NAME(IBV_WC_, LOC_EEC_OP_ERR),
+	NAME(IBV_WC_, LOC_PROT_ERR),	  NAME(IBV_WC_, WR_FLUSH_ERR),
+	NAME(IBV_WC_, MW_BIND_ERR),	  NAME(IBV_WC_, BAD_RESP_ERR),
+	NAME(IBV_WC_, LOC_ACCESS_ERR),	  NAME(IBV_WC_, REM_INV_REQ_ERR),
+	NAME(IBV_WC_, REM_ACCESS_ERR),	  NAME(IBV_WC_, REM_OP_ERR),
+	NAME(IBV_WC_, RETRY_EXC_ERR),	  NAME(IBV_WC_, RNR_RETRY_EXC_ERR),
+	NAME(IBV_WC_, LOC_RDD_VIOL_ERR),  NAME(IBV_WC_, REM_INV_RD_REQ_ERR),
+	NAME(IBV_WC_, REM_ABORT_ERR),	  NAME(IBV_WC_, INV_EECN_ERR),
+	NAME(IBV_WC_, INV_EEC_STATE_ERR), NAME(IBV_WC_, FATAL_ERR),
+	NAME(IBV_WC_, RESP_TIMEOUT_ERR),  NAME(IBV_WC_, GENERAL_ERR),
 };
 
 static const char *const event_names[] = {
@@ -90,8 +79,10 @@ static const char *const event_names[] = {
 	NAME(IBV_EVENT_, GID_CHANGE),
 };
 
-#define NAME_OF(table, index) \
-	((unsigned int)(index) < sizeof(table) / sizeof(*(table)) && (table)[index] ? (table)[index] : "?")
+#define NAME_OF(table, index)                                                         \
+	((unsigned int)(index) < sizeof(table) / sizeof(*(table)) && (table)[index] ? \
+		 (table)[index] :                                                     \
+		 "?")
 
 const char *status_name(enum ibv_wc_status status)
 {

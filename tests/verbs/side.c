@@ -40,7 +40,8 @@ void side_init(struct side *s, int mr_access)
 	s->statuses[0] = s->events[0] = '\0';
 	s->windowed = NULL;
 	s->mw = NULL;
-	s->memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	s->memory =
+		mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (s->memory == MAP_FAILED)
 		die_errno(errno, "mmap");
 	s->page = s->memory + SIDE_PAGE;
@@ -182,8 +183,8 @@ void side_collect_events(struct side *s, unsigned int count)
 	}
 }
 
-bool side_post(struct side *s, enum ibv_wr_opcode opcode, unsigned int flags, struct ibv_sge *sge, int sges,
-	       uint64_t remote, uint32_t rkey)
+bool side_post(struct side *s, enum ibv_wr_opcode opcode, unsigned int flags, struct ibv_sge *sge,
+	       int sges, uint64_t remote, uint32_t rkey)
 {
 	struct ibv_send_wr wr = {
 		.sg_list = sge,
@@ -199,7 +200,8 @@ bool side_post(struct side *s, enum ibv_wr_opcode opcode, unsigned int flags, st
 	return !error;
 }
 
-bool side_post_plain(struct side *s, enum ibv_wr_opcode opcode, uint32_t length, uint64_t remote, uint32_t rkey)
+bool side_post_plain(struct side *s, enum ibv_wr_opcode opcode, uint32_t length, uint64_t remote,
+		     uint32_t rkey)
 {
 	struct ibv_sge sge = { .addr = (uintptr_t)s->page, .length = length, .lkey = s->all->lkey };
 

@@ -11,9 +11,9 @@
 #include "channel.h"
 #include "endpoint.h"
 
-#define SIDE_PAGE 4096
-#define SIDE_QUEUE 8 /* send and receive queue entries */
-#define SIDE_SGES 2
+#define SIDE_PAGE   4096
+#define SIDE_QUEUE  8 /* send and receive queue entries */
+#define SIDE_SGES   2
 #define SIDE_INLINE 64
 #define SIDE_RECORD 256
 
@@ -40,7 +40,7 @@ struct side {
 	struct ibv_mr *mr;
 	struct ibv_mr *other_mr; /* the middle page, in the other PD */
 	struct ibv_mr *windowed; /* NULL, or a region that a case made for windows */
-	struct ibv_mw *mw; /* NULL, or a window that a case made */
+	struct ibv_mw *mw;	 /* NULL, or a window that a case made */
 	struct ibv_cq *send_cq;
 	struct ibv_cq *receive_cq;
 	struct ibv_qp *qp;
@@ -74,10 +74,11 @@ void side_collect(struct side *s, struct ibv_cq *cq, unsigned int count);
 void side_collect_events(struct side *s, unsigned int count);
 
 /* Post; what fails is recorded as "post_send:..." */
-bool side_post(struct side *s, enum ibv_wr_opcode opcode, unsigned int flags, struct ibv_sge *sge, int sges,
-	       uint64_t remote, uint32_t rkey);
+bool side_post(struct side *s, enum ibv_wr_opcode opcode, unsigned int flags, struct ibv_sge *sge,
+	       int sges, uint64_t remote, uint32_t rkey);
 /* A signaled operation on length bytes at the start of the middle page. */
-bool side_post_plain(struct side *s, enum ibv_wr_opcode opcode, uint32_t length, uint64_t remote, uint32_t rkey);
+bool side_post_plain(struct side *s, enum ibv_wr_opcode opcode, uint32_t length, uint64_t remote,
+		     uint32_t rkey);
 bool side_post_receive(struct side *s, void *memory, uint32_t length, uint32_t lkey);
 
 #endif

@@ -10,8 +10,8 @@
 #include "errors.h"
 #include "report.h"
 
-#define MESSAGE 64
-#define WORK 6 /* receives that an SRQ is asked to hold */
+#define MESSAGE	  64
+#define WORK	  6 /* receives that an SRQ is asked to hold */
 #define RECEIVERS 2
 
 /* An SRQ with two RC queue pairs on it, each connected to a sender. */
@@ -110,7 +110,8 @@ static void serve_two(struct side *s)
 		send_one(s, g.sender[i % 2]);
 		side_collect(s, s->send_cq, 1);
 		if (side_wait(s, s->receive_cq, &wc))
-			side_record_check(s, "receiver", !wc.status && wc.qp_num == g.receiver[i % 2]->qp_num);
+			side_record_check(s, "receiver",
+					  !wc.status && wc.qp_num == g.receiver[i % 2]->qp_num);
 	}
 	group_free(&g);
 }
@@ -149,7 +150,8 @@ static bool wait_for(struct side *s, struct ibv_cq *cq, const struct ibv_qp *qp,
 }
 
 /* Completions of destroyed QPs may be there or not, and are not looked at. */
-static unsigned int receive_all(struct side *s, struct group *g, unsigned int receiver, unsigned int count)
+static unsigned int receive_all(struct side *s, struct group *g, unsigned int receiver,
+				unsigned int count)
 {
 	struct ibv_wc wc;
 	unsigned int i;
@@ -279,7 +281,9 @@ static void fill(struct side *s)
 static void post_to_queue_pair(struct side *s)
 {
 	struct group g = { 0 };
-	struct ibv_sge sge = { .addr = (uintptr_t)s->page, .length = MESSAGE, .lkey = s->all->lkey };
+	struct ibv_sge sge = { .addr = (uintptr_t)s->page,
+			       .length = MESSAGE,
+			       .lkey = s->all->lkey };
 	struct ibv_recv_wr wr = { .sg_list = &sge, .num_sge = 1 }, *bad;
 
 	if (!group_make(s, &g))
@@ -301,7 +305,8 @@ static void destroy_in_use(struct side *s)
 
 static void create_too_large(struct side *s)
 {
-	struct ibv_srq_init_attr attr = { .attr = { .max_wr = s->device->attr.max_srq_wr + 1, .max_sge = 1 } };
+	struct ibv_srq_init_attr attr = { .attr = { .max_wr = s->device->attr.max_srq_wr + 1,
+						    .max_sge = 1 } };
 	struct ibv_srq *srq = ibv_create_srq(s->pd, &attr);
 
 	side_record_call(s, "create_srq", srq ? 0 : errno);
@@ -347,36 +352,70 @@ static void receive_too_small(struct side *s)
 }
 
 const struct error_case error_cases[] = {
-	{ .name = "srq_serves_two_queue_pairs", .local = true, .act = serve_two,
-	  .expected.requester = "SUCCESS,receiver:ok,SUCCESS,receiver:ok,SUCCESS,receiver:ok,SUCCESS,receiver:ok" },
-	{ .name = "receives_outlive_a_queue_pair_of_the_srq", .local = true, .act = outlive_a_queue_pair,
+	{ .name = "srq_serves_two_queue_pairs",
+	  .local = true,
+	  .act = serve_two,
+	  .expected.requester =
+		  "SUCCESS,receiver:ok,SUCCESS,receiver:ok,SUCCESS,receiver:ok,SUCCESS,receiver:ok" },
+	{ .name = "receives_outlive_a_queue_pair_of_the_srq",
+	  .local = true,
+	  .act = outlive_a_queue_pair,
 	  .expected.requester = "destroy_qp:0,SUCCESS,SUCCESS" },
-	{ .name = "srq_keeps_the_entries_of_a_lost_queue_pair", .local = true, .act = keep_entries_of_lost_queue_pair,
-	  .expected.requester = "entries:ok,entries:ok,entries:ok,entries:ok,entries:ok,entries:ok,entries:ok,entries:ok" },
-	{ .name = "limit_event_comes_once", .local = true, .act = reach_limit,
-	  .expected = { .requester = "modify_srq:0,SUCCESS,SUCCESS,SUCCESS,SUCCESS,SUCCESS,SUCCESS,query_srq:0,disarmed:ok",
+	{ .name = "srq_keeps_the_entries_of_a_lost_queue_pair",
+	  .local = true,
+	  .act = keep_entries_of_lost_queue_pair,
+	  .expected.requester =
+		  "entries:ok,entries:ok,entries:ok,entries:ok,entries:ok,entries:ok,entries:ok,entries:ok" },
+	{ .name = "limit_event_comes_once",
+	  .local = true,
+	  .act = reach_limit,
+	  .expected = { .requester =
+				"modify_srq:0,SUCCESS,SUCCESS,SUCCESS,SUCCESS,SUCCESS,SUCCESS,query_srq:0,disarmed:ok",
 			.requester_events = "SRQ_LIMIT_REACHED" } },
-	{ .name = "no_event_above_the_limit", .local = true, .act = stay_above_limit,
+	{ .name = "no_event_above_the_limit",
+	  .local = true,
+	  .act = stay_above_limit,
 	  .expected.requester = "modify_srq:0,SUCCESS,query_srq:0,armed:ok" },
-	{ .name = "limit_above_size_is_refused", .local = true, .act = limit_above_size,
+	{ .name = "limit_above_size_is_refused",
+	  .local = true,
+	  .act = limit_above_size,
 	  .expected.requester = "modify_srq:EINVAL" },
-	{ .name = "resizing_is_as_the_device_says", .local = true, .act = resize,
+	{ .name = "resizing_is_as_the_device_says",
+	  .local = true,
+	  .act = resize,
 	  .expected.requester = "as_said:ok,room:ok" },
-	{ .name = "posting_more_sges_than_asked_for_is_refused", .local = true, .act = too_many_sges,
+	{ .name = "posting_more_sges_than_asked_for_is_refused",
+	  .local = true,
+	  .act = too_many_sges,
 	  .expected.requester = "post_srq_recv:EINVAL" },
-	{ .name = "posting_to_full_srq_is_refused", .local = true, .act = fill,
+	{ .name = "posting_to_full_srq_is_refused",
+	  .local = true,
+	  .act = fill,
 	  .expected.requester = "post_srq_recv:0,post_srq_recv:ENOMEM" },
-	{ .name = "posting_to_queue_pair_of_srq_is_refused", .local = true, .act = post_to_queue_pair,
+	{ .name = "posting_to_queue_pair_of_srq_is_refused",
+	  .local = true,
+	  .act = post_to_queue_pair,
 	  .expected.requester = "post_recv:EINVAL" },
-	{ .name = "srq_in_use_cannot_be_destroyed", .local = true, .act = destroy_in_use,
+	{ .name = "srq_in_use_cannot_be_destroyed",
+	  .local = true,
+	  .act = destroy_in_use,
 	  .expected.requester = "destroy_srq:EBUSY,dealloc_pd:EBUSY" },
-	{ .name = "srq_beyond_the_device_limits_is_refused", .local = true, .act = create_too_large,
+	{ .name = "srq_beyond_the_device_limits_is_refused",
+	  .local = true,
+	  .act = create_too_large,
 	  .expected.requester = "create_srq:EINVAL,create_srq:EINVAL" },
-	{ .name = "queue_pair_in_error_gives_up_its_srq", .local = true, .act = lose_a_queue_pair,
-	  .expected = { .requester = "modify_qp:0,SUCCESS,SUCCESS", .requester_events = "QP_LAST_WQE_REACHED" },
-	  .rxe = { .requester_events = "" }, .rxe_why = "rxe does not tell that a QP will take no more from its SRQ" },
-	{ .name = "receive_too_small_fails_both_ends", .local = true, .act = receive_too_small,
-	  .expected = { .requester = "REM_INV_REQ_ERR,LOC_LEN_ERR", .requester_events = "QP_LAST_WQE_REACHED" },
+	{ .name = "queue_pair_in_error_gives_up_its_srq",
+	  .local = true,
+	  .act = lose_a_queue_pair,
+	  .expected = { .requester = "modify_qp:0,SUCCESS,SUCCESS",
+			.requester_events = "QP_LAST_WQE_REACHED" },
+	  .rxe = { .requester_events = "" },
+	  .rxe_why = "rxe does not tell that a QP will take no more from its SRQ" },
+	{ .name = "receive_too_small_fails_both_ends",
+	  .local = true,
+	  .act = receive_too_small,
+	  .expected = { .requester = "REM_INV_REQ_ERR,LOC_LEN_ERR",
+			.requester_events = "QP_LAST_WQE_REACHED" },
 	  .rxe = { .requester = "REM_OP_ERR,LOC_QP_OP_ERR", .requester_events = "" },
 	  .rxe_why = "rxe gives one status for all that goes wrong with a receive, and no event" },
 };

@@ -21,7 +21,7 @@
 
 /* Exit status when the stream broke off. */
 #define BROKEN 2
-#define BATCH 16
+#define BATCH  16
 /* How often to look whether the other process is still there; rather the QP should say it first. */
 #define GRACE_SECONDS 10
 
@@ -71,11 +71,11 @@ static const char usage[] =
 	"Exit status 2: the stream broke off.\n";
 
 static const struct option long_options[] = {
-	{ "device", required_argument, NULL, 'd' },  { "gid", required_argument, NULL, 'g' },
-	{ "port", required_argument, NULL, 'p' },    { "size", required_argument, NULL, 's' },
-	{ "count", required_argument, NULL, 'n' },   { "seconds", required_argument, NULL, 'T' },
-	{ "window", required_argument, NULL, 'w' },  { "timeout", required_argument, NULL, 't' },
-	{ "help", no_argument, NULL, 'h' },	     { 0 },
+	{ "device", required_argument, NULL, 'd' }, { "gid", required_argument, NULL, 'g' },
+	{ "port", required_argument, NULL, 'p' },   { "size", required_argument, NULL, 's' },
+	{ "count", required_argument, NULL, 'n' },  { "seconds", required_argument, NULL, 'T' },
+	{ "window", required_argument, NULL, 'w' }, { "timeout", required_argument, NULL, 't' },
+	{ "help", no_argument, NULL, 'h' },	    { 0 },
 };
 
 static void parse(struct options *o, int argc, char **argv)
@@ -84,16 +84,36 @@ static void parse(struct options *o, int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "d:g:p:s:n:T:w:t:h", long_options, NULL)) != -1) {
 		switch (c) {
-		case 'd': o->device = optarg; break;
-		case 'g': o->gid = atoi(optarg); break;
-		case 'p': o->port = optarg; break;
-		case 's': o->size = strtoul(optarg, NULL, 0); break;
-		case 'n': o->count = strtoul(optarg, NULL, 0); break;
-		case 'T': o->seconds = atoi(optarg); break;
-		case 'w': o->window = atoi(optarg); break;
-		case 't': o->timeout = atoi(optarg); break;
-		case 'h': fputs(usage, stdout); exit(0);
-		default: fputs(usage, stderr); exit(1);
+		case 'd':
+			o->device = optarg;
+			break;
+		case 'g':
+			o->gid = atoi(optarg);
+			break;
+		case 'p':
+			o->port = optarg;
+			break;
+		case 's':
+			o->size = strtoul(optarg, NULL, 0);
+			break;
+		case 'n':
+			o->count = strtoul(optarg, NULL, 0);
+			break;
+		case 'T':
+			o->seconds = atoi(optarg);
+			break;
+		case 'w':
+			o->window = atoi(optarg);
+			break;
+		case 't':
+			o->timeout = atoi(optarg);
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			fputs(usage, stderr);
+			exit(1);
 		}
 	}
 	if (optind < argc)
@@ -106,7 +126,10 @@ static void make(struct stream *s, const struct options *o)
 {
 	struct ibv_qp_init_attr attr = {
 		.qp_type = IBV_QPT_RC,
-		.cap = { .max_send_wr = o->window, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 },
+		.cap = { .max_send_wr = o->window,
+			 .max_recv_wr = 1,
+			 .max_send_sge = 1,
+			 .max_recv_sge = 1 },
 	};
 
 	s->pd = ibv_alloc_pd(s->device.context);
@@ -127,12 +150,13 @@ static void make(struct stream *s, const struct options *o)
 static struct greeting greet(struct stream *s, const struct options *o)
 {
 	struct endpoint_settings settings = endpoint_defaults;
-	struct greeting theirs, mine = {
-		.address = endpoint_address(&s->device, s->qp),
-		.memory = (uintptr_t)s->memory,
-		.rkey = s->mr->rkey,
-		.size = o->size,
-	};
+	struct greeting theirs,
+		mine = {
+			.address = endpoint_address(&s->device, s->qp),
+			.memory = (uintptr_t)s->memory,
+			.rkey = s->mr->rkey,
+			.size = o->size,
+		};
 
 	settings.timeout = o->timeout;
 	channel_exchange(&s->channel, &mine, &theirs, sizeof(mine));
@@ -144,9 +168,12 @@ static struct greeting greet(struct stream *s, const struct options *o)
 }
 
 /* Post n, as one chain. */
-static int post(struct stream *s, const struct options *o, const struct greeting *peer, unsigned int n)
+static int post(struct stream *s, const struct options *o, const struct greeting *peer,
+		unsigned int n)
 {
-	struct ibv_sge sge = { .addr = (uintptr_t)s->memory, .length = o->size, .lkey = s->mr->lkey };
+	struct ibv_sge sge = { .addr = (uintptr_t)s->memory,
+			       .length = o->size,
+			       .lkey = s->mr->lkey };
 	struct ibv_send_wr wr[BATCH], *bad;
 	unsigned int i;
 
@@ -163,7 +190,8 @@ static int post(struct stream *s, const struct options *o, const struct greeting
 	return ibv_post_send(s->qp, wr, &bad);
 }
 
-static unsigned int room(const struct options *o, unsigned long posted, unsigned long completed, bool ending)
+static unsigned int room(const struct options *o, unsigned long posted, unsigned long completed,
+			 bool ending)
 {
 	unsigned long n = o->window - (posted - completed);
 
@@ -199,7 +227,8 @@ static int stream(struct stream *s, const struct options *o, const struct greeti
 		}
 		for (i = 0; i < n; i++, completed++) {
 			if (wc[i].status) {
-				say("broken %s completed=%lu", status_name(wc[i].status), completed);
+				say("broken %s completed=%lu", status_name(wc[i].status),
+				    completed);
 				return BROKEN;
 			}
 		}
@@ -238,8 +267,12 @@ static int be_written_to(struct stream *s)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .port = CHANNEL_DEFAULT_PORT, .gid = GID_INDEX_AUTO, .size = 4096, .window = 64,
-			     .count = 10000, .timeout = 19 };
+	struct options o = { .port = CHANNEL_DEFAULT_PORT,
+			     .gid = GID_INDEX_AUTO,
+			     .size = 4096,
+			     .window = 64,
+			     .count = 10000,
+			     .timeout = 19 };
 	struct stream s = { 0 };
 	struct greeting peer;
 	int result;

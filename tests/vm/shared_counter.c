@@ -17,9 +17,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PAGE		4096ul
+#define PAGE 4096ul
 /* Documentation/admin-guide/mm/pagemap.rst: 8 bytes a page, bits 0 to 54 are its frame. */
-#define FRAME_MASK	((1ull << 55) - 1)
+#define FRAME_MASK ((1ull << 55) - 1)
 
 static void fail(const char *what)
 {
@@ -48,7 +48,8 @@ static uint64_t physical_address(const void *at)
 	int fd = open("/proc/self/pagemap", O_RDONLY);
 	uint64_t entry;
 
-	if (fd < 0 || pread(fd, &entry, sizeof(entry), (uintptr_t)at / PAGE * sizeof(entry)) != sizeof(entry))
+	if (fd < 0 ||
+	    pread(fd, &entry, sizeof(entry), (uintptr_t)at / PAGE * sizeof(entry)) != sizeof(entry))
 		fail("pagemap");
 	close(fd);
 	return (entry & FRAME_MASK) * PAGE;
@@ -92,7 +93,8 @@ int main(int argc, char **argv)
 	} else if (argc == 5 && !strcmp(argv[1], "host")) {
 		on_host(argv[2], strtoull(argv[3], NULL, 0), strtoull(argv[4], NULL, 0));
 	} else {
-		fputs("usage: pvhca-test-shared-counter guest COUNT | host FILE OFFSET COUNT\n", stderr);
+		fputs("usage: pvhca-test-shared-counter guest COUNT | host FILE OFFSET COUNT\n",
+		      stderr);
 		return 2;
 	}
 	return 0;

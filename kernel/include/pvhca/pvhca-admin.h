@@ -34,14 +34,14 @@
 #include <linux/types.h>
 
 /* The major differs: refused. Of minors the lower is spoken. */
-#define PVHCA_ADMIN_ABI_MAJOR		1
-#define PVHCA_ADMIN_ABI_MINOR		0
+#define PVHCA_ADMIN_ABI_MAJOR 1
+#define PVHCA_ADMIN_ABI_MINOR 0
 
-#define PVHCA_ADMIN_MAGIC		0x4d444150	/* "PADM" */
-#define PVHCA_ADMIN_MAX_LOG_ENTRIES	8
-#define PVHCA_EQ_MAX_LOG_ENTRIES	17
-#define PVHCA_VERSION_LEN		32
-#define PVHCA_MESSAGE_LEN		160
+#define PVHCA_ADMIN_MAGIC	    0x4d444150 /* "PADM" */
+#define PVHCA_ADMIN_MAX_LOG_ENTRIES 8
+#define PVHCA_EQ_MAX_LOG_ENTRIES    17
+#define PVHCA_VERSION_LEN	    32
+#define PVHCA_MESSAGE_LEN	    160
 
 /**
  * struct pvhca_admin_area - one granule, aligned to it
@@ -104,9 +104,9 @@ struct pvhca_eq_header {
 	__le32 ci;
 	__u8 reserved[60];
 };
-#define PVHCA_EQ_HEADER_SIZE		64
+#define PVHCA_EQ_HEADER_SIZE 64
 
-#define PVHCA_EQE_F_PHASE		(1u << 31)
+#define PVHCA_EQE_F_PHASE (1u << 31)
 
 /*
  * Completion event: CQ cq_handle had what was asked for. The phase bit in flags
@@ -118,6 +118,7 @@ struct pvhca_ceqe {
 	__le32 flags;
 };
 
+/* clang-format off */
 enum pvhca_async_event {	/* values of enum ibv_event_type / ib_event_type where they agree */
 	PVHCA_EVENT_CQ_ERR		= 0,
 	PVHCA_EVENT_QP_FATAL		= 1,
@@ -140,17 +141,19 @@ enum pvhca_async_event {	/* values of enum ibv_event_type / ib_event_type where 
 	PVHCA_EVENT_GID_CHANGE		= 18,
 	PVHCA_EVENT_PORT_ATTR		= 64,	/* link state, speed or MTU of port changed; query it */
 };
+/* clang-format on */
 
 /* Async event: event happened to the object of that handle (QP, CQ, SRQ). */
 struct pvhca_aeqe {
-	__le32 event;		/* enum pvhca_async_event */
-	__le32 object;		/* handle, or port number */
+	__le32 event;  /* enum pvhca_async_event */
+	__le32 object; /* handle, or port number */
 	__le32 reserved;
-	__le32 flags;		/* PVHCA_EQE_F_PHASE */
+	__le32 flags; /* PVHCA_EQE_F_PHASE */
 };
 
 /* --------------------------------- commands -------------------------------- */
 
+/* clang-format off */
 enum pvhca_admin_opcode {
 	PVHCA_CMD_NOP			= 0,	/* nothing: measures the round trip */
 	PVHCA_CMD_QUERY_DEVICE		= 1,
@@ -185,8 +188,10 @@ enum pvhca_admin_opcode {
 	PVHCA_CMD_DETACH_MCAST		= 30,
 	PVHCA_CMD_ALLOC_MR		= 31,	/* for PVHCA_WQE_REG_MR; kernel consumers */
 };
+/* clang-format on */
 
 /* Each side translates these in one function: from and to errno. */
+/* clang-format off */
 enum pvhca_admin_status {
 	PVHCA_ST_OK			= 0,
 	PVHCA_ST_INVALID		= 1,	/* EINVAL: an attribute, handle or state is wrong */
@@ -204,20 +209,21 @@ enum pvhca_admin_status {
 	PVHCA_ST_UNREACHABLE		= 13,	/* ENETUNREACH */
 	PVHCA_ST_AGAIN			= 14,	/* EAGAIN */
 };
+/* clang-format on */
 
 struct pvhca_extent {
-	__le64 addr;	/* guest-physical, multiple of PVHCA_GRANULE */
-	__le64 len;	/* bytes, likewise, not 0 */
+	__le64 addr; /* guest-physical, multiple of PVHCA_GRANULE */
+	__le64 len;  /* bytes, likewise, not 0 */
 };
 
-#define PVHCA_CHUNK_EXTENTS		255
+#define PVHCA_CHUNK_EXTENTS 255
 struct pvhca_extent_chunk {
-	__le64 next;	/* guest-physical address of the next chunk, on a granule; 0 in the last */
+	__le64 next; /* guest-physical address of the next chunk, on a granule; 0 in the last */
 	__le64 reserved;
 	struct pvhca_extent extents[PVHCA_CHUNK_EXTENTS];
 };
 
-#define PVHCA_INLINE_EXTENTS		4
+#define PVHCA_INLINE_EXTENTS 4
 /**
  * struct pvhca_mem_list - memory that a command names
  * @num_extents: at least 1
@@ -238,17 +244,17 @@ struct pvhca_mem_list {
  * GSI: QP 1, so the guest's own CM. QP: queue pairs of their own, with
  * PVHCA_LKEY_DMA. REG_MR: ALLOC_MR and PVHCA_WQE_REG_MR.
  */
-#define PVHCA_KERNEL_GSI		(1u << 0)
-#define PVHCA_KERNEL_QP			(1u << 1)
-#define PVHCA_KERNEL_REG_MR		(1u << 2)
+#define PVHCA_KERNEL_GSI    (1u << 0)
+#define PVHCA_KERNEL_QP	    (1u << 1)
+#define PVHCA_KERNEL_REG_MR (1u << 2)
 
 /* QUERY_DEVICE: no arguments. Limits are after quota. Names as in ibv_query_device(3). */
 struct pvhca_rsp_query_device {
 	__le64 max_mr_size;
 	__le64 page_size_cap;
-	__le64 device_cap_flags;	/* IBV_DEVICE_* of what guests can use */
-	__le64 sys_image_guid;		/* big endian, as in the verbs */
-	__le64 hca_core_clock;		/* kHz; 0: none */
+	__le64 device_cap_flags; /* IBV_DEVICE_* of what guests can use */
+	__le64 sys_image_guid;	 /* big endian, as in the verbs */
+	__le64 hca_core_clock;	 /* kHz; 0: none */
 	__le64 timestamp_mask;
 	__le32 vendor_id;
 	__le32 vendor_part_id;
@@ -279,37 +285,37 @@ struct pvhca_rsp_query_device {
 	__le32 gid_tbl_len;
 	__u8 local_ca_ack_delay;
 	__u8 reserved0[3];
-	__u8 mac[6];			/* of the guest's netdev */
-	__le16 kernel_caps;		/* PVHCA_KERNEL_* */
-	char fw_ver[32];		/* host device's, or pvhcad's version */
-	char host_device[32];		/* name of the fabric or host device, for the log */
+	__u8 mac[6];	      /* of the guest's netdev */
+	__le16 kernel_caps;   /* PVHCA_KERNEL_* */
+	char fw_ver[32];      /* host device's, or pvhcad's version */
+	char host_device[32]; /* name of the fabric or host device, for the log */
 };
 
 struct pvhca_cmd_query_port {
-	__le32 port;			/* 1 */
+	__le32 port; /* 1 */
 };
 
 struct pvhca_rsp_query_port {
-	__u8 state;			/* enum ibv_port_state */
+	__u8 state; /* enum ibv_port_state */
 	__u8 phys_state;
-	__u8 max_mtu;			/* enum ibv_mtu */
+	__u8 max_mtu; /* enum ibv_mtu */
 	__u8 active_mtu;
-	__u8 active_width;		/* as in ibv_query_port(3) */
+	__u8 active_width; /* as in ibv_query_port(3) */
 	__u8 max_vl_num;
 	__le16 active_speed;
 	__le32 max_msg_sz;
 	__le32 pkey_tbl_len;
 	__le32 gid_tbl_len;
-	__le32 netdev_mtu;		/* for the guest's netdev */
+	__le32 netdev_mtu; /* for the guest's netdev */
 	__le32 port_cap_flags;
 	__le32 reserved;
 };
 
 /* Completion event queue, one per completion vector. */
 struct pvhca_cmd_create_ceq {
-	__le64 addr;			/* struct pvhca_eq_header, then entries; contiguous, on a granule */
+	__le64 addr; /* struct pvhca_eq_header, then entries; contiguous, on a granule */
 	__le32 log_entries;
-	__le32 vector;			/* MSI-X vector, >= PVHCA_VECTOR_ADMIN */
+	__le32 vector; /* MSI-X vector, >= PVHCA_VECTOR_ADMIN */
 };
 
 /* Answer of all that make an object; argument of all that destroy one. */
@@ -319,11 +325,11 @@ struct pvhca_handle {
 };
 
 struct pvhca_cmd_add_gid {
-	__u8 gid[16];			/* network order */
-	__le32 index;			/* in the guest's table */
+	__u8 gid[16]; /* network order */
+	__le32 index; /* in the guest's table */
 	__le32 port;
-	__le32 gid_type;		/* 1: RoCE v2; others are refused */
-	__le16 vlan;			/* 0xffff: none; others are refused */
+	__le32 gid_type; /* 1: RoCE v2; others are refused */
+	__le16 vlan;	 /* 0xffff: none; others are refused */
 	__le16 reserved;
 };
 
@@ -336,19 +342,19 @@ struct pvhca_cmd_del_gid {
  * A process's open device, or the driver itself for kernel consumers: SGEs of its
  * QPs may then name PVHCA_LKEY_DMA.
  */
-#define PVHCA_CONTEXT_KERNEL		(1u << 0)
+#define PVHCA_CONTEXT_KERNEL (1u << 0)
 
 struct pvhca_cmd_alloc_context {
-	__le64 page;			/* struct pvhca_context_page, zeroed but for alive */
+	__le64 page; /* struct pvhca_context_page, zeroed but for alive */
 	__le16 ring_abi_major;
 	__le16 ring_abi_minor;
-	__le32 flags;			/* PVHCA_CONTEXT_* */
+	__le32 flags; /* PVHCA_CONTEXT_* */
 	__u8 provider_version[32];
 };
 
 struct pvhca_rsp_alloc_context {
 	__le32 handle;
-	__le16 ring_abi_major;		/* pvhcad's; also valid with PVHCA_ST_VERSION */
+	__le16 ring_abi_major; /* pvhcad's; also valid with PVHCA_ST_VERSION */
 	__le16 ring_abi_minor;
 };
 
@@ -378,22 +384,22 @@ struct pvhca_cmd_reg_mr {
 
 struct pvhca_rsp_reg_mr {
 	__le32 handle;
-	__le32 lkey;			/* the host's */
+	__le32 lkey; /* the host's */
 	__le32 rkey;
 	__le32 reserved;
 };
 
 struct pvhca_cmd_create_cq {
 	__le32 context;
-	__le32 ceq;			/* handle */
+	__le32 ceq; /* handle */
 	__le32 log_entries;
-	__le32 flags;			/* PVHCA_CREATE_CQ_* */
-	struct pvhca_mem_list mem;	/* struct pvhca_cq_header and entries */
+	__le32 flags;		   /* PVHCA_CREATE_CQ_* */
+	struct pvhca_mem_list mem; /* struct pvhca_cq_header and entries */
 };
 
 struct pvhca_rsp_create_cq {
 	__le32 handle;
-	__le32 doorbell;		/* byte offset in the window */
+	__le32 doorbell; /* byte offset in the window */
 };
 
 /*
@@ -422,19 +428,21 @@ struct pvhca_rsp_create_cq {
  * The QP is moved through INIT (PKEY_INDEX, QKEY), RTR and RTS (SQ_PSN) as the
  * verbs have it, and takes MADs from RTR on.
  */
+/* clang-format off */
 enum pvhca_qp_type {
 	PVHCA_QPT_GSI			= 1,
 	PVHCA_QPT_RC			= 2,
 	PVHCA_QPT_UC			= 3,
 	PVHCA_QPT_UD			= 4,
 };
+/* clang-format on */
 
-#define PVHCA_CREATE_QP_SIG_ALL		(1u << 0)
-#define PVHCA_CREATE_QP_SRQ		(1u << 1)	/* srq is valid, there is no RQ */
-#define PVHCA_CREATE_QP_BLOCK_LOOPBACK	(1u << 2)	/* multicast: not back to the sender */
-#define PVHCA_NO_HANDLE			0xffffffffu
+#define PVHCA_CREATE_QP_SIG_ALL	       (1u << 0)
+#define PVHCA_CREATE_QP_SRQ	       (1u << 1) /* srq is valid, there is no RQ */
+#define PVHCA_CREATE_QP_BLOCK_LOOPBACK (1u << 2) /* multicast: not back to the sender */
+#define PVHCA_NO_HANDLE		       0xffffffffu
 
-struct pvhca_qp_cap {	/* ibv_qp_cap */
+struct pvhca_qp_cap { /* ibv_qp_cap */
 	__le32 max_send_wr;
 	__le32 max_recv_wr;
 	__le32 max_send_sge;
@@ -447,11 +455,11 @@ struct pvhca_cmd_create_qp {
 	__le32 pd;
 	__le32 send_cq;
 	__le32 recv_cq;
-	__le32 srq;			/* or PVHCA_NO_HANDLE */
-	__le32 type;			/* enum pvhca_qp_type */
-	__le32 flags;			/* PVHCA_CREATE_QP_* */
+	__le32 srq;   /* or PVHCA_NO_HANDLE */
+	__le32 type;  /* enum pvhca_qp_type */
+	__le32 flags; /* PVHCA_CREATE_QP_* */
 	struct pvhca_qp_cap cap;
-	__le32 sq_offset;		/* ring layout: see pvhca-ring.h */
+	__le32 sq_offset; /* ring layout: see pvhca-ring.h */
 	__le32 rq_offset;
 	__u8 sq_log_entries;
 	__u8 sq_log_stride;
@@ -463,10 +471,10 @@ struct pvhca_cmd_create_qp {
 
 struct pvhca_rsp_create_qp {
 	__le32 handle;
-	__le32 qpn;			/* the host's, 24 bits */
-	__le32 slot;			/* in the context page */
-	__le32 doorbell;		/* byte offset in the window */
-	struct pvhca_qp_cap cap;	/* what the host gave, never less than asked */
+	__le32 qpn;		 /* the host's, 24 bits */
+	__le32 slot;		 /* in the context page */
+	__le32 doorbell;	 /* byte offset in the window */
+	struct pvhca_qp_cap cap; /* what the host gave, never less than asked */
 	__le32 reserved;
 };
 
@@ -474,13 +482,13 @@ struct pvhca_rsp_create_qp {
 struct pvhca_av {
 	__u8 dgid[16];
 	__le32 flow_label;
-	__u8 sgid_index;		/* in the guest's table */
+	__u8 sgid_index; /* in the guest's table */
 	__u8 hop_limit;
 	__u8 traffic_class;
 	__u8 sl;
 	__u8 port;
 	__u8 static_rate;
-	__u8 is_global;			/* 1: RoCE demands it */
+	__u8 is_global; /* 1: RoCE demands it */
 	__u8 reserved0;
 	__le32 reserved1;
 };
@@ -518,7 +526,7 @@ struct pvhca_qp_attr {
 
 struct pvhca_cmd_modify_qp {
 	__le32 qp;
-	__le32 attr_mask;		/* enum ibv_qp_attr_mask; IBV_QP_CAP is refused */
+	__le32 attr_mask; /* enum ibv_qp_attr_mask; IBV_QP_CAP is refused */
 	struct pvhca_qp_attr attr;
 };
 
@@ -550,7 +558,7 @@ struct pvhca_cmd_create_srq {
 	__le32 pd;
 	__le32 max_wr;
 	__le32 max_sge;
-	__le32 limit;			/* 0: no limit event */
+	__le32 limit; /* 0: no limit event */
 	__le32 rq_offset;
 	__u8 rq_log_entries;
 	__u8 rq_log_stride;
@@ -561,16 +569,16 @@ struct pvhca_cmd_create_srq {
 
 struct pvhca_rsp_create_srq {
 	__le32 handle;
-	__le32 srqn;			/* the host's, 0 where it has none */
+	__le32 srqn; /* the host's, 0 where it has none */
 	__le32 slot;
 	__le32 doorbell;
-	__le32 max_wr;			/* what the host gave, never less than asked */
+	__le32 max_wr; /* what the host gave, never less than asked */
 	__le32 max_sge;
 };
 
 struct pvhca_cmd_modify_srq {
 	__le32 srq;
-	__le32 attr_mask;		/* enum ibv_srq_attr_mask; IBV_SRQ_MAX_WR is refused */
+	__le32 attr_mask; /* enum ibv_srq_attr_mask; IBV_SRQ_MAX_WR is refused */
 	__le32 limit;
 	__le32 reserved;
 };
@@ -589,12 +597,12 @@ struct pvhca_rsp_query_srq {
 
 struct pvhca_cmd_alloc_mw {
 	__le32 pd;
-	__le32 type;			/* enum ibv_mw_type: 1 or 2 */
+	__le32 type; /* enum ibv_mw_type: 1 or 2 */
 };
 
 struct pvhca_rsp_alloc_mw {
 	__le32 handle;
-	__le32 rkey;			/* the host's */
+	__le32 rkey; /* the host's */
 };
 
 /**
@@ -652,11 +660,11 @@ struct pvhca_cmd_alloc_mr {
 	__le32 max_pages;
 };
 
-#define PVHCA_CMD_SIZE			256
+#define PVHCA_CMD_SIZE 256
 struct pvhca_admin_cmd {
-	__le32 cookie;			/* the driver's; echoed */
-	__le16 opcode;			/* enum pvhca_admin_opcode */
-	__le16 flags;			/* 0 */
+	__le32 cookie; /* the driver's; echoed */
+	__le16 opcode; /* enum pvhca_admin_opcode */
+	__le16 flags;  /* 0 */
 	union {
 		__u8 raw[PVHCA_CMD_SIZE - 8];
 		struct pvhca_cmd_query_port query_port;
@@ -679,22 +687,22 @@ struct pvhca_admin_cmd {
 		struct pvhca_cmd_resize_cq resize_cq;
 		struct pvhca_cmd_mcast mcast;
 		struct pvhca_cmd_alloc_mr alloc_mr;
-		struct pvhca_handle destroy;	/* DEALLOC_*, DEREG_*, DESTROY_* */
+		struct pvhca_handle destroy; /* DEALLOC_*, DEREG_*, DESTROY_* */
 	};
 };
 
 /*
  * Completion. The word with the phase bit is written last, with release.
  */
-#define PVHCA_ADMIN_RSP_F_PHASE		(1u << 31)
+#define PVHCA_ADMIN_RSP_F_PHASE (1u << 31)
 struct pvhca_admin_rsp {
 	union {
 		__u8 raw[PVHCA_CMD_SIZE - 16];
 		struct pvhca_rsp_query_device query_device;
 		struct pvhca_rsp_query_port query_port;
-		struct pvhca_handle created;	/* CREATE_CEQ, ALLOC_PD, CREATE_AH */
+		struct pvhca_handle created; /* CREATE_CEQ, ALLOC_PD, CREATE_AH */
 		struct pvhca_rsp_alloc_context alloc_context;
-		struct pvhca_rsp_reg_mr reg_mr;	/* REG_MR, REREG_MR, ALLOC_MR */
+		struct pvhca_rsp_reg_mr reg_mr; /* REG_MR, REREG_MR, ALLOC_MR */
 		struct pvhca_rsp_create_srq create_srq;
 		struct pvhca_rsp_query_srq query_srq;
 		struct pvhca_rsp_alloc_mw alloc_mw;
@@ -704,8 +712,8 @@ struct pvhca_admin_rsp {
 	};
 	__le32 reserved;
 	__le32 cookie;
-	__le32 status;			/* enum pvhca_admin_status */
-	__le32 flags;			/* PVHCA_ADMIN_RSP_F_PHASE */
+	__le32 status; /* enum pvhca_admin_status */
+	__le32 flags;  /* PVHCA_ADMIN_RSP_F_PHASE */
 };
 
 #if defined(__KERNEL__)

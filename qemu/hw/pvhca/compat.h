@@ -11,8 +11,8 @@
 
 #include "qapi/error.h"
 
-#define PVHCA_QEMU_AT_LEAST(major, minor)               \
-    (QEMU_VERSION_MAJOR > (major) ||                    \
+#define PVHCA_QEMU_AT_LEAST(major, minor) \
+    (QEMU_VERSION_MAJOR > (major) ||      \
      (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
 
 /* sysemu/ became system/ in 10.0; memory headers followed in 10.1. */
@@ -83,7 +83,7 @@ typedef CharBackend PvhcaChar;
 #define PVHCA_PROPERTY const Property
 #define PVHCA_PROPERTY_END
 #else
-#define PVHCA_PROPERTY Property
+#define PVHCA_PROPERTY     Property
 #define PVHCA_PROPERTY_END DEFINE_PROP_END_OF_LIST()
 #endif
 

@@ -33,15 +33,15 @@ OBJECT_DECLARE_SIMPLE_TYPE(PvhcaState, PVHCA)
 typedef struct PvhcaVector {
     PvhcaState *s;
     EventNotifier notifier;
-    int virq;       /* KVM route, -1: none */
-    bool irqfd;     /* KVM listens to notifier, not our main loop */
+    int virq;   /* KVM route, -1: none */
+    bool irqfd; /* KVM listens to notifier, not our main loop */
 } PvhcaVector;
 
 /* One piece of guest RAM as pvhcad knows it (or will, once connected). */
 typedef struct PvhcaRegion {
     struct pvhca_link_mem mem;
-    MemoryRegion *mr;   /* referenced, keeps fd open */
-    int fd;             /* of mr's RAM block */
+    MemoryRegion *mr; /* referenced, keeps fd open */
+    int fd;           /* of mr's RAM block */
 } PvhcaRegion;
 
 /* A message on its way out. */
@@ -50,28 +50,28 @@ typedef struct PvhcaLinkOut {
     size_t len;
     size_t sent;
     int num_fds;
-    int fds[PVHCA_LINK_MAX_FDS];    /* ours: duplicates */
+    int fds[PVHCA_LINK_MAX_FDS]; /* ours: duplicates */
     uint8_t bytes[sizeof(struct pvhca_link_header) + PVHCA_LINK_MAX_PAYLOAD];
 } PvhcaLinkOut;
 
 typedef struct PvhcaLink {
     PvhcaChar chr;
-    bool open;          /* the socket is connected */
-    bool accepted;      /* pvhcad has accepted our HELLO */
-    bool broken;        /* a write failed, CLOSED will follow */
-    guint watch;        /* waits until the socket takes more, 0: none */
-    unsigned queued;    /* length of out */
+    bool open;       /* the socket is connected */
+    bool accepted;   /* pvhcad has accepted our HELLO */
+    bool broken;     /* a write failed, CLOSED will follow */
+    guint watch;     /* waits until the socket takes more, 0: none */
+    unsigned queued; /* length of out */
     QSIMPLEQ_HEAD(, PvhcaLinkOut) out;
-    size_t in_len;      /* bytes in in[] */
+    size_t in_len; /* bytes in in[] */
     uint8_t in[sizeof(struct pvhca_link_header) + PVHCA_LINK_MAX_PAYLOAD];
-    char last_problem[256];     /* logged last, not to be repeated at once */
+    char last_problem[256]; /* logged last, not to be repeated at once */
 } PvhcaLink;
 
 struct PvhcaState {
     PCIDevice parent_obj;
 
     /* properties */
-    uint32_t num_vectors;       /* 0: chosen at realize */
+    uint32_t num_vectors; /* 0: chosen at realize */
     uint32_t num_doorbells;
     MACAddr mac;
 
@@ -81,7 +81,7 @@ struct PvhcaState {
     uint32_t status;
     uint32_t error;
     uint32_t generation;
-    uint32_t admin[2];          /* low, high */
+    uint32_t admin[2]; /* low, high */
     uint32_t link_abi;
     char qemu_version[PVHCA_REG_VERSION_LEN];
     char hostd_version[PVHCA_REG_VERSION_LEN];
@@ -93,19 +93,19 @@ struct PvhcaState {
     uint64_t last_id;
     uint64_t enable_id;
     uint64_t reset_id;
-    bool used;                  /* pvhcad has had an ENABLE since it was reset */
+    bool used; /* pvhcad has had an ENABLE since it was reset */
 
     /* interrupts and doorbells */
-    PvhcaVector *vectors;       /* num_vectors; [PVHCA_VECTOR_CONFIG] unused */
-    bool irqfd;                 /* vector notifiers are with MSI-X and KVM */
+    PvhcaVector *vectors; /* num_vectors; [PVHCA_VECTOR_CONFIG] unused */
+    bool irqfd;           /* vector notifiers are with MSI-X and KVM */
     EventNotifier admin_db;
-    EventNotifier *data_db;     /* num_doorbells */
+    EventNotifier *data_db; /* num_doorbells */
 
     /* guest RAM */
     MemoryListener listener;
-    GArray *regions;            /* PvhcaRegion, by address */
-    GArray *new_regions;        /* being collected, NULL outside transactions */
-    char *unshared;             /* realize only: RAM that cannot be passed on */
+    GArray *regions;     /* PvhcaRegion, by address */
+    GArray *new_regions; /* being collected, NULL outside transactions */
+    char *unshared;      /* realize only: RAM that cannot be passed on */
     bool realized;
 
     PvhcaLink link;

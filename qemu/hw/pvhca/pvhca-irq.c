@@ -97,8 +97,7 @@ static void pvhca_irq_release(PCIDevice *pdev, unsigned vector)
         return;
     }
     if (v->irqfd) {
-        kvm_irqchip_remove_irqfd_notifier_gsi(kvm_state, &v->notifier,
-                                              v->virq);
+        kvm_irqchip_remove_irqfd_notifier_gsi(kvm_state, &v->notifier, v->virq);
         v->irqfd = false;
     } else {
         event_notifier_set_handler(&v->notifier, NULL);

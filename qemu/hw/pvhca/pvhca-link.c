@@ -49,7 +49,7 @@ static void pvhca_link_flush(PvhcaState *s);
  * connection is tried over and over.
  */
 static void G_GNUC_PRINTF(2, 3)
-pvhca_link_problem(PvhcaState *s, const char *fmt, ...)
+    pvhca_link_problem(PvhcaState *s, const char *fmt, ...)
 {
     g_autofree char *text = NULL;
     va_list ap;
@@ -58,8 +58,7 @@ pvhca_link_problem(PvhcaState *s, const char *fmt, ...)
     text = g_strdup_vprintf(fmt, ap);
     va_end(ap);
 
-    if (strncmp(s->link.last_problem, text,
-                sizeof(s->link.last_problem) - 1)) {
+    if (strncmp(s->link.last_problem, text, sizeof(s->link.last_problem) - 1)) {
         warn_report("pvhca: %s", text);
         pstrcpy(s->link.last_problem, sizeof(s->link.last_problem), text);
     }
@@ -111,8 +110,7 @@ static void pvhca_link_flush(PvhcaState *s)
     PvhcaLink *link = &s->link;
     PvhcaLinkOut *msg;
 
-    while (link->open && !link->broken &&
-           (msg = QSIMPLEQ_FIRST(&link->out))) {
+    while (link->open && !link->broken && (msg = QSIMPLEQ_FIRST(&link->out))) {
         int ret;
 
         if (msg->sent == 0 && msg->num_fds > 0 &&
@@ -132,8 +130,7 @@ static void pvhca_link_flush(PvhcaState *s)
         }
         if (msg->sent < msg->len) {
             trace_pvhca_link_blocked(link->queued);
-            link->watch = qemu_chr_fe_add_watch(&link->chr,
-                                                G_IO_OUT | G_IO_HUP,
+            link->watch = qemu_chr_fe_add_watch(&link->chr, G_IO_OUT | G_IO_HUP,
                                                 pvhca_link_writable, s);
             return;
         }
@@ -145,8 +142,8 @@ static void pvhca_link_flush(PvhcaState *s)
 
 /* @fds stay the caller's.  Sends nothing if there is no connection. */
 static void pvhca_link_send(PvhcaState *s, enum pvhca_link_type type,
-                            const void *payload, size_t size,
-                            const int *fds, int num_fds)
+                            const void *payload, size_t size, const int *fds,
+                            int num_fds)
 {
     PvhcaLink *link = &s->link;
     struct pvhca_link_header header = {
@@ -298,15 +295,16 @@ static bool pvhca_link_hello_reply(PvhcaState *s, const void *payload)
         pvhca_link_problem(s, "pvhcad answered twice to HELLO");
         return false;
     }
-    pvhca_link_text(s->hostd_version, sizeof(s->hostd_version),
-                    reply->version, sizeof(reply->version));
-    pvhca_link_text(reason, sizeof(reason),
-                    reply->reason, sizeof(reply->reason));
+    pvhca_link_text(s->hostd_version, sizeof(s->hostd_version), reply->version,
+                    sizeof(reply->version));
+    pvhca_link_text(reason, sizeof(reason), reply->reason,
+                    sizeof(reply->reason));
 
     if (reply->abi_major != PVHCA_LINK_ABI_MAJOR || reply->refused == EPROTO) {
-        pvhca_link_problem(s, "pvhcad %s speaks version %u.%u of the link, "
-                           "this QEMU %u.%u%s%s", s->hostd_version,
-                           reply->abi_major, reply->abi_minor,
+        pvhca_link_problem(s,
+                           "pvhcad %s speaks version %u.%u of the link, "
+                           "this QEMU %u.%u%s%s",
+                           s->hostd_version, reply->abi_major, reply->abi_minor,
                            PVHCA_LINK_ABI_MAJOR, PVHCA_LINK_ABI_MINOR,
                            reason[0] ? ": " : "", reason);
         pvhca_refused(s);
@@ -324,7 +322,7 @@ static bool pvhca_link_hello_reply(PvhcaState *s, const void *payload)
     }
 
     s->link_abi = PVHCA_LINK_ABI_MAJOR << 16 |
-                  MIN(PVHCA_LINK_ABI_MINOR, reply->abi_minor);
+        MIN(PVHCA_LINK_ABI_MINOR, reply->abi_minor);
     s->link.accepted = true;
     s->link.last_problem[0] = '\0';
 
@@ -399,8 +397,7 @@ static const PvhcaLinkReceiver pvhca_link_receivers[] = {
       pvhca_link_enable_reply },
     { PVHCA_LINK_RESET_REPLY, sizeof(struct pvhca_link_reply),
       pvhca_link_reset_reply },
-    { PVHCA_LINK_FATAL, sizeof(struct pvhca_link_reply),
-      pvhca_link_fatal },
+    { PVHCA_LINK_FATAL, sizeof(struct pvhca_link_reply), pvhca_link_fatal },
 };
 
 /* The receiver of a header, NULL after logging why there is none. */
@@ -419,14 +416,17 @@ pvhca_link_find_receiver(PvhcaState *s, const struct pvhca_link_header *header)
         }
     }
     if (!r || header->size != r->size) {
-        pvhca_link_problem(s, "pvhcad sent a message of type 0x%x, %u bytes: "
-                           "unknown or of a wrong size", header->type,
-                           header->size);
+        pvhca_link_problem(s,
+                           "pvhcad sent a message of type 0x%x, %u bytes: "
+                           "unknown or of a wrong size",
+                           header->type, header->size);
         return NULL;
     }
     if (!s->link.accepted && header->type != PVHCA_LINK_HELLO_REPLY) {
-        pvhca_link_problem(s, "pvhcad sent a message of type 0x%x before it "
-                           "answered HELLO", header->type);
+        pvhca_link_problem(s,
+                           "pvhcad sent a message of type 0x%x before it "
+                           "answered HELLO",
+                           header->type);
         return NULL;
     }
     return r;
@@ -551,14 +551,16 @@ bool pvhca_link_init(PvhcaState *s, Error **errp)
     QSIMPLEQ_INIT(&s->link.out);
 
     if (!qemu_chr_fe_backend_connected(&s->link.chr)) {
-        error_setg(errp, "pvhca: 'chardev' is missing: add -chardev "
+        error_setg(errp,
+                   "pvhca: 'chardev' is missing: add -chardev "
                    "socket,id=ID,path=SOCKET,reconnect-ms=1000 with the path "
                    "of pvhcad's socket, and chardev=ID");
         return false;
     }
     if (!qemu_chr_has_feature(qemu_chr_fe_get_driver(&s->link.chr),
                               QEMU_CHAR_FEATURE_FD_PASS)) {
-        error_setg(errp, "pvhca: 'chardev' must be a unix socket "
+        error_setg(errp,
+                   "pvhca: 'chardev' must be a unix socket "
                    "(-chardev socket,path=...): file descriptors are passed");
         return false;
     }
@@ -568,9 +570,8 @@ bool pvhca_link_init(PvhcaState *s, Error **errp)
 void pvhca_link_start(PvhcaState *s)
 {
     /* Reports OPENED at once if the socket is connected already. */
-    qemu_chr_fe_set_handlers(&s->link.chr, pvhca_link_can_read,
-                             pvhca_link_read, pvhca_link_event, NULL, s, NULL,
-                             true);
+    qemu_chr_fe_set_handlers(&s->link.chr, pvhca_link_can_read, pvhca_link_read,
+                             pvhca_link_event, NULL, s, NULL, true);
 }
 
 void pvhca_link_cleanup(PvhcaState *s)

@@ -36,15 +36,15 @@ static bool pvhca_mem_is_guest_ram(MemoryRegion *mr)
     Object *owner = memory_region_owner(mr);
 
     return memory_region_is_ram(mr) && !memory_region_is_ram_device(mr) &&
-           !memory_region_is_rom(mr) && !mr->readonly &&
-           owner && object_dynamic_cast(owner, TYPE_MEMORY_BACKEND);
+        !memory_region_is_rom(mr) && !mr->readonly && owner &&
+        object_dynamic_cast(owner, TYPE_MEMORY_BACKEND);
 }
 
 /* RAM that QEMU cannot share with pvhcad: an error at start, a warning later */
 static void pvhca_mem_unshared(PvhcaState *s, MemoryRegion *mr)
 {
-    const char *id = object_get_canonical_path_component(
-                         memory_region_owner(mr));
+    const char *id =
+        object_get_canonical_path_component(memory_region_owner(mr));
 
     if (!s->realized) {
         if (!s->unshared) {
@@ -53,7 +53,8 @@ static void pvhca_mem_unshared(PvhcaState *s, MemoryRegion *mr)
         return;
     }
     warn_report_once("pvhca: memory backend '%s' is not shared (share=on): "
-                     "the guest cannot use RDMA with it", id);
+                     "the guest cannot use RDMA with it",
+                     id);
 }
 
 /* Appends, or lengthens the last region where the piece continues it. */
@@ -73,8 +74,8 @@ static void pvhca_mem_append(PvhcaState *s, MemoryRegion *mr, uint64_t gpa,
     };
 
     if (regions->len > 0) {
-        PvhcaRegion *last = &g_array_index(regions, PvhcaRegion,
-                                           regions->len - 1);
+        PvhcaRegion *last =
+            &g_array_index(regions, PvhcaRegion, regions->len - 1);
 
         if (last->mr == mr && gpa != PVHCA_MEM_SPLIT &&
             last->mem.gpa + last->mem.size == gpa &&
@@ -119,7 +120,7 @@ static void pvhca_mem_collect(MemoryListener *listener,
         return;
     }
     offset = section->offset_within_region + (start - gpa) +
-             pvhca_compat_ram_fd_offset(mr->ram_block);
+        pvhca_compat_ram_fd_offset(mr->ram_block);
     if (!QEMU_IS_ALIGNED(offset, PVHCA_MEM_ALIGN)) {
         trace_pvhca_mem_skip(gpa, size, memory_region_name(mr));
         return;
@@ -210,7 +211,8 @@ bool pvhca_mem_init(PvhcaState *s, Error **errp)
 
     if (pci_device_iommu_address_space(PCI_DEVICE(s)) !=
         &address_space_memory) {
-        error_setg(errp, "pvhca: cannot be behind a vIOMMU: plug it into a bus "
+        error_setg(errp,
+                   "pvhca: cannot be behind a vIOMMU: plug it into a bus "
                    "that bypasses the IOMMU (bypass_iommu=on)");
         return false;
     }
@@ -221,13 +223,14 @@ bool pvhca_mem_init(PvhcaState *s, Error **errp)
      */
     ret = ram_block_discard_disable(true);
     if (ret) {
-        error_setg_errno(errp, -ret, "pvhca: cannot be combined with a device "
+        error_setg_errno(errp, -ret,
+                         "pvhca: cannot be combined with a device "
                          "that discards guest RAM (virtio-mem, ...)");
         return false;
     }
 
     s->regions = g_array_new(false, false, sizeof(PvhcaRegion));
-    s->listener = (MemoryListener) {
+    s->listener = (MemoryListener){
         .name = "pvhca",
         .priority = 10,
         .begin = pvhca_mem_begin,
@@ -238,11 +241,13 @@ bool pvhca_mem_init(PvhcaState *s, Error **errp)
     memory_listener_register(&s->listener, &address_space_memory);
 
     if (s->unshared) {
-        error_setg(errp, "pvhca: guest RAM '%s' is not shared: add -object "
+        error_setg(errp,
+                   "pvhca: guest RAM '%s' is not shared: add -object "
                    "memory-backend-memfd,id=ram,size=%" PRIu64 "M,share=on "
-                   "-machine memory-backend=ram", s->unshared,
-                   (uint64_t)current_machine->ram_size / MiB);
-        error_append_hint(errp, "The device works on guest RAM from another "
+                   "-machine memory-backend=ram",
+                   s->unshared, (uint64_t)current_machine->ram_size / MiB);
+        error_append_hint(errp,
+                          "The device works on guest RAM from another "
                           "process. Memory backends of your own (-numa, "
                           "pc-dimm) each need share=on, and to be a "
                           "memory-backend-memfd or memory-backend-file.\n");

@@ -24,7 +24,8 @@ void pvhca_tcg_share_memory(void)
     if (!tcg_enabled()) {
         return;
     }
-    CPU_FOREACH(cpu) {
+    CPU_FOREACH(cpu)
+    {
         qatomic_or(&cpu->tcg_cflags, CF_PARALLEL);
     }
 }

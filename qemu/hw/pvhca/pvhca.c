@@ -22,7 +22,7 @@
 #include "pvhca-internal.h"
 #include "trace.h"
 
-QEMU_BUILD_BUG_ON(PVHCA_DB_MAX * PVHCA_DB_STRIDE > PVHCA_DB_ADMIN);
+QEMU_BUILD_BUG_ON(PVHCA_DB_MAX *PVHCA_DB_STRIDE > PVHCA_DB_ADMIN);
 QEMU_BUILD_BUG_ON(PVHCA_REG_HOSTD_VERSION + PVHCA_REG_VERSION_LEN >
                   PVHCA_BAR_REGS_SIZE);
 QEMU_BUILD_BUG_ON(sizeof(PVHCA_VERSION " QEMU " QEMU_VERSION) >
@@ -51,8 +51,8 @@ void pvhca_set_status(PvhcaState *s, uint32_t status, uint32_t error)
 static void pvhca_fail(PvhcaState *s, uint32_t error)
 {
     s->enable_id = 0;
-    pvhca_set_status(s, (s->status & ~PVHCA_STATUS_ENABLED) |
-                     PVHCA_STATUS_FAILED, error);
+    pvhca_set_status(
+        s, (s->status & ~PVHCA_STATUS_ENABLED) | PVHCA_STATUS_FAILED, error);
 }
 
 void pvhca_link_up(PvhcaState *s)
@@ -205,12 +205,12 @@ static uint32_t pvhca_reg_word(PvhcaState *s, hwaddr addr)
         return s->generation;
     case PVHCA_REG_LINK_ABI:
         return s->link_abi;
-    case PVHCA_REG_QEMU_VERSION ...
-         PVHCA_REG_QEMU_VERSION + PVHCA_REG_VERSION_LEN - 1:
+    case PVHCA_REG_QEMU_VERSION ... PVHCA_REG_QEMU_VERSION +
+        PVHCA_REG_VERSION_LEN - 1:
         return pvhca_version_word(s->qemu_version,
                                   addr - PVHCA_REG_QEMU_VERSION);
-    case PVHCA_REG_HOSTD_VERSION ...
-         PVHCA_REG_HOSTD_VERSION + PVHCA_REG_VERSION_LEN - 1:
+    case PVHCA_REG_HOSTD_VERSION ... PVHCA_REG_HOSTD_VERSION +
+        PVHCA_REG_VERSION_LEN - 1:
         return pvhca_version_word(s->hostd_version,
                                   addr - PVHCA_REG_HOSTD_VERSION);
     default:
@@ -347,8 +347,8 @@ static bool pvhca_init_msix(PvhcaState *s, Error **errp)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
 
-    if (msix_init_exclusive_bar(pdev, s->num_vectors, PVHCA_BAR_MSIX,
-                                errp) < 0) {
+    if (msix_init_exclusive_bar(pdev, s->num_vectors, PVHCA_BAR_MSIX, errp) <
+        0) {
         error_prepend(errp, "pvhca: no MSI-X: ");
         return false;
     }
@@ -364,7 +364,8 @@ static bool pvhca_init_msix(PvhcaState *s, Error **errp)
  */
 static bool pvhca_block_migration(PvhcaState *s, Error **errp)
 {
-    error_setg(&s->migration_blocker, "pvhca: the RDMA resources of the guest "
+    error_setg(&s->migration_blocker,
+               "pvhca: the RDMA resources of the guest "
                "belong to this host and cannot be migrated");
     return pvhca_compat_add_blocker(&s->migration_blocker, errp) >= 0;
 }
@@ -435,8 +436,7 @@ static PVHCA_PROPERTY pvhca_properties[] = {
     DEFINE_PROP_UINT32("vectors", PvhcaState, num_vectors, 0),
     DEFINE_PROP_UINT32("doorbells", PvhcaState, num_doorbells,
                        PVHCA_DOORBELLS_DEFAULT),
-    DEFINE_PROP_MACADDR("mac", PvhcaState, mac),
-    PVHCA_PROPERTY_END
+    DEFINE_PROP_MACADDR("mac", PvhcaState, mac), PVHCA_PROPERTY_END
 };
 
 static void pvhca_class_init(ObjectClass *klass, PVHCA_CLASS_DATA)
@@ -464,10 +464,8 @@ static const TypeInfo pvhca_types[] = {
         .parent = TYPE_PCI_DEVICE,
         .instance_size = sizeof(PvhcaState),
         .class_init = pvhca_class_init,
-        .interfaces = (PVHCA_INTERFACES[]) {
-            { INTERFACE_CONVENTIONAL_PCI_DEVICE },
-            { }
-        },
+        .interfaces =
+            (PVHCA_INTERFACES[]){ { INTERFACE_CONVENTIONAL_PCI_DEVICE }, {} },
     },
 };
 

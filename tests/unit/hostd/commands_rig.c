@@ -87,8 +87,7 @@ static int rig_make(void)
 	return PVHCA_ST_OK;
 }
 
-static int rig_query_device(struct session *session,
-			    struct pvhca_rsp_query_device *rsp)
+static int rig_query_device(struct session *session, struct pvhca_rsp_query_device *rsp)
 {
 	(void)session;
 	rsp->max_qp = 1000000;
@@ -100,16 +99,14 @@ static int rig_query_device(struct session *session,
 	return PVHCA_ST_OK;
 }
 
-static int rig_query_port(struct session *session,
-			  struct pvhca_rsp_query_port *rsp)
+static int rig_query_port(struct session *session, struct pvhca_rsp_query_port *rsp)
 {
 	(void)session;
 	rsp->gid_tbl_len = 1024;
 	return PVHCA_ST_OK;
 }
 
-static int rig_gid_add(struct session *session, const uint8_t gid[16],
-		       uint32_t *host_index)
+static int rig_gid_add(struct session *session, const uint8_t gid[16], uint32_t *host_index)
 {
 	(void)session;
 	*host_index = gid[15] + 100;
@@ -259,16 +256,14 @@ static void rig_qp_destroy(struct qp *qp)
 	rig.objects--;
 }
 
-static int rig_qp_modify(struct qp *qp, uint32_t mask,
-			 const struct pvhca_qp_attr *attr)
+static int rig_qp_modify(struct qp *qp, uint32_t mask, const struct pvhca_qp_attr *attr)
 {
 	if (mask & IBV_QP_STATE)
 		qp->state = attr->qp_state;
 	return PVHCA_ST_OK;
 }
 
-static int rig_qp_query(struct qp *qp, uint32_t mask,
-			struct pvhca_qp_attr *attr)
+static int rig_qp_query(struct qp *qp, uint32_t mask, struct pvhca_qp_attr *attr)
 {
 	(void)mask;
 	attr->qp_state = qp->state;
@@ -314,17 +309,25 @@ void rig_setup(void)
 
 	memset(&rig, 0, sizeof(rig));
 	rig.fail_in = -1;
-	rig.policy.quota = (struct quota) {
-		.contexts = 3, .pds = 3, .mrs = 3, .cqs = 3, .qps = 3,
-		.mws = 3, .ahs = 3, .srqs = 3,
-		.max_wr = 64, .max_cqe = 64, .gids = 2, .pinned_bytes = 1 << 20,
+	rig.policy.quota = (struct quota){
+		.contexts = 3,
+		.pds = 3,
+		.mrs = 3,
+		.cqs = 3,
+		.qps = 3,
+		.mws = 3,
+		.ahs = 3,
+		.srqs = 3,
+		.max_wr = 64,
+		.max_cqe = 64,
+		.gids = 2,
+		.pinned_bytes = 1 << 20,
 	};
 	memory_fault_init();
 	ck_assert_int_eq(ftruncate(fd, RIG_RAM), 0);
 	rig.ram = mmap(NULL, RIG_RAM, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	session->memory = memory_new();
-	ck_assert_int_eq(memory_add(session->memory, 0, RIG_RAM, 0, RIG_K4, fd),
-			 0);
+	ck_assert_int_eq(memory_add(session->memory, 0, RIG_RAM, 0, RIG_K4, fd), 0);
 	session->ops = &rig_ops;
 	session->config = &rig.config;
 	session->policy = &rig.policy;
@@ -419,14 +422,16 @@ static struct pvhca_mem_list rig_list(uint64_t size)
 
 struct pvhca_cmd_create_ceq rig_ceq(void)
 {
-	return (struct pvhca_cmd_create_ceq) {
-		.addr = rig_alloc(RIG_K4), .log_entries = 4, .vector = 2,
+	return (struct pvhca_cmd_create_ceq){
+		.addr = rig_alloc(RIG_K4),
+		.log_entries = 4,
+		.vector = 2,
 	};
 }
 
 struct pvhca_cmd_alloc_context rig_context(void)
 {
-	return (struct pvhca_cmd_alloc_context) {
+	return (struct pvhca_cmd_alloc_context){
 		.page = rig_alloc(RIG_K4),
 		.ring_abi_major = PVHCA_RING_ABI_MAJOR,
 	};
@@ -434,12 +439,12 @@ struct pvhca_cmd_alloc_context rig_context(void)
 
 struct pvhca_cmd_alloc_pd rig_pd(uint32_t context)
 {
-	return (struct pvhca_cmd_alloc_pd) { .context = context };
+	return (struct pvhca_cmd_alloc_pd){ .context = context };
 }
 
 struct pvhca_cmd_reg_mr rig_mr(uint32_t pd)
 {
-	return (struct pvhca_cmd_reg_mr) {
+	return (struct pvhca_cmd_reg_mr){
 		.pd = pd,
 		.access = IBV_ACCESS_LOCAL_WRITE,
 		.length = RIG_K4,
@@ -449,7 +454,7 @@ struct pvhca_cmd_reg_mr rig_mr(uint32_t pd)
 
 struct pvhca_cmd_create_cq rig_cq(uint32_t context, uint32_t ceq)
 {
-	return (struct pvhca_cmd_create_cq) {
+	return (struct pvhca_cmd_create_cq){
 		.context = context,
 		.ceq = ceq,
 		.log_entries = 4,
@@ -459,7 +464,7 @@ struct pvhca_cmd_create_cq rig_cq(uint32_t context, uint32_t ceq)
 
 struct pvhca_cmd_create_qp rig_qp(uint32_t context, uint32_t pd, uint32_t cq)
 {
-	return (struct pvhca_cmd_create_qp) {
+	return (struct pvhca_cmd_create_qp){
 		.context = context,
 		.pd = pd,
 		.send_cq = cq,
@@ -485,9 +490,7 @@ struct rig_world rig_world(void)
 	world.context = RIG_MAKE(PVHCA_CMD_ALLOC_CONTEXT, rig_context());
 	world.pd = RIG_MAKE(PVHCA_CMD_ALLOC_PD, rig_pd(world.context));
 	world.mr = RIG_MAKE(PVHCA_CMD_REG_MR, rig_mr(world.pd));
-	world.cq = RIG_MAKE(PVHCA_CMD_CREATE_CQ,
-			    rig_cq(world.context, world.ceq));
-	world.qp = RIG_MAKE(PVHCA_CMD_CREATE_QP,
-			    rig_qp(world.context, world.pd, world.cq));
+	world.cq = RIG_MAKE(PVHCA_CMD_CREATE_CQ, rig_cq(world.context, world.ceq));
+	world.qp = RIG_MAKE(PVHCA_CMD_CREATE_QP, rig_qp(world.context, world.pd, world.cq));
 	return world;
 }

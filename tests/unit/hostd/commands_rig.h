@@ -8,24 +8,24 @@
 
 #include "commands.h"
 
-#define RIG_K4		4096ull
-#define RIG_RAM		(4096 * RIG_K4)
+#define RIG_K4	4096ull
+#define RIG_RAM (4096 * RIG_K4)
 
 extern struct rig {
 	struct session session;
 	struct vm_policy policy;
 	struct config config;
 	uint8_t *ram;
-	uint64_t next;			/* free guest memory */
-	int objects;			/* of the fabric's, alive */
-	int contexts;			/* given to the worker */
-	int fail_in;			/* this many fabric calls from now; < 0: never */
-	bool bound;			/* windows are bound to all regions */
+	uint64_t next; /* free guest memory */
+	int objects;   /* of the fabric's, alive */
+	int contexts;  /* given to the worker */
+	int fail_in;   /* this many fabric calls from now; < 0: never */
+	bool bound;    /* windows are bound to all regions */
 	unsigned int calls;
 	unsigned int faults, retries;
-	unsigned int wakes;		/* of the worker */
-	uint64_t told;			/* interrupts there were before the last of them */
-	struct pvhca_admin_rsp rsp;	/* of the last command */
+	unsigned int wakes;	    /* of the worker */
+	uint64_t told;		    /* interrupts there were before the last of them */
+	struct pvhca_admin_rsp rsp; /* of the last command */
 } rig;
 
 /* A test may take operations away; each runs in a process of its own. */
@@ -50,11 +50,12 @@ struct pvhca_cmd_create_cq rig_cq(uint32_t context, uint32_t ceq);
 struct pvhca_cmd_create_qp rig_qp(uint32_t context, uint32_t pd, uint32_t cq);
 
 /* Run with such arguments; the handle, after checking that it worked. */
-#define RIG_MAKE(opcode, args) ({ \
-	__auto_type rig_args = (args); \
-	ck_assert_uint_eq(rig_run(opcode, &rig_args, sizeof(rig_args)), \
-			  PVHCA_ST_OK); \
-	rig.rsp.created.handle; })
+#define RIG_MAKE(opcode, args)                                                                \
+	({                                                                                    \
+		__auto_type rig_args = (args);                                                \
+		ck_assert_uint_eq(rig_run(opcode, &rig_args, sizeof(rig_args)), PVHCA_ST_OK); \
+		rig.rsp.created.handle;                                                       \
+	})
 
 struct rig_world {
 	uint32_t ceq, context, pd, mr, cq, qp;

@@ -12,7 +12,7 @@
 
 struct rig rig;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;	/* events, blocked */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* events, blocked */
 
 /* -------------------------- stubs of other parts --------------------------- */
 
@@ -53,8 +53,7 @@ void events_async(struct session *session, uint32_t event, uint32_t object)
 {
 	pthread_mutex_lock(&lock);
 	ck_assert_uint_lt(rig.num_events, RIG_EVENTS);
-	rig.events[rig.num_events++] =
-		(struct rig_event){ session, event, object };
+	rig.events[rig.num_events++] = (struct rig_event){ session, event, object };
 	pthread_mutex_unlock(&lock);
 }
 
@@ -66,8 +65,8 @@ bool events_completion(struct ceq *ceq, uint32_t cq_handle)
 	return true;
 }
 
-bool session_gid(const struct session *session, uint32_t index,
-		 uint32_t *host_index, const uint8_t **gid)
+bool session_gid(const struct session *session, uint32_t index, uint32_t *host_index,
+		 const uint8_t **gid)
 {
 	if (index >= SESSION_GIDS || !session->gids[index].used)
 		return false;
@@ -112,7 +111,7 @@ static struct rig_vm *vm_new(uint8_t id)
 	vm->session.mac[5] = id;
 	vm->session.ops = &fabric_loopback;
 	vm->session.fabric = rig.fabric;
-	vm->session.worker = (struct worker *)vm;	/* never looked into */
+	vm->session.worker = (struct worker *)vm; /* never looked into */
 	vm->context.session = &vm->session;
 	vm->context.page = &vm->page;
 	vm->pd.session = &vm->session;
@@ -125,8 +124,7 @@ static struct rig_vm *vm_new(uint8_t id)
 	memcpy(gid->gid, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0", 15);
 	gid->gid[15] = id;
 	gid->used = true;
-	ck_assert_int_eq(fabric_loopback.gid_add(&vm->session, gid->gid,
-						 &gid->host_index), 0);
+	ck_assert_int_eq(fabric_loopback.gid_add(&vm->session, gid->gid, &gid->host_index), 0);
 	ck_assert_int_eq(fabric_loopback.pd_alloc(&vm->pd), 0);
 	return vm;
 }
@@ -167,8 +165,7 @@ static struct extents *extents_new(unsigned int runs, uint64_t run_len)
 	struct extents *extents;
 	unsigned int i;
 
-	extents = calloc(1, sizeof(*extents) +
-			 runs * sizeof(extents->extent[0]));
+	extents = calloc(1, sizeof(*extents) + runs * sizeof(extents->extent[0]));
 	extents->count = runs;
 	extents->length = runs * run_len;
 	for (i = 0; i < runs; i++) {
@@ -180,8 +177,8 @@ static struct extents *extents_new(unsigned int runs, uint64_t run_len)
 	return extents;
 }
 
-struct mr *rig_mr(struct rig_vm *vm, uint64_t iova, unsigned int runs,
-		  uint64_t run_len, uint32_t access)
+struct mr *rig_mr(struct rig_vm *vm, uint64_t iova, unsigned int runs, uint64_t run_len,
+		  uint32_t access)
 {
 	struct mr *mr = calloc(1, sizeof(*mr));
 
@@ -253,8 +250,7 @@ void rig_fill(const struct mr *mr, uint64_t addr, uint64_t len, uint32_t seed)
 		*rig_byte(mr, addr + i) = pattern(i, seed);
 }
 
-bool rig_is_filled(const struct mr *mr, uint64_t addr, uint64_t len,
-		   uint32_t seed)
+bool rig_is_filled(const struct mr *mr, uint64_t addr, uint64_t len, uint32_t seed)
 {
 	uint64_t i;
 
@@ -328,13 +324,13 @@ struct srq *rig_srq(struct rig_vm *vm)
 	srq->handle = 100 * vm->session.id + srq->slot;
 	srq->max_wr = 1 << RIG_LOG_RQ;
 	srq->max_sge = RIG_SGES;
-	srq->buffer = ring_buffer_new(extents_new(1, PVHCA_GRANULE +
-						  (1024 << RIG_LOG_RQ)));
+	srq->buffer = ring_buffer_new(extents_new(1, PVHCA_GRANULE + (1024 << RIG_LOG_RQ)));
 	header = ring_buffer_at(srq->buffer, 0);
 	pthread_mutex_init(&srq->lock, NULL);
-	ck_assert_int_eq(work_queue_init(&srq->rq, srq->buffer, &header->rq_pi,
-		PVHCA_GRANULE, RIG_LOG_RQ, 10, PVHCA_RQ_MIN_LOG_STRIDE,
-		PVHCA_RQ_WQE_DATA, RIG_SGES), 0);
+	ck_assert_int_eq(work_queue_init(&srq->rq, srq->buffer, &header->rq_pi, PVHCA_GRANULE,
+					 RIG_LOG_RQ, 10, PVHCA_RQ_MIN_LOG_STRIDE, PVHCA_RQ_WQE_DATA,
+					 RIG_SGES),
+			 0);
 	ck_assert_int_eq(fabric_loopback.srq_create(srq), 0);
 	vm->context.srq_slots[srq->slot] = srq;
 	return srq;
@@ -354,8 +350,7 @@ struct qp *rig_qp(struct rig_vm *vm)
 	return rig_qp_of(vm, PVHCA_QPT_RC, NULL);
 }
 
-struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type,
-		     struct srq *srq)
+struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type, struct srq *srq)
 {
 	const uint32_t sq_offset = PVHCA_GRANULE;
 	const uint32_t rq_offset = sq_offset + (PVHCA_GRANULE << RIG_LOG_SQ);
@@ -374,19 +369,18 @@ struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type,
 	qp->cap.max_recv_sge = htole32(RIG_SGES);
 	qp->send_cq = cq_new(vm, 1 << RIG_LOG_SQ);
 	qp->recv_cq = cq_new(vm, 1 << RIG_LOG_RQ);
-	qp->buffer = ring_buffer_new(extents_new(1, rq_offset +
-						 (1024 << RIG_LOG_RQ)));
+	qp->buffer = ring_buffer_new(extents_new(1, rq_offset + (1024 << RIG_LOG_RQ)));
 	header = ring_buffer_at(qp->buffer, 0);
 	pthread_mutex_init(&qp->lock, NULL);
 	pthread_mutex_init(&qp->rq_lock, NULL);
-	ck_assert_int_eq(work_queue_init(&qp->sq, qp->buffer, &header->sq_pi,
-		sq_offset, RIG_LOG_SQ, 12, PVHCA_SQ_MIN_LOG_STRIDE,
-		PVHCA_SQ_WQE_DATA, RIG_SGES), 0);
+	ck_assert_int_eq(work_queue_init(&qp->sq, qp->buffer, &header->sq_pi, sq_offset, RIG_LOG_SQ,
+					 12, PVHCA_SQ_MIN_LOG_STRIDE, PVHCA_SQ_WQE_DATA, RIG_SGES),
+			 0);
 	if (!srq)
-		ck_assert_int_eq(work_queue_init(&qp->rq, qp->buffer,
-			&header->rq_pi, rq_offset, RIG_LOG_RQ, 10,
-			PVHCA_RQ_MIN_LOG_STRIDE, PVHCA_RQ_WQE_DATA, RIG_SGES),
-			0);
+		ck_assert_int_eq(work_queue_init(&qp->rq, qp->buffer, &header->rq_pi, rq_offset,
+						 RIG_LOG_RQ, 10, PVHCA_RQ_MIN_LOG_STRIDE,
+						 PVHCA_RQ_WQE_DATA, RIG_SGES),
+				 0);
 	ck_assert_int_eq(fabric_loopback.qp_create(qp), 0);
 	vm->context.slots[qp->slot] = qp;
 	return qp;
@@ -410,8 +404,7 @@ struct pvhca_qp_attr rig_attr(const struct qp *qp, const struct qp *peer)
 		.path_mtu = IBV_MTU_1024,
 		.qkey = htole32(RIG_QKEY),
 		.dest_qp_num = htole32(peer->qpn),
-		.qp_access_flags = htole32(IBV_ACCESS_REMOTE_WRITE |
-					   IBV_ACCESS_REMOTE_READ |
+		.qp_access_flags = htole32(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ |
 					   IBV_ACCESS_REMOTE_ATOMIC),
 		.max_rd_atomic = 1,
 		.max_dest_rd_atomic = 1,
@@ -443,9 +436,9 @@ int rig_to_init(struct qp *qp)
 	struct pvhca_qp_attr attr = rig_attr(qp, qp);
 
 	attr.qp_state = IBV_QPS_INIT;
-	return rig_modify(qp, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT |
-			      (qp->type == PVHCA_QPT_UD ? IBV_QP_QKEY :
-							  IBV_QP_ACCESS_FLAGS),
+	return rig_modify(qp,
+			  IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT |
+				  (qp->type == PVHCA_QPT_UD ? IBV_QP_QKEY : IBV_QP_ACCESS_FLAGS),
 			  attr);
 }
 
@@ -457,13 +450,14 @@ int rig_to_rtr(struct qp *qp, const struct qp *peer)
 	if (qp->type == PVHCA_QPT_UD)
 		return rig_modify(qp, IBV_QP_STATE, attr);
 	if (qp->type == PVHCA_QPT_UC)
-		return rig_modify(qp, IBV_QP_STATE | IBV_QP_AV |
-				      IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
-				      IBV_QP_RQ_PSN, attr);
-	return rig_modify(qp, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU |
-			      IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-			      IBV_QP_MAX_DEST_RD_ATOMIC |
-			      IBV_QP_MIN_RNR_TIMER, attr);
+		return rig_modify(qp,
+				  IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+					  IBV_QP_RQ_PSN,
+				  attr);
+	return rig_modify(qp,
+			  IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+				  IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER,
+			  attr);
 }
 
 int rig_to_rts(struct qp *qp, const struct qp *peer)
@@ -473,9 +467,10 @@ int rig_to_rts(struct qp *qp, const struct qp *peer)
 	attr.qp_state = IBV_QPS_RTS;
 	if (qp->type != PVHCA_QPT_RC)
 		return rig_modify(qp, IBV_QP_STATE | IBV_QP_SQ_PSN, attr);
-	return rig_modify(qp, IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT |
-			      IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
-			      IBV_QP_MAX_QP_RD_ATOMIC, attr);
+	return rig_modify(qp,
+			  IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+				  IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC,
+			  attr);
 }
 
 void rig_connect(struct qp *a, struct qp *b)
@@ -499,30 +494,26 @@ static void *next_entry(struct work_queue *queue)
 	return (void *)work_queue_entry(queue, atomic_load(queue->pi));
 }
 
-static void posted(struct context *context, uint32_t slot,
-		   struct work_queue *queue)
+static void posted(struct context *context, uint32_t slot, struct work_queue *queue)
 {
 	atomic_fetch_add(queue->pi, 1);
 	context_again(context, slot);
 }
 
-void rig_post_send(struct qp *qp, struct pvhca_sq_wqe wqe,
-		   const struct pvhca_sge *sge, const void *inline_data)
+void rig_post_send(struct qp *qp, struct pvhca_sq_wqe wqe, const struct pvhca_sge *sge,
+		   const void *inline_data)
 {
 	uint8_t *entry = next_entry(&qp->sq);
 
 	if (sge)
-		memcpy(entry + PVHCA_SQ_WQE_DATA, sge,
-		       le16toh(wqe.num_sge) * sizeof(*sge));
+		memcpy(entry + PVHCA_SQ_WQE_DATA, sge, le16toh(wqe.num_sge) * sizeof(*sge));
 	if (inline_data)
-		memcpy(entry + PVHCA_SQ_WQE_DATA, inline_data,
-		       le32toh(wqe.inline_len));
+		memcpy(entry + PVHCA_SQ_WQE_DATA, inline_data, le32toh(wqe.inline_len));
 	memcpy(entry, &wqe, sizeof(wqe));
 	posted(qp->context, qp->slot, &qp->sq);
 }
 
-void rig_post_segment(struct qp *qp, struct pvhca_sq_wqe wqe,
-		      const void *segment, size_t len)
+void rig_post_segment(struct qp *qp, struct pvhca_sq_wqe wqe, const void *segment, size_t len)
 {
 	uint8_t *entry = next_entry(&qp->sq);
 
@@ -531,8 +522,8 @@ void rig_post_segment(struct qp *qp, struct pvhca_sq_wqe wqe,
 	posted(qp->context, qp->slot, &qp->sq);
 }
 
-void rig_post_atomic(struct qp *qp, struct pvhca_sq_wqe wqe,
-		     struct pvhca_atomic_seg seg, struct pvhca_sge sge)
+void rig_post_atomic(struct qp *qp, struct pvhca_sq_wqe wqe, struct pvhca_atomic_seg seg,
+		     struct pvhca_sge sge)
 {
 	uint8_t *entry = next_entry(&qp->sq);
 
@@ -543,8 +534,8 @@ void rig_post_atomic(struct qp *qp, struct pvhca_sq_wqe wqe,
 	posted(qp->context, qp->slot, &qp->sq);
 }
 
-static void write_recv(struct work_queue *queue, uint16_t tag,
-		       const struct pvhca_sge *sge, unsigned int num_sge)
+static void write_recv(struct work_queue *queue, uint16_t tag, const struct pvhca_sge *sge,
+		       unsigned int num_sge)
 {
 	struct pvhca_rq_wqe wqe = {
 		.num_sge = htole16(num_sge),
@@ -557,16 +548,13 @@ static void write_recv(struct work_queue *queue, uint16_t tag,
 		memcpy(entry + PVHCA_RQ_WQE_DATA, sge, num_sge * sizeof(*sge));
 }
 
-void rig_post_recv(struct qp *qp, const struct pvhca_sge *sge,
-		   unsigned int num_sge)
+void rig_post_recv(struct qp *qp, const struct pvhca_sge *sge, unsigned int num_sge)
 {
-	write_recv(&qp->rq, work_queue_index(&qp->rq, atomic_load(qp->rq.pi)),
-		   sge, num_sge);
+	write_recv(&qp->rq, work_queue_index(&qp->rq, atomic_load(qp->rq.pi)), sge, num_sge);
 	posted(qp->context, qp->slot, &qp->rq);
 }
 
-void rig_post_srq(struct srq *srq, uint16_t tag, const struct pvhca_sge *sge,
-		  unsigned int num_sge)
+void rig_post_srq(struct srq *srq, uint16_t tag, const struct pvhca_sge *sge, unsigned int num_sge)
 {
 	write_recv(&srq->rq, tag, sge, num_sge);
 	posted(srq->context, srq->slot, &srq->rq);
@@ -637,8 +625,7 @@ static uint64_t deadline_of(struct rig_vm *vm)
 
 bool rig_is_waiting(void)
 {
-	return deadline_of(rig.a) != UINT64_MAX ||
-	       deadline_of(rig.b) != UINT64_MAX;
+	return deadline_of(rig.a) != UINT64_MAX || deadline_of(rig.b) != UINT64_MAX;
 }
 
 void rig_expire(struct rig_vm *vm)
@@ -681,8 +668,9 @@ bool rig_poll(struct cq *cq, struct pvhca_cqe *cqe)
 	uint8_t phase = ci >> cq->log_entries & 1 ? 0 : PVHCA_CQE_F_PHASE;
 	struct pvhca_cqe *entry;
 
-	entry = ring_buffer_at(cq->buffer, PVHCA_CQ_HEADER_SIZE +
-		(ci & ((1u << cq->log_entries) - 1)) * sizeof(*entry));
+	entry = ring_buffer_at(cq->buffer,
+			       PVHCA_CQ_HEADER_SIZE +
+				       (ci & ((1u << cq->log_entries) - 1)) * sizeof(*entry));
 	last = atomic_load((_Atomic uint32_t *)&entry->opcode);
 	memcpy(&cqe->opcode, &last, sizeof(last));
 	if ((cqe->flags & PVHCA_CQE_F_PHASE) != phase)
@@ -697,8 +685,7 @@ struct pvhca_cqe rig_expect(struct cq *cq, enum ibv_wc_status status)
 {
 	struct pvhca_cqe cqe;
 
-	ck_assert_msg(rig_poll(cq, &cqe), "no completion, expected status %d",
-		      status);
+	ck_assert_msg(rig_poll(cq, &cqe), "no completion, expected status %d", status);
 	ck_assert_int_eq(cqe.status, status);
 	return cqe;
 }
@@ -710,15 +697,13 @@ void rig_expect_none(struct cq *cq)
 	ck_assert_msg(!rig_poll(cq, &cqe), "status %d", cqe.status);
 }
 
-unsigned int rig_count_events(const struct session *session, uint32_t object,
-			      uint32_t event)
+unsigned int rig_count_events(const struct session *session, uint32_t object, uint32_t event)
 {
 	unsigned int i, count = 0;
 
 	for (i = 0; i < rig.num_events; i++)
-		count += rig.events[i].session == session &&
-			 rig.events[i].object == object &&
-			 rig.events[i].event == event;
+		count += rig.events[i].session == session && rig.events[i].object == object &&
+			rig.events[i].event == event;
 	return count;
 }
 

@@ -11,13 +11,13 @@
 #include "loopback.h"
 #include "session.h"
 
-#define RIG_LOG_SQ	4	/* 16 entries of 4 KiB */
-#define RIG_LOG_RQ	4	/* 16 entries of 1 KiB */
-#define RIG_LOG_CQ	6
-#define RIG_SGES	8
-#define RIG_EVENTS	64
-#define RIG_QKEY	0x11111111u
-#define RIG_BLOCKED	16
+#define RIG_LOG_SQ  4 /* 16 entries of 4 KiB */
+#define RIG_LOG_RQ  4 /* 16 entries of 1 KiB */
+#define RIG_LOG_CQ  6
+#define RIG_SGES    8
+#define RIG_EVENTS  64
+#define RIG_QKEY    0x11111111u
+#define RIG_BLOCKED 16
 
 struct rig_event {
 	struct session *session;
@@ -35,7 +35,7 @@ struct rig_vm {
 };
 
 extern struct rig {
-	_Atomic uint64_t now;		/* CLOCK_MONOTONIC, ns */
+	_Atomic uint64_t now; /* CLOCK_MONOTONIC, ns */
 	_Atomic unsigned int wakes;
 	struct fabric *fabric;
 	struct rig_vm *a, *b;
@@ -51,8 +51,8 @@ void rig_setup(void);
 void rig_teardown(void);
 
 /* Memory of a guest: of runs pieces that are not neighbours here, each of run_len bytes. */
-struct mr *rig_mr(struct rig_vm *vm, uint64_t iova, unsigned int runs,
-		  uint64_t run_len, uint32_t access);
+struct mr *rig_mr(struct rig_vm *vm, uint64_t iova, unsigned int runs, uint64_t run_len,
+		  uint32_t access);
 void rig_mr_free(struct mr *mr);
 /* Let workers find a region by its handle. */
 void rig_mr_publish(struct mr *mr);
@@ -61,13 +61,11 @@ void rig_mw_free(struct mw *mw);
 /* Byte of a region by its address in the guest. */
 uint8_t *rig_byte(const struct mr *mr, uint64_t addr);
 void rig_fill(const struct mr *mr, uint64_t addr, uint64_t len, uint32_t seed);
-bool rig_is_filled(const struct mr *mr, uint64_t addr, uint64_t len,
-		   uint32_t seed);
+bool rig_is_filled(const struct mr *mr, uint64_t addr, uint64_t len, uint32_t seed);
 
 /* A QP with a CQ for each queue. */
 struct qp *rig_qp(struct rig_vm *vm);
-struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type,
-		     struct srq *srq);
+struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type, struct srq *srq);
 void rig_qp_free(struct qp *qp);
 /* An address handle that workers find. */
 struct ah *rig_ah(struct rig_vm *vm, const uint8_t dgid[16]);
@@ -84,17 +82,14 @@ int rig_to_rts(struct qp *qp, const struct qp *peer);
 void rig_connect(struct qp *a, struct qp *b);
 
 /* Post as the provider does; data or sge may be NULL. */
-void rig_post_send(struct qp *qp, struct pvhca_sq_wqe wqe,
-		   const struct pvhca_sge *sge, const void *inline_data);
+void rig_post_send(struct qp *qp, struct pvhca_sq_wqe wqe, const struct pvhca_sge *sge,
+		   const void *inline_data);
 /* With the segment of its operation. */
-void rig_post_segment(struct qp *qp, struct pvhca_sq_wqe wqe,
-		      const void *segment, size_t len);
-void rig_post_atomic(struct qp *qp, struct pvhca_sq_wqe wqe,
-		     struct pvhca_atomic_seg seg, struct pvhca_sge sge);
-void rig_post_recv(struct qp *qp, const struct pvhca_sge *sge,
-		   unsigned int num_sge);
-void rig_post_srq(struct srq *srq, uint16_t tag, const struct pvhca_sge *sge,
-		  unsigned int num_sge);
+void rig_post_segment(struct qp *qp, struct pvhca_sq_wqe wqe, const void *segment, size_t len);
+void rig_post_atomic(struct qp *qp, struct pvhca_sq_wqe wqe, struct pvhca_atomic_seg seg,
+		     struct pvhca_sge sge);
+void rig_post_recv(struct qp *qp, const struct pvhca_sge *sge, unsigned int num_sge);
+void rig_post_srq(struct srq *srq, uint16_t tag, const struct pvhca_sge *sge, unsigned int num_sge);
 /* Serve until nothing is left to be done now. */
 void rig_pump(void);
 /* One round of what asked to be served; false: nothing did. */
@@ -110,8 +105,7 @@ bool rig_is_waiting(void);
 bool rig_poll(struct cq *cq, struct pvhca_cqe *cqe);
 struct pvhca_cqe rig_expect(struct cq *cq, enum ibv_wc_status status);
 void rig_expect_none(struct cq *cq);
-unsigned int rig_count_events(const struct session *session, uint32_t object,
-			      uint32_t event);
+unsigned int rig_count_events(const struct session *session, uint32_t object, uint32_t event);
 void rig_forget_events(void);
 bool rig_had_event(const struct qp *qp, uint32_t event);
 

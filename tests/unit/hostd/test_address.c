@@ -42,16 +42,25 @@ END_TEST
 START_TEST(what_is_no_address_is_refused)
 {
 	static const char *const wrong[] = {
-		"", "x", "10.0.0", "10.0.0.256", "10.0.0.0/", "10.0.0.0/33",
-		"10.0.0.0/-1", "10.0.0.0/8x", "fd00::/129", "fd00:::1", "/8",
-		"10.0.0.0/ 8", "10.0.0.0/99999999999999999999",
+		"",
+		"x",
+		"10.0.0",
+		"10.0.0.256",
+		"10.0.0.0/",
+		"10.0.0.0/33",
+		"10.0.0.0/-1",
+		"10.0.0.0/8x",
+		"fd00::/129",
+		"fd00:::1",
+		"/8",
+		"10.0.0.0/ 8",
+		"10.0.0.0/99999999999999999999",
 		"1111:2222:3333:4444:5555:6666:7777:8888:9999:1111:2222:3333:4444",
 	};
 	struct address_prefix prefix;
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-		ck_assert_msg(!address_parse(wrong[i], &prefix), "%s",
-			      wrong[i]);
+		ck_assert_msg(!address_parse(wrong[i], &prefix), "%s", wrong[i]);
 }
 END_TEST
 
@@ -65,24 +74,28 @@ START_TEST(texts)
 	ck_assert_str_eq(address_text(prefix.gid, text), "10.1.2.3");
 	address_parse("fe80::1", &prefix);
 	ck_assert_str_eq(address_text(prefix.gid, text), "fe80::1");
-	ck_assert_str_eq(address_uuid_text(uuid, text),
-			 "12345678-9a00-0000-0000-0000000000ff");
+	ck_assert_str_eq(address_uuid_text(uuid, text), "12345678-9a00-0000-0000-0000000000ff");
 }
 END_TEST
 
 START_TEST(macs)
 {
 	static const char *const wrong[] = {
-		"", "02:00:00:00:00", "02:00:00:00:00:0", "02-00-00-00-00-01",
-		"02:00:00:00:00:01x", "01:00:00:00:00:01", "00:00:00:00:00:00",
-		"g2:00:00:00:00:01", "ff:ff:ff:ff:ff:ff",
+		"",
+		"02:00:00:00:00",
+		"02:00:00:00:00:0",
+		"02-00-00-00-00-01",
+		"02:00:00:00:00:01x",
+		"01:00:00:00:00:01",
+		"00:00:00:00:00:00",
+		"g2:00:00:00:00:01",
+		"ff:ff:ff:ff:ff:ff",
 	};
 	uint8_t mac[6], gid[16];
 	char text[ADDRESS_TEXT];
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-		ck_assert_msg(!address_parse_mac(wrong[i], mac), "%s",
-			      wrong[i]);
+		ck_assert_msg(!address_parse_mac(wrong[i], mac), "%s", wrong[i]);
 	ck_assert(address_parse_mac("52:54:00:aB:cd:01", mac));
 	address_link_local(mac, gid);
 	ck_assert_str_eq(address_text(gid, text), "fe80::5054:ff:feab:cd01");

@@ -10,7 +10,7 @@
 #include "suite.h"
 
 #define LOG	3
-#define ENTRIES	(1u << LOG)
+#define ENTRIES (1u << LOG)
 
 static struct pvhca_admin_area *area;
 static struct pvhca_admin_cmd *sq;
@@ -51,7 +51,7 @@ static void open_it(void)
 
 static void post(uint32_t cookie)
 {
-	sq[area->sq_pi % ENTRIES] = (struct pvhca_admin_cmd) {
+	sq[area->sq_pi % ENTRIES] = (struct pvhca_admin_cmd){
 		.cookie = cookie,
 	};
 	area->sq_pi++;
@@ -62,8 +62,7 @@ static void expect(uint32_t i, uint32_t cookie)
 {
 	struct pvhca_admin_rsp *rsp = &cq[i % ENTRIES];
 
-	ck_assert_uint_eq(rsp->flags, i / ENTRIES & 1 ? 0 :
-			  PVHCA_ADMIN_RSP_F_PHASE);
+	ck_assert_uint_eq(rsp->flags, i / ENTRIES & 1 ? 0 : PVHCA_ADMIN_RSP_F_PHASE);
 	ck_assert_uint_eq(rsp->cookie, cookie);
 	ck_assert_uint_eq(rsp->status, 0);
 }
@@ -161,7 +160,9 @@ END_TEST
 START_TEST(more_commands_than_entries_is_abuse)
 {
 	static const uint32_t jumps[] = {
-		ENTRIES + 1, 1u << 31, UINT32_MAX,
+		ENTRIES + 1,
+		1u << 31,
+		UINT32_MAX,
 	};
 
 	open_it();
@@ -208,28 +209,51 @@ START_TEST(indices_may_wrap)
 }
 END_TEST
 
-static void break_magic(void) { area->magic++; }
-static void break_major(void) { area->abi_major++; }
-static void break_sq_size(void) { area->sq_log_entries = 9; }
-static void break_cq_size(void) { area->cq_log_entries = LOG - 1; }
-static void break_aeq_size(void) { area->aeq_log_entries = 18; }
-static void break_sq(void) { area->sq_addr += 64; }
-static void break_cq(void) { area->cq_addr = RIG_RAM; }
-static void break_aeq(void) { area->aeq_addr = UINT64_MAX - 4095; }
-static void break_reserved(void) { area->reserved1[900] = 1; }
+static void break_magic(void)
+{
+	area->magic++;
+}
+static void break_major(void)
+{
+	area->abi_major++;
+}
+static void break_sq_size(void)
+{
+	area->sq_log_entries = 9;
+}
+static void break_cq_size(void)
+{
+	area->cq_log_entries = LOG - 1;
+}
+static void break_aeq_size(void)
+{
+	area->aeq_log_entries = 18;
+}
+static void break_sq(void)
+{
+	area->sq_addr += 64;
+}
+static void break_cq(void)
+{
+	area->cq_addr = RIG_RAM;
+}
+static void break_aeq(void)
+{
+	area->aeq_addr = UINT64_MAX - 4095;
+}
+static void break_reserved(void)
+{
+	area->reserved1[900] = 1;
+}
 
 static const struct {
 	void (*change)(void);
 	uint32_t error;
 } broken[] = {
-	{ break_magic, PVHCA_DEV_ERR_ADMIN_AREA },
-	{ break_major, PVHCA_DEV_ERR_VERSION },
-	{ break_sq_size, PVHCA_DEV_ERR_ADMIN_QUEUE },
-	{ break_cq_size, PVHCA_DEV_ERR_ADMIN_QUEUE },
-	{ break_aeq_size, PVHCA_DEV_ERR_ADMIN_QUEUE },
-	{ break_sq, PVHCA_DEV_ERR_ADMIN_QUEUE },
-	{ break_cq, PVHCA_DEV_ERR_ADMIN_QUEUE },
-	{ break_aeq, PVHCA_DEV_ERR_ADMIN_QUEUE },
+	{ break_magic, PVHCA_DEV_ERR_ADMIN_AREA },     { break_major, PVHCA_DEV_ERR_VERSION },
+	{ break_sq_size, PVHCA_DEV_ERR_ADMIN_QUEUE },  { break_cq_size, PVHCA_DEV_ERR_ADMIN_QUEUE },
+	{ break_aeq_size, PVHCA_DEV_ERR_ADMIN_QUEUE }, { break_sq, PVHCA_DEV_ERR_ADMIN_QUEUE },
+	{ break_cq, PVHCA_DEV_ERR_ADMIN_QUEUE },       { break_aeq, PVHCA_DEV_ERR_ADMIN_QUEUE },
 	{ break_reserved, PVHCA_DEV_ERR_ADMIN_QUEUE },
 };
 
@@ -246,12 +270,9 @@ END_TEST
 
 START_TEST(an_area_must_be_ram)
 {
-	ck_assert_uint_eq(admin_open(&rig.session, area_gpa + 8),
-			  PVHCA_DEV_ERR_ADMIN_AREA);
-	ck_assert_uint_eq(admin_open(&rig.session, RIG_RAM),
-			  PVHCA_DEV_ERR_ADMIN_AREA);
-	ck_assert_uint_eq(admin_open(&rig.session, UINT64_MAX - 4095),
-			  PVHCA_DEV_ERR_ADMIN_AREA);
+	ck_assert_uint_eq(admin_open(&rig.session, area_gpa + 8), PVHCA_DEV_ERR_ADMIN_AREA);
+	ck_assert_uint_eq(admin_open(&rig.session, RIG_RAM), PVHCA_DEV_ERR_ADMIN_AREA);
+	ck_assert_uint_eq(admin_open(&rig.session, UINT64_MAX - 4095), PVHCA_DEV_ERR_ADMIN_AREA);
 }
 END_TEST
 

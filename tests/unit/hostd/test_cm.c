@@ -21,13 +21,13 @@
 #include "session.h"
 #include "suite.h"
 
-#define HOST_PSN	0x111111u	/* what the host's CM tells peers */
-#define PEER_PSN	0x222222u
-#define GUEST_PSN	0x333333u
-#define QPN		0x55u
-#define PEER_QPN	0x77u
-#define GUEST_ID	0xabcdu
-#define TID		0x1234567890ull
+#define HOST_PSN  0x111111u /* what the host's CM tells peers */
+#define PEER_PSN  0x222222u
+#define GUEST_PSN 0x333333u
+#define QPN	  0x55u
+#define PEER_QPN  0x77u
+#define GUEST_ID  0xabcdu
+#define TID	  0x1234567890ull
 
 static const uint8_t own[16] = { [10] = 0xff, 0xff, 10, 0, 0, 1 };
 static const uint8_t peer[16] = { [10] = 0xff, 0xff, 10, 0, 0, 9 };
@@ -47,20 +47,18 @@ static struct host {
 	struct ibv_device device;
 	struct ibv_context context;
 	int ids, unacked;
-	unsigned int listeners, connects, establishes, accepts, rejects,
-		     disconnects;
-	struct rdma_cm_id *last;	/* that was made last */
-	struct rdma_cm_id *listener;	/* of the first port, TCP */
-	struct rdma_conn_param param;	/* of the last connect or accept */
-	uint8_t private_data[256];	/* of the last call that has some */
+	unsigned int listeners, connects, establishes, accepts, rejects, disconnects;
+	struct rdma_cm_id *last;      /* that was made last */
+	struct rdma_cm_id *listener;  /* of the first port, TCP */
+	struct rdma_conn_param param; /* of the last connect or accept */
+	uint8_t private_data[256];    /* of the last call that has some */
 	uint16_t bound_port;
 	bool unresolvable;
-	bool in_use;			/* ports are */
+	bool in_use; /* ports are */
 } host;
 
 static void host_push(struct rdma_cm_id *id, struct rdma_cm_id *listen_id,
-		      enum rdma_cm_event_type type, int status,
-		      const struct rdma_conn_param *param,
+		      enum rdma_cm_event_type type, int status, const struct rdma_conn_param *param,
 		      const void *private_data, uint8_t length)
 {
 	struct host_event *event = calloc(1, sizeof(*event)), **at;
@@ -74,12 +72,10 @@ static void host_push(struct rdma_cm_id *id, struct rdma_cm_id *listen_id,
 	if (private_data) {
 		memcpy(event->private_data, private_data, length);
 		if (id->ps == RDMA_PS_UDP) {
-			event->event.param.ud.private_data =
-				event->private_data;
+			event->event.param.ud.private_data = event->private_data;
 			event->event.param.ud.private_data_len = length;
 		} else {
-			event->event.param.conn.private_data =
-				event->private_data;
+			event->event.param.conn.private_data = event->private_data;
 			event->event.param.conn.private_data_len = length;
 		}
 	}
@@ -93,9 +89,9 @@ static void host_push(struct rdma_cm_id *id, struct rdma_cm_id *listen_id,
 	eventfd_write(host.channel.fd, 1);
 }
 
-static void host_event(struct rdma_cm_id *id, enum rdma_cm_event_type type,
-		       int status, const struct rdma_conn_param *param,
-		       const void *private_data, uint8_t length)
+static void host_event(struct rdma_cm_id *id, enum rdma_cm_event_type type, int status,
+		       const struct rdma_conn_param *param, const void *private_data,
+		       uint8_t length)
 {
 	pthread_mutex_lock(&host.lock);
 	host_push(id, NULL, type, status, param, private_data, length);
@@ -125,8 +121,8 @@ static struct rdma_cm_id *host_new_id(void *context, enum rdma_port_space ps)
 	return id;
 }
 
-int rdma_create_id(struct rdma_event_channel *channel, struct rdma_cm_id **id,
-		   void *context, enum rdma_port_space ps)
+int rdma_create_id(struct rdma_event_channel *channel, struct rdma_cm_id **id, void *context,
+		   enum rdma_port_space ps)
 {
 	(void)channel;
 	pthread_mutex_lock(&host.lock);
@@ -159,8 +155,7 @@ int rdma_destroy_id(struct rdma_cm_id *id)
 	return 0;
 }
 
-int rdma_get_cm_event(struct rdma_event_channel *channel,
-		      struct rdma_cm_event **event)
+int rdma_get_cm_event(struct rdma_event_channel *channel, struct rdma_cm_event **event)
 {
 	eventfd_t count;
 	int ret = -1;
@@ -217,14 +212,13 @@ int rdma_listen(struct rdma_cm_id *id, int backlog)
 	return 0;
 }
 
-int rdma_resolve_addr(struct rdma_cm_id *id, struct sockaddr *src,
-		      struct sockaddr *dst, int ms)
+int rdma_resolve_addr(struct rdma_cm_id *id, struct sockaddr *src, struct sockaddr *dst, int ms)
 {
 	(void)ms;
 	ck_assert_ptr_null(src);
 	memcpy(&id->route.addr.dst_addr, dst, sizeof(struct sockaddr_in));
-	host_event(id, host.unresolvable ? RDMA_CM_EVENT_ADDR_ERROR :
-		   RDMA_CM_EVENT_ADDR_RESOLVED, 0, NULL, NULL, 0);
+	host_event(id, host.unresolvable ? RDMA_CM_EVENT_ADDR_ERROR : RDMA_CM_EVENT_ADDR_RESOLVED,
+		   0, NULL, NULL, 0);
 	return 0;
 }
 
@@ -248,8 +242,7 @@ int rdma_connect(struct rdma_cm_id *id, struct rdma_conn_param *param)
 {
 	(void)id;
 	host.param = *param;
-	host_call(&host.connects, param->private_data,
-		  param->private_data_len);
+	host_call(&host.connects, param->private_data, param->private_data_len);
 	return 0;
 }
 
@@ -304,8 +297,8 @@ static struct {
 	unsigned int read;
 } heard = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-bool gsi_deliver(struct session *to, const uint8_t source[16],
-		 const uint8_t destination[16], const void *mad)
+bool gsi_deliver(struct session *to, const uint8_t source[16], const uint8_t destination[16],
+		 const void *mad)
 {
 	ck_assert_ptr_eq(to, &session);
 	ck_assert(!memcmp(source, peer, 16));
@@ -324,18 +317,20 @@ static void nap(void)
 	nanosleep(&ms, NULL);
 }
 
-#define WAIT_FOR(what) do { \
-	int wait_tries = 5000; \
-	for (;;) { \
-		bool wait_ok; \
-		pthread_mutex_lock(&host.lock); \
-		wait_ok = (what); \
-		pthread_mutex_unlock(&host.lock); \
-		if (wait_ok) \
-			break; \
-		ck_assert_msg(wait_tries--, "never: " #what); \
-		nap(); \
-	} } while (0)
+#define WAIT_FOR(what)                                                \
+	do {                                                          \
+		int wait_tries = 5000;                                \
+		for (;;) {                                            \
+			bool wait_ok;                                 \
+			pthread_mutex_lock(&host.lock);               \
+			wait_ok = (what);                             \
+			pthread_mutex_unlock(&host.lock);             \
+			if (wait_ok)                                  \
+				break;                                \
+			ck_assert_msg(wait_tries--, "never: " #what); \
+			nap();                                        \
+		}                                                     \
+	} while (0)
 
 /* The next MAD that the guest was given, which must be of that kind. */
 static struct mad *hear(enum mad_attribute attribute)
@@ -375,8 +370,7 @@ static void say(const struct mad *mad)
 
 static struct ip_cm_request ip_request(uint8_t protocol)
 {
-	struct ip_cm_request ip = { .protocol = protocol, .port = 7174,
-				    .source_port = 41000 };
+	struct ip_cm_request ip = { .protocol = protocol, .port = 7174, .source_port = 41000 };
 
 	memcpy(ip.source, own, 16);
 	memcpy(ip.destination, peer, 16);
@@ -424,8 +418,7 @@ static void setup(void)
 	host.context.device = &host.device;
 	strcpy(session.name, "vm");
 	policy.quota.connections = 3;
-	policy.listen = (struct port_list) { 2, { { 7174, 7174 },
-						  { 9000, 9001 } } };
+	policy.listen = (struct port_list){ 2, { { 7174, 7174 }, { 9000, 9001 } } };
 	session.policy = &policy;
 	log_init("error");
 	cm_start("rxe0");
@@ -449,7 +442,9 @@ static void teardown(void)
 /* ------------------------------- active side ------------------------------- */
 
 static const struct rdma_conn_param answer = {
-	.responder_resources = 1, .initiator_depth = 3, .rnr_retry_count = 5,
+	.responder_resources = 1,
+	.initiator_depth = 3,
+	.rnr_retry_count = 5,
 	.qp_num = PEER_QPN,
 };
 
@@ -460,8 +455,7 @@ static struct mad *connect_to_peer(void)
 
 	say(&req);
 	WAIT_FOR(host.connects == 1);
-	host_event(host.last, RDMA_CM_EVENT_CONNECT_RESPONSE, 0, &answer, "hi",
-		   2);
+	host_event(host.last, RDMA_CM_EVENT_CONNECT_RESPONSE, 0, &answer, "hi", 2);
 	return hear(MAD_REP);
 }
 
@@ -504,12 +498,9 @@ START_TEST(the_answer_becomes_a_rep_and_its_psn_is_learnt)
 	ck_assert_uint_eq(mad_get(rep, REP_INITIATOR), 1);
 	ck_assert_uint_eq(mad_get(rep, REP_RNR_RETRY), 5);
 	ck_assert(!memcmp(mad_data(rep, REP_PRIVATE), "hi", 3));
-	ck_assert_uint_eq(cm_rq_psn(&session, peer, PEER_QPN, GUEST_PSN),
-			  HOST_PSN);
-	ck_assert_uint_eq(cm_rq_psn(&session, peer, PEER_QPN + 1, GUEST_PSN),
-			  GUEST_PSN);
-	ck_assert_uint_eq(cm_rq_psn(&session, own, PEER_QPN, GUEST_PSN),
-			  GUEST_PSN);
+	ck_assert_uint_eq(cm_rq_psn(&session, peer, PEER_QPN, GUEST_PSN), HOST_PSN);
+	ck_assert_uint_eq(cm_rq_psn(&session, peer, PEER_QPN + 1, GUEST_PSN), GUEST_PSN);
+	ck_assert_uint_eq(cm_rq_psn(&session, own, PEER_QPN, GUEST_PSN), GUEST_PSN);
 }
 END_TEST
 
@@ -523,8 +514,7 @@ START_TEST(repeated_requests_make_no_second_connection)
 	say(&req);
 	settle();
 	ck_assert_uint_eq(host.connects, 1);
-	host_event(host.last, RDMA_CM_EVENT_CONNECT_RESPONSE, 0, &answer, NULL,
-		   0);
+	host_event(host.last, RDMA_CM_EVENT_CONNECT_RESPONSE, 0, &answer, NULL, 0);
 	rep = hear(MAD_REP);
 	say(&req);
 	ck_assert(!memcmp(rep, hear(MAD_REP), sizeof(*rep)));
@@ -534,8 +524,7 @@ END_TEST
 
 START_TEST(a_rep_is_repeated_until_the_guest_answers)
 {
-	struct mad rtu = about(MAD_RTU, mad_get(connect_to_peer(),
-						MAD_LOCAL_ID));
+	struct mad rtu = about(MAD_RTU, mad_get(connect_to_peer(), MAD_LOCAL_ID));
 
 	hear(MAD_REP);
 	say(&rtu);
@@ -558,7 +547,7 @@ START_TEST(a_rejection_comes_with_reason_and_private_data)
 	ck_assert_uint_eq(mad_get(rej, REJ_REASON), 28);
 	ck_assert_uint_eq(mad_get(rej, REJ_MESSAGE), MAD_ABOUT_REQ);
 	ck_assert(!memcmp(mad_data(rej, REJ_PRIVATE), "no", 3));
-	WAIT_FOR(host.ids == 6);	/* listeners */
+	WAIT_FOR(host.ids == 6); /* listeners */
 	ck_assert_uint_eq(session.connections, 0);
 	/* And again when asked again. */
 	say(&req);
@@ -573,8 +562,7 @@ START_TEST(silence_of_the_peer_is_silence_towards_the_guest)
 
 	say(&req);
 	WAIT_FOR(host.connects == 1);
-	host_event(host.last, RDMA_CM_EVENT_UNREACHABLE, -ETIMEDOUT, NULL, NULL,
-		   0);
+	host_event(host.last, RDMA_CM_EVENT_UNREACHABLE, -ETIMEDOUT, NULL, NULL, 0);
 	WAIT_FOR(host.ids == 6);
 	say(&req);
 	hear_nothing();
@@ -588,8 +576,7 @@ START_TEST(an_address_that_is_not_found_is_refused)
 
 	host.unresolvable = true;
 	say(&req);
-	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON),
-			  MAD_REASON_BAD_GID);
+	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON), MAD_REASON_BAD_GID);
 }
 END_TEST
 
@@ -601,27 +588,23 @@ START_TEST(guests_speak_for_themselves_only)
 	/* Another VM's queue pair. */
 	mad_set(&req, REQ_QPN, QPN + 1);
 	say(&req);
-	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON),
-			  MAD_REASON_UNSUPPORTED);
+	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON), MAD_REASON_UNSUPPORTED);
 	/* Another source address in the private data. */
 	req = request();
 	ip.source[15] = 77;
 	ip_cm_build(&ip, req.bytes + MAD_HEADER_LEN + REQ_PRIVATE);
 	say(&req);
-	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON),
-			  MAD_REASON_BAD_GID);
+	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON), MAD_REASON_BAD_GID);
 	/* A service that is none of the port spaces of IP. */
 	req = request();
 	mad_set(&req, REQ_SERVICE_ID, 0x1000000000000001ull);
 	say(&req);
-	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON),
-			  MAD_REASON_BAD_SERVICE_ID);
+	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON), MAD_REASON_BAD_SERVICE_ID);
 	/* UC, XRC and the like. */
 	req = request();
 	mad_set(&req, REQ_TRANSPORT, 3);
 	say(&req);
-	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON),
-			  MAD_REASON_UNSUPPORTED);
+	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON), MAD_REASON_UNSUPPORTED);
 	ck_assert_uint_eq(host.connects, 0);
 	ck_assert_uint_eq(session.connections, 0);
 }
@@ -638,8 +621,7 @@ START_TEST(a_vm_has_a_bounded_number_of_connections)
 	WAIT_FOR(host.connects == 3);
 	mad_set(&req, MAD_LOCAL_ID, GUEST_ID + 3);
 	say(&req);
-	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON),
-			  MAD_REASON_NO_RESOURCES);
+	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON), MAD_REASON_NO_RESOURCES);
 	/* One that is over is only remembered, and makes room. */
 	host_event(host.last, RDMA_CM_EVENT_REJECTED, 8, NULL, NULL, 0);
 	hear(MAD_REJ);
@@ -675,8 +657,7 @@ START_TEST(the_guest_disconnects)
 	WAIT_FOR(host.ids == 6);
 	say(&dreq);
 	hear(MAD_DREP);
-	ck_assert_uint_eq(cm_rq_psn(&session, peer, PEER_QPN, GUEST_PSN),
-			  GUEST_PSN);
+	ck_assert_uint_eq(cm_rq_psn(&session, peer, PEER_QPN, GUEST_PSN), GUEST_PSN);
 }
 END_TEST
 
@@ -690,7 +671,7 @@ START_TEST(the_peer_disconnects)
 	ck_assert_uint_eq(mad_get(dreq, DREQ_QPN), QPN);
 	ck_assert_uint_eq(mad_get(dreq, MAD_REMOTE_ID), GUEST_ID);
 	ck_assert_uint_eq(host.disconnects, 1);
-	hear(MAD_DREQ);		/* said again */
+	hear(MAD_DREQ); /* said again */
 	say(&drep);
 	settle();
 	ck_assert_int_eq(host.ids, 6);
@@ -711,8 +692,7 @@ END_TEST
 
 START_TEST(the_guest_rejects_the_answer)
 {
-	struct mad rej = about(MAD_REJ, mad_get(connect_to_peer(),
-						MAD_LOCAL_ID));
+	struct mad rej = about(MAD_REJ, mad_get(connect_to_peer(), MAD_LOCAL_ID));
 
 	mad_set(&rej, REJ_REASON, 28);
 	mad_set_private(&rej, REJ_PRIVATE, REJ_PRIVATE_LEN, "bye", 3);
@@ -726,8 +706,7 @@ END_TEST
 START_TEST(messages_about_nothing_do_nothing)
 {
 	static const enum mad_attribute attributes[] = {
-		MAD_MRA, MAD_REJ, MAD_REP, MAD_RTU, MAD_DREP, MAD_SIDR_REP,
-		MAD_LAP, MAD_APR, 0x99,
+		MAD_MRA, MAD_REJ, MAD_REP, MAD_RTU, MAD_DREP, MAD_SIDR_REP, MAD_LAP, MAD_APR, 0x99,
 	};
 	struct mad mad;
 
@@ -764,12 +743,14 @@ END_TEST
 /* ------------------------------- passive side ------------------------------ */
 
 static const struct rdma_conn_param question = {
-	.responder_resources = 6, .initiator_depth = 5, .retry_count = 7,
-	.rnr_retry_count = 6, .qp_num = PEER_QPN,
+	.responder_resources = 6,
+	.initiator_depth = 5,
+	.retry_count = 7,
+	.rnr_retry_count = 6,
+	.qp_num = PEER_QPN,
 };
 
-static struct rdma_cm_id *peer_asks(struct rdma_cm_id *listener,
-				    const char *private_data)
+static struct rdma_cm_id *peer_asks(struct rdma_cm_id *listener, const char *private_data)
 {
 	struct sockaddr_in *from;
 	struct rdma_cm_id *id;
@@ -816,18 +797,15 @@ START_TEST(a_request_of_a_peer_reaches_the_guest)
 	ck_assert_uint_eq(mad_get(req, REQ_ACK_TIMEOUT), 17);
 	ck_assert(!memcmp(mad_data(req, REQ_LOCAL_GID), peer, 16));
 	ck_assert(!memcmp(mad_data(req, REQ_REMOTE_GID), own, 16));
-	ck_assert(ip_cm_parse(mad_get(req, REQ_SERVICE_ID),
-			      mad_data(req, REQ_PRIVATE), &ip));
+	ck_assert(ip_cm_parse(mad_get(req, REQ_SERVICE_ID), mad_data(req, REQ_PRIVATE), &ip));
 	ck_assert_uint_eq(ip.protocol, IP_CM_TCP);
 	ck_assert_uint_eq(ip.port, 7174);
 	ck_assert_uint_eq(ip.source_port, 50000);
 	ck_assert(!memcmp(ip.source, peer, 16));
 	ck_assert(!memcmp(ip.destination, own, 16));
-	ck_assert(!memcmp(mad_data(req, REQ_PRIVATE + IP_CM_HEADER_LEN),
-			  "please", 7));
+	ck_assert(!memcmp(mad_data(req, REQ_PRIVATE + IP_CM_HEADER_LEN), "please", 7));
 	/* The guest's QP is made ready before it answers. */
-	ck_assert_uint_eq(cm_rq_psn(&session, peer, PEER_QPN, GUEST_PSN),
-			  HOST_PSN);
+	ck_assert_uint_eq(cm_rq_psn(&session, peer, PEER_QPN, GUEST_PSN), HOST_PSN);
 }
 END_TEST
 
@@ -894,8 +872,7 @@ START_TEST(a_peer_that_gives_up_is_known_by_its_guid)
 	uint64_t guid = mad_get(hear(MAD_REQ), REQ_CA_GUID);
 	struct mad *rej;
 
-	host_event(id, RDMA_CM_EVENT_REJECTED, MAD_REASON_TIMEOUT, NULL, NULL,
-		   0);
+	host_event(id, RDMA_CM_EVENT_REJECTED, MAD_REASON_TIMEOUT, NULL, NULL, 0);
 	rej = hear(MAD_REJ);
 	ck_assert_uint_eq(mad_get(rej, REJ_REASON), MAD_REASON_TIMEOUT);
 	ck_assert_uint_eq(mad_get(rej, REJ_INFO_LEN), 8);
@@ -940,8 +917,7 @@ START_TEST(a_peer_that_bears_the_guests_own_address_is_rejected)
 	from = (struct sockaddr_in *)&id->route.addr.dst_addr;
 	from->sin_family = AF_INET;
 	memcpy(&from->sin_addr, own + 12, 4);
-	host_push(id, host.listener, RDMA_CM_EVENT_CONNECT_REQUEST, 0,
-		  &question, NULL, 0);
+	host_push(id, host.listener, RDMA_CM_EVENT_CONNECT_REQUEST, 0, &question, NULL, 0);
 	pthread_mutex_unlock(&host.lock);
 	WAIT_FOR(host.rejects == 1);
 	WAIT_FOR(host.ids == 6);
@@ -1001,10 +977,8 @@ START_TEST(a_peer_without_such_a_service_says_so)
 
 	say(&req);
 	WAIT_FOR(host.connects == 1);
-	host_event(host.last, RDMA_CM_EVENT_UNREACHABLE, MAD_SIDR_UNSUPPORTED,
-		   NULL, NULL, 0);
-	ck_assert_uint_eq(mad_get(hear(MAD_SIDR_REP), SIDR_REP_STATUS),
-			  MAD_SIDR_UNSUPPORTED);
+	host_event(host.last, RDMA_CM_EVENT_UNREACHABLE, MAD_SIDR_UNSUPPORTED, NULL, NULL, 0);
+	ck_assert_uint_eq(mad_get(hear(MAD_SIDR_REP), SIDR_REP_STATUS), MAD_SIDR_UNSUPPORTED);
 }
 END_TEST
 
@@ -1018,12 +992,11 @@ START_TEST(a_peer_finds_the_guests_datagram_queue_pair)
 	ck_assert_int_eq(host.last->ps, RDMA_PS_UDP);
 	peer_asks(host.last, "udp");
 	req = hear(MAD_SIDR_REQ);
-	ck_assert(ip_cm_parse(mad_get(req, SIDR_REQ_SERVICE_ID),
-			      mad_data(req, SIDR_REQ_PRIVATE), &ip));
+	ck_assert(ip_cm_parse(mad_get(req, SIDR_REQ_SERVICE_ID), mad_data(req, SIDR_REQ_PRIVATE),
+			      &ip));
 	ck_assert_uint_eq(ip.protocol, IP_CM_UDP);
 	ck_assert_uint_eq(ip.port, 9001);
-	ck_assert(!memcmp(mad_data(req, SIDR_REQ_PRIVATE + IP_CM_HEADER_LEN),
-			  "udp", 4));
+	ck_assert(!memcmp(mad_data(req, SIDR_REQ_PRIVATE + IP_CM_HEADER_LEN), "udp", 4));
 	mad_init(&rep, MAD_SIDR_REP, mad_get(req, MAD_TID));
 	mad_set(&rep, SIDR_REP_ID, mad_get(req, SIDR_REQ_ID));
 	mad_set(&rep, SIDR_REP_QPN, QPN);

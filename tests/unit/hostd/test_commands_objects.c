@@ -6,20 +6,26 @@
 #include "cq.h"
 #include "suite.h"
 
-#define STATUS(opcode, args)	rig_run(opcode, &(args), sizeof(args))
+#define STATUS(opcode, args) rig_run(opcode, &(args), sizeof(args))
 
 static struct pvhca_cmd_create_ah rig_ah(uint32_t pd)
 {
-	return (struct pvhca_cmd_create_ah) {
-		.pd = pd, .av = { .is_global = 1, .port = 1 },
+	return (struct pvhca_cmd_create_ah){
+		.pd = pd,
+		.av = { .is_global = 1, .port = 1 },
 	};
 }
 
 static struct pvhca_cmd_create_srq rig_srq(uint32_t context, uint32_t pd)
 {
 	struct pvhca_cmd_create_srq srq = {
-		.context = context, .pd = pd, .max_wr = 16, .max_sge = 1,
-		.rq_offset = 256, .rq_log_entries = 4, .rq_log_stride = 5,
+		.context = context,
+		.pd = pd,
+		.max_wr = 16,
+		.max_sge = 1,
+		.rq_offset = 256,
+		.rq_log_entries = 4,
+		.rq_log_stride = 5,
 		.mem = { .num_extents = 1, .length = RIG_K4 },
 	};
 
@@ -28,11 +34,9 @@ static struct pvhca_cmd_create_srq rig_srq(uint32_t context, uint32_t pd)
 	return srq;
 }
 
-static struct pvhca_cmd_create_qp rig_srq_qp(const struct rig_world *world,
-					     uint32_t srq)
+static struct pvhca_cmd_create_qp rig_srq_qp(const struct rig_world *world, uint32_t srq)
 {
-	struct pvhca_cmd_create_qp qp = rig_qp(world->context, world->pd,
-					       world->cq);
+	struct pvhca_cmd_create_qp qp = rig_qp(world->context, world->pd, world->cq);
 
 	qp.flags = PVHCA_CREATE_QP_SRQ;
 	qp.srq = srq;
@@ -44,7 +48,10 @@ static struct pvhca_cmd_create_qp rig_srq_qp(const struct rig_world *world,
 static void give_address(void)
 {
 	struct pvhca_cmd_add_gid gid = {
-		.gid = { [15] = 9 }, .port = 1, .gid_type = 1, .vlan = 0xffff,
+		.gid = { [15] = 9 },
+		.port = 1,
+		.gid_type = 1,
+		.vlan = 0xffff,
 	};
 
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_ADD_GID, gid), PVHCA_ST_OK);
@@ -65,12 +72,10 @@ START_TEST(an_address_handle_is_found_by_workers_while_it_lives)
 	ck_assert_uint_eq(ah->host_gid_index, 109);
 	rig_destroy(PVHCA_CMD_DESTROY_QP, world.qp);
 	rig_destroy(PVHCA_CMD_DEREG_MR, world.mr);
-	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEALLOC_PD, world.pd),
-			  PVHCA_ST_BUSY);
+	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEALLOC_PD, world.pd), PVHCA_ST_BUSY);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_AH, handle), 0);
 	ck_assert_ptr_null(table_find_rcu(&rig.session.ahs, handle));
-	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_AH, handle),
-			  PVHCA_ST_INVALID);
+	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_AH, handle), PVHCA_ST_INVALID);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEALLOC_PD, world.pd), 0);
 }
 END_TEST
@@ -113,14 +118,12 @@ END_TEST
 START_TEST(an_srq_is_published_when_it_is_whole)
 {
 	struct rig_world world = rig_world();
-	struct context *context = table_find(&rig.session.contexts,
-					     world.context);
-	uint32_t handle = RIG_MAKE(PVHCA_CMD_CREATE_SRQ,
-				   rig_srq(world.context, world.pd));
+	struct context *context = table_find(&rig.session.contexts, world.context);
+	uint32_t handle = RIG_MAKE(PVHCA_CMD_CREATE_SRQ, rig_srq(world.context, world.pd));
 	struct srq *srq = table_find(&rig.session.srqs, handle);
 
 	ck_assert_uint_eq(rig.rsp.create_srq.srqn, 0x77);
-	ck_assert_uint_eq(rig.rsp.create_srq.slot, 1);	/* the QP has 0 */
+	ck_assert_uint_eq(rig.rsp.create_srq.slot, 1); /* the QP has 0 */
 	ck_assert_uint_eq(rig.rsp.create_srq.doorbell, 8);
 	ck_assert_uint_eq(rig.rsp.create_srq.max_wr, 16);
 	ck_assert_ptr_eq(context->srq_slots[1], srq);
@@ -139,8 +142,8 @@ START_TEST(what_an_srq_cannot_be)
 	struct pvhca_cmd_create_srq bad;
 
 #define REFUSED(field, value, status) \
-	bad = good; \
-	bad.field = value; \
+	bad = good;                   \
+	bad.field = value;            \
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_SRQ, bad), status)
 	REFUSED(context, 0, PVHCA_ST_INVALID);
 	REFUSED(context, other, PVHCA_ST_INVALID);
@@ -174,16 +177,14 @@ START_TEST(an_srq_with_qps_is_busy_and_their_cq_has_room_once)
 {
 	struct rig_world world = rig_world();
 	struct cq *cq = table_find(&rig.session.cqs, world.cq);
-	uint32_t srq = RIG_MAKE(PVHCA_CMD_CREATE_SRQ,
-				rig_srq(world.context, world.pd));
+	uint32_t srq = RIG_MAKE(PVHCA_CMD_CREATE_SRQ, rig_srq(world.context, world.pd));
 	uint32_t before = cq->backlog_limit, a, b;
 
 	a = RIG_MAKE(PVHCA_CMD_CREATE_QP, rig_srq_qp(&world, srq));
 	ck_assert_uint_eq(cq->backlog_limit, before + 16 + 16);
 	b = RIG_MAKE(PVHCA_CMD_CREATE_QP, rig_srq_qp(&world, srq));
 	ck_assert_uint_eq(cq->backlog_limit, before + 2 * 16 + 16);
-	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_SRQ, srq),
-			  PVHCA_ST_BUSY);
+	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_SRQ, srq), PVHCA_ST_BUSY);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_QP, a), 0);
 	ck_assert_uint_eq(cq->backlog_limit, before + 16 + 16);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_QP, b), 0);
@@ -195,8 +196,7 @@ END_TEST
 START_TEST(a_qp_with_an_srq_has_no_receive_queue)
 {
 	struct rig_world world = rig_world();
-	uint32_t srq = RIG_MAKE(PVHCA_CMD_CREATE_SRQ,
-				rig_srq(world.context, world.pd));
+	uint32_t srq = RIG_MAKE(PVHCA_CMD_CREATE_SRQ, rig_srq(world.context, world.pd));
 	struct pvhca_cmd_create_qp qp = rig_srq_qp(&world, srq);
 
 	qp.srq = world.cq + 1;
@@ -214,10 +214,11 @@ END_TEST
 START_TEST(an_srqs_limit_is_set_and_told)
 {
 	struct rig_world world = rig_world();
-	uint32_t srq = RIG_MAKE(PVHCA_CMD_CREATE_SRQ,
-				rig_srq(world.context, world.pd));
+	uint32_t srq = RIG_MAKE(PVHCA_CMD_CREATE_SRQ, rig_srq(world.context, world.pd));
 	struct pvhca_cmd_modify_srq modify = {
-		.srq = srq, .attr_mask = IBV_SRQ_LIMIT, .limit = 5,
+		.srq = srq,
+		.attr_mask = IBV_SRQ_LIMIT,
+		.limit = 5,
 	};
 	struct pvhca_cmd_query_srq query = { .srq = srq };
 
@@ -227,14 +228,11 @@ START_TEST(an_srqs_limit_is_set_and_told)
 	ck_assert_uint_eq(rig.rsp.query_srq.max_wr, 16);
 	ck_assert_uint_eq(rig.rsp.query_srq.max_sge, 1);
 	modify.limit = 17;
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_MODIFY_SRQ, modify),
-			  PVHCA_ST_INVALID);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_MODIFY_SRQ, modify), PVHCA_ST_INVALID);
 	modify.attr_mask = IBV_SRQ_MAX_WR;
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_MODIFY_SRQ, modify),
-			  PVHCA_ST_UNSUPPORTED);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_MODIFY_SRQ, modify), PVHCA_ST_UNSUPPORTED);
 	modify.attr_mask = 4;
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_MODIFY_SRQ, modify),
-			  PVHCA_ST_INVALID);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_MODIFY_SRQ, modify), PVHCA_ST_INVALID);
 	query.srq = srq + 1;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_QUERY_SRQ, query), PVHCA_ST_INVALID);
 }
@@ -273,8 +271,7 @@ START_TEST(a_region_with_windows_stays_as_it_is)
 	struct rig_world world = rig_world();
 
 	rig.bound = true;
-	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEREG_MR, world.mr),
-			  PVHCA_ST_BUSY);
+	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEREG_MR, world.mr), PVHCA_ST_BUSY);
 	ck_assert_ptr_nonnull(table_find_rcu(&rig.session.mrs, world.mr));
 	ck_assert_uint_eq(rig.session.pinned_bytes, RIG_K4);
 	rig.bound = false;
@@ -291,7 +288,9 @@ START_TEST(rereg_changes_what_its_flags_name)
 	struct mr *mr = table_find(&rig.session.mrs, world.mr);
 	struct pvhca_cmd_reg_mr reg = rig_mr(world.pd);
 	struct pvhca_cmd_rereg_mr rereg = {
-		.mr = world.mr, .flags = IBV_REREG_MR_CHANGE_PD, .pd = pd,
+		.mr = world.mr,
+		.flags = IBV_REREG_MR_CHANGE_PD,
+		.pd = pd,
 		.access = IBV_ACCESS_REMOTE_READ,
 	};
 	struct extents *extents = mr->extents;
@@ -305,8 +304,7 @@ START_TEST(rereg_changes_what_its_flags_name)
 	ck_assert_ptr_eq(mr->extents, extents);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEALLOC_PD, pd), PVHCA_ST_BUSY);
 
-	rereg.flags = IBV_REREG_MR_CHANGE_TRANSLATION |
-		      IBV_REREG_MR_CHANGE_ACCESS;
+	rereg.flags = IBV_REREG_MR_CHANGE_TRANSLATION | IBV_REREG_MR_CHANGE_ACCESS;
 	rereg.iova = 0x7000;
 	rereg.length = 100;
 	rereg.offset = 50;
@@ -333,8 +331,8 @@ START_TEST(a_rereg_that_fails_leaves_the_region_as_it_was)
 	rig.fail_in = 0;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_REREG_MR, good), PVHCA_ST_IO);
 #define REFUSED(field, value, status) \
-	bad = good; \
-	bad.field = value; \
+	bad = good;                   \
+	bad.field = value;            \
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_REREG_MR, bad), status)
 	REFUSED(mr, 0, PVHCA_ST_INVALID);
 	REFUSED(flags, 0, PVHCA_ST_INVALID);
@@ -365,7 +363,9 @@ START_TEST(a_cq_is_resized_with_what_it_holds)
 	struct rig_world world = rig_world();
 	struct pvhca_cmd_create_cq wish = rig_cq(world.context, world.ceq);
 	struct pvhca_cmd_resize_cq resize = {
-		.cq = world.cq, .log_entries = 1, .mem = wish.mem,
+		.cq = world.cq,
+		.log_entries = 1,
+		.mem = wish.mem,
 	};
 	struct cq *cq = table_find(&rig.session.cqs, world.cq);
 	struct ring_buffer *before = cq->buffer;
@@ -373,8 +373,7 @@ START_TEST(a_cq_is_resized_with_what_it_holds)
 
 	for (int i = 0; i < 3; i++)
 		cq_push(NULL, cq, &cqe, false);
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_RESIZE_CQ, resize),
-			  PVHCA_ST_INVALID);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_RESIZE_CQ, resize), PVHCA_ST_INVALID);
 	ck_assert_ptr_eq(cq->buffer, before);
 	resize.log_entries = 2;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_RESIZE_CQ, resize), PVHCA_ST_OK);
@@ -383,12 +382,10 @@ START_TEST(a_cq_is_resized_with_what_it_holds)
 	resize.log_entries = 7;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_RESIZE_CQ, resize), PVHCA_ST_QUOTA);
 	resize.log_entries = 21;
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_RESIZE_CQ, resize),
-			  PVHCA_ST_INVALID);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_RESIZE_CQ, resize), PVHCA_ST_INVALID);
 	resize.log_entries = 2;
 	resize.cq = 0;
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_RESIZE_CQ, resize),
-			  PVHCA_ST_INVALID);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_RESIZE_CQ, resize), PVHCA_ST_INVALID);
 }
 END_TEST
 
@@ -397,32 +394,26 @@ END_TEST
 START_TEST(only_datagram_qps_join_groups)
 {
 	struct rig_world world = rig_world();
-	struct pvhca_cmd_create_qp ud = rig_qp(world.context, world.pd,
-					       world.cq);
+	struct pvhca_cmd_create_qp ud = rig_qp(world.context, world.pd, world.cq);
 	struct pvhca_cmd_mcast mcast = { .gid = { 0xff }, .qp = world.qp };
 
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast),
-			  PVHCA_ST_INVALID);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast), PVHCA_ST_INVALID);
 	ud.type = PVHCA_QPT_UD;
 	ud.flags = PVHCA_CREATE_QP_BLOCK_LOOPBACK;
 	mcast.qp = RIG_MAKE(PVHCA_CMD_CREATE_QP, ud);
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast), PVHCA_ST_OK);
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_DETACH_MCAST, mcast), PVHCA_ST_OK);
 	mcast.reserved = 1;
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast),
-			  PVHCA_ST_INVALID);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast), PVHCA_ST_INVALID);
 	mcast.reserved = 0;
 	mcast.gid[0] = 0xfe;
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast),
-			  PVHCA_ST_INVALID);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast), PVHCA_ST_INVALID);
 	/* ::ffff:230.1.2.3 is a group, ::ffff:10.1.2.3 is none. */
-	memcpy(mcast.gid, (uint8_t[16]){ [10] = 0xff, [11] = 0xff, 230, 1, 2, 3 },
-	       16);
+	memcpy(mcast.gid, (uint8_t[16]){ [10] = 0xff, [11] = 0xff, 230, 1, 2, 3 }, 16);
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast), PVHCA_ST_OK);
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_DETACH_MCAST, mcast), PVHCA_ST_OK);
 	mcast.gid[12] = 10;
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast),
-			  PVHCA_ST_INVALID);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_ATTACH_MCAST, mcast), PVHCA_ST_INVALID);
 	ud.type = PVHCA_QPT_UC;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_QP, ud), PVHCA_ST_INVALID);
 }
@@ -443,18 +434,15 @@ START_TEST(kernel_contexts_have_what_the_fabric_can_do)
 	cq = RIG_MAKE(PVHCA_CMD_CREATE_CQ, rig_cq(context, world.ceq));
 	qp = rig_qp(context, pd, cq);
 	srq = rig_srq(context, pd);
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_QP, qp),
-			  PVHCA_ST_UNSUPPORTED);
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_SRQ, srq),
-			  PVHCA_ST_UNSUPPORTED);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_QP, qp), PVHCA_ST_UNSUPPORTED);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_SRQ, srq), PVHCA_ST_UNSUPPORTED);
 	rig_ops.kernel_caps = PVHCA_KERNEL_QP;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_QP, qp), PVHCA_ST_OK);
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_SRQ, srq), PVHCA_ST_OK);
 	ck_assert_uint_eq(rig_run(PVHCA_CMD_QUERY_DEVICE, "", 0), 0);
-	ck_assert_uint_eq(rig.rsp.query_device.kernel_caps & PVHCA_KERNEL_QP,
-			  PVHCA_KERNEL_QP);
+	ck_assert_uint_eq(rig.rsp.query_device.kernel_caps & PVHCA_KERNEL_QP, PVHCA_KERNEL_QP);
 
-	alloc = (struct pvhca_cmd_alloc_mr) { .pd = pd, .max_pages = 2 };
+	alloc = (struct pvhca_cmd_alloc_mr){ .pd = pd, .max_pages = 2 };
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_ALLOC_MR, alloc), PVHCA_ST_OK);
 	ck_assert_uint_eq(rig.rsp.reg_mr.lkey, 33);
 	ck_assert_uint_eq(rig.session.pinned_bytes, 3 * RIG_K4);
@@ -462,7 +450,7 @@ START_TEST(kernel_contexts_have_what_the_fabric_can_do)
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_ALLOC_MR, alloc), PVHCA_ST_QUOTA);
 	alloc.max_pages = 0;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_ALLOC_MR, alloc), PVHCA_ST_INVALID);
-	alloc = (struct pvhca_cmd_alloc_mr) { .pd = world.pd, .max_pages = 2 };
+	alloc = (struct pvhca_cmd_alloc_mr){ .pd = world.pd, .max_pages = 2 };
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_ALLOC_MR, alloc), PVHCA_ST_DENIED);
 }
 END_TEST
@@ -470,8 +458,7 @@ END_TEST
 START_TEST(applications_have_no_gsi_qp)
 {
 	struct rig_world world = rig_world();
-	struct pvhca_cmd_create_qp qp = rig_qp(world.context, world.pd,
-					       world.cq);
+	struct pvhca_cmd_create_qp qp = rig_qp(world.context, world.pd, world.cq);
 
 	qp.type = PVHCA_QPT_GSI;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_QP, qp), PVHCA_ST_DENIED);
@@ -485,7 +472,8 @@ START_TEST(what_a_fabric_lacks_is_unsupported)
 	struct pvhca_cmd_alloc_mw mw = { .pd = world.pd, .type = 1 };
 	struct pvhca_cmd_create_ah ah = rig_ah(world.pd);
 	struct pvhca_cmd_rereg_mr rereg = {
-		.mr = world.mr, .flags = IBV_REREG_MR_CHANGE_PD,
+		.mr = world.mr,
+		.flags = IBV_REREG_MR_CHANGE_PD,
 	};
 
 	give_address();
@@ -493,13 +481,10 @@ START_TEST(what_a_fabric_lacks_is_unsupported)
 	rig_ops.mw_alloc = NULL;
 	rig_ops.ah_create = NULL;
 	rig_ops.mr_rereg = NULL;
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_SRQ, srq),
-			  PVHCA_ST_UNSUPPORTED);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_SRQ, srq), PVHCA_ST_UNSUPPORTED);
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_ALLOC_MW, mw), PVHCA_ST_UNSUPPORTED);
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_AH, ah),
-			  PVHCA_ST_UNSUPPORTED);
-	ck_assert_uint_eq(STATUS(PVHCA_CMD_REREG_MR, rereg),
-			  PVHCA_ST_UNSUPPORTED);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_CREATE_AH, ah), PVHCA_ST_UNSUPPORTED);
+	ck_assert_uint_eq(STATUS(PVHCA_CMD_REREG_MR, rereg), PVHCA_ST_UNSUPPORTED);
 }
 END_TEST
 

@@ -30,8 +30,7 @@ static struct config *load(const char *text, const char *options)
 {
 	char *line = g_strdup_printf("pvhcad --config %s %s", path, options);
 	char **words = g_strsplit(g_strstrip(line), " ", -1);
-	char **argv = g_memdup2(words, (g_strv_length(words) + 1) *
-				sizeof(*words));
+	char **argv = g_memdup2(words, (g_strv_length(words) + 1) * sizeof(*words));
 	int argc = g_strv_length(words);
 	struct config_actions actions;
 	struct config *config;
@@ -99,8 +98,8 @@ END_TEST
 
 START_TEST(ports_to_listen_on_are_the_vms_or_everybodys)
 {
-	struct config *config = load("[vm a]\nlisten=4420, 20049-20050\n[vm n]\nlisten=none\n",
-				     "--listen 1-3");
+	struct config *config =
+		load("[vm a]\nlisten=4420, 20049-20050\n[vm n]\nlisten=none\n", "--listen 1-3");
 	struct vm_policy *policy;
 
 	ck_assert_ptr_nonnull(config);
@@ -127,8 +126,17 @@ END_TEST
 START_TEST(what_is_no_list_of_ports_is_refused)
 {
 	static const char *const wrong[] = {
-		"0", "5-4", "1-257", "65536", "a", "1;2", "1-", "-1", "1 x",
-		"18446744073709551617", "1-4294967297",
+		"0",
+		"5-4",
+		"1-257",
+		"65536",
+		"a",
+		"1;2",
+		"1-",
+		"-1",
+		"1 x",
+		"18446744073709551617",
+		"1-4294967297",
 	};
 
 	for (unsigned int i = 0; i < G_N_ELEMENTS(wrong); i++) {
@@ -147,10 +155,10 @@ START_TEST(a_vm_is_found_by_uuid_in_either_case_before_its_name)
 		0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff, 0x11, 0x22,
 		0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0x00,
 	};
-	struct config *config = load(
-		"[vm AABBCCDD-eeff-1122-3344-556677889900]\nqps=1\n"
-		"[vm name]\nqps=2\nmac=02:00:00:00:00:05\naddresses=10.0.0.1, fd00::/8\n",
-		"--unlisted-vms=false");
+	struct config *config =
+		load("[vm AABBCCDD-eeff-1122-3344-556677889900]\nqps=1\n"
+		     "[vm name]\nqps=2\nmac=02:00:00:00:00:05\naddresses=10.0.0.1, fd00::/8\n",
+		     "--unlisted-vms=false");
 	struct vm_policy *policy;
 
 	ck_assert_ptr_nonnull(config);
@@ -206,8 +214,7 @@ START_TEST(an_error_names_what_is_wrong)
 	struct config *config = load(wrong[_i].text, wrong[_i].options);
 
 	ck_assert_msg(!config, "%s %s", wrong[_i].text, wrong[_i].options);
-	ck_assert_msg(strstr(error->message, wrong[_i].word) != NULL, "%s",
-		      error->message);
+	ck_assert_msg(strstr(error->message, wrong[_i].word) != NULL, "%s", error->message);
 	if (!wrong[_i].options[0])
 		ck_assert_ptr_nonnull(strstr(error->message, path));
 }
@@ -224,7 +231,6 @@ int main(void)
 	tcase_add_test(tc, ports_to_listen_on_are_the_vms_or_everybodys);
 	tcase_add_test(tc, what_is_no_list_of_ports_is_refused);
 	tcase_add_test(tc, a_vm_is_found_by_uuid_in_either_case_before_its_name);
-	tcase_add_loop_test(tc, an_error_names_what_is_wrong, 0,
-			    sizeof(wrong) / sizeof(wrong[0]));
+	tcase_add_loop_test(tc, an_error_names_what_is_wrong, 0, sizeof(wrong) / sizeof(wrong[0]));
 	return suite_run("config", tc);
 }

@@ -10,9 +10,9 @@
 #include "worker.h"
 #include "suite.h"
 
-#define LOG_ENTRIES	3
-#define ENTRIES		(1u << LOG_ENTRIES)
-#define WORKER		((struct worker *)1)
+#define LOG_ENTRIES 3
+#define ENTRIES	    (1u << LOG_ENTRIES)
+#define WORKER	    ((struct worker *)1)
 
 static unsigned int events, dirty, blocked;
 static bool no_room_for_events;
@@ -52,10 +52,10 @@ static void setup(void)
 	memory = aligned_alloc(PVHCA_GRANULE, PVHCA_GRANULE);
 	memset(memory, 0, PVHCA_GRANULE);
 	buffer = malloc(sizeof(*buffer) + sizeof(buffer->granule[0]));
-	*buffer = (struct ring_buffer) { .granules = 1 };
+	*buffer = (struct ring_buffer){ .granules = 1 };
 	buffer->granule[0] = memory;
 	memset(&session, 0, sizeof(session));
-	cq = (struct cq) {
+	cq = (struct cq){
 		.session = &session,
 		.handle = 42,
 		.buffer = buffer,
@@ -74,8 +74,7 @@ static void teardown(void)
 
 static struct pvhca_cqe *guest_entry(uint32_t index)
 {
-	return (struct pvhca_cqe *)(memory + PVHCA_CQ_HEADER_SIZE) +
-	       index % ENTRIES;
+	return (struct pvhca_cqe *)(memory + PVHCA_CQ_HEADER_SIZE) + index % ENTRIES;
 }
 
 static bool guest_sees(uint32_t index)
@@ -162,8 +161,7 @@ START_TEST(a_forgotten_qp_leaves_the_others_in_order)
 	cq.header->ci = htole32(ENTRIES);
 	cq_retry(&cq);
 	for (i = 0; i < ENTRIES; i++)
-		ck_assert_uint_eq(le16toh(guest_entry(ENTRIES + i)->wqe_index),
-				  ENTRIES + 2 * i);
+		ck_assert_uint_eq(le16toh(guest_entry(ENTRIES + i)->wqe_index), ENTRIES + 2 * i);
 }
 END_TEST
 
@@ -241,10 +239,9 @@ END_TEST
 
 static struct ring_buffer *other_buffer(void)
 {
-	struct ring_buffer *other = malloc(sizeof(*other) +
-					   sizeof(other->granule[0]));
+	struct ring_buffer *other = malloc(sizeof(*other) + sizeof(other->granule[0]));
 
-	*other = (struct ring_buffer) { .granules = 1 };
+	*other = (struct ring_buffer){ .granules = 1 };
 	other->granule[0] = aligned_alloc(PVHCA_GRANULE, PVHCA_GRANULE);
 	memset(other->granule[0], 0, PVHCA_GRANULE);
 	return other;
@@ -264,15 +261,12 @@ START_TEST(a_resize_takes_along_what_was_not_polled)
 	cq_notify(&cq);
 	ck_assert_uint_eq(events, 1);
 	/* 8 in the ring, 7 held back; of both sizes only the larger fits. */
-	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES - 1, &old),
-			 PVHCA_ST_INVALID);
+	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES - 1, &old), PVHCA_ST_INVALID);
 	ck_assert_ptr_eq(cq.buffer, buffer);
-	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES + 1, &old),
-			 PVHCA_ST_OK);
+	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES + 1, &old), PVHCA_ST_OK);
 	ck_assert_ptr_eq(old, buffer);
-	memset(memory, 0xee, PVHCA_GRANULE);	/* nobody looks at it any more */
-	entries = (struct pvhca_cqe *)(other->granule[0] +
-				       PVHCA_CQ_HEADER_SIZE);
+	memset(memory, 0xee, PVHCA_GRANULE); /* nobody looks at it any more */
+	entries = (struct pvhca_cqe *)(other->granule[0] + PVHCA_CQ_HEADER_SIZE);
 	ck_assert_uint_eq(le32toh(cq.header->flags), PVHCA_CQ_F_BLOCKED);
 	ck_assert(cq_retry(&cq));
 	for (uint32_t i = 0; i < 15; i++) {
@@ -304,11 +298,9 @@ START_TEST(a_consumer_index_without_sense_refuses_a_resize)
 
 	push(7, 0, 0, false);
 	cq.header->ci = htole32(2);
-	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES + 1, &old),
-			 PVHCA_ST_INVALID);
+	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES + 1, &old), PVHCA_ST_INVALID);
 	cq.header->ci = htole32(0x80000000u);
-	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES + 1, &old),
-			 PVHCA_ST_INVALID);
+	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES + 1, &old), PVHCA_ST_INVALID);
 	free(other->granule[0]);
 	free(other);
 }

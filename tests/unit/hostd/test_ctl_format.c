@@ -49,11 +49,18 @@ static const struct {
 } names[] = {
 	{ "", "" },
 	{ "vm-1 (test)", "vm-1 (test)" },
-	{ "B\xc3\xbc" "cher", "B\xc3\xbc" "cher" },
+	{ "B\xc3\xbc"
+	  "cher",
+	  "B\xc3\xbc"
+	  "cher" },
 	{ "\x1b[2Jx\n\t\x7f", "?[2Jx???" },
-	{ "\xc2\x9b" "2J", "?2J" },		/* CSI in one character */
+	{ "\xc2\x9b"
+	  "2J",
+	  "?2J" }, /* CSI in one character */
 	{ "\xff\xc3", "??" },
-	{ "\xe2\x80\xae" "x", "?x" },		/* right-to-left override */
+	{ "\xe2\x80\xae"
+	  "x",
+	  "?x" }, /* right-to-left override */
 };
 
 START_TEST(names_do_not_reach_the_terminal_as_commands)
@@ -71,7 +78,9 @@ START_TEST(columns_are_as_wide_as_what_is_in_them)
 	char *text;
 
 	columns_add(columns, "1");
-	columns_add(columns, "b\xc3\xbc" "g");
+	columns_add(columns,
+		    "b\xc3\xbc"
+		    "g");
 	columns_add(columns, "22");
 	columns_add(columns, "100");
 	columns_add(columns, "x");
@@ -79,7 +88,8 @@ START_TEST(columns_are_as_wide_as_what_is_in_them)
 	text = columns_text(columns, " ");
 	ck_assert_str_eq(text,
 			 "  ID  NAME   N\n"
-			 "   1  b\xc3\xbc" "g   22\n"
+			 "   1  b\xc3\xbc"
+			 "g   22\n"
 			 " 100  x      3\n");
 	g_free(text);
 	columns_free(columns);
@@ -106,10 +116,9 @@ int main(void)
 {
 	TCase *tc = tcase_create("ctl_format");
 
-	tcase_add_loop_test(tc, numbers_are_rounded, 0,
-			    G_N_ELEMENTS(numbers));
-	tcase_add_loop_test(tc, names_do_not_reach_the_terminal_as_commands,
-			    0, G_N_ELEMENTS(names));
+	tcase_add_loop_test(tc, numbers_are_rounded, 0, G_N_ELEMENTS(numbers));
+	tcase_add_loop_test(tc, names_do_not_reach_the_terminal_as_commands, 0,
+			    G_N_ELEMENTS(names));
 	tcase_add_test(tc, columns_are_as_wide_as_what_is_in_them);
 	tcase_add_test(tc, lines_do_not_end_in_blanks);
 	return suite_run("ctl_format", tc);

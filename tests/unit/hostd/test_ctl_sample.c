@@ -59,9 +59,17 @@ START_TEST(what_is_missing_or_of_another_kind_is_unknown)
 END_TEST
 
 static const char *const wrong[] = {
-	"", "{", "null", "[]", "12", "{}", "{ \"sessions\": {} }",
-	"{ \"sessions\": [ 1 ] }", "{ \"sessions\": [ {} ] }",
-	"{ \"sessions\": [ { \"id\": \"1\" } ] }", "SSH-2.0-x\r\n",
+	"",
+	"{",
+	"null",
+	"[]",
+	"12",
+	"{}",
+	"{ \"sessions\": {} }",
+	"{ \"sessions\": [ 1 ] }",
+	"{ \"sessions\": [ {} ] }",
+	"{ \"sessions\": [ { \"id\": \"1\" } ] }",
+	"SSH-2.0-x\r\n",
 };
 
 START_TEST(another_answer_is_an_error)
@@ -80,11 +88,10 @@ static const struct {
 	unsigned int count;
 	uint64_t first;
 } selections[] = {
-	{ "a", 1, 3 },
-	{ "b", 2, 7 },		/* two adapters of one VM */
-	{ "abcd", 1, 7 },	/* UUID */
-	{ "9", 1, 9 },		/* session */
-	{ "", 0, 0 }, { "A", 0, 0 }, { "4", 0, 0 }, { "+9", 0, 0 },
+	{ "a", 1, 3 },	  { "b", 2, 7 }, /* two adapters of one VM */
+	{ "abcd", 1, 7 },		 /* UUID */
+	{ "9", 1, 9 },			 /* session */
+	{ "", 0, 0 },	  { "A", 0, 0 }, { "4", 0, 0 }, { "+9", 0, 0 },
 };
 
 START_TEST(a_vm_is_a_name_or_uuid_or_session)
@@ -103,8 +110,9 @@ END_TEST
 
 START_TEST(a_name_wins_over_a_session_number)
 {
-	struct ctl_sample *sample = parse("{ \"sessions\": ["
-		"{ \"id\": 1, \"name\": \"2\" }, { \"id\": 2, \"name\": \"x\" } ] }");
+	struct ctl_sample *sample =
+		parse("{ \"sessions\": ["
+		      "{ \"id\": 1, \"name\": \"2\" }, { \"id\": 2, \"name\": \"x\" } ] }");
 
 	ck_assert(sample_select(sample, "2"));
 	ck_assert_uint_eq(sample->count, 1);
@@ -119,8 +127,8 @@ static struct ctl_session session(uint64_t messages)
 {
 	struct ctl_session session = { .id = 1, .name = "vm", .uuid = "" };
 
-	session.values[FIELD_messages] = (struct ctl_number) { true, messages };
-	session.values[FIELD_qps] = (struct ctl_number) { true, 1 };
+	session.values[FIELD_messages] = (struct ctl_number){ true, messages };
+	session.values[FIELD_qps] = (struct ctl_number){ true, 1 };
 	return session;
 }
 
@@ -129,7 +137,7 @@ START_TEST(a_rate_is_the_difference_per_second)
 	struct ctl_session before = session(100), now = session(350);
 	struct rates rates;
 
-	now.values[FIELD_qps].value = 0;	/* no counter: may fall */
+	now.values[FIELD_qps].value = 0; /* no counter: may fall */
 	rates_between(&before, &now, 0.5, &rates);
 	ck_assert(rates.known);
 	ck_assert(fabs(rates.values[FIELD_messages] - 500) < 1e-9);
@@ -202,10 +210,8 @@ int main(void)
 
 	tcase_add_test(tc, sessions_are_in_order);
 	tcase_add_test(tc, what_is_missing_or_of_another_kind_is_unknown);
-	tcase_add_loop_test(tc, another_answer_is_an_error, 0,
-			    G_N_ELEMENTS(wrong));
-	tcase_add_loop_test(tc, a_vm_is_a_name_or_uuid_or_session, 0,
-			    G_N_ELEMENTS(selections));
+	tcase_add_loop_test(tc, another_answer_is_an_error, 0, G_N_ELEMENTS(wrong));
+	tcase_add_loop_test(tc, a_vm_is_a_name_or_uuid_or_session, 0, G_N_ELEMENTS(selections));
 	tcase_add_test(tc, a_name_wins_over_a_session_number);
 	tcase_add_test(tc, a_rate_is_the_difference_per_second);
 	tcase_add_test(tc, differences_are_exact_where_counters_are_large);

@@ -13,7 +13,7 @@
 
 #define K4	4096ull
 #define LOG	2
-#define ENTRIES	(1u << LOG)
+#define ENTRIES (1u << LOG)
 
 static struct session session;
 static struct ceq ceq;
@@ -41,7 +41,7 @@ static void setup(void)
 	for (int i = 1; i < 4; i++)
 		session.vector_fds[i] = eventfd(0, EFD_NONBLOCK);
 	ck_assert_int_eq(events_open(&session, 0, LOG), 0);
-	ceq = (struct ceq) { .session = &session, .vector = 2 };
+	ceq = (struct ceq){ .session = &session, .vector = 2 };
 	ck_assert_int_eq(ceq_init(&ceq, K4, LOG), 0);
 	retries = 0;
 }
@@ -140,8 +140,7 @@ START_TEST(what_is_kept_is_bounded)
 {
 	for (uint32_t i = 0; i < 100000; i++)
 		events_async(&session, PVHCA_EVENT_QP_FATAL, i);
-	ck_assert_uint_eq(session.counters.async_events_dropped,
-			  100000 - ENTRIES - 256);
+	ck_assert_uint_eq(session.counters.async_events_dropped, 100000 - ENTRIES - 256);
 }
 END_TEST
 

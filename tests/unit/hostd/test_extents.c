@@ -9,10 +9,10 @@
 #include "memory.h"
 #include "suite.h"
 
-#define K4	4096ull
-#define PAGES	1024
-#define HIGH	(1ull << 32)
-#define MANY	(1ull << 40)
+#define K4    4096ull
+#define PAGES 1024
+#define HIGH  (1ull << 32)
+#define MANY  (1ull << 40)
 
 static struct memory *memory;
 static uint8_t *low, *high;
@@ -24,10 +24,8 @@ static uint8_t *map_region(uint64_t gpa, int *fd)
 {
 	*fd = memfd_create("guest", MFD_CLOEXEC);
 	ck_assert_int_eq(ftruncate(*fd, PAGES * K4), 0);
-	ck_assert_int_eq(memory_add(memory, gpa, PAGES * K4, 0, K4, dup(*fd)),
-			 0);
-	return mmap(NULL, PAGES * K4, PROT_READ | PROT_WRITE, MAP_SHARED, *fd,
-		    0);
+	ck_assert_int_eq(memory_add(memory, gpa, PAGES * K4, 0, K4, dup(*fd)), 0);
+	return mmap(NULL, PAGES * K4, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
 }
 
 static void setup(void)
@@ -88,17 +86,14 @@ START_TEST(runs_apart_and_in_other_order_stay_apart)
 	ck_assert_ptr_eq(extents_find(extents, 0), &extents->extent[0]);
 	ck_assert_ptr_eq(extents_find(extents, K4 - 1), &extents->extent[0]);
 	ck_assert_ptr_eq(extents_find(extents, K4), &extents->extent[1]);
-	ck_assert_ptr_eq(extents_find(extents, 4 * K4 - 1),
-			 &extents->extent[2]);
-	ck_assert_ptr_eq(extents_find(extents, 5 * K4 - 1),
-			 &extents->extent[3]);
+	ck_assert_ptr_eq(extents_find(extents, 4 * K4 - 1), &extents->extent[2]);
+	ck_assert_ptr_eq(extents_find(extents, 5 * K4 - 1), &extents->extent[3]);
 }
 END_TEST
 
 START_TEST(a_run_may_cross_from_one_region_into_the_next)
 {
-	ck_assert_int_eq(memory_add(memory, PAGES * K4, K4, 0, K4,
-				    dup(high_fd)), 0);
+	ck_assert_int_eq(memory_add(memory, PAGES * K4, K4, 0, K4, dup(high_fd)), 0);
 	set(0, (PAGES - 1) * K4, 2 * K4);
 	ck_assert_int_eq(parse(), 0);
 	ck_assert_uint_eq(extents->count, 2);
@@ -111,8 +106,7 @@ END_TEST
 START_TEST(more_than_the_bound_is_refused)
 {
 	set(0, 0, 4 * K4);
-	ck_assert_int_eq(extents_from_list(memory, &list, 4 * K4 - 1, &extents),
-			 PVHCA_ST_INVALID);
+	ck_assert_int_eq(extents_from_list(memory, &list, 4 * K4 - 1, &extents), PVHCA_ST_INVALID);
 	ck_assert_int_eq(extents_from_list(memory, &list, 4 * K4, &extents), 0);
 }
 END_TEST
@@ -158,8 +152,7 @@ static void make_chain(unsigned int count)
 			in_chunk = 0;
 		}
 		/* Backwards, so that none can be merged. */
-		chunk->extents[in_chunk].addr =
-			htole64(HIGH + (PAGES - 1 - i % PAGES) * K4);
+		chunk->extents[in_chunk].addr = htole64(HIGH + (PAGES - 1 - i % PAGES) * K4);
 		chunk->extents[in_chunk++].len = htole64(K4);
 	}
 	list.length = htole64(count * K4);
@@ -175,8 +168,7 @@ START_TEST(chains_of_each_length_around_full_chunks)
 	ck_assert_int_eq(parse(), 0);
 	ck_assert_uint_eq(extents->length, counts[_i] * K4);
 	for (unsigned int i = 0; i < counts[_i]; i++)
-		ck_assert_ptr_eq(extents_find(extents, i * K4 + 17),
-				 &extents->extent[i]);
+		ck_assert_ptr_eq(extents_find(extents, i * K4 + 17), &extents->extent[i]);
 }
 END_TEST
 
@@ -225,8 +217,7 @@ START_TEST(stitched_memory_is_the_guests_in_its_order)
 	ck_assert_uint_eq(stitch.length, 1000 * K4);
 	ck_assert_uint_eq(stitch.mappings, 1000);
 	for (unsigned int i = 0; i < 1000; i++) {
-		ck_assert_uint_eq(stitch.base[i * K4 + 100],
-				  (uint8_t)(PAGES - 1 - i));
+		ck_assert_uint_eq(stitch.base[i * K4 + 100], (uint8_t)(PAGES - 1 - i));
 		stitch.base[i * K4] = 99;
 	}
 	ck_assert_uint_eq(high[(PAGES - 1) * K4], 99);

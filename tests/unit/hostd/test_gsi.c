@@ -16,15 +16,15 @@
 #include "suite.h"
 #include "worker.h"
 
-#define GRANULES	16
-#define RAM		(GRANULES * PVHCA_GRANULE)
-#define BUFFER_AT	PVHCA_GRANULE		/* of the QP, two granules */
-#define SEND_DATA_AT	(4 * PVHCA_GRANULE)
-#define RECV_DATA_AT	(6 * PVHCA_GRANULE)
-#define MESSAGE		(GSI_GRH_LEN + GSI_MAD_LEN)
-#define DEPTH_LOG	3
-#define QKEY		0x80000000u	/* as Linux sends it */
-#define WORKER		((struct worker *)1)
+#define GRANULES     16
+#define RAM	     (GRANULES * PVHCA_GRANULE)
+#define BUFFER_AT    PVHCA_GRANULE /* of the QP, two granules */
+#define SEND_DATA_AT (4 * PVHCA_GRANULE)
+#define RECV_DATA_AT (6 * PVHCA_GRANULE)
+#define MESSAGE	     (GSI_GRH_LEN + GSI_MAD_LEN)
+#define DEPTH_LOG    3
+#define QKEY	     0x80000000u /* as Linux sends it */
+#define WORKER	     ((struct worker *)1)
 
 static unsigned int faults, outside, events;
 
@@ -35,8 +35,8 @@ void session_guest_fault(struct session *session, const char *format, ...)
 	faults++;
 }
 
-bool cm_send(struct session *session, const uint8_t source[16],
-	     const uint8_t destination[16], const void *mad)
+bool cm_send(struct session *session, const uint8_t source[16], const uint8_t destination[16],
+	     const void *mad)
 {
 	(void)session;
 	(void)source;
@@ -110,16 +110,13 @@ static void vm_open(struct vm *vm)
 	vm->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	vm->session.memory = memory_new();
 	/* Two regions, so that data may cross from one to the other. */
-	ck_assert(!memory_add(vm->session.memory, 0, RAM / 2, 0, 4096,
-			      dup(fd)));
-	ck_assert(!memory_add(vm->session.memory, RAM / 2, RAM / 2, RAM / 2,
-			      4096, fd));
+	ck_assert(!memory_add(vm->session.memory, 0, RAM / 2, 0, 4096, dup(fd)));
+	ck_assert(!memory_add(vm->session.memory, RAM / 2, RAM / 2, RAM / 2, 4096, fd));
 	vm->context.session = &vm->session;
 	vm->context.kernel = true;
 
 	vm->cq_buffer = buffer_new(vm->ram, 1);
-	vm->cq = (struct cq) { .session = &vm->session, .log_entries = 5,
-			       .buffer = vm->cq_buffer };
+	vm->cq = (struct cq){ .session = &vm->session, .log_entries = 5, .buffer = vm->cq_buffer };
 	cq_init(&vm->cq);
 	cq_reserve(&vm->cq, 16);
 
@@ -131,12 +128,10 @@ static void vm_open(struct vm *vm)
 	vm->qp.buffer = buffer_new(vm->ram + BUFFER_AT, 2);
 	pthread_mutex_init(&vm->qp.lock, NULL);
 	pthread_mutex_init(&vm->qp.rq_lock, NULL);
-	ck_assert(!work_queue_init(&vm->qp.sq, vm->qp.buffer,
-				   &vm->header->sq_pi, 1024, DEPTH_LOG, 7, 6,
-				   PVHCA_SQ_WQE_DATA, 2));
-	ck_assert(!work_queue_init(&vm->qp.rq, vm->qp.buffer,
-				   &vm->header->rq_pi, 4096, DEPTH_LOG, 6, 5,
-				   PVHCA_RQ_WQE_DATA, 2));
+	ck_assert(!work_queue_init(&vm->qp.sq, vm->qp.buffer, &vm->header->sq_pi, 1024, DEPTH_LOG,
+				   7, 6, PVHCA_SQ_WQE_DATA, 2));
+	ck_assert(!work_queue_init(&vm->qp.rq, vm->qp.buffer, &vm->header->rq_pi, 4096, DEPTH_LOG,
+				   6, 5, PVHCA_RQ_WQE_DATA, 2));
 }
 
 static void vm_close(struct vm *vm)
@@ -179,8 +174,7 @@ static void post_receive(struct vm *vm, uint64_t at, uint32_t length)
 	wqe->num_sge = htole16(1);
 	wqe->tag = htole16(pi);
 	sge = (struct pvhca_sge *)(wqe + 1);
-	*sge = (struct pvhca_sge) { htole64(at), htole32(length),
-				    htole32(PVHCA_LKEY_DMA) };
+	*sge = (struct pvhca_sge){ htole64(at), htole32(length), htole32(PVHCA_LKEY_DMA) };
 	vm->header->rq_pi = htole32(pi + 1);
 }
 
@@ -204,10 +198,9 @@ static struct pvhca_sq_wqe *post_send(struct vm *vm, const uint8_t to[16])
 	av->is_global = 1;
 	av->port = 1;
 	sge = (struct pvhca_sge *)(av + 1);
-	sge[0] = (struct pvhca_sge) { htole64(SEND_DATA_AT), htole32(24),
-				      htole32(PVHCA_LKEY_DMA) };
-	sge[1] = (struct pvhca_sge) { htole64(SEND_DATA_AT + 24), htole32(232),
-				      htole32(PVHCA_LKEY_DMA) };
+	sge[0] = (struct pvhca_sge){ htole64(SEND_DATA_AT), htole32(24), htole32(PVHCA_LKEY_DMA) };
+	sge[1] = (struct pvhca_sge){ htole64(SEND_DATA_AT + 24), htole32(232),
+				     htole32(PVHCA_LKEY_DMA) };
 	vm->header->sq_pi = htole32(pi + 1);
 	return wqe;
 }
@@ -224,8 +217,7 @@ static struct mad *send_mad(struct vm *vm)
 
 static struct pvhca_cqe *poll_cq(struct vm *vm)
 {
-	struct pvhca_cqe *cqe = (struct pvhca_cqe *)
-		(vm->ram + PVHCA_CQ_HEADER_SIZE) + vm->polled;
+	struct pvhca_cqe *cqe = (struct pvhca_cqe *)(vm->ram + PVHCA_CQ_HEADER_SIZE) + vm->polled;
 
 	if (!(cqe->flags & PVHCA_CQE_F_PHASE))
 		return NULL;
@@ -372,7 +364,7 @@ START_TEST(nothing_but_cm_between_gsi_qps_is_carried)
 	struct pvhca_sq_wqe *wqe;
 
 	post_receive(&b, RECV_DATA_AT, MESSAGE);
-	mad_set(send_mad(&a), MAD_CLASS, 3);	/* subnet administration */
+	mad_set(send_mad(&a), MAD_CLASS, 3); /* subnet administration */
 	post_send(&a, gid_b);
 	serve(&a);
 	mad_set(send_mad(&a), MAD_CLASS, 7);
@@ -520,8 +512,7 @@ START_TEST(states_follow_the_verbs)
 
 	ck_assert_int_eq(modify(&a, IBV_QPS_INIT), PVHCA_ST_INVALID);
 	ck_assert_int_eq(modify(&a, IBV_QPS_SQD), PVHCA_ST_INVALID);
-	ck_assert_int_eq(gsi_qp_modify(&a.qp, IBV_QP_AV, &attr),
-			 PVHCA_ST_INVALID);
+	ck_assert_int_eq(gsi_qp_modify(&a.qp, IBV_QP_AV, &attr), PVHCA_ST_INVALID);
 	ck_assert_int_eq(modify(&a, IBV_QPS_ERR), PVHCA_ST_OK);
 	post_send(&a, gid_b);
 	post_receive(&a, RECV_DATA_AT, MESSAGE);

@@ -18,7 +18,7 @@ static struct {
 	unsigned int count;
 	uint32_t type;
 	unsigned int num_fds;
-	int keep;		/* take the first descriptor over */
+	int keep; /* take the first descriptor over */
 	int answer;
 } got;
 
@@ -97,7 +97,9 @@ static void send_bytes(const void *bytes, size_t n, unsigned int num_fds)
 static size_t make(uint8_t *to, uint32_t type, uint32_t size)
 {
 	struct pvhca_link_header header = {
-		.magic = PVHCA_LINK_MAGIC, .type = type, .size = size,
+		.magic = PVHCA_LINK_MAGIC,
+		.type = type,
+		.size = size,
 	};
 
 	memcpy(to, &header, sizeof(header));
@@ -108,14 +110,11 @@ static size_t make(uint8_t *to, uint32_t type, uint32_t size)
 static const struct {
 	uint32_t type, size, min_fds, max_fds;
 } types[] = {
-	{ PVHCA_LINK_HELLO, 152, 0, 0 },
-	{ PVHCA_LINK_EVENT_FDS, 16, 1, 8 },
-	{ PVHCA_LINK_MEM_ADD, 32, 1, 1 },
-	{ PVHCA_LINK_MEM_DEL, 32, 0, 0 },
-	{ PVHCA_LINK_ENABLE, 16, 0, 0 },
-	{ PVHCA_LINK_RESET, 8, 0, 0 },
+	{ PVHCA_LINK_HELLO, 152, 0, 0 },  { PVHCA_LINK_EVENT_FDS, 16, 1, 8 },
+	{ PVHCA_LINK_MEM_ADD, 32, 1, 1 }, { PVHCA_LINK_MEM_DEL, 32, 0, 0 },
+	{ PVHCA_LINK_ENABLE, 16, 0, 0 },  { PVHCA_LINK_RESET, 8, 0, 0 },
 };
-#define TYPES	(int)(sizeof(types) / sizeof(types[0]))
+#define TYPES (int)(sizeof(types) / sizeof(types[0]))
 
 START_TEST(each_type_has_its_size_and_its_descriptors)
 {
@@ -258,8 +257,7 @@ START_TEST(a_peer_that_does_not_read_is_found_out)
 	int ret = 0;
 
 	for (int i = 0; i < 1000000 && !ret; i++)
-		ret = link_send(&link_, PVHCA_LINK_RESET_REPLY, &reply,
-				sizeof(reply));
+		ret = link_send(&link_, PVHCA_LINK_RESET_REPLY, &reply, sizeof(reply));
 	ck_assert_int_eq(ret, -ENOBUFS);
 }
 END_TEST
@@ -272,16 +270,13 @@ START_TEST(what_is_kept_is_sent_later_and_whole)
 
 	while (!link_wants_write(&link_)) {
 		reply.id = sent++;
-		ck_assert_int_eq(link_send(&link_, PVHCA_LINK_FATAL, &reply,
-					   sizeof(reply)), 0);
+		ck_assert_int_eq(link_send(&link_, PVHCA_LINK_FATAL, &reply, sizeof(reply)), 0);
 	}
 	while (received < sent) {
-		ck_assert_int_eq(recv(peer, &header, sizeof(header),
-				      MSG_WAITALL), sizeof(header));
+		ck_assert_int_eq(recv(peer, &header, sizeof(header), MSG_WAITALL), sizeof(header));
 		ck_assert_uint_eq(header.magic, PVHCA_LINK_MAGIC);
 		ck_assert_uint_eq(header.type, PVHCA_LINK_FATAL);
-		ck_assert_int_eq(recv(peer, &reply, sizeof(reply),
-				      MSG_WAITALL), sizeof(reply));
+		ck_assert_int_eq(recv(peer, &reply, sizeof(reply), MSG_WAITALL), sizeof(reply));
 		ck_assert_uint_eq(reply.id, received++);
 		ck_assert_int_eq(link_flush(&link_), 0);
 	}
@@ -294,8 +289,7 @@ START_TEST(sending_to_who_is_gone_is_an_error_and_no_signal)
 	struct pvhca_link_reply reply = { 0 };
 
 	shutdown(peer, SHUT_RDWR);
-	ck_assert_int_eq(link_send(&link_, PVHCA_LINK_FATAL, &reply,
-				   sizeof(reply)), -EPIPE);
+	ck_assert_int_eq(link_send(&link_, PVHCA_LINK_FATAL, &reply, sizeof(reply)), -EPIPE);
 }
 END_TEST
 
@@ -304,8 +298,7 @@ int main(void)
 	TCase *tc = tcase_create("link");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_loop_test(tc, each_type_has_its_size_and_its_descriptors, 0,
-			    TYPES);
+	tcase_add_loop_test(tc, each_type_has_its_size_and_its_descriptors, 0, TYPES);
 	tcase_add_loop_test(tc, other_sizes_are_refused, 0, TYPES);
 	tcase_add_loop_test(tc, a_message_may_come_byte_by_byte, 0, TYPES);
 	tcase_add_test(tc, descriptors_must_come_with_the_first_byte);

@@ -52,8 +52,7 @@ static int make_socket(bool listening)
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	strcpy(address.sun_path, path);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)),
-			 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	if (listening)
 		listen(fd, 1);
 	return fd;

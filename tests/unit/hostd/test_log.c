@@ -34,8 +34,7 @@ START_TEST(less_important_messages_are_left_out)
 	g_info("quiet");
 	g_warning("loud %d", 1);
 	g_critical("louder");
-	ck_assert_str_eq(written(),
-			 "pvhcad: warning: loud 1\npvhcad: error: louder\n");
+	ck_assert_str_eq(written(), "pvhcad: warning: loud 1\npvhcad: error: louder\n");
 }
 END_TEST
 
@@ -45,8 +44,7 @@ START_TEST(debug_shows_all)
 	ck_assert_int_eq(log_init("debug"), 0);
 	g_debug("detail");
 	g_info("info");
-	ck_assert_str_eq(written(),
-			 "pvhcad: debug: detail\npvhcad: info: info\n");
+	ck_assert_str_eq(written(), "pvhcad: debug: detail\npvhcad: info: info\n");
 }
 END_TEST
 

@@ -13,16 +13,14 @@
 
 #include "loopback_rig.h"
 
-#define IOVA_B		0x7f1000002000ull
-#define RUN		(4 * PVHCA_GRANULE)
-#define RAM		0x100000ull		/* guest-physical */
-#define RAM_LEN		(64 * PVHCA_GRANULE)
-#define LIST		(RAM + 63 * PVHCA_GRANULE)
-#define MAX_PAGES	8
-#define IOVA		0xabc000ull
-#define ACCESS \
-	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
-	 IBV_ACCESS_REMOTE_READ)
+#define IOVA_B	  0x7f1000002000ull
+#define RUN	  (4 * PVHCA_GRANULE)
+#define RAM	  0x100000ull /* guest-physical */
+#define RAM_LEN	  (64 * PVHCA_GRANULE)
+#define LIST	  (RAM + 63 * PVHCA_GRANULE)
+#define MAX_PAGES 8
+#define IOVA	  0xabc000ull
+#define ACCESS	  (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
 
 static struct qp *a, *b;
 static struct mr *mr_b, *fr;
@@ -39,8 +37,7 @@ static void setup(void)
 	fd = memfd_create("ram", 0);
 	ck_assert_int_eq(ftruncate(fd, RAM_LEN), 0);
 	rig.a->session.memory = memory_new();
-	ck_assert_int_eq(memory_add(rig.a->session.memory, RAM, RAM_LEN, 0,
-				    PVHCA_GRANULE, fd), 0);
+	ck_assert_int_eq(memory_add(rig.a->session.memory, RAM, RAM_LEN, 0, PVHCA_GRANULE, fd), 0);
 	ram = memory_resolve(rig.a->session.memory, RAM, RAM_LEN, &region);
 	region_put(region);
 	a = rig_qp(rig.a);
@@ -91,8 +88,7 @@ static struct pvhca_reg_seg reg_seg(uint8_t low)
 
 static void post_reg(struct pvhca_reg_seg seg)
 {
-	struct pvhca_sq_wqe wqe = { .opcode = PVHCA_WQE_REG_MR,
-				    .flags = PVHCA_WQE_F_SIGNALED };
+	struct pvhca_sq_wqe wqe = { .opcode = PVHCA_WQE_REG_MR, .flags = PVHCA_WQE_F_SIGNALED };
 
 	rig_post_segment(a, wqe, &seg, sizeof(seg));
 	rig_pump();
@@ -105,13 +101,11 @@ static uint32_t reg(uint8_t low)
 
 	set_list(pages, 3);
 	post_reg(seg);
-	ck_assert_int_eq(rig_expect(a->send_cq, IBV_WC_SUCCESS).opcode,
-			 PVHCA_CQE_REG_MR);
+	ck_assert_int_eq(rig_expect(a->send_cq, IBV_WC_SUCCESS).opcode, PVHCA_CQE_REG_MR);
 	return le32toh(seg.key);
 }
 
-static void post(struct qp *qp, uint8_t opcode, struct pvhca_sge sge,
-		 uint32_t rkey, uint64_t addr)
+static void post(struct qp *qp, uint8_t opcode, struct pvhca_sge sge, uint32_t rkey, uint64_t addr)
 {
 	struct pvhca_sq_wqe wqe = {
 		.opcode = opcode,
@@ -132,8 +126,7 @@ static void post(struct qp *qp, uint8_t opcode, struct pvhca_sge sge,
 
 static struct pvhca_sge sge_b(uint32_t len)
 {
-	return (struct pvhca_sge){ htole64(IOVA_B), htole32(len),
-				   htole32(mr_b->lkey) };
+	return (struct pvhca_sge){ htole64(IOVA_B), htole32(len), htole32(mr_b->lkey) };
 }
 
 START_TEST(pages_are_given_by_a_request_and_used_by_both_sides)
@@ -147,15 +140,15 @@ START_TEST(pages_are_given_by_a_request_and_used_by_both_sides)
 		static const unsigned int pages[] = { 9, 10, 3 };
 		unsigned int at = i + 100;
 
-		ck_assert_uint_eq(ram[pages[at / PVHCA_GRANULE] *
-				  PVHCA_GRANULE + at % PVHCA_GRANULE],
-				  *rig_byte(mr_b, IOVA_B + i));
+		ck_assert_uint_eq(
+			ram[pages[at / PVHCA_GRANULE] * PVHCA_GRANULE + at % PVHCA_GRANULE],
+			*rig_byte(mr_b, IOVA_B + i));
 	}
 	memset(rig_byte(mr_b, IOVA_B), 0, 200);
-	rig_post_recv(b, &(struct pvhca_sge){ htole64(IOVA_B), htole32(200),
-		      htole32(mr_b->lkey) }, 1);
-	post(a, PVHCA_WQE_SEND, (struct pvhca_sge){ htole64(IOVA + 100),
-	     htole32(200), htole32(key) }, 0, 0);
+	rig_post_recv(b, &(struct pvhca_sge){ htole64(IOVA_B), htole32(200), htole32(mr_b->lkey) },
+		      1);
+	post(a, PVHCA_WQE_SEND,
+	     (struct pvhca_sge){ htole64(IOVA + 100), htole32(200), htole32(key) }, 0, 0);
 	rig_expect(a->send_cq, IBV_WC_SUCCESS);
 	rig_expect(b->recv_cq, IBV_WC_SUCCESS);
 	ck_assert(rig_is_filled(mr_b, IOVA_B, 200, 7));
@@ -178,8 +171,7 @@ START_TEST(range_and_access_are_those_of_the_request)
 	else if (_i == 1)
 		post(b, PVHCA_WQE_READ, sge_b(8), le32toh(seg.key), IOVA + 99);
 	else
-		post(b, PVHCA_WQE_READ, sge_b(8), le32toh(seg.key),
-		     IOVA + 3 * PVHCA_GRANULE - 7);
+		post(b, PVHCA_WQE_READ, sge_b(8), le32toh(seg.key), IOVA + 3 * PVHCA_GRANULE - 7);
 	rig_expect(b->send_cq, IBV_WC_REM_ACCESS_ERR);
 }
 END_TEST
@@ -192,8 +184,7 @@ START_TEST(invalidated_region_is_registered_anew_under_another_key)
 		rig_post_recv(a, NULL, 0);
 		post(b, PVHCA_WQE_SEND_INV, sge_b(0), key, 0);
 		rig_expect(b->send_cq, IBV_WC_SUCCESS);
-		ck_assert_uint_eq(le32toh(rig_expect(a->recv_cq,
-				  IBV_WC_SUCCESS).inv_rkey), key);
+		ck_assert_uint_eq(le32toh(rig_expect(a->recv_cq, IBV_WC_SUCCESS).inv_rkey), key);
 	} else {
 		post(a, PVHCA_WQE_LOCAL_INV, sge_b(0), key, 0);
 		rig_expect(a->send_cq, IBV_WC_SUCCESS);
@@ -232,23 +223,57 @@ START_TEST(bad_registration_is_refused_and_leaves_nothing)
 	refs = atomic_load(&region->refs);
 	set_list(pages, 3);
 	switch (_i) {
-	case 0: seg.mr_handle = htole32(99); break;
-	case 1: seg.key = htole32(le32toh(seg.key) + 0x100); break;
-	case 2: seg.num_pages = htole32(MAX_PAGES + 1); break;
-	case 3: seg.num_pages = 0; break;
-	case 4: seg.log_page_size = 11; break;
-	case 5: seg.log_page_size = 64; break;
-	case 6: seg.length = htole64(3 * PVHCA_GRANULE - 99); break;
-	case 7: seg.length = 0; break;
-	case 8: seg.pages = htole64(RAM + RAM_LEN - 16); break;
-	case 9: seg.pages = 0; break;
-	case 10: ((__le64 *)(ram + (LIST - RAM)))[2] = htole64(RAM + RAM_LEN); break;
-	case 11: ((__le64 *)(ram + (LIST - RAM)))[1] = htole64(RAM + 8); break;
-	case 12: seg.access = htole32(IBV_ACCESS_REMOTE_WRITE); break;
-	case 13: seg.access = htole32(IBV_ACCESS_MW_BIND); break;
-	case 14: seg.iova = htole64(UINT64_MAX - 100); break;
-	case 15: fr->pd = &rig.b->pd; break;
-	case 16: seg.pages = htole64(UINT64_MAX - 8); break;
+	case 0:
+		seg.mr_handle = htole32(99);
+		break;
+	case 1:
+		seg.key = htole32(le32toh(seg.key) + 0x100);
+		break;
+	case 2:
+		seg.num_pages = htole32(MAX_PAGES + 1);
+		break;
+	case 3:
+		seg.num_pages = 0;
+		break;
+	case 4:
+		seg.log_page_size = 11;
+		break;
+	case 5:
+		seg.log_page_size = 64;
+		break;
+	case 6:
+		seg.length = htole64(3 * PVHCA_GRANULE - 99);
+		break;
+	case 7:
+		seg.length = 0;
+		break;
+	case 8:
+		seg.pages = htole64(RAM + RAM_LEN - 16);
+		break;
+	case 9:
+		seg.pages = 0;
+		break;
+	case 10:
+		((__le64 *)(ram + (LIST - RAM)))[2] = htole64(RAM + RAM_LEN);
+		break;
+	case 11:
+		((__le64 *)(ram + (LIST - RAM)))[1] = htole64(RAM + 8);
+		break;
+	case 12:
+		seg.access = htole32(IBV_ACCESS_REMOTE_WRITE);
+		break;
+	case 13:
+		seg.access = htole32(IBV_ACCESS_MW_BIND);
+		break;
+	case 14:
+		seg.iova = htole64(UINT64_MAX - 100);
+		break;
+	case 15:
+		fr->pd = &rig.b->pd;
+		break;
+	case 16:
+		seg.pages = htole64(UINT64_MAX - 8);
+		break;
 	}
 	post_reg(seg);
 	rig_expect(a->send_cq, IBV_WC_MW_BIND_ERR);
@@ -264,20 +289,19 @@ START_TEST(applications_cannot_name_physical_memory)
 	if (_i == 0)
 		post_reg(reg_seg(1));
 	else
-		post(a, PVHCA_WQE_SEND, (struct pvhca_sge){ htole64(RAM),
-		     htole32(8), htole32(PVHCA_LKEY_DMA) }, 0, 0);
+		post(a, PVHCA_WQE_SEND,
+		     (struct pvhca_sge){ htole64(RAM), htole32(8), htole32(PVHCA_LKEY_DMA) }, 0, 0);
 	rig_expect(a->send_cq, _i ? IBV_WC_LOC_PROT_ERR : IBV_WC_LOC_QP_OP_ERR);
 }
 END_TEST
 
 START_TEST(key_of_all_memory_reads_and_writes_it)
 {
-	struct pvhca_sge dma = { htole64(RAM + 5000), htole32(10000),
-				 htole32(PVHCA_LKEY_DMA) };
+	struct pvhca_sge dma = { htole64(RAM + 5000), htole32(10000), htole32(PVHCA_LKEY_DMA) };
 
 	memset(ram + 5000, 0x5a, 10000);
-	rig_post_recv(b, &(struct pvhca_sge){ htole64(IOVA_B), htole32(10000),
-		      htole32(mr_b->lkey) }, 1);
+	rig_post_recv(
+		b, &(struct pvhca_sge){ htole64(IOVA_B), htole32(10000), htole32(mr_b->lkey) }, 1);
 	post(a, PVHCA_WQE_SEND, dma, 0, 0);
 	rig_expect(a->send_cq, IBV_WC_SUCCESS);
 	ck_assert_uint_eq(*rig_byte(mr_b, IOVA_B + 9999), 0x5a);
@@ -291,12 +315,11 @@ END_TEST
 
 START_TEST(key_of_all_memory_ends_with_it)
 {
-	const uint64_t bad[] = { RAM - 1, RAM + RAM_LEN - 7, UINT64_MAX - 3,
-				 0 };
+	const uint64_t bad[] = { RAM - 1, RAM + RAM_LEN - 7, UINT64_MAX - 3, 0 };
 
 	rig_post_recv(b, NULL, 0);
-	post(a, PVHCA_WQE_SEND, (struct pvhca_sge){ htole64(bad[_i]),
-	     htole32(8), htole32(PVHCA_LKEY_DMA) }, 0, 0);
+	post(a, PVHCA_WQE_SEND,
+	     (struct pvhca_sge){ htole64(bad[_i]), htole32(8), htole32(PVHCA_LKEY_DMA) }, 0, 0);
 	rig_expect(a->send_cq, IBV_WC_LOC_PROT_ERR);
 }
 END_TEST

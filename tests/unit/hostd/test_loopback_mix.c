@@ -15,12 +15,10 @@
 
 #include "loopback_rig.h"
 
-#define ACCESS \
-	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
-	 IBV_ACCESS_MW_BIND)
-#define REGION	(4 * PVHCA_GRANULE)
-#define DEPTH	8
-#define ROUNDS	200
+#define ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_MW_BIND)
+#define REGION (4 * PVHCA_GRANULE)
+#define DEPTH  8
+#define ROUNDS 200
 
 static const uint8_t group[16] = { [10] = 0xff, 0xff, 239, 1, 2, 3 };
 
@@ -32,11 +30,11 @@ struct guest {
 	struct guest *peer;
 	struct srq *srq;
 	struct qp *rc, *ud;
-	unsigned int rc_sends, ud_sends;	/* outstanding */
+	unsigned int rc_sends, ud_sends; /* outstanding */
 	struct mr *mr;
 	struct mw *mw[2];
 	struct ah *to_peer, *to_group;
-	_Atomic uint32_t key[2];		/* of mw, as last bound */
+	_Atomic uint32_t key[2]; /* of mw, as last bound */
 	_Atomic uint64_t ok, received;
 	unsigned int seed;
 };
@@ -58,8 +56,7 @@ static struct pvhca_sge sge_of(const struct guest *guest, uint32_t len)
 static void post_bind(struct guest *guest, unsigned int which)
 {
 	uint32_t key = guest->key[which];
-	struct pvhca_sq_wqe wqe = { .opcode = PVHCA_WQE_BIND_MW,
-				    .flags = PVHCA_WQE_F_SIGNALED };
+	struct pvhca_sq_wqe wqe = { .opcode = PVHCA_WQE_BIND_MW, .flags = PVHCA_WQE_F_SIGNALED };
 	struct pvhca_bind_seg seg = {
 		.addr = htole64(iova_of(guest)),
 		.length = htole64(REGION),
@@ -77,9 +74,8 @@ static void post_bind(struct guest *guest, unsigned int which)
 static void post_rc(struct guest *guest)
 {
 	static const uint8_t opcodes[] = {
-		PVHCA_WQE_SEND, PVHCA_WQE_SEND_IMM, PVHCA_WQE_SEND_INV,
-		PVHCA_WQE_WRITE, PVHCA_WQE_WRITE_IMM, PVHCA_WQE_LOCAL_INV,
-		PVHCA_WQE_BIND_MW, PVHCA_WQE_BIND_MW,
+		PVHCA_WQE_SEND,	     PVHCA_WQE_SEND_IMM,  PVHCA_WQE_SEND_INV, PVHCA_WQE_WRITE,
+		PVHCA_WQE_WRITE_IMM, PVHCA_WQE_LOCAL_INV, PVHCA_WQE_BIND_MW,  PVHCA_WQE_BIND_MW,
 	};
 	unsigned int which = rand_r(&guest->seed) % 2;
 	struct pvhca_sge sge = sge_of(guest, rand_r(&guest->seed) % REGION);
@@ -218,8 +214,7 @@ static void connect_guests(void)
 static void replace_window(struct guest *guest, unsigned int which)
 {
 	rig_mw_free(guest->mw[which]);
-	guest->mw[which] = rig_mw(guest->vm, which ? IBV_MW_TYPE_2 :
-						     IBV_MW_TYPE_1);
+	guest->mw[which] = rig_mw(guest->vm, which ? IBV_MW_TYPE_2 : IBV_MW_TYPE_1);
 	guest->key[which] = guest->mw[which]->rkey;
 }
 
@@ -240,8 +235,7 @@ static void rereg(struct guest *guest)
 
 	table_unpublish(&guest->vm->session.mrs, guest->mr->handle);
 	synchronize_rcu();
-	status = fabric_loopback.mr_rereg(guest->mr,
-					  IBV_REREG_MR_CHANGE_ACCESS, &next);
+	status = fabric_loopback.mr_rereg(guest->mr, IBV_REREG_MR_CHANGE_ACCESS, &next);
 	ck_assert(status == 0 || status == PVHCA_ST_BUSY);
 	table_publish(&guest->vm->session.mrs, guest->mr->handle);
 }
@@ -267,15 +261,13 @@ static void disturb(unsigned int round)
 		break;
 	case 5:
 		replace_handle(guest);
-		ck_assert_int_eq(fabric_loopback.mcast_attach(guest->ud, group,
-							      0), 0);
+		ck_assert_int_eq(fabric_loopback.mcast_attach(guest->ud, group, 0), 0);
 		break;
 	case 6:
 		rereg(guest);
 		break;
 	case 7:
-		ck_assert_int_eq(fabric_loopback.srq_set_limit(guest->srq, 4),
-				 0);
+		ck_assert_int_eq(fabric_loopback.srq_set_limit(guest->srq, 4), 0);
 		break;
 	}
 	rig_forget_events();
@@ -321,11 +313,10 @@ START_TEST(nothing_hangs_and_nothing_is_left)
 	guest_start(&guests[0], rig.a);
 	guest_start(&guests[1], rig.b);
 	for (i = 0; i < 2; i++)
-		guests[i].to_peer = rig_ah(guests[i].vm,
-			guests[!i].vm->session.gids[0].gid);
+		guests[i].to_peer = rig_ah(guests[i].vm, guests[!i].vm->session.gids[0].gid);
 	for (i = 0; i < 2; i++)
-		ck_assert_int_eq(pthread_create(&guests[i].thread, NULL,
-						guest_main, &guests[i]), 0);
+		ck_assert_int_eq(pthread_create(&guests[i].thread, NULL, guest_main, &guests[i]),
+				 0);
 	for (i = 0; i < ROUNDS; i++) {
 		usleep(2000);
 		pthread_mutex_lock(&guests[0].lock);

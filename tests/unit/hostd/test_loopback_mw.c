@@ -11,12 +11,10 @@
 
 #include "loopback_rig.h"
 
-#define IOVA_A		0x7f0000001000ull
-#define IOVA_B		0x7f1000002000ull
-#define RUN		(4 * PVHCA_GRANULE)
-#define REMOTE \
-	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
-	 IBV_ACCESS_REMOTE_ATOMIC)
+#define IOVA_A 0x7f0000001000ull
+#define IOVA_B 0x7f1000002000ull
+#define RUN    (4 * PVHCA_GRANULE)
+#define REMOTE (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
 
 static struct qp *a, *b;
 static struct mr *mr_a, *mr_b;
@@ -27,8 +25,7 @@ static void setup(void)
 	rig_setup();
 	a = rig_qp(rig.a);
 	b = rig_qp(rig.b);
-	mr_a = rig_mr(rig.a, IOVA_A, 4, RUN,
-		      IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND);
+	mr_a = rig_mr(rig.a, IOVA_A, 4, RUN, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND);
 	rig_mr_publish(mr_a);
 	mr_b = rig_mr(rig.b, IOVA_B, 4, RUN, IBV_ACCESS_LOCAL_WRITE);
 	mw1 = rig_mw(rig.a, IBV_MW_TYPE_1);
@@ -50,8 +47,8 @@ static void teardown(void)
 	rig_teardown();
 }
 
-static struct pvhca_bind_seg bind_seg(const struct mw *mw, uint64_t at,
-				      uint64_t len, uint32_t access)
+static struct pvhca_bind_seg bind_seg(const struct mw *mw, uint64_t at, uint64_t len,
+				      uint32_t access)
 {
 	return (struct pvhca_bind_seg){
 		.addr = htole64(IOVA_A + at),
@@ -65,22 +62,19 @@ static struct pvhca_bind_seg bind_seg(const struct mw *mw, uint64_t at,
 
 static void post_bind(struct pvhca_bind_seg seg)
 {
-	struct pvhca_sq_wqe wqe = { .opcode = PVHCA_WQE_BIND_MW,
-				    .flags = PVHCA_WQE_F_SIGNALED };
+	struct pvhca_sq_wqe wqe = { .opcode = PVHCA_WQE_BIND_MW, .flags = PVHCA_WQE_F_SIGNALED };
 
 	rig_post_segment(a, wqe, &seg, sizeof(seg));
 	rig_pump();
 }
 
 /* Binds and returns the new key. */
-static uint32_t bind_mw(const struct mw *mw, uint64_t at, uint64_t len,
-			uint32_t access)
+static uint32_t bind_mw(const struct mw *mw, uint64_t at, uint64_t len, uint32_t access)
 {
 	struct pvhca_bind_seg seg = bind_seg(mw, at, len, access);
 
 	post_bind(seg);
-	ck_assert_int_eq(rig_expect(a->send_cq, IBV_WC_SUCCESS).opcode,
-			 PVHCA_CQE_BIND_MW);
+	ck_assert_int_eq(rig_expect(a->send_cq, IBV_WC_SUCCESS).opcode, PVHCA_CQE_BIND_MW);
 	return le32toh(seg.rkey);
 }
 
@@ -91,11 +85,9 @@ static void refuse_bind(struct pvhca_bind_seg seg)
 	ck_assert_int_eq(atomic_load(&a->state), IBV_QPS_ERR);
 }
 
-static void post(struct qp *qp, uint8_t opcode, uint32_t rkey, uint64_t addr,
-		 uint32_t len)
+static void post(struct qp *qp, uint8_t opcode, uint32_t rkey, uint64_t addr, uint32_t len)
 {
-	struct pvhca_sge sge = { htole64(IOVA_B), htole32(len),
-				 htole32(mr_b->lkey) };
+	struct pvhca_sge sge = { htole64(IOVA_B), htole32(len), htole32(mr_b->lkey) };
 	struct pvhca_sq_wqe wqe = {
 		.opcode = opcode,
 		.flags = PVHCA_WQE_F_SIGNALED,
@@ -143,8 +135,7 @@ START_TEST(window_serves_its_part_of_the_region)
 {
 	struct mw *mw = _i ? mw2 : mw1;
 	/* rdma-core's tests ask for LOCAL_WRITE, too. */
-	uint32_t key = bind_mw(mw, 5000, 2 * RUN,
-			       REMOTE | IBV_ACCESS_LOCAL_WRITE);
+	uint32_t key = bind_mw(mw, 5000, 2 * RUN, REMOTE | IBV_ACCESS_LOCAL_WRITE);
 
 	expect_usable(key, IOVA_A + 5000);
 	ck_assert(rig_is_filled(mr_a, IOVA_A + 5000, 100, 5));
@@ -156,8 +147,7 @@ END_TEST
 
 START_TEST(window_begins_where_it_begins)
 {
-	expect_unusable(bind_mw(_i ? mw2 : mw1, 5000, RUN, REMOTE),
-			IOVA_A + 4999, 8);
+	expect_unusable(bind_mw(_i ? mw2 : mw1, 5000, RUN, REMOTE), IOVA_A + 4999, 8);
 }
 END_TEST
 
@@ -223,24 +213,52 @@ static struct pvhca_bind_seg bad_bind(int i)
 	struct pvhca_bind_seg seg = bind_seg(mw, 100, RUN, REMOTE);
 
 	switch (i / 2) {
-	case 0: seg.mr_handle = htole32(77); break;
-	case 1: seg.mw_handle = htole32(77); break;
-	case 2: seg.rkey = htole32(le32toh(seg.rkey) + 0x100); break;
-	case 3: seg.access = htole32(IBV_ACCESS_ON_DEMAND); break;
-	case 4: seg.access = htole32(1u << 31); break;
-	case 5: seg.addr = htole64(IOVA_A - 1); break;
-	case 6: seg.length = htole64(4 * RUN - 99); break;
-	case 7: seg.length = htole64(UINT64_MAX); break;
-	case 8: seg.addr = htole64(UINT64_MAX); break;
-	case 9: mr_a->access &= ~IBV_ACCESS_MW_BIND; break;
-	case 10: mr_a->access &= ~IBV_ACCESS_LOCAL_WRITE; break;
-	case 11: mr_a->pd = &rig.b->pd; break;
-	case 12: mw->pd = &rig.b->pd; break;
-	case 13: seg.mr_handle = htole32(mr_b->handle); break;
+	case 0:
+		seg.mr_handle = htole32(77);
+		break;
+	case 1:
+		seg.mw_handle = htole32(77);
+		break;
+	case 2:
+		seg.rkey = htole32(le32toh(seg.rkey) + 0x100);
+		break;
+	case 3:
+		seg.access = htole32(IBV_ACCESS_ON_DEMAND);
+		break;
+	case 4:
+		seg.access = htole32(1u << 31);
+		break;
+	case 5:
+		seg.addr = htole64(IOVA_A - 1);
+		break;
+	case 6:
+		seg.length = htole64(4 * RUN - 99);
+		break;
+	case 7:
+		seg.length = htole64(UINT64_MAX);
+		break;
+	case 8:
+		seg.addr = htole64(UINT64_MAX);
+		break;
+	case 9:
+		mr_a->access &= ~IBV_ACCESS_MW_BIND;
+		break;
+	case 10:
+		mr_a->access &= ~IBV_ACCESS_LOCAL_WRITE;
+		break;
+	case 11:
+		mr_a->pd = &rig.b->pd;
+		break;
+	case 12:
+		mw->pd = &rig.b->pd;
+		break;
+	case 13:
+		seg.mr_handle = htole32(mr_b->handle);
+		break;
 	}
 	return seg;
 }
-#define BAD_BINDS	(2 * 14)
+#define BAD_BINDS (2 * 14)
 
 START_TEST(bad_bind_is_a_bind_error)
 {
@@ -267,8 +285,7 @@ START_TEST(windows_are_no_local_keys)
 {
 	uint32_t key = bind_mw(_i ? mw2 : mw1, 0, RUN, REMOTE);
 	struct pvhca_sge sge = { htole64(IOVA_A), htole32(8), htole32(key) };
-	struct pvhca_sq_wqe wqe = { .opcode = PVHCA_WQE_SEND,
-				    .num_sge = htole16(1) };
+	struct pvhca_sq_wqe wqe = { .opcode = PVHCA_WQE_SEND, .num_sge = htole16(1) };
 
 	rig_post_send(a, wqe, &sge, NULL);
 	rig_pump();
@@ -301,8 +318,7 @@ START_TEST(local_invalidation_ends_type_2)
 	uint32_t key = bind_mw(mw2, 0, RUN, REMOTE);
 
 	invalidate(key);
-	ck_assert_int_eq(rig_expect(a->send_cq, IBV_WC_SUCCESS).opcode,
-			 PVHCA_CQE_LOCAL_INV);
+	ck_assert_int_eq(rig_expect(a->send_cq, IBV_WC_SUCCESS).opcode, PVHCA_CQE_LOCAL_INV);
 	ck_assert_uint_eq(mr_a->windows, 0);
 	/* Then it may be bound again. */
 	expect_usable(bind_mw(mw2, 0, RUN, REMOTE), IOVA_A);
@@ -316,8 +332,7 @@ START_TEST(what_cannot_be_invalidated_is_a_bind_error)
 {
 	uint32_t key1 = bind_mw(mw1, 0, RUN, REMOTE);
 	uint32_t key2 = bind_mw(mw2, 0, RUN, REMOTE);
-	const uint32_t keys[] = { key1, key2 ^ 1, mr_a->rkey, 0, 0xffffffff,
-				  mr_b->rkey };
+	const uint32_t keys[] = { key1, key2 ^ 1, mr_a->rkey, 0, 0xffffffff, mr_b->rkey };
 
 	invalidate(keys[_i]);
 	rig_expect(a->send_cq, IBV_WC_MW_BIND_ERR);
@@ -330,11 +345,10 @@ START_TEST(send_with_invalidation_ends_type_2_and_tells)
 	uint32_t key = bind_mw(mw2, 0, RUN, REMOTE);
 	struct pvhca_cqe cqe;
 
-	rig_post_recv(a, &(struct pvhca_sge){ htole64(IOVA_A), htole32(100),
-		      htole32(mr_a->lkey) }, 1);
+	rig_post_recv(a, &(struct pvhca_sge){ htole64(IOVA_A), htole32(100), htole32(mr_a->lkey) },
+		      1);
 	post(b, PVHCA_WQE_SEND_INV, key, 0, 50);
-	ck_assert_int_eq(rig_expect(b->send_cq, IBV_WC_SUCCESS).opcode,
-			 PVHCA_CQE_SEND);
+	ck_assert_int_eq(rig_expect(b->send_cq, IBV_WC_SUCCESS).opcode, PVHCA_CQE_SEND);
 	cqe = rig_expect(a->recv_cq, IBV_WC_SUCCESS);
 	ck_assert_int_eq(cqe.flags, PVHCA_CQE_F_INV);
 	ck_assert_uint_eq(le32toh(cqe.inv_rkey), key);
@@ -348,8 +362,8 @@ START_TEST(send_with_a_key_that_cannot_go_fails_both_sides)
 {
 	uint32_t key = bind_mw(mw1, 0, RUN, REMOTE);
 
-	rig_post_recv(a, &(struct pvhca_sge){ htole64(IOVA_A), htole32(100),
-		      htole32(mr_a->lkey) }, 1);
+	rig_post_recv(a, &(struct pvhca_sge){ htole64(IOVA_A), htole32(100), htole32(mr_a->lkey) },
+		      1);
 	post(b, PVHCA_WQE_SEND_INV, _i ? key : 1234, 0, 50);
 	rig_expect(b->send_cq, IBV_WC_REM_ACCESS_ERR);
 	rig_expect(a->recv_cq, IBV_WC_WR_FLUSH_ERR);
@@ -366,8 +380,8 @@ START_TEST(region_with_windows_is_busy)
 
 	bind_mw(mw1, 0, RUN, REMOTE);
 	ck_assert_int_eq(fabric_loopback.mr_dereg(mr_a), PVHCA_ST_BUSY);
-	ck_assert_int_eq(fabric_loopback.mr_rereg(mr_a,
-			 IBV_REREG_MR_CHANGE_ACCESS, &next), PVHCA_ST_BUSY);
+	ck_assert_int_eq(fabric_loopback.mr_rereg(mr_a, IBV_REREG_MR_CHANGE_ACCESS, &next),
+			 PVHCA_ST_BUSY);
 	rig_mw_free(mw1);
 	mw1 = NULL;
 	ck_assert_uint_eq(mr_a->windows, 0);
@@ -397,8 +411,9 @@ START_TEST(type_2_ends_with_its_queue_pair)
 	rig_qp_free(a);
 	ck_assert_uint_eq(mr_a->windows, 1);
 	a = rig_qp(rig.a);
-	ck_assert_int_eq(rig_modify(b, IBV_QP_STATE, (struct pvhca_qp_attr){
-				    .qp_state = IBV_QPS_RESET }), 0);
+	ck_assert_int_eq(rig_modify(b, IBV_QP_STATE,
+				    (struct pvhca_qp_attr){ .qp_state = IBV_QPS_RESET }),
+			 0);
 	rig_connect(a, b);
 	expect_usable(key1, IOVA_A);
 	expect_usable(bind_mw(mw2, 0, RUN, REMOTE), IOVA_A);
@@ -431,8 +446,7 @@ END_TEST
 
 START_TEST(types_that_are_none_are_refused)
 {
-	struct mw mw = { .session = &rig.a->session, .pd = &rig.a->pd,
-			 .type = 3 };
+	struct mw mw = { .session = &rig.a->session, .pd = &rig.a->pd, .type = 3 };
 
 	ck_assert_int_eq(fabric_loopback.mw_alloc(&mw), PVHCA_ST_INVALID);
 }

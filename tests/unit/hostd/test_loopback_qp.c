@@ -11,18 +11,17 @@
 
 #include "loopback_rig.h"
 
-#define IOVA		0x10000000ull
-#define ALL_ACCESS \
-	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
-	 IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
-#define INIT_MASK \
-	(IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS)
-#define RTR_MASK \
-	(IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | \
-	 IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER)
-#define RTS_MASK \
-	(IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | \
-	 IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC)
+#define IOVA 0x10000000ull
+#define ALL_ACCESS                                                                   \
+	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
+	 IBV_ACCESS_REMOTE_ATOMIC)
+#define INIT_MASK (IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS)
+#define RTR_MASK                                                                        \
+	(IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN | \
+	 IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER)
+#define RTS_MASK                                                                               \
+	(IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN | \
+	 IBV_QP_MAX_QP_RD_ATOMIC)
 
 static struct qp *a, *b;
 
@@ -108,8 +107,7 @@ END_TEST
 
 START_TEST(states_cannot_be_skipped_or_invented)
 {
-	static const uint8_t wrong[] = { IBV_QPS_SQE, IBV_QPS_UNKNOWN, 200,
-					 255 };
+	static const uint8_t wrong[] = { IBV_QPS_SQE, IBV_QPS_UNKNOWN, 200, 255 };
 	struct pvhca_qp_attr attr = rig_attr(a, b);
 	unsigned int i;
 
@@ -122,8 +120,7 @@ START_TEST(states_cannot_be_skipped_or_invented)
 	ck_assert_int_eq(rig_to_init(a), PVHCA_ST_INVALID);
 	for (i = 0; i < sizeof(wrong); i++) {
 		attr.qp_state = wrong[i];
-		ck_assert_int_eq(rig_modify(a, IBV_QP_STATE, attr),
-				 PVHCA_ST_INVALID);
+		ck_assert_int_eq(rig_modify(a, IBV_QP_STATE, attr), PVHCA_ST_INVALID);
 	}
 	ck_assert_int_eq(state_of(a), IBV_QPS_RTR);
 }
@@ -132,8 +129,7 @@ END_TEST
 START_TEST(required_attributes_may_not_be_missing)
 {
 	static const uint32_t masks[] = { INIT_MASK, RTR_MASK, RTS_MASK };
-	static const uint8_t states[] = { IBV_QPS_INIT, IBV_QPS_RTR,
-					  IBV_QPS_RTS };
+	static const uint8_t states[] = { IBV_QPS_INIT, IBV_QPS_RTR, IBV_QPS_RTS };
 	struct pvhca_qp_attr attr = rig_attr(a, b);
 	uint32_t mask = masks[_i];
 	unsigned int bit;
@@ -146,8 +142,7 @@ START_TEST(required_attributes_may_not_be_missing)
 	for (bit = 1; bit < 32; bit++) {
 		if (!(mask & 1u << bit))
 			continue;
-		ck_assert_int_eq(rig_modify(a, mask & ~(1u << bit), attr),
-				 PVHCA_ST_INVALID);
+		ck_assert_int_eq(rig_modify(a, mask & ~(1u << bit), attr), PVHCA_ST_INVALID);
 	}
 	ck_assert_int_eq(rig_modify(a, mask, attr), 0);
 }
@@ -156,20 +151,18 @@ END_TEST
 START_TEST(foreign_attributes_are_refused)
 {
 	static const uint32_t foreign[] = {
-		IBV_QP_CAP, IBV_QP_QKEY, IBV_QP_ALT_PATH, IBV_QP_RATE_LIMIT,
-		IBV_QP_TIMEOUT, 1u << 21, 1u << 31,
+		IBV_QP_CAP,	IBV_QP_QKEY, IBV_QP_ALT_PATH, IBV_QP_RATE_LIMIT,
+		IBV_QP_TIMEOUT, 1u << 21,    1u << 31,
 	};
 	struct pvhca_qp_attr attr = rig_attr(a, b);
 	unsigned int i;
 
 	attr.qp_state = IBV_QPS_INIT;
 	for (i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
-		ck_assert_int_eq(rig_modify(a, INIT_MASK | foreign[i], attr),
-				 PVHCA_ST_INVALID);
+		ck_assert_int_eq(rig_modify(a, INIT_MASK | foreign[i], attr), PVHCA_ST_INVALID);
 	ck_assert_int_eq(state_of(a), IBV_QPS_RESET);
 	attr.qp_state = IBV_QPS_ERR;
-	ck_assert_int_eq(rig_modify(a, IBV_QP_STATE | IBV_QP_PORT, attr),
-			 PVHCA_ST_INVALID);
+	ck_assert_int_eq(rig_modify(a, IBV_QP_STATE | IBV_QP_PORT, attr), PVHCA_ST_INVALID);
 }
 END_TEST
 
@@ -178,18 +171,42 @@ static struct pvhca_qp_attr bad_rtr_attr(unsigned int i)
 	struct pvhca_qp_attr attr = rig_attr(a, b);
 
 	switch (i) {
-	case 0: attr.path_mtu = 0; break;
-	case 1: attr.path_mtu = 6; break;
-	case 2: attr.dest_qp_num = htole32(0x1000000); break;
-	case 3: attr.max_dest_rd_atomic = 255; break;
-	case 4: attr.min_rnr_timer = 32; break;
-	case 5: attr.av.is_global = 0; break;
-	case 6: attr.av.sgid_index = 1; break;
-	case 7: attr.av.sgid_index = 255; break;
-	case 8: attr.av.port = 2; break;
-	case 9: attr.av.reserved1 = 1; break;
-	case 10: memset(attr.av.dgid, 0, 16); break;
-	case 11: attr.av.sl = 16; break;
+	case 0:
+		attr.path_mtu = 0;
+		break;
+	case 1:
+		attr.path_mtu = 6;
+		break;
+	case 2:
+		attr.dest_qp_num = htole32(0x1000000);
+		break;
+	case 3:
+		attr.max_dest_rd_atomic = 255;
+		break;
+	case 4:
+		attr.min_rnr_timer = 32;
+		break;
+	case 5:
+		attr.av.is_global = 0;
+		break;
+	case 6:
+		attr.av.sgid_index = 1;
+		break;
+	case 7:
+		attr.av.sgid_index = 255;
+		break;
+	case 8:
+		attr.av.port = 2;
+		break;
+	case 9:
+		attr.av.reserved1 = 1;
+		break;
+	case 10:
+		memset(attr.av.dgid, 0, 16);
+		break;
+	case 11:
+		attr.av.sl = 16;
+		break;
 	}
 	attr.qp_state = IBV_QPS_RTR;
 	return attr;
@@ -200,8 +217,7 @@ START_TEST(values_out_of_range_change_nothing)
 	struct pvhca_qp_attr attr;
 
 	ck_assert_int_eq(rig_to_init(a), 0);
-	ck_assert_int_eq(rig_modify(a, RTR_MASK, bad_rtr_attr(_i)),
-			 PVHCA_ST_INVALID);
+	ck_assert_int_eq(rig_modify(a, RTR_MASK, bad_rtr_attr(_i)), PVHCA_ST_INVALID);
 	ck_assert_int_eq(fabric_loopback.qp_query(a, ~0u, &attr), 0);
 	ck_assert_int_eq(attr.qp_state, IBV_QPS_INIT);
 	ck_assert_int_eq(attr.path_mtu, 0);
@@ -229,8 +245,7 @@ START_TEST(current_state_must_be_the_current_one)
 	struct pvhca_qp_attr attr = { .cur_qp_state = IBV_QPS_SQD };
 
 	rig_connect(a, b);
-	ck_assert_int_eq(rig_modify(a, IBV_QP_CUR_STATE, attr),
-			 PVHCA_ST_INVALID);
+	ck_assert_int_eq(rig_modify(a, IBV_QP_CUR_STATE, attr), PVHCA_ST_INVALID);
 	attr.cur_qp_state = IBV_QPS_RTS;
 	ck_assert_int_eq(rig_modify(a, IBV_QP_CUR_STATE, attr), 0);
 }
@@ -274,11 +289,9 @@ START_TEST(error_state_flushes_both_queues_in_order)
 	ck_assert_int_eq(to_state(a, IBV_QPS_ERR), 0);
 	rig_pump();
 	for (i = 0; i < 3; i++) {
-		ck_assert_int_eq(status_of(a->send_cq, &index),
-				 IBV_WC_WR_FLUSH_ERR);
+		ck_assert_int_eq(status_of(a->send_cq, &index), IBV_WC_WR_FLUSH_ERR);
 		ck_assert_int_eq(index, i);
-		ck_assert_int_eq(status_of(a->recv_cq, &index),
-				 IBV_WC_WR_FLUSH_ERR);
+		ck_assert_int_eq(status_of(a->recv_cq, &index), IBV_WC_WR_FLUSH_ERR);
 		ck_assert_int_eq(index, i);
 	}
 	rig_post_recv(a, NULL, 0);
@@ -350,8 +363,7 @@ START_TEST(drained_queue_holds_new_requests_until_rts)
 	post_send(a);
 	rig_pump();
 	post_write(a);
-	ck_assert_int_eq(rig_modify(a, IBV_QP_STATE |
-				    IBV_QP_EN_SQD_ASYNC_NOTIFY, attr), 0);
+	ck_assert_int_eq(rig_modify(a, IBV_QP_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY, attr), 0);
 	ck_assert_int_eq(fabric_loopback.qp_query(a, ~0u, &attr), 0);
 	ck_assert_int_eq(attr.sq_draining, 1);
 	rig_pump();
@@ -379,8 +391,7 @@ START_TEST(idle_queue_is_drained_at_once)
 	};
 
 	rig_connect(a, b);
-	ck_assert_int_eq(rig_modify(a, IBV_QP_STATE |
-				    IBV_QP_EN_SQD_ASYNC_NOTIFY, attr), 0);
+	ck_assert_int_eq(rig_modify(a, IBV_QP_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY, attr), 0);
 	ck_assert(rig_had_event(a, PVHCA_EVENT_SQ_DRAINED));
 }
 END_TEST
@@ -506,8 +517,11 @@ START_TEST(region_is_changed_in_place_under_its_key)
 	next.iova = 2 * IOVA;
 	next.extents = other->extents;
 	ck_assert_int_eq(fabric_loopback.mr_rereg(mr,
-			 IBV_REREG_MR_CHANGE_ACCESS | IBV_REREG_MR_CHANGE_PD |
-			 IBV_REREG_MR_CHANGE_TRANSLATION, &next), 0);
+						  IBV_REREG_MR_CHANGE_ACCESS |
+							  IBV_REREG_MR_CHANGE_PD |
+							  IBV_REREG_MR_CHANGE_TRANSLATION,
+						  &next),
+			 0);
 	ck_assert_uint_eq(next.lkey, key);
 	ck_assert_uint_eq(next.rkey, key);
 	ck_assert_ptr_eq(loopback_table_find(&fabric->mrs, key >> 8), mr);
@@ -518,11 +532,10 @@ START_TEST(region_is_changed_in_place_under_its_key)
 
 	/* What makes no sense changes nothing. */
 	next.length = 0;
-	ck_assert_int_eq(fabric_loopback.mr_rereg(mr,
-			 IBV_REREG_MR_CHANGE_TRANSLATION, &next),
+	ck_assert_int_eq(fabric_loopback.mr_rereg(mr, IBV_REREG_MR_CHANGE_TRANSLATION, &next),
 			 PVHCA_ST_INVALID);
 	ck_assert_uint_ne(mr->length, 0);
-	mr->extents = was.extents;	/* the caller's to keep or free */
+	mr->extents = was.extents; /* the caller's to keep or free */
 	rig_mr_free(mr);
 	rig_mr_free(other);
 }
@@ -530,8 +543,7 @@ END_TEST
 
 START_TEST(region_may_end_at_the_end_of_the_address_space)
 {
-	struct mr *mr = rig_mr(rig.a, -(uint64_t)PVHCA_GRANULE, 1,
-			       PVHCA_GRANULE, ALL_ACCESS);
+	struct mr *mr = rig_mr(rig.a, -(uint64_t)PVHCA_GRANULE, 1, PVHCA_GRANULE, ALL_ACCESS);
 
 	rig_mr_free(mr);
 }
@@ -539,8 +551,8 @@ END_TEST
 
 START_TEST(optional_access_is_dropped_quietly)
 {
-	struct mr *mr = rig_mr(rig.a, IOVA, 1, PVHCA_GRANULE,
-			       ALL_ACCESS | IBV_ACCESS_RELAXED_ORDERING);
+	struct mr *mr =
+		rig_mr(rig.a, IOVA, 1, PVHCA_GRANULE, ALL_ACCESS | IBV_ACCESS_RELAXED_ORDERING);
 
 	rig_mr_free(mr);
 }
@@ -582,18 +594,14 @@ START_TEST(address_belongs_to_one_session)
 	const uint8_t *gid = rig.a->session.gids[0].gid;
 	uint32_t index;
 
-	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->session, gid, &index),
-			 PVHCA_ST_IN_USE);
-	ck_assert_int_eq(fabric_loopback.gid_add(&rig.a->session, gid, &index),
-			 0);
+	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->session, gid, &index), PVHCA_ST_IN_USE);
+	ck_assert_int_eq(fabric_loopback.gid_add(&rig.a->session, gid, &index), 0);
 	fabric_loopback.gid_del(&rig.b->session, gid);
 	fabric_loopback.gid_del(&rig.a->session, gid);
-	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->session, gid, &index),
-			 PVHCA_ST_IN_USE);
+	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->session, gid, &index), PVHCA_ST_IN_USE);
 	fabric_loopback.gid_del(&rig.a->session, gid);
 	rig.a->session.gids[0].used = false;
-	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->session, gid, &index),
-			 0);
+	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->session, gid, &index), 0);
 	fabric_loopback.gid_del(&rig.b->session, gid);
 }
 END_TEST
@@ -603,14 +611,11 @@ START_TEST(port_is_active_roce_and_the_device_has_atomics)
 	struct pvhca_rsp_query_device device;
 	struct pvhca_rsp_query_port port;
 
-	ck_assert_int_eq(fabric_loopback.query_device(&rig.a->session, &device),
-			 0);
+	ck_assert_int_eq(fabric_loopback.query_device(&rig.a->session, &device), 0);
 	ck_assert_uint_eq(le32toh(device.atomic_cap), IBV_ATOMIC_HCA);
 	ck_assert_uint_ge(le32toh(device.max_sge), 16);
-	ck_assert_uint_eq(le32toh(device.max_mcast_qp_attach),
-			  LOOPBACK_MAX_MCAST_ATTACH);
-	ck_assert(le64toh(device.device_cap_flags) &
-		  IBV_DEVICE_MEM_WINDOW_TYPE_2B);
+	ck_assert_uint_eq(le32toh(device.max_mcast_qp_attach), LOOPBACK_MAX_MCAST_ATTACH);
+	ck_assert(le64toh(device.device_cap_flags) & IBV_DEVICE_MEM_WINDOW_TYPE_2B);
 	ck_assert_str_eq(device.host_device, "loopback");
 	ck_assert_int_eq(fabric_loopback.query_port(&rig.a->session, &port), 0);
 	ck_assert_int_eq(port.state, IBV_PORT_ACTIVE);

@@ -11,14 +11,14 @@
 
 #include "loopback_rig.h"
 
-#define MS		1000000ull
-#define IOVA_A		0x7f0000001000ull
-#define IOVA_B		0x7f1000002000ull
-#define RUN		(4 * PVHCA_GRANULE)
-#define ALL_ACCESS \
-	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
-	 IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
-#define SIGNALED	PVHCA_WQE_F_SIGNALED
+#define MS     1000000ull
+#define IOVA_A 0x7f0000001000ull
+#define IOVA_B 0x7f1000002000ull
+#define RUN    (4 * PVHCA_GRANULE)
+#define ALL_ACCESS                                                                   \
+	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
+	 IBV_ACCESS_REMOTE_ATOMIC)
+#define SIGNALED PVHCA_WQE_F_SIGNALED
 
 static struct qp *a, *b;
 static struct mr *mr_a, *mr_b;
@@ -44,8 +44,7 @@ static void teardown(void)
 
 static struct pvhca_sge sge_of(const struct mr *mr, uint64_t addr, uint32_t len)
 {
-	return (struct pvhca_sge){ htole64(addr), htole32(len),
-				   htole32(mr->lkey) };
+	return (struct pvhca_sge){ htole64(addr), htole32(len), htole32(mr->lkey) };
 }
 
 static struct pvhca_sq_wqe wqe_of(uint8_t opcode, unsigned int num_sge)
@@ -84,8 +83,7 @@ static struct pvhca_cqe expect(struct cq *cq, enum ibv_wc_status status)
 {
 	struct pvhca_cqe cqe;
 
-	ck_assert_msg(rig_poll(cq, &cqe), "no completion, expected status %d",
-		      status);
+	ck_assert_msg(rig_poll(cq, &cqe), "no completion, expected status %d", status);
 	ck_assert_int_eq(cqe.status, status);
 	return cqe;
 }
@@ -156,8 +154,7 @@ START_TEST(immediate_data_arrive_as_posted)
 	ck_assert_uint_eq(be32toh(cqe.imm_data), 0xfeedbeef);
 	ck_assert_uint_eq(le32toh(cqe.byte_len), 3000);
 	expect(a->send_cq, IBV_WC_SUCCESS);
-	ck_assert_int_eq(expect(a->send_cq, IBV_WC_SUCCESS).opcode,
-			 PVHCA_CQE_WRITE);
+	ck_assert_int_eq(expect(a->send_cq, IBV_WC_SUCCESS).opcode, PVHCA_CQE_WRITE);
 }
 END_TEST
 
@@ -167,8 +164,7 @@ START_TEST(write_places_data_and_tells_only_the_requester)
 	post(PVHCA_WQE_WRITE, 3 * RUN);
 	rig_pump();
 
-	ck_assert_int_eq(expect(a->send_cq, IBV_WC_SUCCESS).opcode,
-			 PVHCA_CQE_WRITE);
+	ck_assert_int_eq(expect(a->send_cq, IBV_WC_SUCCESS).opcode, PVHCA_CQE_WRITE);
 	expect_none(b->recv_cq);
 	ck_assert(rig_is_filled(mr_b, IOVA_B, 3 * RUN, 2));
 	ck_assert_uint_eq(*rig_byte(mr_b, IOVA_B + 3 * RUN), 0);
@@ -193,11 +189,13 @@ END_TEST
 START_TEST(sge_lists_of_different_shape_meet)
 {
 	struct pvhca_sge from[3] = {
-		sge_of(mr_a, IOVA_A + 5, 1000), sge_of(mr_a, IOVA_A, 0),
+		sge_of(mr_a, IOVA_A + 5, 1000),
+		sge_of(mr_a, IOVA_A, 0),
 		sge_of(mr_a, IOVA_A + 1005, 2 * RUN),
 	};
 	struct pvhca_sge to[4] = {
-		sge_of(mr_b, IOVA_B + 1, 3), sge_of(mr_b, IOVA_B + 4, RUN),
+		sge_of(mr_b, IOVA_B + 1, 3),
+		sge_of(mr_b, IOVA_B + 4, RUN),
 		sge_of(mr_b, IOVA_B + 4 + RUN, 7),
 		sge_of(mr_b, IOVA_B + 11 + RUN, 2 * RUN),
 	};
@@ -208,8 +206,7 @@ START_TEST(sge_lists_of_different_shape_meet)
 	rig_pump();
 
 	expect(a->send_cq, IBV_WC_SUCCESS);
-	ck_assert_uint_eq(le32toh(expect(b->recv_cq, IBV_WC_SUCCESS).byte_len),
-			  1000 + 2 * RUN);
+	ck_assert_uint_eq(le32toh(expect(b->recv_cq, IBV_WC_SUCCESS).byte_len), 1000 + 2 * RUN);
 	ck_assert(rig_is_filled(mr_b, IOVA_B + 1, 1000 + 2 * RUN, 4));
 	ck_assert_uint_eq(*rig_byte(mr_b, IOVA_B), 0);
 	ck_assert_uint_eq(*rig_byte(mr_b, IOVA_B + 1 + 1000 + 2 * RUN), 0);
@@ -248,8 +245,7 @@ END_TEST
 
 START_TEST(zero_length_needs_no_key)
 {
-	static const uint8_t opcodes[] = { PVHCA_WQE_WRITE, PVHCA_WQE_READ,
-					   PVHCA_WQE_SEND,
+	static const uint8_t opcodes[] = { PVHCA_WQE_WRITE, PVHCA_WQE_READ, PVHCA_WQE_SEND,
 					   PVHCA_WQE_WRITE_IMM };
 	struct pvhca_sq_wqe wqe;
 	unsigned int i;
@@ -266,8 +262,7 @@ START_TEST(zero_length_needs_no_key)
 	for (i = 0; i < 4; i++)
 		expect(a->send_cq, IBV_WC_SUCCESS);
 	expect(b->recv_cq, IBV_WC_SUCCESS);
-	ck_assert_uint_eq(le32toh(expect(b->recv_cq, IBV_WC_SUCCESS).byte_len),
-			  0);
+	ck_assert_uint_eq(le32toh(expect(b->recv_cq, IBV_WC_SUCCESS).byte_len), 0);
 }
 END_TEST
 
@@ -279,22 +274,17 @@ START_TEST(atomics_change_memory_and_give_the_old_value)
 	uint64_t *old = (uint64_t *)rig_byte(mr_a, IOVA_A + 16);
 
 	*target = 40;
-	rig_post_atomic(a, wqe, (struct pvhca_atomic_seg){ htole64(2), 0 },
-			result);
+	rig_post_atomic(a, wqe, (struct pvhca_atomic_seg){ htole64(2), 0 }, result);
 	rig_pump();
-	ck_assert_int_eq(expect(a->send_cq, IBV_WC_SUCCESS).opcode,
-			 PVHCA_CQE_FETCH_ADD);
+	ck_assert_int_eq(expect(a->send_cq, IBV_WC_SUCCESS).opcode, PVHCA_CQE_FETCH_ADD);
 	ck_assert_uint_eq(*target, 42);
 	ck_assert_uint_eq(*old, 40);
 
 	wqe.opcode = PVHCA_WQE_ATOMIC_CMP_SWP;
-	rig_post_atomic(a, wqe, (struct pvhca_atomic_seg){ htole64(42),
-			htole64(7) }, result);
-	rig_post_atomic(a, wqe, (struct pvhca_atomic_seg){ htole64(42),
-			htole64(8) }, result);
+	rig_post_atomic(a, wqe, (struct pvhca_atomic_seg){ htole64(42), htole64(7) }, result);
+	rig_post_atomic(a, wqe, (struct pvhca_atomic_seg){ htole64(42), htole64(8) }, result);
 	rig_pump();
-	ck_assert_int_eq(expect(a->send_cq, IBV_WC_SUCCESS).opcode,
-			 PVHCA_CQE_COMP_SWAP);
+	ck_assert_int_eq(expect(a->send_cq, IBV_WC_SUCCESS).opcode, PVHCA_CQE_COMP_SWAP);
 	expect(a->send_cq, IBV_WC_SUCCESS);
 	ck_assert_uint_eq(*target, 7);
 	ck_assert_uint_eq(*old, 7);
@@ -396,8 +386,8 @@ END_TEST
 
 /* ------------------------------ long messages ------------------------------ */
 
-#define BIG_RUN		(1u << 20)
-#define BIG_LEN		(3u * BIG_RUN + 12345)
+#define BIG_RUN (1u << 20)
+#define BIG_LEN (3u * BIG_RUN + 12345)
 
 static struct mr *big_a, *big_b;
 
@@ -430,8 +420,7 @@ static void post_big(uint8_t opcode)
 
 START_TEST(long_messages_move_in_pieces_with_one_completion)
 {
-	static const uint8_t opcodes[] = { PVHCA_WQE_SEND, PVHCA_WQE_WRITE,
-					   PVHCA_WQE_READ };
+	static const uint8_t opcodes[] = { PVHCA_WQE_SEND, PVHCA_WQE_WRITE, PVHCA_WQE_READ };
 	struct pvhca_sge to = sge_of(big_b, 0x20000000 + 77, BIG_LEN);
 	struct mr *target = opcodes[_i] == PVHCA_WQE_READ ? big_a : big_b;
 	uint64_t at = target == big_a ? 0x10000000 : 0x20000000 + 77;
@@ -450,9 +439,7 @@ START_TEST(long_messages_move_in_pieces_with_one_completion)
 	expect(a->send_cq, IBV_WC_SUCCESS);
 	expect_none(a->send_cq);
 	if (opcodes[_i] == PVHCA_WQE_SEND)
-		ck_assert_uint_eq(le32toh(expect(b->recv_cq,
-						 IBV_WC_SUCCESS).byte_len),
-				  BIG_LEN);
+		ck_assert_uint_eq(le32toh(expect(b->recv_cq, IBV_WC_SUCCESS).byte_len), BIG_LEN);
 	ck_assert(rig_is_filled(target, at, BIG_LEN, 8));
 	ck_assert_uint_eq(rig.a->session.counters.payload_bytes_copied, BIG_LEN);
 	ck_assert_uint_eq(rig.a->session.counters.messages, 1);
@@ -482,10 +469,8 @@ START_TEST(receive_under_way_is_flushed_before_later_ones)
 	ck_assert(rig_pump_once());
 	ck_assert_int_eq(rig_modify(b, IBV_QP_STATE, attr), 0);
 	rig_pump_timers(20);
-	ck_assert_uint_eq(le16toh(expect(b->recv_cq,
-					 IBV_WC_WR_FLUSH_ERR).wqe_index), 0);
-	ck_assert_uint_eq(le16toh(expect(b->recv_cq,
-					 IBV_WC_WR_FLUSH_ERR).wqe_index), 1);
+	ck_assert_uint_eq(le16toh(expect(b->recv_cq, IBV_WC_WR_FLUSH_ERR).wqe_index), 0);
+	ck_assert_uint_eq(le16toh(expect(b->recv_cq, IBV_WC_WR_FLUSH_ERR).wqe_index), 1);
 	expect_none(b->recv_cq);
 	expect(a->send_cq, IBV_WC_RETRY_EXC_ERR);
 }
@@ -503,16 +488,14 @@ START_TEST(receive_entry_changed_under_way_has_no_effect)
 	memset((void *)work_queue_entry(&a->sq, 0), 0xff, 64);
 	rig_pump();
 	expect(a->send_cq, IBV_WC_SUCCESS);
-	ck_assert_uint_eq(le16toh(expect(b->recv_cq, IBV_WC_SUCCESS).wqe_index),
-			  0);
+	ck_assert_uint_eq(le16toh(expect(b->recv_cq, IBV_WC_SUCCESS).wqe_index), 0);
 	ck_assert(rig_is_filled(big_b, 0x20000000, BIG_LEN, 9));
 }
 END_TEST
 
 START_TEST(message_beyond_the_port_limit_is_a_length_error)
 {
-	struct pvhca_sge sge[2] = { sge_of(mr_a, IOVA_A, 0x80000000),
-				    sge_of(mr_a, IOVA_A, 1) };
+	struct pvhca_sge sge[2] = { sge_of(mr_a, IOVA_A, 0x80000000), sge_of(mr_a, IOVA_A, 1) };
 
 	rig_post_send(a, wqe_of(PVHCA_WQE_SEND, 2), sge, NULL);
 	rig_pump();
@@ -531,8 +514,7 @@ START_TEST(bad_local_sge_is_a_local_protection_error)
 		{ htole64(IOVA_A), htole32(8), 0 },
 		{ htole64(IOVA_A), htole32(8), htole32(0xffffffff) },
 		{ htole64(IOVA_A - 1), htole32(8), htole32(mr_a->lkey) },
-		{ htole64(IOVA_A + 4 * RUN - 7), htole32(8),
-		  htole32(mr_a->lkey) },
+		{ htole64(IOVA_A + 4 * RUN - 7), htole32(8), htole32(mr_a->lkey) },
 		{ htole64(UINT64_MAX), htole32(8), htole32(mr_a->lkey) },
 		{ htole64(IOVA_B), htole32(8), htole32(mr_b->lkey) },
 	};
@@ -559,15 +541,13 @@ START_TEST(unknown_entry_is_an_operation_error)
 {
 	static const struct pvhca_sq_wqe wqes[] = {
 		{ .opcode = PVHCA_WQE_REG_MR },
-		{ .opcode = PVHCA_WQE_BIND_MW,
-		  .flags = PVHCA_WQE_F_INLINE },
+		{ .opcode = PVHCA_WQE_BIND_MW, .flags = PVHCA_WQE_F_INLINE },
 		{ .opcode = PVHCA_WQE_SEND, .flags = PVHCA_WQE_F_AV },
 		{ .opcode = 77 },
 		{ .opcode = PVHCA_WQE_SEND, .flags = 0xf0 },
 		{ .opcode = PVHCA_WQE_SEND, .reserved = 1 },
 		{ .opcode = PVHCA_WQE_SEND, .num_sge = RIG_SGES + 1 },
-		{ .opcode = PVHCA_WQE_READ, .flags = PVHCA_WQE_F_INLINE,
-		  .inline_len = 8 },
+		{ .opcode = PVHCA_WQE_READ, .flags = PVHCA_WQE_F_INLINE, .inline_len = 8 },
 	};
 
 	rig_post_send(a, wqes[_i], NULL, NULL);
@@ -579,8 +559,7 @@ END_TEST
 
 START_TEST(atomic_of_another_length_is_a_length_error)
 {
-	rig_post_atomic(a, wqe_of(PVHCA_WQE_ATOMIC_FETCH_ADD, 1),
-			(struct pvhca_atomic_seg){ 0 },
+	rig_post_atomic(a, wqe_of(PVHCA_WQE_ATOMIC_FETCH_ADD, 1), (struct pvhca_atomic_seg){ 0 },
 			sge_of(mr_a, IOVA_A, 4));
 	rig_pump();
 	expect(a->send_cq, IBV_WC_LOC_LEN_ERR);
@@ -602,8 +581,7 @@ START_TEST(later_requests_are_flushed_in_order_and_new_ones_too)
 	expect(a->send_cq, IBV_WC_SUCCESS);
 	expect(a->send_cq, IBV_WC_LOC_PROT_ERR);
 	for (i = 2; i < 5; i++)
-		ck_assert_uint_eq(le16toh(expect(a->send_cq,
-					IBV_WC_WR_FLUSH_ERR).wqe_index), i);
+		ck_assert_uint_eq(le16toh(expect(a->send_cq, IBV_WC_WR_FLUSH_ERR).wqe_index), i);
 	expect_none(a->send_cq);
 	expect_none(b->recv_cq);
 	ck_assert_uint_eq(rig.a->session.counters.errors, 4);
@@ -615,18 +593,14 @@ END_TEST
 START_TEST(bad_remote_range_is_a_remote_access_error)
 {
 	struct pvhca_sge sge = sge_of(mr_a, IOVA_A, 8);
-	struct pvhca_sq_wqe wqe = wqe_of(_i & 1 ? PVHCA_WQE_READ :
-					 PVHCA_WQE_WRITE, 1);
+	struct pvhca_sq_wqe wqe = wqe_of(_i & 1 ? PVHCA_WQE_READ : PVHCA_WQE_WRITE, 1);
 	const struct {
 		uint64_t addr;
 		uint32_t rkey;
 	} remote[] = {
-		{ IOVA_B, mr_b->rkey ^ 1 },
-		{ IOVA_B, 0 },
-		{ IOVA_B - 1, mr_b->rkey },
-		{ IOVA_B + 4 * RUN - 7, mr_b->rkey },
-		{ UINT64_MAX - 3, mr_b->rkey },
-		{ IOVA_A, mr_a->rkey },
+		{ IOVA_B, mr_b->rkey ^ 1 },	{ IOVA_B, 0 },
+		{ IOVA_B - 1, mr_b->rkey },	{ IOVA_B + 4 * RUN - 7, mr_b->rkey },
+		{ UINT64_MAX - 3, mr_b->rkey }, { IOVA_A, mr_a->rkey },
 	};
 
 	wqe.rkey = htole32(remote[_i / 2].rkey);
@@ -646,14 +620,12 @@ START_TEST(region_without_the_remote_right_is_a_remote_access_error)
 {
 	static const uint8_t opcodes[] = { PVHCA_WQE_WRITE, PVHCA_WQE_READ,
 					   PVHCA_WQE_ATOMIC_FETCH_ADD };
-	static const uint32_t rights[] = { IBV_ACCESS_REMOTE_WRITE,
-					   IBV_ACCESS_REMOTE_READ,
+	static const uint32_t rights[] = { IBV_ACCESS_REMOTE_WRITE, IBV_ACCESS_REMOTE_READ,
 					   IBV_ACCESS_REMOTE_ATOMIC };
 
 	mr_b->access &= ~rights[_i];
 	if (opcodes[_i] == PVHCA_WQE_ATOMIC_FETCH_ADD)
-		rig_post_atomic(a, wqe_of(opcodes[_i], 1),
-				(struct pvhca_atomic_seg){ 0 },
+		rig_post_atomic(a, wqe_of(opcodes[_i], 1), (struct pvhca_atomic_seg){ 0 },
 				sge_of(mr_a, IOVA_A, 8));
 	else
 		post(opcodes[_i], 8);
@@ -694,8 +666,7 @@ START_TEST(unaligned_atomic_is_an_invalid_request)
 	struct pvhca_sq_wqe wqe = wqe_of(PVHCA_WQE_ATOMIC_CMP_SWP, 1);
 
 	wqe.remote_addr = htole64(IOVA_B + 4);
-	rig_post_atomic(a, wqe, (struct pvhca_atomic_seg){ 0 },
-			sge_of(mr_a, IOVA_A, 8));
+	rig_post_atomic(a, wqe, (struct pvhca_atomic_seg){ 0 }, sge_of(mr_a, IOVA_A, 8));
 	rig_pump();
 	expect(a->send_cq, IBV_WC_REM_INV_REQ_ERR);
 	ck_assert(rig_had_event(b, PVHCA_EVENT_QP_REQ_ERR));
@@ -706,8 +677,7 @@ START_TEST(atomic_on_memory_unaligned_behind_an_aligned_address_is_refused)
 {
 	mr_b->offset += 3;
 	rig_post_atomic(a, wqe_of(PVHCA_WQE_ATOMIC_FETCH_ADD, 1),
-			(struct pvhca_atomic_seg){ htole64(1), 0 },
-			sge_of(mr_a, IOVA_A, 8));
+			(struct pvhca_atomic_seg){ htole64(1), 0 }, sge_of(mr_a, IOVA_A, 8));
 	rig_pump();
 	expect(a->send_cq, IBV_WC_REM_INV_REQ_ERR);
 	mr_b->offset -= 3;
@@ -721,8 +691,7 @@ START_TEST(message_longer_than_the_receive_fails_both_sides)
 	post(PVHCA_WQE_SEND, 100);
 	rig_pump();
 	expect(a->send_cq, IBV_WC_REM_INV_REQ_ERR);
-	ck_assert_int_eq(expect(b->recv_cq, IBV_WC_LOC_LEN_ERR).opcode,
-			 PVHCA_CQE_RECV);
+	ck_assert_int_eq(expect(b->recv_cq, IBV_WC_LOC_LEN_ERR).opcode, PVHCA_CQE_RECV);
 	expect(b->recv_cq, IBV_WC_WR_FLUSH_ERR);
 	expect_states(IBV_QPS_ERR, IBV_QPS_ERR);
 	ck_assert_uint_eq(*rig_byte(mr_b, IOVA_B), 0);
@@ -825,10 +794,8 @@ START_TEST(requests_behind_one_that_waits_keep_their_order)
 	expect_none(a->send_cq);
 	post_recv(8);
 	rig_pump();
-	ck_assert_int_eq(expect(a->send_cq, IBV_WC_SUCCESS).opcode,
-			 PVHCA_CQE_SEND);
-	ck_assert_int_eq(expect(a->send_cq, IBV_WC_SUCCESS).opcode,
-			 PVHCA_CQE_WRITE);
+	ck_assert_int_eq(expect(a->send_cq, IBV_WC_SUCCESS).opcode, PVHCA_CQE_SEND);
+	ck_assert_int_eq(expect(a->send_cq, IBV_WC_SUCCESS).opcode, PVHCA_CQE_WRITE);
 }
 END_TEST
 
@@ -912,9 +879,12 @@ START_TEST(wrong_gid_reaches_nobody)
 	attr = rig_attr(c, d);
 	attr.av.dgid[15] = 99;
 	attr.qp_state = IBV_QPS_RTR;
-	ck_assert_int_eq(rig_modify(c, IBV_QP_STATE | IBV_QP_AV |
-		IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-		IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER, attr), 0);
+	ck_assert_int_eq(rig_modify(c,
+				    IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+					    IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
+					    IBV_QP_MIN_RNR_TIMER,
+				    attr),
+			 0);
 	ck_assert_int_eq(rig_to_rts(c, d), 0);
 	rig_post_send(c, wqe_of(PVHCA_WQE_WRITE, 0), NULL, NULL);
 	rig_pump_timers(8);
@@ -979,8 +949,7 @@ END_TEST
 
 START_TEST(address_taken_away_cuts_connections)
 {
-	fabric_loopback.gid_del(&rig.b->session,
-				rig.b->session.gids[0].gid);
+	fabric_loopback.gid_del(&rig.b->session, rig.b->session.gids[0].gid);
 	rig.b->session.gids[0].used = false;
 	post(PVHCA_WQE_WRITE, 8);
 	rig_pump_timers(8);

@@ -10,10 +10,10 @@
 
 #include "loopback_rig.h"
 
-#define IOVA_A		0x7f0000001000ull
-#define IOVA_B		0x7f1000002000ull
-#define RUN		(1u << 20)
-#define BIG		(3 * RUN)
+#define IOVA_A 0x7f0000001000ull
+#define IOVA_B 0x7f1000002000ull
+#define RUN    (1u << 20)
+#define BIG    (3 * RUN)
 
 static struct qp *a[2], *b[2];
 static struct srq *srq;
@@ -51,16 +51,14 @@ static void teardown(void)
 
 static void post_srq(uint16_t tag, uint32_t len)
 {
-	struct pvhca_sge sge = { htole64(IOVA_B), htole32(len),
-				 htole32(mr_b->lkey) };
+	struct pvhca_sge sge = { htole64(IOVA_B), htole32(len), htole32(mr_b->lkey) };
 
 	rig_post_srq(srq, tag, &sge, 1);
 }
 
 static void post_send(struct qp *qp, uint32_t len)
 {
-	struct pvhca_sge sge = { htole64(IOVA_A), htole32(len),
-				 htole32(mr_a->lkey) };
+	struct pvhca_sge sge = { htole64(IOVA_A), htole32(len), htole32(mr_a->lkey) };
 	struct pvhca_sq_wqe wqe = {
 		.opcode = PVHCA_WQE_SEND,
 		.flags = PVHCA_WQE_F_SIGNALED,
@@ -108,10 +106,8 @@ START_TEST(a_short_message_overtakes_a_long_one)
 	rig_pump();
 	rig_expect(a[0]->send_cq, IBV_WC_SUCCESS);
 	rig_expect(a[1]->send_cq, IBV_WC_SUCCESS);
-	ck_assert_uint_eq(le16toh(rig_expect(b[1]->recv_cq,
-					     IBV_WC_SUCCESS).wqe_index), 2);
-	ck_assert_uint_eq(le16toh(rig_expect(b[0]->recv_cq,
-					     IBV_WC_SUCCESS).wqe_index), 1);
+	ck_assert_uint_eq(le16toh(rig_expect(b[1]->recv_cq, IBV_WC_SUCCESS).wqe_index), 2);
+	ck_assert_uint_eq(le16toh(rig_expect(b[0]->recv_cq, IBV_WC_SUCCESS).wqe_index), 1);
 }
 END_TEST
 
@@ -161,12 +157,11 @@ START_TEST(limit_raises_one_event)
 	for (i = 0; i < 3; i++)
 		post_send(a[0], 8);
 	rig_pump();
-	ck_assert_uint_eq(rig_count_events(srq->session, srq->handle,
-			  PVHCA_EVENT_SRQ_LIMIT_REACHED), 1);
+	ck_assert_uint_eq(
+		rig_count_events(srq->session, srq->handle, PVHCA_EVENT_SRQ_LIMIT_REACHED), 1);
 	ck_assert_int_eq(fabric_loopback.srq_query(srq, &rsp), 0);
 	ck_assert_uint_eq(le32toh(rsp.limit), 0);
-	ck_assert_int_eq(fabric_loopback.srq_set_limit(srq, 17),
-			 PVHCA_ST_INVALID);
+	ck_assert_int_eq(fabric_loopback.srq_set_limit(srq, 17), PVHCA_ST_INVALID);
 }
 END_TEST
 
@@ -174,8 +169,8 @@ START_TEST(limit_above_what_is_posted_raises_the_event_at_once)
 {
 	post_srq(0, 8);
 	ck_assert_int_eq(fabric_loopback.srq_set_limit(srq, 2), 0);
-	ck_assert_uint_eq(rig_count_events(srq->session, srq->handle,
-			  PVHCA_EVENT_SRQ_LIMIT_REACHED), 1);
+	ck_assert_uint_eq(
+		rig_count_events(srq->session, srq->handle, PVHCA_EVENT_SRQ_LIMIT_REACHED), 1);
 }
 END_TEST
 
@@ -187,17 +182,15 @@ START_TEST(error_flushes_what_was_taken_and_tells_the_last)
 	ck_assert(rig_pump_once());
 	ck_assert_int_eq(to_state(b[0], IBV_QPS_ERR), 0);
 	rig_pump_timers(20);
-	ck_assert_uint_eq(le16toh(rig_expect(b[0]->recv_cq,
-				IBV_WC_WR_FLUSH_ERR).wqe_index), 3);
+	ck_assert_uint_eq(le16toh(rig_expect(b[0]->recv_cq, IBV_WC_WR_FLUSH_ERR).wqe_index), 3);
 	rig_expect_none(b[0]->recv_cq);
-	ck_assert_uint_eq(rig_count_events(b[0]->session, b[0]->handle,
-			  PVHCA_EVENT_QP_LAST_WQE_REACHED), 1);
+	ck_assert_uint_eq(
+		rig_count_events(b[0]->session, b[0]->handle, PVHCA_EVENT_QP_LAST_WQE_REACHED), 1);
 	rig_expect(a[0]->send_cq, IBV_WC_RETRY_EXC_ERR);
 	/* What was not taken is the others'. */
 	post_send(a[1], 8);
 	rig_pump();
-	ck_assert_uint_eq(le16toh(rig_expect(b[1]->recv_cq,
-					     IBV_WC_SUCCESS).wqe_index), 4);
+	ck_assert_uint_eq(le16toh(rig_expect(b[1]->recv_cq, IBV_WC_SUCCESS).wqe_index), 4);
 }
 END_TEST
 
@@ -225,8 +218,7 @@ START_TEST(abused_queue_fails_who_needs_it_and_tells_once)
 	rig_expect(a[0]->send_cq, IBV_WC_REM_OP_ERR);
 	rig_expect(a[1]->send_cq, IBV_WC_REM_OP_ERR);
 	ck_assert(rig_had_event(b[0], PVHCA_EVENT_QP_FATAL));
-	ck_assert_uint_eq(rig_count_events(srq->session, srq->handle,
-					   PVHCA_EVENT_SRQ_ERR), 1);
+	ck_assert_uint_eq(rig_count_events(srq->session, srq->handle, PVHCA_EVENT_SRQ_ERR), 1);
 	ck_assert_int_eq(atomic_load(&b[1]->state), IBV_QPS_ERR);
 }
 END_TEST

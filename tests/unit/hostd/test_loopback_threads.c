@@ -15,12 +15,10 @@
 
 #include "loopback_rig.h"
 
-#define ALL_ACCESS \
-	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
-	 IBV_ACCESS_REMOTE_READ)
-#define DEPTH		8
-#define ROUNDS		150
-#define LEN		3000
+#define ALL_ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
+#define DEPTH	   8
+#define ROUNDS	   150
+#define LEN	   3000
 
 /* A guest: its application's part is covered by lock, its worker is not. */
 struct guest {
@@ -30,10 +28,10 @@ struct guest {
 	struct guest *peer;
 	struct qp *qp;
 	struct mr *mr;
-	unsigned int sends, receives;		/* outstanding */
+	unsigned int sends, receives; /* outstanding */
 	uint64_t sent, received, errors;
 	_Atomic uint64_t ok;
-	bool calm;				/* from here on nothing may fail */
+	bool calm; /* from here on nothing may fail */
 };
 
 static struct guest guests[2];
@@ -62,8 +60,7 @@ static void guest_post(struct guest *guest)
 	uint64_t at;
 
 	while (guest->receives < DEPTH) {
-		at = (DEPTH + (atomic_load(guest->qp->rq.pi) % DEPTH)) *
-		     PVHCA_GRANULE;
+		at = (DEPTH + (atomic_load(guest->qp->rq.pi) % DEPTH)) * PVHCA_GRANULE;
 		sge = sge_at(guest, at);
 		rig_post_recv(guest->qp, &sge, 1);
 		guest->receives++;
@@ -111,11 +108,10 @@ static void guest_poll(struct guest *guest)
 		if (cqe.status)
 			continue;
 		at = (DEPTH + le16toh(cqe.wqe_index) % DEPTH) * PVHCA_GRANULE;
-		ck_assert(rig_is_filled(guest->mr, iova_of(guest) + at, LEN,
-					be32toh(cqe.imm_data)));
+		ck_assert(
+			rig_is_filled(guest->mr, iova_of(guest) + at, LEN, be32toh(cqe.imm_data)));
 		if (guest->calm)
-			ck_assert_uint_eq(be32toh(cqe.imm_data),
-					  (uint32_t)guest->received);
+			ck_assert_uint_eq(be32toh(cqe.imm_data), (uint32_t)guest->received);
 		guest->received = be32toh(cqe.imm_data) + 1;
 	}
 }
@@ -163,8 +159,7 @@ static void reset_guest(struct guest *guest)
 	ck_assert_int_eq(rig_modify(guest->qp, IBV_QP_STATE, attr), 0);
 	atomic_store(guest->qp->sq.pi, 0);
 	atomic_store(guest->qp->rq.pi, 0);
-	while (rig_poll(guest->qp->send_cq, &cqe) ||
-	       rig_poll(guest->qp->recv_cq, &cqe))
+	while (rig_poll(guest->qp->send_cq, &cqe) || rig_poll(guest->qp->recv_cq, &cqe))
 		check_status(guest, &cqe);
 	guest->sends = guest->receives = 0;
 	ck_assert_int_eq(rig_to_init(guest->qp), 0);
@@ -197,11 +192,10 @@ static void replace_region(struct guest *guest)
 	uint64_t at;
 
 	fabric_loopback.mr_dereg(old);
-	guest->mr = rig_mr(guest->vm, old->iova, 2 * DEPTH, PVHCA_GRANULE,
-			   ALL_ACCESS);
+	guest->mr = rig_mr(guest->vm, old->iova, 2 * DEPTH, PVHCA_GRANULE, ALL_ACCESS);
 	for (at = 0; at < old->length; at += PVHCA_GRANULE)
-		memcpy(rig_byte(guest->mr, old->iova + at),
-		       rig_byte(old, old->iova + at), PVHCA_GRANULE);
+		memcpy(rig_byte(guest->mr, old->iova + at), rig_byte(old, old->iova + at),
+		       PVHCA_GRANULE);
 	extents_put(old->extents);
 	free(old);
 }
@@ -229,8 +223,7 @@ static void guest_start(struct guest *guest, struct rig_vm *vm)
 	guest->vm = vm;
 	pthread_mutex_init(&guest->lock, NULL);
 	guest->qp = rig_qp(vm);
-	guest->mr = rig_mr(vm, iova_of(guest), 2 * DEPTH, PVHCA_GRANULE,
-			   ALL_ACCESS);
+	guest->mr = rig_mr(vm, iova_of(guest), 2 * DEPTH, PVHCA_GRANULE, ALL_ACCESS);
 }
 
 static void guest_stop(struct guest *guest)
@@ -250,8 +243,8 @@ START_TEST(guests_survive_what_the_control_path_does_to_them)
 		guest_start(&guests[i], i ? rig.b : rig.a);
 	connect_guests(false);
 	for (i = 0; i < 2; i++)
-		ck_assert_int_eq(pthread_create(&guests[i].thread, NULL,
-						guest_main, &guests[i]), 0);
+		ck_assert_int_eq(pthread_create(&guests[i].thread, NULL, guest_main, &guests[i]),
+				 0);
 	for (i = 0; i < ROUNDS; i++) {
 		usleep(2000);
 		lock_guests();

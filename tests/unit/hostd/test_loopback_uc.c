@@ -11,10 +11,10 @@
 
 #include "loopback_rig.h"
 
-#define IOVA_A		0x7f0000001000ull
-#define IOVA_B		0x7f1000002000ull
-#define RUN		(1u << 20)
-#define BIG		(3 * RUN)
+#define IOVA_A 0x7f0000001000ull
+#define IOVA_B 0x7f1000002000ull
+#define RUN    (1u << 20)
+#define BIG    (3 * RUN)
 
 static struct qp *a, *b;
 static struct mr *mr_a, *mr_b;
@@ -25,8 +25,7 @@ static void setup(void)
 	a = rig_qp_of(rig.a, PVHCA_QPT_UC, NULL);
 	b = rig_qp_of(rig.b, PVHCA_QPT_UC, NULL);
 	mr_a = rig_mr(rig.a, IOVA_A, 4, RUN, IBV_ACCESS_LOCAL_WRITE);
-	mr_b = rig_mr(rig.b, IOVA_B, 4, RUN,
-		      IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+	mr_b = rig_mr(rig.b, IOVA_B, 4, RUN, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
 	rig_connect(a, b);
 }
 
@@ -42,8 +41,7 @@ static void teardown(void)
 
 static void post(uint8_t opcode, uint32_t len, uint32_t rkey)
 {
-	struct pvhca_sge sge = { htole64(IOVA_A), htole32(len),
-				 htole32(mr_a ? mr_a->lkey : 1) };
+	struct pvhca_sge sge = { htole64(IOVA_A), htole32(len), htole32(mr_a ? mr_a->lkey : 1) };
 	struct pvhca_sq_wqe wqe = {
 		.opcode = opcode,
 		.flags = PVHCA_WQE_F_SIGNALED,
@@ -59,8 +57,7 @@ static void post(uint8_t opcode, uint32_t len, uint32_t rkey)
 
 static void post_recv(uint32_t len)
 {
-	struct pvhca_sge sge = { htole64(IOVA_B), htole32(len),
-				 htole32(mr_b->lkey) };
+	struct pvhca_sge sge = { htole64(IOVA_B), htole32(len), htole32(mr_b->lkey) };
 
 	rig_post_recv(b, &sge, 1);
 }
@@ -83,10 +80,8 @@ START_TEST(sends_and_writes_arrive)
 	rig_expect(a->send_cq, IBV_WC_SUCCESS);
 	rig_expect(a->send_cq, IBV_WC_SUCCESS);
 	rig_expect(a->send_cq, IBV_WC_SUCCESS);
-	ck_assert_uint_eq(le32toh(rig_expect(b->recv_cq,
-					     IBV_WC_SUCCESS).byte_len), BIG);
-	ck_assert_int_eq(rig_expect(b->recv_cq, IBV_WC_SUCCESS).opcode,
-			 PVHCA_CQE_RECV_WRITE_IMM);
+	ck_assert_uint_eq(le32toh(rig_expect(b->recv_cq, IBV_WC_SUCCESS).byte_len), BIG);
+	ck_assert_int_eq(rig_expect(b->recv_cq, IBV_WC_SUCCESS).opcode, PVHCA_CQE_RECV_WRITE_IMM);
 	ck_assert(rig_is_filled(mr_b, IOVA_B, BIG, 1));
 }
 END_TEST
@@ -155,11 +150,9 @@ END_TEST
 
 START_TEST(send_error_stops_sends_until_rts_and_leaves_receives)
 {
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RTS,
-				      .cur_qp_state = IBV_QPS_SQE };
+	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RTS, .cur_qp_state = IBV_QPS_SQE };
 	struct pvhca_sge bad = { htole64(IOVA_A), htole32(8), 0 };
-	struct pvhca_sq_wqe wqe = { .opcode = PVHCA_WQE_SEND,
-				    .num_sge = htole16(1) };
+	struct pvhca_sq_wqe wqe = { .opcode = PVHCA_WQE_SEND, .num_sge = htole16(1) };
 	unsigned int i;
 
 	rig_post_recv(a, NULL, 0);
@@ -178,12 +171,10 @@ START_TEST(send_error_stops_sends_until_rts_and_leaves_receives)
 	rig_expect(a->send_cq, IBV_WC_WR_FLUSH_ERR);
 
 	/* It still receives, and goes on after RTS. */
-	rig_post_send(b, (struct pvhca_sq_wqe){ .opcode = PVHCA_WQE_SEND },
-		      NULL, NULL);
+	rig_post_send(b, (struct pvhca_sq_wqe){ .opcode = PVHCA_WQE_SEND }, NULL, NULL);
 	rig_pump();
 	rig_expect(a->recv_cq, IBV_WC_SUCCESS);
-	ck_assert_int_eq(rig_modify(a, IBV_QP_STATE | IBV_QP_CUR_STATE, attr),
-			 0);
+	ck_assert_int_eq(rig_modify(a, IBV_QP_STATE | IBV_QP_CUR_STATE, attr), 0);
 	post(PVHCA_WQE_SEND, 8, 0);
 	rig_pump();
 	rig_expect(a->send_cq, IBV_WC_SUCCESS);
@@ -201,13 +192,11 @@ START_TEST(receive_of_a_broken_message_serves_the_next)
 	rig_pump();
 	rig_expect(a->send_cq, IBV_WC_LOC_PROT_ERR);
 	rig_expect_none(b->recv_cq);
-	ck_assert_int_eq(rig_modify(a, IBV_QP_STATE, (struct pvhca_qp_attr){
-				    .qp_state = IBV_QPS_RTS }), 0);
-	rig_post_send(a, (struct pvhca_sq_wqe){ .opcode = PVHCA_WQE_SEND },
-		      NULL, NULL);
+	ck_assert_int_eq(
+		rig_modify(a, IBV_QP_STATE, (struct pvhca_qp_attr){ .qp_state = IBV_QPS_RTS }), 0);
+	rig_post_send(a, (struct pvhca_sq_wqe){ .opcode = PVHCA_WQE_SEND }, NULL, NULL);
 	rig_pump();
-	ck_assert_uint_eq(le32toh(rig_expect(b->recv_cq,
-					     IBV_WC_SUCCESS).byte_len), 0);
+	ck_assert_uint_eq(le32toh(rig_expect(b->recv_cq, IBV_WC_SUCCESS).byte_len), 0);
 }
 END_TEST
 

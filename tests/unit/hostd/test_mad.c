@@ -51,7 +51,7 @@ START_TEST(only_the_cm_class_is_recognised)
 	ck_assert(mad_is_cm(&mad));
 	ck_assert_uint_eq(mad_get(&mad, MAD_ATTRIBUTE), MAD_DREQ);
 	ck_assert_uint_eq(mad_get(&mad, MAD_TID), 77);
-	mad_set(&mad, MAD_CLASS, 4);		/* performance management */
+	mad_set(&mad, MAD_CLASS, 4); /* performance management */
 	ck_assert(!mad_is_cm(&mad));
 	mad_init(&mad, MAD_DREQ, 77);
 	mad_set(&mad, MAD_METHOD, 1);
@@ -62,12 +62,16 @@ END_TEST
 START_TEST(addresses_of_ip_requests_come_back)
 {
 	static const struct ip_cm_request v4 = {
-		.protocol = IP_CM_TCP, .port = 7174, .source_port = 40000,
+		.protocol = IP_CM_TCP,
+		.port = 7174,
+		.source_port = 40000,
 		.source = { [10] = 0xff, 0xff, 10, 0, 0, 1 },
 		.destination = { [10] = 0xff, 0xff, 10, 0, 0, 2 },
 	};
 	static const struct ip_cm_request v6 = {
-		.protocol = IP_CM_UDP, .port = 1, .source_port = 2,
+		.protocol = IP_CM_UDP,
+		.port = 1,
+		.source_port = 2,
 		.source = { 0xfd, [15] = 1 },
 		.destination = { 0xfd, [15] = 2 },
 	};
@@ -78,7 +82,7 @@ START_TEST(addresses_of_ip_requests_come_back)
 	memset(&got, 0, sizeof(got));
 	ip_cm_build(&v4, header);
 	ck_assert_uint_eq(header[1], 0x40);
-	ck_assert_uint_eq(header[14], 0);	/* no mapped prefix on the wire */
+	ck_assert_uint_eq(header[14], 0); /* no mapped prefix on the wire */
 	ck_assert_uint_eq(header[16], 10);
 	ck_assert(ip_cm_parse(ip_cm_service_id(&v4), header, &got));
 	ck_assert(!memcmp(&v4, &got, sizeof(got)));

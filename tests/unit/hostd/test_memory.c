@@ -9,12 +9,12 @@
 #include "memory.h"
 #include "suite.h"
 
-#define K4	4096ull
-#define SIZE	(64 * K4)
+#define K4   4096ull
+#define SIZE (64 * K4)
 
 static struct memory *memory;
 static int fd;
-static uint8_t *ours;	/* the same memory, as QEMU sees it */
+static uint8_t *ours; /* the same memory, as QEMU sees it */
 
 static void setup(void)
 {
@@ -215,7 +215,6 @@ int main(void)
 	tcase_add_test(tc, a_file_that_cannot_be_mapped_is_told);
 	tcase_add_test(tc, a_page_that_vanished_reads_as_zero_and_marks_its_region);
 	tcase_add_test(tc, a_system_call_on_what_vanished_fails_without_harm);
-	tcase_add_test_raise_signal(tc, a_fault_elsewhere_still_ends_the_process,
-				    SIGBUS);
+	tcase_add_test_raise_signal(tc, a_fault_elsewhere_still_ends_the_process, SIGBUS);
 	return suite_run("memory", tc);
 }

@@ -52,12 +52,13 @@ START_TEST(a_counter_has_help_type_and_a_sample_per_session)
 	tell(1, "one", 7);
 	tell(2, "two", UINT64_MAX);
 	text = text_of();
-	ck_assert_ptr_nonnull(strstr(text,
-		"# HELP pvhca_messages_total send queue entries taken\n"
-		"# TYPE pvhca_messages_total counter\n"
-		"pvhca_messages_total{session=\"1\",vm=\"one\"} 7\n"
-		"pvhca_messages_total{session=\"2\",vm=\"two\"} 18446744073709551615\n"
-		"# HELP "));
+	ck_assert_ptr_nonnull(
+		strstr(text,
+		       "# HELP pvhca_messages_total send queue entries taken\n"
+		       "# TYPE pvhca_messages_total counter\n"
+		       "pvhca_messages_total{session=\"1\",vm=\"one\"} 7\n"
+		       "pvhca_messages_total{session=\"2\",vm=\"two\"} 18446744073709551615\n"
+		       "# HELP "));
 	ck_assert_ptr_nonnull(strstr(text, "\npvhca_sessions 2\n"));
 	g_free(text);
 }
@@ -69,10 +70,10 @@ START_TEST(each_counter_and_object_is_a_metric)
 
 	tell(1, "one", 0);
 	text = text_of();
-#define COUNTER_IS_THERE(name, help) \
+#define COUNTER_IS_THERE(name, help)                                         \
 	ck_assert_uint_eq(occurrences(text, "\npvhca_" #name "_total{"), 1); \
 	ck_assert_uint_eq(occurrences(text, "# TYPE pvhca_" #name "_total counter\n"), 1);
-#define GAUGE_IS_THERE(name, help) \
+#define GAUGE_IS_THERE(name, help)                                     \
 	ck_assert_uint_eq(occurrences(text, "\npvhca_" #name "{"), 1); \
 	ck_assert_uint_eq(occurrences(text, "# TYPE pvhca_" #name " gauge\n"), 1);
 #define QUOTA_IS_THERE(name, help) \
@@ -91,7 +92,8 @@ START_TEST(names_are_escaped)
 
 	tell(1, "a\"b\\c\nd\xff", 1);
 	text = text_of();
-	ck_assert_ptr_nonnull(strstr(text,
+	ck_assert_ptr_nonnull(strstr(
+		text,
 		"pvhca_messages_total{session=\"1\",vm=\"a\\\"b\\\\c\\nd\xef\xbf\xbd\"} 1\n"));
 	ck_assert(g_utf8_validate(text, -1, NULL));
 	g_free(text);

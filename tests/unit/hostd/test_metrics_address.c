@@ -35,8 +35,8 @@ START_TEST(loopback_is_taken)
 END_TEST
 
 static const char *const outside[] = {
-	"0.0.0.0:9474", "10.0.0.1:9474", "128.0.0.1:9474", "[::]:9474",
-	"[fe80::1]:9474", "[::ffff:127.0.0.1]:9474",
+	"0.0.0.0:9474", "10.0.0.1:9474",  "128.0.0.1:9474",
+	"[::]:9474",	"[fe80::1]:9474", "[::ffff:127.0.0.1]:9474",
 };
 
 START_TEST(what_is_not_loopback_is_not)
@@ -49,19 +49,36 @@ START_TEST(what_is_not_loopback_is_not)
 END_TEST
 
 static const char *const nonsense[] = {
-	"", ":", "9474", "localhost:9474", "127.0.0.1", "127.0.0.1:",
-	"127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:+1",
-	"127.0.0.1:80x", "127.0.0.1: 80", "127.1:80", "127.0.0.1.1:80",
-	"::1:9474", "[::1]", "[::1]:", "[::1]:0", "[::1:80", "::1]:80", "[]:80",
-	"[::1%lo]:80", "relative/path",
+	"",
+	":",
+	"9474",
+	"localhost:9474",
+	"127.0.0.1",
+	"127.0.0.1:",
+	"127.0.0.1:0",
+	"127.0.0.1:65536",
+	"127.0.0.1:-1",
+	"127.0.0.1:+1",
+	"127.0.0.1:80x",
+	"127.0.0.1: 80",
+	"127.1:80",
+	"127.0.0.1.1:80",
+	"::1:9474",
+	"[::1]",
+	"[::1]:",
+	"[::1]:0",
+	"[::1:80",
+	"::1]:80",
+	"[]:80",
+	"[::1%lo]:80",
+	"relative/path",
 	"[1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb]:80",
 	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:1",
 };
 
 START_TEST(what_is_no_address_is_told)
 {
-	ck_assert_msg(metrics_address_parse(nonsense[_i], &parsed), "\"%s\"",
-		      nonsense[_i]);
+	ck_assert_msg(metrics_address_parse(nonsense[_i], &parsed), "\"%s\"", nonsense[_i]);
 }
 END_TEST
 
@@ -84,10 +101,8 @@ int main(void)
 
 	tcase_add_test(tc, a_path_is_a_unix_socket);
 	tcase_add_test(tc, loopback_is_taken);
-	tcase_add_loop_test(tc, what_is_not_loopback_is_not, 0,
-			    G_N_ELEMENTS(outside));
-	tcase_add_loop_test(tc, what_is_no_address_is_told, 0,
-			    G_N_ELEMENTS(nonsense));
+	tcase_add_loop_test(tc, what_is_not_loopback_is_not, 0, G_N_ELEMENTS(outside));
+	tcase_add_loop_test(tc, what_is_no_address_is_told, 0, G_N_ELEMENTS(nonsense));
 	tcase_add_test(tc, a_path_must_fit);
 	return suite_run("metrics_address", tc);
 }

@@ -41,8 +41,7 @@ START_TEST(the_first_line_counts)
 	bool head;
 
 	status = metrics_request(request, length, &head);
-	ck_assert_msg(status == requests[_i].status, "%u for %s", status,
-		      requests[_i].request);
+	ck_assert_msg(status == requests[_i].status, "%u for %s", status, requests[_i].request);
 	if (status)
 		ck_assert_int_eq(head, requests[_i].head);
 	g_free(request);
@@ -54,8 +53,7 @@ START_TEST(a_nul_is_no_request)
 	static const char request[] = "GET /metrics\0 HTTP/1.0\r\n\r\n";
 	bool head;
 
-	ck_assert_uint_eq(metrics_request(request, sizeof(request) - 1, &head),
-			  400);
+	ck_assert_uint_eq(metrics_request(request, sizeof(request) - 1, &head), 400);
 }
 END_TEST
 
@@ -65,8 +63,7 @@ START_TEST(a_header_without_end_is_too_large)
 	bool head;
 
 	memset(request, 'x', sizeof(request));
-	ck_assert_uint_eq(metrics_request(request, sizeof(request) - 1, &head),
-			  0);
+	ck_assert_uint_eq(metrics_request(request, sizeof(request) - 1, &head), 0);
 	ck_assert_uint_eq(metrics_request(request, sizeof(request), &head), 431);
 }
 END_TEST
@@ -75,8 +72,7 @@ int main(void)
 {
 	TCase *tc = tcase_create("metrics_server");
 
-	tcase_add_loop_test(tc, the_first_line_counts, 0,
-			    G_N_ELEMENTS(requests));
+	tcase_add_loop_test(tc, the_first_line_counts, 0, G_N_ELEMENTS(requests));
 	tcase_add_test(tc, a_nul_is_no_request);
 	tcase_add_test(tc, a_header_without_end_is_too_large);
 	return suite_run("metrics_server", tc);

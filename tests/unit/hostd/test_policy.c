@@ -24,8 +24,10 @@ static const struct fabric_ops ops = { .default_mac = default_mac };
 static void setup(void)
 {
 	for (int i = 0; i < 3; i++) {
-		vms[i] = (struct session) {
-			.id = i, .ops = &ops, .policy = &policies[i],
+		vms[i] = (struct session){
+			.id = i,
+			.ops = &ops,
+			.policy = &policies[i],
 		};
 		strcpy(vms[i].name, "same");
 	}

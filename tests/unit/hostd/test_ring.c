@@ -7,7 +7,7 @@
 #include "ring.h"
 #include "suite.h"
 
-#define BUFFER_SIZE	(8 * PVHCA_GRANULE)
+#define BUFFER_SIZE (8 * PVHCA_GRANULE)
 
 static unsigned int freed;
 
@@ -32,8 +32,7 @@ static uint8_t data[PVHCA_GRANULE];
 /* Two extents in reversed order, so that granules are not contiguous. */
 static struct extents *make_extents(void)
 {
-	struct extents *extents = calloc(1, sizeof(*extents) +
-					 2 * sizeof(struct extent));
+	struct extents *extents = calloc(1, sizeof(*extents) + 2 * sizeof(struct extent));
 
 	extents->count = 2;
 	extents->length = BUFFER_SIZE;
@@ -45,15 +44,13 @@ static struct extents *make_extents(void)
 	return extents;
 }
 
-static int init_queue(uint32_t offset, unsigned int log_entries,
-		      unsigned int log_stride, uint32_t max_sge)
+static int init_queue(uint32_t offset, unsigned int log_entries, unsigned int log_stride,
+		      uint32_t max_sge)
 {
 	struct pvhca_queue_header *header = ring_buffer_at(buffer, 0);
 
-	return work_queue_init(&queue, buffer, &header->sq_pi, offset,
-			       log_entries, log_stride,
-			       PVHCA_SQ_MIN_LOG_STRIDE, PVHCA_SQ_WQE_DATA,
-			       max_sge);
+	return work_queue_init(&queue, buffer, &header->sq_pi, offset, log_entries, log_stride,
+			       PVHCA_SQ_MIN_LOG_STRIDE, PVHCA_SQ_WQE_DATA, max_sge);
 }
 
 static void setup(void)
@@ -81,16 +78,13 @@ static struct pvhca_sq_wqe *entry(uint32_t index)
 
 static enum ibv_wc_status take(uint32_t index)
 {
-	return send_request_take(&queue, index, ~SEND_ALLOW_AV, &request, sge,
-				 data);
+	return send_request_take(&queue, index, ~SEND_ALLOW_AV, &request, sge, data);
 }
 
 START_TEST(a_buffer_is_addressed_granule_by_granule)
 {
-	ck_assert_ptr_eq(ring_buffer_at(buffer, 5),
-			 memory + BUFFER_SIZE / 2 + 5);
-	ck_assert_ptr_eq(ring_buffer_at(buffer, BUFFER_SIZE / 2 + 9),
-			 memory + 9);
+	ck_assert_ptr_eq(ring_buffer_at(buffer, 5), memory + BUFFER_SIZE / 2 + 5);
+	ck_assert_ptr_eq(ring_buffer_at(buffer, BUFFER_SIZE / 2 + 9), memory + 9);
 }
 END_TEST
 
@@ -122,8 +116,7 @@ END_TEST
 
 START_TEST(indices_wrap_around_the_ring)
 {
-	ck_assert_ptr_eq(work_queue_entry(&queue, 3),
-			 work_queue_entry(&queue, 3 + 16));
+	ck_assert_ptr_eq(work_queue_entry(&queue, 3), work_queue_entry(&queue, 3 + 16));
 	ck_assert_uint_eq(work_queue_index(&queue, UINT32_MAX), 15);
 }
 END_TEST
@@ -139,8 +132,8 @@ START_TEST(a_send_entry_is_read_field_by_field)
 	wqe->imm_data = htobe32(0x01020304);
 	wqe->rkey = htole32(77);
 	wqe->remote_addr = htole64(0x123456789abcull);
-	from[0] = (struct pvhca_sge) { htole64(0x1000), htole32(10), htole32(5) };
-	from[1] = (struct pvhca_sge) { htole64(0x2000), htole32(UINT32_MAX), htole32(6) };
+	from[0] = (struct pvhca_sge){ htole64(0x1000), htole32(10), htole32(5) };
+	from[1] = (struct pvhca_sge){ htole64(0x2000), htole32(UINT32_MAX), htole32(6) };
 
 	ck_assert_int_eq(take(18), IBV_WC_SUCCESS);
 	ck_assert_uint_eq(request.index, 2);
@@ -204,9 +197,8 @@ START_TEST(unknown_opcodes_flags_and_reserved_fields_are_refused)
 	wqe->reserved = 1;
 	ck_assert_int_eq(take(1), IBV_WC_LOC_QP_OP_ERR);
 	wqe->reserved = 0;
-	ck_assert_int_eq(send_request_take(&queue, 1,
-					   1u << PVHCA_WQE_WRITE, &request,
-					   sge, data), IBV_WC_LOC_QP_OP_ERR);
+	ck_assert_int_eq(send_request_take(&queue, 1, 1u << PVHCA_WQE_WRITE, &request, sge, data),
+			 IBV_WC_LOC_QP_OP_ERR);
 	ck_assert_uint_eq(request.index, 1);
 }
 END_TEST
@@ -237,9 +229,8 @@ START_TEST(a_bind_has_its_segment_and_no_data)
 	struct pvhca_bind_seg *seg = (struct pvhca_bind_seg *)(wqe + 1);
 
 	wqe->opcode = PVHCA_WQE_BIND_MW;
-	*seg = (struct pvhca_bind_seg) {
-		htole64(1), htole64(2), htole32(3), htole32(4), htole32(5),
-		htole32(6),
+	*seg = (struct pvhca_bind_seg){
+		htole64(1), htole64(2), htole32(3), htole32(4), htole32(5), htole32(6),
 	};
 	ck_assert_int_eq(take(4), IBV_WC_SUCCESS);
 	ck_assert_uint_eq(request.bind.addr, 1);
@@ -263,10 +254,14 @@ START_TEST(a_registration_has_its_segment_if_there_is_room)
 	struct pvhca_reg_seg *seg = (struct pvhca_reg_seg *)(wqe + 1);
 
 	wqe->opcode = PVHCA_WQE_REG_MR;
-	*seg = (struct pvhca_reg_seg) {
-		.iova = htole64(1), .length = htole64(2), .pages = htole64(3),
-		.mr_handle = htole32(4), .key = htole32(5),
-		.access = htole32(6), .num_pages = htole32(7),
+	*seg = (struct pvhca_reg_seg){
+		.iova = htole64(1),
+		.length = htole64(2),
+		.pages = htole64(3),
+		.mr_handle = htole32(4),
+		.key = htole32(5),
+		.access = htole32(6),
+		.num_pages = htole32(7),
 		.log_page_size = 12,
 	};
 	ck_assert_int_eq(take(4), IBV_WC_SUCCESS);
@@ -301,8 +296,7 @@ START_TEST(an_address_in_the_entry_is_for_those_who_may)
 	av->sgid_index = 3;
 	from->length = htole32(8);
 	ck_assert_int_eq(take(4), IBV_WC_LOC_QP_OP_ERR);
-	ck_assert_int_eq(send_request_take(&queue, 4, all, &request, sge, data),
-			 IBV_WC_SUCCESS);
+	ck_assert_int_eq(send_request_take(&queue, 4, all, &request, sge, data), IBV_WC_SUCCESS);
 	ck_assert_uint_eq(request.av.sgid_index, 3);
 	ck_assert_uint_eq(sge[0].length, 8);
 	wqe->ah = htole32(1);
@@ -333,8 +327,7 @@ END_TEST
 START_TEST(each_operation_completes_as_itself)
 {
 	ck_assert_uint_eq(ring_cqe_opcode(PVHCA_WQE_REG_MR), PVHCA_CQE_REG_MR);
-	ck_assert_uint_eq(ring_cqe_opcode(PVHCA_WQE_BIND_MW),
-			  PVHCA_CQE_BIND_MW);
+	ck_assert_uint_eq(ring_cqe_opcode(PVHCA_WQE_BIND_MW), PVHCA_CQE_BIND_MW);
 	ck_assert_uint_eq(ring_cqe_opcode(PVHCA_WQE_OPCODES), PVHCA_CQE_SEND);
 }
 END_TEST
@@ -347,17 +340,14 @@ START_TEST(a_receive_entry_is_checked)
 	wqe->num_sge = htole16(1);
 	wqe->tag = htole16(2);
 	((struct pvhca_sge *)(wqe + 1))->length = htole32(99);
-	ck_assert_int_eq(recv_request_take(&queue, 2, &recv, sge),
-			 IBV_WC_SUCCESS);
+	ck_assert_int_eq(recv_request_take(&queue, 2, &recv, sge), IBV_WC_SUCCESS);
 	ck_assert_uint_eq(recv.tag, 2);
 	ck_assert_uint_eq(recv.length, 99);
 	wqe->num_sge = htole16(5);
-	ck_assert_int_eq(recv_request_take(&queue, 2, &recv, sge),
-			 IBV_WC_LOC_QP_OP_ERR);
+	ck_assert_int_eq(recv_request_take(&queue, 2, &recv, sge), IBV_WC_LOC_QP_OP_ERR);
 	wqe->num_sge = htole16(1);
 	wqe->reserved1 = 1;
-	ck_assert_int_eq(recv_request_take(&queue, 2, &recv, sge),
-			 IBV_WC_LOC_QP_OP_ERR);
+	ck_assert_int_eq(recv_request_take(&queue, 2, &recv, sge), IBV_WC_LOC_QP_OP_ERR);
 }
 END_TEST
 

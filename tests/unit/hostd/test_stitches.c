@@ -9,11 +9,11 @@
 #include "memory.h"
 #include "suite.h"
 
-#define K4	4096ull
-#define PAGES	64
-#define HIGH	(1ull << 32)
-#define PIECES	3
-#define MAPPINGS	100000ul	/* more than vm.max_map_count usually allows */
+#define K4	 4096ull
+#define PAGES	 64
+#define HIGH	 (1ull << 32)
+#define PIECES	 3
+#define MAPPINGS 100000ul /* more than vm.max_map_count usually allows */
 
 static struct memory *memory;
 static uint8_t *low;
@@ -285,7 +285,8 @@ START_TEST(what_is_kept_gives_way_to_what_cannot_be_mapped)
 		stitch_put(get(first, 60 * K4, false));
 	check_counts(0, 29 * PIECES);
 	/* Rights that alternate make a mapping of each page: until there is no more. */
-	room = mmap(NULL, MAPPINGS * K4, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	room = mmap(NULL, MAPPINGS * K4, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		    0);
 	ck_assert_ptr_ne(room, MAP_FAILED);
 	for (at = 0; at < MAPPINGS; at += 2)
 		if (mprotect(room + at * K4, K4, PROT_READ))

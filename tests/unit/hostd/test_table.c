@@ -70,18 +70,15 @@ START_TEST(the_limit_is_exact_and_room_comes_back)
 
 	for (int i = 0; i < 200; i++)
 		ck_assert_int_eq(table_add(&table, &object[i], &handle[i]), 0);
-	ck_assert_int_eq(table_add(&table, &object[200], &more),
-			 PVHCA_ST_QUOTA);
+	ck_assert_int_eq(table_add(&table, &object[200], &more), PVHCA_ST_QUOTA);
 	table_del(&table, handle[77]);
 	table_del(&table, handle[12]);
 	ck_assert_int_eq(table_add(&table, &object[200], &more), 0);
 	ck_assert_int_eq(table_add(&table, &object[201], &more), 0);
-	ck_assert_int_eq(table_add(&table, &object[202], &more),
-			 PVHCA_ST_QUOTA);
+	ck_assert_int_eq(table_add(&table, &object[202], &more), PVHCA_ST_QUOTA);
 	for (int i = 0; i < 200; i++)
 		if (i != 77 && i != 12)
-			ck_assert_ptr_eq(table_find(&table, handle[i]),
-					 &object[i]);
+			ck_assert_ptr_eq(table_find(&table, handle[i]), &object[i]);
 }
 END_TEST
 
@@ -94,14 +91,12 @@ START_TEST(random_adding_and_deleting_keeps_all_handles_apart)
 		int i = rand_r(&seed) % 200;
 
 		if (handle[i]) {
-			ck_assert_ptr_eq(table_find(&table, handle[i]),
-					 &object[i]);
+			ck_assert_ptr_eq(table_find(&table, handle[i]), &object[i]);
 			table_del(&table, handle[i]);
 			handle[i] = 0;
 			used--;
 		} else {
-			ck_assert_int_eq(table_add(&table, &object[i],
-						   &handle[i]), 0);
+			ck_assert_int_eq(table_add(&table, &object[i], &handle[i]), 0);
 			used++;
 		}
 		ck_assert_uint_eq(table_used(&table), used);
@@ -164,8 +159,7 @@ START_TEST(what_was_published_stays_so_while_the_table_grows)
 			table_publish(&table, handle[i]);
 	}
 	for (int i = 0; i < 200; i++)
-		ck_assert_ptr_eq(table_find_rcu(&table, handle[i]),
-				 i & 1 ? &object[i] : NULL);
+		ck_assert_ptr_eq(table_find_rcu(&table, handle[i]), i & 1 ? &object[i] : NULL);
 }
 END_TEST
 

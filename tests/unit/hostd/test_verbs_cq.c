@@ -15,7 +15,7 @@ static struct {
 	int refuse_notify;
 	struct ibv_wc wc;
 	bool has_wc;
-	unsigned int events, asked;	/* CQs 0 to events - 1 have one each */
+	unsigned int events, asked; /* CQs 0 to events - 1 have one each */
 	unsigned int woken, delivered;
 } host;
 
@@ -73,8 +73,7 @@ int ibv_destroy_cq(struct ibv_cq *cq)
 	return 0;
 }
 
-int ibv_get_cq_event(struct ibv_comp_channel *channel, struct ibv_cq **cq,
-		     void **cq_context)
+int ibv_get_cq_event(struct ibv_comp_channel *channel, struct ibv_cq **cq, void **cq_context)
 {
 	(void)channel;
 	host.asked++;
@@ -101,8 +100,7 @@ void worker_wake(struct worker *worker)
 	host.woken++;
 }
 
-bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe,
-	     bool solicited)
+bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
 {
 	(void)worker;
 	(void)cq;
@@ -146,10 +144,8 @@ static void setup(void)
 	vs.attr.max_cqe = 4096;
 	pthread_mutex_init(&vs.poll_lock, NULL);
 	session.fabric_session = &vs;
-	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_SENDS, 16, &sends),
-			 PVHCA_ST_OK);
-	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_RECEIVES, 16,
-					       &receives), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_SENDS, 16, &sends), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_RECEIVES, 16, &receives), PVHCA_ST_OK);
 }
 
 static void teardown(void)
@@ -167,12 +163,10 @@ START_TEST(sends_and_receives_complete_apart)
 	struct verbs_host_cq *host_cq;
 
 	ck_assert_ptr_ne(sends->cq, receives->cq);
-	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_RECEIVES, 100,
-					       &host_cq), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_RECEIVES, 100, &host_cq), PVHCA_ST_OK);
 	ck_assert_ptr_eq(host_cq, receives);
 	/* No room: another one. */
-	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_SENDS, 4096, &host_cq),
-			 PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_SENDS, 4096, &host_cq), PVHCA_ST_OK);
 	ck_assert_ptr_ne(host_cq, sends);
 	ck_assert_uint_eq(host.cqs, 3);
 }

@@ -17,8 +17,8 @@
 /* ------------------------------- the host device --------------------------- */
 
 static struct {
-	int fail;			/* errno of what is made next */
-	int keep_mr;			/* deregistering fails */
+	int fail;    /* errno of what is made next */
+	int keep_mr; /* deregistering fails */
 	int objects;
 	int cqs;
 	int attached;
@@ -134,8 +134,7 @@ int ibv_destroy_cq(struct ibv_cq *cq)
 	return 0;
 }
 
-int ibv_query_gid(struct ibv_context *context, uint8_t port, int index,
-		  union ibv_gid *gid)
+int ibv_query_gid(struct ibv_context *context, uint8_t port, int index, union ibv_gid *gid)
 {
 	(void)context;
 	(void)port;
@@ -143,8 +142,8 @@ int ibv_query_gid(struct ibv_context *context, uint8_t port, int index,
 	return 0;
 }
 
-struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length,
-				uint64_t iova, unsigned int access)
+struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova,
+				unsigned int access)
 {
 	struct ibv_mr *mr = host_make(sizeof(*mr));
 
@@ -159,14 +158,14 @@ struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length,
 }
 
 #undef ibv_reg_mr_iova
-struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length,
-			       uint64_t iova, int access)
+struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova,
+			       int access)
 {
 	return ibv_reg_mr_iova2(pd, addr, length, iova, access);
 }
 
-int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr,
-		 size_t length, int access)
+int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length,
+		 int access)
 {
 	(void)mr;
 	(void)access;
@@ -222,8 +221,7 @@ static struct {
 	unsigned int count;
 } pushed;
 
-bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe,
-	     bool solicited)
+bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
 {
 	(void)worker;
 	pushed.cq = cq;
@@ -239,8 +237,7 @@ void cq_forget(struct cq *cq, uint32_t qpn)
 	(void)qpn;
 }
 
-struct stitch *stitch_get(struct memory *memory, struct extents *extents,
-			  bool *reused, int *error)
+struct stitch *stitch_get(struct memory *memory, struct extents *extents, bool *reused, int *error)
 {
 	static struct stitch stitch = { .base = (uint8_t *)0x100000 };
 
@@ -270,8 +267,8 @@ void stitches_limit(uint64_t bytes)
 	(void)bytes;
 }
 
-bool session_gid(const struct session *session, uint32_t index,
-		 uint32_t *host_index, const uint8_t **gid)
+bool session_gid(const struct session *session, uint32_t index, uint32_t *host_index,
+		 const uint8_t **gid)
 {
 	static uint8_t own[16];
 
@@ -290,8 +287,9 @@ int verbs_gid_index(struct verbs_session *vs, const uint8_t gid[16], int hint)
 
 int verbs_status(int err)
 {
-	return err == ENOMEM ? PVHCA_ST_NO_MEMORY :
-	       err == ETIMEDOUT ? PVHCA_ST_TIMED_OUT : PVHCA_ST_IO;
+	return err == ENOMEM	 ? PVHCA_ST_NO_MEMORY :
+		err == ETIMEDOUT ? PVHCA_ST_TIMED_OUT :
+				   PVHCA_ST_IO;
 }
 
 void worker_wake(struct worker *worker)
@@ -340,7 +338,7 @@ static void setup(void)
 	vs.fabric = &fabric;
 	vs.attr.max_cqe = 1 << 16;
 	session.fabric_session = &vs;
-	pd = (struct pd) { .session = &session, .fabric = &host_pd };
+	pd = (struct pd){ .session = &session, .fabric = &host_pd };
 	extents = calloc(1, sizeof(*extents));
 	extents->count = 4;
 }
@@ -358,8 +356,13 @@ static void teardown(void)
 static struct srq new_srq(void)
 {
 	struct srq srq = {
-		.session = &session, .context = &context, .pd = &pd, .slot = 9,
-		.max_wr = 10, .max_sge = 2, .rq.entries = 16,
+		.session = &session,
+		.context = &context,
+		.pd = &pd,
+		.slot = 9,
+		.max_wr = 10,
+		.max_sge = 2,
+		.rq.entries = 16,
 	};
 
 	pthread_mutex_init(&srq.lock, NULL);
@@ -395,8 +398,7 @@ START_TEST(an_srqs_limit_is_the_hosts)
 	ck_assert_uint_eq(host.srq.srq_limit, 4);
 	ck_assert_int_eq(verbs_srq_query(&srq, &rsp), PVHCA_ST_OK);
 	ck_assert_uint_eq(rsp.limit, 4);
-	verbs_receiving_begins(&session,
-			       &((struct verbs_srq *)srq.fabric)->receiving);
+	verbs_receiving_begins(&session, &((struct verbs_srq *)srq.fabric)->receiving);
 	verbs_srq_destroy(&srq);
 	ck_assert_uint_eq(vs.receivers, 0);
 }
@@ -417,9 +419,14 @@ END_TEST
 START_TEST(an_address_is_the_hosts_with_the_index_of_its_table)
 {
 	struct ah ah = {
-		.session = &session, .pd = &pd,
-		.av = { .is_global = 1, .port = 1, .sgid_index = 2, .sl = 5,
-			.hop_limit = 64, .flow_label = htole32(0x12345),
+		.session = &session,
+		.pd = &pd,
+		.av = { .is_global = 1,
+			.port = 1,
+			.sgid_index = 2,
+			.sl = 5,
+			.hop_limit = 64,
+			.flow_label = htole32(0x12345),
 			.dgid = { [15] = 1 } },
 	};
 	struct pvhca_av back;
@@ -490,8 +497,7 @@ START_TEST(the_host_is_in_the_groups_of_its_guests)
 	ck_assert_int_eq(fcntl(descriptor, F_GETFD), -1);
 	/* What the host does not take leaves no membership. */
 	host.fail = ENOMEM;
-	ck_assert_int_eq(verbs_mcast_attach(&qp[0], group4, 0),
-			 PVHCA_ST_NO_MEMORY);
+	ck_assert_int_eq(verbs_mcast_attach(&qp[0], group4, 0), PVHCA_ST_NO_MEMORY);
 	ck_assert_uint_eq(vs.group[0].users, 0);
 	vs.fabric->netdev_ifindex = 0;
 }
@@ -499,9 +505,13 @@ END_TEST
 
 static struct mr new_mr(void)
 {
-	return (struct mr) {
-		.session = &session, .pd = &pd, .extents = extents,
-		.iova = 0x5000, .offset = 0x80, .length = 64,
+	return (struct mr){
+		.session = &session,
+		.pd = &pd,
+		.extents = extents,
+		.iova = 0x5000,
+		.offset = 0x80,
+		.length = 64,
 	};
 }
 
@@ -514,8 +524,7 @@ START_TEST(a_region_is_made_anew_before_the_old_one_goes)
 	ck_assert_uint_eq(host.mr_iova, 0x5000);
 	next = mr;
 	next.iova = 0x9000;
-	ck_assert_int_eq(verbs_mr_rereg(&mr, IBV_REREG_MR_CHANGE_TRANSLATION,
-					&next), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_mr_rereg(&mr, IBV_REREG_MR_CHANGE_TRANSLATION, &next), PVHCA_ST_OK);
 	ck_assert_uint_eq(host.mr_iova, 0x9000);
 	ck_assert_uint_ne(next.lkey, mr.lkey);
 	ck_assert_uint_eq(verbs_mr_host(&next)->lkey, next.lkey);
@@ -534,8 +543,7 @@ START_TEST(a_change_of_rights_keeps_the_keys_or_is_refused)
 	ck_assert_int_eq(verbs_mr_reg(&mr), PVHCA_ST_OK);
 	next = mr;
 	next.access = IBV_ACCESS_LOCAL_WRITE;
-	ck_assert_int_eq(verbs_mr_rereg(&mr, IBV_REREG_MR_CHANGE_ACCESS, &next),
-			 PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_mr_rereg(&mr, IBV_REREG_MR_CHANGE_ACCESS, &next), PVHCA_ST_OK);
 	ck_assert_uint_eq(next.lkey, mr.lkey);
 	ck_assert_ptr_eq(next.fabric, mr.fabric);
 	host.fail = EOPNOTSUPP;
@@ -554,14 +562,14 @@ START_TEST(a_region_that_cannot_change_stays)
 	ck_assert_int_eq(verbs_mr_reg(&mr), PVHCA_ST_OK);
 	next = mr;
 	host.fail = ENOMEM;
-	ck_assert_int_eq(verbs_mr_rereg(&mr, IBV_REREG_MR_CHANGE_TRANSLATION,
-					&next), PVHCA_ST_NO_MEMORY);
+	ck_assert_int_eq(verbs_mr_rereg(&mr, IBV_REREG_MR_CHANGE_TRANSLATION, &next),
+			 PVHCA_ST_NO_MEMORY);
 	ck_assert_int_eq(host.objects, 1);
 	/* Windows are bound to it: what was made is given back. */
 	next = mr;
 	host.keep_mr = 1;
-	ck_assert_int_eq(verbs_mr_rereg(&mr, IBV_REREG_MR_CHANGE_TRANSLATION,
-					&next), PVHCA_ST_BUSY);
+	ck_assert_int_eq(verbs_mr_rereg(&mr, IBV_REREG_MR_CHANGE_TRANSLATION, &next),
+			 PVHCA_ST_BUSY);
 	ck_assert_int_eq(host.objects, 1);
 	ck_assert_uint_eq(verbs_mr_host(&mr)->lkey, mr.lkey);
 	host.keep_mr = 1;
@@ -580,9 +588,12 @@ START_TEST(an_srqs_receive_is_for_the_qp_of_its_number)
 
 	ck_assert_int_eq(verbs_srq_create(&srq), PVHCA_ST_OK);
 	for (int i = 0; i < 2; i++) {
-		qp[i] = (struct qp) {
-			.session = &session, .context = &context, .srq = &srq,
-			.recv_cq = &cq[i], .fabric = &vqp[i],
+		qp[i] = (struct qp){
+			.session = &session,
+			.context = &context,
+			.srq = &srq,
+			.recv_cq = &cq[i],
+			.fabric = &vqp[i],
 			/* of one bucket */
 			.qpn = 17 + i * VERBS_NUM_BUCKETS,
 		};
@@ -591,13 +602,17 @@ START_TEST(an_srqs_receive_is_for_the_qp_of_its_number)
 	vqp[0].next_by_num = &qp[1];
 	vs.by_num[17] = &qp[0];
 	((struct verbs_srq *)srq.fabric)->stalled = true;
-	host.wc[0] = (struct ibv_wc) {
+	host.wc[0] = (struct ibv_wc){
 		.wr_id = WR_ID_RECV | WR_ID_SRQ | 0x1234,
-		.qp_num = qp[1].qpn, .opcode = IBV_WC_RECV, .byte_len = 50,
-		.wc_flags = IBV_WC_GRH, .src_qp = 0x99, .sl = 4,
+		.qp_num = qp[1].qpn,
+		.opcode = IBV_WC_RECV,
+		.byte_len = 50,
+		.wc_flags = IBV_WC_GRH,
+		.src_qp = 0x99,
+		.sl = 4,
 	};
 	host.wc[1] = host.wc[0];
-	host.wc[1].qp_num = 18;		/* gone */
+	host.wc[1].qp_num = 18; /* gone */
 	host.num_wc = 2;
 	ck_assert_uint_eq(verbs_session_poll(NULL, &session), 2);
 	ck_assert_uint_eq(pushed.count, 1);
@@ -626,12 +641,11 @@ START_TEST(a_refused_bind_completes_as_one)
 	}, *qps[1] = { &qp };
 	struct verbs_host_cq *host_cq;
 
-	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_SENDS, 4, &host_cq),
-			 PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_SENDS, 4, &host_cq), PVHCA_ST_OK);
 	pthread_mutex_init(&qp.rq_lock, NULL);
 	vs.qps = qps;
 	vs.max_qps = 1;
-	host.wc[0] = (struct ibv_wc) {
+	host.wc[0] = (struct ibv_wc){
 		.wr_id = verbs_wr_id(&vqp, WR_ID_BAD | WR_ID_BIND, 3),
 		.status = IBV_WC_WR_FLUSH_ERR,
 	};

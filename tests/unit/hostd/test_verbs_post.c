@@ -9,8 +9,8 @@
 #include "verbs.h"
 #include "suite.h"
 
-#define DEPTH_LOG	4
-#define DEPTH		(1u << DEPTH_LOG)
+#define DEPTH_LOG 4
+#define DEPTH	  (1u << DEPTH_LOG)
 
 /* ------------------------------ the host engine ---------------------------- */
 
@@ -23,14 +23,13 @@ static struct {
 	unsigned int sends;
 	struct ibv_send_wr last;
 	uint32_t key_at_bind;
-	unsigned int room;		/* sends that still fit */
-	int refuse_index;		/* this one is refused with EINVAL */
+	unsigned int room; /* sends that still fit */
+	int refuse_index;  /* this one is refused with EINVAL */
 	unsigned int to_error;
 	unsigned int faults;
 } host;
 
-static int host_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
-			  struct ibv_send_wr **bad)
+static int host_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad)
 {
 	(void)qp;
 	for (; wr; wr = wr->next) {
@@ -49,8 +48,7 @@ static int host_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
 			host.key_at_bind = wr->bind_mw.mw->rkey;
 		host.remote_addr[host.sends] = wr->wr.rdma.remote_addr;
 		if (wr->send_flags & IBV_SEND_INLINE)
-			host.inline_byte[host.sends] =
-				*(uint8_t *)(uintptr_t)wr->sg_list->addr;
+			host.inline_byte[host.sends] = *(uint8_t *)(uintptr_t)wr->sg_list->addr;
 		host.sends++;
 	}
 	return 0;
@@ -124,8 +122,7 @@ static void setup(void)
 	memory = aligned_alloc(PVHCA_GRANULE, 2 * PVHCA_GRANULE);
 	memset(memory, 0, 2 * PVHCA_GRANULE);
 	header = (struct pvhca_queue_header *)memory;
-	vqp = (struct verbs_qp) { .qp = &host_qp, .id = 0x50003,
-		.send_opcodes = UINT32_MAX };
+	vqp = (struct verbs_qp){ .qp = &host_qp, .id = 0x50003, .send_opcodes = UINT32_MAX };
 	memset(&qp, 0, sizeof(qp));
 	memset(&verbs_session, 0, sizeof(verbs_session));
 	session.fabric_session = &verbs_session;
@@ -147,8 +144,8 @@ static void setup(void)
 	qp.buffer->granules = 2;
 	qp.buffer->granule[0] = memory;
 	qp.buffer->granule[1] = memory + PVHCA_GRANULE;
-	ck_assert(!work_queue_init(&qp.sq, qp.buffer, &header->sq_pi, 256,
-				   DEPTH_LOG, 6, 6, PVHCA_SQ_WQE_DATA, 2));
+	ck_assert(!work_queue_init(&qp.sq, qp.buffer, &header->sq_pi, 256, DEPTH_LOG, 6, 6,
+				   PVHCA_SQ_WQE_DATA, 2));
 }
 
 static void teardown(void)
@@ -184,7 +181,6 @@ static unsigned int serve(void)
 	work_queue_look(&qp.sq);
 	return verbs_qp_serve(NULL, &qp);
 }
-
 
 START_TEST(posted_sends_reach_the_engine_in_order_with_their_place)
 {
@@ -227,8 +223,9 @@ START_TEST(flags_and_inline_data_are_passed_on)
 	wqe->inline_len = htole32(1);
 	*(uint8_t *)(wqe + 1) = 0x5a;
 	serve();
-	ck_assert_uint_eq(host.flags[0], IBV_SEND_SIGNALED | IBV_SEND_FENCE |
-			  IBV_SEND_SOLICITED | IBV_SEND_INLINE);
+	ck_assert_uint_eq(host.flags[0],
+			  IBV_SEND_SIGNALED | IBV_SEND_FENCE | IBV_SEND_SOLICITED |
+				  IBV_SEND_INLINE);
 	ck_assert_uint_eq(host.inline_byte[0], 0x5a);
 	ck_assert_uint_eq(session.counters.payload_bytes_copied, 0);
 }
@@ -313,11 +310,10 @@ END_TEST
 
 static struct pvhca_bind_seg *post_bind(uint64_t length, uint32_t rkey)
 {
-	struct pvhca_sq_wqe *wqe = post(PVHCA_WQE_BIND_MW,
-					PVHCA_WQE_F_SIGNALED);
+	struct pvhca_sq_wqe *wqe = post(PVHCA_WQE_BIND_MW, PVHCA_WQE_F_SIGNALED);
 	struct pvhca_bind_seg *seg = (struct pvhca_bind_seg *)(wqe + 1);
 
-	*seg = (struct pvhca_bind_seg) {
+	*seg = (struct pvhca_bind_seg){
 		.addr = htole64(0x10000),
 		.length = htole64(length),
 		.mr_handle = htole32(mr.handle),
@@ -332,7 +328,7 @@ START_TEST(a_bind_has_the_windows_key_of_before_and_its_own)
 {
 	post_bind(64, 0x4402);
 	post_bind(0, 0x4403);
-	ck_assert_uint_eq(serve(), 1);		/* one in a batch */
+	ck_assert_uint_eq(serve(), 1); /* one in a batch */
 	ck_assert(wants_again());
 	ck_assert_int_eq(host.opcode[0], IBV_WR_BIND_MW);
 	ck_assert_ptr_eq(host.last.bind_mw.mw, &host_mw);
@@ -356,15 +352,13 @@ START_TEST(a_bind_of_what_is_not_there_fails_as_a_bind)
 
 	post_bind(64, 0x4402)->mw_handle = htole32(mw.handle + 1);
 	ck_assert_uint_eq(serve(), 1);
-	ck_assert_uint_eq(host.wr_id[0],
-			  0x50003ull << 32 | WR_ID_BAD | WR_ID_BIND);
+	ck_assert_uint_eq(host.wr_id[0], 0x50003ull << 32 | WR_ID_BAD | WR_ID_BIND);
 	post_bind(64, 0x4402)->mr_handle = htole32(PVHCA_NO_HANDLE);
 	serve();
 	mr.pd = &other;
 	post_bind(64, 0x4402);
 	serve();
-	ck_assert_uint_eq(host.wr_id[2],
-			  0x50003ull << 32 | WR_ID_BAD | WR_ID_BIND | 2);
+	ck_assert_uint_eq(host.wr_id[2], 0x50003ull << 32 | WR_ID_BAD | WR_ID_BIND | 2);
 	ck_assert_uint_eq(host_mw.rkey, 0x4401);
 }
 END_TEST

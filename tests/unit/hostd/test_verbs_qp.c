@@ -39,8 +39,7 @@ static struct ibv_qp *host_qp(void)
 	return qp;
 }
 
-static int host_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
-			  struct ibv_send_wr **bad)
+static int host_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad)
 {
 	(void)qp;
 	(void)bad;
@@ -55,7 +54,7 @@ static int host_poll_cq(struct ibv_cq *cq, int num, struct ibv_wc *wc)
 
 	(void)cq;
 	for (n = 0; n < num && host.received; n++, host.received--)
-		wc[n] = (struct ibv_wc) {
+		wc[n] = (struct ibv_wc){
 			.wr_id = WR_ID_RECV | WR_ID_SRQ,
 			.qp_num = host.receiver,
 		};
@@ -115,8 +114,10 @@ int ibv_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask,
 	(void)qp;
 	(void)mask;
 	(void)init;
-	*attr = (struct ibv_qp_attr) {
-		.qp_state = IBV_QPS_SQD, .sq_draining = 1, .qkey = 0x11,
+	*attr = (struct ibv_qp_attr){
+		.qp_state = IBV_QPS_SQD,
+		.sq_draining = 1,
+		.qkey = 0x11,
 		.port_num = 3,
 	};
 	return host.fail;
@@ -145,8 +146,7 @@ int ibv_destroy_cq(struct ibv_cq *cq)
 
 /* ---------------------------- the rest of pvhcad --------------------------- */
 
-bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe,
-	     bool solicited)
+bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
 {
 	(void)worker;
 	(void)cq;
@@ -163,8 +163,8 @@ void cq_forget(struct cq *cq, uint32_t qpn)
 	host.forgotten++;
 }
 
-bool session_gid(const struct session *session, uint32_t index,
-		 uint32_t *host_index, const uint8_t **gid)
+bool session_gid(const struct session *session, uint32_t index, uint32_t *host_index,
+		 const uint8_t **gid)
 {
 	(void)session;
 	(void)index;
@@ -235,7 +235,7 @@ static void setup(void)
 	vs.max_qps = 4;
 	pthread_mutex_init(&vs.poll_lock, NULL);
 	session.fabric_session = &vs;
-	pd = (struct pd) { .session = &session, .fabric = &host_pd };
+	pd = (struct pd){ .session = &session, .fabric = &host_pd };
 }
 
 static void teardown(void)
@@ -259,19 +259,25 @@ static void setup_srq(void)
 {
 	memset(&shared, 0, sizeof(shared));
 	shared.cq.context = &verbs_context->context;
-	shared.vhcq = (struct verbs_host_cq) { .cq = &shared.cq, .what = VERBS_RECEIVES,
-					       .capacity = 64 };
-	shared.vsrq = (struct verbs_srq) { .srq = &shared.srq, .host_cq = &shared.vhcq };
+	shared.vhcq =
+		(struct verbs_host_cq){ .cq = &shared.cq, .what = VERBS_RECEIVES, .capacity = 64 };
+	shared.vsrq = (struct verbs_srq){ .srq = &shared.srq, .host_cq = &shared.vhcq };
 	shared.guest.fabric = &shared.vsrq;
 }
 
 static struct qp new_qp(enum pvhca_qp_type type)
 {
 	struct qp qp = {
-		.session = &session, .context = &context, .pd = &pd,
-		.send_cq = &cq, .recv_cq = &cq, .type = type,
-		.cap = { .max_send_wr = 16, .max_recv_wr = 8,
-			 .max_send_sge = 2, .max_recv_sge = 1,
+		.session = &session,
+		.context = &context,
+		.pd = &pd,
+		.send_cq = &cq,
+		.recv_cq = &cq,
+		.type = type,
+		.cap = { .max_send_wr = 16,
+			 .max_recv_wr = 8,
+			 .max_send_sge = 2,
+			 .max_recv_sge = 1,
 			 .max_inline = 64 },
 	};
 
@@ -305,12 +311,9 @@ START_TEST(each_type_is_the_hosts_with_its_operations)
 		ck_assert_uint_eq(vqp->recv_cq->reserved, 8);
 		ck_assert_ptr_eq(vs.qps[vqp->id & 0xffff], &qp);
 		ck_assert(vqp->send_opcodes & 1u << PVHCA_WQE_SEND);
-		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_WRITE) !=
-			  types[i].writes);
-		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_READ) !=
-			  types[i].reads);
-		ck_assert(!(vqp->send_opcodes &
-			    1u << PVHCA_WQE_ATOMIC_CMP_SWP) != types[i].reads);
+		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_WRITE) != types[i].writes);
+		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_READ) != types[i].reads);
+		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_ATOMIC_CMP_SWP) != types[i].reads);
 		/* Kernel consumers' are no fabric's that has no DMA key. */
 		ck_assert(!(vqp->send_opcodes & SEND_ALLOW_AV));
 		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_REG_MR));
@@ -327,8 +330,8 @@ START_TEST(without_atomics_on_the_host_there_are_none)
 
 	vs.attr.atomic_cap = IBV_ATOMIC_NONE;
 	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
-	ck_assert(!(((struct verbs_qp *)qp.fabric)->send_opcodes &
-		    1u << PVHCA_WQE_ATOMIC_FETCH_ADD));
+	ck_assert(
+		!(((struct verbs_qp *)qp.fabric)->send_opcodes & 1u << PVHCA_WQE_ATOMIC_FETCH_ADD));
 	verbs_qp_destroy(&qp);
 }
 END_TEST
@@ -357,8 +360,7 @@ START_TEST(multicast_that_does_not_come_back_is_asked_for_otherwise)
 	qp.flags = PVHCA_CREATE_QP_BLOCK_LOOPBACK;
 	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
 	ck_assert(host.ex);
-	ck_assert_uint_eq(host.create_flags,
-			  IBV_QP_CREATE_BLOCK_SELF_MCAST_LB);
+	ck_assert_uint_eq(host.create_flags, IBV_QP_CREATE_BLOCK_SELF_MCAST_LB);
 	verbs_qp_destroy(&qp);
 }
 END_TEST
@@ -376,7 +378,7 @@ START_TEST(qps_with_an_srq_receive_in_its_cq_and_are_found_by_number)
 		ck_assert_ptr_eq(host.made.srq, &shared.srq);
 		ck_assert_ptr_eq(host.made.recv_cq, &shared.cq);
 		ck_assert_ptr_ne(host.made.send_cq, &shared.cq);
-		host.next_qpn += VERBS_NUM_BUCKETS - 1;	/* of one bucket */
+		host.next_qpn += VERBS_NUM_BUCKETS - 1; /* of one bucket */
 	}
 	for (int i = 0; i < 3; i++)
 		ck_assert_ptr_eq(verbs_qp_by_num(&vs, qp[i].qpn), &qp[i]);
@@ -445,22 +447,20 @@ START_TEST(all_that_was_posted_is_there_before_a_drain)
 	memset(memory, 0, PVHCA_GRANULE);
 	buffer->granules = 1;
 	buffer->granule[0] = memory;
-	ck_assert(!work_queue_init(&qp.sq, buffer, &header->sq_pi, 1024, 4, 6,
-				   6, PVHCA_SQ_WQE_DATA, 2));
+	ck_assert(!work_queue_init(&qp.sq, buffer, &header->sq_pi, 1024, 4, 6, 6, PVHCA_SQ_WQE_DATA,
+				   2));
 	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
 	vqp = qp.fabric;
 	id = vqp->id;
 	header->sq_pi = htole32(16);
 	qp.state = IBV_QPS_RTS;
-	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_STATE, &attr),
-			 PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_STATE, &attr), PVHCA_ST_OK);
 	ck_assert_uint_eq(host.sent_before_modify, 16);
 	ck_assert_uint_eq(qp.state, IBV_QPS_SQD);
 	ck_assert_uint_eq(verbs_session_in_flight(&session), 16);
 	verbs_receiving_begins(&session, &vqp->receiving);
 	attr.qp_state = IBV_QPS_RESET;
-	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_STATE, &attr),
-			 PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_STATE, &attr), PVHCA_ST_OK);
 	ck_assert_uint_eq(qp.sq.ci, 0);
 	ck_assert_uint_ne(vqp->id, id);
 	ck_assert_uint_eq(verbs_session_in_flight(&session), 0);
@@ -480,16 +480,13 @@ START_TEST(a_change_that_the_host_refuses_is_none)
 
 	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
 	host.fail = EINVAL;
-	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_STATE, &attr),
-			 PVHCA_ST_INVALID);
+	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_STATE, &attr), PVHCA_ST_INVALID);
 	ck_assert_uint_eq(qp.state, IBV_QPS_RESET);
 	/* An address that is none of the guest's. */
 	attr.av.is_global = 1;
 	host.fail = 0;
-	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_AV, &attr),
-			 PVHCA_ST_INVALID);
-	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_ALT_PATH, &attr),
-			 PVHCA_ST_UNSUPPORTED);
+	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_AV, &attr), PVHCA_ST_INVALID);
+	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_ALT_PATH, &attr), PVHCA_ST_UNSUPPORTED);
 	verbs_qp_destroy(&qp);
 }
 END_TEST
@@ -504,7 +501,7 @@ START_TEST(a_query_tells_what_the_host_tells)
 	ck_assert_uint_eq(attr.qp_state, IBV_QPS_SQD);
 	ck_assert_uint_eq(attr.sq_draining, 1);
 	ck_assert_uint_eq(attr.qkey, 0x11);
-	ck_assert_uint_eq(attr.port_num, 1);	/* the guest's */
+	ck_assert_uint_eq(attr.port_num, 1); /* the guest's */
 	verbs_qp_destroy(&qp);
 }
 END_TEST

@@ -9,17 +9,17 @@
 #include "suite.h"
 #include "verbs.h"
 
-#define DEPTH_LOG	6
-#define DEPTH		(1u << DEPTH_LOG)
+#define DEPTH_LOG 6
+#define DEPTH	  (1u << DEPTH_LOG)
 
 /* ------------------------------ the host engine ---------------------------- */
 
 static struct {
 	uint64_t id[256];
 	unsigned int posted, room;
-	int refuse;			/* the tag that is */
+	int refuse; /* the tag that is */
 	unsigned int failed, faults, events;
-	bool told;			/* that there will be receives */
+	bool told; /* that there will be receives */
 } host;
 
 static int host_post(struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
@@ -30,8 +30,7 @@ static int host_post(struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
 		*bad = wr;
 		if (!host.room)
 			return ENOMEM;
-		if (!(wr->wr_id & WR_ID_BAD) &&
-		    (int)(wr->wr_id & WR_ID_INDEX_MASK) == host.refuse)
+		if (!(wr->wr_id & WR_ID_BAD) && (int)(wr->wr_id & WR_ID_INDEX_MASK) == host.refuse)
 			return EINVAL;
 		host.room--;
 		host.id[host.posted++] = wr->wr_id;
@@ -39,15 +38,13 @@ static int host_post(struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
 	return 0;
 }
 
-static int host_post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr,
-			  struct ibv_recv_wr **bad)
+static int host_post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
 {
 	(void)qp;
 	return host_post(wr, bad);
 }
 
-static int host_post_srq_recv(struct ibv_srq *srq, struct ibv_recv_wr *wr,
-			      struct ibv_recv_wr **bad)
+static int host_post_srq_recv(struct ibv_srq *srq, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
 {
 	(void)srq;
 	return host_post(wr, bad);
@@ -117,8 +114,8 @@ static void setup(void)
 	buffer->granules = 2;
 	buffer->granule[0] = memory;
 	buffer->granule[1] = memory + PVHCA_GRANULE;
-	vqp = (struct verbs_qp) { .qp = &host_qp, .id = 0x50003 };
-	vsrq = (struct verbs_srq) { .srq = &host_srq };
+	vqp = (struct verbs_qp){ .qp = &host_qp, .id = 0x50003 };
+	vsrq = (struct verbs_srq){ .srq = &host_srq };
 	memset(&qp, 0, sizeof(qp));
 	memset(&srq, 0, sizeof(srq));
 	qp.session = srq.session = &session;
@@ -128,8 +125,8 @@ static void setup(void)
 	qp.fabric = &vqp;
 	srq.handle = 99;
 	srq.fabric = &vsrq;
-	ck_assert(!work_queue_init(&qp.rq, buffer, &header->rq_pi, 4096,
-				   DEPTH_LOG, 5, 5, PVHCA_RQ_WQE_DATA, 1));
+	ck_assert(!work_queue_init(&qp.rq, buffer, &header->rq_pi, 4096, DEPTH_LOG, 5, 5,
+				   PVHCA_RQ_WQE_DATA, 1));
 	srq.rq = qp.rq;
 }
 
@@ -155,8 +152,7 @@ static void post(unsigned int n)
 
 static void spoil(uint32_t index)
 {
-	struct pvhca_rq_wqe *wqe =
-		(struct pvhca_rq_wqe *)work_queue_entry(&qp.rq, index);
+	struct pvhca_rq_wqe *wqe = (struct pvhca_rq_wqe *)work_queue_entry(&qp.rq, index);
 
 	wqe->reserved1 = 1;
 }
@@ -167,8 +163,7 @@ START_TEST(receives_reach_the_engine_with_their_tags)
 	ck_assert_uint_eq(verbs_serve_receives(&qp), DEPTH);
 	ck_assert_uint_eq(host.posted, DEPTH);
 	ck_assert_uint_eq(host.id[0], 0x50003ull << 32 | WR_ID_RECV | 1000);
-	ck_assert_uint_eq(host.id[DEPTH - 1],
-			  0x50003ull << 32 | WR_ID_RECV | (1000 + DEPTH - 1));
+	ck_assert_uint_eq(host.id[DEPTH - 1], 0x50003ull << 32 | WR_ID_RECV | (1000 + DEPTH - 1));
 	ck_assert_uint_eq(verbs_serve_receives(&qp), 0);
 	ck_assert_uint_eq(session.counters.receives, DEPTH);
 }
@@ -191,8 +186,7 @@ START_TEST(a_receive_that_makes_no_sense_fails_the_qp_in_its_order)
 	spoil(1);
 	ck_assert_uint_eq(verbs_serve_receives(&qp), 3);
 	ck_assert_uint_eq(host.failed, 1);
-	ck_assert_uint_eq(host.id[1],
-			  0x50003ull << 32 | WR_ID_RECV | WR_ID_BAD | 1);
+	ck_assert_uint_eq(host.id[1], 0x50003ull << 32 | WR_ID_RECV | WR_ID_BAD | 1);
 	ck_assert_uint_eq(host.id[2], 0x50003ull << 32 | WR_ID_RECV | 1002);
 }
 END_TEST
@@ -223,8 +217,7 @@ START_TEST(an_srqs_receives_have_no_qp)
 	post(DEPTH);
 	ck_assert_uint_eq(verbs_srq_serve(NULL, &srq), DEPTH);
 	ck_assert_uint_eq(host.id[0], WR_ID_RECV | WR_ID_SRQ | 1000);
-	ck_assert_uint_eq(host.id[DEPTH - 1],
-			  WR_ID_RECV | WR_ID_SRQ | (1000 + DEPTH - 1));
+	ck_assert_uint_eq(host.id[DEPTH - 1], WR_ID_RECV | WR_ID_SRQ | (1000 + DEPTH - 1));
 	ck_assert_uint_eq(verbs_srq_serve(NULL, &srq), 0);
 }
 END_TEST

@@ -56,8 +56,7 @@ static void teardown_cq(void)
 static void move_entries(const struct pvhca_create_cq_req *req)
 {
 	struct pvhca_cq_header *header = (void *)(uintptr_t)req->buf_addr;
-	struct pvhca_cqe *to = (void *)(uintptr_t)(req->buf_addr +
-						   PVHCA_CQ_HEADER_SIZE);
+	struct pvhca_cqe *to = (void *)(uintptr_t)(req->buf_addr + PVHCA_CQ_HEADER_SIZE);
 	uint32_t ci = le32toh(c->header->ci);
 	uint32_t size = 1u << c->log_entries;
 
@@ -200,8 +199,7 @@ static void start_other(const struct pvhca_create_cq_req *req)
 
 START_TEST(who_needs_the_ring_waits_without_spinning)
 {
-	static void *(*const others[])(void *) = { poll_meanwhile,
-						   clean_meanwhile };
+	static void *(*const others[])(void *) = { poll_meanwhile, clean_meanwhile };
 
 	other = others[_i];
 	other_done = 0;
@@ -251,9 +249,11 @@ static struct pvhca_cq *create_ex(void)
 START_TEST(fields_are_given_that_can_be)
 {
 	static const uint64_t no[] = {
-		IBV_WC_EX_WITH_CVLAN, IBV_WC_EX_WITH_FLOW_TAG,
+		IBV_WC_EX_WITH_CVLAN,
+		IBV_WC_EX_WITH_FLOW_TAG,
 		IBV_WC_EX_WITH_TM_INFO,
-		IBV_WC_EX_WITH_COMPLETION_TIMESTAMP_WALLCLOCK, 1ULL << 40,
+		IBV_WC_EX_WITH_COMPLETION_TIMESTAMP_WALLCLOCK,
+		1ULL << 40,
 	};
 	struct pvhca_cq *x = create_ex();
 	unsigned int i;
@@ -335,8 +335,7 @@ int main(void)
 	tcase_add_test(resizing, smaller_ring_too);
 	tcase_add_test(resizing, too_small_a_ring_changes_nothing);
 	tcase_add_test(resizing, requests_for_events_survive);
-	tcase_add_loop_test(resizing, who_needs_the_ring_waits_without_spinning,
-			    0, 2);
+	tcase_add_loop_test(resizing, who_needs_the_ring_waits_without_spinning, 0, 2);
 	suite_add_tcase(s, resizing);
 
 	tcase_add_checked_fixture(extended, setup_ex, teardown_cq);

@@ -26,14 +26,14 @@ static void note_doorbell(void *addr, uint32_t value)
 }
 #define mmio_write32_le(addr, value) note_doorbell(addr, value)
 
-#define ENTRIES 4
+#define ENTRIES	    4
 #define LOG_ENTRIES 2
-#define STRIDE 128
-#define LOG_STRIDE 7
-#define MAX_SGE 4
-#define MAX_INLINE 96
-#define SLOT 130 /* word 2, bit 2 */
-#define QPN 0x123456
+#define STRIDE	    128
+#define LOG_STRIDE  7
+#define MAX_SGE	    4
+#define MAX_INLINE  96
+#define SLOT	    130 /* word 2, bit 2 */
+#define QPN	    0x123456
 #define QP_DOORBELL 8
 #define CQ_DOORBELL 16
 
@@ -54,8 +54,7 @@ static struct {
 static uint64_t sq_wrid[ENTRIES];
 static uint64_t rq_wrid[ENTRIES];
 
-static void setup_queue(struct pvhca_queue *q, uint8_t *entries, __le32 *pi,
-			uint64_t *wrid)
+static void setup_queue(struct pvhca_queue *q, uint8_t *entries, __le32 *pi, uint64_t *wrid)
 {
 	memset(q, 0, sizeof(*q));
 	pvhca_lock_init(&q->lock, false);

@@ -24,7 +24,7 @@ static struct {
 	void (*on_modify)(void);
 	void (*on_resize)(const struct pvhca_create_cq_req *req);
 	uint32_t handle; /* of the next object */
-	int mask; /* of the last modify */
+	int mask;	 /* of the last modify */
 	int created;
 	int destroyed;
 	size_t dontfork;
@@ -46,9 +46,8 @@ int ibv_dofork_range(void *base, size_t size)
 }
 
 int ibv_cmd_create_qp_ex2(struct ibv_context *ibctx, struct verbs_qp *vqp,
-			  struct ibv_qp_init_attr_ex *attr,
-			  struct ibv_create_qp_ex *cmd, size_t cmd_size,
-			  struct ib_uverbs_ex_create_qp_resp *resp,
+			  struct ibv_qp_init_attr_ex *attr, struct ibv_create_qp_ex *cmd,
+			  size_t cmd_size, struct ib_uverbs_ex_create_qp_resp *resp,
 			  size_t resp_size)
 {
 	struct pvhca_ucmd_create_qp_ex_resp *r = (void *)resp;
@@ -96,8 +95,7 @@ int ibv_cmd_modify_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask,
 }
 
 int ibv_cmd_query_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask,
-		     struct ibv_qp_init_attr *init_attr,
-		     struct ibv_query_qp *cmd, size_t cmd_size)
+		     struct ibv_qp_init_attr *init_attr, struct ibv_query_qp *cmd, size_t cmd_size)
 {
 	(void)ibqp, (void)mask, (void)cmd, (void)cmd_size;
 	memset(attr, 0, sizeof(*attr));
@@ -105,11 +103,9 @@ int ibv_cmd_query_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask,
 	return kernel.err;
 }
 
-int ibv_cmd_create_cq(struct ibv_context *ibctx, int cqe,
-		      struct ibv_comp_channel *channel, int comp_vector,
-		      struct ibv_cq *ibcq, struct ibv_create_cq *cmd,
-		      size_t cmd_size, struct ib_uverbs_create_cq_resp *resp,
-		      size_t resp_size)
+int ibv_cmd_create_cq(struct ibv_context *ibctx, int cqe, struct ibv_comp_channel *channel,
+		      int comp_vector, struct ibv_cq *ibcq, struct ibv_create_cq *cmd,
+		      size_t cmd_size, struct ib_uverbs_create_cq_resp *resp, size_t resp_size)
 {
 	struct pvhca_ucmd_create_cq_resp *r = (void *)resp;
 
@@ -136,12 +132,10 @@ int ibv_cmd_destroy_cq(struct ibv_cq *ibcq)
 	return 0;
 }
 
-int ibv_cmd_create_cq_ex(struct ibv_context *ibctx,
-			 const struct ibv_cq_init_attr_ex *attr,
-			 struct verbs_cq *vcq, struct ibv_create_cq_ex *cmd,
-			 size_t cmd_size,
-			 struct ib_uverbs_ex_create_cq_resp *resp,
-			 size_t resp_size, uint32_t cmd_flags)
+int ibv_cmd_create_cq_ex(struct ibv_context *ibctx, const struct ibv_cq_init_attr_ex *attr,
+			 struct verbs_cq *vcq, struct ibv_create_cq_ex *cmd, size_t cmd_size,
+			 struct ib_uverbs_ex_create_cq_resp *resp, size_t resp_size,
+			 uint32_t cmd_flags)
 {
 	struct pvhca_ucmd_create_cq_ex_resp *r = (void *)resp;
 
@@ -160,9 +154,8 @@ int ibv_cmd_create_cq_ex(struct ibv_context *ibctx,
 	return 0;
 }
 
-int ibv_cmd_resize_cq(struct ibv_cq *ibcq, int cqe, struct ibv_resize_cq *cmd,
-		      size_t cmd_size, struct ib_uverbs_resize_cq_resp *resp,
-		      size_t resp_size)
+int ibv_cmd_resize_cq(struct ibv_cq *ibcq, int cqe, struct ibv_resize_cq *cmd, size_t cmd_size,
+		      struct ib_uverbs_resize_cq_resp *resp, size_t resp_size)
 {
 	(void)resp;
 	ck_assert_uint_eq(cmd_size, sizeof(struct pvhca_ucmd_resize_cq));
@@ -176,8 +169,7 @@ int ibv_cmd_resize_cq(struct ibv_cq *ibcq, int cqe, struct ibv_resize_cq *cmd,
 	return 0;
 }
 
-int ibv_cmd_create_srq(struct ibv_pd *pd, struct ibv_srq *ibsrq,
-		       struct ibv_srq_init_attr *attr,
+int ibv_cmd_create_srq(struct ibv_pd *pd, struct ibv_srq *ibsrq, struct ibv_srq_init_attr *attr,
 		       struct ibv_create_srq *cmd, size_t cmd_size,
 		       struct ib_uverbs_create_srq_resp *resp, size_t resp_size)
 {
@@ -198,16 +190,16 @@ int ibv_cmd_create_srq(struct ibv_pd *pd, struct ibv_srq *ibsrq,
 	return 0;
 }
 
-int ibv_cmd_modify_srq(struct ibv_srq *ibsrq, struct ibv_srq_attr *attr,
-		       int mask, struct ibv_modify_srq *cmd, size_t cmd_size)
+int ibv_cmd_modify_srq(struct ibv_srq *ibsrq, struct ibv_srq_attr *attr, int mask,
+		       struct ibv_modify_srq *cmd, size_t cmd_size)
 {
 	(void)ibsrq, (void)attr, (void)cmd, (void)cmd_size;
 	kernel.mask = mask;
 	return kernel.err;
 }
 
-int ibv_cmd_query_srq(struct ibv_srq *ibsrq, struct ibv_srq_attr *attr,
-		      struct ibv_query_srq *cmd, size_t cmd_size)
+int ibv_cmd_query_srq(struct ibv_srq *ibsrq, struct ibv_srq_attr *attr, struct ibv_query_srq *cmd,
+		      size_t cmd_size)
 {
 	(void)ibsrq, (void)cmd, (void)cmd_size;
 	*attr = (struct ibv_srq_attr){ 12345, 678, 9 };
@@ -228,9 +220,8 @@ int ibv_cmd_destroy_srq(struct ibv_srq *ibsrq)
 	return destroy();
 }
 
-int ibv_cmd_alloc_pd(struct ibv_context *ibctx, struct ibv_pd *ibpd,
-		     struct ibv_alloc_pd *cmd, size_t cmd_size,
-		     struct ib_uverbs_alloc_pd_resp *resp, size_t resp_size)
+int ibv_cmd_alloc_pd(struct ibv_context *ibctx, struct ibv_pd *ibpd, struct ibv_alloc_pd *cmd,
+		     size_t cmd_size, struct ib_uverbs_alloc_pd_resp *resp, size_t resp_size)
 {
 	(void)cmd, (void)cmd_size, (void)resp, (void)resp_size;
 	if (kernel.err)

@@ -13,9 +13,8 @@
 
 /* ----------------------- in place of libibverbs and kernel ---------------- */
 
-int ibv_cmd_reg_mr(struct ibv_pd *ibpd, void *addr, size_t length,
-		   uint64_t hca_va, int access, struct verbs_mr *vmr,
-		   struct ibv_reg_mr *cmd, size_t cmd_size,
+int ibv_cmd_reg_mr(struct ibv_pd *ibpd, void *addr, size_t length, uint64_t hca_va, int access,
+		   struct verbs_mr *vmr, struct ibv_reg_mr *cmd, size_t cmd_size,
 		   struct ib_uverbs_reg_mr_resp *resp, size_t resp_size)
 {
 	(void)addr, (void)length, (void)hca_va, (void)access, (void)cmd;
@@ -29,9 +28,8 @@ int ibv_cmd_reg_mr(struct ibv_pd *ibpd, void *addr, size_t length,
 	return 0;
 }
 
-int ibv_cmd_reg_dmabuf_mr(struct ibv_pd *ibpd, uint64_t offset, size_t length,
-			  uint64_t iova, int fd, int access,
-			  struct verbs_mr *vmr,
+int ibv_cmd_reg_dmabuf_mr(struct ibv_pd *ibpd, uint64_t offset, size_t length, uint64_t iova,
+			  int fd, int access, struct verbs_mr *vmr,
 			  struct ibv_command_buffer *driver)
 {
 	(void)ibpd, (void)offset, (void)length, (void)iova, (void)vmr;
@@ -43,11 +41,9 @@ int ibv_cmd_reg_dmabuf_mr(struct ibv_pd *ibpd, uint64_t offset, size_t length,
 	return 0;
 }
 
-int ibv_cmd_rereg_mr(struct verbs_mr *vmr, uint32_t flags, void *addr,
-		     size_t length, uint64_t hca_va, int access,
-		     struct ibv_pd *ibpd, struct ibv_rereg_mr *cmd,
-		     size_t cmd_size, struct ib_uverbs_rereg_mr_resp *resp,
-		     size_t resp_size)
+int ibv_cmd_rereg_mr(struct verbs_mr *vmr, uint32_t flags, void *addr, size_t length,
+		     uint64_t hca_va, int access, struct ibv_pd *ibpd, struct ibv_rereg_mr *cmd,
+		     size_t cmd_size, struct ib_uverbs_rereg_mr_resp *resp, size_t resp_size)
 {
 	(void)length, (void)access, (void)ibpd, (void)cmd, (void)cmd_size;
 	(void)resp, (void)resp_size;
@@ -64,10 +60,9 @@ int ibv_cmd_dereg_mr(struct verbs_mr *vmr)
 	return destroy();
 }
 
-int ibv_cmd_alloc_mw(struct ibv_pd *ibpd, enum ibv_mw_type type,
-		     struct ibv_mw *ibmw, struct ibv_alloc_mw *cmd,
-		     size_t cmd_size, struct ib_uverbs_alloc_mw_resp *resp,
-		     size_t resp_size)
+int ibv_cmd_alloc_mw(struct ibv_pd *ibpd, enum ibv_mw_type type, struct ibv_mw *ibmw,
+		     struct ibv_alloc_mw *cmd, size_t cmd_size,
+		     struct ib_uverbs_alloc_mw_resp *resp, size_t resp_size)
 {
 	(void)cmd, (void)cmd_size;
 	ck_assert_uint_eq(resp_size, sizeof(struct pvhca_ucmd_alloc_mw_resp));
@@ -87,8 +82,7 @@ int ibv_cmd_dealloc_mw(struct ibv_mw *ibmw)
 	return destroy();
 }
 
-int ibv_cmd_create_ah(struct ibv_pd *ibpd, struct ibv_ah *ibah,
-		      struct ibv_ah_attr *attr,
+int ibv_cmd_create_ah(struct ibv_pd *ibpd, struct ibv_ah *ibah, struct ibv_ah_attr *attr,
 		      struct ib_uverbs_create_ah_resp *resp, size_t resp_size)
 {
 	(void)ibpd, (void)ibah, (void)attr;
@@ -166,8 +160,8 @@ START_TEST(parent_domain_stays_while_queues_use_it)
 }
 END_TEST
 
-static void *no_memory(struct ibv_pd *ibpd, void *context, size_t size,
-		       size_t alignment, uint64_t resource)
+static void *no_memory(struct ibv_pd *ibpd, void *context, size_t size, size_t alignment,
+		       uint64_t resource)
 {
 	(void)ibpd, (void)context, (void)size, (void)alignment, (void)resource;
 	return NULL;
@@ -213,8 +207,8 @@ static struct {
 	int freed;
 } allocator;
 
-static void *alloc_queue(struct ibv_pd *ibpd, void *context, size_t size,
-			 size_t alignment, uint64_t resource)
+static void *alloc_queue(struct ibv_pd *ibpd, void *context, size_t size, size_t alignment,
+			 uint64_t resource)
 {
 	(void)ibpd;
 	ck_assert_ptr_eq(context, &allocator);
@@ -227,16 +221,13 @@ static void *alloc_queue(struct ibv_pd *ibpd, void *context, size_t size,
 	case NOTHING:
 		return NULL;
 	default:
-		ck_assert_int_eq(posix_memalign(&allocator.memory, alignment,
-						2 * size), 0);
+		ck_assert_int_eq(posix_memalign(&allocator.memory, alignment, 2 * size), 0);
 		memset(allocator.memory, 0x55, size);
-		return (uint8_t *)allocator.memory +
-		       (allocator.does == CROOKED ? 64 : 0);
+		return (uint8_t *)allocator.memory + (allocator.does == CROOKED ? 64 : 0);
 	}
 }
 
-static void free_queue(struct ibv_pd *ibpd, void *context, void *ptr,
-		       uint64_t resource)
+static void free_queue(struct ibv_pd *ibpd, void *context, void *ptr, uint64_t resource)
 {
 	(void)ibpd, (void)ptr;
 	ck_assert_ptr_eq(context, &allocator);
@@ -256,8 +247,7 @@ START_TEST(queues_lie_where_the_parent_domain_says)
 	struct pvhca_buf buf;
 
 	memset(&allocator, 0, sizeof(allocator));
-	ck_assert_int_eq(pvhca_buf_alloc(&buf, 5000, &custom,
-					 PVHCA_RESOURCE_SRQ), 0);
+	ck_assert_int_eq(pvhca_buf_alloc(&buf, 5000, &custom, PVHCA_RESOURCE_SRQ), 0);
 	ck_assert_ptr_eq(buf.addr, allocator.memory);
 	ck_assert_uint_eq(buf.len, 8192);
 	ck_assert_uint_eq(allocator.size, 8192);
@@ -276,16 +266,13 @@ START_TEST(parent_domain_may_leave_it_to_us_or_fail)
 
 	memset(&allocator, 0, sizeof(allocator));
 	allocator.does = DEFAULT;
-	ck_assert_int_eq(pvhca_buf_alloc(&buf, 1, &custom, PVHCA_RESOURCE_QP),
-			 0);
+	ck_assert_int_eq(pvhca_buf_alloc(&buf, 1, &custom, PVHCA_RESOURCE_QP), 0);
 	pvhca_buf_free(&buf);
 	ck_assert_int_eq(allocator.freed, 0);
 	allocator.does = NOTHING;
-	ck_assert_int_eq(pvhca_buf_alloc(&buf, 1, &custom, PVHCA_RESOURCE_QP),
-			 ENOMEM);
+	ck_assert_int_eq(pvhca_buf_alloc(&buf, 1, &custom, PVHCA_RESOURCE_QP), ENOMEM);
 	allocator.does = CROOKED;
-	ck_assert_int_eq(pvhca_buf_alloc(&buf, 1, &custom, PVHCA_RESOURCE_QP),
-			 ENOMEM);
+	ck_assert_int_eq(pvhca_buf_alloc(&buf, 1, &custom, PVHCA_RESOURCE_QP), ENOMEM);
 	ck_assert_int_eq(allocator.freed, 1);
 	ck_assert_int_eq(allocator.calls, 3);
 }
@@ -300,8 +287,9 @@ START_TEST(region_keeps_the_handle_that_binds_name)
 
 	ck_assert_uint_eq(to_pvhca_mr(ibmr)->handle, 77);
 	ck_assert(to_pvhca_mr(ibmr)->bindable);
-	ck_assert_int_eq(pvhca_rereg_mr(vmr, IBV_REREG_MR_CHANGE_TRANSLATION,
-					NULL, (void *)0x1000, 10, 0), 0);
+	ck_assert_int_eq(pvhca_rereg_mr(vmr, IBV_REREG_MR_CHANGE_TRANSLATION, NULL, (void *)0x1000,
+					10, 0),
+			 0);
 	ck_assert_int_eq(kernel.mask, IBV_REREG_MR_CHANGE_TRANSLATION);
 	ck_assert_uint_eq(ibmr->lkey, 1);
 	kernel.err = EBUSY;
@@ -320,8 +308,7 @@ START_TEST(dma_buffers_are_registered_but_not_bound)
 
 	ck_assert_ptr_null(pvhca_reg_dmabuf_mr(&pd.ibv_pd, 0, 1, 0, -1, 0));
 	ck_assert_int_eq(errno, EBADF);
-	ck_assert_ptr_null(pvhca_reg_dmabuf_mr(&pd.ibv_pd, 0, 1, 0, 3,
-					       IBV_ACCESS_MW_BIND));
+	ck_assert_ptr_null(pvhca_reg_dmabuf_mr(&pd.ibv_pd, 0, 1, 0, 3, IBV_ACCESS_MW_BIND));
 	ck_assert_int_eq(errno, EOPNOTSUPP);
 	ibmr = pvhca_reg_dmabuf_mr(&pd.ibv_pd, 0, 1, 0, 3, 0);
 	ck_assert_ptr_nonnull(ibmr);
@@ -343,7 +330,9 @@ START_TEST(bind_of_type_1_takes_the_next_key)
 	struct ibv_mw_bind bind = {
 		.wr_id = 8,
 		.send_flags = IBV_SEND_SIGNALED,
-		.bind_info = { .mr = ibmr, .addr = 0x7000, .length = 16,
+		.bind_info = { .mr = ibmr,
+			       .addr = 0x7000,
+			       .length = 16,
 			       .mw_access_flags = IBV_ACCESS_REMOTE_WRITE },
 	};
 	int i;

@@ -247,8 +247,7 @@ START_TEST(completions_of_a_gone_qp_are_skipped_but_make_room)
 {
 	struct ibv_wc wc[ENTRIES];
 
-	ck_assert_int_eq(pvhca_qp_table_insert(&ctx.qp_table, OTHER_QPN,
-					       &other_qp), 0);
+	ck_assert_int_eq(pvhca_qp_table_insert(&ctx.qp_table, OTHER_QPN, &other_qp), 0);
 	complete(PVHCA_CQE_SEND, 0)->qpn = htole32(OTHER_QPN);
 	complete(PVHCA_CQE_SEND, 0);
 	complete(PVHCA_CQE_SEND, 1)->qpn = htole32(OTHER_QPN);
@@ -335,15 +334,13 @@ END_TEST
 
 START_TEST(table_finds_numbers_all_over_the_range)
 {
-	static const uint32_t numbers[] = { 0, 1, 255, 256, 65535, 65536,
-					    0x00ff00, 0xffffff };
+	static const uint32_t numbers[] = { 0, 1, 255, 256, 65535, 65536, 0x00ff00, 0xffffff };
 	static struct pvhca_qp qps[ARRAY_SIZE(numbers)];
 	struct pvhca_qp_table *t = &ctx.qp_table;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(numbers); i++)
-		ck_assert_int_eq(pvhca_qp_table_insert(t, numbers[i], &qps[i]),
-				 0);
+		ck_assert_int_eq(pvhca_qp_table_insert(t, numbers[i], &qps[i]), 0);
 	for (i = 0; i < ARRAY_SIZE(numbers); i++)
 		ck_assert_ptr_eq(pvhca_qp_table_find(t, numbers[i]), &qps[i]);
 	ck_assert_int_eq(pvhca_qp_table_insert(t, 256, &qps[0]), EEXIST);

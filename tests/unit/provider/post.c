@@ -322,8 +322,7 @@ START_TEST(flags_are_translated)
 	ck_assert_uint_eq(sq_entry(0)->flags, PVHCA_WQE_F_SIGNALED);
 	wr.send_flags = IBV_SEND_SOLICITED | IBV_SEND_FENCE;
 	ck_assert_int_eq(post(&wr), 0);
-	ck_assert_uint_eq(sq_entry(1)->flags,
-			  PVHCA_WQE_F_SOLICITED | PVHCA_WQE_F_FENCE);
+	ck_assert_uint_eq(sq_entry(1)->flags, PVHCA_WQE_F_SOLICITED | PVHCA_WQE_F_FENCE);
 	wr.send_flags = 0;
 	qp.sq_sig_all = true;
 	ck_assert_int_eq(post(&wr), 0);
@@ -335,8 +334,7 @@ END_TEST
 
 START_TEST(unknown_opcodes_are_refused)
 {
-	static const int bad[] = { IBV_WR_BIND_MW, IBV_WR_TSO,
-				   IBV_WR_DRIVER1, 1000, -1 };
+	static const int bad[] = { IBV_WR_BIND_MW, IBV_WR_TSO, IBV_WR_DRIVER1, 1000, -1 };
 	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
 	unsigned int i;
 
@@ -423,9 +421,8 @@ START_TEST(sends_need_a_qp_that_can_send)
 		enum ibv_qp_state state;
 		int err;
 	} cases[] = {
-		{ IBV_QPS_RESET, EINVAL }, { IBV_QPS_INIT, EINVAL },
-		{ IBV_QPS_RTR, EINVAL },   { IBV_QPS_RTS, 0 },
-		{ IBV_QPS_SQD, 0 },	   { IBV_QPS_ERR, 0 },
+		{ IBV_QPS_RESET, EINVAL }, { IBV_QPS_INIT, EINVAL }, { IBV_QPS_RTR, EINVAL },
+		{ IBV_QPS_RTS, 0 },	   { IBV_QPS_SQD, 0 },	     { IBV_QPS_ERR, 0 },
 	};
 	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
 	unsigned int i;
@@ -455,8 +452,7 @@ START_TEST(receive_fills_entry_with_its_place)
 {
 	struct ibv_recv_wr wr = { .wr_id = 5, .sg_list = sges, .num_sge = 2 };
 	const struct pvhca_rq_wqe *wqe = (const void *)(queues.rq + STRIDE);
-	const struct pvhca_sge *sge =
-		(const void *)(queues.rq + STRIDE + PVHCA_RQ_WQE_DATA);
+	const struct pvhca_sge *sge = (const void *)(queues.rq + STRIDE + PVHCA_RQ_WQE_DATA);
 
 	memset(queues.rq, 0xff, sizeof(queues.rq));
 	page.need_kick = htole64(~0ULL);

@@ -74,8 +74,10 @@ START_TEST(rings_fit_their_buffer_and_no_entry_crosses_a_granule)
 		for (sge = 0; sge <= 30; sge += 3) {
 			for (inl = 0; inl <= 512; inl += 73) {
 				init.cap = (struct ibv_qp_cap){
-					.max_send_wr = wr, .max_recv_wr = 2 * wr,
-					.max_send_sge = sge, .max_recv_sge = 30 - sge,
+					.max_send_wr = wr,
+					.max_recv_wr = 2 * wr,
+					.max_send_sge = sge,
+					.max_recv_sge = 30 - sge,
 					.max_inline_data = inl,
 				};
 				q = create();
@@ -91,10 +93,14 @@ START_TEST(rings_fit_their_buffer_and_no_entry_crosses_a_granule)
 				ck_assert_uint_ge(1 << r->rq_log_stride, 16 + 16 * (30 - sge));
 				ck_assert_uint_eq(r->sq_offset % (1 << r->sq_log_stride), 0);
 				ck_assert_uint_eq(r->rq_offset % (1 << r->rq_log_stride), 0);
-				ck_assert_uint_ge(r->rq_offset, r->sq_offset +
-						  (1 << (r->sq_log_entries + r->sq_log_stride)));
-				ck_assert_uint_ge(r->buf_len, r->rq_offset +
-						  (1 << (r->rq_log_entries + r->rq_log_stride)));
+				ck_assert_uint_ge(
+					r->rq_offset,
+					r->sq_offset +
+						(1 << (r->sq_log_entries + r->sq_log_stride)));
+				ck_assert_uint_ge(
+					r->buf_len,
+					r->rq_offset +
+						(1 << (r->rq_log_entries + r->rq_log_stride)));
 				ck_assert_ptr_eq(q->sq.entries, q->buf.addr + r->sq_offset);
 				ck_assert_ptr_eq(q->rq.entries, q->buf.addr + r->rq_offset);
 				ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
@@ -240,8 +246,9 @@ START_TEST(destroying_drops_completions_from_both_cqs)
 {
 	static struct pvhca_cqe entries[2];
 	static struct pvhca_cq_header header;
-	struct pvhca_cq other = { .ctx = &ctx, .log_entries = 0,
-				  .entries = entries, .header = &header };
+	struct pvhca_cq other = {
+		.ctx = &ctx, .log_entries = 0, .entries = entries, .header = &header
+	};
 	struct pvhca_qp *q;
 	struct ibv_wc wc;
 
@@ -303,8 +310,7 @@ static void post_meanwhile(void)
 	struct ibv_recv_wr wr = {}, *bad;
 
 	ck_assert_int_eq(send_one(being_reset), EINVAL);
-	ck_assert_int_eq(pvhca_post_recv(&being_reset->vqp.qp, &wr, &bad),
-			 EINVAL);
+	ck_assert_int_eq(pvhca_post_recv(&being_reset->vqp.qp, &wr, &bad), EINVAL);
 }
 
 START_TEST(reset_empties_queues_and_drops_completions)
@@ -362,8 +368,8 @@ START_TEST(cq_has_room_for_what_was_asked)
 	static const struct {
 		int cqe;
 		unsigned int log;
-	} cases[] = { { 1, 0 }, { 2, 1 }, { 3, 2 }, { 4, 2 }, { 5, 3 },
-		      { 1000, 10 }, { 1 << 20, 20 } };
+	} cases[] = { { 1, 0 }, { 2, 1 },     { 3, 2 },	      { 4, 2 },
+		      { 5, 3 }, { 1000, 10 }, { 1 << 20, 20 } };
 	struct ibv_context *ibctx = &ctx.vctx.context;
 	struct pvhca_cq *c;
 	unsigned int i;
@@ -373,8 +379,9 @@ START_TEST(cq_has_room_for_what_was_asked)
 		ck_assert_uint_eq(kernel.cq_req.log_entries, cases[i].log);
 		ck_assert_int_eq(kernel.cqe, cases[i].cqe);
 		ck_assert_uint_eq(kernel.cq_req.buf_addr % PVHCA_GRANULE, 0);
-		ck_assert_uint_ge(kernel.cq_req.buf_len, PVHCA_CQ_HEADER_SIZE +
-				  (sizeof(struct pvhca_cqe) << cases[i].log));
+		ck_assert_uint_ge(kernel.cq_req.buf_len,
+				  PVHCA_CQ_HEADER_SIZE +
+					  (sizeof(struct pvhca_cqe) << cases[i].log));
 		ck_assert_ptr_eq(c->doorbell, doorbells + QP_DOORBELL);
 		ck_assert_int_eq(pvhca_destroy_cq(&c->vcq.cq), 0);
 	}

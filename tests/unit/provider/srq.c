@@ -48,8 +48,7 @@ static void refused(int err)
 
 static int post(struct pvhca_srq *srq, uint64_t wr_id)
 {
-	struct ibv_recv_wr wr = { .wr_id = wr_id, .sg_list = sges,
-				  .num_sge = 2 }, *bad = NULL;
+	struct ibv_recv_wr wr = { .wr_id = wr_id, .sg_list = sges, .num_sge = 2 }, *bad = NULL;
 	int err = pvhca_post_srq_recv(&srq->vsrq.srq, &wr, &bad);
 
 	ck_assert_ptr_eq(bad, err ? &wr : NULL);
@@ -105,10 +104,10 @@ START_TEST(ring_fits_its_buffer)
 			ck_assert_uint_ge(1 << r->rq_log_entries, wr);
 			ck_assert_uint_ge(1 << r->rq_log_stride, 16 + 16 * sge);
 			ck_assert_uint_ge(r->rq_log_stride, PVHCA_RQ_MIN_LOG_STRIDE);
-			ck_assert_uint_ge(r->buf_len, r->rq_offset +
-					  (1 << (r->rq_log_entries + r->rq_log_stride)));
-			ck_assert_uint_eq(r->sq_offset | r->sq_log_entries |
-					  r->sq_log_stride, 0);
+			ck_assert_uint_ge(r->buf_len,
+					  r->rq_offset +
+						  (1 << (r->rq_log_entries + r->rq_log_stride)));
+			ck_assert_uint_eq(r->sq_offset | r->sq_log_entries | r->sq_log_stride, 0);
 			ck_assert_uint_eq(srq->q.mask, (1 << r->rq_log_entries) - 1);
 			destroy_srq(srq);
 		}
@@ -151,8 +150,7 @@ START_TEST(what_the_host_gives_more_is_cut_to_the_ring)
 	int i;
 
 	init.attr.max_wr = 3;
-	kernel.more = (struct ibv_qp_cap){ .max_recv_wr = 100,
-					   .max_recv_sge = 100 };
+	kernel.more = (struct ibv_qp_cap){ .max_recv_wr = 100, .max_recv_sge = 100 };
 	srq = create();
 	ck_assert_uint_eq(init.attr.max_wr, 4);
 	ck_assert_uint_eq(init.attr.max_sge, 3);
@@ -179,8 +177,7 @@ START_TEST(receive_is_published_with_its_tag)
 	struct pvhca_srq *srq = create();
 	struct pvhca_queue_header *header = (void *)srq->buf.addr;
 	const struct pvhca_rq_wqe *wqe = entry(srq, 0);
-	const struct pvhca_sge *sge =
-		(const void *)((uint8_t *)wqe + PVHCA_RQ_WQE_DATA);
+	const struct pvhca_sge *sge = (const void *)((uint8_t *)wqe + PVHCA_RQ_WQE_DATA);
 
 	page.need_kick = htole64(~0ULL);
 	ck_assert_int_eq(post(srq, 5), 0);
@@ -201,7 +198,9 @@ START_TEST(bad_receive_in_a_chain_leaves_those_before_it_posted)
 	struct pvhca_srq *srq = create();
 	struct pvhca_queue_header *header = (void *)srq->buf.addr;
 	struct ibv_recv_wr wr[3] = {
-		{ .next = &wr[1] }, { .next = &wr[2], .num_sge = 4 }, {},
+		{ .next = &wr[1] },
+		{ .next = &wr[2], .num_sge = 4 },
+		{},
 	};
 	struct ibv_recv_wr *bad = NULL;
 
@@ -251,7 +250,10 @@ END_TEST
 
 START_TEST(random_order_keeps_wr_ids_and_tags_apart)
 {
-	struct { uint64_t wr_id; uint16_t tag; } out[4];
+	struct {
+		uint64_t wr_id;
+		uint16_t tag;
+	} out[4];
 	struct pvhca_srq *srq = create();
 	uint64_t posted = 0;
 	unsigned int n = 0, i, j;
@@ -308,17 +310,16 @@ START_TEST(qp_with_an_srq_has_no_receive_queue)
 		.recv_cq = &cq.vcq.cq,
 		.srq = &srq->vsrq.srq,
 		.qp_type = IBV_QPT_RC,
-		.cap = { .max_send_wr = 1, .max_recv_wr = 9, .max_send_sge = 1,
-			 .max_recv_sge = 9 },
+		.cap = { .max_send_wr = 1, .max_recv_wr = 9, .max_send_sge = 1, .max_recv_sge = 9 },
 	};
 	struct ibv_recv_wr wr = {}, *bad;
 	struct ibv_qp *ibqp;
 
 	ibqp = pvhca_create_qp(&pd.ibv_pd, &attr);
 	ck_assert_ptr_nonnull(ibqp);
-	ck_assert_uint_eq(kernel.qp_req.rq_log_entries |
-			  kernel.qp_req.rq_log_stride |
-			  kernel.qp_req.rq_offset, 0);
+	ck_assert_uint_eq(kernel.qp_req.rq_log_entries | kernel.qp_req.rq_log_stride |
+				  kernel.qp_req.rq_offset,
+			  0);
 	ck_assert_ptr_eq(kernel.qp_attr.srq, &srq->vsrq.srq);
 	ck_assert_uint_eq(attr.cap.max_recv_wr, 0);
 	to_pvhca_qp(ibqp)->state = IBV_QPS_RTS;
@@ -336,8 +337,7 @@ START_TEST(limit_can_be_set_and_the_size_not)
 
 	ck_assert_int_eq(pvhca_modify_srq(ibsrq, &attr, IBV_SRQ_LIMIT), 0);
 	ck_assert_int_eq(kernel.mask, IBV_SRQ_LIMIT);
-	ck_assert_int_eq(pvhca_modify_srq(ibsrq, &attr, IBV_SRQ_MAX_WR),
-			 EOPNOTSUPP);
+	ck_assert_int_eq(pvhca_modify_srq(ibsrq, &attr, IBV_SRQ_MAX_WR), EOPNOTSUPP);
 	ck_assert_int_eq(pvhca_modify_srq(ibsrq, &attr, 1 << 5), EINVAL);
 	destroy_srq(srq);
 }

@@ -20,14 +20,14 @@
 #include "../../../providers/pvhca/poll.c"
 #include "../../../providers/pvhca/qp_table.c"
 
-#define POSTERS 2
-#define CQS 2
-#define MESSAGES 60000 /* of each poster */
-#define LOG_SRQ 3
-#define SIZE (1u << LOG_SRQ)
+#define POSTERS	   2
+#define CQS	   2
+#define MESSAGES   60000 /* of each poster */
+#define LOG_SRQ	   3
+#define SIZE	   (1u << LOG_SRQ)
 #define LOG_STRIDE 5
-#define HELD 3 /* receives that the host keeps, to complete them out of order */
-#define TOTAL ((uint64_t)POSTERS * MESSAGES)
+#define HELD	   3 /* receives that the host keeps, to complete them out of order */
+#define TOTAL	   ((uint64_t)POSTERS * MESSAGES)
 
 #define fail(...) (fprintf(stderr, __VA_ARGS__), fflush(stderr), _exit(1))
 
@@ -57,8 +57,7 @@ static void complete(unsigned int s, uint16_t tag)
 		sched_yield();
 	cqe->qpn = htole32(side[s].qp.vqp.qp.qp_num);
 	cqe->wqe_index = htole16(tag);
-	__atomic_store_n((__le32 *)&cqe->opcode,
-			 htole32(phase << 31 | PVHCA_CQE_RECV),
+	__atomic_store_n((__le32 *)&cqe->opcode, htole32(phase << 31 | PVHCA_CQE_RECV),
 			 __ATOMIC_RELEASE);
 	side[s].pi++;
 }
@@ -71,8 +70,7 @@ static void *host(void *arg)
 
 	(void)arg;
 	while (ci != TOTAL || n) {
-		if (ci != TOTAL && n < HELD &&
-		    ci != pvhca_load32_acquire(&header.rq_pi)) {
+		if (ci != TOTAL && n < HELD && ci != pvhca_load32_acquire(&header.rq_pi)) {
 			const struct pvhca_rq_wqe *wqe =
 				(void *)(ring + ((ci++ % SIZE) << LOG_STRIDE));
 
@@ -118,10 +116,8 @@ static void *poller(void *arg)
 		n = pvhca_poll_cq(ibcq, 2, wc);
 		for (i = 0; i < n; i++)
 			if (wc[i].wr_id >= TOTAL ||
-			    __atomic_fetch_add(&seen[wc[i].wr_id], 1,
-					       __ATOMIC_RELAXED))
-				fail("wr_id %llu\n",
-				     (unsigned long long)wc[i].wr_id);
+			    __atomic_fetch_add(&seen[wc[i].wr_id], 1, __ATOMIC_RELAXED))
+				fail("wr_id %llu\n", (unsigned long long)wc[i].wr_id);
 		if (n > 0)
 			__atomic_fetch_add(&done, n, __ATOMIC_RELAXED);
 		else

@@ -37,11 +37,11 @@ static void preempt(void)
 	if (x % 256 == 0)
 		sched_yield();
 }
-#define __atomic_load_n(p, m) (preempt(), __atomic_load_n(p, m))
-#define __atomic_store_n(p, v, m) (preempt(), __atomic_store_n(p, v, m))
+#define __atomic_load_n(p, m)	     (preempt(), __atomic_load_n(p, m))
+#define __atomic_store_n(p, v, m)    (preempt(), __atomic_store_n(p, v, m))
 #define __atomic_exchange_n(p, v, m) (preempt(), __atomic_exchange_n(p, v, m))
-#define __atomic_fetch_or(p, v, m) (preempt(), __atomic_fetch_or(p, v, m))
-#define __atomic_fetch_and(p, v, m) (preempt(), __atomic_fetch_and(p, v, m))
+#define __atomic_fetch_or(p, v, m)   (preempt(), __atomic_fetch_or(p, v, m))
+#define __atomic_fetch_and(p, v, m)  (preempt(), __atomic_fetch_and(p, v, m))
 
 static void wake_host(void)
 {
@@ -63,12 +63,12 @@ static void wake_host(void)
 #else
 #define MESSAGES 100000
 #endif
-#define QPS 5
-#define SHARED_QP (QPS - 1)
-#define LOG_SQ 2
-#define LOG_CQ 1 /* smaller than the SQ, so that the host has to wait for room */
+#define QPS	   5
+#define SHARED_QP  (QPS - 1)
+#define LOG_SQ	   2
+#define LOG_CQ	   1 /* smaller than the SQ, so that the host has to wait for room */
 #define LOG_STRIDE 6
-#define STALL_MS 10000
+#define STALL_MS   10000
 
 struct lane {
 	struct pvhca_queue_header header;
@@ -107,8 +107,7 @@ static void host_complete(struct lane *l, uint32_t place)
 
 	cqe->qpn = htole32(l->qp.vqp.qp.qp_num);
 	cqe->wqe_index = htole16(place);
-	__atomic_store_n((__le32 *)&cqe->opcode, htole32(phase << 31),
-			 __ATOMIC_RELEASE);
+	__atomic_store_n((__le32 *)&cqe->opcode, htole32(phase << 31), __ATOMIC_RELEASE);
 	l->cq_pi++;
 }
 
@@ -124,8 +123,7 @@ static bool host_serve(struct lane *l)
 		wqe = (void *)(l->sq + (place << LOG_STRIDE));
 		if (wqe->flags & PVHCA_WQE_F_SIGNALED && !cq_room(l))
 			return false;
-		if (l != &lanes[SHARED_QP] &&
-		    le64toh(wqe->remote_addr) != l->next++)
+		if (l != &lanes[SHARED_QP] && le64toh(wqe->remote_addr) != l->next++)
 			fail("entry %u out of order\n", l->sq_ci);
 		if (wqe->flags & PVHCA_WQE_F_SIGNALED)
 			host_complete(l, place);
@@ -145,18 +143,15 @@ static struct lane *lane_of(uint32_t slot)
 
 static void host_serve_word(unsigned int w)
 {
-	uint64_t bits = le64toh(__atomic_exchange_n(&page.pending[w], 0,
-						    __ATOMIC_SEQ_CST));
+	uint64_t bits = le64toh(__atomic_exchange_n(&page.pending[w], 0, __ATOMIC_SEQ_CST));
 	unsigned int bit;
 
 	for (; bits; bits &= bits - 1) {
 		bit = __builtin_ctzll(bits);
 		if (!host_serve(lane_of(w * 64 + bit))) {
 			/* look again: what pvhcad does while it holds back */
-			__atomic_fetch_or(&page.pending[w],
-					  htole64(1ULL << bit), __ATOMIC_SEQ_CST);
-			__atomic_fetch_or(&page.summary, htole64(1ULL << w),
-					  __ATOMIC_SEQ_CST);
+			__atomic_fetch_or(&page.pending[w], htole64(1ULL << bit), __ATOMIC_SEQ_CST);
+			__atomic_fetch_or(&page.summary, htole64(1ULL << w), __ATOMIC_SEQ_CST);
 			sched_yield();
 		}
 	}
@@ -174,8 +169,8 @@ static void host_sleep(void)
 	before = __atomic_load_n(&done, __ATOMIC_RELAXED);
 	sleeps++;
 	if (poll(&pfd, 1, STALL_MS) != 1)
-		fail("nobody woke the host for %d ms, %llu messages are done\n",
-		     STALL_MS, (unsigned long long)before);
+		fail("nobody woke the host for %d ms, %llu messages are done\n", STALL_MS,
+		     (unsigned long long)before);
 	if (read(host_eventfd, &count, sizeof(count)) != sizeof(count))
 		abort();
 }
@@ -185,10 +180,8 @@ static void *host(void *arg)
 	uint64_t words;
 	(void)arg;
 
-	while (__atomic_load_n(&done, __ATOMIC_RELAXED) !=
-	       (QPS + 1) * (uint64_t)MESSAGES) {
-		words = le64toh(__atomic_exchange_n(&page.summary, 0,
-						    __ATOMIC_SEQ_CST));
+	while (__atomic_load_n(&done, __ATOMIC_RELAXED) != (QPS + 1) * (uint64_t)MESSAGES) {
+		words = le64toh(__atomic_exchange_n(&page.summary, 0, __ATOMIC_SEQ_CST));
 		if (!words)
 			host_sleep();
 		for (; words; words &= words - 1)
@@ -243,8 +236,7 @@ static void reap(struct lane *l)
 		reap_plain(l);
 	else
 		reap_extended(l);
-	if (__atomic_load_n(&done, __ATOMIC_RELAXED) ==
-	    (QPS + 1) * (uint64_t)MESSAGES)
+	if (__atomic_load_n(&done, __ATOMIC_RELAXED) == (QPS + 1) * (uint64_t)MESSAGES)
 		wake_host();
 }
 
@@ -371,14 +363,13 @@ int main(void)
 	if (pthread_create(&host_thread, NULL, host, NULL))
 		abort();
 	for (i = 0; i < QPS + 1; i++)
-		if (pthread_create(&threads[i], NULL, own_lane,
-				   &lanes[i < QPS ? i : SHARED_QP]))
+		if (pthread_create(&threads[i], NULL, own_lane, &lanes[i < QPS ? i : SHARED_QP]))
 			abort();
 	for (i = 0; i < QPS + 1; i++)
 		pthread_join(threads[i], NULL);
 	pthread_join(host_thread, NULL);
 	pvhca_qp_table_free(&ctx.qp_table);
-	printf("%llu messages, the host slept %llu times\n",
-	       (unsigned long long)done, (unsigned long long)sleeps);
+	printf("%llu messages, the host slept %llu times\n", (unsigned long long)done,
+	       (unsigned long long)sleeps);
 	return 0;
 }

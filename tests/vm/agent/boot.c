@@ -36,8 +36,8 @@ static void boot_fail(const char *what)
 	exit(1);
 }
 
-static void boot_mount(const char *source, const char *target, const char *type, unsigned long flags,
-		       const char *options)
+static void boot_mount(const char *source, const char *target, const char *type,
+		       unsigned long flags, const char *options)
 {
 	mkdir(target, 0755);
 	if (mount(source, target, type, flags, options))
@@ -170,11 +170,13 @@ static void boot_root(void)
 	char from[16], to[16];
 	size_t i;
 
-	boot_mount("rootfs", "/ro", "9p", MS_RDONLY, "trans=virtio,version=9p2000.L,msize=512000,cache=loose");
+	boot_mount("rootfs", "/ro", "9p", MS_RDONLY,
+		   "trans=virtio,version=9p2000.L,msize=512000,cache=loose");
 	boot_mount("tmpfs", "/rw", "tmpfs", 0, NULL);
 	mkdir("/rw/upper", 0755);
 	mkdir("/rw/work", 0755);
-	boot_mount("overlay", "/new", "overlay", 0, "lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work");
+	boot_mount("overlay", "/new", "overlay", 0,
+		   "lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work");
 	for (i = 0; i < sizeof(moved) / sizeof(moved[0]); i++) {
 		snprintf(from, sizeof(from), "/%s", moved[i]);
 		snprintf(to, sizeof(to), "/new/%s", moved[i]);

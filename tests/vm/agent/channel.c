@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 #define PORT_PATTERN "/dev/vport*p*"
-#define PORT_TRIES 10000	/* milliseconds; the port is announced some time after its driver is loaded */
+#define PORT_TRIES \
+	10000 /* milliseconds; the port is announced some time after its driver is loaded */
 
 static int channel_fd = -1;
 
@@ -53,7 +54,10 @@ void channel_send(uint32_t type, uint32_t id, const void *data, size_t length)
 {
 	static char buffer[sizeof(struct frame) + 65536];
 	struct frame header = {
-		.magic = FRAME_MAGIC, .type = type, .id = id, .length = (uint32_t)length,
+		.magic = FRAME_MAGIC,
+		.type = type,
+		.id = id,
+		.length = (uint32_t)length,
 	};
 
 	memcpy(buffer, &header, sizeof(header));

@@ -23,9 +23,9 @@ struct job {
 	struct job *next;
 	uint32_t id;
 	pid_t pid;
-	int in, out, err;	/* -1: closed; on a terminal all three are its master, err is -1 */
-	bool close_in;		/* close @in when @pending is written */
-	char *pending;		/* input that the command has not taken yet */
+	int in, out, err; /* -1: closed; on a terminal all three are its master, err is -1 */
+	bool close_in;	  /* close @in when @pending is written */
+	char *pending;	  /* input that the command has not taken yet */
 	size_t pending_size;
 };
 
@@ -113,7 +113,8 @@ static int jobs_terminal(struct job *job, int child[3])
 	return 0;
 }
 
-static void jobs_child(const int child[3], bool terminal, const char *directory, char **argv, char **env)
+static void jobs_child(const int child[3], bool terminal, const char *directory, char **argv,
+		       char **env)
 {
 	sigset_t none;
 	int fd;
@@ -314,7 +315,7 @@ void jobs_reap(void)
 
 void jobs_sweep(void)
 {
-	kill(-1, SIGKILL);	/* which spares the caller and kernel threads */
+	kill(-1, SIGKILL); /* which spares the caller and kernel threads */
 }
 
 size_t jobs_poll_count(void)
@@ -334,7 +335,8 @@ void jobs_poll_fill(struct pollfd *fds)
 	for (job = jobs; job; job = job->next) {
 		*fds++ = (struct pollfd){ .fd = job->out, .events = POLLIN };
 		*fds++ = (struct pollfd){ .fd = job->err, .events = POLLIN };
-		*fds++ = (struct pollfd){ .fd = job->pending_size ? job->in : -1, .events = POLLOUT };
+		*fds++ = (struct pollfd){ .fd = job->pending_size ? job->in : -1,
+					  .events = POLLOUT };
 	}
 }
 

@@ -26,7 +26,9 @@ void kmsg_forward(void)
 		n = read(kmsg_fd, record, sizeof(record));
 		if (n > 0)
 			channel_send(FRAME_KMSG, 0, record, (size_t)n);
-		else if (n == 0 || (errno != EPIPE && errno != EINTR))	/* EPIPE: records were overwritten unread */
+		else if (n == 0 ||
+			 (errno != EPIPE &&
+			  errno != EINTR)) /* EPIPE: records were overwritten unread */
 			return;
 	}
 }

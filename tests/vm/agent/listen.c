@@ -7,12 +7,12 @@
 #include <time.h>
 
 #define TCP_LISTEN 0x0a
-#define WAITS 8
+#define WAITS	   8
 
 static struct wait {
-	uint32_t id;		/* 0: free */
+	uint32_t id; /* 0: free */
 	uint16_t port;
-	uint64_t deadline;	/* milliseconds of the monotonic clock */
+	uint64_t deadline; /* milliseconds of the monotonic clock */
 } waits[WAITS];
 
 static uint64_t listen_now(void)
@@ -33,7 +33,8 @@ static bool listen_in_table(const char *table, uint16_t port)
 	if (!file)
 		return false;
 	while (!found && fgets(line, sizeof(line), file))
-		found = sscanf(line, " %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x", &local, &state) == 2 &&
+		found = sscanf(line, " %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x", &local,
+			       &state) == 2 &&
 			local == port && state == TCP_LISTEN;
 	fclose(file);
 	return found;
@@ -46,7 +47,9 @@ void listen_wait(uint32_t id, uint16_t port, uint32_t milliseconds)
 	for (i = 0; i < WAITS; i++) {
 		if (waits[i].id)
 			continue;
-		waits[i] = (struct wait){ .id = id, .port = port, .deadline = listen_now() + milliseconds };
+		waits[i] = (struct wait){ .id = id,
+					  .port = port,
+					  .deadline = listen_now() + milliseconds };
 		listen_check();
 		return;
 	}
@@ -72,7 +75,8 @@ void listen_check(void)
 
 		if (!wait->id)
 			continue;
-		if (listen_in_table("/proc/net/tcp", wait->port) || listen_in_table("/proc/net/tcp6", wait->port))
+		if (listen_in_table("/proc/net/tcp", wait->port) ||
+		    listen_in_table("/proc/net/tcp6", wait->port))
 			channel_done(wait->id, DONE_EXITED, 0);
 		else if (listen_now() >= wait->deadline)
 			channel_done(wait->id, DONE_FAILED, ETIMEDOUT);

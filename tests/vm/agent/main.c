@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LISTEN_INTERVAL 30	/* milliseconds between looks for a listener */
+#define LISTEN_INTERVAL 30 /* milliseconds between looks for a listener */
 
 enum { FD_CHANNEL, FD_KMSG, FD_SIGNAL, FD_JOBS };
 
@@ -128,7 +128,7 @@ static void receive(int fd)
 	size_t at = 0;
 
 	if (n <= 0) {
-		poll(NULL, 0, 10);	/* the harness is gone and this guest will follow */
+		poll(NULL, 0, 10); /* the harness is gone and this guest will follow */
 		return;
 	}
 	input_size += (size_t)n;
@@ -198,7 +198,8 @@ int main(void)
 	int channel, children;
 
 	if (getpid() != 1) {
-		fputs("This is the first process of a test guest, not a program to start.\n", stderr);
+		fputs("This is the first process of a test guest, not a program to start.\n",
+		      stderr);
 		return 2;
 	}
 	boot_guest();

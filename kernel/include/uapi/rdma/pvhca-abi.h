@@ -12,7 +12,7 @@
 #include <linux/types.h>
 
 /* Increment only for a change that the rule above cannot express. */
-#define PVHCA_UVERBS_ABI_VERSION	1
+#define PVHCA_UVERBS_ABI_VERSION 1
 
 /*
  * alloc_ucontext. The provider tells its version and ring ABI; pvhcad refuses
@@ -22,7 +22,7 @@ struct pvhca_uctx_req {
 	__u32 comp_mask;
 	__u16 ring_abi_major;
 	__u16 ring_abi_minor;
-	__u8 version[32];		/* text, NUL padded */
+	__u8 version[32]; /* text, NUL padded */
 };
 
 /**
@@ -50,7 +50,7 @@ struct pvhca_uctx_resp {
 
 struct pvhca_alloc_pd_resp {
 	__u32 comp_mask;
-	__u32 pd_handle;		/* pvhcad's */
+	__u32 pd_handle; /* pvhcad's */
 };
 
 /*
@@ -63,15 +63,15 @@ struct pvhca_create_cq_req {
 	__u32 comp_mask;
 	__u8 log_entries;
 	__u8 reserved[3];
-	__u32 flags;			/* PVHCA_CREATE_CQ_* */
+	__u32 flags; /* PVHCA_CREATE_CQ_* */
 };
 
-#define PVHCA_CREATE_CQ_TIMESTAMPS	(1u << 0)
+#define PVHCA_CREATE_CQ_TIMESTAMPS (1u << 0)
 
 struct pvhca_create_cq_resp {
 	__u32 comp_mask;
-	__u32 cq_handle;		/* pvhcad's */
-	__u32 doorbell;			/* byte offset in the doorbell page, for PVHCA_CQ_F_BLOCKED */
+	__u32 cq_handle; /* pvhcad's */
+	__u32 doorbell;	 /* byte offset in the doorbell page, for PVHCA_CQ_F_BLOCKED */
 	__u32 reserved;
 };
 
@@ -82,22 +82,22 @@ struct pvhca_create_cq_resp {
  * log_entries, log_stride and offset are 0, as are its SGEs and inline data.
  */
 struct pvhca_create_qp_req {
-	__aligned_u64 buf_addr;		/* a multiple of 4096 */
+	__aligned_u64 buf_addr; /* a multiple of 4096 */
 	__u32 buf_len;
 	__u32 comp_mask;
-	__u32 sq_offset;		/* bytes from buf_addr, a multiple of the stride */
+	__u32 sq_offset; /* bytes from buf_addr, a multiple of the stride */
 	__u32 rq_offset;
 	__u8 sq_log_entries;
-	__u8 sq_log_stride;		/* of bytes */
+	__u8 sq_log_stride; /* of bytes */
 	__u8 rq_log_entries;
 	__u8 rq_log_stride;
-	__u32 flags;			/* 0 */
+	__u32 flags; /* 0 */
 };
 
 struct pvhca_create_qp_resp {
 	__u32 comp_mask;
-	__u32 slot;			/* in the context page, < PVHCA_SLOTS */
-	__u32 doorbell;			/* byte offset in the doorbell page */
+	__u32 slot;	/* in the context page, < PVHCA_SLOTS */
+	__u32 doorbell; /* byte offset in the doorbell page */
 	__u32 reserved;
 };
 
@@ -119,17 +119,17 @@ struct pvhca_resize_cq_resp {
 
 struct pvhca_create_ah_resp {
 	__u32 comp_mask;
-	__u32 ah;			/* for pvhca_sq_wqe.ah */
+	__u32 ah; /* for pvhca_sq_wqe.ah */
 };
 
 struct pvhca_alloc_mw_resp {
 	__u32 comp_mask;
-	__u32 mw_handle;		/* for pvhca_bind_seg.mw_handle */
+	__u32 mw_handle; /* for pvhca_bind_seg.mw_handle */
 };
 
 struct pvhca_reg_mr_resp {
 	__u32 comp_mask;
-	__u32 mr_handle;		/* for pvhca_bind_seg.mr_handle */
+	__u32 mr_handle; /* for pvhca_bind_seg.mr_handle */
 };
 
 #endif /* PVHCA_ABI_USER_H */

@@ -51,21 +51,21 @@
  * Checked by pvhcad when a context is made; the provider says what it speaks.
  * The major differs: refused. The minor only adds.
  */
-#define PVHCA_RING_ABI_MAJOR		1
-#define PVHCA_RING_ABI_MINOR		0
+#define PVHCA_RING_ABI_MAJOR 1
+#define PVHCA_RING_ABI_MINOR 0
 
-#define PVHCA_GRANULE_SHIFT		12	/* 4 KiB, whatever the guest's page size */
-#define PVHCA_GRANULE			(1u << PVHCA_GRANULE_SHIFT)
-#define PVHCA_RING_MAX_LOG_ENTRIES	15	/* SQ, RQ, SRQ: 32768 entries */
-#define PVHCA_CQ_MAX_LOG_ENTRIES	20
-#define PVHCA_SQ_MIN_LOG_STRIDE		6	/* 64 bytes */
-#define PVHCA_RQ_MIN_LOG_STRIDE		5	/* 32 bytes */
-#define PVHCA_RING_MAX_LOG_STRIDE	12	/* one granule */
+#define PVHCA_GRANULE_SHIFT	   12 /* 4 KiB, whatever the guest's page size */
+#define PVHCA_GRANULE		   (1u << PVHCA_GRANULE_SHIFT)
+#define PVHCA_RING_MAX_LOG_ENTRIES 15 /* SQ, RQ, SRQ: 32768 entries */
+#define PVHCA_CQ_MAX_LOG_ENTRIES   20
+#define PVHCA_SQ_MIN_LOG_STRIDE	   6  /* 64 bytes */
+#define PVHCA_RQ_MIN_LOG_STRIDE	   5  /* 32 bytes */
+#define PVHCA_RING_MAX_LOG_STRIDE  12 /* one granule */
 
 /* -------- context page: one per open device, made by the guest driver ------ */
 
-#define PVHCA_SLOT_WORDS		64
-#define PVHCA_SLOTS			(PVHCA_SLOT_WORDS * 64)	/* QPs and SRQs of one context */
+#define PVHCA_SLOT_WORDS 64
+#define PVHCA_SLOTS	 (PVHCA_SLOT_WORDS * 64) /* QPs and SRQs of one context */
 
 /**
  * struct pvhca_context_page - what is pending in one context
@@ -112,8 +112,9 @@ struct pvhca_queue_header {
 	__u8 reserved1[60];
 	__u8 reserved2[128];
 };
-#define PVHCA_QUEUE_HEADER_SIZE		256
+#define PVHCA_QUEUE_HEADER_SIZE 256
 
+/* clang-format off */
 enum pvhca_wqe_opcode {
 	PVHCA_WQE_SEND			= 0,
 	PVHCA_WQE_SEND_IMM		= 1,
@@ -128,24 +129,25 @@ enum pvhca_wqe_opcode {
 	PVHCA_WQE_REG_MR		= 10,	/* kernel consumers */
 	PVHCA_WQE_OPCODES,
 };
+/* clang-format on */
 
-#define PVHCA_WQE_F_SIGNALED		(1 << 0)
-#define PVHCA_WQE_F_SOLICITED		(1 << 1)
-#define PVHCA_WQE_F_FENCE		(1 << 2)
-#define PVHCA_WQE_F_INLINE		(1 << 3)	/* data stand in the entry */
-#define PVHCA_WQE_F_AV			(1 << 4)	/* kernel consumers' datagrams: see below */
-#define PVHCA_WQE_F_MASK		0x0f	/* everybody may set these */
+#define PVHCA_WQE_F_SIGNALED  (1 << 0)
+#define PVHCA_WQE_F_SOLICITED (1 << 1)
+#define PVHCA_WQE_F_FENCE     (1 << 2)
+#define PVHCA_WQE_F_INLINE    (1 << 3) /* data stand in the entry */
+#define PVHCA_WQE_F_AV	      (1 << 4) /* kernel consumers' datagrams: see below */
+#define PVHCA_WQE_F_MASK      0x0f     /* everybody may set these */
 
 /*
  * lkey of all of a guest's RAM, addressed guest-physically; only in QPs and SRQs
  * of a context that the driver made for kernel consumers.
  */
-#define PVHCA_LKEY_DMA			0xffffff00u
+#define PVHCA_LKEY_DMA 0xffffff00u
 
 /* A piece of local memory; addresses are the application's, keys the host's. */
 struct pvhca_sge {
 	__le64 addr;
-	__le32 length;	/* bytes */
+	__le32 length; /* bytes */
 	__le32 lkey;
 };
 
@@ -191,7 +193,7 @@ struct pvhca_sq_wqe {
 	};
 	__le64 reserved;
 };
-#define PVHCA_SQ_WQE_DATA		32
+#define PVHCA_SQ_WQE_DATA 32
 
 struct pvhca_atomic_seg {
 	__le64 compare_add;
@@ -257,7 +259,7 @@ struct pvhca_rq_wqe {
 	__le32 reserved0;
 	__le64 reserved1;
 };
-#define PVHCA_RQ_WQE_DATA		16
+#define PVHCA_RQ_WQE_DATA 16
 
 /* ------------------------------ completion queue --------------------------- */
 
@@ -284,14 +286,15 @@ struct pvhca_cq_header {
 	__le32 flags;
 	__u8 reserved1[60];
 };
-#define PVHCA_CQ_HEADER_SIZE		128
+#define PVHCA_CQ_HEADER_SIZE 128
 /*
  * Completions are held back for want of room: who moves ci rings the CQ's
  * doorbell. Only a hint for speed (pvhcad also looks by itself now and then), so
  * the guest needs no barrier before it reads this.
  */
-#define PVHCA_CQ_F_BLOCKED		(1 << 0)
+#define PVHCA_CQ_F_BLOCKED (1 << 0)
 
+/* clang-format off */
 enum pvhca_cqe_opcode {	/* enum ibv_wc_opcode's meaning, own numbers */
 	PVHCA_CQE_SEND			= 0,
 	PVHCA_CQE_WRITE			= 1,
@@ -304,11 +307,12 @@ enum pvhca_cqe_opcode {	/* enum ibv_wc_opcode's meaning, own numbers */
 	PVHCA_CQE_RECV			= 16,	/* from here on: of a receive queue */
 	PVHCA_CQE_RECV_WRITE_IMM	= 17,
 };
+/* clang-format on */
 
-#define PVHCA_CQE_F_PHASE		(1 << 7)
-#define PVHCA_CQE_F_GRH			(1 << 0)	/* UD: 40 bytes of GRH lead the buffer */
-#define PVHCA_CQE_F_IMM			(1 << 1)	/* imm_data is valid */
-#define PVHCA_CQE_F_INV			(1 << 2)	/* inv_rkey is valid */
+#define PVHCA_CQE_F_PHASE (1 << 7)
+#define PVHCA_CQE_F_GRH	  (1 << 0) /* UD: 40 bytes of GRH lead the buffer */
+#define PVHCA_CQE_F_IMM	  (1 << 1) /* imm_data is valid */
+#define PVHCA_CQE_F_INV	  (1 << 2) /* inv_rkey is valid */
 
 /**
  * struct pvhca_cqe - completion queue entry, 32 bytes
