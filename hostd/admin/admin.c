@@ -24,7 +24,7 @@
 #include "vm/events.h"
 #include "memory/memory.h"
 #include "rdma/pvhca-ring.h"
-#include "session/session.h"
+#include "vm/vm.h"
 #include "worker/worker.h"
 
 struct admin {
@@ -67,10 +67,10 @@ static void admin_write_answer(struct pvhca_admin_area *area, uint32_t error, co
 	__atomic_store_n(&area->hostd_status, htole32(error), __ATOMIC_RELEASE);
 }
 
-void admin_answer(struct session *session, uint32_t error, const char *message)
+void admin_answer(struct vm *vm, uint32_t error, const char *message)
 {
-	if (session->admin)
-		admin_write_answer(session->admin->area, error, message);
+	if (vm->admin)
+		admin_write_answer(vm->admin->area, error, message);
 }
 
 /* Version and what needs no look at memory. Returns an enum pvhca_dev_error. */
@@ -98,36 +98,36 @@ static uint32_t admin_check_area(const struct pvhca_admin_area *area, const char
 	return PVHCA_DEV_ERR_NONE;
 }
 
-static void *admin_map_queue(struct session *session, __le64 addr, unsigned int entries,
-			     size_t entry_size, struct region **region)
+static void *admin_map_queue(struct vm *vm, __le64 addr, unsigned int entries, size_t entry_size,
+			     struct region **region)
 {
 	uint64_t gpa = le64toh(addr);
 
 	if (gpa & (PVHCA_GRANULE - 1))
 		return NULL;
-	return memory_resolve(session->memory, gpa, entries * entry_size, region);
+	return memory_resolve(vm->memory, gpa, entries * entry_size, region);
 }
 
 /* Map the queues that a checked copy of the area names. */
-static uint32_t admin_map(struct session *session, struct admin *admin,
-			  const struct pvhca_admin_area *area, const char **why)
+static uint32_t admin_map(struct vm *vm, struct admin *admin, const struct pvhca_admin_area *area,
+			  const char **why)
 {
 	int ret;
 
 	admin->sq_entries = 1u << area->sq_log_entries;
 	admin->cq_entries = 1u << area->cq_log_entries;
 	*why = "the admin submission queue is not in guest RAM or not aligned";
-	admin->sq = admin_map_queue(session, area->sq_addr, admin->sq_entries, sizeof(*admin->sq),
+	admin->sq = admin_map_queue(vm, area->sq_addr, admin->sq_entries, sizeof(*admin->sq),
 				    &admin->sq_region);
 	if (!admin->sq)
 		return PVHCA_DEV_ERR_ADMIN_QUEUE;
 	*why = "the admin completion queue is not in guest RAM or not aligned";
-	admin->cq = admin_map_queue(session, area->cq_addr, admin->cq_entries, sizeof(*admin->cq),
+	admin->cq = admin_map_queue(vm, area->cq_addr, admin->cq_entries, sizeof(*admin->cq),
 				    &admin->cq_region);
 	if (!admin->cq)
 		goto err_put_sq;
 	*why = "the async event queue is not in guest RAM or not aligned";
-	ret = events_open(session, le64toh(area->aeq_addr), area->aeq_log_entries);
+	ret = events_open(vm, le64toh(area->aeq_addr), area->aeq_log_entries);
 	if (ret)
 		goto err_put_cq;
 	return PVHCA_DEV_ERR_NONE;
@@ -139,7 +139,7 @@ err_put_sq:
 	return PVHCA_DEV_ERR_ADMIN_QUEUE;
 }
 
-uint32_t admin_open(struct session *session, uint64_t gpa)
+uint32_t admin_open(struct vm *vm, uint64_t gpa)
 {
 	struct pvhca_admin_area copy;
 	struct admin *admin;
@@ -151,24 +151,24 @@ uint32_t admin_open(struct session *session, uint64_t gpa)
 		return PVHCA_DEV_ERR_HOST;
 	error = PVHCA_DEV_ERR_ADMIN_AREA;
 	if (!(gpa & (PVHCA_GRANULE - 1)))
-		admin->area = memory_resolve(session->memory, gpa, sizeof(*admin->area),
-					     &admin->area_region);
+		admin->area =
+			memory_resolve(vm->memory, gpa, sizeof(*admin->area), &admin->area_region);
 	if (!admin->area) {
-		g_info("VM %s: the admin area is not in guest RAM or not aligned", session->name);
+		g_info("VM %s: the admin area is not in guest RAM or not aligned", vm->name);
 		goto err_free;
 	}
 	memcpy(&copy, admin->area, sizeof(copy));
 	error = admin_check_area(&copy, &why);
 	if (!error)
-		error = admin_map(session, admin, &copy, &why);
+		error = admin_map(vm, admin, &copy, &why);
 	if (error)
 		goto err_answer;
 	copy.driver_version[PVHCA_VERSION_LEN - 1] = '\0';
-	session->admin = admin;
+	vm->admin = admin;
 	return PVHCA_DEV_ERR_NONE;
 
 err_answer:
-	g_info("VM %s: %s", session->name, why);
+	g_info("VM %s: %s", vm->name, why);
 	admin_write_answer(admin->area, error, why);
 	region_put(admin->area_region);
 err_free:
@@ -176,14 +176,14 @@ err_free:
 	return error;
 }
 
-void admin_close(struct session *session)
+void admin_close(struct vm *vm)
 {
-	struct admin *admin = session->admin;
+	struct admin *admin = vm->admin;
 
 	if (!admin)
 		return;
-	session->admin = NULL;
-	events_close(session);
+	vm->admin = NULL;
+	events_close(vm);
 	region_put(admin->cq_region);
 	region_put(admin->sq_region);
 	region_put(admin->area_region);
@@ -207,15 +207,15 @@ static bool admin_has_room(struct admin *admin, bool *room)
  * The guest waits for its interrupt, so that comes first: a worker that is woken may
  * take this thread's processor.
  */
-static void admin_flush(struct session *session, struct admin *admin)
+static void admin_flush(struct vm *vm, struct admin *admin)
 {
 	if (admin->interrupt) {
 		admin->interrupt = false;
-		events_interrupt(session, PVHCA_VECTOR_ADMIN);
+		events_interrupt(vm, PVHCA_VECTOR_ADMIN);
 	}
-	if (session->wake_worker) {
-		session->wake_worker = false;
-		worker_wake(session->worker);
+	if (vm->wake_worker) {
+		vm->wake_worker = false;
+		worker_wake(vm->worker);
 	}
 }
 
@@ -232,7 +232,7 @@ static void admin_complete(struct admin *admin, struct pvhca_admin_rsp *rsp)
 	admin->interrupt = true;
 }
 
-static void admin_execute(struct session *session, struct admin *admin)
+static void admin_execute(struct vm *vm, struct admin *admin)
 {
 	struct pvhca_admin_cmd cmd;
 	struct pvhca_admin_rsp rsp;
@@ -241,43 +241,42 @@ static void admin_execute(struct session *session, struct admin *admin)
 	admin->sq_ci++;
 	memset(&rsp, 0, sizeof(rsp));
 	if (commands_may_take_long(&cmd))
-		admin_flush(session, admin);
-	rsp.status = htole32(commands_execute(session, &cmd, &rsp));
+		admin_flush(vm, admin);
+	rsp.status = htole32(commands_execute(vm, &cmd, &rsp));
 	rsp.cookie = cmd.cookie;
 	admin_complete(admin, &rsp);
-	counter_add(&session->counters.admin_commands, 1);
+	counter_add(&vm->counters.admin_commands, 1);
 }
 
-bool admin_serve(struct session *session, unsigned int max)
+bool admin_serve(struct vm *vm, unsigned int max)
 {
-	struct admin *admin = session->admin;
+	struct admin *admin = vm->admin;
 	uint32_t posted = 0;
 	bool room = true;
 
-	while (admin && !session_failing(session)) {
+	while (admin && !vm_failing(vm)) {
 		posted = le32toh(__atomic_load_n(&admin->area->sq_pi, __ATOMIC_ACQUIRE)) -
 			admin->sq_ci;
 		if (posted > admin->sq_entries) {
-			session_guest_fault(session, "admin queue: %u commands in %u entries",
-					    posted, admin->sq_entries);
+			vm_guest_fault(vm, "admin queue: %u commands in %u entries", posted,
+				       admin->sq_entries);
 			return false;
 		}
 		if (!posted || !max)
 			break;
 		if (!admin_has_room(admin, &room)) {
-			session_guest_fault(
-				session, "admin queue: consumer index beyond what was completed");
+			vm_guest_fault(vm, "admin queue: consumer index beyond what was completed");
 			return false;
 		}
 		if (!room)
 			break;
-		admin_execute(session, admin);
+		admin_execute(vm, admin);
 		max--;
 	}
 	if (!admin)
 		return false;
-	admin_flush(session, admin);
+	admin_flush(vm, admin);
 	if (!room)
-		session_retry_soon(session);
-	return posted && room && !session_failing(session);
+		vm_retry_soon(vm);
+	return posted && room && !vm_failing(vm);
 }

@@ -81,7 +81,7 @@ static bool commands_rest_is_zero(const struct pvhca_admin_cmd *cmd, uint16_t ar
 	return true;
 }
 
-uint32_t commands_execute(struct session *session, const struct pvhca_admin_cmd *cmd,
+uint32_t commands_execute(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			  struct pvhca_admin_rsp *rsp)
 {
 	const struct command *command = commands_find(cmd);
@@ -92,40 +92,40 @@ uint32_t commands_execute(struct session *session, const struct pvhca_admin_cmd 
 	if (cmd->flags || !commands_rest_is_zero(cmd, command->args))
 		status = PVHCA_ST_INVALID;
 	else
-		status = command->run(session, cmd, rsp);
+		status = command->run(vm, cmd, rsp);
 	if (status) {
-		g_debug("VM %s: %s fails with status %d", session->name, command->name, status);
+		g_debug("VM %s: %s fails with status %d", vm->name, command->name, status);
 		if (status == PVHCA_ST_INVALID || status == PVHCA_ST_BAD_ADDRESS)
-			counter_add(&session->counters.protocol_errors, 1);
+			counter_add(&vm->counters.protocol_errors, 1);
 	}
 	return status;
 }
 
-int commands_quota(struct session *session, const char *key, uint64_t limit)
+int commands_quota(struct vm *vm, const char *key, uint64_t limit)
 {
-	log_warning_limited(&session->quota_log,
+	log_warning_limited(&vm->quota_log,
 			    "VM %s: has its quota of %s=%" G_GUINT64_FORMAT
 			    "; raise it in group [quota] or [vm %s] of the configuration",
-			    session->name, key, limit, session->name);
+			    vm->name, key, limit, vm->name);
 	return PVHCA_ST_QUOTA;
 }
 
-int commands_table_add(struct session *session, struct table *table, const char *key, void *object,
+int commands_table_add(struct vm *vm, struct table *table, const char *key, void *object,
 		       uint32_t *handle)
 {
 	int status = table_add(table, object, handle);
 
 	if (status == PVHCA_ST_QUOTA)
-		commands_quota(session, key, table->limit);
+		commands_quota(vm, key, table->limit);
 	return status;
 }
 
-void commands_destroy_all(struct session *session)
+void commands_destroy_all(struct vm *vm)
 {
-	if (table_used(&session->qps) || table_used(&session->srqs)) {
+	if (table_used(&vm->qps) || table_used(&vm->srqs)) {
 		/* One grace period for all of them. */
-		table_for_each(&session->qps, commands_unpublish_qp, session);
-		table_for_each(&session->srqs, commands_unpublish_srq, session);
+		table_for_each(&vm->qps, commands_unpublish_qp, vm);
+		table_for_each(&vm->srqs, commands_unpublish_srq, vm);
 		synchronize_rcu();
 	}
 	/*
@@ -133,14 +133,14 @@ void commands_destroy_all(struct session *session)
 	 * go before QPs: where one is bound to a QP some engines (rxe) wait for it,
 	 * in vain and long, when that QP is destroyed.
 	 */
-	table_for_each(&session->mws, commands_free_mw, session);
-	table_for_each(&session->qps, commands_free_qp, session);
-	table_for_each(&session->srqs, commands_free_srq, session);
-	table_for_each(&session->ahs, commands_free_ah, session);
-	table_for_each(&session->cqs, commands_free_cq, session);
-	table_for_each(&session->mrs, commands_free_mr, session);
-	table_for_each(&session->pds, commands_free_pd, session);
-	commands_free_gids(session);
-	table_for_each(&session->contexts, commands_free_context, session);
-	table_for_each(&session->ceqs, commands_free_ceq, session);
+	table_for_each(&vm->mws, commands_free_mw, vm);
+	table_for_each(&vm->qps, commands_free_qp, vm);
+	table_for_each(&vm->srqs, commands_free_srq, vm);
+	table_for_each(&vm->ahs, commands_free_ah, vm);
+	table_for_each(&vm->cqs, commands_free_cq, vm);
+	table_for_each(&vm->mrs, commands_free_mr, vm);
+	table_for_each(&vm->pds, commands_free_pd, vm);
+	commands_free_gids(vm);
+	table_for_each(&vm->contexts, commands_free_context, vm);
+	table_for_each(&vm->ceqs, commands_free_ceq, vm);
 }

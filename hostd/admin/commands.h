@@ -12,7 +12,7 @@
 
 #include "vm/objects.h"
 #include "pvhca/pvhca-admin.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 /*
  * Memory lists of rings may be this much longer than the ring, bytes: the guest's
@@ -20,25 +20,25 @@
  */
 #define COMMANDS_RING_SLACK (64u << 10)
 
-uint32_t commands_execute(struct session *session, const struct pvhca_admin_cmd *cmd,
+uint32_t commands_execute(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			  struct pvhca_admin_rsp *rsp);
 /* What was completed before shall not wait for this one. */
 bool commands_may_take_long(const struct pvhca_admin_cmd *cmd);
 
 /* Give back all that the guest has: QPs, SRQs, AHs, MWs, CQs, MRs, PDs, GIDs, contexts, CEQs. */
-void commands_destroy_all(struct session *session);
+void commands_destroy_all(struct vm *vm);
 
 /* Log (rate-limited) which quota is exhausted and how to raise it. Returns PVHCA_ST_QUOTA. */
-int commands_quota(struct session *session, const char *key, uint64_t limit);
+int commands_quota(struct vm *vm, const char *key, uint64_t limit);
 /* table_add() that logs. */
-int commands_table_add(struct session *session, struct table *table, const char *key, void *object,
+int commands_table_add(struct vm *vm, struct table *table, const char *key, void *object,
 		       uint32_t *handle);
 
-typedef int command_fn(struct session *session, const struct pvhca_admin_cmd *cmd,
+typedef int command_fn(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp);
 
 /* Is this address vector right, and its source an address of the guest's? */
-bool commands_av_valid(const struct session *session, const struct pvhca_av *av);
+bool commands_av_valid(const struct vm *vm, const struct pvhca_av *av);
 
 /*
  * IBV_ACCESS_* that a guest asks for, without hints that may be dropped; false where
@@ -57,44 +57,44 @@ void commands_slot_give(struct context *context, uint32_t slot);
 command_fn commands_nop, commands_query_device, commands_query_port;
 /* admin/commands_ceq.c */
 command_fn commands_create_ceq, commands_destroy_ceq;
-void commands_free_ceq(void *ceq, void *session);
+void commands_free_ceq(void *ceq, void *vm);
 /* admin/commands_gid.c */
 command_fn commands_add_gid, commands_del_gid;
-void commands_free_gids(struct session *session);
+void commands_free_gids(struct vm *vm);
 /* admin/commands_context.c */
 command_fn commands_alloc_context, commands_dealloc_context;
 command_fn commands_alloc_pd, commands_dealloc_pd;
-void commands_free_context(void *context, void *session);
-void commands_free_pd(void *pd, void *session);
+void commands_free_context(void *context, void *vm);
+void commands_free_pd(void *pd, void *vm);
 /* admin/commands_mr.c */
 command_fn commands_reg_mr, commands_dereg_mr, commands_alloc_mr;
 /* What a region counts against the quota of pinned bytes. */
 uint64_t commands_mr_pinned(const struct mr *mr);
 /* Another length bytes, with less bytes given back. */
-int commands_check_pinned(struct session *session, uint64_t length, uint64_t less);
-void commands_free_mr(void *mr, void *session);
+int commands_check_pinned(struct vm *vm, uint64_t length, uint64_t less);
+void commands_free_mr(void *mr, void *vm);
 /* admin/commands_rereg.c */
 command_fn commands_rereg_mr;
 /* admin/commands_mw.c */
 command_fn commands_alloc_mw, commands_dealloc_mw;
-void commands_free_mw(void *mw, void *session);
+void commands_free_mw(void *mw, void *vm);
 /* admin/commands_ah.c */
 command_fn commands_create_ah, commands_destroy_ah;
-void commands_free_ah(void *ah, void *session);
+void commands_free_ah(void *ah, void *vm);
 /* admin/commands_cq.c */
 command_fn commands_create_cq, commands_destroy_cq, commands_resize_cq;
-void commands_free_cq(void *cq, void *session);
+void commands_free_cq(void *cq, void *vm);
 /* admin/commands_srq.c */
 command_fn commands_create_srq, commands_destroy_srq;
 command_fn commands_modify_srq, commands_query_srq;
-void commands_unpublish_srq(void *srq, void *session);
+void commands_unpublish_srq(void *srq, void *vm);
 /* The SRQ was unpublished, and a grace period has passed; it has no QPs. */
-void commands_free_srq(void *srq, void *session);
+void commands_free_srq(void *srq, void *vm);
 /* admin/commands_qp.c */
 command_fn commands_create_qp, commands_destroy_qp;
-void commands_unpublish_qp(void *qp, void *session);
+void commands_unpublish_qp(void *qp, void *vm);
 /* The QP was unpublished, and a grace period has passed. */
-void commands_free_qp(void *qp, void *session);
+void commands_free_qp(void *qp, void *vm);
 /* admin/commands_qp_state.c */
 command_fn commands_modify_qp, commands_query_qp;
 /* admin/commands_mcast.c */

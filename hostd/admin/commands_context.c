@@ -10,7 +10,7 @@
 #include "lib/log.h"
 #include "worker/worker.h"
 
-int commands_alloc_context(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_alloc_context(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			   struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_alloc_context *alloc = &cmd->alloc_context;
@@ -29,15 +29,14 @@ int commands_alloc_context(struct session *session, const struct pvhca_admin_cmd
 	if (!context)
 		return PVHCA_ST_NO_MEMORY;
 	memset(context, 0, sizeof(*context));
-	context->session = session;
+	context->vm = vm;
 	context->kernel = le32toh(alloc->flags) & PVHCA_CONTEXT_KERNEL;
 	status = PVHCA_ST_BAD_ADDRESS;
-	context->page = memory_resolve(session->memory, page, sizeof(*context->page),
-				       &context->page_region);
+	context->page =
+		memory_resolve(vm->memory, page, sizeof(*context->page), &context->page_region);
 	if (!context->page)
 		goto err_free;
-	status = commands_table_add(session, &session->contexts, "contexts", context,
-				    &context->handle);
+	status = commands_table_add(vm, &vm->contexts, "contexts", context, &context->handle);
 	if (status)
 		goto err_put;
 	status = PVHCA_ST_NO_MEMORY;
@@ -47,7 +46,7 @@ int commands_alloc_context(struct session *session, const struct pvhca_admin_cmd
 	return PVHCA_ST_OK;
 
 err_del:
-	table_del(&session->contexts, context->handle);
+	table_del(&vm->contexts, context->handle);
 err_put:
 	region_put(context->page_region);
 err_free:
@@ -58,25 +57,25 @@ err_free:
 void commands_free_context(void *object, void *arg)
 {
 	struct context *context = object;
-	struct session *session = arg;
+	struct vm *vm = arg;
 
-	table_del(&session->contexts, context->handle);
+	table_del(&vm->contexts, context->handle);
 	worker_del_context(context);
 	region_put(context->page_region);
 	free(context);
 }
 
-int commands_dealloc_context(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_dealloc_context(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			     struct pvhca_admin_rsp *rsp)
 {
-	struct context *context = table_find(&session->contexts, le32toh(cmd->destroy.handle));
+	struct context *context = table_find(&vm->contexts, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!context || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	if (context->users)
 		return PVHCA_ST_BUSY;
-	commands_free_context(context, session);
+	commands_free_context(context, vm);
 	return PVHCA_ST_OK;
 }
 
@@ -99,10 +98,9 @@ void commands_slot_give(struct context *context, uint32_t slot)
 	context->slot_used[slot / 64] &= ~(1ull << (slot % 64));
 }
 
-int commands_alloc_pd(struct session *session, const struct pvhca_admin_cmd *cmd,
-		      struct pvhca_admin_rsp *rsp)
+int commands_alloc_pd(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
 {
-	struct context *context = table_find(&session->contexts, le32toh(cmd->alloc_pd.context));
+	struct context *context = table_find(&vm->contexts, le32toh(cmd->alloc_pd.context));
 	struct pd *pd;
 	int status;
 
@@ -111,12 +109,12 @@ int commands_alloc_pd(struct session *session, const struct pvhca_admin_cmd *cmd
 	pd = calloc(1, sizeof(*pd));
 	if (!pd)
 		return PVHCA_ST_NO_MEMORY;
-	pd->session = session;
+	pd->vm = vm;
 	pd->context = context;
-	status = commands_table_add(session, &session->pds, "pds", pd, &pd->handle);
+	status = commands_table_add(vm, &vm->pds, "pds", pd, &pd->handle);
 	if (status)
 		goto err_free;
-	status = session->ops->pd_alloc(pd);
+	status = vm->ops->pd_alloc(pd);
 	if (status)
 		goto err_del;
 	context->users++;
@@ -124,7 +122,7 @@ int commands_alloc_pd(struct session *session, const struct pvhca_admin_cmd *cmd
 	return PVHCA_ST_OK;
 
 err_del:
-	table_del(&session->pds, pd->handle);
+	table_del(&vm->pds, pd->handle);
 err_free:
 	free(pd);
 	return status;
@@ -132,25 +130,25 @@ err_free:
 
 void commands_free_pd(void *object, void *arg)
 {
-	struct session *session = arg;
+	struct vm *vm = arg;
 	struct pd *pd = object;
 
-	table_del(&session->pds, pd->handle);
-	session->ops->pd_free(pd);
+	table_del(&vm->pds, pd->handle);
+	vm->ops->pd_free(pd);
 	pd->context->users--;
 	free(pd);
 }
 
-int commands_dealloc_pd(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_dealloc_pd(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
-	struct pd *pd = table_find(&session->pds, le32toh(cmd->destroy.handle));
+	struct pd *pd = table_find(&vm->pds, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!pd || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	if (pd->users)
 		return PVHCA_ST_BUSY;
-	commands_free_pd(pd, session);
+	commands_free_pd(pd, vm);
 	return PVHCA_ST_OK;
 }

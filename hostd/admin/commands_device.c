@@ -23,25 +23,24 @@ static uint32_t device_power_of_two(uint32_t n)
 	return n ? 1u << (31 - __builtin_clz(n)) : 0;
 }
 
-int commands_nop(struct session *session, const struct pvhca_admin_cmd *cmd,
-		 struct pvhca_admin_rsp *rsp)
+int commands_nop(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
 {
-	(void)session;
+	(void)vm;
 	(void)cmd;
 	(void)rsp;
 	return PVHCA_ST_OK;
 }
 
-int commands_query_device(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_query_device(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			  struct pvhca_admin_rsp *rsp)
 {
 	struct pvhca_rsp_query_device *device = &rsp->query_device;
-	const struct quota *quota = &session->policy->quota;
+	const struct quota *quota = &vm->policy->quota;
 	uint64_t max_mr_size;
 	int status;
 
 	(void)cmd;
-	status = session->ops->query_device(session, device);
+	status = vm->ops->query_device(vm, device);
 	if (status)
 		return status;
 
@@ -61,14 +60,14 @@ int commands_query_device(struct session *session, const struct pvhca_admin_cmd 
 	device->max_ah = device_lower(device->max_ah, quota->ahs);
 	device->max_srq = device_lower(device->max_srq, quota->srqs);
 	device->max_srq_wr = device_lower(device->max_srq_wr, quota->max_wr);
-	memcpy(device->mac, session->mac, sizeof(device->mac));
-	device->kernel_caps = htole16(session->ops->kernel_caps | KERNEL_CAPS);
+	memcpy(device->mac, vm->mac, sizeof(device->mac));
+	device->kernel_caps = htole16(vm->ops->kernel_caps | KERNEL_CAPS);
 	if (!device->fw_ver[0])
 		snprintf(device->fw_ver, sizeof(device->fw_ver), "%s", PVHCA_VERSION);
 	return PVHCA_ST_OK;
 }
 
-int commands_query_port(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_query_port(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
 	struct pvhca_rsp_query_port *port = &rsp->query_port;
@@ -76,8 +75,8 @@ int commands_query_port(struct session *session, const struct pvhca_admin_cmd *c
 
 	if (le32toh(cmd->query_port.port) != 1)
 		return PVHCA_ST_INVALID;
-	status = session->ops->query_port(session, port);
+	status = vm->ops->query_port(vm, port);
 	if (!status)
-		port->gid_tbl_len = device_lower(port->gid_tbl_len, session->policy->quota.gids);
+		port->gid_tbl_len = device_lower(port->gid_tbl_len, vm->policy->quota.gids);
 	return status;
 }

@@ -41,12 +41,12 @@ uint64_t commands_mr_pinned(const struct mr *mr)
 	return mr->extents ? mr->extents->length : (uint64_t)mr->max_pages << PVHCA_GRANULE_SHIFT;
 }
 
-int commands_check_pinned(struct session *session, uint64_t length, uint64_t less)
+int commands_check_pinned(struct vm *vm, uint64_t length, uint64_t less)
 {
-	uint64_t quota = session->policy->quota.pinned_bytes;
+	uint64_t quota = vm->policy->quota.pinned_bytes;
 
-	if (length > quota - (atomic_load(&session->pinned_bytes) - less))
-		return commands_quota(session, "pinned-bytes", quota);
+	if (length > quota - (atomic_load(&vm->pinned_bytes) - less))
+		return commands_quota(vm, "pinned-bytes", quota);
 	return PVHCA_ST_OK;
 }
 
@@ -54,34 +54,33 @@ int commands_check_pinned(struct session *session, uint64_t length, uint64_t les
  * Handle, the fabric's part by make, and to the workers; then the answer. Undone by
  * commands_free_mr().
  */
-static int mr_bring_up(struct session *session, struct mr *mr, int (*make)(struct mr *mr),
+static int mr_bring_up(struct vm *vm, struct mr *mr, int (*make)(struct mr *mr),
 		       struct pvhca_rsp_reg_mr *rsp)
 {
 	int status;
 
-	status = commands_table_add(session, &session->mrs, "mrs", mr, &mr->handle);
+	status = commands_table_add(vm, &vm->mrs, "mrs", mr, &mr->handle);
 	if (status)
 		return status;
 	status = make(mr);
 	if (status) {
-		table_del(&session->mrs, mr->handle);
+		table_del(&vm->mrs, mr->handle);
 		return status;
 	}
 	mr->pd->users++;
-	atomic_fetch_add(&session->pinned_bytes, commands_mr_pinned(mr));
-	table_publish(&session->mrs, mr->handle);
+	atomic_fetch_add(&vm->pinned_bytes, commands_mr_pinned(mr));
+	table_publish(&vm->mrs, mr->handle);
 	rsp->handle = htole32(mr->handle);
 	rsp->lkey = htole32(mr->lkey);
 	rsp->rkey = htole32(mr->rkey);
 	return PVHCA_ST_OK;
 }
 
-int commands_reg_mr(struct session *session, const struct pvhca_admin_cmd *cmd,
-		    struct pvhca_admin_rsp *rsp)
+int commands_reg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_reg_mr *reg = &cmd->reg_mr;
 	uint64_t pinned = le64toh(reg->mem.length);
-	struct pd *pd = table_find(&session->pds, le32toh(reg->pd));
+	struct pd *pd = table_find(&vm->pds, le32toh(reg->pd));
 	struct mr *mr;
 	int status;
 
@@ -90,7 +89,7 @@ int commands_reg_mr(struct session *session, const struct pvhca_admin_cmd *cmd,
 	mr = calloc(1, sizeof(*mr));
 	if (!mr)
 		return PVHCA_ST_NO_MEMORY;
-	mr->session = session;
+	mr->vm = vm;
 	mr->pd = pd;
 	mr->access = le32toh(reg->access);
 	mr->iova = le64toh(reg->iova);
@@ -99,13 +98,13 @@ int commands_reg_mr(struct session *session, const struct pvhca_admin_cmd *cmd,
 	status = PVHCA_ST_INVALID;
 	if (!commands_mr_access(&mr->access) || !commands_mr_range_valid(mr, pinned))
 		goto err_free;
-	status = commands_check_pinned(session, pinned, 0);
+	status = commands_check_pinned(vm, pinned, 0);
 	if (status)
 		goto err_free;
-	status = extents_from_list(session->memory, &reg->mem, pinned, &mr->extents);
+	status = extents_from_list(vm->memory, &reg->mem, pinned, &mr->extents);
 	if (status)
 		goto err_free;
-	status = mr_bring_up(session, mr, session->ops->mr_reg, &rsp->reg_mr);
+	status = mr_bring_up(vm, mr, vm->ops->mr_reg, &rsp->reg_mr);
 	if (status)
 		goto err_free_extents;
 	return PVHCA_ST_OK;
@@ -117,12 +116,11 @@ err_free:
 	return status;
 }
 
-int commands_alloc_mr(struct session *session, const struct pvhca_admin_cmd *cmd,
-		      struct pvhca_admin_rsp *rsp)
+int commands_alloc_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_alloc_mr *alloc = &cmd->alloc_mr;
 	uint32_t max_pages = le32toh(alloc->max_pages);
-	struct pd *pd = table_find(&session->pds, le32toh(alloc->pd));
+	struct pd *pd = table_find(&vm->pds, le32toh(alloc->pd));
 	struct mr *mr;
 	int status;
 
@@ -131,28 +129,28 @@ int commands_alloc_mr(struct session *session, const struct pvhca_admin_cmd *cmd
 	/* Its pages are named guest-physically. */
 	if (!pd->context->kernel)
 		return PVHCA_ST_DENIED;
-	if (!session->ops->mr_alloc)
+	if (!vm->ops->mr_alloc)
 		return PVHCA_ST_UNSUPPORTED;
-	status = commands_check_pinned(session, (uint64_t)max_pages << PVHCA_GRANULE_SHIFT, 0);
+	status = commands_check_pinned(vm, (uint64_t)max_pages << PVHCA_GRANULE_SHIFT, 0);
 	if (status)
 		return status;
 	mr = calloc(1, sizeof(*mr));
 	if (!mr)
 		return PVHCA_ST_NO_MEMORY;
-	mr->session = session;
+	mr->vm = vm;
 	mr->pd = pd;
 	mr->max_pages = max_pages;
-	status = mr_bring_up(session, mr, session->ops->mr_alloc, &rsp->reg_mr);
+	status = mr_bring_up(vm, mr, vm->ops->mr_alloc, &rsp->reg_mr);
 	if (status)
 		free(mr);
 	return status;
 }
 
 /* What is left when the fabric has given the region up. */
-static void mr_put(struct session *session, struct mr *mr)
+static void mr_put(struct vm *vm, struct mr *mr)
 {
-	table_del(&session->mrs, mr->handle);
-	atomic_fetch_sub(&session->pinned_bytes, commands_mr_pinned(mr));
+	table_del(&vm->mrs, mr->handle);
+	atomic_fetch_sub(&vm->pinned_bytes, commands_mr_pinned(mr));
 	mr->pd->users--;
 	if (mr->extents)
 		extents_put(mr->extents);
@@ -161,34 +159,33 @@ static void mr_put(struct session *session, struct mr *mr)
 
 void commands_free_mr(void *object, void *arg)
 {
-	struct session *session = arg;
+	struct vm *vm = arg;
 	struct mr *mr = object;
 	int status;
 
-	table_unpublish(&session->mrs, mr->handle);
-	status = session->ops->mr_dereg(mr);
+	table_unpublish(&vm->mrs, mr->handle);
+	status = vm->ops->mr_dereg(mr);
 	/* Its windows are gone, so this is a fabric's mistake. */
 	if (status)
-		g_warning("VM %s: a region is kept, status %d", session->name, status);
-	mr_put(session, mr);
+		g_warning("VM %s: a region is kept, status %d", vm->name, status);
+	mr_put(vm, mr);
 }
 
-int commands_dereg_mr(struct session *session, const struct pvhca_admin_cmd *cmd,
-		      struct pvhca_admin_rsp *rsp)
+int commands_dereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
 {
-	struct mr *mr = table_find(&session->mrs, le32toh(cmd->destroy.handle));
+	struct mr *mr = table_find(&vm->mrs, le32toh(cmd->destroy.handle));
 	int status;
 
 	(void)rsp;
 	if (!mr || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
-	table_unpublish(&session->mrs, mr->handle);
+	table_unpublish(&vm->mrs, mr->handle);
 	synchronize_rcu();
-	status = session->ops->mr_dereg(mr);
+	status = vm->ops->mr_dereg(mr);
 	if (status) {
-		table_publish(&session->mrs, mr->handle);
+		table_publish(&vm->mrs, mr->handle);
 		return status;
 	}
-	mr_put(session, mr);
+	mr_put(vm, mr);
 	return PVHCA_ST_OK;
 }

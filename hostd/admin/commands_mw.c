@@ -9,39 +9,38 @@
 
 #include "admin/commands.h"
 
-int commands_alloc_mw(struct session *session, const struct pvhca_admin_cmd *cmd,
-		      struct pvhca_admin_rsp *rsp)
+int commands_alloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_alloc_mw *alloc = &cmd->alloc_mw;
-	struct pd *pd = table_find(&session->pds, le32toh(alloc->pd));
+	struct pd *pd = table_find(&vm->pds, le32toh(alloc->pd));
 	uint32_t type = le32toh(alloc->type);
 	struct mw *mw;
 	int status;
 
 	if (!pd || (type != IBV_MW_TYPE_1 && type != IBV_MW_TYPE_2))
 		return PVHCA_ST_INVALID;
-	if (!session->ops->mw_alloc)
+	if (!vm->ops->mw_alloc)
 		return PVHCA_ST_UNSUPPORTED;
 	mw = calloc(1, sizeof(*mw));
 	if (!mw)
 		return PVHCA_ST_NO_MEMORY;
-	mw->session = session;
+	mw->vm = vm;
 	mw->pd = pd;
 	mw->type = type;
-	status = commands_table_add(session, &session->mws, "mws", mw, &mw->handle);
+	status = commands_table_add(vm, &vm->mws, "mws", mw, &mw->handle);
 	if (status)
 		goto err_free;
-	status = session->ops->mw_alloc(mw);
+	status = vm->ops->mw_alloc(mw);
 	if (status)
 		goto err_del;
 	pd->users++;
-	table_publish(&session->mws, mw->handle);
+	table_publish(&vm->mws, mw->handle);
 	rsp->alloc_mw.handle = htole32(mw->handle);
 	rsp->alloc_mw.rkey = htole32(mw->rkey);
 	return PVHCA_ST_OK;
 
 err_del:
-	table_del(&session->mws, mw->handle);
+	table_del(&vm->mws, mw->handle);
 err_free:
 	free(mw);
 	return status;
@@ -49,25 +48,25 @@ err_free:
 
 void commands_free_mw(void *object, void *arg)
 {
-	struct session *session = arg;
+	struct vm *vm = arg;
 	struct mw *mw = object;
 
-	table_del(&session->mws, mw->handle);
-	session->ops->mw_dealloc(mw);
+	table_del(&vm->mws, mw->handle);
+	vm->ops->mw_dealloc(mw);
 	mw->pd->users--;
 	free(mw);
 }
 
-int commands_dealloc_mw(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_dealloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
-	struct mw *mw = table_find(&session->mws, le32toh(cmd->destroy.handle));
+	struct mw *mw = table_find(&vm->mws, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!mw || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
-	table_unpublish(&session->mws, mw->handle);
+	table_unpublish(&vm->mws, mw->handle);
 	synchronize_rcu();
-	commands_free_mw(mw, session);
+	commands_free_mw(mw, vm);
 	return PVHCA_ST_OK;
 }

@@ -12,11 +12,10 @@
 
 #include <urcu-qsbr.h>
 
-#include "fabric/verbs/cm/cm.h"
+#include "gsi/gsi.h"
 #include "admin/commands.h"
 #include "admin/commands_ring.h"
 #include "vm/cq.h"
-#include "admin/qp_dispatch.h"
 #include "lib/log.h"
 
 static struct ring_wish qp_sq_wish(const struct pvhca_cmd_create_qp *create)
@@ -46,8 +45,7 @@ static struct ring_wish qp_rq_wish(const struct pvhca_cmd_create_qp *create)
 }
 
 /* Numbers and flags; objects are looked up elsewhere. */
-static int qp_check(struct session *session, const struct pvhca_cmd_create_qp *create,
-		    uint64_t *bytes)
+static int qp_check(struct vm *vm, const struct pvhca_cmd_create_qp *create, uint64_t *bytes)
 {
 	struct ring_wish sq = qp_sq_wish(create), rq = qp_rq_wish(create);
 	uint32_t flags = le32toh(create->flags);
@@ -70,9 +68,9 @@ static int qp_check(struct session *session, const struct pvhca_cmd_create_qp *c
 	}
 
 	*bytes = PVHCA_QUEUE_HEADER_SIZE;
-	status = ring_wish_check(session, &sq, bytes);
+	status = ring_wish_check(vm, &sq, bytes);
 	if (!status)
-		status = ring_wish_check(session, &rq, bytes);
+		status = ring_wish_check(vm, &rq, bytes);
 	if (status)
 		return status;
 	if (ring_wishes_overlap(&sq, &rq) ||
@@ -88,7 +86,7 @@ static int qp_check(struct session *session, const struct pvhca_cmd_create_qp *c
 /* The driver's own context may have what others may not, and the other way round. */
 static int qp_check_kernel(const struct qp *qp)
 {
-	uint32_t caps = qp->session->ops->kernel_caps;
+	uint32_t caps = qp->vm->ops->kernel_caps;
 
 	if (qp->type == PVHCA_QPT_GSI)
 		return qp->context->kernel ? PVHCA_ST_OK : PVHCA_ST_DENIED;
@@ -99,19 +97,18 @@ static int qp_check_kernel(const struct qp *qp)
 }
 
 /* The objects that a QP hangs on, all of one context. */
-static int qp_find_objects(struct session *session, struct qp *qp,
-			   const struct pvhca_cmd_create_qp *create)
+static int qp_find_objects(struct vm *vm, struct qp *qp, const struct pvhca_cmd_create_qp *create)
 {
-	qp->context = table_find(&session->contexts, le32toh(create->context));
-	qp->pd = table_find(&session->pds, le32toh(create->pd));
-	qp->send_cq = table_find(&session->cqs, le32toh(create->send_cq));
-	qp->recv_cq = table_find(&session->cqs, le32toh(create->recv_cq));
+	qp->context = table_find(&vm->contexts, le32toh(create->context));
+	qp->pd = table_find(&vm->pds, le32toh(create->pd));
+	qp->send_cq = table_find(&vm->cqs, le32toh(create->send_cq));
+	qp->recv_cq = table_find(&vm->cqs, le32toh(create->recv_cq));
 	if (!qp->context || !qp->pd || !qp->send_cq || !qp->recv_cq ||
 	    qp->pd->context != qp->context || qp->send_cq->context != qp->context ||
 	    qp->recv_cq->context != qp->context)
 		return PVHCA_ST_INVALID;
 	if (qp->flags & PVHCA_CREATE_QP_SRQ) {
-		qp->srq = table_find(&session->srqs, le32toh(create->srq));
+		qp->srq = table_find(&vm->srqs, le32toh(create->srq));
 		if (!qp->srq || qp->srq->context != qp->context)
 			return PVHCA_ST_INVALID;
 	}
@@ -126,7 +123,7 @@ static int qp_set_up_rings(struct qp *qp, const struct pvhca_cmd_create_qp *crea
 	struct extents *extents;
 	int status;
 
-	status = extents_from_list(qp->session->memory, &create->mem, bytes, &extents);
+	status = extents_from_list(qp->vm->memory, &create->mem, bytes, &extents);
 	if (status)
 		return status;
 	qp->buffer = ring_buffer_new(extents);
@@ -141,13 +138,13 @@ static int qp_set_up_rings(struct qp *qp, const struct pvhca_cmd_create_qp *crea
 	return status;
 }
 
-static struct qp *qp_new(struct session *session, const struct pvhca_cmd_create_qp *create)
+static struct qp *qp_new(struct vm *vm, const struct pvhca_cmd_create_qp *create)
 {
 	struct qp *qp = calloc(1, sizeof(*qp));
 
 	if (!qp)
 		return NULL;
-	qp->session = session;
+	qp->vm = vm;
 	qp->type = le32toh(create->type);
 	qp->flags = le32toh(create->flags);
 	qp->cap = create->cap;
@@ -216,11 +213,11 @@ static void qp_unreserve(struct qp *qp)
 }
 
 /* Handle, slot, completions, the fabric's part; and to the workers. */
-static int qp_bring_up(struct session *session, struct qp *qp)
+static int qp_bring_up(struct vm *vm, struct qp *qp)
 {
 	int status;
 
-	status = commands_table_add(session, &session->qps, "qps", qp, &qp->handle);
+	status = commands_table_add(vm, &vm->qps, "qps", qp, &qp->handle);
 	if (status)
 		return status;
 	status = PVHCA_ST_NO_MEMORY;
@@ -229,10 +226,10 @@ static int qp_bring_up(struct session *session, struct qp *qp)
 	status = qp_reserve(qp);
 	if (status)
 		goto err_give_slot;
-	status = qp_dispatch_create(qp);
+	qp->ops = qp->type == PVHCA_QPT_GSI ? &gsi_qp_ops : qp->vm->ops->qp;
+	status = qp->ops->create(qp);
 	if (status)
 		goto err_unreserve;
-	cm_qp_add(session, qp->qpn);
 	qp->context->users++;
 	qp->pd->users++;
 	qp->send_cq->users++;
@@ -247,11 +244,11 @@ err_unreserve:
 err_give_slot:
 	commands_slot_give(qp->context, qp->slot);
 err_del:
-	table_del(&session->qps, qp->handle);
+	table_del(&vm->qps, qp->handle);
 	return status;
 }
 
-int commands_create_qp(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_create_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_create_qp *create = &cmd->create_qp;
@@ -259,25 +256,25 @@ int commands_create_qp(struct session *session, const struct pvhca_admin_cmd *cm
 	struct qp *qp;
 	int status;
 
-	status = qp_check(session, create, &bytes);
+	status = qp_check(vm, create, &bytes);
 	if (status)
 		return status;
-	qp = qp_new(session, create);
+	qp = qp_new(vm, create);
 	if (!qp)
 		return PVHCA_ST_NO_MEMORY;
-	status = qp_find_objects(session, qp, create);
+	status = qp_find_objects(vm, qp, create);
 	if (status)
 		goto err_free;
 	status = qp_set_up_rings(qp, create, bytes);
 	if (status)
 		goto err_free;
-	status = qp_bring_up(session, qp);
+	status = qp_bring_up(vm, qp);
 	if (status)
 		goto err_free_buffer;
 	rsp->create_qp.handle = htole32(qp->handle);
 	rsp->create_qp.qpn = htole32(qp->qpn);
 	rsp->create_qp.slot = htole32(qp->slot);
-	rsp->create_qp.doorbell = htole32(session->doorbell);
+	rsp->create_qp.doorbell = htole32(vm->doorbell);
 	rsp->create_qp.cap = qp->cap;
 	return PVHCA_ST_OK;
 
@@ -298,12 +295,11 @@ void commands_unpublish_qp(void *object, void *arg)
 
 void commands_free_qp(void *object, void *arg)
 {
-	struct session *session = arg;
+	struct vm *vm = arg;
 	struct qp *qp = object;
 
-	table_del(&session->qps, qp->handle);
-	cm_qp_del(session, qp->qpn);
-	qp_dispatch_destroy(qp);
+	table_del(&vm->qps, qp->handle);
+	qp->ops->destroy(qp);
 	cq_forget(qp->send_cq, qp->qpn);
 	cq_forget(qp->recv_cq, qp->qpn);
 	qp_unreserve(qp);
@@ -318,16 +314,16 @@ void commands_free_qp(void *object, void *arg)
 	qp_free(qp);
 }
 
-int commands_destroy_qp(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_destroy_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
-	struct qp *qp = table_find(&session->qps, le32toh(cmd->destroy.handle));
+	struct qp *qp = table_find(&vm->qps, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!qp || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
-	commands_unpublish_qp(qp, session);
+	commands_unpublish_qp(qp, vm);
 	synchronize_rcu();
-	commands_free_qp(qp, session);
+	commands_free_qp(qp, vm);
 	return PVHCA_ST_OK;
 }

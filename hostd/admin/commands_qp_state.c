@@ -6,10 +6,8 @@
  */
 #include <endian.h>
 
-#include "fabric/verbs/cm/cm.h"
 #include "admin/commands.h"
 #include "vm/cq.h"
-#include "admin/qp_dispatch.h"
 
 /* Attributes that can be changed; paths migrate on InfiniBand only. */
 #define QP_MODIFY_MASK                                                                        \
@@ -34,8 +32,7 @@ static bool at_most(uint32_t mask, uint32_t bit, uint32_t value, uint32_t max)
 	return !(mask & bit) || value <= max;
 }
 
-static bool attr_is_valid(const struct session *session, uint32_t mask,
-			  const struct pvhca_qp_attr *attr)
+static bool attr_is_valid(const struct vm *vm, uint32_t mask, const struct pvhca_qp_attr *attr)
 {
 	if (attr->reserved0)
 		return false;
@@ -46,7 +43,7 @@ static bool attr_is_valid(const struct session *session, uint32_t mask,
 		return false;
 	if ((mask & IBV_QP_ACCESS_FLAGS) && le32toh(attr->qp_access_flags) & ~QP_ACCESS)
 		return false;
-	if ((mask & IBV_QP_AV) && !commands_av_valid(session, &attr->av))
+	if ((mask & IBV_QP_AV) && !commands_av_valid(vm, &attr->av))
 		return false;
 	return at_most(mask, IBV_QP_STATE, attr->qp_state, IBV_QPS_ERR) &&
 		at_most(mask, IBV_QP_CUR_STATE, attr->cur_qp_state, IBV_QPS_ERR) &&
@@ -60,25 +57,12 @@ static bool attr_is_valid(const struct session *session, uint32_t mask,
 		at_most(mask, IBV_QP_DEST_QPN, le32toh(attr->dest_qp_num), MAX_24_BITS);
 }
 
-/*
- * A connection that the host's CM makes for the guest: the peer begins with the
- * PSN that the host's CM told it, not with the one of the guest's CM.
- */
-static void replace_psn(struct session *session, uint32_t mask, struct pvhca_qp_attr *attr)
-{
-	const uint32_t needed = IBV_QP_RQ_PSN | IBV_QP_DEST_QPN | IBV_QP_AV;
-
-	if ((mask & needed) == needed)
-		attr->rq_psn = htole32(cm_rq_psn(session, attr->av.dgid, le32toh(attr->dest_qp_num),
-						 le32toh(attr->rq_psn)));
-}
-
-int commands_modify_qp(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_modify_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_modify_qp *modify = &cmd->modify_qp;
 	uint32_t mask = le32toh(modify->attr_mask);
-	struct qp *qp = table_find(&session->qps, le32toh(modify->qp));
+	struct qp *qp = table_find(&vm->qps, le32toh(modify->qp));
 	struct pvhca_qp_attr attr = modify->attr;
 	int status;
 
@@ -87,12 +71,11 @@ int commands_modify_qp(struct session *session, const struct pvhca_admin_cmd *cm
 		return PVHCA_ST_INVALID;
 	if (mask & QP_UNSUPPORTED_MASK)
 		return PVHCA_ST_UNSUPPORTED;
-	if (!attr_is_valid(session, mask, &attr))
+	if (!attr_is_valid(vm, mask, &attr))
 		return PVHCA_ST_INVALID;
-	replace_psn(session, mask, &attr);
 
 	pthread_mutex_lock(&qp->lock);
-	status = qp_dispatch_modify(qp, mask, &attr);
+	status = qp->ops->modify(qp, mask, &attr);
 	if (!status && qp->state == IBV_QPS_RESET) {
 		cq_forget(qp->send_cq, qp->qpn);
 		cq_forget(qp->recv_cq, qp->qpn);
@@ -104,20 +87,19 @@ int commands_modify_qp(struct session *session, const struct pvhca_admin_cmd *cm
 	 * the engine may have been given work for the change.
 	 */
 	context_again(qp->context, qp->slot);
-	session->wake_worker = true;
+	vm->wake_worker = true;
 	return status;
 }
 
-int commands_query_qp(struct session *session, const struct pvhca_admin_cmd *cmd,
-		      struct pvhca_admin_rsp *rsp)
+int commands_query_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
 {
 	uint32_t mask = le32toh(cmd->query_qp.attr_mask);
-	struct qp *qp = table_find(&session->qps, le32toh(cmd->query_qp.qp));
+	struct qp *qp = table_find(&vm->qps, le32toh(cmd->query_qp.qp));
 	int status;
 
 	if (!qp || mask & ~QP_QUERY_MASK)
 		return PVHCA_ST_INVALID;
-	status = qp_dispatch_query(qp, mask, &rsp->query_qp.attr);
+	status = qp->ops->query(qp, mask, &rsp->query_qp.attr);
 	if (!status)
 		rsp->query_qp.attr.cap = qp->cap;
 	return status;

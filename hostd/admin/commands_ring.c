@@ -8,9 +8,9 @@ bool ring_wish_is_absent(const struct ring_wish *wish)
 	return !wish->max_wr;
 }
 
-int ring_wish_check(struct session *session, const struct ring_wish *wish, uint64_t *end)
+int ring_wish_check(struct vm *vm, const struct ring_wish *wish, uint64_t *end)
 {
-	uint32_t max_wr = session->policy->quota.max_wr;
+	uint32_t max_wr = vm->policy->quota.max_wr;
 	uint64_t ring_end;
 
 	if (ring_wish_is_absent(wish))
@@ -21,7 +21,7 @@ int ring_wish_check(struct session *session, const struct ring_wish *wish, uint6
 	    wish->log_stride > PVHCA_RING_MAX_LOG_STRIDE || wish->max_wr > 1u << wish->log_entries)
 		return PVHCA_ST_INVALID;
 	if (wish->max_wr > max_wr)
-		return commands_quota(session, "max-wr", max_wr);
+		return commands_quota(vm, "max-wr", max_wr);
 	ring_end = wish->offset + (1ull << (wish->log_entries + wish->log_stride));
 	if (ring_end > *end)
 		*end = ring_end;

@@ -10,7 +10,7 @@
 
 #include "vm/ring.h"
 
-struct session;
+struct vm;
 
 /* max_wr 0: the ring is absent, and has no geometry. */
 struct ring_wish {
@@ -25,7 +25,7 @@ struct ring_wish {
 
 bool ring_wish_is_absent(const struct ring_wish *wish);
 /* What can be said without the buffer; raises *end to the bytes of it that are needed. PVHCA_ST_*. */
-int ring_wish_check(struct session *session, const struct ring_wish *wish, uint64_t *end);
+int ring_wish_check(struct vm *vm, const struct ring_wish *wish, uint64_t *end);
 bool ring_wishes_overlap(const struct ring_wish *a, const struct ring_wish *b);
 /* Set up what is not absent. PVHCA_ST_*. */
 int ring_wish_set_up(const struct ring_wish *wish, struct work_queue *queue,

@@ -25,8 +25,7 @@ static struct ring_wish srq_wish(const struct pvhca_cmd_create_srq *create)
 	};
 }
 
-static int srq_check(struct session *session, const struct pvhca_cmd_create_srq *create,
-		     uint64_t *bytes)
+static int srq_check(struct vm *vm, const struct pvhca_cmd_create_srq *create, uint64_t *bytes)
 {
 	struct ring_wish wish = srq_wish(create);
 	int status;
@@ -35,7 +34,7 @@ static int srq_check(struct session *session, const struct pvhca_cmd_create_srq 
 	    ring_wish_is_absent(&wish) || le32toh(create->limit) > le32toh(create->max_wr))
 		return PVHCA_ST_INVALID;
 	*bytes = PVHCA_QUEUE_HEADER_SIZE;
-	status = ring_wish_check(session, &wish, bytes);
+	status = ring_wish_check(vm, &wish, bytes);
 	if (status)
 		return status;
 	if (le64toh(create->mem.length) < *bytes)
@@ -44,15 +43,15 @@ static int srq_check(struct session *session, const struct pvhca_cmd_create_srq 
 	return PVHCA_ST_OK;
 }
 
-static int srq_find_objects(struct session *session, struct srq *srq,
+static int srq_find_objects(struct vm *vm, struct srq *srq,
 			    const struct pvhca_cmd_create_srq *create)
 {
-	srq->context = table_find(&session->contexts, le32toh(create->context));
-	srq->pd = table_find(&session->pds, le32toh(create->pd));
+	srq->context = table_find(&vm->contexts, le32toh(create->context));
+	srq->pd = table_find(&vm->pds, le32toh(create->pd));
 	if (!srq->context || !srq->pd || srq->pd->context != srq->context)
 		return PVHCA_ST_INVALID;
 	/* Kernel consumers' entries name memory by a key that few fabrics know. */
-	if (srq->context->kernel && !(session->ops->kernel_caps & PVHCA_KERNEL_QP))
+	if (srq->context->kernel && !(vm->ops->kernel_caps & PVHCA_KERNEL_QP))
 		return PVHCA_ST_UNSUPPORTED;
 	return PVHCA_ST_OK;
 }
@@ -66,7 +65,7 @@ static int srq_set_up_ring(struct srq *srq, const struct pvhca_cmd_create_srq *c
 	struct extents *extents;
 	int status;
 
-	status = extents_from_list(srq->session->memory, &create->mem, bytes, &extents);
+	status = extents_from_list(srq->vm->memory, &create->mem, bytes, &extents);
 	if (status)
 		return status;
 	srq->buffer = ring_buffer_new(extents);
@@ -79,13 +78,13 @@ static int srq_set_up_ring(struct srq *srq, const struct pvhca_cmd_create_srq *c
 	return status;
 }
 
-static struct srq *srq_new(struct session *session, const struct pvhca_cmd_create_srq *create)
+static struct srq *srq_new(struct vm *vm, const struct pvhca_cmd_create_srq *create)
 {
 	struct srq *srq = calloc(1, sizeof(*srq));
 
 	if (!srq)
 		return NULL;
-	srq->session = session;
+	srq->vm = vm;
 	srq->max_wr = le32toh(create->max_wr);
 	srq->max_sge = le32toh(create->max_sge);
 	srq->cqs = g_hash_table_new(NULL, NULL);
@@ -102,21 +101,21 @@ static void srq_free(struct srq *srq)
 
 static int srq_set_limit(struct srq *srq, uint32_t limit)
 {
-	return srq->session->ops->srq_set_limit(srq, limit);
+	return srq->vm->ops->srq_set_limit(srq, limit);
 }
 
 /* Handle, slot, the fabric's part; and to the workers. */
-static int srq_bring_up(struct session *session, struct srq *srq, uint32_t limit)
+static int srq_bring_up(struct vm *vm, struct srq *srq, uint32_t limit)
 {
 	int status;
 
-	status = commands_table_add(session, &session->srqs, "srqs", srq, &srq->handle);
+	status = commands_table_add(vm, &vm->srqs, "srqs", srq, &srq->handle);
 	if (status)
 		return status;
 	status = PVHCA_ST_NO_MEMORY;
 	if (!commands_slot_take(srq->context, &srq->slot))
 		goto err_del;
-	status = session->ops->srq_create(srq);
+	status = vm->ops->srq_create(srq);
 	if (status)
 		goto err_give_slot;
 	status = limit ? srq_set_limit(srq, limit) : PVHCA_ST_OK;
@@ -128,15 +127,15 @@ static int srq_bring_up(struct session *session, struct srq *srq, uint32_t limit
 	return PVHCA_ST_OK;
 
 err_destroy:
-	session->ops->srq_destroy(srq);
+	vm->ops->srq_destroy(srq);
 err_give_slot:
 	commands_slot_give(srq->context, srq->slot);
 err_del:
-	table_del(&session->srqs, srq->handle);
+	table_del(&vm->srqs, srq->handle);
 	return status;
 }
 
-int commands_create_srq(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_create_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_create_srq *create = &cmd->create_srq;
@@ -144,27 +143,27 @@ int commands_create_srq(struct session *session, const struct pvhca_admin_cmd *c
 	struct srq *srq;
 	int status;
 
-	status = srq_check(session, create, &bytes);
+	status = srq_check(vm, create, &bytes);
 	if (status)
 		return status;
-	if (!session->ops->srq_create)
+	if (!vm->ops->srq_create)
 		return PVHCA_ST_UNSUPPORTED;
-	srq = srq_new(session, create);
+	srq = srq_new(vm, create);
 	if (!srq)
 		return PVHCA_ST_NO_MEMORY;
-	status = srq_find_objects(session, srq, create);
+	status = srq_find_objects(vm, srq, create);
 	if (status)
 		goto err_free;
 	status = srq_set_up_ring(srq, create, bytes);
 	if (status)
 		goto err_free;
-	status = srq_bring_up(session, srq, le32toh(create->limit));
+	status = srq_bring_up(vm, srq, le32toh(create->limit));
 	if (status)
 		goto err_free_buffer;
 	rsp->create_srq.handle = htole32(srq->handle);
 	rsp->create_srq.srqn = htole32(srq->srqn);
 	rsp->create_srq.slot = htole32(srq->slot);
-	rsp->create_srq.doorbell = htole32(session->doorbell);
+	rsp->create_srq.doorbell = htole32(vm->doorbell);
 	rsp->create_srq.max_wr = htole32(srq->max_wr);
 	rsp->create_srq.max_sge = htole32(srq->max_sge);
 	return PVHCA_ST_OK;
@@ -186,11 +185,11 @@ void commands_unpublish_srq(void *object, void *arg)
 
 void commands_free_srq(void *object, void *arg)
 {
-	struct session *session = arg;
+	struct vm *vm = arg;
 	struct srq *srq = object;
 
-	table_del(&session->srqs, srq->handle);
-	session->ops->srq_destroy(srq);
+	table_del(&vm->srqs, srq->handle);
+	vm->ops->srq_destroy(srq);
 	commands_slot_give(srq->context, srq->slot);
 	srq->pd->users--;
 	srq->context->users--;
@@ -198,27 +197,27 @@ void commands_free_srq(void *object, void *arg)
 	srq_free(srq);
 }
 
-int commands_destroy_srq(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_destroy_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			 struct pvhca_admin_rsp *rsp)
 {
-	struct srq *srq = table_find(&session->srqs, le32toh(cmd->destroy.handle));
+	struct srq *srq = table_find(&vm->srqs, le32toh(cmd->destroy.handle));
 
 	(void)rsp;
 	if (!srq || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	if (srq->users)
 		return PVHCA_ST_BUSY;
-	commands_unpublish_srq(srq, session);
+	commands_unpublish_srq(srq, vm);
 	synchronize_rcu();
-	commands_free_srq(srq, session);
+	commands_free_srq(srq, vm);
 	return PVHCA_ST_OK;
 }
 
-int commands_modify_srq(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_modify_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_modify_srq *modify = &cmd->modify_srq;
-	struct srq *srq = table_find(&session->srqs, le32toh(modify->srq));
+	struct srq *srq = table_find(&vm->srqs, le32toh(modify->srq));
 	uint32_t mask = le32toh(modify->attr_mask);
 	int status;
 
@@ -236,19 +235,19 @@ int commands_modify_srq(struct session *session, const struct pvhca_admin_cmd *c
 		return status;
 	/* What is there may be less than the limit already. */
 	context_again(srq->context, srq->slot);
-	session->wake_worker = true;
+	vm->wake_worker = true;
 	return PVHCA_ST_OK;
 }
 
-int commands_query_srq(struct session *session, const struct pvhca_admin_cmd *cmd,
+int commands_query_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
 {
-	struct srq *srq = table_find(&session->srqs, le32toh(cmd->query_srq.srq));
+	struct srq *srq = table_find(&vm->srqs, le32toh(cmd->query_srq.srq));
 	int status;
 
 	if (!srq || cmd->query_srq.reserved)
 		return PVHCA_ST_INVALID;
-	status = session->ops->srq_query(srq, &rsp->query_srq);
+	status = vm->ops->srq_query(srq, &rsp->query_srq);
 	if (!status) {
 		rsp->query_srq.max_wr = htole32(srq->max_wr);
 		rsp->query_srq.max_sge = htole32(srq->max_sge);

@@ -30,11 +30,45 @@ struct mr;
 struct mw;
 struct pd;
 struct qp;
-struct session;
+struct vm;
 struct srq;
-struct worker;
+struct pass;
 
 struct fabric;
+
+/* Operations of a queue pair; set when it is made, for as long as it lives. */
+struct qp_ops {
+	/*
+	 * qp->cap: asked for on entry, given on return, never less. Sets qp->qpn.
+	 * create is called before, destroy after the QP is to be found in its
+	 * context's slots (a grace period lies between).
+	 */
+	int (*create)(struct qp *qp);
+	void (*destroy)(struct qp *qp);
+	/*
+	 * Called with qp->lock held. attr->av.sgid_index is the guest's; its host
+	 * index is vm_gid(). Must set qp->state as the QP now is. Receives that
+	 * the guest posted before the command count as posted before the change.
+	 * On RESET both rings begin at index 0 again (work_queue_reset()) and no
+	 * completion of older work appears any more.
+	 */
+	int (*modify)(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr);
+	int (*query)(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr);
+
+	/*
+	 * Data: serve what is posted on one QP, with qp->lock held. A bounded batch;
+	 * what remains is asked for again by context_again(). Returns the number of
+	 * entries taken.
+	 */
+	unsigned int (*serve)(struct pass *pass, struct qp *qp);
+	/*
+	 * Data: hand over the receives posted on one QP, with qp->lock held. Called
+	 * for all QPs of a pass before serve is for any, for a receive may be
+	 * what another QP's send, posted after it, needs. May be NULL. Returns the
+	 * number of entries taken.
+	 */
+	unsigned int (*serve_receives)(struct qp *qp);
+};
 
 struct fabric_ops {
 	const char *name;
@@ -50,36 +84,42 @@ struct fabric_ops {
 
 	/*
 	 * A session begins and ends to use the fabric (at ENABLE, at RESET or when
-	 * the VM goes). open sets session->fabric_session, close makes it NULL;
+	 * the VM goes). open sets vm->fabric_vm, close makes it NULL;
 	 * all objects are gone before close.
 	 */
-	int (*session_open)(struct fabric *fabric, struct session *session);
-	void (*session_close)(struct session *session);
+	int (*vm_open)(struct fabric *fabric, struct vm *vm);
+	void (*vm_close)(struct vm *vm);
 
 	/*
 	 * Descriptor that becomes readable when the host device has an async event,
-	 * or -1; the session's thread then calls session_async, which posts what
+	 * or -1; the session's thread then calls vm_async, which posts what
 	 * concerns the guest to its async event queue.
 	 */
-	int (*session_async_fd)(struct session *session);
-	void (*session_async)(struct session *session);
+	int (*vm_async_fd)(struct vm *vm);
+	void (*vm_async)(struct vm *vm);
 
 	/*
 	 * The whole answers, the host's limits; the generic part then lowers them to
 	 * the quota and fills in mac, max_contexts and host-independent fields.
 	 */
-	int (*query_device)(struct session *session, struct pvhca_rsp_query_device *rsp);
-	int (*query_port)(struct session *session, struct pvhca_rsp_query_port *rsp);
+	int (*query_device)(struct vm *vm, struct pvhca_rsp_query_device *rsp);
+	int (*query_port)(struct vm *vm, struct pvhca_rsp_query_port *rsp);
 
 	/*
 	 * The guest gives itself a RoCE v2 address; policy has allowed it. Sets
 	 * *host_index to what qp_modify needs (verbs: index in the host's table).
 	 * PVHCA_ST_NOT_FOUND when the host has no such address.
 	 */
-	int (*gid_add)(struct session *session, const uint8_t gid[16], uint32_t *host_index);
-	void (*gid_del)(struct session *session, const uint8_t gid[16]);
+	int (*gid_add)(struct vm *vm, const uint8_t gid[16], uint32_t *host_index);
+	void (*gid_del)(struct vm *vm, const uint8_t gid[16]);
+	/*
+	 * Data: a MAD of the CM class from the guest's address source to a destination that
+	 * is no VM's of this pvhcad. False: dropped. NULL: all are.
+	 */
+	bool (*mad_send)(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
+			 const void *mad);
 	/* Default MAC for a session's netdev: false = pvhcad derives one. */
-	bool (*default_mac)(struct session *session, uint8_t mac[6]);
+	bool (*default_mac)(struct vm *vm, uint8_t mac[6]);
 
 	int (*pd_alloc)(struct pd *pd);
 	void (*pd_free)(struct pd *pd);
@@ -124,22 +164,7 @@ struct fabric_ops {
 	int (*cq_create)(struct cq *cq);
 	void (*cq_destroy)(struct cq *cq);
 
-	/*
-	 * qp->cap: asked for on entry, given on return, never less. Sets qp->qpn.
-	 * qp_create is called before, qp_destroy after the QP is to be found in its
-	 * context's slots (a grace period lies between).
-	 */
-	int (*qp_create)(struct qp *qp);
-	void (*qp_destroy)(struct qp *qp);
-	/*
-	 * Called with qp->lock held. attr->av.sgid_index is the guest's; its host
-	 * index is session_gid(). Must set qp->state as the QP now is. Receives that
-	 * the guest posted before the command count as posted before the change.
-	 * On RESET both rings begin at index 0 again (work_queue_reset()) and no
-	 * completion of older work appears any more.
-	 */
-	int (*qp_modify)(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr);
-	int (*qp_query)(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr);
+	const struct qp_ops *qp; /* of all QPs but QP 1 */
 
 	/* UD QPs. NULL: UNSUPPORTED. Attachments end with the QP, at the latest. */
 	int (*mcast_attach)(struct qp *qp, const uint8_t gid[16], uint16_t lid);
@@ -159,37 +184,24 @@ struct fabric_ops {
 	 * receives. NULL where the fabric takes entries as messages arrive. Returns the
 	 * number of entries taken.
 	 */
-	unsigned int (*srq_serve)(struct worker *worker, struct srq *srq);
+	unsigned int (*srq_serve)(struct pass *pass, struct srq *srq);
 
-	/*
-	 * Data: serve what is posted on one QP, with qp->lock held. A bounded batch;
-	 * what remains is asked for again by context_again(). Returns the number of
-	 * entries taken.
-	 */
-	unsigned int (*qp_serve)(struct worker *worker, struct qp *qp);
-	/*
-	 * Data: hand over the receives posted on one QP, with qp->lock held. Called
-	 * for all QPs of a pass before qp_serve is for any, for a receive may be
-	 * what another QP's send, posted after it, needs. May be NULL. Returns the
-	 * number of entries taken.
-	 */
-	unsigned int (*qp_serve_receives)(struct qp *qp);
 	/* Data: collect completions of a session. Returns their number. May be NULL. */
-	unsigned int (*session_poll)(struct worker *worker, struct session *session);
+	unsigned int (*vm_poll)(struct pass *pass, struct vm *vm);
 	/*
 	 * Before the worker sleeps: arm, then look once more. Returns true if there
 	 * is work after all. May be NULL.
 	 */
-	bool (*session_arm)(struct worker *worker, struct session *session);
+	bool (*vm_arm)(struct pass *pass, struct vm *vm);
 	/*
 	 * How many sends the engine has that it has not completed, roughly: while
 	 * they are many, a worker that is short of a processor may be away for a
 	 * moment. NULL: none ever.
 	 */
-	unsigned int (*session_in_flight)(const struct session *session);
+	unsigned int (*vm_in_flight)(const struct vm *vm);
 	/* Descriptor to sleep on besides the doorbell, or -1; and its draining. May be NULL. */
-	int (*session_event_fd)(struct session *session);
-	void (*session_event)(struct worker *worker, struct session *session);
+	int (*vm_event_fd)(struct vm *vm);
+	void (*vm_event)(struct pass *pass, struct vm *vm);
 };
 
 extern const struct fabric_ops fabric_loopback;

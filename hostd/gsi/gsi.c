@@ -11,15 +11,15 @@
 #include "vm/cq.h"
 #include "gsi/private.h"
 
-bool gsi_complete(struct worker *worker, struct qp *qp, struct cq *cq, struct pvhca_cqe *cqe,
+bool gsi_complete(struct pass *pass, struct qp *qp, struct cq *cq, struct pvhca_cqe *cqe,
 		  bool solicited)
 {
 	cqe->qpn = htole32(qp->qpn);
 	cqe->timestamp = cq_timestamp(cq);
-	counter_add(&qp->session->counters.completions, 1);
+	counter_add(&qp->vm->counters.completions, 1);
 	if (cqe->status)
-		counter_add(&qp->session->counters.errors, 1);
-	return cq_push(worker, cq, cqe, solicited);
+		counter_add(&qp->vm->counters.errors, 1);
+	return cq_push(pass, cq, cqe, solicited);
 }
 
 void gsi_set_state(struct qp *qp, enum ibv_qp_state state)
@@ -34,10 +34,10 @@ void gsi_abused(struct qp *qp)
 	struct gsi *own = qp->fabric;
 
 	own->broken = true;
-	session_guest_fault(qp->session, "more work on its GSI queue pair than that holds");
+	vm_guest_fault(qp->vm, "more work on its GSI queue pair than that holds");
 }
 
-unsigned int gsi_qp_serve(struct worker *worker, struct qp *qp)
+static unsigned int gsi_qp_serve(struct pass *pass, struct qp *qp)
 {
 	struct gsi *own = qp->fabric;
 	unsigned int taken;
@@ -46,15 +46,15 @@ unsigned int gsi_qp_serve(struct worker *worker, struct qp *qp)
 		return 0;
 	if (atomic_load(&own->failed) && atomic_load(&qp->state) != IBV_QPS_ERR)
 		gsi_set_state(qp, IBV_QPS_ERR);
-	taken = gsi_serve_sends(worker, qp);
+	taken = gsi_serve_sends(pass, qp);
 	if (!own->broken && atomic_load(&qp->state) == IBV_QPS_ERR)
-		taken += gsi_flush_receives(worker, qp);
+		taken += gsi_flush_receives(pass, qp);
 	return taken;
 }
 
 /* ------------------------------- control operations ------------------------ */
 
-int gsi_qp_create(struct qp *qp)
+static int gsi_qp_create(struct qp *qp)
 {
 	struct gsi_port *port;
 	struct gsi *own;
@@ -67,7 +67,7 @@ int gsi_qp_create(struct qp *qp)
 		return PVHCA_ST_NO_MEMORY;
 
 	pthread_mutex_lock(&gsi_lock);
-	port = gsi_port_get(qp->session);
+	port = gsi_port_get(qp->vm);
 	if (!port || port->qp) {
 		pthread_mutex_unlock(&gsi_lock);
 		g_free(own);
@@ -80,13 +80,13 @@ int gsi_qp_create(struct qp *qp)
 	return PVHCA_ST_OK;
 }
 
-void gsi_qp_destroy(struct qp *qp)
+static void gsi_qp_destroy(struct qp *qp)
 {
 	struct gsi_port *port;
 
 	/* Who has the lock may deliver to it; nobody else looks at it. */
 	pthread_mutex_lock(&gsi_lock);
-	port = gsi_port_find(qp->session);
+	port = gsi_port_find(qp->vm);
 	if (port && port->qp == qp) {
 		port->qp = NULL;
 		gsi_port_put(port);
@@ -131,7 +131,7 @@ static void gsi_reset(struct qp *qp)
 	(IBV_QP_STATE | IBV_QP_CUR_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY | \
 	 IBV_QP_SQ_PSN)
 
-int gsi_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr)
+static int gsi_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr)
 {
 	enum ibv_qp_state state = atomic_load(&qp->state);
 	struct gsi *own = qp->fabric;
@@ -159,7 +159,7 @@ int gsi_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr 
 	return PVHCA_ST_OK;
 }
 
-int gsi_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr)
+static int gsi_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr)
 {
 	struct gsi *own = qp->fabric;
 
@@ -171,3 +171,11 @@ int gsi_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr)
 	attr->cap = qp->cap;
 	return PVHCA_ST_OK;
 }
+
+const struct qp_ops gsi_qp_ops = {
+	.create = gsi_qp_create,
+	.destroy = gsi_qp_destroy,
+	.modify = gsi_qp_modify,
+	.query = gsi_qp_query,
+	.serve = gsi_qp_serve,
+};

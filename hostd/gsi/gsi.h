@@ -18,38 +18,32 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fabric/fabric.h"
 #include "vm/objects.h"
-
-struct worker;
 
 #define GSI_QPN	    1u
 #define GSI_MAD_LEN 256u /* IB vol 1, 13.4.2 */
 #define GSI_GRH_LEN 40u
 
 /*
- * A QP of type PVHCA_QPT_GSI, instead of the fabric's functions of these names
- * and under the same rules (fabric/fabric.h). gsi_qp_create refuses a second one and any
- * outside the driver's own context. It has no part in qp_serve_receives.
+ * Operations of a QP of type PVHCA_QPT_GSI (fabric/fabric.h). create refuses a second
+ * one, and any outside the driver's own context.
  */
-int gsi_qp_create(struct qp *qp);
-void gsi_qp_destroy(struct qp *qp);
-int gsi_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr);
-int gsi_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr);
-unsigned int gsi_qp_serve(struct worker *worker, struct qp *qp);
+extern const struct qp_ops gsi_qp_ops;
 
 /*
  * The session's GID table entry index has (no longer) this address. The session's
  * thread; entries end with gsi_gid_del. gsi_gid_add: PVHCA_ST_OK or NO_MEMORY.
  */
-int gsi_gid_add(struct session *session, uint32_t index, const uint8_t gid[16]);
-void gsi_gid_del(struct session *session, uint32_t index);
+int gsi_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16]);
+void gsi_gid_del(struct vm *vm, uint32_t index);
 
 /*
  * A MAD of GSI_MAD_LEN bytes to the guest, from a peer that has the GID source,
  * to its own GID destination; any thread but a worker's. False: lost, as the
  * guest has no GSI QP or no receive posted.
  */
-bool gsi_deliver(struct session *session, const uint8_t source[16], const uint8_t destination[16],
+bool gsi_deliver(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
 		 const void *mad);
 
 #endif

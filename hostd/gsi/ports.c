@@ -10,27 +10,27 @@ pthread_mutex_t gsi_lock = PTHREAD_MUTEX_INITIALIZER;
 /* By session, few addresses each: MADs are rare, so a walk will do. Under gsi_lock. */
 static GList *ports;
 
-struct gsi_port *gsi_port_find(const struct session *session)
+struct gsi_port *gsi_port_find(const struct vm *vm)
 {
 	for (GList *link = ports; link; link = link->next) {
 		struct gsi_port *port = link->data;
 
-		if (port->session == session)
+		if (port->vm == vm)
 			return port;
 	}
 	return NULL;
 }
 
-struct gsi_port *gsi_port_get(struct session *session)
+struct gsi_port *gsi_port_get(struct vm *vm)
 {
-	struct gsi_port *port = gsi_port_find(session);
+	struct gsi_port *port = gsi_port_find(vm);
 
 	if (port)
 		return port;
 	port = g_try_new0(struct gsi_port, 1);
 	if (!port)
 		return NULL;
-	port->session = session;
+	port->vm = vm;
 	ports = g_list_prepend(ports, port);
 	return port;
 }
@@ -67,12 +67,12 @@ struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16])
 	return NULL;
 }
 
-int gsi_gid_add(struct session *session, uint32_t index, const uint8_t gid[16])
+int gsi_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
 {
 	struct gsi_port *port;
 
 	pthread_mutex_lock(&gsi_lock);
-	port = gsi_port_get(session);
+	port = gsi_port_get(vm);
 	if (port) {
 		memcpy(port->gid[index], gid, 16);
 		port->used[index] = true;
@@ -82,12 +82,12 @@ int gsi_gid_add(struct session *session, uint32_t index, const uint8_t gid[16])
 	return port ? PVHCA_ST_OK : PVHCA_ST_NO_MEMORY;
 }
 
-void gsi_gid_del(struct session *session, uint32_t index)
+void gsi_gid_del(struct vm *vm, uint32_t index)
 {
 	struct gsi_port *port;
 
 	pthread_mutex_lock(&gsi_lock);
-	port = gsi_port_find(session);
+	port = gsi_port_find(vm);
 	if (port && port->used[index]) {
 		port->used[index] = false;
 		port->num_gids--;

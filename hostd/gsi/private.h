@@ -10,7 +10,7 @@
 
 #include "gsi/gsi.h"
 #include "rdma/pvhca-abi.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 #define GSI_BATCH   16u /* entries of one call */
 #define GSI_MAX_SGE 8u
@@ -31,11 +31,11 @@ struct gsi {
 
 /* What is known of a session; there while it has a QP or an address. */
 struct gsi_port {
-	struct session *session;
+	struct vm *vm;
 	struct qp *qp; /* or NULL */
 	unsigned int num_gids;
-	bool used[SESSION_GIDS];
-	uint8_t gid[SESSION_GIDS][16];
+	bool used[VM_GIDS];
+	uint8_t gid[VM_GIDS][16];
 };
 
 /* ------------------------------- gsi/ports.c ------------------------------- */
@@ -44,9 +44,9 @@ struct gsi_port {
 extern pthread_mutex_t gsi_lock;
 
 /* All of these with gsi_lock held. NULL: it has none. */
-struct gsi_port *gsi_port_find(const struct session *session);
+struct gsi_port *gsi_port_find(const struct vm *vm);
 /* Likewise, made if need be. NULL: no memory. */
-struct gsi_port *gsi_port_get(struct session *session);
+struct gsi_port *gsi_port_get(struct vm *vm);
 /* It may have nothing left, and goes then. */
 void gsi_port_put(struct gsi_port *port);
 /*
@@ -58,7 +58,7 @@ struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16]);
 /* ---------------------------------- gsi/gsi.c ---------------------------------- */
 
 /* False: the guest has more outstanding than its queues hold. */
-bool gsi_complete(struct worker *worker, struct qp *qp, struct cq *cq, struct pvhca_cqe *cqe,
+bool gsi_complete(struct pass *pass, struct qp *qp, struct cq *cq, struct pvhca_cqe *cqe,
 		  bool solicited);
 /* With qp->lock held, without rq_lock. */
 void gsi_set_state(struct qp *qp, enum ibv_qp_state state);
@@ -76,11 +76,11 @@ bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct pvhca_av *from
 /* With gsi_lock held. message: network header and MAD. False: it is dropped. */
 bool gsi_port_receive(struct gsi_port *port, const uint8_t *message, uint8_t sl);
 /* Of a QP in error. Returns how many; more than a batch are left to the next call. */
-unsigned int gsi_flush_receives(struct worker *worker, struct qp *qp);
+unsigned int gsi_flush_receives(struct pass *pass, struct qp *qp);
 
 /* -------------------------------- gsi/send.c ------------------------------- */
 
 /* Serve, or flush, the send queue; likewise. */
-unsigned int gsi_serve_sends(struct worker *worker, struct qp *qp);
+unsigned int gsi_serve_sends(struct pass *pass, struct qp *qp);
 
 #endif

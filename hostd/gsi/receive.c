@@ -25,7 +25,7 @@ bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct pvhca_av *from
 }
 
 /* Write both parts to an SGE list, which has room. False: it is not guest RAM. */
-static bool gsi_scatter(struct session *session, const struct ibv_sge *sge, unsigned int num_sge,
+static bool gsi_scatter(struct vm *vm, const struct ibv_sge *sge, unsigned int num_sge,
 			const uint8_t *from, uint64_t length)
 {
 	for (; num_sge && length; num_sge--, sge++) {
@@ -33,8 +33,7 @@ static bool gsi_scatter(struct session *session, const struct ibv_sge *sge, unsi
 
 		if (!n)
 			continue;
-		if (sge->lkey != PVHCA_LKEY_DMA ||
-		    memory_write(session->memory, sge->addr, from, n))
+		if (sge->lkey != PVHCA_LKEY_DMA || memory_write(vm->memory, sge->addr, from, n))
 			return false;
 		from += n;
 		length -= n;
@@ -70,27 +69,27 @@ static bool gsi_receive(struct qp *qp, const uint8_t *message, uint8_t sl)
 	if (!cqe.status && receive.length < GSI_GRH_LEN + GSI_MAD_LEN)
 		cqe.status = IBV_WC_LOC_LEN_ERR;
 	if (!cqe.status &&
-	    !gsi_scatter(qp->session, sge, receive.num_sge, message, GSI_GRH_LEN + GSI_MAD_LEN))
+	    !gsi_scatter(qp->vm, sge, receive.num_sge, message, GSI_GRH_LEN + GSI_MAD_LEN))
 		cqe.status = IBV_WC_LOC_PROT_ERR;
 	cqe.wqe_index = htole16(receive.tag);
-	counter_add(&qp->session->counters.receives, 1);
+	counter_add(&qp->vm->counters.receives, 1);
 	if (cqe.status) {
 		cqe.byte_len = 0;
 		/* Its own worker makes it the state, and flushes. */
 		atomic_store(&own->failed, true);
 		context_again(qp->context, qp->slot);
-		worker_wake(qp->session->worker);
+		worker_wake(qp->vm->worker);
 	}
 	/* Not this worker's CQ to look after: the event is raised at once. */
 	if (!gsi_complete(NULL, qp, qp->recv_cq, &cqe, false))
 		goto abused;
 	if (!cqe.status)
-		counter_add(&qp->session->counters.mads_received, 1);
+		counter_add(&qp->vm->counters.mads_received, 1);
 	return !cqe.status;
 
 abused:
 	atomic_store(&own->failed, true);
-	session_guest_fault(qp->session, "more receives on its GSI queue pair than that holds");
+	vm_guest_fault(qp->vm, "more receives on its GSI queue pair than that holds");
 	return false;
 }
 
@@ -104,11 +103,11 @@ bool gsi_port_receive(struct gsi_port *port, const uint8_t *message, uint8_t sl)
 		pthread_mutex_unlock(&port->qp->rq_lock);
 	}
 	if (!taken)
-		counter_add(&port->session->counters.mads_dropped, 1);
+		counter_add(&port->vm->counters.mads_dropped, 1);
 	return taken;
 }
 
-bool gsi_deliver(struct session *session, const uint8_t source[16], const uint8_t destination[16],
+bool gsi_deliver(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
 		 const void *mad)
 {
 	static const struct pvhca_av plain;
@@ -120,14 +119,14 @@ bool gsi_deliver(struct session *session, const uint8_t source[16], const uint8_
 		return false;
 	memcpy(message + GSI_GRH_LEN, mad, GSI_MAD_LEN);
 	pthread_mutex_lock(&gsi_lock);
-	port = gsi_port_find(session);
+	port = gsi_port_find(vm);
 	if (port)
 		taken = gsi_port_receive(port, message, 0);
 	pthread_mutex_unlock(&gsi_lock);
 	return taken;
 }
 
-unsigned int gsi_flush_receives(struct worker *worker, struct qp *qp)
+unsigned int gsi_flush_receives(struct pass *pass, struct qp *qp)
 {
 	struct ibv_sge sge[GSI_MAX_SGE];
 	struct recv_request receive;
@@ -147,7 +146,7 @@ unsigned int gsi_flush_receives(struct worker *worker, struct qp *qp)
 
 		(void)recv_request_take(&qp->rq, qp->rq.ci++, &receive, sge);
 		cqe.wqe_index = htole16(receive.tag);
-		ok = gsi_complete(worker, qp, qp->recv_cq, &cqe, false);
+		ok = gsi_complete(pass, qp, qp->recv_cq, &cqe, false);
 	}
 	pthread_mutex_unlock(&qp->rq_lock);
 	if (!ok)

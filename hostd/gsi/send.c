@@ -3,7 +3,6 @@
 #include <endian.h>
 #include <string.h>
 
-#include "fabric/verbs/cm/cm.h"
 #include "lib/counters.h"
 #include "gsi/private.h"
 #include "gsi/mad.h"
@@ -19,7 +18,7 @@
  * To whoever has the destination. message: room for the header, then the MAD.
  * False: it is dropped, and nobody has counted it.
  */
-static bool gsi_send(struct session *session, const struct pvhca_av *av, uint8_t *message)
+static bool gsi_send(struct vm *vm, const struct pvhca_av *av, uint8_t *message)
 {
 	const uint8_t *mad = message + GSI_GRH_LEN;
 	struct gsi_port *from, *to = NULL;
@@ -27,7 +26,7 @@ static bool gsi_send(struct session *session, const struct pvhca_av *av, uint8_t
 	bool known = false;
 
 	pthread_mutex_lock(&gsi_lock);
-	from = gsi_port_find(session);
+	from = gsi_port_find(vm);
 	if (!from || !from->used[av->sgid_index])
 		goto unlock;
 	memcpy(source, from->gid[av->sgid_index], sizeof(source));
@@ -39,7 +38,7 @@ static bool gsi_send(struct session *session, const struct pvhca_av *av, uint8_t
 		gsi_port_receive(to, message, av->sl);
 unlock:
 	pthread_mutex_unlock(&gsi_lock);
-	return to || (known && cm_send(session, source, av->dgid, mad));
+	return to || (known && vm->ops->mad_send && vm->ops->mad_send(vm, source, av->dgid, mad));
 }
 
 /* Only what connection managers say to each other goes anywhere. */
@@ -50,7 +49,7 @@ static bool gsi_carries(const struct send_request *request, const uint8_t *mad)
 }
 
 /* The MAD of an entry; what is missing at its end is 0. */
-static enum ibv_wc_status gsi_gather(struct session *session, const struct send_request *request,
+static enum ibv_wc_status gsi_gather(struct vm *vm, const struct send_request *request,
 				     const struct ibv_sge *sge, const uint8_t *inline_data,
 				     uint8_t *mad)
 {
@@ -69,7 +68,7 @@ static enum ibv_wc_status gsi_gather(struct session *session, const struct send_
 		if (!sge[i].length)
 			continue;
 		if (sge[i].lkey != PVHCA_LKEY_DMA ||
-		    memory_read(session->memory, sge[i].addr, to, sge[i].length))
+		    memory_read(vm->memory, sge[i].addr, to, sge[i].length))
 			return IBV_WC_LOC_PROT_ERR;
 		to += sge[i].length;
 	}
@@ -77,7 +76,7 @@ static enum ibv_wc_status gsi_gather(struct session *session, const struct send_
 }
 
 /* False: the completion found no place, the QP is stopped. */
-static bool gsi_send_done(struct worker *worker, struct qp *qp, const struct send_request *request,
+static bool gsi_send_done(struct pass *pass, struct qp *qp, const struct send_request *request,
 			  enum ibv_wc_status status)
 {
 	struct pvhca_cqe cqe = {
@@ -87,22 +86,22 @@ static bool gsi_send_done(struct worker *worker, struct qp *qp, const struct sen
 	};
 
 	qp->sq.ci++;
-	counter_add(&qp->session->counters.messages, 1);
+	counter_add(&qp->vm->counters.messages, 1);
 	if (!status && !(request->flags & PVHCA_WQE_F_SIGNALED) &&
 	    !(qp->flags & PVHCA_CREATE_QP_SIG_ALL))
 		return true;
-	if (gsi_complete(worker, qp, qp->send_cq, &cqe, false))
+	if (gsi_complete(pass, qp, qp->send_cq, &cqe, false))
 		return true;
 	gsi_abused(qp);
 	return false;
 }
 
 /* Serve, or flush, one entry of the send queue. */
-static bool gsi_serve_send(struct worker *worker, struct qp *qp, bool flush)
+static bool gsi_serve_send(struct pass *pass, struct qp *qp, bool flush)
 {
 	uint8_t message[GSI_GRH_LEN + GSI_MAD_LEN];
 	uint8_t *mad = message + GSI_GRH_LEN;
-	struct session *session = qp->session;
+	struct vm *vm = qp->vm;
 	struct gsi *own = qp->fabric;
 	struct ibv_sge sge[GSI_MAX_SGE];
 	struct send_request request;
@@ -111,21 +110,21 @@ static bool gsi_serve_send(struct worker *worker, struct qp *qp, bool flush)
 	status = send_request_take(&qp->sq, qp->sq.ci, 1u << PVHCA_WQE_SEND | SEND_ALLOW_AV,
 				   &request, sge, own->inline_data);
 	if (flush)
-		return gsi_send_done(worker, qp, &request, IBV_WC_WR_FLUSH_ERR);
+		return gsi_send_done(pass, qp, &request, IBV_WC_WR_FLUSH_ERR);
 	if (!status)
-		status = gsi_gather(session, &request, sge, own->inline_data, mad);
+		status = gsi_gather(vm, &request, sge, own->inline_data, mad);
 	if (status) {
 		/* IB vol 1, 10.3.1: a datagram QP's send queue stops, no more. */
 		gsi_set_state(qp, IBV_QPS_SQE);
-		return gsi_send_done(worker, qp, &request, status);
+		return gsi_send_done(pass, qp, &request, status);
 	}
-	counter_add(&session->counters.mads_sent, 1);
-	if (!gsi_carries(&request, mad) || !gsi_send(session, &request.av, message))
-		counter_add(&session->counters.mads_dropped, 1);
-	return gsi_send_done(worker, qp, &request, IBV_WC_SUCCESS);
+	counter_add(&vm->counters.mads_sent, 1);
+	if (!gsi_carries(&request, mad) || !gsi_send(vm, &request.av, message))
+		counter_add(&vm->counters.mads_dropped, 1);
+	return gsi_send_done(pass, qp, &request, IBV_WC_SUCCESS);
 }
 
-unsigned int gsi_serve_sends(struct worker *worker, struct qp *qp)
+unsigned int gsi_serve_sends(struct pass *pass, struct qp *qp)
 {
 	uint32_t posted = work_queue_posted(&qp->sq);
 	unsigned int taken = 0;
@@ -139,7 +138,7 @@ unsigned int gsi_serve_sends(struct worker *worker, struct qp *qp)
 		state = atomic_load(&qp->state);
 		if (state != IBV_QPS_RTS && state != IBV_QPS_SQE && state != IBV_QPS_ERR)
 			return taken;
-		if (!gsi_serve_send(worker, qp, state != IBV_QPS_RTS))
+		if (!gsi_serve_send(pass, qp, state != IBV_QPS_RTS))
 			return taken + 1;
 	}
 	if (posted)

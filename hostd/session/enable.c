@@ -7,7 +7,7 @@
  * session_tear_down() gives all back in the opposite order, whatever the reason:
  * RESET, a fault, QEMU's going, or the daemon's.
  */
-#include <stdio.h>
+#include <stddef.h>
 #include <unistd.h>
 
 #include "admin/admin.h"
@@ -22,19 +22,22 @@
 #define COMMANDS_PER_WAKE 16
 #define RETRY_MS	  2
 
+static struct session *session_of(struct vm *vm)
+{
+	return (struct session *)((char *)vm - offsetof(struct session, vm));
+}
+
 void session_tear_down(struct session *session)
 {
-	struct session_own *own = session->own;
-
-	if (!session->admin)
+	if (!session->vm.admin)
 		return;
-	session_detach(&own->doorbell);
-	session_detach(&own->more);
-	session_detach(&own->async);
-	commands_destroy_all(session);
-	worker_detach(session);
-	session->ops->session_close(session);
-	admin_close(session);
+	session_detach(&session->on_doorbell);
+	session_detach(&session->on_more);
+	session_detach(&session->on_async);
+	commands_destroy_all(&session->vm);
+	worker_detach(&session->vm);
+	session->vm.ops->vm_close(&session->vm);
+	admin_close(&session->vm);
 }
 
 /* ---------------------------- serving the guest ---------------------------- */
@@ -43,16 +46,16 @@ static gboolean session_on_more(void *arg)
 {
 	struct session *session = arg;
 
-	if (admin_serve(session, COMMANDS_PER_WAKE))
+	if (admin_serve(&session->vm, COMMANDS_PER_WAKE))
 		return G_SOURCE_CONTINUE;
-	session_detach(&session->own->more);
+	session_detach(&session->on_more);
 	return G_SOURCE_REMOVE;
 }
 
 static void session_serve(struct session *session)
 {
-	if (!session->own->more && admin_serve(session, COMMANDS_PER_WAKE))
-		session->own->more =
+	if (!session->on_more && admin_serve(&session->vm, COMMANDS_PER_WAKE))
+		session->on_more =
 			session_attach(session, g_timeout_source_new(0), session_on_more);
 }
 
@@ -63,7 +66,7 @@ static gboolean session_on_doorbell(int fd, GIOCondition condition, void *arg)
 
 	(void)condition;
 	if (read(fd, &count, sizeof(count)) == sizeof(count))
-		counter_add(&session->counters.doorbells, count);
+		counter_add(&session->vm.counters.doorbells, count);
 	session_serve(session);
 	return G_SOURCE_CONTINUE;
 }
@@ -74,7 +77,7 @@ static gboolean session_on_async(int fd, GIOCondition condition, void *arg)
 
 	(void)fd;
 	(void)condition;
-	session->ops->session_async(session);
+	session->vm.ops->vm_async(&session->vm);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -82,32 +85,32 @@ static gboolean session_on_retry(void *arg)
 {
 	struct session *session = arg;
 
-	atomic_store(&session->own->retrying, false);
-	if (session->admin) {
-		events_retry(session);
+	atomic_store(&session->vm.retrying, false);
+	if (session->vm.admin) {
+		events_retry(&session->vm);
 		session_serve(session);
 	}
 	return G_SOURCE_REMOVE;
 }
 
-void session_retry_soon(struct session *session)
+static void session_retry(struct vm *vm)
 {
-	if (!atomic_exchange(&session->own->retrying, true))
-		g_source_unref(
-			session_attach(session, g_timeout_source_new(RETRY_MS), session_on_retry));
+	struct session *session = session_of(vm);
+
+	g_source_unref(session_attach(session, g_timeout_source_new(RETRY_MS), session_on_retry));
 }
 
 /* ---------------------------------- enable --------------------------------- */
 
 static bool session_has_event_fds(const struct session *session)
 {
-	if (session->admin_doorbell_fd < 0)
+	if (session->vm.admin_doorbell_fd < 0)
 		return false;
-	for (uint32_t i = 0; i < session->num_doorbells; i++)
-		if (session->doorbell_fds[i] < 0)
+	for (uint32_t i = 0; i < session->vm.num_doorbells; i++)
+		if (session->vm.doorbell_fds[i] < 0)
 			return false;
-	for (uint32_t i = PVHCA_VECTOR_ADMIN; i < session->num_vectors; i++)
-		if (session->vector_fds[i] < 0)
+	for (uint32_t i = PVHCA_VECTOR_ADMIN; i < session->vm.num_vectors; i++)
+		if (session->vm.vector_fds[i] < 0)
 			return false;
 	return true;
 }
@@ -115,35 +118,34 @@ static bool session_has_event_fds(const struct session *session)
 /* Sources that serve the guest. What it posted before is seen, as eventfds count. */
 static void session_attach_sources(struct session *session)
 {
-	struct session_own *own = session->own;
 	int fd = -1;
 
-	own->doorbell = session_attach_fd(session, session->admin_doorbell_fd, G_IO_IN,
-					  session_on_doorbell);
-	if (session->ops->session_async_fd)
-		fd = session->ops->session_async_fd(session);
+	session->on_doorbell = session_attach_fd(session, session->vm.admin_doorbell_fd, G_IO_IN,
+						 session_on_doorbell);
+	if (session->vm.ops->vm_async_fd)
+		fd = session->vm.ops->vm_async_fd(&session->vm);
 	if (fd >= 0)
-		own->async = session_attach_fd(session, fd, G_IO_IN, session_on_async);
+		session->on_async = session_attach_fd(session, fd, G_IO_IN, session_on_async);
 }
 
 /* Returns an enum pvhca_dev_error; *why for the driver's log. */
 static uint32_t session_bring_up(struct session *session, const char **why)
 {
 	*why = "the host device cannot be opened; see pvhcad's log";
-	if (session->ops->session_open(session->fabric, session))
+	if (session->vm.ops->vm_open(session->vm.fabric, &session->vm))
 		return PVHCA_DEV_ERR_HOST;
 	*why = "the MAC in this VM's settings is in use by another VM";
-	if (policy_claim_mac(session))
+	if (policy_claim_mac(&session->vm))
 		goto err_close;
 	*why = "no worker can serve this VM; see pvhcad's log";
-	if (worker_attach(session))
+	if (worker_attach(&session->vm))
 		goto err_close;
 	session_attach_sources(session);
 	*why = "";
 	return PVHCA_DEV_ERR_NONE;
 
 err_close:
-	session->ops->session_close(session);
+	session->vm.ops->vm_close(&session->vm);
 	return PVHCA_DEV_ERR_HOST;
 }
 
@@ -152,99 +154,72 @@ uint32_t session_enable(struct session *session, uint64_t gpa)
 	const char *why = "";
 	uint32_t error;
 
-	if (atomic_load(&session->state) != SESSION_IDLE)
+	if (atomic_load(&session->vm.state) != VM_IDLE)
 		return PVHCA_DEV_ERR_BAD_STATE;
 	if (!session_has_event_fds(session)) {
-		g_warning("VM %s: ENABLE before all event descriptors", session->name);
+		g_warning("VM %s: ENABLE before all event descriptors", session->vm.name);
 		error = PVHCA_DEV_ERR_BAD_STATE;
 		goto err;
 	}
 	error = PVHCA_DEV_ERR_MEMORY;
-	if (memory_faulted(session->memory))
+	if (memory_faulted(session->vm.memory))
 		goto err;
-	atomic_store(&session->own->failing, PVHCA_DEV_ERR_NONE);
-	error = admin_open(session, gpa);
+	atomic_store(&session->vm.failing, PVHCA_DEV_ERR_NONE);
+	error = admin_open(&session->vm, gpa);
 	if (error)
 		goto err;
 	error = session_bring_up(session, &why);
-	admin_answer(session, error, why);
+	admin_answer(&session->vm, error, why);
 	if (error) {
-		admin_close(session);
+		admin_close(&session->vm);
 		goto err;
 	}
-	session_set_state(session, SESSION_ENABLED);
-	g_message("VM %s: device enabled", session->name);
+	vm_set_state(&session->vm, VM_ENABLED);
+	g_message("VM %s: device enabled", session->vm.name);
 	return PVHCA_DEV_ERR_NONE;
 
 err:
-	g_message("VM %s: device not enabled, error %u%s%s", session->name, error, *why ? ": " : "",
-		  why);
-	session_set_state(session, SESSION_FAILED);
+	g_message("VM %s: device not enabled, error %u%s%s", session->vm.name, error,
+		  *why ? ": " : "", why);
+	vm_set_state(&session->vm, VM_FAILED);
 	return error;
 }
 
 /* ---------------------------------- faults --------------------------------- */
 
-bool session_failing(const struct session *session)
-{
-	return atomic_load(&session->own->failing);
-}
-
 static gboolean session_on_failing(void *arg)
 {
 	struct session *session = arg;
-	uint32_t error = atomic_load(&session->own->failing);
+	uint32_t error = atomic_load(&session->vm.failing);
 
 	/* A RESET that came first has done all. */
-	if (!error || atomic_load(&session->state) != SESSION_ENABLED)
+	if (!error || atomic_load(&session->vm.state) != VM_ENABLED)
 		return G_SOURCE_REMOVE;
 	session_tear_down(session);
-	session_set_state(session, SESSION_FAILED);
+	vm_set_state(&session->vm, VM_FAILED);
 	session_reply(session, PVHCA_LINK_FATAL, 0, error);
 	return G_SOURCE_REMOVE;
 }
 
-static void session_vfail(struct session *session, uint32_t error, const char *format, va_list args)
+static void session_failed(struct vm *vm)
 {
-	uint32_t none = PVHCA_DEV_ERR_NONE;
-	char what[256];
+	struct session *session = session_of(vm);
 
-	if (!atomic_compare_exchange_strong(&session->own->failing, &none, error))
-		return;
-	vsnprintf(what, sizeof(what), format, args);
-	log_warning_limited(
-		&session->fault_log, "VM %s: %s: %s", session->name,
-		error == PVHCA_DEV_ERR_GUEST ? "the guest broke the protocol" : "stopped", what);
-	if (error == PVHCA_DEV_ERR_GUEST)
-		counter_add(&session->counters.protocol_errors, 1);
 	g_source_unref(session_attach(session, g_timeout_source_new(0), session_on_failing));
 }
 
-void session_fail(struct session *session, uint32_t error, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	session_vfail(session, error, format, args);
-	va_end(args);
-}
-
-void session_guest_fault(struct session *session, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	session_vfail(session, PVHCA_DEV_ERR_GUEST, format, args);
-	va_end(args);
-}
+const struct vm_thread_ops session_thread_ops = {
+	.failed = session_failed,
+	.retry = session_retry,
+};
 
 static gboolean session_on_check_memory(void *arg)
 {
 	struct session *session = arg;
 
-	if (memory_faulted(session->memory) && atomic_load(&session->state) == SESSION_ENABLED)
-		session_fail(session, PVHCA_DEV_ERR_MEMORY,
-			     "memory of the VM vanished (its file was cut)");
+	if (memory_faulted(session->vm.memory) && atomic_load(&session->vm.state) == VM_ENABLED)
+		vm_fail(&session->vm, PVHCA_DEV_ERR_MEMORY,
+			"memory of the VM vanished (its file was cut)");
 	return G_SOURCE_REMOVE;
 }
 

@@ -25,7 +25,7 @@ int session_refuse(struct session *session, const char *format, ...)
 	va_start(args, format);
 	what = g_strdup_vprintf(format, args);
 	va_end(args);
-	g_warning("VM %s: bad message from QEMU: %s", session->name, what);
+	g_warning("VM %s: bad message from QEMU: %s", session->vm.name, what);
 	g_free(what);
 	return -EPROTO;
 }
@@ -42,11 +42,11 @@ static void session_set_name(struct session *session, const struct pvhca_link_he
 	char uuid[UUID_TEXT];
 
 	if (hello->name[0])
-		snprintf(session->name, sizeof(session->name), "%s", hello->name);
+		snprintf(session->vm.name, sizeof(session->vm.name), "%s", hello->name);
 	else if (memcmp(hello->uuid, no_uuid, sizeof(no_uuid)))
-		snprintf(session->name, sizeof(session->name), "%s",
+		snprintf(session->vm.name, sizeof(session->vm.name), "%s",
 			 address_uuid_text(hello->uuid, uuid));
-	for (char *c = session->name; *c; c++)
+	for (char *c = session->vm.name; *c; c++)
 		if (!g_ascii_isprint(*c))
 			*c = '?';
 }
@@ -78,28 +78,13 @@ static uint32_t session_judge(struct session *session, const struct pvhca_link_h
 			 hello->abi_minor);
 		return EPROTO;
 	}
-	if (session->policy->refused) {
+	if (session->vm.policy->refused) {
 		snprintf(
 			reply->reason, sizeof(reply->reason),
 			"pvhcad's configuration has no [vm] group for this VM and unlisted-vms=false");
 		return EACCES;
 	}
 	return 0;
-}
-
-static void session_init_quotas(struct session *session)
-{
-	const struct quota *quota = &session->policy->quota;
-
-	table_init(&session->contexts, quota->contexts);
-	table_init(&session->pds, quota->pds);
-	table_init(&session->mrs, quota->mrs);
-	table_init(&session->mws, quota->mws);
-	table_init(&session->ahs, quota->ahs);
-	table_init(&session->cqs, quota->cqs);
-	table_init(&session->srqs, quota->srqs);
-	table_init(&session->qps, quota->qps);
-	table_init(&session->ceqs, PVHCA_VECTORS_MAX);
 }
 
 static int session_hello(struct session *session, struct link_message *message)
@@ -112,7 +97,7 @@ static int session_hello(struct session *session, struct link_message *message)
 	};
 	int ret;
 
-	if (atomic_load(&session->state) != SESSION_CONNECTED)
+	if (atomic_load(&session->vm.state) != VM_CONNECTED)
 		return session_refuse(session, "a second HELLO");
 	/* What another major version says beyond its number is not ours to check. */
 	if (hello->abi_major == PVHCA_LINK_ABI_MAJOR) {
@@ -120,26 +105,26 @@ static int session_hello(struct session *session, struct link_message *message)
 		if (ret)
 			return ret;
 		session_set_name(session, hello);
-		memcpy(session->uuid, hello->uuid, sizeof(session->uuid));
-		memcpy(session->hello_mac, hello->mac, sizeof(session->hello_mac));
-		session->num_vectors = hello->num_vectors;
-		session->num_doorbells = hello->num_doorbells;
-		vm_policy_free(session->policy);
-		session->policy = vm_policy_new(session->config, hello->name, hello->uuid);
+		memcpy(session->vm.uuid, hello->uuid, sizeof(session->vm.uuid));
+		memcpy(session->vm.hello_mac, hello->mac, sizeof(session->vm.hello_mac));
+		session->vm.num_vectors = hello->num_vectors;
+		session->vm.num_doorbells = hello->num_doorbells;
+		vm_policy_free(session->vm.policy);
+		session->vm.policy = vm_policy_new(session->vm.config, hello->name, hello->uuid);
 	}
 	reply.refused = session_judge(session, hello, &reply);
 	if (!reply.refused) {
-		session_init_quotas(session);
-		session_detach(&session->own->hello_timer);
-		session_set_state(session, SESSION_IDLE);
+		vm_init_tables(&session->vm);
+		session_detach(&session->hello_timer);
+		vm_set_state(&session->vm, VM_IDLE);
 	}
 	/* Who has the answer finds all that it says in the statistics. */
 	session_send(session, PVHCA_LINK_HELLO_REPLY, &reply, sizeof(reply));
 	if (reply.refused) {
-		g_message("VM %s: refused: %s", session->name, reply.reason);
+		g_message("VM %s: refused: %s", session->vm.name, reply.reason);
 		return -ECONNREFUSED;
 	}
-	g_message("VM %s: connected, session %u", session->name, session->id);
+	g_message("VM %s: connected, session %u", session->vm.name, session->vm.id);
 	return 0;
 }
 
@@ -162,12 +147,12 @@ static int *session_event_place(struct session *session, uint32_t kind, uint32_t
 {
 	switch (kind) {
 	case PVHCA_LINK_EVENT_ADMIN_DB:
-		return index ? NULL : &session->admin_doorbell_fd;
+		return index ? NULL : &session->vm.admin_doorbell_fd;
 	case PVHCA_LINK_EVENT_DATA_DB:
-		return index < session->num_doorbells ? &session->doorbell_fds[index] : NULL;
+		return index < session->vm.num_doorbells ? &session->vm.doorbell_fds[index] : NULL;
 	case PVHCA_LINK_EVENT_VECTOR:
-		return index >= PVHCA_VECTOR_ADMIN && index < session->num_vectors ?
-			&session->vector_fds[index] :
+		return index >= PVHCA_VECTOR_ADMIN && index < session->vm.num_vectors ?
+			&session->vm.vector_fds[index] :
 			NULL;
 	default:
 		return NULL;
@@ -208,7 +193,7 @@ static int session_mem_add(struct session *session, struct link_message *message
 	const struct pvhca_link_mem *mem = &message->mem;
 	int ret;
 
-	ret = memory_add(session->memory, mem->gpa, mem->size, mem->fd_offset, mem->page_size,
+	ret = memory_add(session->vm.memory, mem->gpa, mem->size, mem->fd_offset, mem->page_size,
 			 message->fds[0]);
 	message->fds[0] = -1;
 	if (ret)
@@ -223,7 +208,7 @@ static int session_mem_del(struct session *session, struct link_message *message
 {
 	const struct pvhca_link_mem *mem = &message->mem;
 
-	if (mem->fd_offset || memory_del(session->memory, mem->gpa, mem->size))
+	if (mem->fd_offset || memory_del(session->vm.memory, mem->gpa, mem->size))
 		return session_refuse(session,
 				      "no memory at %#" G_GINT64_MODIFIER "x of %" G_GUINT64_FORMAT
 				      " bytes to take away",
@@ -234,8 +219,8 @@ static int session_mem_del(struct session *session, struct link_message *message
 static int session_reset(struct session *session, struct link_message *message)
 {
 	session_tear_down(session);
-	atomic_store(&session->own->failing, PVHCA_DEV_ERR_NONE);
-	session_set_state(session, SESSION_IDLE);
+	atomic_store(&session->vm.failing, PVHCA_DEV_ERR_NONE);
+	vm_set_state(&session->vm, VM_IDLE);
 	session_reply(session, PVHCA_LINK_RESET_REPLY, message->reset.id, 0);
 	return 0;
 }
@@ -246,7 +231,7 @@ int session_on_message(void *arg, struct link_message *message)
 
 	if (message->type == PVHCA_LINK_HELLO)
 		return session_hello(session, message);
-	if (atomic_load(&session->state) == SESSION_CONNECTED)
+	if (atomic_load(&session->vm.state) == VM_CONNECTED)
 		return session_refuse(session, "type %u before HELLO", message->type);
 	switch (message->type) {
 	case PVHCA_LINK_EVENT_FDS:

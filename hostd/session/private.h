@@ -10,24 +10,29 @@
 
 #include "session/link.h"
 #include "session/session.h"
+#include "vm/vm.h"
 
-struct session_own {
+/**
+ * struct session - a VM with its link and its thread
+ * @vm: the VM; all other rooms know this part only
+ * @link_out: while something waits to be sent
+ * @on_doorbell, @on_async: while enabled; the latter if the fabric has a descriptor
+ * @on_more: while more commands are there
+ */
+struct session {
+	struct vm vm;
 	struct link link;
 	GMainContext *context;
 	GSource *link_in;
-	GSource *link_out; /* while something waits to be sent */
+	GSource *link_out;
 	GSource *hello_timer;
-	GSource *doorbell; /* while enabled */
-	GSource *more;	   /* while more commands are there */
-	GSource *async;	   /* while enabled, if the fabric has a descriptor */
+	GSource *on_doorbell;
+	GSource *on_more;
+	GSource *on_async;
 	_Atomic bool quit;
-	_Atomic bool retrying;	  /* a retry timer is attached */
-	_Atomic uint32_t failing; /* enum pvhca_dev_error */
 };
 
 /* -------------------------------- session/session.c -------------------------------- */
-
-void session_set_state(struct session *session, enum session_state state);
 
 /* A source of the thread's that calls fn; the caller's reference. */
 GSource *session_attach(struct session *session, GSource *source, GSourceFunc fn);
@@ -49,6 +54,8 @@ int session_refuse(struct session *session, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* ----------------------------- session/enable.c ---------------------------- */
+
+extern const struct vm_thread_ops session_thread_ops;
 
 /* Returns an enum pvhca_dev_error. gpa: of the admin queue's page. */
 uint32_t session_enable(struct session *session, uint64_t gpa);

@@ -10,9 +10,8 @@
 
 #include <pvhca-version.h>
 
-#include "session/link.h"
 #include "lib/log.h"
-#include "session/session.h"
+#include "session/private.h"
 
 struct seat {
 	struct session *session;
@@ -148,36 +147,32 @@ err_free:
 	g_free(seat);
 }
 
-void sessions_for_each(void (*fn)(struct session *session, void *arg), void *arg)
+void sessions_for_each(void (*fn)(struct vm *vm, void *arg), void *arg)
 {
 	g_mutex_lock(&sessions.lock);
 	for (GList *link = sessions.seats; link; link = link->next)
-		fn(((struct seat *)link->data)->session, arg);
+		fn(&((struct seat *)link->data)->session->vm, arg);
 	g_mutex_unlock(&sessions.lock);
 }
 
-static void sessions_check_one(struct session *session, void *arg)
+static void sessions_each(void (*fn)(struct session *session))
 {
-	(void)arg;
-	session_check_memory(session);
+	g_mutex_lock(&sessions.lock);
+	for (GList *link = sessions.seats; link; link = link->next)
+		fn(((struct seat *)link->data)->session);
+	g_mutex_unlock(&sessions.lock);
 }
 
 void sessions_check_memory(void)
 {
-	sessions_for_each(sessions_check_one, NULL);
-}
-
-static void sessions_quit_one(struct session *session, void *arg)
-{
-	(void)arg;
-	session_quit(session);
+	sessions_each(session_check_memory);
 }
 
 void sessions_stop(void)
 {
 	GList *seats;
 
-	sessions_for_each(sessions_quit_one, NULL);
+	sessions_each(session_quit);
 	g_mutex_lock(&sessions.lock);
 	seats = sessions.seats;
 	sessions.seats = NULL;

@@ -19,6 +19,7 @@
 #include "lib/log.h"
 #include "memory/memory.h"
 #include "session/session.h"
+#include "vm/vm.h"
 
 #define STATS_READERS 16
 #define STATS_MS      5000
@@ -36,42 +37,42 @@ static GList *stats_readers;
 
 /* -------------------------------- snapshots -------------------------------- */
 
-static void stats_read(struct session *session, struct stats_values *values)
+static void stats_read(struct vm *vm, struct stats_values *values)
 {
 #define STATS_READ(name, text) \
-	values->name = atomic_load_explicit(&session->counters.name, memory_order_relaxed);
+	values->name = atomic_load_explicit(&vm->counters.name, memory_order_relaxed);
 	COUNTERS(STATS_READ)
 #undef STATS_READ
-	values->contexts = table_used(&session->contexts);
-	values->pds = table_used(&session->pds);
-	values->mrs = table_used(&session->mrs);
-	values->mws = table_used(&session->mws);
-	values->ahs = table_used(&session->ahs);
-	values->srqs = table_used(&session->srqs);
-	values->cqs = table_used(&session->cqs);
-	values->qps = table_used(&session->qps);
-	values->ceqs = table_used(&session->ceqs);
-	values->pinned_bytes = atomic_load(&session->pinned_bytes);
-	values->connections = atomic_load(&session->connections);
-	values->mappings = memory_mappings(session->memory);
-	values->mappings_kept = memory_mappings_kept(session->memory);
+	values->contexts = table_used(&vm->contexts);
+	values->pds = table_used(&vm->pds);
+	values->mrs = table_used(&vm->mrs);
+	values->mws = table_used(&vm->mws);
+	values->ahs = table_used(&vm->ahs);
+	values->srqs = table_used(&vm->srqs);
+	values->cqs = table_used(&vm->cqs);
+	values->qps = table_used(&vm->qps);
+	values->ceqs = table_used(&vm->ceqs);
+	values->pinned_bytes = atomic_load(&vm->pinned_bytes);
+	values->connections = atomic_load(&vm->connections);
+	values->mappings = memory_mappings(vm->memory);
+	values->mappings_kept = memory_mappings_kept(vm->memory);
 }
 
-static void stats_take(struct session *session, void *arg)
+static void stats_take(struct vm *vm, void *arg)
 {
-	static const uint8_t no_uuid[sizeof(session->uuid)];
-	struct stats_session own = { .id = session->id };
+	static const uint8_t no_uuid[sizeof(vm->uuid)];
+	struct stats_session own = { .id = vm->id };
 
-	own.state = session_state_name(session);
-	own.regions = memory_regions(session->memory);
+	own.state = vm_state_name(vm);
+	own.regions = memory_regions(vm->memory);
 	/* Its thread is setting name and tables until it leaves this state. */
-	own.greeted = atomic_load(&session->state) != SESSION_CONNECTED;
+	own.greeted = atomic_load(&vm->state) != VM_CONNECTED;
 	if (own.greeted) {
-		g_strlcpy(own.name, session->name, sizeof(own.name));
-		if (memcmp(session->uuid, no_uuid, sizeof(no_uuid)))
-			address_uuid_text(session->uuid, own.uuid);
-		own.quota = session->policy->quota;
-		stats_read(session, &own.values);
+		g_strlcpy(own.name, vm->name, sizeof(own.name));
+		if (memcmp(vm->uuid, no_uuid, sizeof(no_uuid)))
+			address_uuid_text(vm->uuid, own.uuid);
+		own.quota = vm->policy->quota;
+		stats_read(vm, &own.values);
 	}
 	g_array_append_val(arg, own);
 }
@@ -124,18 +125,18 @@ static void stats_sum(struct stats_values *to, const struct stats_values *from)
 #undef STATS_SUM
 }
 
-static void stats_add_session(JsonBuilder *json, const struct stats_session *session)
+static void stats_add_session(JsonBuilder *json, const struct stats_session *vm)
 {
 	json_builder_begin_object(json);
-	stats_number(json, "id", session->id);
-	stats_text_member(json, "name", session->name);
-	stats_text_member(json, "uuid", session->uuid);
-	stats_text_member(json, "state", session->state);
-	stats_number(json, "regions", session->regions);
-	stats_add_values(json, &session->values);
+	stats_number(json, "id", vm->id);
+	stats_text_member(json, "name", vm->name);
+	stats_text_member(json, "uuid", vm->uuid);
+	stats_text_member(json, "state", vm->state);
+	stats_number(json, "regions", vm->regions);
+	stats_add_values(json, &vm->values);
 	json_builder_set_member_name(json, "quota");
 	json_builder_begin_object(json);
-	stats_add_quota(json, &session->quota);
+	stats_add_quota(json, &vm->quota);
 	json_builder_end_object(json);
 	json_builder_end_object(json);
 }

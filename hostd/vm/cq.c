@@ -22,10 +22,11 @@
 
 #include "lib/clock.h"
 #include "vm/cq.h"
+#include "vm/cq_blocked.h"
 #include "vm/events.h"
 #include "rdma/pvhca-abi.h"
-#include "session/session.h"
-#include "worker/worker.h"
+#include "vm/pass.h"
+#include "vm/vm.h"
 
 /* In backlog entries only; never written to the guest. */
 #define CQE_F_SOLICITED (1 << 6)
@@ -138,7 +139,7 @@ static void cq_set_blocked(struct cq *cq, bool blocked)
 			      htole32(blocked ? PVHCA_CQ_F_BLOCKED : 0), memory_order_relaxed);
 }
 
-bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *from, bool solicited)
+bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *from, bool solicited)
 {
 	bool was_wanted, blocked = false, ok = true;
 	struct pvhca_cqe cqe = *from;
@@ -158,11 +159,11 @@ bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *from,
 	pthread_mutex_unlock(&cq->lock);
 
 	if (blocked)
-		worker_cq_blocked(cq);
-	else if (!worker)
+		cq_blocked_add(cq);
+	else if (!pass)
 		cq_notify(cq);
 	else if (!was_wanted)
-		worker_cq_dirty(worker, cq);
+		pass_add_cq(pass, cq);
 	return ok;
 }
 
@@ -192,7 +193,7 @@ static bool cq_raise(struct cq *cq)
 {
 	cq->event_held = !events_completion(cq->ceq, cq->handle);
 	if (!cq->event_held)
-		counter_add(&cq->session->counters.completion_events, 1);
+		counter_add(&cq->vm->counters.completion_events, 1);
 	return !cq->event_held;
 }
 
@@ -210,7 +211,7 @@ void cq_notify(struct cq *cq)
 		held = !cq_raise(cq);
 	pthread_mutex_unlock(&cq->lock);
 	if (held)
-		worker_cq_blocked(cq);
+		cq_blocked_add(cq);
 }
 
 bool cq_retry(struct cq *cq)

@@ -7,7 +7,7 @@
 
 #include "vm/objects.h"
 
-struct worker;
+struct pass;
 
 /* Set up and tear down the ring part of a CQ whose buffer, log_entries and ceq are set. 0 or a negative errno. */
 int cq_init(struct cq *cq);
@@ -22,11 +22,11 @@ void cq_unreserve(struct cq *cq, uint32_t n);
 
 /*
  * Write a completion, or keep it until the guest makes room. cqe->flags without the phase
- * bit. solicited: the sender asked for an event. In a worker, which looks at the guest's
+ * bit. solicited: the sender asked for an event. In a pass, which looks at the guest's
  * request for an event at the end of its pass. Returns false when the guest has more work
  * outstanding than its queues hold (it broke the protocol): its QP is to be stopped.
  */
-bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited);
+bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited);
 
 /* Of a completion, little endian: CLOCK_MONOTONIC in ns, or 0 if the CQ has no timestamps. */
 uint64_t cq_timestamp(const struct cq *cq);

@@ -19,7 +19,7 @@
 #include "lib/log.h"
 #include "memory/memory.h"
 #include "rdma/pvhca-ring.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 #define EVENTS_KEPT 256u /* a power of two */
 
@@ -35,17 +35,17 @@ struct async_queue {
 	struct async_event kept[EVENTS_KEPT];
 };
 
-void events_interrupt(struct session *session, uint32_t vector)
+void events_interrupt(struct vm *vm, uint32_t vector)
 {
 	static const uint64_t one = 1;
-	int fd = vector < PVHCA_VECTORS_MAX ? session->vector_fds[vector] : -1;
+	int fd = vector < PVHCA_VECTORS_MAX ? vm->vector_fds[vector] : -1;
 
 	if (fd < 0)
 		return;
 	/* EAGAIN: the counter is at its end, so the reader will be woken anyway. */
 	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		return;
-	counter_add(&session->counters.interrupts, 1);
+	counter_add(&vm->counters.interrupts, 1);
 }
 
 static int queue_init(struct event_queue *queue, struct memory *memory, uint64_t gpa,
@@ -100,7 +100,7 @@ static bool queue_write(struct event_queue *queue, const uint32_t *words)
 
 int ceq_init(struct ceq *ceq, uint64_t gpa, unsigned int log_entries)
 {
-	return queue_init(&ceq->queue, ceq->session->memory, gpa, log_entries,
+	return queue_init(&ceq->queue, ceq->vm->memory, gpa, log_entries,
 			  sizeof(struct pvhca_ceqe));
 }
 
@@ -118,35 +118,35 @@ bool events_completion(struct ceq *ceq, uint32_t cq_handle)
 	done = queue_write(&ceq->queue, &word);
 	pthread_mutex_unlock(&ceq->queue.lock);
 	if (done)
-		events_interrupt(ceq->session, ceq->vector);
+		events_interrupt(ceq->vm, ceq->vector);
 	return done;
 }
 
 /* ------------------------------ async events ------------------------------- */
 
-int events_open(struct session *session, uint64_t gpa, unsigned int log_entries)
+int events_open(struct vm *vm, uint64_t gpa, unsigned int log_entries)
 {
 	struct async_queue *aeq = calloc(1, sizeof(*aeq));
 	int ret;
 
 	if (!aeq)
 		return -ENOMEM;
-	ret = queue_init(&aeq->queue, session->memory, gpa, log_entries, sizeof(struct pvhca_aeqe));
+	ret = queue_init(&aeq->queue, vm->memory, gpa, log_entries, sizeof(struct pvhca_aeqe));
 	if (ret) {
 		free(aeq);
 		return ret;
 	}
-	session->aeq = aeq;
+	vm->aeq = aeq;
 	return 0;
 }
 
-void events_close(struct session *session)
+void events_close(struct vm *vm)
 {
-	struct async_queue *aeq = session->aeq;
+	struct async_queue *aeq = vm->aeq;
 
 	if (!aeq)
 		return;
-	session->aeq = NULL;
+	vm->aeq = NULL;
 	queue_fini(&aeq->queue);
 	free(aeq);
 }
@@ -158,9 +158,9 @@ static bool async_write(struct async_queue *aeq, uint32_t event, uint32_t object
 	return queue_write(&aeq->queue, words);
 }
 
-void events_async(struct session *session, uint32_t event, uint32_t object)
+void events_async(struct vm *vm, uint32_t event, uint32_t object)
 {
-	struct async_queue *aeq = session->aeq;
+	struct async_queue *aeq = vm->aeq;
 	bool kept = false, written = false;
 
 	if (!aeq)
@@ -176,18 +176,18 @@ void events_async(struct session *session, uint32_t event, uint32_t object)
 	pthread_mutex_unlock(&aeq->queue.lock);
 
 	if (written) {
-		counter_add(&session->counters.async_events, 1);
-		events_interrupt(session, PVHCA_VECTOR_ADMIN);
+		counter_add(&vm->counters.async_events, 1);
+		events_interrupt(vm, PVHCA_VECTOR_ADMIN);
 	} else if (kept) {
-		session_retry_soon(session);
+		vm_retry_soon(vm);
 	} else {
-		counter_add(&session->counters.async_events_dropped, 1);
+		counter_add(&vm->counters.async_events_dropped, 1);
 	}
 }
 
-void events_retry(struct session *session)
+void events_retry(struct vm *vm)
 {
-	struct async_queue *aeq = session->aeq;
+	struct async_queue *aeq = vm->aeq;
 	unsigned int written = 0;
 	bool left;
 
@@ -204,9 +204,9 @@ void events_retry(struct session *session)
 	pthread_mutex_unlock(&aeq->queue.lock);
 
 	if (written) {
-		counter_add(&session->counters.async_events, written);
-		events_interrupt(session, PVHCA_VECTOR_ADMIN);
+		counter_add(&vm->counters.async_events, written);
+		events_interrupt(vm, PVHCA_VECTOR_ADMIN);
 	}
 	if (left)
-		session_retry_soon(session);
+		vm_retry_soon(vm);
 }

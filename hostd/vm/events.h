@@ -11,7 +11,7 @@
 
 struct memory;
 struct region;
-struct session;
+struct vm;
 
 /**
  * struct event_queue - ring of events in guest memory
@@ -29,7 +29,7 @@ struct event_queue {
 
 /* A completion event queue; users are its CQs. */
 struct ceq {
-	struct session *session;
+	struct vm *vm;
 	uint32_t handle;
 	unsigned int users;
 	uint32_t vector;
@@ -41,7 +41,7 @@ struct ceq {
  * interrupt. Events that find no room are kept, up to a bound; then dropped and
  * counted. Any thread.
  */
-void events_async(struct session *session, uint32_t event, uint32_t object);
+void events_async(struct vm *vm, uint32_t event, uint32_t object);
 
 /*
  * Post a completion event and interrupt. False: no room now, try again later. Any thread.
@@ -49,17 +49,17 @@ void events_async(struct session *session, uint32_t event, uint32_t object);
 bool events_completion(struct ceq *ceq, uint32_t cq_handle);
 
 /* Write the eventfd of an MSI-X vector. Any thread. */
-void events_interrupt(struct session *session, uint32_t vector);
+void events_interrupt(struct vm *vm, uint32_t vector);
 
 /*
  * The async event queue, from ENABLE on. Returns 0 or a negative errno: EINVAL
  * (alignment, size), EFAULT (not guest RAM), ENOMEM. The session's thread, while
  * no other can post.
  */
-int events_open(struct session *session, uint64_t gpa, unsigned int log_entries);
-void events_close(struct session *session);
+int events_open(struct vm *vm, uint64_t gpa, unsigned int log_entries);
+void events_close(struct vm *vm);
 /* Post what was kept for want of room. */
-void events_retry(struct session *session);
+void events_retry(struct vm *vm);
 
 /* Set up a CEQ whose session and vector are set: errors as events_open(). */
 int ceq_init(struct ceq *ceq, uint64_t gpa, unsigned int log_entries);

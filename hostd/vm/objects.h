@@ -35,7 +35,7 @@
 #include "memory/memory.h"
 #include "vm/ring.h"
 
-struct session;
+struct vm;
 struct _GHashTable;
 
 /**
@@ -59,7 +59,7 @@ struct context {
 	_Atomic uint64_t timed_summary;
 	uint64_t taken_summary;
 	uint64_t busy_until_ns;
-	struct session *session;
+	struct vm *vm;
 
 	uint32_t handle;
 	bool kernel;
@@ -74,7 +74,7 @@ struct context {
 };
 
 struct pd {
-	struct session *session;
+	struct vm *vm;
 	struct context *context;
 	uint32_t handle;
 	unsigned int users; /* MRs, MWs, AHs, SRQs, QPs */
@@ -93,13 +93,13 @@ struct mr {
 	uint64_t length;
 	uint64_t offset;	 /* of the first byte in extents */
 	struct extents *extents; /* owned; NULL: made by ALLOC_MR */
-	struct session *session;
+	struct vm *vm;
 	uint32_t max_pages;	  /* made by ALLOC_MR: of one PVHCA_WQE_REG_MR */
 	_Atomic uint32_t windows; /* bound to it, on the loopback fabric */
 };
 
 struct mw {
-	struct session *session;
+	struct vm *vm;
 	struct pd *pd;
 	uint32_t handle;
 	uint32_t rkey; /* as allocated; a type 2 window's changes with each bind */
@@ -108,7 +108,7 @@ struct mw {
 };
 
 struct ah {
-	struct session *session;
+	struct vm *vm;
 	struct pd *pd;
 	uint32_t handle;
 	uint32_t host_gid_index; /* of av.sgid_index */
@@ -132,7 +132,7 @@ struct ceq; /* vm/events.h */
  * @listed: on the worker's list of CQs to look after; under the worker's lock
  */
 struct cq {
-	struct session *session;
+	struct vm *vm;
 	struct context *context;
 	uint32_t handle;
 	unsigned int users;	    /* QPs; twice if a QP uses it for both */
@@ -168,7 +168,7 @@ struct cq {
  * @limit: the event is armed: fewer entries than that raise it, once. 0: not armed
  */
 struct srq {
-	struct session *session;
+	struct vm *vm;
 	struct context *context;
 	struct pd *pd;
 	uint32_t handle;
@@ -187,7 +187,8 @@ struct srq {
 };
 
 struct qp {
-	struct session *session;
+	const struct qp_ops *ops;
+	struct vm *vm;
 	struct context *context;
 	struct pd *pd;
 	struct cq *send_cq;

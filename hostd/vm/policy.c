@@ -15,7 +15,7 @@
 
 #include "lib/address.h"
 #include "lib/log.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 struct gid_claim {
 	uint8_t gid[16];
@@ -72,19 +72,19 @@ static void policy_init(void)
 
 /* ---------------------------------- GIDs ----------------------------------- */
 
-static bool policy_is_default_gid(const struct session *session, const uint8_t gid[16])
+static bool policy_is_default_gid(const struct vm *vm, const uint8_t gid[16])
 {
 	uint8_t own[16];
 
-	if (!session->mac_chosen)
+	if (!vm->mac_chosen)
 		return false;
-	address_link_local(session->mac, own);
+	address_link_local(vm->mac, own);
 	return !memcmp(own, gid, sizeof(own));
 }
 
-static bool policy_allows(const struct session *session, const uint8_t gid[16])
+static bool policy_allows(const struct vm *vm, const uint8_t gid[16])
 {
-	char **addresses = session->policy->addresses;
+	char **addresses = vm->policy->addresses;
 	struct address_prefix prefix;
 
 	if (!addresses)
@@ -96,14 +96,14 @@ static bool policy_allows(const struct session *session, const uint8_t gid[16])
 	return false;
 }
 
-int policy_claim_gid(struct session *session, const uint8_t gid[16])
+int policy_claim_gid(struct vm *vm, const uint8_t gid[16])
 {
-	bool is_default = policy_is_default_gid(session, gid);
-	bool shared = is_default && session->mac_shared;
+	bool is_default = policy_is_default_gid(vm, gid);
+	bool shared = is_default && vm->mac_shared;
 	struct gid_claim *claim;
 	int status = PVHCA_ST_OK;
 
-	if (!is_default && !policy_allows(session, gid))
+	if (!is_default && !policy_allows(vm, gid))
 		return PVHCA_ST_DENIED;
 	pthread_mutex_lock(&policy_lock);
 	policy_init();
@@ -123,11 +123,11 @@ int policy_claim_gid(struct session *session, const uint8_t gid[16])
 	return status;
 }
 
-void policy_release_gid(struct session *session, const uint8_t gid[16])
+void policy_release_gid(struct vm *vm, const uint8_t gid[16])
 {
 	struct gid_claim *claim;
 
-	(void)session;
+	(void)vm;
 	pthread_mutex_lock(&policy_lock);
 	policy_init();
 	claim = g_hash_table_lookup(policy_gids, gid);
@@ -139,7 +139,7 @@ void policy_release_gid(struct session *session, const uint8_t gid[16])
 /* ---------------------------------- MACs ----------------------------------- */
 
 /* False: another session has it. */
-static bool policy_take_mac(struct session *session, const uint8_t mac[6])
+static bool policy_take_mac(struct vm *vm, const uint8_t mac[6])
 {
 	struct mac_claim *claim = NULL;
 	bool taken;
@@ -155,22 +155,22 @@ static bool policy_take_mac(struct session *session, const uint8_t mac[6])
 	pthread_mutex_unlock(&policy_lock);
 	if (taken)
 		return false;
-	memcpy(session->mac, mac, sizeof(session->mac));
-	session->mac_shared = false;
+	memcpy(vm->mac, mac, sizeof(vm->mac));
+	vm->mac_shared = false;
 	return true;
 }
 
 /* The same for a VM each time it starts, if it has a UUID or a name; salt: the n-th attempt. */
-static void policy_derive_mac(const struct session *session, unsigned int salt, uint8_t mac[6])
+static void policy_derive_mac(const struct vm *vm, unsigned int salt, uint8_t mac[6])
 {
 	static const uint8_t no_uuid[16];
 	uint64_t hash = 0xcbf29ce484222325ull;
-	const uint8_t *from = session->uuid;
-	size_t n = sizeof(session->uuid);
+	const uint8_t *from = vm->uuid;
+	size_t n = sizeof(vm->uuid);
 
-	if (!memcmp(session->uuid, no_uuid, sizeof(no_uuid))) {
-		from = (const uint8_t *)session->name;
-		n = strlen(session->name);
+	if (!memcmp(vm->uuid, no_uuid, sizeof(no_uuid))) {
+		from = (const uint8_t *)vm->name;
+		n = strlen(vm->name);
 	}
 	while (n--)
 		hash = (hash ^ *from++) * 0x100000001b3ull;
@@ -181,51 +181,51 @@ static void policy_derive_mac(const struct session *session, unsigned int salt, 
 		mac[i] = hash >> (8 * i);
 }
 
-static void policy_take_derived_mac(struct session *session)
+static void policy_take_derived_mac(struct vm *vm)
 {
 	uint8_t mac[6];
 	unsigned int salt = 0;
 
 	/* Sessions are few and MACs many: the first salts do. */
 	do {
-		policy_derive_mac(session, salt++, mac);
-	} while (!policy_take_mac(session, mac));
+		policy_derive_mac(vm, salt++, mac);
+	} while (!policy_take_mac(vm, mac));
 }
 
-int policy_claim_mac(struct session *session)
+int policy_claim_mac(struct vm *vm)
 {
-	if (session->mac_chosen)
+	if (vm->mac_chosen)
 		return PVHCA_ST_OK;
-	if (session->policy->has_mac) {
-		if (!policy_take_mac(session, session->policy->mac)) {
+	if (vm->policy->has_mac) {
+		if (!policy_take_mac(vm, vm->policy->mac)) {
 			g_warning("VM %s: the MAC in its settings is in use by another VM",
-				  session->name);
+				  vm->name);
 			return PVHCA_ST_IN_USE;
 		}
 		goto out;
 	}
-	if (address_mac_valid(session->hello_mac)) {
-		if (policy_take_mac(session, session->hello_mac))
+	if (address_mac_valid(vm->hello_mac)) {
+		if (policy_take_mac(vm, vm->hello_mac))
 			goto out;
 		g_warning("VM %s: the MAC that QEMU asks for is in use by another VM; choosing one",
-			  session->name);
+			  vm->name);
 	}
-	if (session->ops->default_mac && session->ops->default_mac(session, session->mac)) {
-		session->mac_shared = true;
+	if (vm->ops->default_mac && vm->ops->default_mac(vm, vm->mac)) {
+		vm->mac_shared = true;
 		goto out;
 	}
-	policy_take_derived_mac(session);
+	policy_take_derived_mac(vm);
 out:
-	session->mac_chosen = true;
+	vm->mac_chosen = true;
 	return PVHCA_ST_OK;
 }
 
-void policy_release_mac(struct session *session)
+void policy_release_mac(struct vm *vm)
 {
-	if (session->mac_chosen && !session->mac_shared) {
+	if (vm->mac_chosen && !vm->mac_shared) {
 		pthread_mutex_lock(&policy_lock);
-		g_hash_table_remove(policy_macs, session->mac);
+		g_hash_table_remove(policy_macs, vm->mac);
 		pthread_mutex_unlock(&policy_lock);
 	}
-	session->mac_chosen = false;
+	vm->mac_chosen = false;
 }

@@ -13,14 +13,14 @@
 #include <urcu-qsbr.h>
 
 #include "lib/log.h"
-#include "session/session.h"
+#include "vm/vm.h"
 #include "worker/private.h"
 
 void worker_assignment_free(struct assignment *assignment)
 {
 	if (!assignment)
 		return;
-	free(assignment->sessions);
+	free(assignment->vms);
 	free(assignment->contexts);
 	free(assignment->busy);
 	free(assignment);
@@ -33,19 +33,18 @@ static struct assignment *assignment_copy(const struct assignment *from)
 
 	if (!copy)
 		return NULL;
-	copy->sessions = calloc(from->num_sessions + 1, sizeof(*copy->sessions));
+	copy->vms = calloc(from->num_vms + 1, sizeof(*copy->vms));
 	copy->contexts = calloc(from->num_contexts + 1, sizeof(*copy->contexts));
 	copy->busy = calloc(from->num_contexts + 1, sizeof(*copy->busy));
-	if (!copy->sessions || !copy->contexts || !copy->busy) {
+	if (!copy->vms || !copy->contexts || !copy->busy) {
 		worker_assignment_free(copy);
 		return NULL;
 	}
-	copy->num_sessions = from->num_sessions;
+	copy->num_vms = from->num_vms;
 	copy->num_contexts = from->num_contexts;
 	/* The first one has no arrays. */
-	if (from->sessions)
-		memcpy(copy->sessions, from->sessions,
-		       from->num_sessions * sizeof(*copy->sessions));
+	if (from->vms)
+		memcpy(copy->vms, from->vms, from->num_vms * sizeof(*copy->vms));
 	if (from->contexts)
 		memcpy(copy->contexts, from->contexts,
 		       from->num_contexts * sizeof(*copy->contexts));
@@ -77,9 +76,9 @@ static void assignment_replace(struct worker *worker, struct assignment *next)
 	worker_assignment_free(old);
 }
 
-static int session_fabric_fd(struct session *session)
+static int vm_fabric_fd(struct vm *vm)
 {
-	return session->ops->session_event_fd ? session->ops->session_event_fd(session) : -1;
+	return vm->ops->vm_event_fd ? vm->ops->vm_event_fd(vm) : -1;
 }
 
 static struct worker *least_loaded(void)
@@ -93,37 +92,38 @@ static struct worker *least_loaded(void)
 	return best;
 }
 
-int worker_attach(struct session *session)
+int worker_attach(struct vm *vm)
 {
-	int fabric_fd = session_fabric_fd(session), err;
+	int fabric_fd = vm_fabric_fd(vm), err;
 	struct assignment *next;
 	struct worker *worker;
 	unsigned int doorbell;
 
 	pthread_mutex_lock(&workers.lock);
 	worker = least_loaded();
-	doorbell = worker->index % session->num_doorbells;
+	doorbell = worker->index % vm->num_doorbells;
 	next = assignment_copy(worker->assignment);
 	err = -ENOMEM;
 	if (!next)
 		goto err_unlock;
-	err = worker_listen(worker, session->doorbell_fds[doorbell], session->id, SOURCE_DOORBELL);
+	err = worker_listen(worker, vm->doorbell_fds[doorbell], vm->id, SOURCE_DOORBELL);
 	if (err)
 		goto err_free;
 	if (fabric_fd >= 0)
-		err = worker_listen(worker, fabric_fd, session->id, SOURCE_FABRIC);
+		err = worker_listen(worker, fabric_fd, vm->id, SOURCE_FABRIC);
 	if (err)
 		goto err_del_doorbell;
 
-	session->worker = worker;
-	session->doorbell = doorbell * PVHCA_DB_STRIDE;
+	vm->worker = worker;
+	vm->blocked_cqs = &worker->blocked_cqs;
+	vm->doorbell = doorbell * PVHCA_DB_STRIDE;
 	worker->load++;
-	next->sessions[next->num_sessions++] = session;
+	next->vms[next->num_vms++] = vm;
 	assignment_replace(worker, next);
 	return 0;
 
 err_del_doorbell:
-	worker_unlisten(worker, session->doorbell_fds[doorbell]);
+	worker_unlisten(worker, vm->doorbell_fds[doorbell]);
 err_free:
 	worker_assignment_free(next);
 err_unlock:
@@ -145,30 +145,31 @@ static void assignment_remove(struct worker *worker, const void *pointer)
 		sleep(1);
 		pthread_mutex_lock(&workers.lock);
 	}
-	next->num_sessions = pointer_remove((void **)next->sessions, next->num_sessions, pointer);
+	next->num_vms = pointer_remove((void **)next->vms, next->num_vms, pointer);
 	next->num_contexts = pointer_remove((void **)next->contexts, next->num_contexts, pointer);
 	assignment_replace(worker, next);
 }
 
-void worker_detach(struct session *session)
+void worker_detach(struct vm *vm)
 {
-	struct worker *worker = session->worker;
-	int fabric_fd = session_fabric_fd(session);
-	unsigned int doorbell = session->doorbell / PVHCA_DB_STRIDE;
+	struct worker *worker = vm->worker;
+	int fabric_fd = vm_fabric_fd(vm);
+	unsigned int doorbell = vm->doorbell / PVHCA_DB_STRIDE;
 
-	worker_unlisten(worker, session->doorbell_fds[doorbell]);
+	worker_unlisten(worker, vm->doorbell_fds[doorbell]);
 	if (fabric_fd >= 0)
 		worker_unlisten(worker, fabric_fd);
 
 	pthread_mutex_lock(&workers.lock);
 	worker->load--;
-	assignment_remove(worker, session);
-	session->worker = NULL;
+	assignment_remove(worker, vm);
+	vm->worker = NULL;
+	vm->blocked_cqs = NULL;
 }
 
 int worker_add_context(struct context *context)
 {
-	struct worker *worker = context->session->worker;
+	struct worker *worker = context->vm->worker;
 	struct assignment *next;
 
 	pthread_mutex_lock(&workers.lock);
@@ -185,5 +186,5 @@ int worker_add_context(struct context *context)
 void worker_del_context(struct context *context)
 {
 	pthread_mutex_lock(&workers.lock);
-	assignment_remove(context->session->worker, context);
+	assignment_remove(context->vm->worker, context);
 }

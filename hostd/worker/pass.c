@@ -11,8 +11,7 @@
 #include <urcu-qsbr.h>
 
 #include "lib/clock.h"
-#include "admin/qp_dispatch.h"
-#include "session/session.h"
+#include "vm/vm.h"
 #include "worker/private.h"
 
 /* Of more contexts than this the idle ones are looked at less often: */
@@ -24,30 +23,25 @@
 #define SETTLE_NS    (100 * NS_PER_US)
 #define SETTLE_TRIES 1000
 
-uint64_t worker_now(const struct worker *worker)
-{
-	return worker->now;
-}
-
 /* ---------------------------------- serve ---------------------------------- */
 
-typedef unsigned int serve_fn(struct worker *worker, struct qp *qp);
+typedef unsigned int serve_fn(struct pass *pass, struct qp *qp);
 
-static unsigned int serve_receives(struct worker *worker, struct qp *qp)
+static unsigned int serve_receives(struct pass *pass, struct qp *qp)
 {
-	(void)worker;
-	return qp_dispatch_serve_receives(qp);
+	(void)pass;
+	return qp->ops->serve_receives ? qp->ops->serve_receives(qp) : 0;
 }
 
-static unsigned int serve_all(struct worker *worker, struct qp *qp)
+static unsigned int serve_all(struct pass *pass, struct qp *qp)
 {
-	return qp_dispatch_serve(worker, qp);
+	return qp->ops->serve(pass, qp);
 }
 
 /* A slot without a QP: what is posted on its SRQ is taken with the receives. */
 static unsigned int serve_srq(struct worker *worker, struct context *context, unsigned int slot)
 {
-	const struct fabric_ops *ops = context->session->ops;
+	const struct fabric_ops *ops = context->vm->ops;
 	unsigned int served;
 	struct srq *srq;
 
@@ -55,7 +49,7 @@ static unsigned int serve_srq(struct worker *worker, struct context *context, un
 	if (!srq || !ops->srq_serve)
 		return 0;
 	pthread_mutex_lock(&srq->lock);
-	served = ops->srq_serve(worker, srq);
+	served = ops->srq_serve(&worker->pass, srq);
 	pthread_mutex_unlock(&srq->lock);
 	return served;
 }
@@ -78,7 +72,7 @@ static unsigned int serve_taken(struct worker *worker, struct context *context, 
 			if (!qp)
 				continue;
 			pthread_mutex_lock(&qp->lock);
-			served += serve(worker, qp);
+			served += serve(&worker->pass, qp);
 			pthread_mutex_unlock(&qp->lock);
 		}
 	}
@@ -102,7 +96,7 @@ static void expire_timed(struct worker *worker, struct context *context)
 			qp = rcu_dereference(context->slots[slot]);
 			if (!qp)
 				continue;
-			if (qp->deadline_ns <= worker->now)
+			if (qp->deadline_ns <= worker->pass.now)
 				context_again(context, slot);
 			else
 				context_timed(context, slot);
@@ -184,16 +178,16 @@ static void take_context(struct worker *worker, struct context *context)
 	context->taken_summary = 0;
 	take_again(worker, context);
 	take_pending(context);
-	if (context->session->ops->qp_serve_receives)
+	if (context->vm->ops->qp->serve_receives)
 		look_at_sends(context);
 }
 
 /* After take_context() of all contexts. */
 static unsigned int take_receives(struct worker *worker, struct context *context)
 {
-	const struct fabric_ops *ops = context->session->ops;
+	const struct fabric_ops *ops = context->vm->ops;
 
-	if (!ops->qp_serve_receives && !ops->srq_serve)
+	if (!ops->qp->serve_receives && !ops->srq_serve)
 		return 0;
 	take_pending(context);
 	return serve_taken(worker, context, serve_receives);
@@ -201,7 +195,7 @@ static unsigned int take_receives(struct worker *worker, struct context *context
 
 /* --------------------------------- a pass ---------------------------------- */
 
-/* All receives before any send; see qp_serve_receives in fabric/fabric.h. */
+/* All receives before any send; see serve_receives in fabric/fabric.h. */
 static unsigned int serve_contexts(struct worker *worker, struct context **contexts,
 				   unsigned int count)
 {
@@ -214,7 +208,7 @@ static unsigned int serve_contexts(struct worker *worker, struct context **conte
 	for (i = 0; i < count; i++) {
 		if (!contexts[i]->taken_summary)
 			continue;
-		contexts[i]->busy_until_ns = worker->now + BUSY_NS;
+		contexts[i]->busy_until_ns = worker->pass.now + BUSY_NS;
 		served += serve_taken(worker, contexts[i], serve_all);
 	}
 	return served;
@@ -226,15 +220,15 @@ static void find_busy(const struct worker *worker, struct assignment *assignment
 
 	assignment->num_busy = 0;
 	for (i = 0; i < assignment->num_contexts; i++)
-		if (assignment->contexts[i]->busy_until_ns > worker->now)
+		if (assignment->contexts[i]->busy_until_ns > worker->pass.now)
 			assignment->busy[assignment->num_busy++] = assignment->contexts[i];
-	assignment->looked_ns = worker->now;
+	assignment->looked_ns = worker->pass.now;
 }
 
 /* All sessions are of one fabric. */
 static const struct fabric_ops *assignment_ops(const struct assignment *assignment)
 {
-	return assignment->num_sessions ? assignment->sessions[0]->ops : NULL;
+	return assignment->num_vms ? assignment->vms[0]->ops : NULL;
 }
 
 /*
@@ -245,29 +239,29 @@ static bool may_pass_over_idle(const struct assignment *assignment)
 {
 	const struct fabric_ops *ops = assignment_ops(assignment);
 
-	return assignment->num_contexts > FEW_CONTEXTS && !(ops && ops->qp_serve_receives);
+	return assignment->num_contexts > FEW_CONTEXTS && !(ops && ops->qp->serve_receives);
 }
 
 static unsigned int serve_busy(struct worker *worker, struct assignment *assignment)
 {
 	unsigned int served;
 
-	if (worker->now - assignment->looked_ns < LOOK_AT_IDLE_NS)
+	if (worker->pass.now - assignment->looked_ns < LOOK_AT_IDLE_NS)
 		return serve_contexts(worker, assignment->busy, assignment->num_busy);
 	served = serve_contexts(worker, assignment->contexts, assignment->num_contexts);
 	find_busy(worker, assignment);
 	return served;
 }
 
-static unsigned int poll_sessions(struct worker *worker, const struct assignment *assignment)
+static unsigned int poll_vms(struct worker *worker, const struct assignment *assignment)
 {
 	const struct fabric_ops *ops = assignment_ops(assignment);
 	unsigned int i, served = 0;
 
-	if (!ops || !ops->session_poll)
+	if (!ops || !ops->vm_poll)
 		return 0;
-	for (i = 0; i < assignment->num_sessions; i++)
-		served += ops->session_poll(worker, assignment->sessions[i]);
+	for (i = 0; i < assignment->num_vms; i++)
+		served += ops->vm_poll(&worker->pass, assignment->vms[i]);
 	return served;
 }
 
@@ -280,9 +274,9 @@ unsigned int worker_pass(struct worker *worker)
 		served = serve_busy(worker, assignment);
 	else
 		served = serve_contexts(worker, assignment->contexts, assignment->num_contexts);
-	served += poll_sessions(worker, assignment);
-	worker_retry_blocked(worker);
-	worker_flush_dirty(worker);
+	served += poll_vms(worker, assignment);
+	cq_blocked_retry(&worker->blocked_cqs);
+	pass_end(&worker->pass);
 	return served;
 }
 
@@ -304,7 +298,7 @@ void worker_settle(struct context *context)
 			if (!worker_is_announced(context))
 				return;
 		}
-		worker_wake(context->session->worker);
+		worker_wake(context->vm->worker);
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, NULL);
 	}
 }

@@ -8,10 +8,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vm/cq_blocked.h"
 #include "vm/objects.h"
+#include "vm/pass.h"
+#include "vm/vm.h"
 #include "worker/worker.h"
-
-#define WORKER_DIRTY_MAX 256
 
 /* What a descriptor in epoll is for; the id of its session stands above. */
 enum worker_source {
@@ -26,9 +27,9 @@ enum worker_source {
  * @looked_ns: when the others were looked at last; the worker's own
  */
 struct assignment {
-	unsigned int num_sessions;
+	unsigned int num_vms;
 	unsigned int num_contexts;
-	struct session **sessions;
+	struct vm **vms;
 	struct context **contexts;
 	struct context **busy;
 	unsigned int num_busy;
@@ -44,7 +45,7 @@ struct worker {
 	unsigned int load;	       /* sessions; under workers.lock */
 
 	/* The thread's own */
-	uint64_t now;
+	struct pass pass;
 	uint64_t spin_ns;
 	uint64_t spin_limit_ns;
 	uint64_t nap_ns;
@@ -52,12 +53,8 @@ struct worker {
 	bool few_cpus; /* let others go first, for they make our work */
 	bool give_way;
 	unsigned int priority;
-	struct cq *dirty[WORKER_DIRTY_MAX];
-	unsigned int num_dirty;
 
-	pthread_mutex_t blocked_lock;
-	struct cq **blocked; /* CQs with something held back */
-	unsigned int num_blocked, max_blocked;
+	struct cq_blocked_list blocked_cqs;
 	_Atomic bool stop;
 };
 
@@ -76,17 +73,11 @@ unsigned int worker_pass(struct worker *worker);
 /* Did the guest, or pvhcad, announce something in it that no pass has taken? */
 bool worker_is_announced(struct context *context);
 
-/* ------------------------------ worker/cqs.c ------------------------------- */
-
-/* At the end of a pass. */
-void worker_flush_dirty(struct worker *worker);
-void worker_retry_blocked(struct worker *worker);
-
 /* ----------------------------- worker/sleep.c ------------------------------ */
 
 void worker_sleep_init(struct worker *worker, const struct config *config);
 /* Have a sleeping worker woken by fd, of this session's. 0 or a negative errno. */
-int worker_listen(struct worker *worker, int fd, unsigned int session, enum worker_source source);
+int worker_listen(struct worker *worker, int fd, unsigned int vm, enum worker_source source);
 void worker_unlisten(struct worker *worker, int fd);
 /*
  * Nothing to do, but too early to sleep. Returns whether the processor is wanted

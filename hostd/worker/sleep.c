@@ -26,7 +26,7 @@
 #include <urcu-qsbr.h>
 
 #include "lib/clock.h"
-#include "session/session.h"
+#include "vm/vm.h"
 #include "worker/private.h"
 
 #define SPIN_MIN_NS (20 * NS_PER_US)
@@ -60,11 +60,11 @@ void worker_sleep_init(struct worker *worker, const struct config *config)
 	worker->nap_ns = NAP_MIN_NS;
 }
 
-int worker_listen(struct worker *worker, int fd, unsigned int session, enum worker_source source)
+int worker_listen(struct worker *worker, int fd, unsigned int vm, enum worker_source source)
 {
 	struct epoll_event event = {
 		.events = EPOLLIN,
-		.data.u64 = (uint64_t)session << SOURCE_BITS | source,
+		.data.u64 = (uint64_t)vm << SOURCE_BITS | source,
 	};
 
 	return epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
@@ -89,7 +89,7 @@ static void set_need_kick(const struct assignment *assignment, uint64_t value)
 static bool is_anything_pending(struct worker *worker, const struct assignment *assignment)
 {
 	struct context *context;
-	struct session *session;
+	struct vm *vm;
 	bool pending = false;
 	unsigned int i;
 
@@ -97,10 +97,10 @@ static bool is_anything_pending(struct worker *worker, const struct assignment *
 		context = assignment->contexts[i];
 		pending |= worker_is_announced(context);
 	}
-	for (i = 0; i < assignment->num_sessions; i++) {
-		session = assignment->sessions[i];
-		if (session->ops->session_arm)
-			pending |= session->ops->session_arm(worker, session);
+	for (i = 0; i < assignment->num_vms; i++) {
+		vm = assignment->vms[i];
+		if (vm->ops->vm_arm)
+			pending |= vm->ops->vm_arm(&worker->pass, vm);
 	}
 	return pending;
 }
@@ -135,7 +135,7 @@ static int sleep_ms(struct worker *worker, const struct assignment *assignment)
 {
 	uint64_t deadline = next_deadline(assignment), now = clock_ns();
 
-	if (__atomic_load_n(&worker->num_blocked, __ATOMIC_RELAXED) &&
+	if (__atomic_load_n(&worker->blocked_cqs.num, __ATOMIC_RELAXED) &&
 	    deadline > now + BLOCKED_RETRY_NS)
 		deadline = now + BLOCKED_RETRY_NS;
 	if (deadline == UINT64_MAX)
@@ -149,7 +149,7 @@ static int sleep_ms(struct worker *worker, const struct assignment *assignment)
 static void handle_source(struct worker *worker, uint64_t source)
 {
 	struct assignment *assignment = rcu_dereference(worker->assignment);
-	struct session *session = NULL;
+	struct vm *vm = NULL;
 	eventfd_t count = 0;
 	unsigned int i;
 
@@ -157,18 +157,18 @@ static void handle_source(struct worker *worker, uint64_t source)
 		eventfd_read(worker->wake_fd, &count);
 		return;
 	}
-	for (i = 0; i < assignment->num_sessions; i++)
-		if (assignment->sessions[i]->id == source >> SOURCE_BITS)
-			session = assignment->sessions[i];
-	if (!session)
+	for (i = 0; i < assignment->num_vms; i++)
+		if (assignment->vms[i]->id == source >> SOURCE_BITS)
+			vm = assignment->vms[i];
+	if (!vm)
 		return;
 	if ((source & SOURCE_MASK) == SOURCE_FABRIC) {
-		session->ops->session_event(worker, session);
+		vm->ops->vm_event(&worker->pass, vm);
 		return;
 	}
-	i = session->doorbell / PVHCA_DB_STRIDE;
-	if (!eventfd_read(session->doorbell_fds[i], &count))
-		counter_add(&session->counters.doorbells, count);
+	i = vm->doorbell / PVHCA_DB_STRIDE;
+	if (!eventfd_read(vm->doorbell_fds[i], &count))
+		counter_add(&vm->counters.doorbells, count);
 }
 
 static void learn_spin(struct worker *worker, uint64_t slept_ns)
@@ -233,13 +233,13 @@ bool worker_poll_politely(struct worker *worker)
 static unsigned int count_in_flight(const struct worker *worker)
 {
 	const struct assignment *assignment = rcu_dereference(worker->assignment);
-	const struct session *session;
+	const struct vm *vm;
 	unsigned int i, count = 0;
 
-	for (i = 0; i < assignment->num_sessions; i++) {
-		session = assignment->sessions[i];
-		if (session->ops->session_in_flight)
-			count += session->ops->session_in_flight(session);
+	for (i = 0; i < assignment->num_vms; i++) {
+		vm = assignment->vms[i];
+		if (vm->ops->vm_in_flight)
+			count += vm->ops->vm_in_flight(vm);
 	}
 	return count;
 }
@@ -259,7 +259,7 @@ static void nap(struct worker *worker, unsigned int in_flight)
 	clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, NULL);
 	rcu_thread_online();
 
-	worker->now = clock_ns();
+	worker->pass.now = clock_ns();
 	if (worker_pass(worker))
 		worker->naps_in_vain = 0;
 	else

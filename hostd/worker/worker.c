@@ -5,7 +5,7 @@
  * A worker makes passes (worker/pass.c). In each it looks at the summary word of
  * every context of its sessions (worker/assign.c), serves the QPs named there,
  * lets the fabric collect completions, retries what guests had no room for, and
- * raises the events that were asked for (worker/cqs.c). Between passes it is
+ * raises the events that were asked for (vm/pass.c). Between passes it is
  * quiescent for liburcu. When there is nothing to do it rests (worker/sleep.c).
  */
 #include <errno.h>
@@ -50,14 +50,15 @@ static void *worker_main(void *arg)
 	struct worker *worker = arg;
 	uint64_t last_work;
 
+	worker->blocked_cqs.thread = pthread_self();
 	raise_priority(worker);
 	rcu_register_thread();
 	last_work = clock_ns();
 	while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
-		worker->now = clock_ns();
+		worker->pass.now = clock_ns();
 		if (worker_pass(worker)) {
-			last_work = worker->now;
-		} else if (worker->now - last_work > worker->spin_ns ||
+			last_work = worker->pass.now;
+		} else if (worker->pass.now - last_work > worker->spin_ns ||
 			   worker_poll_politely(worker)) {
 			worker_rest(worker);
 			last_work = clock_ns();
@@ -75,9 +76,9 @@ static int worker_init(struct worker *worker, unsigned int index, const struct c
 	int err;
 
 	worker->index = index;
+	worker->pass.worker = worker;
 	worker->priority = config->priority;
 	worker_sleep_init(worker, config);
-	pthread_mutex_init(&worker->blocked_lock, NULL);
 
 	worker->assignment = calloc(1, sizeof(*worker->assignment));
 	if (!worker->assignment)
@@ -92,6 +93,7 @@ static int worker_init(struct worker *worker, unsigned int index, const struct c
 		err = -errno;
 		goto err_close_epoll;
 	}
+	cq_blocked_init(&worker->blocked_cqs, worker->wake_fd);
 	err = worker_listen(worker, worker->wake_fd, 0, SOURCE_WAKE);
 	if (!err)
 		err = -pthread_create(&worker->thread, NULL, worker_main, worker);
@@ -117,8 +119,7 @@ static void worker_fini(struct worker *worker)
 	close(worker->wake_fd);
 	close(worker->epoll_fd);
 	worker_assignment_free(worker->assignment);
-	free(worker->blocked);
-	pthread_mutex_destroy(&worker->blocked_lock);
+	cq_blocked_fini(&worker->blocked_cqs);
 }
 
 int workers_start(const struct config *config)

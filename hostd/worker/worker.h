@@ -12,7 +12,7 @@
 
 struct context;
 struct cq;
-struct session;
+struct vm;
 struct worker;
 
 /* Start config->workers threads; 0 or a negative errno. Stop when no session is attached. */
@@ -20,13 +20,13 @@ int workers_start(const struct config *config);
 void workers_stop(void);
 
 /*
- * Give a session to the worker with the fewest; sets session->worker and
- * session->doorbell (its byte offset in the doorbell window). The session's thread. 0 or a
+ * Give a session to the worker with the fewest; sets vm->worker and
+ * vm->doorbell (its byte offset in the doorbell window). The session's thread. 0 or a
  * negative errno.
  */
-int worker_attach(struct session *session);
+int worker_attach(struct vm *vm);
 /* When it returns no worker touches the session, its contexts or its descriptors any more. */
-void worker_detach(struct session *session);
+void worker_detach(struct vm *vm);
 
 /* A context begins and ends to be polled. Likewise. worker_add_context: 0 or -ENOMEM. */
 int worker_add_context(struct context *context);
@@ -40,14 +40,5 @@ void worker_wake(struct worker *worker);
  * call, or 100 ms have passed: a hostile one may post on and on. The session's thread.
  */
 void worker_settle(struct context *context);
-
-/* For vm/cq.c: look at this CQ at the end of the pass (dirty) / until it is delivered (blocked). */
-void worker_cq_dirty(struct worker *worker, struct cq *cq);
-void worker_cq_blocked(struct cq *cq);
-/* Forget a CQ that is being destroyed. */
-void worker_del_cq(struct cq *cq);
-
-/* CLOCK_MONOTONIC when the pass began, ns. */
-uint64_t worker_now(const struct worker *worker);
 
 #endif

@@ -11,12 +11,12 @@
 #include <urcu/rcuhlist.h>
 
 #include "fabric/loopback/private.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 struct address {
 	struct cds_hlist_node node;
 	struct address *next_gone;
-	struct session *session;
+	struct vm *vm;
 	unsigned int refs;
 	uint8_t gid[LOOPBACK_GID_LEN];
 };
@@ -41,26 +41,25 @@ static struct address *address_find(struct loopback *fabric, const uint8_t gid[L
 	return NULL;
 }
 
-struct session *loopback_address_owner(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN])
+struct vm *loopback_address_owner(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct address *address = address_find(fabric, gid);
 
-	return address ? address->session : NULL;
+	return address ? address->vm : NULL;
 }
 
 /* With fabric->lock held. */
-static int address_add(struct loopback *fabric, struct session *session,
-		       const uint8_t gid[LOOPBACK_GID_LEN])
+static int address_add(struct loopback *fabric, struct vm *vm, const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct address *address = address_find(fabric, gid);
 
-	if (address && address->session != session)
+	if (address && address->vm != vm)
 		return PVHCA_ST_IN_USE;
 	if (!address) {
 		address = calloc(1, sizeof(*address));
 		if (!address)
 			return PVHCA_ST_NO_MEMORY;
-		address->session = session;
+		address->vm = vm;
 		memcpy(address->gid, gid, LOOPBACK_GID_LEN);
 		cds_hlist_add_head_rcu(&address->node, &fabric->addresses[bucket_of(gid)]);
 	}
@@ -68,18 +67,18 @@ static int address_add(struct loopback *fabric, struct session *session,
 	return PVHCA_ST_OK;
 }
 
-int loopback_address_add(struct loopback *fabric, struct session *session,
+int loopback_address_add(struct loopback *fabric, struct vm *vm,
 			 const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	int status;
 
 	pthread_mutex_lock(&fabric->lock);
-	status = address_add(fabric, session, gid);
+	status = address_add(fabric, vm, gid);
 	pthread_mutex_unlock(&fabric->lock);
 	return status;
 }
 
-bool loopback_address_del(struct loopback *fabric, struct session *session,
+bool loopback_address_del(struct loopback *fabric, struct vm *vm,
 			  const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct address *address;
@@ -87,7 +86,7 @@ bool loopback_address_del(struct loopback *fabric, struct session *session,
 
 	pthread_mutex_lock(&fabric->lock);
 	address = address_find(fabric, gid);
-	if (address && address->session == session && !--address->refs) {
+	if (address && address->vm == vm && !--address->refs) {
 		cds_hlist_del_rcu(&address->node);
 		last = true;
 	}
@@ -99,7 +98,7 @@ bool loopback_address_del(struct loopback *fabric, struct session *session,
 	return true;
 }
 
-void loopback_address_del_all(struct loopback *fabric, struct session *session)
+void loopback_address_del_all(struct loopback *fabric, struct vm *vm)
 {
 	struct cds_hlist_node *node, *next;
 	struct address *address, *gone = NULL;
@@ -110,7 +109,7 @@ void loopback_address_del_all(struct loopback *fabric, struct session *session)
 		for (node = fabric->addresses[i].next; node; node = next) {
 			next = node->next;
 			address = cds_hlist_entry(node, struct address, node);
-			if (address->session != session)
+			if (address->vm != vm)
 				continue;
 			cds_hlist_del_rcu(node);
 			address->next_gone = gone;

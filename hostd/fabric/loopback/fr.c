@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "fabric/loopback/private.h"
-#include "session/session.h"
+#include "vm/vm.h"
 #include "lib/table.h"
 
 #define REGION_WRITES (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
@@ -27,7 +27,7 @@ int loopback_fr_alloc(struct mr *mr)
 	pages = calloc(1, sizeof(*pages) + mr->max_pages * sizeof(pages->extent[0]));
 	if (!pages)
 		return PVHCA_ST_NO_MEMORY;
-	key = loopback_key_new(mr->session, mr->pd, LOOPBACK_KEY_REGION);
+	key = loopback_key_new(mr->vm, mr->pd, LOOPBACK_KEY_REGION);
 	if (!key) {
 		free(pages);
 		return PVHCA_ST_NO_MEMORY;
@@ -108,8 +108,8 @@ static bool pages_take(struct extents *pages, struct memory *memory, const struc
 bool loopback_fr_reg(struct loopback_qp *lqp)
 {
 	const struct reg_request *reg = &lqp->sq.request.reg;
-	struct session *session = lqp->qp->session;
-	struct mr *mr = table_find_rcu(&session->mrs, reg->mr_handle);
+	struct vm *vm = lqp->qp->vm;
+	struct mr *mr = table_find_rcu(&vm->mrs, reg->mr_handle);
 	struct loopback_key *key;
 
 	if (!mr || !mr->fabric || !is_request_valid(mr, lqp->qp, reg))
@@ -118,7 +118,7 @@ bool loopback_fr_reg(struct loopback_qp *lqp)
 	if (!loopback_key_take(key, LOOPBACK_KEY_FREE))
 		return false;
 	loopback_key_clear(key);
-	if (!pages_take(key->pages, session->memory, reg)) {
+	if (!pages_take(key->pages, vm->memory, reg)) {
 		loopback_key_free(key);
 		return false;
 	}

@@ -19,7 +19,7 @@
 #include <urcu-qsbr.h>
 
 #include "fabric/loopback/private.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 /* ---------------------------------- users ---------------------------------- */
 
@@ -118,10 +118,9 @@ void loopback_key_free(struct loopback_key *key)
 
 /* ----------------------------------- life ---------------------------------- */
 
-struct loopback_key *loopback_key_new(struct session *session, struct pd *pd,
-				      enum loopback_key_kind kind)
+struct loopback_key *loopback_key_new(struct vm *vm, struct pd *pd, enum loopback_key_kind kind)
 {
-	struct loopback_session *ls = session->fabric_session;
+	struct loopback_vm *ls = vm->fabric_vm;
 	struct loopback *fabric = ls->fabric;
 	struct loopback_key *key = calloc(1, sizeof(*key));
 	uint32_t number;
@@ -129,7 +128,7 @@ struct loopback_key *loopback_key_new(struct session *session, struct pd *pd,
 	if (!key)
 		return NULL;
 	key->kind = kind;
-	key->view.session = session;
+	key->view.vm = vm;
 	key->view.pd = pd;
 	key->view.fabric = key;
 	pthread_mutex_lock(&fabric->lock);
@@ -147,7 +146,7 @@ struct loopback_key *loopback_key_new(struct session *session, struct pd *pd,
 
 void loopback_key_destroy(struct loopback_key *key)
 {
-	struct loopback_session *ls = key->view.session->fabric_session;
+	struct loopback_vm *ls = key->view.vm->fabric_vm;
 	struct loopback_page *page;
 
 	pthread_mutex_lock(&ls->fabric->lock);

@@ -11,7 +11,7 @@
 #include "lib/log.h"
 #include "fabric/loopback/private.h"
 #include "pvhca-version.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 /* Limits of the fabric; quotas are the tighter ones as a rule. */
 #define MAX_QP	65536u
@@ -59,45 +59,45 @@ static void loopback_stop(struct fabric *opaque)
 	free(fabric);
 }
 
-static int loopback_session_open(struct fabric *opaque, struct session *session)
+static int loopback_vm_open(struct fabric *opaque, struct vm *vm)
 {
-	struct loopback_session *ls = calloc(1, sizeof(*ls));
+	struct loopback_vm *ls = calloc(1, sizeof(*ls));
 
 	if (!ls)
 		return PVHCA_ST_NO_MEMORY;
 	ls->fabric = (struct loopback *)opaque;
 	CDS_INIT_LIST_HEAD(&ls->qps);
 	CDS_INIT_LIST_HEAD(&ls->windows);
-	session->fabric_session = ls;
+	vm->fabric_vm = ls;
 	return PVHCA_ST_OK;
 }
 
-static void loopback_session_close(struct session *session)
+static void loopback_vm_close(struct vm *vm)
 {
-	struct loopback_session *ls = session->fabric_session;
+	struct loopback_vm *ls = vm->fabric_vm;
 
-	loopback_address_del_all(ls->fabric, session);
+	loopback_address_del_all(ls->fabric, vm);
 	free(ls);
-	session->fabric_session = NULL;
+	vm->fabric_vm = NULL;
 }
 
-static int loopback_async_fd(struct session *session)
+static int loopback_async_fd(struct vm *vm)
 {
-	(void)session;
+	(void)vm;
 	return -1;
 }
 
-static void loopback_async(struct session *session)
+static void loopback_async(struct vm *vm)
 {
-	(void)session;
+	(void)vm;
 }
 
 /* -------------------------------- the device ------------------------------- */
 
 /* EUI-64 of the netdev's MAC, as the kernel makes it of an Ethernet address. */
-static uint64_t system_guid(const struct session *session)
+static uint64_t system_guid(const struct vm *vm)
 {
-	const uint8_t *mac = session->mac;
+	const uint8_t *mac = vm->mac;
 	uint8_t guid[8] = { mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5] };
 	uint64_t be;
 
@@ -131,10 +131,10 @@ static void fill_limits(struct pvhca_rsp_query_device *rsp)
 	rsp->max_mcast_qp_attach = htole32(LOOPBACK_MAX_MCAST_ATTACH);
 	rsp->max_total_mcast_qp_attach = htole32(LOOPBACK_MAX_MCAST_TOTAL);
 	rsp->max_pkeys = htole32(1);
-	rsp->gid_tbl_len = htole32(SESSION_GIDS);
+	rsp->gid_tbl_len = htole32(VM_GIDS);
 }
 
-static int loopback_query_device(struct session *session, struct pvhca_rsp_query_device *rsp)
+static int loopback_query_device(struct vm *vm, struct pvhca_rsp_query_device *rsp)
 {
 	memset(rsp, 0, sizeof(*rsp));
 	fill_limits(rsp);
@@ -142,7 +142,7 @@ static int loopback_query_device(struct session *session, struct pvhca_rsp_query
 		IBV_DEVICE_CURR_QP_STATE_MOD | IBV_DEVICE_PORT_ACTIVE_EVENT |
 		IBV_DEVICE_SYS_IMAGE_GUID | IBV_DEVICE_RC_RNR_NAK_GEN | IBV_DEVICE_MEM_WINDOW |
 		IBV_DEVICE_MEM_WINDOW_TYPE_2B | IBV_DEVICE_MEM_MGT_EXTENSIONS);
-	rsp->sys_image_guid = system_guid(session);
+	rsp->sys_image_guid = system_guid(vm);
 	/* Timestamps are CLOCK_MONOTONIC in ns. */
 	rsp->hca_core_clock = htole64(1000000);
 	rsp->timestamp_mask = htole64(UINT64_MAX);
@@ -155,9 +155,9 @@ static int loopback_query_device(struct session *session, struct pvhca_rsp_query
 	return PVHCA_ST_OK;
 }
 
-static int loopback_query_port(struct session *session, struct pvhca_rsp_query_port *rsp)
+static int loopback_query_port(struct vm *vm, struct pvhca_rsp_query_port *rsp)
 {
-	(void)session;
+	(void)vm;
 	*rsp = (struct pvhca_rsp_query_port){
 		.state = IBV_PORT_ACTIVE,
 		.phys_state = PORT_LINK_UP,
@@ -168,7 +168,7 @@ static int loopback_query_port(struct session *session, struct pvhca_rsp_query_p
 		.max_vl_num = 1,
 		.max_msg_sz = htole32(LOOPBACK_MAX_MSG),
 		.pkey_tbl_len = htole32(1),
-		.gid_tbl_len = htole32(SESSION_GIDS),
+		.gid_tbl_len = htole32(VM_GIDS),
 		.netdev_mtu = htole32(NETDEV_MTU),
 		.port_cap_flags = htole32(IBV_PORT_CM_SUP | IBV_PORT_IP_BASED_GIDS),
 	};
@@ -177,16 +177,16 @@ static int loopback_query_port(struct session *session, struct pvhca_rsp_query_p
 
 /* -------------------------------- addresses -------------------------------- */
 
-static int loopback_gid_add(struct session *session, const uint8_t gid[16], uint32_t *host_index)
+static int loopback_gid_add(struct vm *vm, const uint8_t gid[16], uint32_t *host_index)
 {
-	struct loopback_session *ls = session->fabric_session;
+	struct loopback_vm *ls = vm->fabric_vm;
 
 	*host_index = 0; /* QPs are given the GID itself */
-	return loopback_address_add(ls->fabric, session, gid);
+	return loopback_address_add(ls->fabric, vm, gid);
 }
 
 /* QPs that have this address can no longer speak for it. */
-static void disconnect_qps(struct loopback_session *ls, const uint8_t gid[LOOPBACK_GID_LEN])
+static void disconnect_qps(struct loopback_vm *ls, const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct loopback_qp *lqp;
 
@@ -205,17 +205,17 @@ static void disconnect_qps(struct loopback_session *ls, const uint8_t gid[LOOPBA
 	}
 }
 
-static void loopback_gid_del(struct session *session, const uint8_t gid[16])
+static void loopback_gid_del(struct vm *vm, const uint8_t gid[16])
 {
-	struct loopback_session *ls = session->fabric_session;
+	struct loopback_vm *ls = vm->fabric_vm;
 
-	if (loopback_address_del(ls->fabric, session, gid))
+	if (loopback_address_del(ls->fabric, vm, gid))
 		disconnect_qps(ls, gid);
 }
 
-static bool loopback_default_mac(struct session *session, uint8_t mac[6])
+static bool loopback_default_mac(struct vm *vm, uint8_t mac[6])
 {
-	(void)session;
+	(void)vm;
 	(void)mac;
 	return false;
 }
@@ -244,15 +244,23 @@ static void loopback_cq_destroy(struct cq *cq)
 	(void)cq;
 }
 
+static const struct qp_ops loopback_qp_ops = {
+	.create = loopback_qp_create,
+	.destroy = loopback_qp_destroy,
+	.modify = loopback_qp_modify,
+	.query = loopback_qp_query,
+	.serve = loopback_qp_serve,
+};
+
 const struct fabric_ops fabric_loopback = {
 	.name = "loopback",
 	.kernel_caps = PVHCA_KERNEL_QP | PVHCA_KERNEL_REG_MR,
 	.start = loopback_start,
 	.stop = loopback_stop,
-	.session_open = loopback_session_open,
-	.session_close = loopback_session_close,
-	.session_async_fd = loopback_async_fd,
-	.session_async = loopback_async,
+	.vm_open = loopback_vm_open,
+	.vm_close = loopback_vm_close,
+	.vm_async_fd = loopback_async_fd,
+	.vm_async = loopback_async,
 	.query_device = loopback_query_device,
 	.query_port = loopback_query_port,
 	.gid_add = loopback_gid_add,
@@ -268,10 +276,7 @@ const struct fabric_ops fabric_loopback = {
 	.mw_dealloc = loopback_mw_dealloc,
 	.cq_create = loopback_cq_create,
 	.cq_destroy = loopback_cq_destroy,
-	.qp_create = loopback_qp_create,
-	.qp_destroy = loopback_qp_destroy,
-	.qp_modify = loopback_qp_modify,
-	.qp_query = loopback_qp_query,
+	.qp = &loopback_qp_ops,
 	.ah_create = loopback_ah_create,
 	.ah_destroy = loopback_ah_destroy,
 	.mcast_attach = loopback_mcast_attach,
@@ -281,5 +286,4 @@ const struct fabric_ops fabric_loopback = {
 	.srq_set_limit = loopback_srq_set_limit,
 	.srq_query = loopback_srq_query,
 	.srq_serve = loopback_srq_serve,
-	.qp_serve = loopback_qp_serve,
 };

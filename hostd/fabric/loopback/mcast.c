@@ -15,7 +15,7 @@
 
 #include "lib/address.h"
 #include "fabric/loopback/private.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 /**
  * struct loopback_attachment - a QP in a group
@@ -80,13 +80,13 @@ static struct loopback_attachment **attachment_find(struct loopback_qp *lqp,
 }
 
 /* QPs that a VM has in a group; with fabric->lock held. */
-static unsigned int count_members(const struct loopback_group *group, const struct session *session)
+static unsigned int count_members(const struct loopback_group *group, const struct vm *vm)
 {
 	struct loopback_attachment *attachment;
 	unsigned int count = 0;
 
 	cds_hlist_for_each_entry_rcu_2(attachment, &group->members, in_group)
-		count += attachment->lqp->qp->session == session;
+		count += attachment->lqp->qp->vm == vm;
 	return count;
 }
 
@@ -96,7 +96,7 @@ static int attach(struct loopback *fabric, struct loopback_qp *lqp,
 {
 	struct loopback_group *group = group_find(fabric, gid);
 
-	if (group && count_members(group, lqp->qp->session) >= LOOPBACK_MAX_MCAST_ATTACH)
+	if (group && count_members(group, lqp->qp->vm) >= LOOPBACK_MAX_MCAST_ATTACH)
 		return PVHCA_ST_QUOTA;
 	if (!group) {
 		group = calloc(1, sizeof(*group));
@@ -113,7 +113,7 @@ static int attach(struct loopback *fabric, struct loopback_qp *lqp,
 
 int loopback_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 {
-	struct loopback_session *ls = qp->session->fabric_session;
+	struct loopback_vm *ls = qp->vm->fabric_vm;
 	struct loopback_attachment *attachment;
 	struct loopback_qp *lqp = qp->fabric;
 	int status;
@@ -158,7 +158,7 @@ static bool detach(struct loopback_attachment *attachment)
 
 int loopback_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 {
-	struct loopback_session *ls = qp->session->fabric_session;
+	struct loopback_vm *ls = qp->vm->fabric_vm;
 	struct loopback_attachment **place, *attachment;
 	struct loopback_qp *lqp = qp->fabric;
 	bool last;
@@ -182,7 +182,7 @@ int loopback_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 
 void loopback_mcast_detach_all(struct loopback_qp *lqp)
 {
-	struct loopback_session *ls = lqp->qp->session->fabric_session;
+	struct loopback_vm *ls = lqp->qp->vm->fabric_vm;
 	struct loopback_attachment *attachment;
 
 	pthread_mutex_lock(&ls->fabric->lock);
@@ -194,7 +194,7 @@ void loopback_mcast_detach_all(struct loopback_qp *lqp)
 
 void loopback_mcast_free_all(struct loopback_qp *lqp)
 {
-	struct loopback_session *ls = lqp->qp->session->fabric_session;
+	struct loopback_vm *ls = lqp->qp->vm->fabric_vm;
 	struct loopback_attachment *attachment;
 
 	while ((attachment = lqp->attachments)) {

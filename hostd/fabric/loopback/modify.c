@@ -10,7 +10,7 @@
 #include "vm/cq.h"
 #include "vm/events.h"
 #include "fabric/loopback/private.h"
-#include "session/session.h"
+#include "vm/vm.h"
 #include "worker/worker.h"
 
 #define ATTR_ALWAYS (IBV_QP_STATE | IBV_QP_CUR_STATE)
@@ -108,7 +108,7 @@ static bool is_transition_allowed(enum pvhca_qp_type type, uint8_t from, uint8_t
 	return false;
 }
 
-bool loopback_av_is_valid(const struct session *session, const struct pvhca_av *av)
+bool loopback_av_is_valid(const struct vm *vm, const struct pvhca_av *av)
 {
 	static const uint8_t no_gid[LOOPBACK_GID_LEN];
 	const uint8_t *gid;
@@ -116,13 +116,13 @@ bool loopback_av_is_valid(const struct session *session, const struct pvhca_av *
 
 	return av->is_global == 1 && av->port == 1 && av->sl < 16 && !av->reserved0 &&
 		!av->reserved1 && memcmp(av->dgid, no_gid, sizeof(no_gid)) &&
-		session_gid(session, av->sgid_index, &index, &gid);
+		vm_gid(vm, av->sgid_index, &index, &gid);
 }
 
-static bool are_path_values_valid(const struct session *session, uint32_t mask,
+static bool are_path_values_valid(const struct vm *vm, uint32_t mask,
 				  const struct pvhca_qp_attr *attr)
 {
-	if (mask & IBV_QP_AV && !loopback_av_is_valid(session, &attr->av))
+	if (mask & IBV_QP_AV && !loopback_av_is_valid(vm, &attr->av))
 		return false;
 	if (mask & IBV_QP_PATH_MTU &&
 	    (attr->path_mtu < IBV_MTU_256 || attr->path_mtu > IBV_MTU_4096))
@@ -223,7 +223,7 @@ static void connect_qp(struct loopback_qp *lqp)
 
 	lqp->peer_stamp = 0;
 	pthread_mutex_lock(&qp->rq_lock);
-	lqp->has_source = session_gid(qp->session, attr->av.sgid_index, &index, &gid);
+	lqp->has_source = vm_gid(qp->vm, attr->av.sgid_index, &index, &gid);
 	if (lqp->has_source)
 		memcpy(lqp->source, gid, sizeof(lqp->source));
 	memcpy(lqp->dgid, attr->av.dgid, sizeof(lqp->dgid));
@@ -331,7 +331,7 @@ int loopback_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_
 	if (attr_mask & IBV_QP_CUR_STATE && attr->cur_qp_state != from)
 		return PVHCA_ST_INVALID;
 	if (!is_transition_allowed(qp->type, from, to, attr_mask) ||
-	    !are_path_values_valid(qp->session, attr_mask, attr) ||
+	    !are_path_values_valid(qp->vm, attr_mask, attr) ||
 	    !are_transport_values_valid(attr_mask, attr))
 		return PVHCA_ST_INVALID;
 	/* Requests are read into arrays of that size. */

@@ -13,7 +13,7 @@
 #include <urcu-qsbr.h>
 
 #include "fabric/loopback/private.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 #define ACCESS_REMOTE_WRITES (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 /* HUGETLB only speaks of the guest's pages; ZERO_BASED of how iova was chosen. */
@@ -39,7 +39,7 @@ static int mr_check(const struct mr *mr)
 
 int loopback_mr_reg(struct mr *mr)
 {
-	struct loopback_session *ls = mr->session->fabric_session;
+	struct loopback_vm *ls = mr->vm->fabric_vm;
 	struct loopback *fabric = ls->fabric;
 	uint32_t number;
 	int status;
@@ -62,7 +62,7 @@ int loopback_mr_reg(struct mr *mr)
 
 int loopback_mr_dereg(struct mr *mr)
 {
-	struct loopback_session *ls = mr->session->fabric_session;
+	struct loopback_vm *ls = mr->vm->fabric_vm;
 	struct loopback *fabric = ls->fabric;
 	struct loopback_page *page;
 
@@ -94,7 +94,7 @@ static void mr_hide(struct loopback *fabric, struct mr *mr, bool hide)
 
 int loopback_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)
 {
-	struct loopback_session *ls = mr->session->fabric_session;
+	struct loopback_vm *ls = mr->vm->fabric_vm;
 	int status;
 
 	(void)flags; /* next is whole */
@@ -180,7 +180,7 @@ static bool add_dma(const struct pd *pd, const struct ibv_sge *sge, uint64_t ski
 
 	if (sge->lkey != PVHCA_LKEY_DMA || !pd->context->kernel)
 		return false;
-	host = memory_resolve(pd->session->memory, sge->addr, skip + len, &piece->region);
+	host = memory_resolve(pd->vm->memory, sge->addr, skip + len, &piece->region);
 	if (!host)
 		return false;
 	piece->mr = NULL;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "fabric/loopback/private.h"
-#include "session/session.h"
+#include "vm/vm.h"
 #include "lib/table.h"
 
 #define WINDOW_ACCESS (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
@@ -18,12 +18,12 @@
 
 int loopback_mw_alloc(struct mw *mw)
 {
-	struct loopback_session *ls = mw->session->fabric_session;
+	struct loopback_vm *ls = mw->vm->fabric_vm;
 	struct loopback_key *key;
 
 	if (mw->type != IBV_MW_TYPE_1 && mw->type != IBV_MW_TYPE_2)
 		return PVHCA_ST_INVALID;
-	key = loopback_key_new(mw->session, mw->pd,
+	key = loopback_key_new(mw->vm, mw->pd,
 			       mw->type == IBV_MW_TYPE_1 ? LOOPBACK_KEY_WINDOW_1 :
 							   LOOPBACK_KEY_WINDOW_2);
 	if (!key)
@@ -45,7 +45,7 @@ void loopback_mw_dealloc(struct mw *mw)
 
 void loopback_mw_end_all(struct loopback_qp *lqp)
 {
-	struct loopback_session *ls = lqp->qp->session->fabric_session;
+	struct loopback_vm *ls = lqp->qp->vm->fabric_vm;
 	struct loopback_key *key;
 
 	if (!atomic_load(&lqp->windows))
@@ -132,8 +132,8 @@ static bool bind_type_2(struct loopback_key *key, const struct bind_request *bin
 bool loopback_mw_bind(struct loopback_qp *lqp)
 {
 	const struct bind_request *bind = &lqp->sq.request.bind;
-	struct session *session = lqp->qp->session;
-	struct mw *mw = table_find_rcu(&session->mws, bind->mw_handle);
+	struct vm *vm = lqp->qp->vm;
+	struct mw *mw = table_find_rcu(&vm->mws, bind->mw_handle);
 	struct loopback_key *key;
 	struct mr *mr = NULL;
 
@@ -143,7 +143,7 @@ bool loopback_mw_bind(struct loopback_qp *lqp)
 	if (bind->rkey >> 8 != key->number || !is_access_valid(key, bind))
 		return false;
 	if (bind->length) {
-		mr = table_find_rcu(&session->mrs, bind->mr_handle);
+		mr = table_find_rcu(&vm->mrs, bind->mr_handle);
 		if (!is_region_fit(mr, lqp->qp->pd, bind))
 			return false;
 	}

@@ -61,7 +61,7 @@
 
 #include "vm/objects.h"
 
-struct worker;
+struct pass;
 
 #define LOOPBACK_MAX_SGE       32u
 #define LOOPBACK_MAX_INLINE    1024u
@@ -152,8 +152,8 @@ struct loopback {
 	_Atomic uint64_t stamps;
 };
 
-/* A session's part: session->fabric_session. Its own thread only. */
-struct loopback_session {
+/* A session's part: vm->fabric_vm. Its own thread only. */
+struct loopback_vm {
 	struct loopback *fabric;
 	struct cds_list_head qps;
 	struct cds_list_head windows; /* loopback_key.node */
@@ -163,15 +163,14 @@ struct loopback_session {
 /* ---------------------- addresses: fabric/loopback/address.c ---------------------- */
 
 /* PVHCA_ST_OK, IN_USE or NO_MEMORY. One session may add an address several times. */
-int loopback_address_add(struct loopback *fabric, struct session *session,
+int loopback_address_add(struct loopback *fabric, struct vm *vm,
 			 const uint8_t gid[LOOPBACK_GID_LEN]);
 /* True: it was the last time, and no worker takes it for this session's any more. */
-bool loopback_address_del(struct loopback *fabric, struct session *session,
+bool loopback_address_del(struct loopback *fabric, struct vm *vm,
 			  const uint8_t gid[LOOPBACK_GID_LEN]);
-void loopback_address_del_all(struct loopback *fabric, struct session *session);
+void loopback_address_del_all(struct loopback *fabric, struct vm *vm);
 /* Who has it, or NULL. In an RCU read section; a worker may only compare the answer. */
-struct session *loopback_address_owner(struct loopback *fabric,
-				       const uint8_t gid[LOOPBACK_GID_LEN]);
+struct vm *loopback_address_owner(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN]);
 
 /* ----------------------- memory regions: fabric/loopback/mr.c --------------------- */
 
@@ -261,7 +260,7 @@ enum loopback_key_state {
  * @owner: the QP that bound a window of type 2
  * @bound: region of a window, likewise
  * @pages: memory of a REGION: room for its max_pages, regions referenced
- * @node: in loopback_session.windows
+ * @node: in loopback_vm.windows
  */
 struct loopback_key {
 	enum loopback_key_kind kind;
@@ -276,8 +275,7 @@ struct loopback_key {
 };
 
 /* NULL: no memory or number. The session's thread, as for _destroy. */
-struct loopback_key *loopback_key_new(struct session *session, struct pd *pd,
-				      enum loopback_key_kind kind);
+struct loopback_key *loopback_key_new(struct vm *vm, struct pd *pd, enum loopback_key_kind kind);
 /* Nobody can change it any more; who uses it is waited for. */
 void loopback_key_destroy(struct loopback_key *key);
 
@@ -355,7 +353,7 @@ struct loopback_receive {
 
 /**
  * struct loopback_qp - the fabric's part of a QP
- * @node: in loopback_session.qps
+ * @node: in loopback_vm.qps
  * @attr: attributes as the guest set them; session's thread, under qp->lock
  * @broken: rings were abused; not served until RESET. Under qp->lock
  * @notify_drained: SQD: event when the request under way has ended. Likewise
@@ -438,7 +436,7 @@ void loopback_qp_set_state(struct loopback_qp *lqp, enum ibv_qp_state state);
 /* What others found wrong becomes the state; with qp->lock held. */
 void loopback_qp_settle(struct loopback_qp *lqp);
 /*
- * Fail a QP from any worker, with its rq_lock held: async event (enum
+ * Fail a QP from any pass, with its rq_lock held: async event (enum
  * pvhca_async_event, or LOOPBACK_NO_EVENT), state ERR, flush by its own worker.
  */
 #define LOOPBACK_NO_EVENT 0xffffffffu
@@ -449,27 +447,27 @@ void loopback_qp_fail(struct loopback_qp *lqp, uint32_t event);
  */
 bool loopback_qp_fits(const struct loopback_qp *lqp, const struct loopback_qp *peer);
 /* Have a QP served that may wait for what has now come. */
-void loopback_qp_kick(struct loopback_qp *lqp, struct worker *worker);
+void loopback_qp_kick(struct loopback_qp *lqp, struct pass *pass);
 /* End of SQD's draining, if it is that; with qp->lock held. */
 void loopback_qp_drained(struct loopback_qp *lqp);
 
 /* -------------------- state machine: fabric/loopback/modify.c --------------------- */
 
 int loopback_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr);
-bool loopback_av_is_valid(const struct session *session, const struct pvhca_av *av);
+bool loopback_av_is_valid(const struct vm *vm, const struct pvhca_av *av);
 
 /* ----------------------- data path: fabric/loopback/serve.c ----------------------- */
 
 /* One call of qp_serve: counts are collected here and added up at its end. */
 struct loopback_serve {
-	struct worker *worker;
+	struct pass *pass;
 	struct loopback_qp *lqp;
-	struct session *receiver; /* of receives */
-	unsigned int taken;	  /* entries, of both queues */
-	unsigned int messages;	  /* send queue entries */
-	uint64_t moved;		  /* bytes */
-	uint64_t sent;		  /* bytes */
-	uint64_t inlined;	  /* bytes */
+	struct vm *receiver;   /* of receives */
+	unsigned int taken;    /* entries, of both queues */
+	unsigned int messages; /* send queue entries */
+	uint64_t moved;	       /* bytes */
+	uint64_t sent;	       /* bytes */
+	uint64_t inlined;      /* bytes */
 	uint64_t errors;
 	uint64_t completions; /* of the send queue */
 	uint64_t receives;    /* each has a completion */
@@ -478,7 +476,7 @@ struct loopback_serve {
 /* Entries of one call, so that one QP does not hold up its worker's others. */
 #define LOOPBACK_BATCH 64u
 
-unsigned int loopback_qp_serve(struct worker *worker, struct qp *qp);
+unsigned int loopback_qp_serve(struct pass *pass, struct qp *qp);
 
 /* ----------------------- receives: fabric/loopback/receive.c ---------------------- */
 
@@ -531,7 +529,7 @@ void loopback_srq_destroy(struct srq *srq);
 int loopback_srq_set_limit(struct srq *srq, uint32_t limit);
 int loopback_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp);
 /* Something was posted: wake who waits for it. */
-unsigned int loopback_srq_serve(struct worker *worker, struct srq *srq);
+unsigned int loopback_srq_serve(struct pass *pass, struct srq *srq);
 /* For loopback_receive_take(). */
 enum loopback_take loopback_srq_take(struct loopback_qp *rx, const struct loopback_qp *waiter);
 /* Nobody waits on behalf of rx any more. */

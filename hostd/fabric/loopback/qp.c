@@ -12,7 +12,8 @@
 #include "vm/cq.h"
 #include "vm/events.h"
 #include "fabric/loopback/private.h"
-#include "session/session.h"
+#include "vm/pass.h"
+#include "vm/vm.h"
 #include "worker/worker.h"
 
 /* ---------------------------------- life ----------------------------------- */
@@ -30,7 +31,7 @@ static int qp_check(const struct qp *qp)
 
 int loopback_qp_create(struct qp *qp)
 {
-	struct loopback_session *ls = qp->session->fabric_session;
+	struct loopback_vm *ls = qp->vm->fabric_vm;
 	struct loopback *fabric = ls->fabric;
 	struct loopback_qp *lqp;
 	uint32_t qpn;
@@ -112,15 +113,15 @@ bool loopback_qp_fits(const struct loopback_qp *lqp, const struct loopback_qp *p
 		!memcmp(peer->dgid, lqp->source, LOOPBACK_GID_LEN);
 }
 
-void loopback_qp_kick(struct loopback_qp *lqp, struct worker *worker)
+void loopback_qp_kick(struct loopback_qp *lqp, struct pass *pass)
 {
 	struct qp *qp = lqp->qp;
 
 	atomic_store(&lqp->kicked, true);
 	context_again(qp->context, qp->slot);
 	/* A worker that is running sees again_summary in its next pass. */
-	if (qp->session->worker != worker)
-		worker_wake(qp->session->worker);
+	if (!pass || qp->vm->worker != pass->worker)
+		worker_wake(qp->vm->worker);
 }
 
 void loopback_qp_fail(struct loopback_qp *lqp, uint32_t event)
@@ -130,7 +131,7 @@ void loopback_qp_fail(struct loopback_qp *lqp, uint32_t event)
 	if (atomic_exchange(&lqp->failed, true))
 		return;
 	if (event != LOOPBACK_NO_EVENT)
-		events_async(qp->session, event, qp->handle);
+		events_async(qp->vm, event, qp->handle);
 	loopback_qp_kick(lqp, NULL);
 }
 
@@ -142,7 +143,7 @@ void loopback_qp_drained(struct loopback_qp *lqp)
 		return;
 	atomic_store(&lqp->draining, false);
 	if (lqp->notify_drained)
-		events_async(qp->session, PVHCA_EVENT_SQ_DRAINED, qp->handle);
+		events_async(qp->vm, PVHCA_EVENT_SQ_DRAINED, qp->handle);
 	lqp->notify_drained = false;
 }
 

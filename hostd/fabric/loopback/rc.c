@@ -82,7 +82,7 @@ static void establish(struct loopback_qp *peer)
 	if (atomic_load_explicit(&qp->state, memory_order_relaxed) != IBV_QPS_RTR ||
 	    atomic_exchange(&peer->established, true))
 		return;
-	events_async(qp->session, PVHCA_EVENT_COMM_EST, qp->handle);
+	events_async(qp->vm, PVHCA_EVENT_COMM_EST, qp->handle);
 }
 
 /*

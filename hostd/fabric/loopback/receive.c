@@ -14,7 +14,7 @@
 #include "vm/events.h"
 #include "fabric/loopback/private.h"
 #include "rdma/pvhca-abi.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 /* --------------------------------- complete -------------------------------- */
 
@@ -30,11 +30,11 @@ void loopback_add_receives(const struct loopback_serve *serve)
 }
 
 /* Receives of one call are nearly always one session's. */
-static void count_receive(struct loopback_serve *serve, struct session *session)
+static void count_receive(struct loopback_serve *serve, struct vm *vm)
 {
-	if (serve->receiver != session) {
+	if (serve->receiver != vm) {
 		loopback_add_receives(serve);
-		serve->receiver = session;
+		serve->receiver = vm;
 		serve->receives = 0;
 	}
 	serve->receives++;
@@ -48,15 +48,15 @@ void loopback_receive_done(struct loopback_serve *serve, struct loopback_qp *rx,
 	rx->receive.taken = false;
 	if (!qp->srq)
 		qp->rq.ci++;
-	count_receive(serve, qp->session);
+	count_receive(serve, qp->vm);
 	if (cqe->status)
-		counter_add(&qp->session->counters.errors, 1);
+		counter_add(&qp->vm->counters.errors, 1);
 	cqe->qpn = htole32(qp->qpn);
 	cqe->wqe_index = htole16(rx->receive.request.tag);
 	cqe->timestamp = cq_timestamp(qp->recv_cq);
-	if (cq_push(serve->worker, qp->recv_cq, cqe, solicited))
+	if (cq_push(serve->pass, qp->recv_cq, cqe, solicited))
 		return;
-	counter_add(&qp->session->counters.protocol_errors, 1);
+	counter_add(&qp->vm->counters.protocol_errors, 1);
 	loopback_qp_fail(rx, PVHCA_EVENT_QP_FATAL);
 }
 
@@ -143,7 +143,7 @@ static enum loopback_flush flush_shared(struct loopback_serve *serve, struct loo
 		flush_one(serve, rx);
 	if (!rx->told_last) {
 		rx->told_last = true;
-		events_async(qp->session, PVHCA_EVENT_QP_LAST_WQE_REACHED, qp->handle);
+		events_async(qp->vm, PVHCA_EVENT_QP_LAST_WQE_REACHED, qp->handle);
 	}
 	return LOOPBACK_FLUSH_ALL;
 }

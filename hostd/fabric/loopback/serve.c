@@ -10,7 +10,8 @@
 #include "vm/cq.h"
 #include "vm/events.h"
 #include "fabric/loopback/private.h"
-#include "session/session.h"
+#include "vm/pass.h"
+#include "vm/vm.h"
 #include "worker/worker.h"
 
 /* As LOOPBACK_BATCH, of bytes. */
@@ -45,12 +46,12 @@ uint64_t loopback_rnr_ns(uint32_t timer)
 static void stop_abused(struct loopback_serve *serve)
 {
 	struct loopback_qp *lqp = serve->lqp;
-	struct session *session = lqp->qp->session;
+	struct vm *vm = lqp->qp->vm;
 
 	lqp->broken = true;
-	counter_add(&session->counters.protocol_errors, 1);
+	counter_add(&vm->counters.protocol_errors, 1);
 	loopback_qp_set_state(lqp, IBV_QPS_ERR);
-	events_async(session, PVHCA_EVENT_QP_FATAL, lqp->qp->handle);
+	events_async(vm, PVHCA_EVENT_QP_FATAL, lqp->qp->handle);
 }
 
 /* Complete the request at the head of the send queue and go on to the next. */
@@ -80,7 +81,7 @@ static void send_done(struct loopback_serve *serve, enum ibv_wc_status status)
 	}
 	cqe.timestamp = cq_timestamp(qp->send_cq);
 	serve->completions++;
-	if (!cq_push(serve->worker, qp->send_cq, &cqe, false))
+	if (!cq_push(serve->pass, qp->send_cq, &cqe, false))
 		stop_abused(serve);
 }
 
@@ -172,7 +173,7 @@ static void wait_or_fail(struct loopback_serve *serve, enum loopback_wait what, 
 	if (what == LOOPBACK_WAIT_ANSWER)
 		sq->done = 0;
 	sq->waiting = what;
-	qp->deadline_ns = worker_now(serve->worker) + ns;
+	qp->deadline_ns = serve->pass->now + ns;
 	context_timed(qp->context, qp->slot);
 }
 
@@ -202,7 +203,7 @@ static bool may_go_on(struct loopback_serve *serve)
 		return true;
 	/* Who woke us may do so at will: that neither counts nor costs a try. */
 	if (!atomic_exchange(&lqp->kicked, false)) {
-		if (worker_now(serve->worker) < qp->deadline_ns) {
+		if (serve->pass->now < qp->deadline_ns) {
 			context_timed(qp->context, qp->slot);
 			return false;
 		}
@@ -335,12 +336,12 @@ static void wake_peer(struct loopback_serve *serve)
 		return;
 	peer = loopback_table_find(&lqp->fabric->qps, lqp->dest_qpn);
 	if (peer)
-		loopback_qp_kick(peer->fabric, serve->worker);
+		loopback_qp_kick(peer->fabric, serve->pass);
 }
 
 static void add_counts(const struct loopback_serve *serve)
 {
-	struct counters *counters = &serve->lqp->qp->session->counters;
+	struct counters *counters = &serve->lqp->qp->vm->counters;
 
 	if (serve->messages)
 		counter_add(&counters->messages, serve->messages);
@@ -357,11 +358,11 @@ static void add_counts(const struct loopback_serve *serve)
 	loopback_add_receives(serve);
 }
 
-unsigned int loopback_qp_serve(struct worker *worker, struct qp *qp)
+unsigned int loopback_qp_serve(struct pass *pass, struct qp *qp)
 {
 	struct loopback_qp *lqp = qp->fabric;
 	struct loopback_serve serve = {
-		.worker = worker,
+		.pass = pass,
 		.lqp = lqp,
 	};
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Shared receive queues of the loopback fabric. Entries are taken as messages
- * arrive, by whichever requester's worker, under srq->lock, which is taken inside
+ * arrive, by whichever requester's pass, under srq->lock, which is taken inside
  * the responder's rq_lock.
  */
 #include <endian.h>
@@ -10,7 +10,8 @@
 #include "lib/counters.h"
 #include "vm/events.h"
 #include "fabric/loopback/private.h"
-#include "session/session.h"
+#include "vm/pass.h"
+#include "vm/vm.h"
 #include "worker/worker.h"
 
 int loopback_srq_create(struct srq *srq)
@@ -40,7 +41,7 @@ static void check_limit(struct srq *srq, uint32_t posted)
 	if (posted >= srq->limit)
 		return;
 	srq->limit = 0;
-	events_async(srq->session, PVHCA_EVENT_SRQ_LIMIT_REACHED, srq->handle);
+	events_async(srq->vm, PVHCA_EVENT_SRQ_LIMIT_REACHED, srq->handle);
 }
 
 int loopback_srq_set_limit(struct srq *srq, uint32_t limit)
@@ -102,8 +103,8 @@ static void srq_abused(struct srq *srq)
 	if (lsrq->broken)
 		return;
 	lsrq->broken = true;
-	counter_add(&srq->session->counters.protocol_errors, 1);
-	events_async(srq->session, PVHCA_EVENT_SRQ_ERR, srq->handle);
+	counter_add(&srq->vm->counters.protocol_errors, 1);
+	events_async(srq->vm, PVHCA_EVENT_SRQ_ERR, srq->handle);
 }
 
 static enum loopback_take take_entry(struct loopback_qp *rx, const struct loopback_qp *waiter)
@@ -139,10 +140,10 @@ enum loopback_take loopback_srq_take(struct loopback_qp *rx, const struct loopba
 	return taken;
 }
 
-unsigned int loopback_srq_serve(struct worker *worker, struct srq *srq)
+unsigned int loopback_srq_serve(struct pass *pass, struct srq *srq)
 {
 	struct loopback_srq *lsrq = srq->fabric;
-	struct loopback *fabric = ((struct loopback_session *)srq->session->fabric_session)->fabric;
+	struct loopback *fabric = ((struct loopback_vm *)srq->vm->fabric_vm)->fabric;
 	struct loopback_qp *rx, *next;
 	struct qp *waiter;
 
@@ -153,7 +154,7 @@ unsigned int loopback_srq_serve(struct worker *worker, struct srq *srq)
 		rx->srq_waits = false;
 		waiter = loopback_table_find(&fabric->qps, rx->srq_waiter);
 		if (waiter)
-			loopback_qp_kick(waiter->fabric, worker);
+			loopback_qp_kick(waiter->fabric, pass);
 	}
 	return 0;
 }

@@ -12,7 +12,7 @@
 #include "lib/address.h"
 #include "lib/grh.h"
 #include "fabric/loopback/private.h"
-#include "session/session.h"
+#include "vm/vm.h"
 #include "lib/table.h"
 
 #define MULTICAST_QPN 0xffffffu
@@ -45,8 +45,8 @@ int loopback_ah_create(struct ah *ah)
 	const uint8_t *gid;
 	uint32_t index;
 
-	if (!loopback_av_is_valid(ah->session, &ah->av) ||
-	    !session_gid(ah->session, ah->av.sgid_index, &index, &gid))
+	if (!loopback_av_is_valid(ah->vm, &ah->av) ||
+	    !vm_gid(ah->vm, ah->av.sgid_index, &index, &gid))
 		return PVHCA_ST_INVALID;
 	lah = malloc(sizeof(*lah));
 	if (!lah)
@@ -69,15 +69,15 @@ void loopback_ah_destroy(struct ah *ah)
  */
 static bool take_entry_av(struct ud *ud)
 {
-	const struct session *session = ud->lqp->qp->session;
-	const struct session_gid *gid;
+	const struct vm *vm = ud->lqp->qp->vm;
+	const struct vm_gid *gid;
 	uint64_t half;
 	unsigned int i;
 
-	_Static_assert(SESSION_GIDS == 256, "any sgid_index is in the table");
+	_Static_assert(VM_GIDS == 256, "any sgid_index is in the table");
 	if (ud->av->is_global != 1 || ud->av->port != 1)
 		return false;
-	gid = &session->gids[ud->av->sgid_index];
+	gid = &vm->gids[ud->av->sgid_index];
 	for (i = 0; i < LOOPBACK_GID_LEN; i += sizeof(half)) {
 		half = 0;
 		for (unsigned int j = 0; j < sizeof(half); j++)
@@ -100,7 +100,7 @@ static bool take_av(struct ud *ud)
 		ud->av = &request->av;
 		return take_entry_av(ud);
 	}
-	ah = table_find_rcu(&qp->session->ahs, request->ah);
+	ah = table_find_rcu(&qp->vm->ahs, request->ah);
 	if (!ah || ah->pd != qp->pd)
 		return false;
 	lah = ah->fabric;
@@ -177,7 +177,7 @@ static void route(struct ud *ud)
 	struct qp *qp;
 
 	/* Nobody speaks for an address that is no longer, or never was, its own. */
-	if (loopback_address_owner(fabric, ud->source) != ud->lqp->qp->session)
+	if (loopback_address_owner(fabric, ud->source) != ud->lqp->qp->vm)
 		return;
 	if (address_is_group(ud->av->dgid)) {
 		if (qpn == MULTICAST_QPN)
@@ -186,7 +186,7 @@ static void route(struct ud *ud)
 	}
 	qp = loopback_table_find(&fabric->qps, qpn);
 	if (qp && qp->type == PVHCA_QPT_UD &&
-	    loopback_address_owner(fabric, ud->av->dgid) == qp->session)
+	    loopback_address_owner(fabric, ud->av->dgid) == qp->vm)
 		deliver(qp->fabric, ud);
 }
 

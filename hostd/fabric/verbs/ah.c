@@ -10,18 +10,18 @@
 #include "lib/log.h"
 #include "fabric/verbs/private.h"
 
-int verbs_av_to_host(struct session *session, const struct pvhca_av *av, struct ibv_ah_attr *ah)
+int verbs_av_to_host(struct vm *vm, const struct pvhca_av *av, struct ibv_ah_attr *ah)
 {
-	struct verbs_session *vs = session->fabric_session;
+	struct verbs_vm *vv = vm->fabric_vm;
 	const uint8_t *gid;
 	uint32_t hint;
 	int index;
 
 	if (!av->is_global)
 		return PVHCA_ST_INVALID; /* RoCE has no other addresses */
-	if (!session_gid(session, av->sgid_index, &hint, &gid))
+	if (!vm_gid(vm, av->sgid_index, &hint, &gid))
 		return PVHCA_ST_INVALID;
-	index = verbs_gid_index(vs, gid, hint);
+	index = verbs_gid_index(vv, gid, hint);
 	if (index < 0)
 		return PVHCA_ST_NOT_FOUND;
 
@@ -35,15 +35,15 @@ int verbs_av_to_host(struct session *session, const struct pvhca_av *av, struct 
 		.sl = av->sl,
 		.static_rate = av->static_rate,
 		.is_global = 1,
-		.port_num = vs->fabric->port,
+		.port_num = vv->fabric->port,
 	};
 	memcpy(ah->grh.dgid.raw, av->dgid, sizeof(av->dgid));
 	return PVHCA_ST_OK;
 }
 
-void verbs_av_from_host(struct session *session, const struct ibv_ah_attr *ah, struct pvhca_av *av)
+void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct pvhca_av *av)
 {
-	struct verbs_session *vs = session->fabric_session;
+	struct verbs_vm *vv = vm->fabric_vm;
 	const uint8_t *gid;
 	uint32_t i, hint;
 	union ibv_gid host;
@@ -60,11 +60,10 @@ void verbs_av_from_host(struct session *session, const struct ibv_ah_attr *ah, s
 	memcpy(av->dgid, ah->grh.dgid.raw, sizeof(av->dgid));
 	/* The index in the guest's own table. */
 	if (!ah->is_global ||
-	    ibv_query_gid(vs->context, vs->fabric->port, ah->grh.sgid_index, &host))
+	    ibv_query_gid(vv->context, vv->fabric->port, ah->grh.sgid_index, &host))
 		return;
-	for (i = 0; i < SESSION_GIDS; i++)
-		if (session_gid(session, i, &hint, &gid) &&
-		    !memcmp(gid, host.raw, sizeof(host.raw))) {
+	for (i = 0; i < VM_GIDS; i++)
+		if (vm_gid(vm, i, &hint, &gid) && !memcmp(gid, host.raw, sizeof(host.raw))) {
 			av->sgid_index = i;
 			return;
 		}
@@ -75,7 +74,7 @@ int verbs_ah_create(struct ah *ah)
 	struct ibv_ah_attr attr;
 	int status;
 
-	status = verbs_av_to_host(ah->session, &ah->av, &attr);
+	status = verbs_av_to_host(ah->vm, &ah->av, &attr);
 	if (status)
 		return status;
 	errno = 0;
@@ -88,6 +87,6 @@ void verbs_ah_destroy(struct ah *ah)
 	int err = ibv_destroy_ah(ah->fabric);
 
 	if (err)
-		g_warning("%s: host address handle could not be destroyed: %s", ah->session->name,
+		g_warning("%s: host address handle could not be destroyed: %s", ah->vm->name,
 			  g_strerror(err));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The host's CQs: reserved by QPs, polled by the worker, delivered to guests.
+ * The host's CQs: reserved by QPs, polled by the pass, delivered to guests.
  */
 #include <endian.h>
 #include <errno.h>
@@ -17,11 +17,11 @@
 #define POLL_BATCH   32
 #define POLL_MAX     256 /* of one CQ in one pass */
 
-static int host_cq_create(struct verbs_session *vs, enum verbs_completions what, uint32_t n)
+static int host_cq_create(struct verbs_vm *vv, enum verbs_completions what, uint32_t n)
 {
-	uint32_t count = atomic_load(&vs->num_host_cqs);
-	uint32_t limit = vs->attr.max_cqe, size = HOST_CQ_SIZE;
-	struct verbs_host_cq *host_cq = &vs->host_cq[count];
+	uint32_t count = atomic_load(&vv->num_host_cqs);
+	uint32_t limit = vv->attr.max_cqe, size = HOST_CQ_SIZE;
+	struct verbs_host_cq *host_cq = &vv->host_cq[count];
 
 	if (size < n)
 		size = n;
@@ -29,32 +29,32 @@ static int host_cq_create(struct verbs_session *vs, enum verbs_completions what,
 		size = limit;
 	if (size < n || count == VERBS_HOST_CQS)
 		return PVHCA_ST_NO_MEMORY;
-	host_cq->cq = ibv_create_cq(vs->context, size, host_cq, vs->channel, 0);
+	host_cq->cq = ibv_create_cq(vv->context, size, host_cq, vv->channel, 0);
 	if (!host_cq->cq)
 		return verbs_status(errno);
 	host_cq->what = what;
 	host_cq->capacity = host_cq->cq->cqe;
 	host_cq->reserved = 0;
 	host_cq->armed = false;
-	atomic_store(&vs->num_host_cqs, count + 1);
+	atomic_store(&vv->num_host_cqs, count + 1);
 	return PVHCA_ST_OK;
 }
 
-int verbs_host_cq_reserve(struct verbs_session *vs, enum verbs_completions what, uint32_t n,
+int verbs_host_cq_reserve(struct verbs_vm *vv, enum verbs_completions what, uint32_t n,
 			  struct verbs_host_cq **host_cq)
 {
-	uint32_t i, count = atomic_load(&vs->num_host_cqs);
+	uint32_t i, count = atomic_load(&vv->num_host_cqs);
 	int status;
 
 	for (i = 0; i < count; i++)
-		if (vs->host_cq[i].what == what &&
-		    n <= vs->host_cq[i].capacity - vs->host_cq[i].reserved)
+		if (vv->host_cq[i].what == what &&
+		    n <= vv->host_cq[i].capacity - vv->host_cq[i].reserved)
 			goto found;
-	status = host_cq_create(vs, what, n);
+	status = host_cq_create(vv, what, n);
 	if (status)
 		return status;
 found:
-	*host_cq = &vs->host_cq[i];
+	*host_cq = &vv->host_cq[i];
 	(*host_cq)->reserved += n;
 	return PVHCA_ST_OK;
 }
@@ -64,13 +64,13 @@ void verbs_host_cq_release(struct verbs_host_cq *host_cq, uint32_t n)
 	host_cq->reserved -= n;
 }
 
-void verbs_host_cqs_destroy(struct verbs_session *vs)
+void verbs_host_cqs_destroy(struct verbs_vm *vv)
 {
-	uint32_t i, count = atomic_exchange(&vs->num_host_cqs, 0);
+	uint32_t i, count = atomic_exchange(&vv->num_host_cqs, 0);
 	int err;
 
 	for (i = 0; i < count; i++) {
-		err = ibv_destroy_cq(vs->host_cq[i].cq);
+		err = ibv_destroy_cq(vv->host_cq[i].cq);
 		if (err)
 			g_warning("host CQ could not be destroyed: %s", g_strerror(err));
 	}
@@ -145,29 +145,28 @@ static void cqe_from_wc(const struct ibv_wc *wc, const struct qp *qp, uint64_t n
 }
 
 /* A send completed, and with it all before it. Under qp->rq_lock. */
-static void retire_sends(struct verbs_session *vs, struct qp *qp, struct verbs_qp *vqp,
-			 uint32_t index)
+static void retire_sends(struct verbs_vm *vv, struct qp *qp, struct verbs_qp *vqp, uint32_t index)
 {
 	uint32_t count = (index - vqp->retired - 1) & (qp->sq.entries - 1);
 
 	count++;
 	vqp->retired = index;
 	atomic_fetch_sub_explicit(&vqp->in_flight, count, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&vs->in_flight, count, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&vv->in_flight, count, memory_order_relaxed);
 }
 
-void verbs_forget_in_flight(struct verbs_session *vs, struct verbs_qp *vqp)
+void verbs_forget_in_flight(struct verbs_vm *vv, struct verbs_qp *vqp)
 {
 	uint32_t count = atomic_exchange(&vqp->in_flight, 0);
 
-	atomic_fetch_sub_explicit(&vs->in_flight, count, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&vv->in_flight, count, memory_order_relaxed);
 	vqp->retired = UINT32_MAX;
 }
 
-unsigned int verbs_session_in_flight(const struct session *session)
+unsigned int verbs_vm_in_flight(const struct vm *vm)
 {
-	const struct verbs_session *vs = session->fabric_session;
-	int32_t count = atomic_load_explicit(&vs->in_flight, memory_order_relaxed);
+	const struct verbs_vm *vv = vm->fabric_vm;
+	int32_t count = atomic_load_explicit(&vv->in_flight, memory_order_relaxed);
 
 	return count > 0 ? count : 0;
 }
@@ -196,13 +195,13 @@ static void resume_stalled_srq(struct srq *srq)
 }
 
 /* The QP of a completion, or NULL: it is gone. */
-static struct qp *find_qp(struct verbs_session *vs, const struct ibv_wc *wc)
+static struct qp *find_qp(struct verbs_vm *vv, const struct ibv_wc *wc)
 {
 	uint32_t index = wc->wr_id >> WR_ID_QP_SHIFT & ((1u << VERBS_QP_INDEX_BITS) - 1);
 
 	if (wc->wr_id & WR_ID_SRQ)
-		return verbs_qp_by_num(vs, wc->qp_num);
-	return index < vs->max_qps ? rcu_dereference(vs->qps[index]) : NULL;
+		return verbs_qp_by_num(vv, wc->qp_num);
+	return index < vv->max_qps ? rcu_dereference(vv->qps[index]) : NULL;
 }
 
 /*
@@ -214,11 +213,10 @@ static bool is_current(const struct verbs_qp *vqp, const struct ibv_wc *wc)
 	return wc->wr_id & WR_ID_SRQ || wc->wr_id >> WR_ID_QP_SHIFT == vqp->id;
 }
 
-static void deliver(struct worker *worker, struct session *session, const struct ibv_wc *wc,
-		    uint64_t now)
+static void deliver(struct pass *pass, struct vm *vm, const struct ibv_wc *wc, uint64_t now)
 {
-	struct verbs_session *vs = session->fabric_session;
-	struct qp *qp = find_qp(vs, wc);
+	struct verbs_vm *vv = vm->fabric_vm;
+	struct qp *qp = find_qp(vv, wc);
 	bool recv = wc->wr_id & WR_ID_RECV;
 	struct verbs_qp *vqp;
 	struct pvhca_cqe cqe;
@@ -235,12 +233,11 @@ static void deliver(struct worker *worker, struct session *session, const struct
 		 * ibv_wc does not tell whether the sender asked for an event, so
 		 * each receive counts as solicited.
 		 */
-		if (!cq_push(worker, recv ? qp->recv_cq : qp->send_cq, &cqe, recv))
-			session_guest_fault(
-				session, "QP 0x%x has more work outstanding than its queues hold",
-				qp->qpn);
+		if (!cq_push(pass, recv ? qp->recv_cq : qp->send_cq, &cqe, recv))
+			vm_guest_fault(vm, "QP 0x%x has more work outstanding than its queues hold",
+				       qp->qpn);
 		if (!recv)
-			retire_sends(vs, qp, vqp, wc->wr_id & WR_ID_INDEX_MASK);
+			retire_sends(vv, qp, vqp, wc->wr_id & WR_ID_INDEX_MASK);
 		resume_stalled(qp, vqp);
 		if (wc->wr_id & WR_ID_SRQ)
 			resume_stalled_srq(qp->srq);
@@ -248,10 +245,9 @@ static void deliver(struct worker *worker, struct session *session, const struct
 	pthread_mutex_unlock(&qp->rq_lock);
 }
 
-static unsigned int poll_host_cq(struct worker *worker, struct session *session,
-				 struct verbs_host_cq *host_cq)
+static unsigned int poll_host_cq(struct pass *pass, struct vm *vm, struct verbs_host_cq *host_cq)
 {
-	struct counters *counters = &session->counters;
+	struct counters *counters = &vm->counters;
 	unsigned int total = 0, errors = 0;
 	struct ibv_wc wc[POLL_BATCH];
 	uint64_t now = 0;
@@ -263,7 +259,7 @@ static unsigned int poll_host_cq(struct worker *worker, struct session *session,
 			now = clock_ns();
 		for (i = 0; i < n; i++) {
 			errors += wc[i].status != IBV_WC_SUCCESS;
-			deliver(worker, session, &wc[i], now);
+			deliver(pass, vm, &wc[i], now);
 		}
 		if (n > 0)
 			total += n;
@@ -277,25 +273,25 @@ static unsigned int poll_host_cq(struct worker *worker, struct session *session,
 }
 
 /* False: a CQ is being drained, and a worker does not wait for that. */
-static bool poll_all(struct worker *worker, struct session *session, unsigned int *total)
+static bool poll_all(struct pass *pass, struct vm *vm, unsigned int *total)
 {
-	struct verbs_session *vs = session->fabric_session;
-	uint32_t i, count = atomic_load_explicit(&vs->num_host_cqs, memory_order_acquire);
+	struct verbs_vm *vv = vm->fabric_vm;
+	uint32_t i, count = atomic_load_explicit(&vv->num_host_cqs, memory_order_acquire);
 
 	*total = 0;
-	if (pthread_mutex_trylock(&vs->poll_lock))
+	if (pthread_mutex_trylock(&vv->poll_lock))
 		return false;
 	for (i = 0; i < count; i++)
-		*total += poll_host_cq(worker, session, &vs->host_cq[i]);
-	pthread_mutex_unlock(&vs->poll_lock);
+		*total += poll_host_cq(pass, vm, &vv->host_cq[i]);
+	pthread_mutex_unlock(&vv->poll_lock);
 	return true;
 }
 
-unsigned int verbs_session_poll(struct worker *worker, struct session *session)
+unsigned int verbs_vm_poll(struct pass *pass, struct vm *vm)
 {
 	unsigned int total;
 
-	(void)poll_all(worker, session, &total);
+	(void)poll_all(pass, vm, &total);
 	return total;
 }
 
@@ -303,44 +299,44 @@ unsigned int verbs_session_poll(struct worker *worker, struct session *session)
  * As many as it holds at most: other QPs may go on filling it, and what was there
  * at the start is out by then.
  */
-void verbs_host_cq_drain(struct session *session, struct verbs_host_cq *host_cq)
+void verbs_host_cq_drain(struct vm *vm, struct verbs_host_cq *host_cq)
 {
-	struct verbs_session *vs = session->fabric_session;
+	struct verbs_vm *vv = vm->fabric_vm;
 	unsigned int n, total = 0;
 
-	pthread_mutex_lock(&vs->poll_lock);
+	pthread_mutex_lock(&vv->poll_lock);
 	do {
-		n = poll_host_cq(NULL, session, host_cq);
+		n = poll_host_cq(NULL, vm, host_cq);
 		total += n;
 	} while (n && total < host_cq->capacity);
-	pthread_mutex_unlock(&vs->poll_lock);
+	pthread_mutex_unlock(&vv->poll_lock);
 }
 
-void verbs_receiving_begins(struct session *session, bool *receiving)
+void verbs_receiving_begins(struct vm *vm, bool *receiving)
 {
-	struct verbs_session *vs = session->fabric_session;
+	struct verbs_vm *vv = vm->fabric_vm;
 
 	if (*receiving)
 		return;
 	*receiving = true;
 	/* A worker that sleeps may not have armed anything. */
-	if (!atomic_fetch_add(&vs->receivers, 1))
-		worker_wake(session->worker);
+	if (!atomic_fetch_add(&vv->receivers, 1))
+		worker_wake(vm->worker);
 }
 
-void verbs_receiving_ends(struct session *session, bool *receiving)
+void verbs_receiving_ends(struct vm *vm, bool *receiving)
 {
-	struct verbs_session *vs = session->fabric_session;
+	struct verbs_vm *vv = vm->fabric_vm;
 
 	if (!*receiving)
 		return;
 	*receiving = false;
-	atomic_fetch_sub(&vs->receivers, 1);
+	atomic_fetch_sub(&vv->receivers, 1);
 }
 
-static bool may_complete(const struct verbs_session *vs, const struct verbs_host_cq *host_cq)
+static bool may_complete(const struct verbs_vm *vv, const struct verbs_host_cq *host_cq)
 {
-	return atomic_load(host_cq->what == VERBS_SENDS ? &vs->in_flight : &vs->receivers);
+	return atomic_load(host_cq->what == VERBS_SENDS ? &vv->in_flight : &vv->receivers);
 }
 
 /*
@@ -348,17 +344,17 @@ static bool may_complete(const struct verbs_session *vs, const struct verbs_host
  * work that could complete. Who gives it some is the worker itself, or wakes it
  * afterwards.
  */
-bool verbs_session_arm(struct worker *worker, struct session *session)
+bool verbs_vm_arm(struct pass *pass, struct vm *vm)
 {
-	struct verbs_session *vs = session->fabric_session;
-	uint32_t i, count = atomic_load(&vs->num_host_cqs);
+	struct verbs_vm *vv = vm->fabric_vm;
+	uint32_t i, count = atomic_load(&vv->num_host_cqs);
 	struct verbs_host_cq *host_cq;
 	unsigned int total;
 	int err;
 
 	for (i = 0; i < count; i++) {
-		host_cq = &vs->host_cq[i];
-		if (host_cq->armed || !may_complete(vs, host_cq))
+		host_cq = &vv->host_cq[i];
+		if (host_cq->armed || !may_complete(vv, host_cq))
 			continue;
 		err = ibv_req_notify_cq(host_cq->cq, 0);
 		if (err)
@@ -366,28 +362,28 @@ bool verbs_session_arm(struct worker *worker, struct session *session)
 		host_cq->armed = true;
 	}
 	/* Whoever drains may have looked before we armed. */
-	return !poll_all(worker, session, &total) || total;
+	return !poll_all(pass, vm, &total) || total;
 }
 
-static bool is_any_armed(const struct verbs_session *vs)
+static bool is_any_armed(const struct verbs_vm *vv)
 {
-	uint32_t i, count = atomic_load(&vs->num_host_cqs);
+	uint32_t i, count = atomic_load(&vv->num_host_cqs);
 
 	for (i = 0; i < count; i++)
-		if (vs->host_cq[i].armed)
+		if (vv->host_cq[i].armed)
 			return true;
 	return false;
 }
 
 /* Each armed CQ has one event at most: no call is made to learn that there is none. */
-void verbs_session_event(struct worker *worker, struct session *session)
+void verbs_vm_event(struct pass *pass, struct vm *vm)
 {
-	struct verbs_session *vs = session->fabric_session;
+	struct verbs_vm *vv = vm->fabric_vm;
 	struct ibv_cq *cq;
 	void *host_cq;
 
-	(void)worker;
-	while (is_any_armed(vs) && !ibv_get_cq_event(vs->channel, &cq, &host_cq)) {
+	(void)pass;
+	while (is_any_armed(vv) && !ibv_get_cq_event(vv->channel, &cq, &host_cq)) {
 		((struct verbs_host_cq *)host_cq)->armed = false;
 		ibv_ack_cq_events(cq, 1);
 	}

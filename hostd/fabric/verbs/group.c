@@ -49,37 +49,37 @@ static int member_new(const union ibv_gid *gid, int ifindex)
 	return err;
 }
 
-static struct verbs_group *find(struct verbs_session *vs, const union ibv_gid *gid)
+static struct verbs_group *find(struct verbs_vm *vv, const union ibv_gid *gid)
 {
 	for (unsigned int i = 0; i < VERBS_GROUPS; i++)
-		if (vs->group[i].users && !memcmp(&vs->group[i].gid, gid, sizeof(*gid)))
-			return &vs->group[i];
+		if (vv->group[i].users && !memcmp(&vv->group[i].gid, gid, sizeof(*gid)))
+			return &vv->group[i];
 	return NULL;
 }
 
-static struct verbs_group *find_free(struct verbs_session *vs)
+static struct verbs_group *find_free(struct verbs_vm *vv)
 {
 	for (unsigned int i = 0; i < VERBS_GROUPS; i++)
-		if (!vs->group[i].users)
-			return &vs->group[i];
+		if (!vv->group[i].users)
+			return &vv->group[i];
 	return NULL;
 }
 
-int verbs_group_join(struct verbs_session *vs, const union ibv_gid *gid)
+int verbs_group_join(struct verbs_vm *vv, const union ibv_gid *gid)
 {
-	struct verbs_group *group = find(vs, gid);
+	struct verbs_group *group = find(vv, gid);
 	int fd;
 
-	if (!vs->fabric->netdev_ifindex)
+	if (!vv->fabric->netdev_ifindex)
 		return PVHCA_ST_OK;
 	if (group) {
 		group->users++;
 		return PVHCA_ST_OK;
 	}
-	group = find_free(vs);
+	group = find_free(vv);
 	if (!group)
 		return PVHCA_ST_NO_MEMORY;
-	fd = member_new(gid, vs->fabric->netdev_ifindex);
+	fd = member_new(gid, vv->fabric->netdev_ifindex);
 	if (fd < 0) {
 		g_info("the host cannot join a guest's multicast group: %s", g_strerror(-fd));
 		return verbs_status(-fd);
@@ -88,9 +88,9 @@ int verbs_group_join(struct verbs_session *vs, const union ibv_gid *gid)
 	return PVHCA_ST_OK;
 }
 
-void verbs_group_leave(struct verbs_session *vs, const union ibv_gid *gid)
+void verbs_group_leave(struct verbs_vm *vv, const union ibv_gid *gid)
 {
-	struct verbs_group *group = find(vs, gid);
+	struct verbs_group *group = find(vv, gid);
 
 	if (group && !--group->users)
 		close(group->fd);

@@ -26,7 +26,7 @@ static struct verbs_mcast **mcast_find(struct verbs_qp *vqp, const uint8_t gid[1
 
 int verbs_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 {
-	struct verbs_session *vs = qp->session->fabric_session;
+	struct verbs_vm *vv = qp->vm->fabric_vm;
 	struct verbs_qp *vqp = qp->fabric;
 	struct verbs_mcast *mcast;
 	int status, err;
@@ -40,7 +40,7 @@ int verbs_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 		return PVHCA_ST_NO_MEMORY;
 	memcpy(mcast->gid.raw, gid, sizeof(mcast->gid.raw));
 	mcast->lid = lid;
-	status = verbs_group_join(vs, &mcast->gid);
+	status = verbs_group_join(vv, &mcast->gid);
 	if (status)
 		goto err_free;
 	err = ibv_attach_mcast(vqp->qp, &mcast->gid, lid);
@@ -54,13 +54,13 @@ int verbs_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 	return PVHCA_ST_OK;
 
 err_leave:
-	verbs_group_leave(vs, &mcast->gid);
+	verbs_group_leave(vv, &mcast->gid);
 err_free:
 	free(mcast);
 	return status;
 }
 
-static int mcast_detach(struct verbs_session *vs, struct verbs_qp *vqp, struct verbs_mcast **at)
+static int mcast_detach(struct verbs_vm *vv, struct verbs_qp *vqp, struct verbs_mcast **at)
 {
 	struct verbs_mcast *mcast = *at;
 	int err = ibv_detach_mcast(vqp->qp, &mcast->gid, mcast->lid);
@@ -69,7 +69,7 @@ static int mcast_detach(struct verbs_session *vs, struct verbs_qp *vqp, struct v
 		return verbs_status(err);
 	*at = mcast->next;
 	vqp->num_mcasts--;
-	verbs_group_leave(vs, &mcast->gid);
+	verbs_group_leave(vv, &mcast->gid);
 	free(mcast);
 	return PVHCA_ST_OK;
 }
@@ -79,19 +79,19 @@ int verbs_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 	struct verbs_qp *vqp = qp->fabric;
 	struct verbs_mcast **at = mcast_find(vqp, gid, lid);
 
-	return *at ? mcast_detach(qp->session->fabric_session, vqp, at) : PVHCA_ST_INVALID;
+	return *at ? mcast_detach(qp->vm->fabric_vm, vqp, at) : PVHCA_ST_INVALID;
 }
 
-void verbs_mcast_detach_all(struct verbs_session *vs, struct verbs_qp *vqp)
+void verbs_mcast_detach_all(struct verbs_vm *vv, struct verbs_qp *vqp)
 {
 	struct verbs_mcast *mcast;
 
-	while (vqp->mcasts && !mcast_detach(vs, vqp, &vqp->mcasts))
+	while (vqp->mcasts && !mcast_detach(vv, vqp, &vqp->mcasts))
 		;
 	/* Where the host fails to detach, destroying the QP fails and says so. */
 	while ((mcast = vqp->mcasts)) {
 		vqp->mcasts = mcast->next;
-		verbs_group_leave(vs, &mcast->gid);
+		verbs_group_leave(vv, &mcast->gid);
 		free(mcast);
 	}
 }

@@ -15,9 +15,9 @@
 
 int verbs_pd_alloc(struct pd *pd)
 {
-	struct verbs_session *vs = pd->session->fabric_session;
+	struct verbs_vm *vv = pd->vm->fabric_vm;
 
-	pd->fabric = ibv_alloc_pd(vs->context);
+	pd->fabric = ibv_alloc_pd(vv->context);
 	return pd->fabric ? PVHCA_ST_OK : verbs_status(errno);
 }
 
@@ -26,12 +26,12 @@ void verbs_pd_free(struct pd *pd)
 	int err = ibv_dealloc_pd(pd->fabric);
 
 	if (err)
-		g_warning("%s: host PD could not be freed: %s", pd->session->name, g_strerror(err));
+		g_warning("%s: host PD could not be freed: %s", pd->vm->name, g_strerror(err));
 }
 
 int verbs_mr_reg(struct mr *mr)
 {
-	struct session *session = mr->session;
+	struct vm *vm = mr->vm;
 	struct verbs_mr *vmr;
 	bool reused;
 	int err;
@@ -39,7 +39,7 @@ int verbs_mr_reg(struct mr *mr)
 	vmr = calloc(1, sizeof(*vmr));
 	if (!vmr)
 		return PVHCA_ST_NO_MEMORY;
-	vmr->stitch = stitch_get(session->memory, mr->extents, &reused, &err);
+	vmr->stitch = stitch_get(vm->memory, mr->extents, &reused, &err);
 	if (!vmr->stitch)
 		goto err_free;
 	vmr->mr = ibv_reg_mr_iova(mr->pd->fabric, vmr->stitch->base + mr->offset, mr->length,
@@ -49,7 +49,7 @@ int verbs_mr_reg(struct mr *mr)
 		goto err_put;
 	}
 	if (reused)
-		counter_add(&session->counters.mappings_reused, 1);
+		counter_add(&vm->counters.mappings_reused, 1);
 	mr->lkey = vmr->mr->lkey;
 	mr->rkey = vmr->mr->rkey;
 	mr->fabric = vmr;
@@ -60,7 +60,7 @@ err_put:
 err_free:
 	free(vmr);
 	g_info("%s: a region of %" G_GUINT64_FORMAT " bytes in %u runs could not be registered: %s",
-	       session->name, mr->length, mr->extents->count, g_strerror(err));
+	       vm->name, mr->length, mr->extents->count, g_strerror(err));
 	return verbs_status(err);
 }
 
@@ -74,8 +74,7 @@ int verbs_mr_dereg(struct mr *mr)
 	 * windows are bound to it, whatever error it gives then.
 	 */
 	if (err) {
-		g_info("%s: host MR could not be deregistered: %s", mr->session->name,
-		       g_strerror(err));
+		g_info("%s: host MR could not be deregistered: %s", mr->vm->name, g_strerror(err));
 		return PVHCA_ST_BUSY;
 	}
 	stitch_put(vmr->stitch);
@@ -119,7 +118,6 @@ int verbs_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)
 		return status;
 	status = verbs_mr_dereg(mr);
 	if (status && verbs_mr_dereg(next))
-		g_warning("%s: a region of the host is kept until the session ends",
-			  mr->session->name);
+		g_warning("%s: a region of the host is kept until the session ends", mr->vm->name);
 	return status;
 }

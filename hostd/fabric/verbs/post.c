@@ -72,11 +72,11 @@ static void post_bad_send(struct qp *qp, uint16_t index, bool bind)
 	if (qp->type == PVHCA_QPT_UD)
 		wr.wr.ud.ah = &no_address.ah;
 	verbs_qp_fail(qp);
-	counter_add(&qp->session->counters.protocol_errors, 1);
+	counter_add(&qp->vm->counters.protocol_errors, 1);
 	err = ibv_post_send(vqp->qp, &wr, &bad);
 	if (err)
-		g_info("%s: QP 0x%x: a refused entry has no completion: %s", qp->session->name,
-		       qp->qpn, g_strerror(err));
+		g_info("%s: QP 0x%x: a refused entry has no completion: %s", qp->vm->name, qp->qpn,
+		       g_strerror(err));
 }
 
 static unsigned int host_flags(uint8_t flags)
@@ -98,7 +98,7 @@ static unsigned int host_flags(uint8_t flags)
 static bool fill_objects(const struct qp *qp, const struct send_request *request,
 			 struct ibv_send_wr *wr)
 {
-	struct session *session = qp->session;
+	struct vm *vm = qp->vm;
 	const struct bind_request *bind = &request->bind;
 	struct ibv_mr *region = &no_region;
 	struct ah *ah;
@@ -106,18 +106,18 @@ static bool fill_objects(const struct qp *qp, const struct send_request *request
 	struct mw *mw;
 
 	if (qp->type == PVHCA_QPT_UD) {
-		ah = table_find_rcu(&session->ahs, request->ah);
+		ah = table_find_rcu(&vm->ahs, request->ah);
 		if (!ah || ah->pd != qp->pd)
 			return false;
 		wr->wr.ud.ah = ah->fabric;
 		wr->wr.ud.remote_qpn = request->remote_qpn;
 		wr->wr.ud.remote_qkey = request->remote_qkey;
 	} else if (request->opcode == PVHCA_WQE_BIND_MW) {
-		mw = table_find_rcu(&session->mws, bind->mw_handle);
+		mw = table_find_rcu(&vm->mws, bind->mw_handle);
 		if (!mw || mw->pd != qp->pd)
 			return false;
 		if (bind->length) {
-			mr = table_find_rcu(&session->mrs, bind->mr_handle);
+			mr = table_find_rcu(&vm->mrs, bind->mr_handle);
 			if (!mr || mr->pd != qp->pd)
 				return false;
 			region = verbs_mr_host(mr);
@@ -231,11 +231,11 @@ static bool batch_has_room(const struct send_batch *batch, const struct work_que
 /* More sends, or with a wrapped count fewer, are with the engine. */
 static void count_in_flight(struct qp *qp, uint32_t more)
 {
-	struct verbs_session *vs = qp->session->fabric_session;
+	struct verbs_vm *vv = qp->vm->fabric_vm;
 	struct verbs_qp *vqp = qp->fabric;
 
 	atomic_fetch_add_explicit(&vqp->in_flight, more, memory_order_relaxed);
-	atomic_fetch_add_explicit(&vs->in_flight, more, memory_order_relaxed);
+	atomic_fetch_add_explicit(&vv->in_flight, more, memory_order_relaxed);
 }
 
 /* The next entries, as many as fit in a batch. False: the one after them is refused. */
@@ -262,7 +262,7 @@ static bool build_sends(struct qp *qp, struct send_batch *batch, uint32_t posted
  */
 static unsigned int serve_sends(struct qp *qp, uint32_t posted, bool *more)
 {
-	struct counters *counters = &qp->session->counters;
+	struct counters *counters = &qp->vm->counters;
 	struct send_batch *batch = &send_batch;
 	struct verbs_qp *vqp = qp->fabric;
 	struct send_request request;
@@ -313,13 +313,13 @@ unsigned int verbs_serve_sends(struct qp *qp)
 	return taken;
 }
 
-unsigned int verbs_qp_serve(struct worker *worker, struct qp *qp)
+unsigned int verbs_qp_serve(struct pass *pass, struct qp *qp)
 {
 	uint32_t posted, seen;
 	unsigned int taken = 0;
 	bool more = false;
 
-	(void)worker;
+	(void)pass;
 	if (atomic_load(&qp->state) < IBV_QPS_RTS)
 		return 0;
 	posted = work_queue_posted(&qp->sq);

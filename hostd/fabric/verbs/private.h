@@ -32,7 +32,7 @@
 #include <infiniband/verbs.h>
 
 #include "vm/objects.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 #define VERBS_HOST_CQS	    256 /* of one session */
 #define VERBS_QP_INDEX_BITS 16
@@ -81,7 +81,7 @@ struct verbs_group {
 	int fd;
 };
 
-struct verbs_session {
+struct verbs_vm {
 	struct fabric *fabric;
 	struct ibv_context *context;
 	struct ibv_device_attr attr;
@@ -95,6 +95,7 @@ struct verbs_session {
 	struct verbs_group group[VERBS_GROUPS]; /* the session's thread only */
 	_Atomic uint32_t in_flight;		/* sum of its QPs' */
 	_Atomic uint32_t receivers;		/* QPs and SRQs that are receiving */
+	struct cm_vm *cm;			/* or NULL: no connections to native peers */
 	struct qp **qps;			/* by index; RCU */
 	struct qp *by_num[VERBS_NUM_BUCKETS];	/* QPs with an SRQ, by QP number; RCU */
 };
@@ -129,7 +130,7 @@ struct verbs_mcast;
 
 /**
  * struct verbs_qp - a QP's part
- * @id: index in verbs_session.qps and a generation above; stands in work request
+ * @id: index in verbs_vm.qps and a generation above; stands in work request
  *	ids, so that completions from before a RESET or of a destroyed QP are known.
  *	Under qp->rq_lock
  * @send_stalled, @recv_stalled: the host's queue was full; go on after its next
@@ -140,7 +141,7 @@ struct verbs_mcast;
  * @retired: place in the send queue of the last that was; under qp->rq_lock
  * @send_cq, @recv_cq: host CQs, the second one an SRQ's if there is one; and what is
  * @send_share, @recv_share: reserved in them for this QP
- * @next_by_num: in a bucket of verbs_session.by_num
+ * @next_by_num: in a bucket of verbs_vm.by_num
  * @mcasts, @num_mcasts: groups it is attached to; the session's thread only
  */
 struct verbs_qp {
@@ -175,7 +176,7 @@ struct verbs_qp {
 int verbs_status(int err);
 
 /* fabric/verbs/verbs.c: index of a GID (RoCE v2) in the host's table, or -1. */
-int verbs_gid_index(struct verbs_session *vs, const uint8_t gid[16], int hint);
+int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint);
 
 int verbs_pd_alloc(struct pd *pd);
 void verbs_pd_free(struct pd *pd);
@@ -187,31 +188,31 @@ int verbs_mw_alloc(struct mw *mw);
 void verbs_mw_dealloc(struct mw *mw);
 
 /* fabric/verbs/ah.c: address vectors, with indices of the other side's table. PVHCA_ST_*. */
-int verbs_av_to_host(struct session *session, const struct pvhca_av *av, struct ibv_ah_attr *ah);
-void verbs_av_from_host(struct session *session, const struct ibv_ah_attr *ah, struct pvhca_av *av);
+int verbs_av_to_host(struct vm *vm, const struct pvhca_av *av, struct ibv_ah_attr *ah);
+void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct pvhca_av *av);
 int verbs_ah_create(struct ah *ah);
 void verbs_ah_destroy(struct ah *ah);
 
 /* fabric/verbs/cq.c: a host CQ with room for n more completions; PVHCA_ST_*. */
-int verbs_host_cq_reserve(struct verbs_session *vs, enum verbs_completions what, uint32_t n,
+int verbs_host_cq_reserve(struct verbs_vm *vv, enum verbs_completions what, uint32_t n,
 			  struct verbs_host_cq **host_cq);
 void verbs_host_cq_release(struct verbs_host_cq *host_cq, uint32_t n);
-void verbs_host_cqs_destroy(struct verbs_session *vs);
+void verbs_host_cqs_destroy(struct verbs_vm *vv);
 /*
  * Deliver what is in a host CQ, when the guest is to find it before the session's
  * thread goes on.
  */
-void verbs_host_cq_drain(struct session *session, struct verbs_host_cq *host_cq);
-unsigned int verbs_session_poll(struct worker *worker, struct session *session);
-bool verbs_session_arm(struct worker *worker, struct session *session);
-unsigned int verbs_session_in_flight(const struct session *session);
-void verbs_session_event(struct worker *worker, struct session *session);
+void verbs_host_cq_drain(struct vm *vm, struct verbs_host_cq *host_cq);
+unsigned int verbs_vm_poll(struct pass *pass, struct vm *vm);
+bool verbs_vm_arm(struct pass *pass, struct vm *vm);
+unsigned int verbs_vm_in_flight(const struct vm *vm);
+void verbs_vm_event(struct pass *pass, struct vm *vm);
 /*
  * Before a QP's or SRQ's receives are handed over, and when none is left of them; the
  * flag is theirs. Between the two completions may come at any time.
  */
-void verbs_receiving_begins(struct session *session, bool *receiving);
-void verbs_receiving_ends(struct session *session, bool *receiving);
+void verbs_receiving_begins(struct vm *vm, bool *receiving);
+void verbs_receiving_ends(struct vm *vm, bool *receiving);
 
 int verbs_qp_create(struct qp *qp);
 void verbs_qp_destroy(struct qp *qp);
@@ -219,22 +220,22 @@ int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_att
 int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr);
 
 /* Nothing of a QP is in flight any more; no completion of it is delivered now. */
-void verbs_forget_in_flight(struct verbs_session *vs, struct verbs_qp *vqp);
+void verbs_forget_in_flight(struct verbs_vm *vv, struct verbs_qp *vqp);
 
 /* A QP with an SRQ, in a worker. */
-struct qp *verbs_qp_by_num(struct verbs_session *vs, uint32_t qpn);
+struct qp *verbs_qp_by_num(struct verbs_vm *vv, uint32_t qpn);
 int verbs_srq_create(struct srq *srq);
 void verbs_srq_destroy(struct srq *srq);
 int verbs_srq_set_limit(struct srq *srq, uint32_t limit);
 int verbs_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp);
 
 /* A guest's QP is in the group now, or no more: so is the host. */
-int verbs_group_join(struct verbs_session *vs, const union ibv_gid *gid);
-void verbs_group_leave(struct verbs_session *vs, const union ibv_gid *gid);
+int verbs_group_join(struct verbs_vm *vv, const union ibv_gid *gid);
+void verbs_group_leave(struct verbs_vm *vv, const union ibv_gid *gid);
 
 int verbs_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 int verbs_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
-void verbs_mcast_detach_all(struct verbs_session *vs, struct verbs_qp *vqp);
+void verbs_mcast_detach_all(struct verbs_vm *vv, struct verbs_qp *vqp);
 
 static inline uint64_t verbs_wr_id(const struct verbs_qp *vqp, uint32_t flags, uint16_t index)
 {
@@ -242,14 +243,14 @@ static inline uint64_t verbs_wr_id(const struct verbs_qp *vqp, uint32_t flags, u
 }
 
 /* fabric/verbs/post.c */
-unsigned int verbs_qp_serve(struct worker *worker, struct qp *qp);
+unsigned int verbs_qp_serve(struct pass *pass, struct qp *qp);
 /* Hand all posted sends over; with qp->lock held. Returns their number. */
 unsigned int verbs_serve_sends(struct qp *qp);
 
 /* fabric/verbs/recv.c */
 /* Hand all posted receives over; with qp->lock held. Returns their number. */
 unsigned int verbs_serve_receives(struct qp *qp);
-unsigned int verbs_srq_serve(struct worker *worker, struct srq *srq);
+unsigned int verbs_srq_serve(struct pass *pass, struct srq *srq);
 /* Move the host QP to the error state; with qp->lock held. */
 void verbs_qp_fail(struct qp *qp);
 /*

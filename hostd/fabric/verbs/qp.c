@@ -10,6 +10,7 @@
 
 #include "vm/cq.h"
 #include "lib/log.h"
+#include "fabric/verbs/cm/cm.h"
 #include "fabric/verbs/private.h"
 #include "worker/worker.h"
 
@@ -22,43 +23,43 @@
 #define SEND_OPCODES_ATOMIC (OPCODE(ATOMIC_CMP_SWP) | OPCODE(ATOMIC_FETCH_ADD))
 
 /* What the engine may be asked; whether it can, it says itself. */
-static uint32_t send_opcodes(const struct verbs_session *vs, enum pvhca_qp_type type)
+static uint32_t send_opcodes(const struct verbs_vm *vv, enum pvhca_qp_type type)
 {
 	if (type == PVHCA_QPT_UD)
 		return SEND_OPCODES_UD;
 	if (type == PVHCA_QPT_UC)
 		return SEND_OPCODES_UC;
-	return SEND_OPCODES_RC | (vs->attr.atomic_cap != IBV_ATOMIC_NONE ? SEND_OPCODES_ATOMIC : 0);
+	return SEND_OPCODES_RC | (vv->attr.atomic_cap != IBV_ATOMIC_NONE ? SEND_OPCODES_ATOMIC : 0);
 }
 
 /* ------------------------------ QPs by number ------------------------------ */
 
-static struct qp **num_bucket(struct verbs_session *vs, uint32_t qpn)
+static struct qp **num_bucket(struct verbs_vm *vv, uint32_t qpn)
 {
-	return &vs->by_num[qpn % VERBS_NUM_BUCKETS];
+	return &vv->by_num[qpn % VERBS_NUM_BUCKETS];
 }
 
-struct qp *verbs_qp_by_num(struct verbs_session *vs, uint32_t qpn)
+struct qp *verbs_qp_by_num(struct verbs_vm *vv, uint32_t qpn)
 {
-	struct qp *qp = rcu_dereference(*num_bucket(vs, qpn));
+	struct qp *qp = rcu_dereference(*num_bucket(vv, qpn));
 
 	while (qp && qp->qpn != qpn)
 		qp = rcu_dereference(((struct verbs_qp *)qp->fabric)->next_by_num);
 	return qp;
 }
 
-static void num_add(struct verbs_session *vs, struct qp *qp)
+static void num_add(struct verbs_vm *vv, struct qp *qp)
 {
-	struct qp **bucket = num_bucket(vs, qp->qpn);
+	struct qp **bucket = num_bucket(vv, qp->qpn);
 
 	((struct verbs_qp *)qp->fabric)->next_by_num = *bucket;
 	rcu_assign_pointer(*bucket, qp);
 }
 
 /* Workers may look at it until a grace period has passed. */
-static void num_remove(struct verbs_session *vs, struct qp *qp)
+static void num_remove(struct verbs_vm *vv, struct qp *qp)
 {
-	struct qp **at = num_bucket(vs, qp->qpn);
+	struct qp **at = num_bucket(vv, qp->qpn);
 
 	while (*at != qp)
 		at = &((struct verbs_qp *)(*at)->fabric)->next_by_num;
@@ -68,16 +69,16 @@ static void num_remove(struct verbs_session *vs, struct qp *qp)
 /* --------------------------- making and destroying ------------------------- */
 
 /* An index that is free, and a generation that no completion bears. */
-static int take_id(struct verbs_session *vs, uint32_t *id)
+static int take_id(struct verbs_vm *vv, uint32_t *id)
 {
 	uint32_t i, index;
 
-	for (i = 0; i < vs->max_qps; i++) {
-		index = (vs->next_qp + i) % vs->max_qps;
-		if (vs->qps[index])
+	for (i = 0; i < vv->max_qps; i++) {
+		index = (vv->next_qp + i) % vv->max_qps;
+		if (vv->qps[index])
 			continue;
-		vs->next_qp = index + 1;
-		*id = (uint32_t)vs->generation++ << VERBS_QP_INDEX_BITS | index;
+		vv->next_qp = index + 1;
+		*id = (uint32_t)vv->generation++ << VERBS_QP_INDEX_BITS | index;
 		return PVHCA_ST_OK;
 	}
 	return PVHCA_ST_QUOTA;
@@ -96,7 +97,7 @@ static enum ibv_qp_type host_type(enum pvhca_qp_type type)
 static struct ibv_qp *host_qp_create(struct qp *qp, struct verbs_qp *vqp)
 {
 	struct verbs_srq *vsrq = qp->srq ? qp->srq->fabric : NULL;
-	struct verbs_session *vs = qp->session->fabric_session;
+	struct verbs_vm *vv = qp->vm->fabric_vm;
 	struct ibv_qp_init_attr_ex attr = {
 		.qp_context = qp,
 		.send_cq = vqp->send_cq->cq,
@@ -120,7 +121,7 @@ static struct ibv_qp *host_qp_create(struct qp *qp, struct verbs_qp *vqp)
 	if (qp->flags & PVHCA_CREATE_QP_BLOCK_LOOPBACK) {
 		attr.comp_mask |= IBV_QP_INIT_ATTR_CREATE_FLAGS;
 		attr.create_flags = IBV_QP_CREATE_BLOCK_SELF_MCAST_LB;
-		host = ibv_create_qp_ex(vs->context, &attr);
+		host = ibv_create_qp_ex(vv->context, &attr);
 	} else {
 		host = ibv_create_qp(qp->pd->fabric, (struct ibv_qp_init_attr *)&attr);
 	}
@@ -137,11 +138,11 @@ static struct ibv_qp *host_qp_create(struct qp *qp, struct verbs_qp *vqp)
 static int reserve_completions(struct qp *qp, struct verbs_qp *vqp)
 {
 	struct verbs_srq *vsrq = qp->srq ? qp->srq->fabric : NULL;
-	struct verbs_session *vs = qp->session->fabric_session;
+	struct verbs_vm *vv = qp->vm->fabric_vm;
 	int status;
 
 	vqp->send_share = le32toh(qp->cap.max_send_wr);
-	status = verbs_host_cq_reserve(vs, VERBS_SENDS, vqp->send_share, &vqp->send_cq);
+	status = verbs_host_cq_reserve(vv, VERBS_SENDS, vqp->send_share, &vqp->send_cq);
 	if (status)
 		return status;
 	if (vsrq) {
@@ -149,7 +150,7 @@ static int reserve_completions(struct qp *qp, struct verbs_qp *vqp)
 		return PVHCA_ST_OK;
 	}
 	vqp->recv_share = le32toh(qp->cap.max_recv_wr);
-	status = verbs_host_cq_reserve(vs, VERBS_RECEIVES, vqp->recv_share, &vqp->recv_cq);
+	status = verbs_host_cq_reserve(vv, VERBS_RECEIVES, vqp->recv_share, &vqp->recv_cq);
 	if (status)
 		verbs_host_cq_release(vqp->send_cq, vqp->send_share);
 	return status;
@@ -163,14 +164,14 @@ static void release_completions(struct verbs_qp *vqp)
 
 int verbs_qp_create(struct qp *qp)
 {
-	struct verbs_session *vs = qp->session->fabric_session;
+	struct verbs_vm *vv = qp->vm->fabric_vm;
 	struct verbs_qp *vqp;
 	int status;
 
 	vqp = calloc(1, sizeof(*vqp));
 	if (!vqp)
 		return PVHCA_ST_NO_MEMORY;
-	status = take_id(vs, &vqp->id);
+	status = take_id(vv, &vqp->id);
 	if (status)
 		goto err_free;
 	vqp->retired = UINT32_MAX;
@@ -183,12 +184,13 @@ int verbs_qp_create(struct qp *qp)
 		status = verbs_status(errno ?: EIO);
 		goto err_release;
 	}
-	vqp->send_opcodes = send_opcodes(vs, qp->type);
+	vqp->send_opcodes = send_opcodes(vv, qp->type);
 	qp->qpn = vqp->qp->qp_num;
 	qp->fabric = vqp;
-	rcu_assign_pointer(vs->qps[id_index(vqp->id)], qp);
+	rcu_assign_pointer(vv->qps[id_index(vqp->id)], qp);
 	if (qp->srq)
-		num_add(vs, qp);
+		num_add(vv, qp);
+	cm_qp_add(vv->cm, qp->qpn);
 	return PVHCA_ST_OK;
 
 err_release:
@@ -206,7 +208,7 @@ static void deliver_srq_entries(struct qp *qp)
 {
 	struct verbs_srq *vsrq = qp->srq->fabric;
 
-	verbs_host_cq_drain(qp->session, vsrq->host_cq);
+	verbs_host_cq_drain(qp->vm, vsrq->host_cq);
 }
 
 /* Have the engine end what it has begun to receive, as the flush of an error does. */
@@ -216,7 +218,7 @@ static void flush_srq_entries(struct qp *qp, struct verbs_qp *vqp)
 	int err = ibv_modify_qp(vqp->qp, &attr, IBV_QP_STATE);
 
 	if (err)
-		g_debug("%s: host QP 0x%x cannot be flushed: %s", qp->session->name, qp->qpn,
+		g_debug("%s: host QP 0x%x cannot be flushed: %s", qp->vm->name, qp->qpn,
 			g_strerror(err));
 	/* Before the engine's library removes them together with the QP. */
 	deliver_srq_entries(qp);
@@ -227,16 +229,17 @@ static void host_qp_destroy(struct qp *qp, struct verbs_qp *vqp)
 	int err = ibv_destroy_qp(vqp->qp);
 
 	if (err)
-		g_warning("%s: host QP 0x%x could not be destroyed: %s", qp->session->name, qp->qpn,
+		g_warning("%s: host QP 0x%x could not be destroyed: %s", qp->vm->name, qp->qpn,
 			  g_strerror(err));
 }
 
 void verbs_qp_destroy(struct qp *qp)
 {
-	struct verbs_session *vs = qp->session->fabric_session;
+	struct verbs_vm *vv = qp->vm->fabric_vm;
 	struct verbs_qp *vqp = qp->fabric;
 
-	verbs_mcast_detach_all(vs, vqp);
+	cm_qp_del(vv->cm, qp->qpn);
+	verbs_mcast_detach_all(vv, vqp);
 	if (qp->srq)
 		flush_srq_entries(qp, vqp);
 	host_qp_destroy(qp, vqp);
@@ -244,12 +247,12 @@ void verbs_qp_destroy(struct qp *qp)
 		deliver_srq_entries(qp);
 
 	/* No completion finds the QP from here on. */
-	rcu_assign_pointer(vs->qps[id_index(vqp->id)], NULL);
+	rcu_assign_pointer(vv->qps[id_index(vqp->id)], NULL);
 	if (qp->srq)
-		num_remove(vs, qp);
+		num_remove(vv, qp);
 	synchronize_rcu();
-	verbs_forget_in_flight(vs, vqp);
-	verbs_receiving_ends(qp->session, &vqp->receiving);
+	verbs_forget_in_flight(vv, vqp);
+	verbs_receiving_ends(qp->vm, &vqp->receiving);
 	release_completions(vqp);
 	free(vqp);
 	qp->fabric = NULL;
@@ -284,15 +287,15 @@ static void attr_to_host(const struct pvhca_qp_attr *from, struct ibv_qp_attr *t
 /* Nothing of before the RESET is delivered, and both rings begin anew. */
 static void forget_all(struct qp *qp, struct verbs_qp *vqp)
 {
-	struct verbs_session *vs = qp->session->fabric_session;
+	struct verbs_vm *vv = qp->vm->fabric_vm;
 
 	pthread_mutex_lock(&qp->rq_lock);
-	vqp->id = (uint32_t)vs->generation++ << VERBS_QP_INDEX_BITS | id_index(vqp->id);
+	vqp->id = (uint32_t)vv->generation++ << VERBS_QP_INDEX_BITS | id_index(vqp->id);
 	work_queue_reset(&qp->sq);
 	work_queue_reset(&qp->rq);
 	vqp->failing = false;
-	verbs_forget_in_flight(vs, vqp);
-	verbs_receiving_ends(qp->session, &vqp->receiving);
+	verbs_forget_in_flight(vv, vqp);
+	verbs_receiving_ends(qp->vm, &vqp->receiving);
 	atomic_store(&vqp->send_stalled, false);
 	atomic_store(&vqp->recv_stalled, false);
 	pthread_mutex_unlock(&qp->rq_lock);
@@ -307,9 +310,23 @@ static void forget_all(struct qp *qp, struct verbs_qp *vqp)
 	 IBV_QP_MAX_QP_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER | IBV_QP_SQ_PSN |                     \
 	 IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_DEST_QPN | IBV_QP_RATE_LIMIT)
 
+/*
+ * A connection that the host's CM makes for the guest: the peer begins with the
+ * PSN that the host's CM told it, not with the one of the guest's CM.
+ */
+static uint32_t peer_psn(const struct verbs_vm *vv, uint32_t mask, const struct pvhca_qp_attr *attr)
+{
+	const uint32_t needed = IBV_QP_RQ_PSN | IBV_QP_DEST_QPN | IBV_QP_AV;
+	uint32_t psn = le32toh(attr->rq_psn);
+
+	if ((mask & needed) != needed)
+		return psn;
+	return cm_rq_psn(vv->cm, attr->av.dgid, le32toh(attr->dest_qp_num), psn);
+}
+
 int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr)
 {
-	struct verbs_session *vs = qp->session->fabric_session;
+	struct verbs_vm *vv = qp->vm->fabric_vm;
 	struct verbs_qp *vqp = qp->fabric;
 	struct ibv_qp_attr host;
 	int status, err;
@@ -317,9 +334,10 @@ int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_att
 	if (attr_mask & ~(uint32_t)SUPPORTED_MASK)
 		return PVHCA_ST_UNSUPPORTED;
 	attr_to_host(attr, &host);
-	host.port_num = vs->fabric->port;
+	host.port_num = vv->fabric->port;
+	host.rq_psn = peer_psn(vv, attr_mask, attr);
 	if (attr_mask & IBV_QP_AV) {
-		status = verbs_av_to_host(qp->session, &attr->av, &host.ah_attr);
+		status = verbs_av_to_host(qp->vm, &attr->av, &host.ah_attr);
 		if (status)
 			return status;
 	}
@@ -377,6 +395,6 @@ int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *to)
 		.rate_limit = htole32(host.rate_limit),
 		.cap = qp->cap,
 	};
-	verbs_av_from_host(qp->session, &host.ah_attr, &to->av);
+	verbs_av_from_host(qp->vm, &host.ah_attr, &to->av);
 	return PVHCA_ST_OK;
 }

@@ -35,8 +35,8 @@ void verbs_qp_fail(struct qp *qp)
 	vqp->failing = true;
 	err = ibv_modify_qp(vqp->qp, &attr, IBV_QP_STATE);
 	if (err)
-		g_warning("%s: host QP 0x%x could not be moved to error: %s", qp->session->name,
-			  qp->qpn, g_strerror(err));
+		g_warning("%s: host QP 0x%x could not be moved to error: %s", qp->vm->name, qp->qpn,
+			  g_strerror(err));
 	atomic_store(&qp->state, IBV_QPS_ERR);
 }
 
@@ -50,8 +50,8 @@ void verbs_retry_later(struct qp *qp, _Atomic bool *stalled)
 void verbs_stop_hostile(struct qp *qp, const char *queue)
 {
 	verbs_qp_fail(qp);
-	session_guest_fault(qp->session, "QP 0x%x: more posted to its %s queue than it holds",
-			    qp->qpn, queue);
+	vm_guest_fault(qp->vm, "QP 0x%x: more posted to its %s queue than it holds", qp->qpn,
+		       queue);
 }
 
 static void post_bad_recv(struct qp *qp, uint16_t tag)
@@ -63,10 +63,10 @@ static void post_bad_recv(struct qp *qp, uint16_t tag)
 	int err;
 
 	verbs_qp_fail(qp);
-	counter_add(&qp->session->counters.protocol_errors, 1);
+	counter_add(&qp->vm->counters.protocol_errors, 1);
 	err = ibv_post_recv(vqp->qp, &wr, &bad);
 	if (err)
-		g_info("%s: QP 0x%x: a refused receive has no completion: %s", qp->session->name,
+		g_info("%s: QP 0x%x: a refused receive has no completion: %s", qp->vm->name,
 		       qp->qpn, g_strerror(err));
 }
 
@@ -115,7 +115,7 @@ static unsigned int serve_receives(struct qp *qp, bool *more)
 	if (!posted)
 		return 0;
 	refused = !build_receives(&qp->rq, verbs_wr_id(vqp, WR_ID_RECV, 0), batch, posted);
-	verbs_receiving_begins(qp->session, &vqp->receiving);
+	verbs_receiving_begins(qp->vm, &vqp->receiving);
 	if (batch->count)
 		err = ibv_post_recv(vqp->qp, batch->wr, &bad);
 	taken = !err ? batch->count : bad ? bad - batch->wr : 0;
@@ -131,7 +131,7 @@ static unsigned int serve_receives(struct qp *qp, bool *more)
 	} else {
 		*more = taken < posted;
 	}
-	counter_add(&qp->session->counters.receives, taken);
+	counter_add(&qp->vm->counters.receives, taken);
 	return taken;
 }
 
@@ -153,9 +153,9 @@ static void srq_fail(struct srq *srq, const char *why)
 	struct verbs_srq *vsrq = srq->fabric;
 
 	vsrq->failed = true;
-	counter_add(&srq->session->counters.protocol_errors, 1);
-	g_info("%s: an SRQ is not served any more: %s", srq->session->name, why);
-	events_async(srq->session, PVHCA_EVENT_SRQ_ERR, srq->handle);
+	counter_add(&srq->vm->counters.protocol_errors, 1);
+	g_info("%s: an SRQ is not served any more: %s", srq->vm->name, why);
+	events_async(srq->vm, PVHCA_EVENT_SRQ_ERR, srq->handle);
 }
 
 static unsigned int serve_srq(struct srq *srq, bool *more)
@@ -171,13 +171,13 @@ static unsigned int serve_srq(struct srq *srq, bool *more)
 	*more = false;
 	if (posted == UINT32_MAX) {
 		vsrq->failed = true;
-		session_guest_fault(srq->session, "more posted to an SRQ than it holds");
+		vm_guest_fault(srq->vm, "more posted to an SRQ than it holds");
 		return 0;
 	}
 	if (!posted)
 		return 0;
 	refused = !build_receives(&srq->rq, WR_ID_RECV | WR_ID_SRQ, batch, posted);
-	verbs_receiving_begins(srq->session, &vsrq->receiving);
+	verbs_receiving_begins(srq->vm, &vsrq->receiving);
 	if (batch->count)
 		err = ibv_post_srq_recv(vsrq->srq, batch->wr, &bad);
 	taken = !err ? batch->count : bad ? bad - batch->wr : 0;
@@ -188,17 +188,17 @@ static unsigned int serve_srq(struct srq *srq, bool *more)
 		srq_fail(srq, err ? g_strerror(err) : "an entry makes no sense");
 	else
 		*more = taken < posted;
-	counter_add(&srq->session->counters.receives, taken);
+	counter_add(&srq->vm->counters.receives, taken);
 	return taken;
 }
 
-unsigned int verbs_srq_serve(struct worker *worker, struct srq *srq)
+unsigned int verbs_srq_serve(struct pass *pass, struct srq *srq)
 {
 	struct verbs_srq *vsrq = srq->fabric;
 	unsigned int taken = 0, rounds = 0;
 	bool more = true;
 
-	(void)worker;
+	(void)pass;
 	while (more && !vsrq->failed && rounds++ <= srq->rq.entries / BATCH)
 		taken += serve_srq(srq, &more);
 	return taken;

@@ -12,7 +12,7 @@
 
 int verbs_srq_create(struct srq *srq)
 {
-	struct verbs_session *vs = srq->session->fabric_session;
+	struct verbs_vm *vv = srq->vm->fabric_vm;
 	struct ibv_srq_init_attr attr = {
 		.srq_context = srq,
 		.attr = { .max_wr = srq->max_wr, .max_sge = srq->max_sge },
@@ -23,7 +23,7 @@ int verbs_srq_create(struct srq *srq)
 	vsrq = calloc(1, sizeof(*vsrq));
 	if (!vsrq)
 		return PVHCA_ST_NO_MEMORY;
-	status = verbs_host_cq_reserve(vs, VERBS_RECEIVES, srq->rq.entries, &vsrq->host_cq);
+	status = verbs_host_cq_reserve(vv, VERBS_RECEIVES, srq->rq.entries, &vsrq->host_cq);
 	if (status)
 		goto err_free;
 	errno = 0;
@@ -52,9 +52,9 @@ void verbs_srq_destroy(struct srq *srq)
 	int err = ibv_destroy_srq(vsrq->srq);
 
 	if (err)
-		g_warning("%s: host SRQ could not be destroyed: %s", srq->session->name,
+		g_warning("%s: host SRQ could not be destroyed: %s", srq->vm->name,
 			  g_strerror(err));
-	verbs_receiving_ends(srq->session, &vsrq->receiving);
+	verbs_receiving_ends(srq->vm, &vsrq->receiving);
 	verbs_host_cq_release(vsrq->host_cq, srq->rq.entries);
 	free(vsrq);
 }

@@ -223,100 +223,99 @@ static int set_nonblocking(int fd)
 	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) ? errno : 0;
 }
 
-static int open_device(struct verbs_session *vs)
+static int open_device(struct verbs_vm *vv)
 {
 	int err;
 
-	vs->context = ibv_open_device(vs->fabric->device);
-	if (!vs->context)
+	vv->context = ibv_open_device(vv->fabric->device);
+	if (!vv->context)
 		return errno ? errno : EIO;
-	err = ibv_query_device(vs->context, &vs->attr);
+	err = ibv_query_device(vv->context, &vv->attr);
 	if (err)
 		goto err_close;
-	vs->channel = ibv_create_comp_channel(vs->context);
-	if (!vs->channel) {
+	vv->channel = ibv_create_comp_channel(vv->context);
+	if (!vv->channel) {
 		err = errno;
 		goto err_close;
 	}
-	err = set_nonblocking(vs->channel->fd);
+	err = set_nonblocking(vv->channel->fd);
 	if (!err)
-		err = set_nonblocking(vs->context->async_fd);
+		err = set_nonblocking(vv->context->async_fd);
 	if (err)
 		goto err_destroy_channel;
 	return 0;
 
 err_destroy_channel:
-	ibv_destroy_comp_channel(vs->channel);
+	ibv_destroy_comp_channel(vv->channel);
 err_close:
-	ibv_close_device(vs->context);
+	ibv_close_device(vv->context);
 	return err;
 }
 
-static int session_open(struct fabric *fabric, struct session *session)
+static int vm_open(struct fabric *fabric, struct vm *vm)
 {
-	struct verbs_session *vs;
+	struct verbs_vm *vv;
 	int err;
 
-	vs = calloc(1, sizeof(*vs));
-	if (!vs)
+	vv = calloc(1, sizeof(*vv));
+	if (!vv)
 		return PVHCA_ST_NO_MEMORY;
-	vs->fabric = fabric;
-	vs->max_qps = session->policy->quota.qps;
-	if (vs->max_qps > 1u << VERBS_QP_INDEX_BITS)
-		vs->max_qps = 1u << VERBS_QP_INDEX_BITS;
-	vs->qps = calloc(vs->max_qps, sizeof(*vs->qps));
-	if (!vs->qps) {
+	vv->fabric = fabric;
+	vv->max_qps = vm->policy->quota.qps;
+	if (vv->max_qps > 1u << VERBS_QP_INDEX_BITS)
+		vv->max_qps = 1u << VERBS_QP_INDEX_BITS;
+	vv->qps = calloc(vv->max_qps, sizeof(*vv->qps));
+	if (!vv->qps) {
 		err = ENOMEM;
 		goto err_free;
 	}
-	err = open_device(vs);
+	err = open_device(vv);
 	if (err) {
-		g_warning("%s: cannot open %s: %s", session->name,
-			  ibv_get_device_name(fabric->device), g_strerror(err));
+		g_warning("%s: cannot open %s: %s", vm->name, ibv_get_device_name(fabric->device),
+			  g_strerror(err));
 		goto err_free_qps;
 	}
-	pthread_mutex_init(&vs->poll_lock, NULL);
-	session->fabric_session = vs;
-	cm_session_open(session);
+	pthread_mutex_init(&vv->poll_lock, NULL);
+	vm->fabric_vm = vv;
+	vv->cm = cm_vm_open(vm);
 	return PVHCA_ST_OK;
 
 err_free_qps:
-	free(vs->qps);
+	free(vv->qps);
 err_free:
-	free(vs);
+	free(vv);
 	return verbs_status(err);
 }
 
-static void session_close(struct session *session)
+static void vm_close(struct vm *vm)
 {
-	struct verbs_session *vs = session->fabric_session;
+	struct verbs_vm *vv = vm->fabric_vm;
 	int err;
 
-	cm_session_close(session);
-	verbs_host_cqs_destroy(vs);
-	ibv_destroy_comp_channel(vs->channel);
-	err = ibv_close_device(vs->context);
+	cm_vm_close(vv->cm);
+	verbs_host_cqs_destroy(vv);
+	ibv_destroy_comp_channel(vv->channel);
+	err = ibv_close_device(vv->context);
 	if (err)
-		g_warning("%s: host device could not be closed: %s", session->name,
-			  g_strerror(err));
-	pthread_mutex_destroy(&vs->poll_lock);
-	free(vs->qps);
-	free(vs);
-	session->fabric_session = NULL;
+		g_warning("%s: host device could not be closed: %s", vm->name, g_strerror(err));
+	pthread_mutex_destroy(&vv->poll_lock);
+	free(vv->qps);
+	free(vv);
+	vm->fabric_vm = NULL;
 }
 
 /* ------------------------------- async events ------------------------------ */
 
-static int session_async_fd(struct session *session)
+static int vm_async_fd(struct vm *vm)
 {
-	struct verbs_session *vs = session->fabric_session;
+	struct verbs_vm *vv = vm->fabric_vm;
 
-	return vs->context->async_fd;
+	return vv->context->async_fd;
 }
 
-static void post_event(struct session *session, const struct ibv_async_event *event)
+static void post_event(struct vm *vm, const struct ibv_async_event *event)
 {
-	struct verbs_session *vs = session->fabric_session;
+	struct verbs_vm *vv = vm->fabric_vm;
 	struct srq *srq;
 	struct qp *qp;
 
@@ -330,40 +329,40 @@ static void post_event(struct session *session, const struct ibv_async_event *ev
 	case IBV_EVENT_PATH_MIG_ERR:
 	case IBV_EVENT_QP_LAST_WQE_REACHED:
 		qp = event->element.qp->qp_context;
-		events_async(session, event->event_type, qp->handle);
+		events_async(vm, event->event_type, qp->handle);
 		return;
 	case IBV_EVENT_SRQ_ERR:
 	case IBV_EVENT_SRQ_LIMIT_REACHED:
 		srq = event->element.srq->srq_context;
-		events_async(session, event->event_type, srq->handle);
+		events_async(vm, event->event_type, srq->handle);
 		return;
 	case IBV_EVENT_CQ_ERR:
 		/* A host CQ that several guest CQs share. */
-		g_critical("%s: a host CQ failed", session->name);
-		events_async(session, PVHCA_EVENT_DEVICE_FATAL, 0);
+		g_critical("%s: a host CQ failed", vm->name);
+		events_async(vm, PVHCA_EVENT_DEVICE_FATAL, 0);
 		return;
 	case IBV_EVENT_DEVICE_FATAL:
-		events_async(session, PVHCA_EVENT_DEVICE_FATAL, 0);
+		events_async(vm, PVHCA_EVENT_DEVICE_FATAL, 0);
 		return;
 	case IBV_EVENT_PORT_ACTIVE:
 	case IBV_EVENT_PORT_ERR:
 	case IBV_EVENT_PKEY_CHANGE:
 	case IBV_EVENT_GID_CHANGE:
-		if (event->element.port_num == vs->fabric->port)
-			events_async(session, event->event_type, 1);
+		if (event->element.port_num == vv->fabric->port)
+			events_async(vm, event->event_type, 1);
 		return;
 	default:
 		return; /* of no concern to a RoCE guest */
 	}
 }
 
-static void session_async(struct session *session)
+static void vm_async(struct vm *vm)
 {
-	struct verbs_session *vs = session->fabric_session;
+	struct verbs_vm *vv = vm->fabric_vm;
 	struct ibv_async_event event;
 
-	while (!ibv_get_async_event(vs->context, &event)) {
-		post_event(session, &event);
+	while (!ibv_get_async_event(vv->context, &event)) {
+		post_event(vm, &event);
 		ibv_ack_async_event(&event);
 	}
 }
@@ -379,10 +378,10 @@ static void session_async(struct session *session)
 	 IBV_DEVICE_RC_RNR_NAK_GEN | IBV_DEVICE_SYS_IMAGE_GUID | IBV_DEVICE_UD_AV_PORT_ENFORCE | \
 	 DEVICE_CAPS_MW)
 
-static int query_device(struct session *session, struct pvhca_rsp_query_device *rsp)
+static int query_device(struct vm *vm, struct pvhca_rsp_query_device *rsp)
 {
-	struct verbs_session *vs = session->fabric_session;
-	const struct ibv_device_attr *attr = &vs->attr;
+	struct verbs_vm *vv = vm->fabric_vm;
+	const struct ibv_device_attr *attr = &vv->attr;
 
 	*rsp = (struct pvhca_rsp_query_device){
 		.max_mr_size = htole64(attr->max_mr_size),
@@ -396,7 +395,7 @@ static int query_device(struct session *session, struct pvhca_rsp_query_device *
 		.max_qp_wr = htole32(attr->max_qp_wr),
 		.max_sge = htole32(attr->max_sge),
 		.max_sge_rd = htole32(attr->max_sge_rd),
-		.max_inline = htole32(vs->fabric->max_inline),
+		.max_inline = htole32(vv->fabric->max_inline),
 		.max_cq = htole32(attr->max_cq),
 		.max_cqe = htole32(1u << PVHCA_CQ_MAX_LOG_ENTRIES),
 		.max_mr = htole32(attr->max_mr),
@@ -421,17 +420,17 @@ static int query_device(struct session *session, struct pvhca_rsp_query_device *
 	};
 	snprintf(rsp->fw_ver, sizeof(rsp->fw_ver), "%.31s", attr->fw_ver);
 	snprintf(rsp->host_device, sizeof(rsp->host_device), "%.31s",
-		 ibv_get_device_name(vs->fabric->device));
+		 ibv_get_device_name(vv->fabric->device));
 	return PVHCA_ST_OK;
 }
 
-static int query_port(struct session *session, struct pvhca_rsp_query_port *rsp)
+static int query_port(struct vm *vm, struct pvhca_rsp_query_port *rsp)
 {
-	struct verbs_session *vs = session->fabric_session;
+	struct verbs_vm *vv = vm->fabric_vm;
 	struct ibv_port_attr attr;
 	int err;
 
-	err = ibv_query_port(vs->context, vs->fabric->port, &attr);
+	err = ibv_query_port(vv->context, vv->fabric->port, &attr);
 	if (err)
 		return verbs_status(err);
 	*rsp = (struct pvhca_rsp_query_port){
@@ -444,8 +443,8 @@ static int query_port(struct session *session, struct pvhca_rsp_query_port *rsp)
 		.max_vl_num = attr.max_vl_num,
 		.max_msg_sz = htole32(attr.max_msg_sz),
 		.pkey_tbl_len = htole32(attr.pkey_tbl_len),
-		.gid_tbl_len = htole32(SESSION_GIDS),
-		.netdev_mtu = htole32(vs->fabric->netdev_mtu),
+		.gid_tbl_len = htole32(VM_GIDS),
+		.netdev_mtu = htole32(vv->fabric->netdev_mtu),
 		.port_cap_flags =
 			htole32(attr.port_cap_flags & (IBV_PORT_CM_SUP | IBV_PORT_IP_BASED_GIDS)),
 	};
@@ -454,57 +453,67 @@ static int query_port(struct session *session, struct pvhca_rsp_query_port *rsp)
 
 /* --------------------------------- addresses ------------------------------- */
 
-static bool gid_matches(struct verbs_session *vs, int index, const uint8_t gid[16])
+static bool gid_matches(struct verbs_vm *vv, int index, const uint8_t gid[16])
 {
 	struct ibv_gid_entry entry;
 
-	return !ibv_query_gid_ex(vs->context, vs->fabric->port, index, &entry, 0) &&
+	return !ibv_query_gid_ex(vv->context, vv->fabric->port, index, &entry, 0) &&
 		entry.gid_type == IBV_GID_TYPE_ROCE_V2 &&
 		!memcmp(entry.gid.raw, gid, sizeof(entry.gid.raw));
 }
 
-int verbs_gid_index(struct verbs_session *vs, const uint8_t gid[16], int hint)
+int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint)
 {
 	struct ibv_port_attr attr;
 	int i;
 
 	/* The host's table may have changed since the hint was true. */
-	if (hint >= 0 && gid_matches(vs, hint, gid))
+	if (hint >= 0 && gid_matches(vv, hint, gid))
 		return hint;
-	if (ibv_query_port(vs->context, vs->fabric->port, &attr))
+	if (ibv_query_port(vv->context, vv->fabric->port, &attr))
 		return -1;
 	for (i = 0; i < attr.gid_tbl_len; i++)
-		if (gid_matches(vs, i, gid))
+		if (gid_matches(vv, i, gid))
 			return i;
 	return -1;
 }
 
-static int gid_add(struct session *session, const uint8_t gid[16], uint32_t *host_index)
+static int gid_add(struct vm *vm, const uint8_t gid[16], uint32_t *host_index)
 {
-	struct verbs_session *vs = session->fabric_session;
-	int index = verbs_gid_index(vs, gid, -1);
+	struct verbs_vm *vv = vm->fabric_vm;
+	int index = verbs_gid_index(vv, gid, -1);
 	struct ibv_gid_entry entry;
 
-	if (index < 0 || ibv_query_gid_ex(vs->context, vs->fabric->port, index, &entry, 0))
+	if (index < 0 || ibv_query_gid_ex(vv->context, vv->fabric->port, index, &entry, 0))
 		return PVHCA_ST_NOT_FOUND;
 	*host_index = index;
-	cm_gid_add(session, gid, entry.ndev_ifindex);
+	cm_gid_add(vv->cm, gid, entry.ndev_ifindex);
 	return PVHCA_ST_OK;
 }
 
-static void gid_del(struct session *session, const uint8_t gid[16])
+static void gid_del(struct vm *vm, const uint8_t gid[16])
 {
-	cm_gid_del(session, gid);
+	struct verbs_vm *vv = vm->fabric_vm;
+
+	cm_gid_del(vv->cm, gid);
+}
+
+static bool mad_send(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
+		     const void *mad)
+{
+	struct verbs_vm *vv = vm->fabric_vm;
+
+	return cm_send(vv->cm, source, destination, mad);
 }
 
 /*
  * The host's own: so the guest's default (link-local) address is the host's, and
  * exists there.
  */
-static bool default_mac(struct session *session, uint8_t mac[6])
+static bool default_mac(struct vm *vm, uint8_t mac[6])
 {
 	static const uint8_t none[6];
-	const struct fabric *fabric = session->fabric;
+	const struct fabric *fabric = vm->fabric;
 
 	memcpy(mac, fabric->mac, sizeof(fabric->mac));
 	return memcmp(mac, none, sizeof(none)) != 0;
@@ -522,25 +531,35 @@ static void cq_destroy(struct cq *cq)
 	(void)cq;
 }
 
-static int session_event_fd(struct session *session)
+static int vm_event_fd(struct vm *vm)
 {
-	struct verbs_session *vs = session->fabric_session;
+	struct verbs_vm *vv = vm->fabric_vm;
 
-	return vs->channel->fd;
+	return vv->channel->fd;
 }
+
+static const struct qp_ops verbs_qp_ops = {
+	.create = verbs_qp_create,
+	.destroy = verbs_qp_destroy,
+	.modify = verbs_qp_modify,
+	.query = verbs_qp_query,
+	.serve = verbs_qp_serve,
+	.serve_receives = verbs_serve_receives,
+};
 
 const struct fabric_ops fabric_verbs = {
 	.name = "verbs",
 	.start = fabric_start,
 	.stop = fabric_stop,
-	.session_open = session_open,
-	.session_close = session_close,
-	.session_async_fd = session_async_fd,
-	.session_async = session_async,
+	.vm_open = vm_open,
+	.vm_close = vm_close,
+	.vm_async_fd = vm_async_fd,
+	.vm_async = vm_async,
 	.query_device = query_device,
 	.query_port = query_port,
 	.gid_add = gid_add,
 	.gid_del = gid_del,
+	.mad_send = mad_send,
 	.default_mac = default_mac,
 	.pd_alloc = verbs_pd_alloc,
 	.pd_free = verbs_pd_free,
@@ -553,10 +572,7 @@ const struct fabric_ops fabric_verbs = {
 	.ah_destroy = verbs_ah_destroy,
 	.cq_create = cq_create,
 	.cq_destroy = cq_destroy,
-	.qp_create = verbs_qp_create,
-	.qp_destroy = verbs_qp_destroy,
-	.qp_modify = verbs_qp_modify,
-	.qp_query = verbs_qp_query,
+	.qp = &verbs_qp_ops,
 	.mcast_attach = verbs_mcast_attach,
 	.mcast_detach = verbs_mcast_detach,
 	.srq_create = verbs_srq_create,
@@ -564,11 +580,9 @@ const struct fabric_ops fabric_verbs = {
 	.srq_set_limit = verbs_srq_set_limit,
 	.srq_query = verbs_srq_query,
 	.srq_serve = verbs_srq_serve,
-	.qp_serve = verbs_qp_serve,
-	.qp_serve_receives = verbs_serve_receives,
-	.session_poll = verbs_session_poll,
-	.session_arm = verbs_session_arm,
-	.session_in_flight = verbs_session_in_flight,
-	.session_event_fd = session_event_fd,
-	.session_event = verbs_session_event,
+	.vm_poll = verbs_vm_poll,
+	.vm_arm = verbs_vm_arm,
+	.vm_in_flight = verbs_vm_in_flight,
+	.vm_event_fd = vm_event_fd,
+	.vm_event = verbs_vm_event,
 };

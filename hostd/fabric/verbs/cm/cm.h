@@ -48,7 +48,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct session;
+struct cm_vm;
+struct vm;
 
 /*
  * Begin and end, by the fabric. device: name of its host device. Where librdmacm
@@ -58,34 +59,33 @@ void cm_start(const char *device);
 void cm_stop(void);
 
 /*
- * A session begins and ends; its thread, before and after any worker has it. Sets
- * session->cm. When cm_session_close returns nothing of it is left.
+ * A VM begins and ends; the session's thread, before and after any worker has it.
+ * NULL: it has no connections. When cm_vm_close returns nothing of it is left.
  */
-void cm_session_open(struct session *session);
-void cm_session_close(struct session *session);
+struct cm_vm *cm_vm_open(struct vm *vm);
+void cm_vm_close(struct cm_vm *cv);
 
-/* For all below: nothing happens where session->cm is NULL. */
+/* All below do nothing where cv is NULL. */
 
 /* Addresses of the guest's; ifindex: the host's interface that has it. */
-void cm_gid_add(struct session *session, const uint8_t gid[16], uint32_t ifindex);
-void cm_gid_del(struct session *session, const uint8_t gid[16]);
+void cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], uint32_t ifindex);
+void cm_gid_del(struct cm_vm *cv, const uint8_t gid[16]);
 
 /* Numbers of the guest's QPs, which alone it may connect. */
-void cm_qp_add(struct session *session, uint32_t qpn);
-void cm_qp_del(struct session *session, uint32_t qpn);
+void cm_qp_add(struct cm_vm *cv, uint32_t qpn);
+void cm_qp_del(struct cm_vm *cv, uint32_t qpn);
 
 /*
  * The first PSN that a QP shall expect from that peer: what the host's CM told it
  * if a connection between the two is being made, else psn. The session's thread.
  */
-uint32_t cm_rq_psn(struct session *session, const uint8_t peer[16], uint32_t peer_qpn,
-		   uint32_t psn);
+uint32_t cm_rq_psn(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, uint32_t psn);
 
 /*
  * A CM MAD from the guest's address source to a destination that is no VM's. Any
  * worker. False: dropped.
  */
-bool cm_send(struct session *session, const uint8_t source[16], const uint8_t destination[16],
+bool cm_send(struct cm_vm *cv, const uint8_t source[16], const uint8_t destination[16],
 	     const void *mad);
 
 #endif

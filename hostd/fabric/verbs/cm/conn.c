@@ -89,19 +89,19 @@ uint64_t cm_peer_guid(const uint8_t peer[16])
 
 /* ----------------------------- finding, ending ----------------------------- */
 
-struct cm_conn *cm_conn_find(struct cm_session *cs, uint32_t id)
+struct cm_conn *cm_conn_find(struct cm_vm *cv, uint32_t id)
 {
 	struct cm_conn *conn;
 
 	if (!cm_conns)
 		return NULL;
 	conn = g_hash_table_lookup(cm_conns, GUINT_TO_POINTER(id));
-	return conn && conn->cs == cs ? conn : NULL;
+	return conn && conn->cv == cv ? conn : NULL;
 }
 
-struct cm_conn *cm_conn_find_guest(struct cm_session *cs, uint32_t guest_id)
+struct cm_conn *cm_conn_find_guest(struct cm_vm *cv, uint32_t guest_id)
 {
-	return g_hash_table_lookup(cs->by_guest, GUINT_TO_POINTER(guest_id));
+	return g_hash_table_lookup(cv->by_guest, GUINT_TO_POINTER(guest_id));
 }
 
 /* Not 0, and none that is in use; the first tries do. */
@@ -114,14 +114,14 @@ static uint32_t cm_new_id(void)
 }
 
 /* Room for one more: the oldest that is only remembered goes. */
-static bool cm_make_room(struct cm_session *cs)
+static bool cm_make_room(struct cm_vm *cv)
 {
-	uint32_t limit = cs->session->policy->quota.connections;
+	uint32_t limit = cv->vm->policy->quota.connections;
 	GList *link;
 
-	if (cs->conns.length < limit)
+	if (cv->conns.length < limit)
 		return true;
-	for (link = cs->conns.head; link; link = link->next) {
+	for (link = cv->conns.head; link; link = link->next) {
 		struct cm_conn *conn = link->data;
 
 		if (conn->state != CM_OVER)
@@ -130,33 +130,33 @@ static bool cm_make_room(struct cm_session *cs)
 		return true;
 	}
 	log_warning_limited(
-		&cs->log,
+		&cv->log,
 		"VM %s: has its quota of connections=%u to native peers; raise it in group [quota] or [vm %s] of the configuration",
-		cs->session->name, limit, cs->session->name);
+		cv->vm->name, limit, cv->vm->name);
 	return false;
 }
 
-struct cm_conn *cm_conn_new(struct cm_session *cs, const uint8_t own[16], const uint8_t peer[16])
+struct cm_conn *cm_conn_new(struct cm_vm *cv, const uint8_t own[16], const uint8_t peer[16])
 {
 	struct cm_conn *conn;
 
 	if (!cm_conns)
 		cm_conns = g_hash_table_new(NULL, NULL);
-	if (!cm_make_room(cs))
+	if (!cm_make_room(cv))
 		return NULL;
 	conn = g_try_new0(struct cm_conn, 1);
 	if (!conn)
 		return NULL;
 	conn->kind = CM_CONN;
-	conn->cs = cs;
+	conn->cv = cv;
 	conn->link.data = conn;
 	conn->id = cm_new_id();
 	memcpy(conn->own, own, sizeof(conn->own));
 	memcpy(conn->peer, peer, sizeof(conn->peer));
 	g_hash_table_insert(cm_conns, GUINT_TO_POINTER(conn->id), conn);
-	g_queue_push_tail_link(&cs->conns, &conn->link);
+	g_queue_push_tail_link(&cv->conns, &conn->link);
 	conn->counted = true;
-	atomic_fetch_add(&cs->session->connections, 1);
+	atomic_fetch_add(&cv->vm->connections, 1);
 	return conn;
 }
 
@@ -173,26 +173,26 @@ static void cm_conn_release(struct cm_conn *conn)
 {
 	cm_psn_forget(conn);
 	if (conn->counted)
-		atomic_fetch_sub(&conn->cs->session->connections, 1);
+		atomic_fetch_sub(&conn->cv->vm->connections, 1);
 	conn->counted = false;
 	if (!conn->rdma)
 		return;
 	if (rdma_destroy_id(conn->rdma))
 		g_warning("VM %s: a connection of the host could not be given back",
-			  conn->cs->session->name);
+			  conn->cv->vm->name);
 	conn->rdma = NULL;
 }
 
 void cm_conn_drop(struct cm_conn *conn)
 {
-	struct cm_session *cs = conn->cs;
+	struct cm_vm *cv = conn->cv;
 
 	cm_conn_stop_timer(conn);
 	cm_conn_release(conn);
-	if (conn->has_guest_id && cm_conn_find_guest(cs, conn->guest_id) == conn)
-		g_hash_table_remove(cs->by_guest, GUINT_TO_POINTER(conn->guest_id));
+	if (conn->has_guest_id && cm_conn_find_guest(cv, conn->guest_id) == conn)
+		g_hash_table_remove(cv->by_guest, GUINT_TO_POINTER(conn->guest_id));
 	g_hash_table_remove(cm_conns, GUINT_TO_POINTER(conn->id));
-	g_queue_unlink(&cs->conns, &conn->link);
+	g_queue_unlink(&cv->conns, &conn->link);
 	g_free(conn);
 }
 
@@ -202,7 +202,7 @@ void cm_conn_set_guest_id(struct cm_conn *conn, uint32_t guest_id)
 		return;
 	conn->guest_id = guest_id;
 	conn->has_guest_id = true;
-	g_hash_table_insert(conn->cs->by_guest, GUINT_TO_POINTER(guest_id), conn);
+	g_hash_table_insert(conn->cv->by_guest, GUINT_TO_POINTER(guest_id), conn);
 }
 
 /* ---------------------------------- timers --------------------------------- */
@@ -242,7 +242,7 @@ static gboolean cm_conn_on_timer(void *arg)
 	}
 	conn->repeats--;
 	if (conn->has_said)
-		gsi_deliver(conn->cs->session, conn->peer, conn->own, &conn->said);
+		gsi_deliver(conn->cv->vm, conn->peer, conn->own, &conn->said);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -267,7 +267,7 @@ void cm_conn_set_state(struct cm_conn *conn, enum cm_state state)
 void cm_conn_say(struct cm_conn *conn)
 {
 	if (conn->has_said)
-		gsi_deliver(conn->cs->session, conn->peer, conn->own, &conn->said);
+		gsi_deliver(conn->cv->vm, conn->peer, conn->own, &conn->said);
 }
 
 void cm_conn_message(struct cm_conn *conn, enum mad_attribute attribute)

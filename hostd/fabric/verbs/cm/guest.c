@@ -16,7 +16,7 @@
 /* ------------------------------ requests (active) -------------------------- */
 
 /* An answer to a request that became no connection. */
-static void cm_refuse_request(struct cm_session *cs, const uint8_t own[16], const uint8_t peer[16],
+static void cm_refuse_request(struct cm_vm *cv, const uint8_t own[16], const uint8_t peer[16],
 			      const struct mad *request, uint32_t reason)
 {
 	bool ud = mad_get(request, MAD_ATTRIBUTE) == MAD_SIDR_REQ;
@@ -33,7 +33,7 @@ static void cm_refuse_request(struct cm_session *cs, const uint8_t own[16], cons
 		mad_set(&answer, REJ_MESSAGE, MAD_ABOUT_REQ);
 		mad_set(&answer, REJ_REASON, reason);
 	}
-	gsi_deliver(cs->session, peer, own, &answer);
+	gsi_deliver(cv->vm, peer, own, &answer);
 }
 
 static void cm_wish_rc(struct cm_wish *wish, const struct mad *mad)
@@ -72,9 +72,9 @@ static bool cm_is_repeated(const struct cm_conn *conn, const struct cm_wish *wis
 }
 
 /* 0, or the reason to refuse: the guest speaks for itself, in a port space of IP. */
-static uint32_t cm_check_wish(struct cm_session *cs, const struct cm_wish *wish,
-			      const struct mad *mad, bool ud, const uint8_t own[16],
-			      const uint8_t peer[16], struct ip_cm_request *ip)
+static uint32_t cm_check_wish(struct cm_vm *cv, const struct cm_wish *wish, const struct mad *mad,
+			      bool ud, const uint8_t own[16], const uint8_t peer[16],
+			      struct ip_cm_request *ip)
 {
 	if (!ip_cm_parse(wish->service_id, wish->private_data, ip) ||
 	    ip->protocol != (ud ? IP_CM_UDP : IP_CM_TCP) || !ip->port)
@@ -85,7 +85,7 @@ static uint32_t cm_check_wish(struct cm_session *cs, const struct cm_wish *wish,
 		return 0;
 	if (mad_get(mad, REQ_TRANSPORT) || mad_get(mad, REQ_EXTENDED_TRANSPORT))
 		return MAD_REASON_UNSUPPORTED;
-	return cm_owns_qp(cs, wish->param.qp_num) ? 0 : MAD_REASON_UNSUPPORTED;
+	return cm_owns_qp(cv, wish->param.qp_num) ? 0 : MAD_REASON_UNSUPPORTED;
 }
 
 /* The guest's own address; its port, too, where it can be had. */
@@ -117,12 +117,12 @@ static uint32_t cm_begin(struct cm_conn *conn, const struct ip_cm_request *ip, u
 	return 0;
 }
 
-static void cm_guest_request(struct cm_session *cs, const uint8_t own[16], const uint8_t peer[16],
+static void cm_guest_request(struct cm_vm *cv, const uint8_t own[16], const uint8_t peer[16],
 			     const struct mad *mad, bool ud)
 {
 	uint32_t id = mad_get(mad, ud ? SIDR_REQ_ID : MAD_LOCAL_ID);
-	struct cm_conn *conn = cm_conn_find_guest(cs, id);
-	struct cm_gid *gid = cm_find_gid(cs, own);
+	struct cm_conn *conn = cm_conn_find_guest(cv, id);
+	struct cm_gid *gid = cm_find_gid(cv, own);
 	struct ip_cm_request ip;
 	struct cm_wish wish = { 0 };
 	uint32_t reason;
@@ -140,14 +140,14 @@ static void cm_guest_request(struct cm_session *cs, const uint8_t own[16], const
 	if (conn)
 		cm_conn_drop(conn);
 
-	reason = gid ? cm_check_wish(cs, &wish, mad, ud, own, peer, &ip) : MAD_REASON_BAD_GID;
+	reason = gid ? cm_check_wish(cv, &wish, mad, ud, own, peer, &ip) : MAD_REASON_BAD_GID;
 	if (reason) {
-		cm_refuse_request(cs, own, peer, mad, reason);
+		cm_refuse_request(cv, own, peer, mad, reason);
 		return;
 	}
-	conn = cm_conn_new(cs, own, peer);
+	conn = cm_conn_new(cv, own, peer);
 	if (!conn) {
-		cm_refuse_request(cs, own, peer, mad, MAD_REASON_NO_RESOURCES);
+		cm_refuse_request(cv, own, peer, mad, MAD_REASON_NO_RESOURCES);
 		return;
 	}
 	cm_conn_set_guest_id(conn, id);
@@ -189,7 +189,7 @@ static void cm_guest_rep(struct cm_conn *conn, const struct mad *mad)
 	cm_conn_set_guest_id(conn, mad_get(mad, MAD_LOCAL_ID));
 	conn->qpn = param.qp_num;
 	conn->has_said = false;
-	if (!cm_owns_qp(conn->cs, conn->qpn) || rdma_accept(conn->rdma, &param)) {
+	if (!cm_owns_qp(conn->cv, conn->qpn) || rdma_accept(conn->rdma, &param)) {
 		rdma_reject(conn->rdma, NULL, 0);
 		cm_conn_refuse(conn, MAD_ABOUT_REP, MAD_REASON_UNSUPPORTED, NULL, 0);
 		return;
@@ -207,7 +207,7 @@ static void cm_guest_sidr_rep(struct cm_conn *conn, const struct mad *mad)
 
 	if (conn->active || !conn->ud || conn->state != CM_ASKED)
 		return;
-	if (mad_get(mad, SIDR_REP_STATUS) || !cm_owns_qp(conn->cs, param.qp_num) ||
+	if (mad_get(mad, SIDR_REP_STATUS) || !cm_owns_qp(conn->cv, param.qp_num) ||
 	    rdma_accept(conn->rdma, &param))
 		rdma_reject(conn->rdma, param.private_data, param.private_data_len);
 	/* That was the whole exchange. */
@@ -254,7 +254,7 @@ static void cm_guest_mra(struct cm_conn *conn)
 }
 
 /* To one who is done with a connection that nobody knows. */
-static void cm_answer_dreq(struct cm_session *cs, const uint8_t own[16], const uint8_t peer[16],
+static void cm_answer_dreq(struct cm_vm *cv, const uint8_t own[16], const uint8_t peer[16],
 			   const struct mad *mad)
 {
 	struct mad answer;
@@ -262,7 +262,7 @@ static void cm_answer_dreq(struct cm_session *cs, const uint8_t own[16], const u
 	mad_init(&answer, MAD_DREP, mad_get(mad, MAD_TID));
 	mad_set(&answer, MAD_LOCAL_ID, mad_get(mad, MAD_REMOTE_ID));
 	mad_set(&answer, MAD_REMOTE_ID, mad_get(mad, MAD_LOCAL_ID));
-	gsi_deliver(cs->session, peer, own, &answer);
+	gsi_deliver(cv->vm, peer, own, &answer);
 }
 
 static void cm_guest_dreq(struct cm_conn *conn, const struct mad *mad)
@@ -291,38 +291,38 @@ static void cm_guest_dreq(struct cm_conn *conn, const struct mad *mad)
 /* ---------------------------------- dispatch ------------------------------- */
 
 /* By the id that we gave; a REJ for want of an answer knows only the guest's own. */
-static struct cm_conn *cm_find(struct cm_session *cs, const struct mad *mad, const uint8_t own[16],
+static struct cm_conn *cm_find(struct cm_vm *cv, const struct mad *mad, const uint8_t own[16],
 			       const uint8_t peer[16])
 {
 	uint32_t attribute = mad_get(mad, MAD_ATTRIBUTE);
 	struct cm_conn *conn;
 
 	if (attribute == MAD_SIDR_REP) {
-		conn = cm_conn_find(cs, mad_get(mad, SIDR_REP_ID));
+		conn = cm_conn_find(cv, mad_get(mad, SIDR_REP_ID));
 	} else {
-		conn = cm_conn_find(cs, mad_get(mad, MAD_REMOTE_ID));
+		conn = cm_conn_find(cv, mad_get(mad, MAD_REMOTE_ID));
 		if (!conn && attribute == MAD_REJ)
-			conn = cm_conn_find_guest(cs, mad_get(mad, MAD_LOCAL_ID));
+			conn = cm_conn_find_guest(cv, mad_get(mad, MAD_LOCAL_ID));
 	}
 	if (conn && (memcmp(conn->own, own, 16) || memcmp(conn->peer, peer, 16)))
 		return NULL;
 	return conn;
 }
 
-void cm_guest_mad(struct cm_session *cs, const uint8_t own[16], const uint8_t peer[16],
+void cm_guest_mad(struct cm_vm *cv, const uint8_t own[16], const uint8_t peer[16],
 		  const struct mad *mad)
 {
 	uint32_t attribute = mad_get(mad, MAD_ATTRIBUTE);
 	struct cm_conn *conn;
 
 	if (attribute == MAD_REQ || attribute == MAD_SIDR_REQ) {
-		cm_guest_request(cs, own, peer, mad, attribute == MAD_SIDR_REQ);
+		cm_guest_request(cv, own, peer, mad, attribute == MAD_SIDR_REQ);
 		return;
 	}
-	conn = cm_find(cs, mad, own, peer);
+	conn = cm_find(cv, mad, own, peer);
 	if (!conn) {
 		if (attribute == MAD_DREQ)
-			cm_answer_dreq(cs, own, peer, mad);
+			cm_answer_dreq(cv, own, peer, mad);
 		return;
 	}
 	switch (attribute) {

@@ -51,7 +51,7 @@ static void cm_listen_refused(const struct cm_listener *listener, int error)
 	g_log(G_LOG_DOMAIN,
 	      cm_is_link_local(listener->gid) ? G_LOG_LEVEL_INFO : G_LOG_LEVEL_WARNING,
 	      "VM %s: cannot listen on %s port %u (%s): %s; native peers do not reach it there",
-	      listener->cs->session->name, address_text(listener->gid, text), listener->port,
+	      listener->cv->vm->name, address_text(listener->gid, text), listener->port,
 	      listener->ud ? "UDP" : "TCP",
 	      error == -EADDRINUSE || error == -EADDRNOTAVAIL ?
 		      "another VM or a program of the host does" :
@@ -60,13 +60,13 @@ static void cm_listen_refused(const struct cm_listener *listener, int error)
 }
 
 /* False: refused; the reason is logged. */
-static bool cm_listen_one(struct cm_session *cs, struct cm_gid *gid, uint16_t port, bool ud)
+static bool cm_listen_one(struct cm_vm *cv, struct cm_gid *gid, uint16_t port, bool ud)
 {
 	struct cm_listener *listener = g_new0(struct cm_listener, 1);
 	int error;
 
 	listener->kind = CM_LISTENER;
-	listener->cs = cs;
+	listener->cv = cv;
 	listener->port = port;
 	listener->ud = ud;
 	memcpy(listener->gid, gid->gid, sizeof(listener->gid));
@@ -80,15 +80,15 @@ static bool cm_listen_one(struct cm_session *cs, struct cm_gid *gid, uint16_t po
 	return true;
 }
 
-void cm_listen(struct cm_session *cs, struct cm_gid *gid)
+void cm_listen(struct cm_vm *cv, struct cm_gid *gid)
 {
-	const struct port_list *ports = &cs->session->policy->listen;
+	const struct port_list *ports = &cv->vm->policy->listen;
 
 	for (unsigned int i = 0; i < ports->count; i++)
 		for (uint32_t port = ports->range[i].first; port <= ports->range[i].last; port++)
 			/* Who has one of the two has, as a rule, both. */
-			if (cm_listen_one(cs, gid, port, false))
-				cm_listen_one(cs, gid, port, true);
+			if (cm_listen_one(cv, gid, port, false))
+				cm_listen_one(cv, gid, port, true);
 }
 
 void cm_unlisten(struct cm_gid *gid)

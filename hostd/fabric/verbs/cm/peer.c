@@ -114,9 +114,9 @@ static bool cm_ip_request(struct cm_listener *listener, struct rdma_cm_id *id,
 		return true;
 	/* The guest would answer itself. */
 	log_warning_limited(
-		&listener->cs->log,
+		&listener->cv->log,
 		"VM %s: a program of the host connects to the VM from the VM's own address; it must bind its end to another one of the host's",
-		listener->cs->session->name);
+		listener->cv->vm->name);
 	return false;
 }
 
@@ -185,7 +185,7 @@ static bool cm_ask_guest(struct cm_listener *listener, const struct cm_event *ev
 	if (!listener->ud &&
 	    (!cm_attr(event->id, IBV_QPS_RTR, &rtr) || !cm_attr(event->id, IBV_QPS_RTS, &rts)))
 		return false;
-	conn = cm_conn_new(listener->cs, ip.destination, ip.source);
+	conn = cm_conn_new(listener->cv, ip.destination, ip.source);
 	if (!conn)
 		return false;
 	conn->rdma = event->id;

@@ -15,7 +15,7 @@
 #include "fabric/verbs/cm/cm.h"
 #include "lib/log.h"
 #include "gsi/mad.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 /* What is first in rdma_cm_id->context. */
 enum cm_kind { CM_CONN, CM_LISTENER };
@@ -28,7 +28,7 @@ struct cm_gid {
 };
 
 /**
- * struct cm_session - a session's part
+ * struct cm_vm - a session's part
  * @queued: MADs that wait for the thread
  * @lock: covers qpns and psns, which the session's thread uses, too
  * @qpns: QP numbers of the guest
@@ -37,8 +37,8 @@ struct cm_gid {
  * @by_guest: connections by the guest's communication id
  * @conns: all connections
  */
-struct cm_session {
-	struct session *session;
+struct cm_vm {
+	struct vm *vm;
 	_Atomic unsigned int queued;
 
 	pthread_mutex_t lock;
@@ -88,7 +88,7 @@ struct cm_wish {
  */
 struct cm_conn {
 	enum cm_kind kind;
-	struct cm_session *cs;
+	struct cm_vm *cv;
 	GList link; /* in cs->conns */
 	uint32_t id;
 	uint32_t guest_id;
@@ -96,7 +96,7 @@ struct cm_conn {
 	bool active;
 	bool ud;
 	bool has_psn;
-	bool counted; /* in session->connections */
+	bool counted; /* in vm->connections */
 	enum cm_state state;
 	uint8_t own[16];
 	uint8_t peer[16];
@@ -118,22 +118,22 @@ struct rdma_event_channel *cm_channel(void);
 /* The host device that the id was bound to is the fabric's. */
 bool cm_right_device(const struct rdma_cm_id *id);
 GSource *cm_timer(unsigned int ms, GSourceFunc fn, void *arg);
-bool cm_owns_qp(struct cm_session *cs, uint32_t qpn);
+bool cm_owns_qp(struct cm_vm *cv, uint32_t qpn);
 void cm_psn_learn(struct cm_conn *conn, uint32_t psn);
 void cm_psn_forget(struct cm_conn *conn);
-struct cm_gid *cm_find_gid(struct cm_session *cs, const uint8_t gid[16]);
+struct cm_gid *cm_find_gid(struct cm_vm *cv, const uint8_t gid[16]);
 
 /* -------------------------------- fabric/verbs/cm/conn.c -------------------------------- */
 
 /* NULL: the VM has as many as it may. */
-struct cm_conn *cm_conn_new(struct cm_session *cs, const uint8_t own[16], const uint8_t peer[16]);
+struct cm_conn *cm_conn_new(struct cm_vm *cv, const uint8_t own[16], const uint8_t peer[16]);
 /* Gives all back: the host's CM tells the peer what is right in its state. */
 void cm_conn_drop(struct cm_conn *conn);
 void cm_conn_set_state(struct cm_conn *conn, enum cm_state state);
 void cm_conn_set_guest_id(struct cm_conn *conn, uint32_t guest_id);
 /* By our id, if it is that session's; by the guest's id. */
-struct cm_conn *cm_conn_find(struct cm_session *cs, uint32_t id);
-struct cm_conn *cm_conn_find_guest(struct cm_session *cs, uint32_t guest_id);
+struct cm_conn *cm_conn_find(struct cm_vm *cv, uint32_t id);
+struct cm_conn *cm_conn_find_guest(struct cm_vm *cv, uint32_t guest_id);
 /* Send conn->said, and repeat it. */
 void cm_conn_say(struct cm_conn *conn);
 /* The host's side ends; said, if there is one, is the last word. */
@@ -157,7 +157,7 @@ bool cm_sockaddr_gid(const struct sockaddr *address, uint8_t gid[16]);
 
 /* -------------------------------- fabric/verbs/cm/guest.c ------------------------------- */
 
-void cm_guest_mad(struct cm_session *cs, const uint8_t source[16], const uint8_t destination[16],
+void cm_guest_mad(struct cm_vm *cv, const uint8_t source[16], const uint8_t destination[16],
 		  const struct mad *mad);
 
 /* -------------------------------- fabric/verbs/cm/peer.c -------------------------------- */
@@ -169,14 +169,14 @@ bool cm_peer_events(struct rdma_event_channel *channel);
 
 struct cm_listener {
 	enum cm_kind kind;
-	struct cm_session *cs;
+	struct cm_vm *cv;
 	struct rdma_cm_id *rdma;
 	uint8_t gid[16];
 	uint16_t port;
 	bool ud;
 };
 
-void cm_listen(struct cm_session *cs, struct cm_gid *gid);
+void cm_listen(struct cm_vm *cv, struct cm_gid *gid);
 void cm_unlisten(struct cm_gid *gid);
 
 #endif

@@ -18,7 +18,7 @@
 
 struct cm_job {
 	void (*run)(struct cm_job *job);
-	struct cm_session *cs;
+	struct cm_vm *cv;
 	uint8_t source[16];
 	uint8_t destination[16];
 	uint32_t ifindex;
@@ -249,22 +249,22 @@ static gboolean psn_equal(const void *a, const void *b)
 	return x->peer_qpn == y->peer_qpn && !memcmp(x->peer, y->peer, 16);
 }
 
-void cm_session_open(struct session *session)
+struct cm_vm *cm_vm_open(struct vm *vm)
 {
-	struct cm_session *cs;
+	struct cm_vm *cv;
 
 	if (!cm.channel)
-		return;
-	cs = g_try_new0(struct cm_session, 1);
-	if (!cs)
-		return;
-	cs->session = session;
-	pthread_mutex_init(&cs->lock, NULL);
-	g_queue_init(&cs->conns);
-	cs->qpns = g_hash_table_new(NULL, NULL);
-	cs->psns = g_hash_table_new_full(psn_hash, psn_equal, g_free, NULL);
-	cs->by_guest = g_hash_table_new(NULL, NULL);
-	session->cm = cs;
+		return NULL;
+	cv = g_try_new0(struct cm_vm, 1);
+	if (!cv)
+		return NULL;
+	cv->vm = vm;
+	pthread_mutex_init(&cv->lock, NULL);
+	g_queue_init(&cv->conns);
+	cv->qpns = g_hash_table_new(NULL, NULL);
+	cv->psns = g_hash_table_new_full(psn_hash, psn_equal, g_free, NULL);
+	cv->by_guest = g_hash_table_new(NULL, NULL);
+	return cv;
 }
 
 static void cm_gid_free(void *data)
@@ -277,39 +277,37 @@ static void cm_gid_free(void *data)
 
 static void cm_job_close(struct cm_job *job)
 {
-	struct cm_session *cs = job->cs;
+	struct cm_vm *cv = job->cv;
 
-	g_slist_free_full(cs->gids, cm_gid_free);
-	cs->gids = NULL;
-	while (cs->conns.head)
-		cm_conn_drop(cs->conns.head->data);
+	g_slist_free_full(cv->gids, cm_gid_free);
+	cv->gids = NULL;
+	while (cv->conns.head)
+		cm_conn_drop(cv->conns.head->data);
 }
 
-void cm_session_close(struct session *session)
+void cm_vm_close(struct cm_vm *cv)
 {
-	struct cm_session *cs = session->cm;
 	struct cm_job *job;
 
-	if (!cs)
+	if (!cv)
 		return;
 	job = g_new0(struct cm_job, 1);
 	job->run = cm_job_close;
-	job->cs = cs;
+	job->cv = cv;
 	cm_post_and_wait(job);
 
-	session->cm = NULL;
-	g_hash_table_destroy(cs->by_guest);
-	g_hash_table_destroy(cs->psns);
-	g_hash_table_destroy(cs->qpns);
-	pthread_mutex_destroy(&cs->lock);
-	g_free(cs);
+	g_hash_table_destroy(cv->by_guest);
+	g_hash_table_destroy(cv->psns);
+	g_hash_table_destroy(cv->qpns);
+	pthread_mutex_destroy(&cv->lock);
+	g_free(cv);
 }
 
 /* --------------------------------- addresses ------------------------------- */
 
-struct cm_gid *cm_find_gid(struct cm_session *cs, const uint8_t gid[16])
+struct cm_gid *cm_find_gid(struct cm_vm *cv, const uint8_t gid[16])
 {
-	for (GSList *link = cs->gids; link; link = link->next) {
+	for (GSList *link = cv->gids; link; link = link->next) {
 		struct cm_gid *own = link->data;
 
 		if (!memcmp(own->gid, gid, sizeof(own->gid)))
@@ -324,80 +322,76 @@ static void cm_job_gid_add(struct cm_job *job)
 
 	memcpy(gid->gid, job->source, sizeof(gid->gid));
 	gid->ifindex = job->ifindex;
-	job->cs->gids = g_slist_prepend(job->cs->gids, gid);
-	cm_listen(job->cs, gid);
+	job->cv->gids = g_slist_prepend(job->cv->gids, gid);
+	cm_listen(job->cv, gid);
 }
 
 static void cm_job_gid_del(struct cm_job *job)
 {
-	struct cm_gid *gid = cm_find_gid(job->cs, job->source);
+	struct cm_gid *gid = cm_find_gid(job->cv, job->source);
 
 	if (!gid)
 		return;
-	job->cs->gids = g_slist_remove(job->cs->gids, gid);
+	job->cv->gids = g_slist_remove(job->cv->gids, gid);
 	cm_gid_free(gid);
 }
 
-static struct cm_job *cm_gid_job(struct session *session, const uint8_t gid[16],
+static struct cm_job *cm_gid_job(struct cm_vm *cv, const uint8_t gid[16],
 				 void (*run)(struct cm_job *job))
 {
 	struct cm_job *job = g_new0(struct cm_job, 1);
 
 	job->run = run;
-	job->cs = session->cm;
+	job->cv = cv;
 	memcpy(job->source, gid, sizeof(job->source));
 	return job;
 }
 
-void cm_gid_add(struct session *session, const uint8_t gid[16], uint32_t ifindex)
+void cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], uint32_t ifindex)
 {
 	struct cm_job *job;
 
-	if (!session->cm)
+	if (!cv)
 		return;
-	job = cm_gid_job(session, gid, cm_job_gid_add);
+	job = cm_gid_job(cv, gid, cm_job_gid_add);
 	job->ifindex = ifindex;
 	cm_post(job);
 }
 
 /* Waits: the address may be another VM's at once, with the same ports. */
-void cm_gid_del(struct session *session, const uint8_t gid[16])
+void cm_gid_del(struct cm_vm *cv, const uint8_t gid[16])
 {
-	if (session->cm)
-		cm_post_and_wait(cm_gid_job(session, gid, cm_job_gid_del));
+	if (cv)
+		cm_post_and_wait(cm_gid_job(cv, gid, cm_job_gid_del));
 }
 
 /* ----------------------------- queue pairs, PSNs --------------------------- */
 
-void cm_qp_add(struct session *session, uint32_t qpn)
+void cm_qp_add(struct cm_vm *cv, uint32_t qpn)
 {
-	struct cm_session *cs = session->cm;
-
-	if (!cs)
+	if (!cv)
 		return;
-	pthread_mutex_lock(&cs->lock);
-	g_hash_table_add(cs->qpns, GUINT_TO_POINTER(qpn));
-	pthread_mutex_unlock(&cs->lock);
+	pthread_mutex_lock(&cv->lock);
+	g_hash_table_add(cv->qpns, GUINT_TO_POINTER(qpn));
+	pthread_mutex_unlock(&cv->lock);
 }
 
-void cm_qp_del(struct session *session, uint32_t qpn)
+void cm_qp_del(struct cm_vm *cv, uint32_t qpn)
 {
-	struct cm_session *cs = session->cm;
-
-	if (!cs)
+	if (!cv)
 		return;
-	pthread_mutex_lock(&cs->lock);
-	g_hash_table_remove(cs->qpns, GUINT_TO_POINTER(qpn));
-	pthread_mutex_unlock(&cs->lock);
+	pthread_mutex_lock(&cv->lock);
+	g_hash_table_remove(cv->qpns, GUINT_TO_POINTER(qpn));
+	pthread_mutex_unlock(&cv->lock);
 }
 
-bool cm_owns_qp(struct cm_session *cs, uint32_t qpn)
+bool cm_owns_qp(struct cm_vm *cv, uint32_t qpn)
 {
 	bool owns;
 
-	pthread_mutex_lock(&cs->lock);
-	owns = g_hash_table_contains(cs->qpns, GUINT_TO_POINTER(qpn));
-	pthread_mutex_unlock(&cs->lock);
+	pthread_mutex_lock(&cv->lock);
+	owns = g_hash_table_contains(cv->qpns, GUINT_TO_POINTER(qpn));
+	pthread_mutex_unlock(&cv->lock);
 	return owns;
 }
 
@@ -412,46 +406,45 @@ static struct cm_psn cm_psn_key(const uint8_t peer[16], uint32_t peer_qpn)
 /* A later connection of the same two replaces what an earlier one left. */
 void cm_psn_learn(struct cm_conn *conn, uint32_t psn)
 {
-	struct cm_session *cs = conn->cs;
+	struct cm_vm *cv = conn->cv;
 	struct cm_psn *entry = g_new(struct cm_psn, 1);
 
 	*entry = cm_psn_key(conn->peer, conn->peer_qpn);
 	entry->psn = psn;
 	entry->conn = conn->id;
-	pthread_mutex_lock(&cs->lock);
-	g_hash_table_replace(cs->psns, entry, entry);
-	pthread_mutex_unlock(&cs->lock);
+	pthread_mutex_lock(&cv->lock);
+	g_hash_table_replace(cv->psns, entry, entry);
+	pthread_mutex_unlock(&cv->lock);
 	conn->has_psn = true;
 }
 
 void cm_psn_forget(struct cm_conn *conn)
 {
 	struct cm_psn key = cm_psn_key(conn->peer, conn->peer_qpn);
-	struct cm_session *cs = conn->cs;
+	struct cm_vm *cv = conn->cv;
 	struct cm_psn *entry;
 
 	if (!conn->has_psn)
 		return;
-	pthread_mutex_lock(&cs->lock);
-	entry = g_hash_table_lookup(cs->psns, &key);
+	pthread_mutex_lock(&cv->lock);
+	entry = g_hash_table_lookup(cv->psns, &key);
 	if (entry && entry->conn == conn->id)
-		g_hash_table_remove(cs->psns, &key);
-	pthread_mutex_unlock(&cs->lock);
+		g_hash_table_remove(cv->psns, &key);
+	pthread_mutex_unlock(&cv->lock);
 	conn->has_psn = false;
 }
 
-uint32_t cm_rq_psn(struct session *session, const uint8_t peer[16], uint32_t peer_qpn, uint32_t psn)
+uint32_t cm_rq_psn(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, uint32_t psn)
 {
 	struct cm_psn key = cm_psn_key(peer, peer_qpn), *entry;
-	struct cm_session *cs = session->cm;
 
-	if (!cs)
+	if (!cv)
 		return psn;
-	pthread_mutex_lock(&cs->lock);
-	entry = g_hash_table_lookup(cs->psns, &key);
+	pthread_mutex_lock(&cv->lock);
+	entry = g_hash_table_lookup(cv->psns, &key);
 	if (entry)
 		psn = entry->psn;
-	pthread_mutex_unlock(&cs->lock);
+	pthread_mutex_unlock(&cv->lock);
 	return psn;
 }
 
@@ -459,25 +452,24 @@ uint32_t cm_rq_psn(struct session *session, const uint8_t peer[16], uint32_t pee
 
 static void cm_job_mad(struct cm_job *job)
 {
-	atomic_fetch_sub(&job->cs->queued, 1);
-	cm_guest_mad(job->cs, job->source, job->destination, &job->mad);
+	atomic_fetch_sub(&job->cv->queued, 1);
+	cm_guest_mad(job->cv, job->source, job->destination, &job->mad);
 }
 
-bool cm_send(struct session *session, const uint8_t source[16], const uint8_t destination[16],
+bool cm_send(struct cm_vm *cv, const uint8_t source[16], const uint8_t destination[16],
 	     const void *mad)
 {
-	struct cm_session *cs = session->cm;
 	struct cm_job *job;
 
-	if (!cs)
+	if (!cv)
 		return false;
-	if (atomic_fetch_add(&cs->queued, 1) >= MAX_QUEUED)
+	if (atomic_fetch_add(&cv->queued, 1) >= MAX_QUEUED)
 		goto err_uncount;
 	job = g_try_new0(struct cm_job, 1);
 	if (!job)
 		goto err_uncount;
 	job->run = cm_job_mad;
-	job->cs = cs;
+	job->cv = cv;
 	memcpy(job->source, source, sizeof(job->source));
 	memcpy(job->destination, destination, sizeof(job->destination));
 	memcpy(&job->mad, mad, sizeof(job->mad));
@@ -485,6 +477,6 @@ bool cm_send(struct session *session, const uint8_t source[16], const uint8_t de
 	return true;
 
 err_uncount:
-	atomic_fetch_sub(&cs->queued, 1);
+	atomic_fetch_sub(&cv->queued, 1);
 	return false;
 }

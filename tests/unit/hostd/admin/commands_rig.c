@@ -14,22 +14,22 @@ struct rig rig;
 
 /* ---------------------------------- stubs ---------------------------------- */
 
-void session_guest_fault(struct session *session, const char *format, ...)
+void vm_guest_fault(struct vm *vm, const char *format, ...)
 {
-	(void)session;
+	(void)vm;
 	(void)format;
 	rig.faults++;
 }
 
-bool session_failing(const struct session *session)
+bool vm_failing(const struct vm *vm)
 {
-	(void)session;
+	(void)vm;
 	return rig.faults;
 }
 
-void session_retry_soon(struct session *session)
+void vm_retry_soon(struct vm *vm)
 {
-	(void)session;
+	(void)vm;
 	rig.retries++;
 }
 
@@ -52,7 +52,7 @@ void worker_wake(struct worker *worker)
 {
 	(void)worker;
 	rig.wakes++;
-	rig.told = rig.session.counters.interrupts;
+	rig.told = rig.vm.counters.interrupts;
 }
 
 void worker_settle(struct context *context)
@@ -60,18 +60,18 @@ void worker_settle(struct context *context)
 	(void)context;
 }
 
-void worker_del_cq(struct cq *cq)
+void cq_blocked_del(struct cq *cq)
 {
 	(void)cq;
 }
 
-void worker_cq_dirty(struct worker *worker, struct cq *cq)
+void pass_add_cq(struct pass *pass, struct cq *cq)
 {
-	(void)worker;
+	(void)pass;
 	(void)cq;
 }
 
-void worker_cq_blocked(struct cq *cq)
+void cq_blocked_add(struct cq *cq)
 {
 	(void)cq;
 }
@@ -87,9 +87,9 @@ static int rig_make(void)
 	return PVHCA_ST_OK;
 }
 
-static int rig_query_device(struct session *session, struct pvhca_rsp_query_device *rsp)
+static int rig_query_device(struct vm *vm, struct pvhca_rsp_query_device *rsp)
 {
-	(void)session;
+	(void)vm;
 	rsp->max_qp = 1000000;
 	rsp->max_cqe = 1 << 20;
 	rsp->max_srq = 1000;
@@ -99,23 +99,23 @@ static int rig_query_device(struct session *session, struct pvhca_rsp_query_devi
 	return PVHCA_ST_OK;
 }
 
-static int rig_query_port(struct session *session, struct pvhca_rsp_query_port *rsp)
+static int rig_query_port(struct vm *vm, struct pvhca_rsp_query_port *rsp)
 {
-	(void)session;
+	(void)vm;
 	rsp->gid_tbl_len = 1024;
 	return PVHCA_ST_OK;
 }
 
-static int rig_gid_add(struct session *session, const uint8_t gid[16], uint32_t *host_index)
+static int rig_gid_add(struct vm *vm, const uint8_t gid[16], uint32_t *host_index)
 {
-	(void)session;
+	(void)vm;
 	*host_index = gid[15] + 100;
 	return rig_make();
 }
 
-static void rig_gid_del(struct session *session, const uint8_t gid[16])
+static void rig_gid_del(struct vm *vm, const uint8_t gid[16])
 {
-	(void)session;
+	(void)vm;
 	(void)gid;
 	rig.objects--;
 }
@@ -142,7 +142,7 @@ static int rig_mr_reg(struct mr *mr)
 static int rig_mr_dereg(struct mr *mr)
 {
 	ck_assert(mr->extents || mr->max_pages);
-	ck_assert_ptr_null(table_find_rcu(&rig.session.mrs, mr->handle));
+	ck_assert_ptr_null(table_find_rcu(&rig.vm.mrs, mr->handle));
 	if (rig.bound)
 		return PVHCA_ST_BUSY;
 	rig.objects--;
@@ -152,7 +152,7 @@ static int rig_mr_dereg(struct mr *mr)
 /* As a fabric does that makes the new region before it gives up the old one. */
 static int rig_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)
 {
-	ck_assert_ptr_null(table_find_rcu(&rig.session.mrs, mr->handle));
+	ck_assert_ptr_null(table_find_rcu(&rig.vm.mrs, mr->handle));
 	ck_assert_uint_ne(flags, 0);
 	if (!rig.fail_in--)
 		return PVHCA_ST_IO;
@@ -175,19 +175,19 @@ static int rig_mw_alloc(struct mw *mw)
 
 static void rig_mw_dealloc(struct mw *mw)
 {
-	ck_assert_ptr_null(table_find_rcu(&rig.session.mws, mw->handle));
+	ck_assert_ptr_null(table_find_rcu(&rig.vm.mws, mw->handle));
 	rig.objects--;
 }
 
 static int rig_ah_create(struct ah *ah)
 {
-	ck_assert_ptr_null(table_find_rcu(&rig.session.ahs, ah->handle));
+	ck_assert_ptr_null(table_find_rcu(&rig.vm.ahs, ah->handle));
 	return rig_make();
 }
 
 static void rig_ah_destroy(struct ah *ah)
 {
-	ck_assert_ptr_null(table_find_rcu(&rig.session.ahs, ah->handle));
+	ck_assert_ptr_null(table_find_rcu(&rig.vm.ahs, ah->handle));
 	rig.objects--;
 }
 
@@ -270,6 +270,13 @@ static int rig_qp_query(struct qp *qp, uint32_t mask, struct pvhca_qp_attr *attr
 	return PVHCA_ST_OK;
 }
 
+static const struct qp_ops rig_qp_ops = {
+	.create = rig_qp_create,
+	.destroy = rig_qp_destroy,
+	.modify = rig_qp_modify,
+	.query = rig_qp_query,
+};
+
 struct fabric_ops rig_ops = {
 	.name = "rig",
 	.query_device = rig_query_device,
@@ -294,17 +301,14 @@ struct fabric_ops rig_ops = {
 	.srq_query = rig_srq_query,
 	.cq_create = rig_cq_create,
 	.cq_destroy = rig_cq_destroy,
-	.qp_create = rig_qp_create,
-	.qp_destroy = rig_qp_destroy,
-	.qp_modify = rig_qp_modify,
-	.qp_query = rig_qp_query,
+	.qp = &rig_qp_ops,
 };
 
 /* ----------------------------------- rig ----------------------------------- */
 
 void rig_setup(void)
 {
-	struct session *session = &rig.session;
+	struct vm *vm = &rig.vm;
 	int fd = memfd_create("guest", MFD_CLOEXEC);
 
 	memset(&rig, 0, sizeof(rig));
@@ -326,62 +330,62 @@ void rig_setup(void)
 	memory_fault_init();
 	ck_assert_int_eq(ftruncate(fd, RIG_RAM), 0);
 	rig.ram = mmap(NULL, RIG_RAM, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	session->memory = memory_new();
-	ck_assert_int_eq(memory_add(session->memory, 0, RIG_RAM, 0, RIG_K4, fd), 0);
-	session->ops = &rig_ops;
-	session->config = &rig.config;
-	session->policy = &rig.policy;
-	session->num_vectors = 4;
-	session->num_doorbells = 2;
-	session->doorbell = 8;
+	vm->memory = memory_new();
+	ck_assert_int_eq(memory_add(vm->memory, 0, RIG_RAM, 0, RIG_K4, fd), 0);
+	vm->ops = &rig_ops;
+	vm->config = &rig.config;
+	vm->policy = &rig.policy;
+	vm->num_vectors = 4;
+	vm->num_doorbells = 2;
+	vm->doorbell = 8;
 	for (int i = 0; i < PVHCA_VECTORS_MAX; i++)
-		session->vector_fds[i] = -1;
-	table_init(&session->contexts, 3);
-	table_init(&session->pds, 3);
-	table_init(&session->mrs, 3);
-	table_init(&session->mws, 3);
-	table_init(&session->ahs, 3);
-	table_init(&session->srqs, 3);
-	table_init(&session->cqs, 3);
-	table_init(&session->qps, 3);
-	table_init(&session->ceqs, 8);
-	strcpy(session->name, "rig");
+		vm->vector_fds[i] = -1;
+	table_init(&vm->contexts, 3);
+	table_init(&vm->pds, 3);
+	table_init(&vm->mrs, 3);
+	table_init(&vm->mws, 3);
+	table_init(&vm->ahs, 3);
+	table_init(&vm->srqs, 3);
+	table_init(&vm->cqs, 3);
+	table_init(&vm->qps, 3);
+	table_init(&vm->ceqs, 8);
+	strcpy(vm->name, "rig");
 }
 
 void rig_expect_nothing(void)
 {
-	struct session *session = &rig.session;
+	struct vm *vm = &rig.vm;
 
 	ck_assert_int_eq(rig.objects, 0);
 	ck_assert_int_eq(rig.contexts, 0);
-	ck_assert_uint_eq(session->pinned_bytes, 0);
-	ck_assert_uint_eq(table_used(&session->contexts), 0);
-	ck_assert_uint_eq(table_used(&session->pds), 0);
-	ck_assert_uint_eq(table_used(&session->mrs), 0);
-	ck_assert_uint_eq(table_used(&session->mws), 0);
-	ck_assert_uint_eq(table_used(&session->ahs), 0);
-	ck_assert_uint_eq(table_used(&session->srqs), 0);
-	ck_assert_uint_eq(table_used(&session->cqs), 0);
-	ck_assert_uint_eq(table_used(&session->qps), 0);
-	ck_assert_uint_eq(table_used(&session->ceqs), 0);
+	ck_assert_uint_eq(vm->pinned_bytes, 0);
+	ck_assert_uint_eq(table_used(&vm->contexts), 0);
+	ck_assert_uint_eq(table_used(&vm->pds), 0);
+	ck_assert_uint_eq(table_used(&vm->mrs), 0);
+	ck_assert_uint_eq(table_used(&vm->mws), 0);
+	ck_assert_uint_eq(table_used(&vm->ahs), 0);
+	ck_assert_uint_eq(table_used(&vm->srqs), 0);
+	ck_assert_uint_eq(table_used(&vm->cqs), 0);
+	ck_assert_uint_eq(table_used(&vm->qps), 0);
+	ck_assert_uint_eq(table_used(&vm->ceqs), 0);
 }
 
 void rig_teardown(void)
 {
-	struct session *session = &rig.session;
+	struct vm *vm = &rig.vm;
 
-	commands_destroy_all(session);
+	commands_destroy_all(vm);
 	rig_expect_nothing();
-	table_fini(&session->contexts);
-	table_fini(&session->pds);
-	table_fini(&session->mrs);
-	table_fini(&session->mws);
-	table_fini(&session->ahs);
-	table_fini(&session->srqs);
-	table_fini(&session->cqs);
-	table_fini(&session->qps);
-	table_fini(&session->ceqs);
-	memory_free(session->memory);
+	table_fini(&vm->contexts);
+	table_fini(&vm->pds);
+	table_fini(&vm->mrs);
+	table_fini(&vm->mws);
+	table_fini(&vm->ahs);
+	table_fini(&vm->srqs);
+	table_fini(&vm->cqs);
+	table_fini(&vm->qps);
+	table_fini(&vm->ceqs);
+	memory_free(vm->memory);
 	munmap(rig.ram, RIG_RAM);
 }
 
@@ -401,7 +405,7 @@ uint32_t rig_run(uint16_t opcode, const void *args, size_t size)
 	ck_assert_uint_le(size, sizeof(cmd.raw));
 	memcpy(cmd.raw, args, size);
 	memset(&rig.rsp, 0, sizeof(rig.rsp));
-	return commands_execute(&rig.session, &cmd, &rig.rsp);
+	return commands_execute(&rig.vm, &cmd, &rig.rsp);
 }
 
 uint32_t rig_destroy(uint16_t opcode, uint32_t handle)

@@ -12,7 +12,7 @@
 #define RIG_RAM (4096 * RIG_K4)
 
 extern struct rig {
-	struct session session;
+	struct vm vm;
 	struct vm_policy policy;
 	struct config config;
 	uint8_t *ram;

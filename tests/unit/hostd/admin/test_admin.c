@@ -39,14 +39,14 @@ static void setup(void)
 
 static void teardown(void)
 {
-	admin_close(&rig.session);
+	admin_close(&rig.vm);
 	rig_teardown();
 }
 
 static void open_it(void)
 {
-	ck_assert_uint_eq(admin_open(&rig.session, area_gpa), 0);
-	admin_answer(&rig.session, 0, "");
+	ck_assert_uint_eq(admin_open(&rig.vm, area_gpa), 0);
+	admin_answer(&rig.vm, 0, "");
 }
 
 static void post(uint32_t cookie)
@@ -85,12 +85,12 @@ START_TEST(commands_complete_in_order_with_the_phase_of_their_lap)
 	for (uint32_t i = 0; i < 10 * ENTRIES; i += 2) {
 		post(i);
 		post(i + 1);
-		ck_assert(!admin_serve(&rig.session, 16));
+		ck_assert(!admin_serve(&rig.vm, 16));
 		expect(done++, i);
 		expect(done++, i + 1);
 		area->cq_ci = done;
 	}
-	ck_assert_uint_eq(rig.session.counters.admin_commands, 10 * ENTRIES);
+	ck_assert_uint_eq(rig.vm.counters.admin_commands, 10 * ENTRIES);
 }
 END_TEST
 
@@ -99,11 +99,11 @@ START_TEST(it_comes_back_for_what_is_more_than_its_share)
 	open_it();
 	for (uint32_t i = 0; i < ENTRIES; i++)
 		post(i);
-	ck_assert(admin_serve(&rig.session, 3));
-	ck_assert_uint_eq(rig.session.counters.admin_commands, 3);
-	ck_assert(admin_serve(&rig.session, 3));
-	ck_assert(!admin_serve(&rig.session, 3));
-	ck_assert_uint_eq(rig.session.counters.admin_commands, ENTRIES);
+	ck_assert(admin_serve(&rig.vm, 3));
+	ck_assert_uint_eq(rig.vm.counters.admin_commands, 3);
+	ck_assert(admin_serve(&rig.vm, 3));
+	ck_assert(!admin_serve(&rig.vm, 3));
+	ck_assert_uint_eq(rig.vm.counters.admin_commands, ENTRIES);
 }
 END_TEST
 
@@ -114,24 +114,24 @@ START_TEST(the_guest_knows_before_the_worker_is_woken)
 	int fd = eventfd(0, EFD_NONBLOCK);
 
 	ck_assert_int_ge(fd, 0);
-	rig.session.vector_fds[PVHCA_VECTOR_ADMIN] = fd;
+	rig.vm.vector_fds[PVHCA_VECTOR_ADMIN] = fd;
 	open_it();
 	post(1);
 	sq[0].opcode = PVHCA_CMD_MODIFY_QP;
 	sq[0].modify_qp.qp = world.qp;
 	sq[0].modify_qp.attr_mask = IBV_QP_STATE;
 	sq[0].modify_qp.attr.qp_state = IBV_QPS_ERR;
-	ck_assert(!admin_serve(&rig.session, 16));
+	ck_assert(!admin_serve(&rig.vm, 16));
 	expect(0, 1);
 	ck_assert_uint_eq(rig.wakes, 1);
 	ck_assert_uint_eq(rig.told, 1);
 	/* Once is enough. */
 	post(2);
-	ck_assert(!admin_serve(&rig.session, 16));
+	ck_assert(!admin_serve(&rig.vm, 16));
 	ck_assert_uint_eq(rig.wakes, 1);
 	close(fd);
-	rig.session.vector_fds[PVHCA_VECTOR_ADMIN] = -1;
-	commands_destroy_all(&rig.session);
+	rig.vm.vector_fds[PVHCA_VECTOR_ADMIN] = -1;
+	commands_destroy_all(&rig.vm);
 }
 END_TEST
 
@@ -140,19 +140,19 @@ START_TEST(without_room_for_completions_it_waits_and_loses_none)
 	open_it();
 	for (uint32_t i = 0; i < ENTRIES; i++)
 		post(i);
-	ck_assert(!admin_serve(&rig.session, 100));
+	ck_assert(!admin_serve(&rig.vm, 100));
 	for (uint32_t i = 0; i < ENTRIES; i++)
 		post(100 + i);
-	ck_assert(!admin_serve(&rig.session, 100));
+	ck_assert(!admin_serve(&rig.vm, 100));
 	ck_assert_uint_eq(rig.retries, 1);
-	ck_assert_uint_eq(rig.session.counters.admin_commands, ENTRIES);
+	ck_assert_uint_eq(rig.vm.counters.admin_commands, ENTRIES);
 	area->cq_ci = 3;
-	admin_serve(&rig.session, 100);
-	ck_assert_uint_eq(rig.session.counters.admin_commands, ENTRIES + 3);
+	admin_serve(&rig.vm, 100);
+	ck_assert_uint_eq(rig.vm.counters.admin_commands, ENTRIES + 3);
 	expect(ENTRIES + 2, 102);
 	area->cq_ci = ENTRIES + 3;
-	admin_serve(&rig.session, 100);
-	ck_assert_uint_eq(rig.session.counters.admin_commands, 2 * ENTRIES);
+	admin_serve(&rig.vm, 100);
+	ck_assert_uint_eq(rig.vm.counters.admin_commands, 2 * ENTRIES);
 	ck_assert_uint_eq(rig.faults, 0);
 }
 END_TEST
@@ -167,12 +167,12 @@ START_TEST(more_commands_than_entries_is_abuse)
 
 	open_it();
 	area->sq_pi = jumps[_i];
-	ck_assert(!admin_serve(&rig.session, 16));
+	ck_assert(!admin_serve(&rig.vm, 16));
 	ck_assert_uint_eq(rig.faults, 1);
 	/* And nothing more is done. */
-	ck_assert(!admin_serve(&rig.session, 16));
+	ck_assert(!admin_serve(&rig.vm, 16));
 	ck_assert_uint_eq(rig.faults, 1);
-	ck_assert_uint_eq(rig.session.counters.admin_commands, 0);
+	ck_assert_uint_eq(rig.vm.counters.admin_commands, 0);
 }
 END_TEST
 
@@ -182,10 +182,10 @@ START_TEST(reading_more_than_was_completed_is_abuse)
 	area->cq_ci = 50;
 	for (uint32_t i = 0; i < ENTRIES; i++)
 		post(i);
-	admin_serve(&rig.session, 16);
+	admin_serve(&rig.vm, 16);
 	ck_assert_uint_eq(rig.faults, 0);
 	post(9);
-	admin_serve(&rig.session, 16);
+	admin_serve(&rig.vm, 16);
 	ck_assert_uint_eq(rig.faults, 1);
 }
 END_TEST
@@ -196,12 +196,12 @@ START_TEST(indices_may_wrap)
 	struct admin *admin;
 
 	open_it();
-	admin = rig.session.admin;
+	admin = rig.vm.admin;
 	admin->sq_ci = admin->cq_pi = admin->cq_ci = start;
 	area->sq_pi = area->cq_ci = start;
 	for (uint32_t i = 0; i < 5 * ENTRIES; i++) {
 		post(i);
-		admin_serve(&rig.session, 1);
+		admin_serve(&rig.vm, 1);
 		expect(start + i, i);
 		area->cq_ci = start + i + 1;
 	}
@@ -260,19 +260,19 @@ static const struct {
 START_TEST(a_wrong_area_is_refused_with_a_reason_in_it)
 {
 	broken[_i].change();
-	ck_assert_uint_eq(admin_open(&rig.session, area_gpa), broken[_i].error);
+	ck_assert_uint_eq(admin_open(&rig.vm, area_gpa), broken[_i].error);
 	ck_assert_uint_eq(area->hostd_status, broken[_i].error);
 	ck_assert_uint_ne(area->hostd_message[0], 0);
-	ck_assert_ptr_null(rig.session.admin);
-	ck_assert_ptr_null(rig.session.aeq);
+	ck_assert_ptr_null(rig.vm.admin);
+	ck_assert_ptr_null(rig.vm.aeq);
 }
 END_TEST
 
 START_TEST(an_area_must_be_ram)
 {
-	ck_assert_uint_eq(admin_open(&rig.session, area_gpa + 8), PVHCA_DEV_ERR_ADMIN_AREA);
-	ck_assert_uint_eq(admin_open(&rig.session, RIG_RAM), PVHCA_DEV_ERR_ADMIN_AREA);
-	ck_assert_uint_eq(admin_open(&rig.session, UINT64_MAX - 4095), PVHCA_DEV_ERR_ADMIN_AREA);
+	ck_assert_uint_eq(admin_open(&rig.vm, area_gpa + 8), PVHCA_DEV_ERR_ADMIN_AREA);
+	ck_assert_uint_eq(admin_open(&rig.vm, RIG_RAM), PVHCA_DEV_ERR_ADMIN_AREA);
+	ck_assert_uint_eq(admin_open(&rig.vm, UINT64_MAX - 4095), PVHCA_DEV_ERR_ADMIN_AREA);
 }
 END_TEST
 

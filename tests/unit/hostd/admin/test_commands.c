@@ -10,8 +10,8 @@ START_TEST(all_is_given_back_at_once)
 {
 	rig_world();
 	ck_assert_int_eq(rig.objects, 4); /* PD, MR, CQ, QP */
-	ck_assert_uint_eq(rig.session.pinned_bytes, RIG_K4);
-	commands_destroy_all(&rig.session);
+	ck_assert_uint_eq(rig.vm.pinned_bytes, RIG_K4);
+	commands_destroy_all(&rig.vm);
 	rig_expect_nothing();
 }
 END_TEST
@@ -95,9 +95,9 @@ END_TEST
 START_TEST(a_qp_is_published_when_it_is_whole_and_reserves_its_completions)
 {
 	struct rig_world world = rig_world();
-	struct context *context = table_find(&rig.session.contexts, world.context);
-	struct qp *qp = table_find(&rig.session.qps, world.qp);
-	struct cq *cq = table_find(&rig.session.cqs, world.cq);
+	struct context *context = table_find(&rig.vm.contexts, world.context);
+	struct qp *qp = table_find(&rig.vm.qps, world.qp);
+	struct cq *cq = table_find(&rig.vm.cqs, world.cq);
 
 	ck_assert_ptr_eq(context->slots[qp->slot], qp);
 	ck_assert_uint_eq(cq->backlog_limit, 32);
@@ -124,7 +124,7 @@ START_TEST(a_qp_without_one_of_its_rings)
 	ck_assert_uint_eq(rig_run(PVHCA_CMD_CREATE_QP, &args, sizeof(args)), PVHCA_ST_INVALID);
 	args.rq_offset = args.rq_log_entries = args.rq_log_stride = 0;
 	ck_assert_uint_eq(rig_run(PVHCA_CMD_CREATE_QP, &args, sizeof(args)), PVHCA_ST_OK);
-	qp = table_find(&rig.session.qps, rig.rsp.create_qp.handle);
+	qp = table_find(&rig.vm.qps, rig.rsp.create_qp.handle);
 	ck_assert_uint_eq(qp->rq.entries, 0);
 	ck_assert_uint_eq(work_queue_posted(&qp->rq), 0);
 }
@@ -141,7 +141,7 @@ START_TEST(a_qp_with_two_cqs_uses_each)
 	args.rq_log_entries = 3;
 	args.cap.max_recv_wr = 8;
 	qp = RIG_MAKE(PVHCA_CMD_CREATE_QP, args);
-	ck_assert_uint_eq(((struct cq *)table_find(&rig.session.cqs, other))->backlog_limit, 8);
+	ck_assert_uint_eq(((struct cq *)table_find(&rig.vm.cqs, other))->backlog_limit, 8);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_CQ, other), PVHCA_ST_BUSY);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_QP, qp), 0);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_CQ, other), 0);
@@ -151,7 +151,7 @@ END_TEST
 START_TEST(reset_forgets_completions_that_were_held_back)
 {
 	struct rig_world world = rig_world();
-	struct cq *cq = table_find(&rig.session.cqs, world.cq);
+	struct cq *cq = table_find(&rig.vm.cqs, world.cq);
 	struct pvhca_cqe cqe = { .qpn = 0x123 }, other = { .qpn = 0x124 };
 	struct pvhca_cmd_modify_qp modify = {
 		.qp = world.qp,
@@ -173,7 +173,7 @@ END_TEST
 START_TEST(modify_asks_the_worker_to_look_again)
 {
 	struct rig_world world = rig_world();
-	struct context *context = table_find(&rig.session.contexts, world.context);
+	struct context *context = table_find(&rig.vm.contexts, world.context);
 	struct pvhca_cmd_modify_qp modify = {
 		.qp = world.qp,
 		.attr_mask = IBV_QP_STATE,
@@ -207,12 +207,12 @@ START_TEST(an_av_needs_an_address_of_the_guests)
 	ck_assert_uint_eq(rig_run(PVHCA_CMD_MODIFY_QP, &modify, sizeof(modify)), PVHCA_ST_INVALID);
 	ck_assert_uint_eq(rig_run(PVHCA_CMD_ADD_GID, &gid, sizeof(gid)), 0);
 	ck_assert_uint_eq(rig_run(PVHCA_CMD_MODIFY_QP, &modify, sizeof(modify)), PVHCA_ST_OK);
-	ck_assert(session_gid(&rig.session, 1, &host, &found));
+	ck_assert(vm_gid(&rig.vm, 1, &host, &found));
 	ck_assert_uint_eq(host, 109);
 	ck_assert_uint_eq(found[15], 9);
-	ck_assert(!session_gid(&rig.session, 0, &host, &found));
-	ck_assert(!session_gid(&rig.session, SESSION_GIDS, &host, &found));
-	ck_assert(!session_gid(&rig.session, UINT32_MAX, &host, &found));
+	ck_assert(!vm_gid(&rig.vm, 0, &host, &found));
+	ck_assert(!vm_gid(&rig.vm, VM_GIDS, &host, &found));
+	ck_assert(!vm_gid(&rig.vm, UINT32_MAX, &host, &found));
 }
 END_TEST
 
@@ -276,9 +276,9 @@ END_TEST
 START_TEST(memory_of_a_region_that_went_stays_until_the_mr_goes)
 {
 	struct rig_world world = rig_world();
-	struct mr *mr = table_find(&rig.session.mrs, world.mr);
+	struct mr *mr = table_find(&rig.vm.mrs, world.mr);
 
-	ck_assert_int_eq(memory_del(rig.session.memory, 0, RIG_RAM), 0);
+	ck_assert_int_eq(memory_del(rig.vm.memory, 0, RIG_RAM), 0);
 	mr->extents->extent[0].host[5] = 1;
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEREG_MR, world.mr), 0);
 }

@@ -67,14 +67,14 @@ START_TEST(an_address_handle_is_found_by_workers_while_it_lives)
 
 	give_address();
 	handle = RIG_MAKE(PVHCA_CMD_CREATE_AH, rig_ah(world.pd));
-	ah = table_find_rcu(&rig.session.ahs, handle);
+	ah = table_find_rcu(&rig.vm.ahs, handle);
 	ck_assert_ptr_nonnull(ah);
 	ck_assert_uint_eq(ah->host_gid_index, 109);
 	rig_destroy(PVHCA_CMD_DESTROY_QP, world.qp);
 	rig_destroy(PVHCA_CMD_DEREG_MR, world.mr);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEALLOC_PD, world.pd), PVHCA_ST_BUSY);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_AH, handle), 0);
-	ck_assert_ptr_null(table_find_rcu(&rig.session.ahs, handle));
+	ck_assert_ptr_null(table_find_rcu(&rig.vm.ahs, handle));
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_AH, handle), PVHCA_ST_INVALID);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEALLOC_PD, world.pd), 0);
 }
@@ -118,9 +118,9 @@ END_TEST
 START_TEST(an_srq_is_published_when_it_is_whole)
 {
 	struct rig_world world = rig_world();
-	struct context *context = table_find(&rig.session.contexts, world.context);
+	struct context *context = table_find(&rig.vm.contexts, world.context);
 	uint32_t handle = RIG_MAKE(PVHCA_CMD_CREATE_SRQ, rig_srq(world.context, world.pd));
-	struct srq *srq = table_find(&rig.session.srqs, handle);
+	struct srq *srq = table_find(&rig.vm.srqs, handle);
 
 	ck_assert_uint_eq(rig.rsp.create_srq.srqn, 0x77);
 	ck_assert_uint_eq(rig.rsp.create_srq.slot, 1); /* the QP has 0 */
@@ -176,7 +176,7 @@ END_TEST
 START_TEST(an_srq_with_qps_is_busy_and_their_cq_has_room_once)
 {
 	struct rig_world world = rig_world();
-	struct cq *cq = table_find(&rig.session.cqs, world.cq);
+	struct cq *cq = table_find(&rig.vm.cqs, world.cq);
 	uint32_t srq = RIG_MAKE(PVHCA_CMD_CREATE_SRQ, rig_srq(world.context, world.pd));
 	uint32_t before = cq->backlog_limit, a, b;
 
@@ -249,9 +249,9 @@ START_TEST(a_window_is_found_by_workers_while_it_lives)
 	STATUS(PVHCA_CMD_ALLOC_MW, alloc);
 	handle = rig.rsp.alloc_mw.handle;
 	ck_assert_uint_eq(rig.rsp.alloc_mw.rkey, 44);
-	ck_assert_ptr_nonnull(table_find_rcu(&rig.session.mws, handle));
+	ck_assert_ptr_nonnull(table_find_rcu(&rig.vm.mws, handle));
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEALLOC_MW, handle), 0);
-	ck_assert_ptr_null(table_find_rcu(&rig.session.mws, handle));
+	ck_assert_ptr_null(table_find_rcu(&rig.vm.mws, handle));
 	alloc.type = 0;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_ALLOC_MW, alloc), PVHCA_ST_INVALID);
 	alloc.type = 3;
@@ -272,8 +272,8 @@ START_TEST(a_region_with_windows_stays_as_it_is)
 
 	rig.bound = true;
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEREG_MR, world.mr), PVHCA_ST_BUSY);
-	ck_assert_ptr_nonnull(table_find_rcu(&rig.session.mrs, world.mr));
-	ck_assert_uint_eq(rig.session.pinned_bytes, RIG_K4);
+	ck_assert_ptr_nonnull(table_find_rcu(&rig.vm.mrs, world.mr));
+	ck_assert_uint_eq(rig.vm.pinned_bytes, RIG_K4);
 	rig.bound = false;
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEREG_MR, world.mr), 0);
 }
@@ -285,7 +285,7 @@ START_TEST(rereg_changes_what_its_flags_name)
 {
 	struct rig_world world = rig_world();
 	uint32_t pd = RIG_MAKE(PVHCA_CMD_ALLOC_PD, rig_pd(world.context));
-	struct mr *mr = table_find(&rig.session.mrs, world.mr);
+	struct mr *mr = table_find(&rig.vm.mrs, world.mr);
 	struct pvhca_cmd_reg_mr reg = rig_mr(world.pd);
 	struct pvhca_cmd_rereg_mr rereg = {
 		.mr = world.mr,
@@ -313,8 +313,8 @@ START_TEST(rereg_changes_what_its_flags_name)
 	ck_assert_ptr_ne(mr->extents, extents);
 	ck_assert_uint_eq(mr->iova, 0x7000);
 	ck_assert_uint_eq(mr->access, IBV_ACCESS_REMOTE_READ);
-	ck_assert_uint_eq(rig.session.pinned_bytes, RIG_K4);
-	ck_assert_ptr_eq(table_find_rcu(&rig.session.mrs, world.mr), mr);
+	ck_assert_uint_eq(rig.vm.pinned_bytes, RIG_K4);
+	ck_assert_ptr_eq(table_find_rcu(&rig.vm.mrs, world.mr), mr);
 }
 END_TEST
 
@@ -322,7 +322,7 @@ START_TEST(a_rereg_that_fails_leaves_the_region_as_it_was)
 {
 	struct rig_world world = rig_world();
 	struct pvhca_cmd_reg_mr reg = rig_mr(world.pd);
-	struct mr *mr = table_find(&rig.session.mrs, world.mr), before = *mr;
+	struct mr *mr = table_find(&rig.vm.mrs, world.mr), before = *mr;
 	struct pvhca_cmd_rereg_mr good = {
 		.mr = world.mr, .flags = IBV_REREG_MR_CHANGE_TRANSLATION,
 		.length = RIG_K4, .mem = reg.mem,
@@ -349,7 +349,7 @@ START_TEST(a_rereg_that_fails_leaves_the_region_as_it_was)
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_REREG_MR, bad), PVHCA_ST_INVALID);
 #undef REFUSED
 	ck_assert_int_eq(memcmp(mr, &before, sizeof(before)), 0);
-	ck_assert_ptr_eq(table_find_rcu(&rig.session.mrs, world.mr), mr);
+	ck_assert_ptr_eq(table_find_rcu(&rig.vm.mrs, world.mr), mr);
 	/* What the old memory pins is not needed twice. */
 	rig.policy.quota.pinned_bytes = RIG_K4;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_REREG_MR, good), PVHCA_ST_OK);
@@ -367,7 +367,7 @@ START_TEST(a_cq_is_resized_with_what_it_holds)
 		.log_entries = 1,
 		.mem = wish.mem,
 	};
-	struct cq *cq = table_find(&rig.session.cqs, world.cq);
+	struct cq *cq = table_find(&rig.vm.cqs, world.cq);
 	struct ring_buffer *before = cq->buffer;
 	struct pvhca_cqe cqe = { .qpn = 7 };
 
@@ -445,7 +445,7 @@ START_TEST(kernel_contexts_have_what_the_fabric_can_do)
 	alloc = (struct pvhca_cmd_alloc_mr){ .pd = pd, .max_pages = 2 };
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_ALLOC_MR, alloc), PVHCA_ST_OK);
 	ck_assert_uint_eq(rig.rsp.reg_mr.lkey, 33);
-	ck_assert_uint_eq(rig.session.pinned_bytes, 3 * RIG_K4);
+	ck_assert_uint_eq(rig.vm.pinned_bytes, 3 * RIG_K4);
 	alloc.max_pages = UINT32_MAX;
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_ALLOC_MR, alloc), PVHCA_ST_QUOTA);
 	alloc.max_pages = 0;
@@ -499,7 +499,7 @@ START_TEST(all_kinds_are_given_back_at_once)
 	RIG_MAKE(PVHCA_CMD_CREATE_QP, rig_srq_qp(&world, srq));
 	RIG_MAKE(PVHCA_CMD_CREATE_AH, rig_ah(world.pd));
 	RIG_MAKE(PVHCA_CMD_ALLOC_MW, mw);
-	commands_destroy_all(&rig.session);
+	commands_destroy_all(&rig.vm);
 	rig_expect_nothing();
 }
 END_TEST

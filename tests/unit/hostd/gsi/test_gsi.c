@@ -12,7 +12,7 @@
 #include "gsi/gsi.h"
 #include "gsi/mad.h"
 #include "memory/memory.h"
-#include "session/session.h"
+#include "vm/vm.h"
 #include "suite.h"
 #include "worker/worker.h"
 
@@ -24,21 +24,21 @@
 #define MESSAGE	     (GSI_GRH_LEN + GSI_MAD_LEN)
 #define DEPTH_LOG    3
 #define QKEY	     0x80000000u /* as Linux sends it */
-#define WORKER	     ((struct worker *)1)
+#define PASS	     ((struct pass *)1)
 
 static unsigned int faults, outside, events;
 
-void session_guest_fault(struct session *session, const char *format, ...)
+void vm_guest_fault(struct vm *vm, const char *format, ...)
 {
-	(void)session;
+	(void)vm;
 	(void)format;
 	faults++;
 }
 
-bool cm_send(struct session *session, const uint8_t source[16], const uint8_t destination[16],
-	     const void *mad)
+static bool outside_send(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
+			 const void *mad)
 {
-	(void)session;
+	(void)vm;
 	(void)source;
 	(void)mad;
 	ck_assert_uint_eq(destination[15], 9);
@@ -54,13 +54,13 @@ bool events_completion(struct ceq *ceq, uint32_t cq_handle)
 	return true;
 }
 
-void worker_cq_dirty(struct worker *worker, struct cq *cq)
+void pass_add_cq(struct pass *pass, struct cq *cq)
 {
-	(void)worker;
+	(void)pass;
 	(void)cq;
 }
 
-void worker_cq_blocked(struct cq *cq)
+void cq_blocked_add(struct cq *cq)
 {
 	(void)cq;
 }
@@ -70,10 +70,12 @@ void worker_wake(struct worker *worker)
 	(void)worker;
 }
 
+static const struct fabric_ops fabric = { .mad_send = outside_send };
+
 /* ---------------------------------- a VM ----------------------------------- */
 
-struct vm {
-	struct session session;
+struct guest {
+	struct vm vm;
 	struct context context;
 	struct qp qp;
 	struct cq cq;
@@ -83,7 +85,7 @@ struct vm {
 	uint32_t polled;
 };
 
-static struct vm a, b;
+static struct guest a, b;
 static const uint8_t gid_a[16] = { [10] = 0xff, 0xff, 10, 0, 0, 1 };
 static const uint8_t gid_b[16] = { [10] = 0xff, 0xff, 10, 0, 0, 2 };
 static const uint8_t gid_b6[16] = { 0xfd, [15] = 2 };
@@ -101,27 +103,28 @@ static struct ring_buffer *buffer_new(uint8_t *at, unsigned int granules)
 	return buffer;
 }
 
-static void vm_open(struct vm *vm)
+static void vm_open(struct guest *vm)
 {
 	int fd = memfd_create("vm", MFD_CLOEXEC);
 
 	memset(vm, 0, sizeof(*vm));
+	vm->vm.ops = &fabric;
 	ck_assert_int_eq(ftruncate(fd, RAM), 0);
 	vm->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	vm->session.memory = memory_new();
+	vm->vm.memory = memory_new();
 	/* Two regions, so that data may cross from one to the other. */
-	ck_assert(!memory_add(vm->session.memory, 0, RAM / 2, 0, 4096, dup(fd)));
-	ck_assert(!memory_add(vm->session.memory, RAM / 2, RAM / 2, RAM / 2, 4096, fd));
-	vm->context.session = &vm->session;
+	ck_assert(!memory_add(vm->vm.memory, 0, RAM / 2, 0, 4096, dup(fd)));
+	ck_assert(!memory_add(vm->vm.memory, RAM / 2, RAM / 2, RAM / 2, 4096, fd));
+	vm->context.vm = &vm->vm;
 	vm->context.kernel = true;
 
 	vm->cq_buffer = buffer_new(vm->ram, 1);
-	vm->cq = (struct cq){ .session = &vm->session, .log_entries = 5, .buffer = vm->cq_buffer };
+	vm->cq = (struct cq){ .vm = &vm->vm, .log_entries = 5, .buffer = vm->cq_buffer };
 	cq_init(&vm->cq);
 	cq_reserve(&vm->cq, 16);
 
 	vm->header = (struct pvhca_queue_header *)(vm->ram + BUFFER_AT);
-	vm->qp.session = &vm->session;
+	vm->qp.vm = &vm->vm;
 	vm->qp.context = &vm->context;
 	vm->qp.type = PVHCA_QPT_GSI;
 	vm->qp.send_cq = vm->qp.recv_cq = &vm->cq;
@@ -134,36 +137,36 @@ static void vm_open(struct vm *vm)
 				   6, 5, PVHCA_RQ_WQE_DATA, 2));
 }
 
-static void vm_close(struct vm *vm)
+static void vm_close(struct guest *vm)
 {
 	if (vm->qp.fabric)
-		gsi_qp_destroy(&vm->qp);
-	gsi_gid_del(&vm->session, 0);
-	gsi_gid_del(&vm->session, 1);
+		gsi_qp_ops.destroy(&vm->qp);
+	gsi_gid_del(&vm->vm, 0);
+	gsi_gid_del(&vm->vm, 1);
 	cq_fini(&vm->cq);
 	free(vm->qp.buffer);
 	free(vm->cq_buffer);
-	memory_free(vm->session.memory);
+	memory_free(vm->vm.memory);
 	munmap(vm->ram, RAM);
 }
 
-static int modify(struct vm *vm, enum ibv_qp_state state)
+static int modify(struct guest *vm, enum ibv_qp_state state)
 {
 	struct pvhca_qp_attr attr = { .qp_state = state };
 
-	return gsi_qp_modify(&vm->qp, IBV_QP_STATE, &attr);
+	return gsi_qp_ops.modify(&vm->qp, IBV_QP_STATE, &attr);
 }
 
-static void vm_up(struct vm *vm)
+static void vm_up(struct guest *vm)
 {
-	ck_assert_int_eq(gsi_qp_create(&vm->qp), PVHCA_ST_OK);
+	ck_assert_int_eq(gsi_qp_ops.create(&vm->qp), PVHCA_ST_OK);
 	ck_assert_uint_eq(vm->qp.qpn, 1);
 	ck_assert_int_eq(modify(vm, IBV_QPS_INIT), PVHCA_ST_OK);
 	ck_assert_int_eq(modify(vm, IBV_QPS_RTR), PVHCA_ST_OK);
 	ck_assert_int_eq(modify(vm, IBV_QPS_RTS), PVHCA_ST_OK);
 }
 
-static void post_receive(struct vm *vm, uint64_t at, uint32_t length)
+static void post_receive(struct guest *vm, uint64_t at, uint32_t length)
 {
 	uint32_t pi = le32toh(vm->header->rq_pi);
 	struct pvhca_rq_wqe *wqe;
@@ -179,7 +182,7 @@ static void post_receive(struct vm *vm, uint64_t at, uint32_t length)
 }
 
 /* A MAD at SEND_DATA_AT, in two pieces. */
-static struct pvhca_sq_wqe *post_send(struct vm *vm, const uint8_t to[16])
+static struct pvhca_sq_wqe *post_send(struct guest *vm, const uint8_t to[16])
 {
 	uint32_t pi = le32toh(vm->header->sq_pi);
 	struct pvhca_sq_wqe *wqe;
@@ -210,12 +213,12 @@ static struct pvhca_sge *wqe_sges(struct pvhca_sq_wqe *wqe)
 	return (struct pvhca_sge *)((struct pvhca_av *)(wqe + 1) + 1);
 }
 
-static struct mad *send_mad(struct vm *vm)
+static struct mad *send_mad(struct guest *vm)
 {
 	return (struct mad *)(vm->ram + SEND_DATA_AT);
 }
 
-static struct pvhca_cqe *poll_cq(struct vm *vm)
+static struct pvhca_cqe *poll_cq(struct guest *vm)
 {
 	struct pvhca_cqe *cqe = (struct pvhca_cqe *)(vm->ram + PVHCA_CQ_HEADER_SIZE) + vm->polled;
 
@@ -225,10 +228,10 @@ static struct pvhca_cqe *poll_cq(struct vm *vm)
 	return cqe;
 }
 
-static void serve(struct vm *vm)
+static void serve(struct guest *vm)
 {
 	pthread_mutex_lock(&vm->qp.lock);
-	gsi_qp_serve(WORKER, &vm->qp);
+	gsi_qp_ops.serve(PASS, &vm->qp);
 	pthread_mutex_unlock(&vm->qp.lock);
 }
 
@@ -240,10 +243,10 @@ static void setup(void)
 	vm_open(&b);
 	vm_up(&a);
 	vm_up(&b);
-	ck_assert_int_eq(gsi_gid_add(&a.session, 0, gid_a), PVHCA_ST_OK);
-	ck_assert_int_eq(gsi_gid_add(&a.session, 1, gid_a6), PVHCA_ST_OK);
-	ck_assert_int_eq(gsi_gid_add(&b.session, 0, gid_b), PVHCA_ST_OK);
-	ck_assert_int_eq(gsi_gid_add(&b.session, 1, gid_b6), PVHCA_ST_OK);
+	ck_assert_int_eq(gsi_gid_add(&a.vm, 0, gid_a), PVHCA_ST_OK);
+	ck_assert_int_eq(gsi_gid_add(&a.vm, 1, gid_a6), PVHCA_ST_OK);
+	ck_assert_int_eq(gsi_gid_add(&b.vm, 0, gid_b), PVHCA_ST_OK);
+	ck_assert_int_eq(gsi_gid_add(&b.vm, 1, gid_b6), PVHCA_ST_OK);
 	mad_init(send_mad(&a), MAD_REQ, 5);
 	memset(a.ram + SEND_DATA_AT + 24, 0x5a, 232);
 }
@@ -256,7 +259,7 @@ static void teardown(void)
 
 /* ---------------------------------- tests ---------------------------------- */
 
-static void expect_send_done(struct vm *vm, enum ibv_wc_status status)
+static void expect_send_done(struct guest *vm, enum ibv_wc_status status)
 {
 	struct pvhca_cqe *cqe = poll_cq(vm);
 
@@ -289,9 +292,9 @@ START_TEST(a_datagram_reaches_the_vm_that_has_the_address)
 	ck_assert(!memcmp(got + 32, gid_a + 12, 4));
 	ck_assert(!memcmp(got + 36, gid_b + 12, 4));
 	ck_assert(!memcmp(got + 40, a.ram + SEND_DATA_AT, 256));
-	ck_assert_uint_eq(a.session.counters.mads_sent, 1);
-	ck_assert_uint_eq(b.session.counters.mads_received, 1);
-	ck_assert_uint_eq(b.session.counters.mads_dropped, 0);
+	ck_assert_uint_eq(a.vm.counters.mads_sent, 1);
+	ck_assert_uint_eq(b.vm.counters.mads_received, 1);
+	ck_assert_uint_eq(b.vm.counters.mads_dropped, 0);
 }
 END_TEST
 
@@ -326,10 +329,10 @@ START_TEST(an_address_that_both_have_is_the_senders_own)
 {
 	static const uint8_t shared[16] = { 0xfe, 0x80, [15] = 1 };
 
-	gsi_gid_del(&a.session, 1);
-	gsi_gid_del(&b.session, 1);
-	gsi_gid_add(&b.session, 1, shared);
-	gsi_gid_add(&a.session, 1, shared);
+	gsi_gid_del(&a.vm, 1);
+	gsi_gid_del(&b.vm, 1);
+	gsi_gid_add(&b.vm, 1, shared);
+	gsi_gid_add(&a.vm, 1, shared);
 	post_receive(&a, RECV_DATA_AT, MESSAGE);
 	post_receive(&b, RECV_DATA_AT, MESSAGE);
 	((struct pvhca_av *)(post_send(&a, shared) + 1))->sgid_index = 1;
@@ -344,7 +347,7 @@ START_TEST(without_a_receive_it_is_lost_and_counted)
 	post_send(&a, gid_b);
 	serve(&a);
 	expect_send_done(&a, IBV_WC_SUCCESS);
-	ck_assert_uint_eq(b.session.counters.mads_dropped, 1);
+	ck_assert_uint_eq(b.vm.counters.mads_dropped, 1);
 	ck_assert_ptr_null(poll_cq(&b));
 }
 END_TEST
@@ -355,7 +358,7 @@ START_TEST(other_addresses_are_left_to_the_hosts_cm)
 	serve(&a);
 	expect_send_done(&a, IBV_WC_SUCCESS);
 	ck_assert_uint_eq(outside, 1);
-	ck_assert_uint_eq(a.session.counters.mads_dropped, 0);
+	ck_assert_uint_eq(a.vm.counters.mads_dropped, 0);
 }
 END_TEST
 
@@ -377,7 +380,7 @@ START_TEST(nothing_but_cm_between_gsi_qps_is_carried)
 	serve(&a);
 	for (int i = 0; i < 5; i++)
 		expect_send_done(&a, IBV_WC_SUCCESS);
-	ck_assert_uint_eq(a.session.counters.mads_dropped, 5);
+	ck_assert_uint_eq(a.vm.counters.mads_dropped, 5);
 	ck_assert_ptr_null(poll_cq(&b));
 	ck_assert_uint_eq(outside, 0);
 }
@@ -396,7 +399,7 @@ START_TEST(memory_that_is_not_the_guests_stops_its_sends_only)
 
 	/* Receives go on, and sends after a change to RTS. */
 	post_receive(&a, RECV_DATA_AT, MESSAGE);
-	ck_assert(gsi_deliver(&a.session, gid_b, gid_a, send_mad(&a)));
+	ck_assert(gsi_deliver(&a.vm, gid_b, gid_a, send_mad(&a)));
 	ck_assert_int_eq(modify(&a, IBV_QPS_RTS), PVHCA_ST_OK);
 	post_receive(&b, RECV_DATA_AT, MESSAGE);
 	post_send(&a, gid_b);
@@ -475,7 +478,7 @@ START_TEST(more_than_the_queue_holds_is_a_fault_of_the_guest)
 	serve(&a);
 	ck_assert_uint_eq(faults, 1);
 	b.header->rq_pi = htole32(9);
-	ck_assert(!gsi_deliver(&b.session, gid_a, gid_b, send_mad(&a)));
+	ck_assert(!gsi_deliver(&b.vm, gid_a, gid_b, send_mad(&a)));
 	ck_assert_uint_eq(faults, 2);
 }
 END_TEST
@@ -484,10 +487,10 @@ START_TEST(there_is_one_per_vm_and_only_the_drivers)
 {
 	struct qp other = a.qp;
 
-	ck_assert_int_eq(gsi_qp_create(&other), PVHCA_ST_BUSY);
-	gsi_qp_destroy(&a.qp);
+	ck_assert_int_eq(gsi_qp_ops.create(&other), PVHCA_ST_BUSY);
+	gsi_qp_ops.destroy(&a.qp);
 	a.context.kernel = false;
-	ck_assert_int_eq(gsi_qp_create(&a.qp), PVHCA_ST_INVALID);
+	ck_assert_int_eq(gsi_qp_ops.create(&a.qp), PVHCA_ST_INVALID);
 	a.context.kernel = true;
 	a.qp.state = IBV_QPS_RESET;
 	vm_up(&a);
@@ -496,13 +499,13 @@ END_TEST
 
 START_TEST(who_has_gone_gets_nothing)
 {
-	gsi_qp_destroy(&b.qp);
+	gsi_qp_ops.destroy(&b.qp);
 	post_send(&a, gid_b);
 	serve(&a);
 	expect_send_done(&a, IBV_WC_SUCCESS);
-	ck_assert_uint_eq(b.session.counters.mads_dropped, 1);
-	gsi_gid_del(&b.session, 0);
-	ck_assert(!gsi_deliver(&b.session, gid_a, gid_b, send_mad(&a)));
+	ck_assert_uint_eq(b.vm.counters.mads_dropped, 1);
+	gsi_gid_del(&b.vm, 0);
+	ck_assert(!gsi_deliver(&b.vm, gid_a, gid_b, send_mad(&a)));
 }
 END_TEST
 
@@ -512,7 +515,7 @@ START_TEST(states_follow_the_verbs)
 
 	ck_assert_int_eq(modify(&a, IBV_QPS_INIT), PVHCA_ST_INVALID);
 	ck_assert_int_eq(modify(&a, IBV_QPS_SQD), PVHCA_ST_INVALID);
-	ck_assert_int_eq(gsi_qp_modify(&a.qp, IBV_QP_AV, &attr), PVHCA_ST_INVALID);
+	ck_assert_int_eq(gsi_qp_ops.modify(&a.qp, IBV_QP_AV, &attr), PVHCA_ST_INVALID);
 	ck_assert_int_eq(modify(&a, IBV_QPS_ERR), PVHCA_ST_OK);
 	post_send(&a, gid_b);
 	post_receive(&a, RECV_DATA_AT, MESSAGE);
@@ -520,7 +523,7 @@ START_TEST(states_follow_the_verbs)
 	expect_send_done(&a, IBV_WC_WR_FLUSH_ERR);
 	ck_assert_uint_eq(poll_cq(&a)->status, IBV_WC_WR_FLUSH_ERR);
 	attr.pkey_index = 0;
-	ck_assert_int_eq(gsi_qp_query(&a.qp, 0, &attr), PVHCA_ST_OK);
+	ck_assert_int_eq(gsi_qp_ops.query(&a.qp, 0, &attr), PVHCA_ST_OK);
 	ck_assert_uint_eq(attr.qp_state, IBV_QPS_ERR);
 }
 END_TEST

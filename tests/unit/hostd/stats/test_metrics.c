@@ -17,14 +17,14 @@ struct stats_session *stats_sessions(unsigned int *count)
 
 static void tell(unsigned int id, const char *name, uint64_t messages)
 {
-	struct stats_session *session = &told[told_count++];
+	struct stats_session *vm = &told[told_count++];
 
-	memset(session, 0, sizeof(*session));
-	session->id = id;
-	session->greeted = true;
-	g_strlcpy(session->name, name, sizeof(session->name));
-	session->state = "enabled";
-	session->values.messages = messages;
+	memset(vm, 0, sizeof(*vm));
+	vm->id = id;
+	vm->greeted = true;
+	g_strlcpy(vm->name, name, sizeof(vm->name));
+	vm->state = "enabled";
+	vm->values.messages = messages;
 }
 
 static char *text_of(void)

@@ -6,13 +6,14 @@
 
 #include "vm/cq.h"
 #include "vm/events.h"
-#include "session/session.h"
-#include "worker/worker.h"
+#include "vm/vm.h"
+#include "vm/cq_blocked.h"
+#include "vm/pass.h"
 #include "suite.h"
 
 #define LOG_ENTRIES 3
 #define ENTRIES	    (1u << LOG_ENTRIES)
-#define WORKER	    ((struct worker *)1)
+#define PASS	    ((struct pass *)1)
 
 static unsigned int events, dirty, blocked;
 static bool no_room_for_events;
@@ -27,20 +28,20 @@ bool events_completion(struct ceq *ceq, uint32_t cq_handle)
 	return true;
 }
 
-void worker_cq_dirty(struct worker *worker, struct cq *cq)
+void pass_add_cq(struct pass *pass, struct cq *cq)
 {
-	(void)worker;
+	(void)pass;
 	(void)cq;
 	dirty++;
 }
 
-void worker_cq_blocked(struct cq *cq)
+void cq_blocked_add(struct cq *cq)
 {
 	(void)cq;
 	blocked++;
 }
 
-static struct session session;
+static struct vm vm;
 static struct cq cq;
 static struct ring_buffer *buffer;
 static uint8_t *memory;
@@ -54,9 +55,9 @@ static void setup(void)
 	buffer = malloc(sizeof(*buffer) + sizeof(buffer->granule[0]));
 	*buffer = (struct ring_buffer){ .granules = 1 };
 	buffer->granule[0] = memory;
-	memset(&session, 0, sizeof(session));
+	memset(&vm, 0, sizeof(vm));
 	cq = (struct cq){
-		.session = &session,
+		.vm = &vm,
 		.handle = 42,
 		.buffer = buffer,
 		.log_entries = LOG_ENTRIES,
@@ -92,7 +93,7 @@ static bool push(uint32_t qpn, uint16_t index, uint8_t status, bool solicited)
 		.status = status,
 	};
 
-	return cq_push(WORKER, &cq, &cqe, solicited);
+	return cq_push(PASS, &cq, &cqe, solicited);
 }
 
 START_TEST(a_completion_appears_with_the_phase_of_its_lap)

@@ -8,21 +8,21 @@
 
 #include "vm/events.h"
 #include "memory/memory.h"
-#include "session/session.h"
+#include "vm/vm.h"
 #include "suite.h"
 
 #define K4	4096ull
 #define LOG	2
 #define ENTRIES (1u << LOG)
 
-static struct session session;
+static struct vm vm;
 static struct ceq ceq;
 static uint8_t *ram;
 static unsigned int retries;
 
-void session_retry_soon(struct session *s)
+void vm_retry_soon(struct vm *s)
 {
-	ck_assert_ptr_eq(s, &session);
+	ck_assert_ptr_eq(s, &vm);
 	retries++;
 }
 
@@ -31,17 +31,17 @@ static void setup(void)
 	int fd = memfd_create("guest", MFD_CLOEXEC);
 
 	memory_fault_init();
-	memset(&session, 0, sizeof(session));
-	session.memory = memory_new();
+	memset(&vm, 0, sizeof(vm));
+	vm.memory = memory_new();
 	ck_assert_int_eq(ftruncate(fd, 16 * K4), 0);
 	ram = mmap(NULL, 16 * K4, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	ck_assert_int_eq(memory_add(session.memory, 0, 16 * K4, 0, K4, fd), 0);
+	ck_assert_int_eq(memory_add(vm.memory, 0, 16 * K4, 0, K4, fd), 0);
 	for (int i = 0; i < PVHCA_VECTORS_MAX; i++)
-		session.vector_fds[i] = -1;
+		vm.vector_fds[i] = -1;
 	for (int i = 1; i < 4; i++)
-		session.vector_fds[i] = eventfd(0, EFD_NONBLOCK);
-	ck_assert_int_eq(events_open(&session, 0, LOG), 0);
-	ceq = (struct ceq){ .session = &session, .vector = 2 };
+		vm.vector_fds[i] = eventfd(0, EFD_NONBLOCK);
+	ck_assert_int_eq(events_open(&vm, 0, LOG), 0);
+	ceq = (struct ceq){ .vm = &vm, .vector = 2 };
 	ck_assert_int_eq(ceq_init(&ceq, K4, LOG), 0);
 	retries = 0;
 }
@@ -49,8 +49,8 @@ static void setup(void)
 static void teardown(void)
 {
 	ceq_fini(&ceq);
-	events_close(&session);
-	memory_free(session.memory);
+	events_close(&vm);
+	memory_free(vm.memory);
 	munmap(ram, 16 * K4);
 }
 
@@ -58,7 +58,7 @@ static uint64_t interrupts(uint32_t vector)
 {
 	uint64_t count = 0;
 
-	if (read(session.vector_fds[vector], &count, sizeof(count)) < 0)
+	if (read(vm.vector_fds[vector], &count, sizeof(count)) < 0)
 		return 0;
 	return count;
 }
@@ -120,18 +120,18 @@ START_TEST(async_events_are_kept_in_order_when_there_is_no_room)
 	uint32_t ci = 0, entry[4], i;
 
 	for (i = 0; i < ENTRIES + 100; i++)
-		events_async(&session, PVHCA_EVENT_COMM_EST, i);
+		events_async(&vm, PVHCA_EVENT_COMM_EST, i);
 	ck_assert_uint_eq(retries, 100);
-	ck_assert_uint_eq(session.counters.async_events, ENTRIES);
+	ck_assert_uint_eq(vm.counters.async_events, ENTRIES);
 	for (i = 0; i < ENTRIES + 100; i++) {
 		ck_assert(take(ram, &ci, entry, 4));
 		ck_assert_uint_eq(entry[0], PVHCA_EVENT_COMM_EST);
 		ck_assert_uint_eq(entry[1], i);
-		events_retry(&session);
+		events_retry(&vm);
 	}
 	ck_assert(!take(ram, &ci, entry, 4));
-	ck_assert_uint_eq(session.counters.async_events, ENTRIES + 100);
-	ck_assert_uint_eq(session.counters.async_events_dropped, 0);
+	ck_assert_uint_eq(vm.counters.async_events, ENTRIES + 100);
+	ck_assert_uint_eq(vm.counters.async_events_dropped, 0);
 	ck_assert_uint_gt(interrupts(1), 0);
 }
 END_TEST
@@ -139,22 +139,22 @@ END_TEST
 START_TEST(what_is_kept_is_bounded)
 {
 	for (uint32_t i = 0; i < 100000; i++)
-		events_async(&session, PVHCA_EVENT_QP_FATAL, i);
-	ck_assert_uint_eq(session.counters.async_events_dropped, 100000 - ENTRIES - 256);
+		events_async(&vm, PVHCA_EVENT_QP_FATAL, i);
+	ck_assert_uint_eq(vm.counters.async_events_dropped, 100000 - ENTRIES - 256);
 }
 END_TEST
 
 START_TEST(events_without_a_queue_go_nowhere)
 {
-	events_close(&session);
-	events_async(&session, PVHCA_EVENT_QP_FATAL, 1);
-	events_retry(&session);
+	events_close(&vm);
+	events_async(&vm, PVHCA_EVENT_QP_FATAL, 1);
+	events_retry(&vm);
 }
 END_TEST
 
 START_TEST(queues_must_lie_in_ram)
 {
-	struct ceq other = { .session = &session };
+	struct ceq other = { .vm = &vm };
 
 	ck_assert_int_eq(ceq_init(&other, 64, LOG), -EINVAL);
 	ck_assert_int_eq(ceq_init(&other, K4, 18), -EINVAL);
@@ -167,10 +167,10 @@ END_TEST
 
 START_TEST(an_interrupt_that_is_not_wired_is_none)
 {
-	events_interrupt(&session, 0);
-	events_interrupt(&session, 60);
-	events_interrupt(&session, UINT32_MAX);
-	ck_assert_uint_eq(session.counters.interrupts, 0);
+	events_interrupt(&vm, 0);
+	events_interrupt(&vm, 60);
+	events_interrupt(&vm, UINT32_MAX);
+	ck_assert_uint_eq(vm.counters.interrupts, 0);
 }
 END_TEST
 

@@ -3,17 +3,17 @@
 
 #include "lib/address.h"
 #include "vm/policy.h"
-#include "session/session.h"
+#include "vm/vm.h"
 #include "suite.h"
 
 static struct vm_policy policies[3];
-static struct session vms[3];
+static struct vm vms[3];
 static bool host_has_mac;
 static const uint8_t host_mac[6] = { 0x52, 0x54, 0, 1, 2, 3 };
 
-static bool default_mac(struct session *session, uint8_t mac[6])
+static bool default_mac(struct vm *vm, uint8_t mac[6])
 {
-	(void)session;
+	(void)vm;
 	if (host_has_mac)
 		memcpy(mac, host_mac, 6);
 	return host_has_mac;
@@ -24,7 +24,7 @@ static const struct fabric_ops ops = { .default_mac = default_mac };
 static void setup(void)
 {
 	for (int i = 0; i < 3; i++) {
-		vms[i] = (struct session){
+		vms[i] = (struct vm){
 			.id = i,
 			.ops = &ops,
 			.policy = &policies[i],

@@ -8,6 +8,7 @@
 #include "vm/cq.h"
 #include "vm/events.h"
 #include "fabric/loopback/rig.h"
+#include "vm/pass.h"
 #include "worker/worker.h"
 
 struct rig rig;
@@ -16,25 +17,19 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* events, blocked */
 
 /* -------------------------- stubs of other parts --------------------------- */
 
-uint64_t worker_now(const struct worker *worker)
-{
-	(void)worker;
-	return rig.now;
-}
-
 void worker_wake(struct worker *worker)
 {
 	ck_assert_ptr_nonnull(worker);
 	rig.wakes++;
 }
 
-void worker_cq_dirty(struct worker *worker, struct cq *cq)
+void pass_add_cq(struct pass *pass, struct cq *cq)
 {
-	(void)worker;
+	(void)pass;
 	cq_notify(cq);
 }
 
-void worker_cq_blocked(struct cq *cq)
+void cq_blocked_add(struct cq *cq)
 {
 	unsigned int i;
 
@@ -49,11 +44,11 @@ void worker_cq_blocked(struct cq *cq)
 	pthread_mutex_unlock(&lock);
 }
 
-void events_async(struct session *session, uint32_t event, uint32_t object)
+void events_async(struct vm *vm, uint32_t event, uint32_t object)
 {
 	pthread_mutex_lock(&lock);
 	ck_assert_uint_lt(rig.num_events, RIG_EVENTS);
-	rig.events[rig.num_events++] = (struct rig_event){ session, event, object };
+	rig.events[rig.num_events++] = (struct rig_event){ vm, event, object };
 	pthread_mutex_unlock(&lock);
 }
 
@@ -62,16 +57,6 @@ bool events_completion(struct ceq *ceq, uint32_t cq_handle)
 	(void)ceq;
 	(void)cq_handle;
 	rig.completion_events++;
-	return true;
-}
-
-bool session_gid(const struct session *session, uint32_t index, uint32_t *host_index,
-		 const uint8_t **gid)
-{
-	if (index >= SESSION_GIDS || !session->gids[index].used)
-		return false;
-	*host_index = session->gids[index].host_index;
-	*gid = session->gids[index].gid;
 	return true;
 }
 
@@ -105,26 +90,26 @@ const struct extent *extents_find(const struct extents *extents, uint64_t at)
 static struct rig_vm *vm_new(uint8_t id)
 {
 	struct rig_vm *vm = calloc(1, sizeof(*vm));
-	struct session_gid *gid = &vm->session.gids[0];
+	struct vm_gid *gid = &vm->vm.gids[0];
 
-	vm->session.id = id;
-	vm->session.mac[5] = id;
-	vm->session.ops = &fabric_loopback;
-	vm->session.fabric = rig.fabric;
-	vm->session.worker = (struct worker *)vm; /* never looked into */
-	vm->context.session = &vm->session;
+	vm->vm.id = id;
+	vm->vm.mac[5] = id;
+	vm->vm.ops = &fabric_loopback;
+	vm->vm.fabric = rig.fabric;
+	vm->vm.worker = (struct worker *)vm; /* never looked into */
+	vm->context.vm = &vm->vm;
 	vm->context.page = &vm->page;
-	vm->pd.session = &vm->session;
+	vm->pd.vm = &vm->vm;
 	vm->pd.context = &vm->context;
-	table_init(&vm->session.ahs, 100);
-	table_init(&vm->session.mrs, 100);
-	table_init(&vm->session.mws, 100);
-	ck_assert_int_eq(fabric_loopback.session_open(rig.fabric, &vm->session), 0);
+	table_init(&vm->vm.ahs, 100);
+	table_init(&vm->vm.mrs, 100);
+	table_init(&vm->vm.mws, 100);
+	ck_assert_int_eq(fabric_loopback.vm_open(rig.fabric, &vm->vm), 0);
 
 	memcpy(gid->gid, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0", 15);
 	gid->gid[15] = id;
 	gid->used = true;
-	ck_assert_int_eq(fabric_loopback.gid_add(&vm->session, gid->gid, &gid->host_index), 0);
+	ck_assert_int_eq(fabric_loopback.gid_add(&vm->vm, gid->gid, &gid->host_index), 0);
 	ck_assert_int_eq(fabric_loopback.pd_alloc(&vm->pd), 0);
 	return vm;
 }
@@ -132,12 +117,12 @@ static struct rig_vm *vm_new(uint8_t id)
 static void vm_free(struct rig_vm *vm)
 {
 	fabric_loopback.pd_free(&vm->pd);
-	if (vm->session.gids[0].used)
-		fabric_loopback.gid_del(&vm->session, vm->session.gids[0].gid);
-	fabric_loopback.session_close(&vm->session);
-	table_fini(&vm->session.ahs);
-	table_fini(&vm->session.mrs);
-	table_fini(&vm->session.mws);
+	if (vm->vm.gids[0].used)
+		fabric_loopback.gid_del(&vm->vm, vm->vm.gids[0].gid);
+	fabric_loopback.vm_close(&vm->vm);
+	table_fini(&vm->vm.ahs);
+	table_fini(&vm->vm.mrs);
+	table_fini(&vm->vm.mws);
 	free(vm);
 }
 
@@ -182,7 +167,7 @@ struct mr *rig_mr(struct rig_vm *vm, uint64_t iova, unsigned int runs, uint64_t 
 {
 	struct mr *mr = calloc(1, sizeof(*mr));
 
-	mr->session = &vm->session;
+	mr->vm = &vm->vm;
 	mr->pd = &vm->pd;
 	mr->access = access;
 	mr->iova = iova;
@@ -195,26 +180,26 @@ struct mr *rig_mr(struct rig_vm *vm, uint64_t iova, unsigned int runs, uint64_t 
 
 void rig_mr_publish(struct mr *mr)
 {
-	ck_assert_int_eq(table_add(&mr->session->mrs, mr, &mr->handle), 0);
-	table_publish(&mr->session->mrs, mr->handle);
+	ck_assert_int_eq(table_add(&mr->vm->mrs, mr, &mr->handle), 0);
+	table_publish(&mr->vm->mrs, mr->handle);
 }
 
 struct mw *rig_mw(struct rig_vm *vm, enum ibv_mw_type type)
 {
 	struct mw *mw = calloc(1, sizeof(*mw));
 
-	mw->session = &vm->session;
+	mw->vm = &vm->vm;
 	mw->pd = &vm->pd;
 	mw->type = type;
 	ck_assert_int_eq(fabric_loopback.mw_alloc(mw), 0);
-	ck_assert_int_eq(table_add(&vm->session.mws, mw, &mw->handle), 0);
-	table_publish(&vm->session.mws, mw->handle);
+	ck_assert_int_eq(table_add(&vm->vm.mws, mw, &mw->handle), 0);
+	table_publish(&vm->vm.mws, mw->handle);
 	return mw;
 }
 
 void rig_mw_free(struct mw *mw)
 {
-	table_del(&mw->session->mws, mw->handle);
+	table_del(&mw->vm->mws, mw->handle);
 	fabric_loopback.mw_dealloc(mw);
 	free(mw);
 }
@@ -222,7 +207,7 @@ void rig_mw_free(struct mw *mw)
 void rig_mr_free(struct mr *mr)
 {
 	if (mr->handle)
-		table_del(&mr->session->mrs, mr->handle);
+		table_del(&mr->vm->mrs, mr->handle);
 	ck_assert_int_eq(fabric_loopback.mr_dereg(mr), 0);
 	if (mr->extents)
 		extents_put(mr->extents);
@@ -266,7 +251,7 @@ static struct cq *cq_new(struct rig_vm *vm, uint32_t reserve)
 {
 	struct cq *cq = calloc(1, sizeof(*cq));
 
-	cq->session = &vm->session;
+	cq->vm = &vm->vm;
 	cq->context = &vm->context;
 	cq->log_entries = RIG_LOG_CQ;
 	cq->buffer = ring_buffer_new(extents_new(1, PVHCA_GRANULE));
@@ -288,7 +273,7 @@ struct ah *rig_ah(struct rig_vm *vm, const uint8_t dgid[16])
 {
 	struct ah *ah = calloc(1, sizeof(*ah));
 
-	ah->session = &vm->session;
+	ah->vm = &vm->vm;
 	ah->pd = &vm->pd;
 	ah->av = (struct pvhca_av){
 		.flow_label = htole32(0x12345),
@@ -300,14 +285,14 @@ struct ah *rig_ah(struct rig_vm *vm, const uint8_t dgid[16])
 	};
 	memcpy(ah->av.dgid, dgid, sizeof(ah->av.dgid));
 	ck_assert_int_eq(fabric_loopback.ah_create(ah), 0);
-	ck_assert_int_eq(table_add(&vm->session.ahs, ah, &ah->handle), 0);
-	table_publish(&vm->session.ahs, ah->handle);
+	ck_assert_int_eq(table_add(&vm->vm.ahs, ah, &ah->handle), 0);
+	table_publish(&vm->vm.ahs, ah->handle);
 	return ah;
 }
 
 void rig_ah_free(struct ah *ah)
 {
-	table_del(&ah->session->ahs, ah->handle);
+	table_del(&ah->vm->ahs, ah->handle);
 	fabric_loopback.ah_destroy(ah);
 	free(ah);
 }
@@ -317,11 +302,11 @@ struct srq *rig_srq(struct rig_vm *vm)
 	struct srq *srq = calloc(1, sizeof(*srq));
 	struct pvhca_queue_header *header;
 
-	srq->session = &vm->session;
+	srq->vm = &vm->vm;
 	srq->context = &vm->context;
 	srq->pd = &vm->pd;
 	srq->slot = vm->slots++;
-	srq->handle = 100 * vm->session.id + srq->slot;
+	srq->handle = 100 * vm->vm.id + srq->slot;
 	srq->max_wr = 1 << RIG_LOG_RQ;
 	srq->max_sge = RIG_SGES;
 	srq->buffer = ring_buffer_new(extents_new(1, PVHCA_GRANULE + (1024 << RIG_LOG_RQ)));
@@ -357,14 +342,14 @@ struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type, struct srq *srq
 	struct qp *qp = calloc(1, sizeof(*qp));
 	struct pvhca_queue_header *header;
 
-	qp->session = &vm->session;
+	qp->vm = &vm->vm;
 	qp->context = &vm->context;
 	qp->pd = &vm->pd;
 	qp->type = type;
 	qp->srq = srq;
 	qp->flags = srq ? PVHCA_CREATE_QP_SRQ : 0;
 	qp->slot = vm->slots++;
-	qp->handle = 100 * vm->session.id + qp->slot;
+	qp->handle = 100 * vm->vm.id + qp->slot;
 	qp->cap.max_send_sge = htole32(RIG_SGES);
 	qp->cap.max_recv_sge = htole32(RIG_SGES);
 	qp->send_cq = cq_new(vm, 1 << RIG_LOG_SQ);
@@ -381,7 +366,7 @@ struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type, struct srq *srq
 						 RIG_LOG_RQ, 10, PVHCA_RQ_MIN_LOG_STRIDE,
 						 PVHCA_RQ_WQE_DATA, RIG_SGES),
 				 0);
-	ck_assert_int_eq(fabric_loopback.qp_create(qp), 0);
+	ck_assert_int_eq(fabric_loopback.qp->create(qp), 0);
 	vm->context.slots[qp->slot] = qp;
 	return qp;
 }
@@ -389,7 +374,7 @@ struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type, struct srq *srq
 void rig_qp_free(struct qp *qp)
 {
 	qp->context->slots[qp->slot] = NULL;
-	fabric_loopback.qp_destroy(qp);
+	fabric_loopback.qp->destroy(qp);
 	ring_buffer_free(qp->buffer);
 	cq_free(qp->send_cq);
 	cq_free(qp->recv_cq);
@@ -417,7 +402,7 @@ struct pvhca_qp_attr rig_attr(const struct qp *qp, const struct qp *peer)
 	};
 
 	(void)qp;
-	memcpy(attr.av.dgid, peer->session->gids[0].gid, sizeof(attr.av.dgid));
+	memcpy(attr.av.dgid, peer->vm->gids[0].gid, sizeof(attr.av.dgid));
 	return attr;
 }
 
@@ -426,7 +411,7 @@ int rig_modify(struct qp *qp, uint32_t mask, struct pvhca_qp_attr attr)
 	int status;
 
 	pthread_mutex_lock(&qp->lock);
-	status = fabric_loopback.qp_modify(qp, mask, &attr);
+	status = fabric_loopback.qp->modify(qp, mask, &attr);
 	pthread_mutex_unlock(&qp->lock);
 	return status;
 }
@@ -564,16 +549,17 @@ static void serve_slot(struct rig_vm *vm, unsigned int slot)
 {
 	struct srq *srq = vm->context.srq_slots[slot];
 	struct qp *qp = vm->context.slots[slot];
+	struct pass pass = { .worker = vm->vm.worker, .now = rig.now };
 
 	if (srq) {
 		pthread_mutex_lock(&srq->lock);
-		fabric_loopback.srq_serve((struct worker *)vm, srq);
+		fabric_loopback.srq_serve(&pass, srq);
 		pthread_mutex_unlock(&srq->lock);
 	}
 	if (!qp)
 		return;
 	pthread_mutex_lock(&qp->lock);
-	fabric_loopback.qp_serve((struct worker *)vm, qp);
+	fabric_loopback.qp->serve(&pass, qp);
 	pthread_mutex_unlock(&qp->lock);
 	rig.serves++;
 }
@@ -697,12 +683,12 @@ void rig_expect_none(struct cq *cq)
 	ck_assert_msg(!rig_poll(cq, &cqe), "status %d", cqe.status);
 }
 
-unsigned int rig_count_events(const struct session *session, uint32_t object, uint32_t event)
+unsigned int rig_count_events(const struct vm *vm, uint32_t object, uint32_t event)
 {
 	unsigned int i, count = 0;
 
 	for (i = 0; i < rig.num_events; i++)
-		count += rig.events[i].session == session && rig.events[i].object == object &&
+		count += rig.events[i].vm == vm && rig.events[i].object == object &&
 			rig.events[i].event == event;
 	return count;
 }
@@ -716,5 +702,5 @@ void rig_forget_events(void)
 
 bool rig_had_event(const struct qp *qp, uint32_t event)
 {
-	return rig_count_events(qp->session, qp->handle, event);
+	return rig_count_events(qp->vm, qp->handle, event);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Two guests on the loopback fabric, without threads of its own: what a worker,
+ * Two guests on the loopback fabric, without threads of its own: what a pass,
  * the event queues and a session would do is done here when a test pumps. Time
  * is rig.now. The stubs may be called by several threads.
  */
@@ -9,7 +9,7 @@
 
 #include "fabric/fabric.h"
 #include "fabric/loopback/private.h"
-#include "session/session.h"
+#include "vm/vm.h"
 
 #define RIG_LOG_SQ  4 /* 16 entries of 4 KiB */
 #define RIG_LOG_RQ  4 /* 16 entries of 1 KiB */
@@ -20,14 +20,14 @@
 #define RIG_BLOCKED 16
 
 struct rig_event {
-	struct session *session;
+	struct vm *vm;
 	uint32_t event;
 	uint32_t object;
 };
 
 /* One guest: a session with one context and one PD. */
 struct rig_vm {
-	struct session session;
+	struct vm vm;
 	struct context context;
 	struct pvhca_context_page page;
 	struct pd pd;
@@ -105,7 +105,7 @@ bool rig_is_waiting(void);
 bool rig_poll(struct cq *cq, struct pvhca_cqe *cqe);
 struct pvhca_cqe rig_expect(struct cq *cq, enum ibv_wc_status status);
 void rig_expect_none(struct cq *cq);
-unsigned int rig_count_events(const struct session *session, uint32_t object, uint32_t event);
+unsigned int rig_count_events(const struct vm *vm, uint32_t object, uint32_t event);
 void rig_forget_events(void);
 bool rig_had_event(const struct qp *qp, uint32_t event);
 

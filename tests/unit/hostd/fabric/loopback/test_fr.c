@@ -36,15 +36,15 @@ static void setup(void)
 	rig.a->context.kernel = true;
 	fd = memfd_create("ram", 0);
 	ck_assert_int_eq(ftruncate(fd, RAM_LEN), 0);
-	rig.a->session.memory = memory_new();
-	ck_assert_int_eq(memory_add(rig.a->session.memory, RAM, RAM_LEN, 0, PVHCA_GRANULE, fd), 0);
-	ram = memory_resolve(rig.a->session.memory, RAM, RAM_LEN, &region);
+	rig.a->vm.memory = memory_new();
+	ck_assert_int_eq(memory_add(rig.a->vm.memory, RAM, RAM_LEN, 0, PVHCA_GRANULE, fd), 0);
+	ram = memory_resolve(rig.a->vm.memory, RAM, RAM_LEN, &region);
 	region_put(region);
 	a = rig_qp(rig.a);
 	b = rig_qp(rig.b);
 	mr_b = rig_mr(rig.b, IOVA_B, 4, RUN, IBV_ACCESS_LOCAL_WRITE);
 	fr = calloc(1, sizeof(*fr));
-	fr->session = &rig.a->session;
+	fr->vm = &rig.a->vm;
 	fr->pd = &rig.a->pd;
 	fr->max_pages = MAX_PAGES;
 	ck_assert_int_eq(fabric_loopback.mr_alloc(fr), 0);
@@ -58,7 +58,7 @@ static void teardown(void)
 	rig_mr_free(mr_b);
 	rig_qp_free(a);
 	rig_qp_free(b);
-	memory_free(rig.a->session.memory);
+	memory_free(rig.a->vm.memory);
 	rig_teardown();
 }
 
@@ -219,7 +219,7 @@ START_TEST(bad_registration_is_refused_and_leaves_nothing)
 	unsigned int refs;
 	struct region *region;
 
-	region = memory_region(rig.a->session.memory, RAM);
+	region = memory_region(rig.a->vm.memory, RAM);
 	refs = atomic_load(&region->refs);
 	set_list(pages, 3);
 	switch (_i) {
@@ -336,7 +336,7 @@ START_TEST(memory_that_is_taken_away_stays_while_it_is_registered)
 {
 	uint32_t key = reg(1);
 
-	ck_assert_int_eq(memory_del(rig.a->session.memory, RAM, RAM_LEN), 0);
+	ck_assert_int_eq(memory_del(rig.a->vm.memory, RAM, RAM_LEN), 0);
 	post(b, PVHCA_WQE_WRITE, sge_b(8), key, IOVA + 100);
 	rig_expect(b->send_cq, IBV_WC_SUCCESS);
 }

@@ -223,7 +223,7 @@ static void replace_handle(struct guest *guest)
 	struct ah *old = guest->to_group;
 
 	guest->to_group = rig_ah(guest->vm, group);
-	table_unpublish(&old->session->ahs, old->handle);
+	table_unpublish(&old->vm->ahs, old->handle);
 	synchronize_rcu();
 	rig_ah_free(old);
 }
@@ -233,11 +233,11 @@ static void rereg(struct guest *guest)
 	struct mr next = *guest->mr;
 	int status;
 
-	table_unpublish(&guest->vm->session.mrs, guest->mr->handle);
+	table_unpublish(&guest->vm->vm.mrs, guest->mr->handle);
 	synchronize_rcu();
 	status = fabric_loopback.mr_rereg(guest->mr, IBV_REREG_MR_CHANGE_ACCESS, &next);
 	ck_assert(status == 0 || status == PVHCA_ST_BUSY);
-	table_publish(&guest->vm->session.mrs, guest->mr->handle);
+	table_publish(&guest->vm->vm.mrs, guest->mr->handle);
 }
 
 static void disturb(unsigned int round)
@@ -313,7 +313,7 @@ START_TEST(nothing_hangs_and_nothing_is_left)
 	guest_start(&guests[0], rig.a);
 	guest_start(&guests[1], rig.b);
 	for (i = 0; i < 2; i++)
-		guests[i].to_peer = rig_ah(guests[i].vm, guests[!i].vm->session.gids[0].gid);
+		guests[i].to_peer = rig_ah(guests[i].vm, guests[!i].vm->vm.gids[0].gid);
 	for (i = 0; i < 2; i++)
 		ck_assert_int_eq(pthread_create(&guests[i].thread, NULL, guest_main, &guests[i]),
 				 0);

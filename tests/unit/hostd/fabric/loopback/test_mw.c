@@ -446,7 +446,7 @@ END_TEST
 
 START_TEST(types_that_are_none_are_refused)
 {
-	struct mw mw = { .session = &rig.a->session, .pd = &rig.a->pd, .type = 3 };
+	struct mw mw = { .vm = &rig.a->vm, .pd = &rig.a->pd, .type = 3 };
 
 	ck_assert_int_eq(fabric_loopback.mw_alloc(&mw), PVHCA_ST_INVALID);
 }

@@ -50,7 +50,7 @@ static enum ibv_qp_state state_of(struct qp *qp)
 {
 	struct pvhca_qp_attr attr;
 
-	ck_assert_int_eq(fabric_loopback.qp_query(qp, IBV_QP_STATE, &attr), 0);
+	ck_assert_int_eq(fabric_loopback.qp->query(qp, IBV_QP_STATE, &attr), 0);
 	return attr.qp_state;
 }
 
@@ -218,7 +218,7 @@ START_TEST(values_out_of_range_change_nothing)
 
 	ck_assert_int_eq(rig_to_init(a), 0);
 	ck_assert_int_eq(rig_modify(a, RTR_MASK, bad_rtr_attr(_i)), PVHCA_ST_INVALID);
-	ck_assert_int_eq(fabric_loopback.qp_query(a, ~0u, &attr), 0);
+	ck_assert_int_eq(fabric_loopback.qp->query(a, ~0u, &attr), 0);
 	ck_assert_int_eq(attr.qp_state, IBV_QPS_INIT);
 	ck_assert_int_eq(attr.path_mtu, 0);
 	ck_assert_int_eq(rig_to_rtr(a, b), 0);
@@ -256,7 +256,7 @@ START_TEST(query_gives_back_what_was_set)
 	struct pvhca_qp_attr want = rig_attr(a, b), attr;
 
 	rig_connect(a, b);
-	ck_assert_int_eq(fabric_loopback.qp_query(a, ~0u, &attr), 0);
+	ck_assert_int_eq(fabric_loopback.qp->query(a, ~0u, &attr), 0);
 	ck_assert_uint_eq(attr.dest_qp_num, want.dest_qp_num);
 	ck_assert_uint_eq(attr.qp_access_flags, want.qp_access_flags);
 	ck_assert_int_eq(attr.path_mtu, want.path_mtu);
@@ -269,7 +269,7 @@ START_TEST(query_gives_back_what_was_set)
 	ck_assert_mem_eq(&attr.av, &want.av, sizeof(want.av));
 	ck_assert_uint_eq(attr.cap.max_send_sge, a->cap.max_send_sge);
 	ck_assert_int_eq(to_state(a, IBV_QPS_RESET), 0);
-	ck_assert_int_eq(fabric_loopback.qp_query(a, ~0u, &attr), 0);
+	ck_assert_int_eq(fabric_loopback.qp->query(a, ~0u, &attr), 0);
 	ck_assert_uint_eq(attr.dest_qp_num, 0);
 	ck_assert_uint_eq(attr.cap.max_send_sge, a->cap.max_send_sge);
 }
@@ -364,7 +364,7 @@ START_TEST(drained_queue_holds_new_requests_until_rts)
 	rig_pump();
 	post_write(a);
 	ck_assert_int_eq(rig_modify(a, IBV_QP_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY, attr), 0);
-	ck_assert_int_eq(fabric_loopback.qp_query(a, ~0u, &attr), 0);
+	ck_assert_int_eq(fabric_loopback.qp->query(a, ~0u, &attr), 0);
 	ck_assert_int_eq(attr.sq_draining, 1);
 	rig_pump();
 	ck_assert(!rig_had_event(a, PVHCA_EVENT_SQ_DRAINED));
@@ -374,7 +374,7 @@ START_TEST(drained_queue_holds_new_requests_until_rts)
 	ck_assert(rig_had_event(a, PVHCA_EVENT_SQ_DRAINED));
 	ck_assert_int_eq(status_of(a->send_cq, NULL), IBV_WC_SUCCESS);
 	ck_assert(!rig_poll(a->send_cq, &cqe));
-	ck_assert_int_eq(fabric_loopback.qp_query(a, ~0u, &attr), 0);
+	ck_assert_int_eq(fabric_loopback.qp->query(a, ~0u, &attr), 0);
 	ck_assert_int_eq(attr.sq_draining, 0);
 
 	ck_assert_int_eq(to_state(a, IBV_QPS_RTS), 0);
@@ -429,12 +429,12 @@ START_TEST(types_and_limits_that_are_not_there_are_refused)
 	struct qp qp = *a;
 
 	qp.type = PVHCA_QPT_GSI;
-	ck_assert_int_eq(fabric_loopback.qp_create(&qp), PVHCA_ST_UNSUPPORTED);
+	ck_assert_int_eq(fabric_loopback.qp->create(&qp), PVHCA_ST_UNSUPPORTED);
 	qp.type = PVHCA_QPT_UD + 1;
-	ck_assert_int_eq(fabric_loopback.qp_create(&qp), PVHCA_ST_UNSUPPORTED);
+	ck_assert_int_eq(fabric_loopback.qp->create(&qp), PVHCA_ST_UNSUPPORTED);
 	qp.type = PVHCA_QPT_RC;
 	qp.cap.max_send_sge = htole32(LOOPBACK_MAX_SGE + 1);
-	ck_assert_int_eq(fabric_loopback.qp_create(&qp), PVHCA_ST_INVALID);
+	ck_assert_int_eq(fabric_loopback.qp->create(&qp), PVHCA_ST_INVALID);
 }
 END_TEST
 
@@ -591,18 +591,18 @@ END_TEST
 
 START_TEST(address_belongs_to_one_session)
 {
-	const uint8_t *gid = rig.a->session.gids[0].gid;
+	const uint8_t *gid = rig.a->vm.gids[0].gid;
 	uint32_t index;
 
-	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->session, gid, &index), PVHCA_ST_IN_USE);
-	ck_assert_int_eq(fabric_loopback.gid_add(&rig.a->session, gid, &index), 0);
-	fabric_loopback.gid_del(&rig.b->session, gid);
-	fabric_loopback.gid_del(&rig.a->session, gid);
-	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->session, gid, &index), PVHCA_ST_IN_USE);
-	fabric_loopback.gid_del(&rig.a->session, gid);
-	rig.a->session.gids[0].used = false;
-	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->session, gid, &index), 0);
-	fabric_loopback.gid_del(&rig.b->session, gid);
+	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->vm, gid, &index), PVHCA_ST_IN_USE);
+	ck_assert_int_eq(fabric_loopback.gid_add(&rig.a->vm, gid, &index), 0);
+	fabric_loopback.gid_del(&rig.b->vm, gid);
+	fabric_loopback.gid_del(&rig.a->vm, gid);
+	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->vm, gid, &index), PVHCA_ST_IN_USE);
+	fabric_loopback.gid_del(&rig.a->vm, gid);
+	rig.a->vm.gids[0].used = false;
+	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->vm, gid, &index), 0);
+	fabric_loopback.gid_del(&rig.b->vm, gid);
 }
 END_TEST
 
@@ -611,13 +611,13 @@ START_TEST(port_is_active_roce_and_the_device_has_atomics)
 	struct pvhca_rsp_query_device device;
 	struct pvhca_rsp_query_port port;
 
-	ck_assert_int_eq(fabric_loopback.query_device(&rig.a->session, &device), 0);
+	ck_assert_int_eq(fabric_loopback.query_device(&rig.a->vm, &device), 0);
 	ck_assert_uint_eq(le32toh(device.atomic_cap), IBV_ATOMIC_HCA);
 	ck_assert_uint_ge(le32toh(device.max_sge), 16);
 	ck_assert_uint_eq(le32toh(device.max_mcast_qp_attach), LOOPBACK_MAX_MCAST_ATTACH);
 	ck_assert(le64toh(device.device_cap_flags) & IBV_DEVICE_MEM_WINDOW_TYPE_2B);
 	ck_assert_str_eq(device.host_device, "loopback");
-	ck_assert_int_eq(fabric_loopback.query_port(&rig.a->session, &port), 0);
+	ck_assert_int_eq(fabric_loopback.query_port(&rig.a->vm, &port), 0);
 	ck_assert_int_eq(port.state, IBV_PORT_ACTIVE);
 	ck_assert_uint_eq(le32toh(port.max_msg_sz), 1u << 31);
 }

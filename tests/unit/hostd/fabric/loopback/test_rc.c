@@ -123,14 +123,14 @@ START_TEST(send_fills_the_receive_and_completes_both_sides)
 	ck_assert_uint_eq(le32toh(cqe.byte_len), 100);
 	ck_assert(rig_is_filled(mr_b, IOVA_B, 100, 1));
 	ck_assert_uint_eq(*rig_byte(mr_b, IOVA_B + 100), 0);
-	ck_assert_uint_eq(rig.a->session.counters.messages, 1);
-	ck_assert_uint_eq(rig.a->session.counters.payload_bytes_copied, 100);
-	ck_assert_uint_eq(rig.a->session.counters.payload_bytes_sent, 100);
-	ck_assert_uint_eq(rig.b->session.counters.receives, 1);
-	ck_assert_uint_eq(rig.b->session.counters.messages, 0);
+	ck_assert_uint_eq(rig.a->vm.counters.messages, 1);
+	ck_assert_uint_eq(rig.a->vm.counters.payload_bytes_copied, 100);
+	ck_assert_uint_eq(rig.a->vm.counters.payload_bytes_sent, 100);
+	ck_assert_uint_eq(rig.b->vm.counters.receives, 1);
+	ck_assert_uint_eq(rig.b->vm.counters.messages, 0);
 	/* This fabric once left them out. */
-	ck_assert_uint_eq(rig.a->session.counters.completions, 1);
-	ck_assert_uint_eq(rig.b->session.counters.completions, 1);
+	ck_assert_uint_eq(rig.a->vm.counters.completions, 1);
+	ck_assert_uint_eq(rig.b->vm.counters.completions, 1);
 }
 END_TEST
 
@@ -239,7 +239,7 @@ START_TEST(inline_data_come_from_the_entry)
 
 	expect(a->send_cq, IBV_WC_SUCCESS);
 	ck_assert_mem_eq(rig_byte(mr_b, IOVA_B), data, sizeof(data));
-	ck_assert_uint_eq(rig.a->session.counters.inline_bytes, sizeof(data));
+	ck_assert_uint_eq(rig.a->vm.counters.inline_bytes, sizeof(data));
 }
 END_TEST
 
@@ -441,8 +441,8 @@ START_TEST(long_messages_move_in_pieces_with_one_completion)
 	if (opcodes[_i] == PVHCA_WQE_SEND)
 		ck_assert_uint_eq(le32toh(expect(b->recv_cq, IBV_WC_SUCCESS).byte_len), BIG_LEN);
 	ck_assert(rig_is_filled(target, at, BIG_LEN, 8));
-	ck_assert_uint_eq(rig.a->session.counters.payload_bytes_copied, BIG_LEN);
-	ck_assert_uint_eq(rig.a->session.counters.messages, 1);
+	ck_assert_uint_eq(rig.a->vm.counters.payload_bytes_copied, BIG_LEN);
+	ck_assert_uint_eq(rig.a->vm.counters.messages, 1);
 }
 END_TEST
 
@@ -584,7 +584,7 @@ START_TEST(later_requests_are_flushed_in_order_and_new_ones_too)
 		ck_assert_uint_eq(le16toh(expect(a->send_cq, IBV_WC_WR_FLUSH_ERR).wqe_index), i);
 	expect_none(a->send_cq);
 	expect_none(b->recv_cq);
-	ck_assert_uint_eq(rig.a->session.counters.errors, 4);
+	ck_assert_uint_eq(rig.a->vm.counters.errors, 4);
 }
 END_TEST
 
@@ -747,7 +747,7 @@ START_TEST(send_waits_for_a_receive_and_is_woken_by_it)
 	expect(a->send_cq, IBV_WC_SUCCESS);
 	expect(b->recv_cq, IBV_WC_SUCCESS);
 	ck_assert_uint_eq(rig.now, began);
-	ck_assert_uint_eq(rig.a->session.counters.messages, 1);
+	ck_assert_uint_eq(rig.a->vm.counters.messages, 1);
 }
 END_TEST
 
@@ -949,8 +949,8 @@ END_TEST
 
 START_TEST(address_taken_away_cuts_connections)
 {
-	fabric_loopback.gid_del(&rig.b->session, rig.b->session.gids[0].gid);
-	rig.b->session.gids[0].used = false;
+	fabric_loopback.gid_del(&rig.b->vm, rig.b->vm.gids[0].gid);
+	rig.b->vm.gids[0].used = false;
 	post(PVHCA_WQE_WRITE, 8);
 	rig_pump_timers(8);
 	expect(a->send_cq, IBV_WC_RETRY_EXC_ERR);
@@ -966,7 +966,7 @@ START_TEST(send_producer_index_beyond_the_queue_stops_the_qp)
 	rig_pump();
 	expect_states(IBV_QPS_ERR, IBV_QPS_RTS);
 	ck_assert(rig_had_event(a, PVHCA_EVENT_QP_FATAL));
-	ck_assert_uint_eq(rig.a->session.counters.protocol_errors, 1);
+	ck_assert_uint_eq(rig.a->vm.counters.protocol_errors, 1);
 	context_again(a->context, a->slot);
 	rig_pump();
 	ck_assert_uint_eq(rig.num_events, 1);

@@ -157,8 +157,7 @@ START_TEST(limit_raises_one_event)
 	for (i = 0; i < 3; i++)
 		post_send(a[0], 8);
 	rig_pump();
-	ck_assert_uint_eq(
-		rig_count_events(srq->session, srq->handle, PVHCA_EVENT_SRQ_LIMIT_REACHED), 1);
+	ck_assert_uint_eq(rig_count_events(srq->vm, srq->handle, PVHCA_EVENT_SRQ_LIMIT_REACHED), 1);
 	ck_assert_int_eq(fabric_loopback.srq_query(srq, &rsp), 0);
 	ck_assert_uint_eq(le32toh(rsp.limit), 0);
 	ck_assert_int_eq(fabric_loopback.srq_set_limit(srq, 17), PVHCA_ST_INVALID);
@@ -169,8 +168,7 @@ START_TEST(limit_above_what_is_posted_raises_the_event_at_once)
 {
 	post_srq(0, 8);
 	ck_assert_int_eq(fabric_loopback.srq_set_limit(srq, 2), 0);
-	ck_assert_uint_eq(
-		rig_count_events(srq->session, srq->handle, PVHCA_EVENT_SRQ_LIMIT_REACHED), 1);
+	ck_assert_uint_eq(rig_count_events(srq->vm, srq->handle, PVHCA_EVENT_SRQ_LIMIT_REACHED), 1);
 }
 END_TEST
 
@@ -184,8 +182,8 @@ START_TEST(error_flushes_what_was_taken_and_tells_the_last)
 	rig_pump_timers(20);
 	ck_assert_uint_eq(le16toh(rig_expect(b[0]->recv_cq, IBV_WC_WR_FLUSH_ERR).wqe_index), 3);
 	rig_expect_none(b[0]->recv_cq);
-	ck_assert_uint_eq(
-		rig_count_events(b[0]->session, b[0]->handle, PVHCA_EVENT_QP_LAST_WQE_REACHED), 1);
+	ck_assert_uint_eq(rig_count_events(b[0]->vm, b[0]->handle, PVHCA_EVENT_QP_LAST_WQE_REACHED),
+			  1);
 	rig_expect(a[0]->send_cq, IBV_WC_RETRY_EXC_ERR);
 	/* What was not taken is the others'. */
 	post_send(a[1], 8);
@@ -218,7 +216,7 @@ START_TEST(abused_queue_fails_who_needs_it_and_tells_once)
 	rig_expect(a[0]->send_cq, IBV_WC_REM_OP_ERR);
 	rig_expect(a[1]->send_cq, IBV_WC_REM_OP_ERR);
 	ck_assert(rig_had_event(b[0], PVHCA_EVENT_QP_FATAL));
-	ck_assert_uint_eq(rig_count_events(srq->session, srq->handle, PVHCA_EVENT_SRQ_ERR), 1);
+	ck_assert_uint_eq(rig_count_events(srq->vm, srq->handle, PVHCA_EVENT_SRQ_ERR), 1);
 	ck_assert_int_eq(atomic_load(&b[1]->state), IBV_QPS_ERR);
 }
 END_TEST

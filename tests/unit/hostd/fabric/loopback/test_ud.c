@@ -30,7 +30,7 @@ static void setup(void)
 	b = rig_qp_of(rig.b, PVHCA_QPT_UD, NULL);
 	mr_a = rig_mr(rig.a, IOVA_A, 4, RUN, IBV_ACCESS_LOCAL_WRITE);
 	mr_b = rig_mr(rig.b, IOVA_B, 4, RUN, IBV_ACCESS_LOCAL_WRITE);
-	ah = rig_ah(rig.a, rig.b->session.gids[0].gid);
+	ah = rig_ah(rig.a, rig.b->vm.gids[0].gid);
 	rig_connect(a, b);
 }
 
@@ -67,7 +67,7 @@ static void post_wqe(struct pvhca_sq_wqe wqe, uint32_t len)
 
 static void post_recv(struct qp *qp, uint32_t len)
 {
-	const struct mr *mr = qp->session == &rig.a->session ? mr_a : mr_b;
+	const struct mr *mr = qp->vm == &rig.a->vm ? mr_a : mr_b;
 	struct pvhca_sge sge = { htole64(mr->iova), htole32(len), htole32(mr->lkey) };
 
 	rig_post_recv(qp, &sge, 1);
@@ -103,7 +103,7 @@ START_TEST(message_arrives_behind_its_header)
 	ck_assert_uint_eq(le32toh(cqe.src_qp), a->qpn);
 	ck_assert_uint_eq(cqe.sl, 2);
 	ck_assert(rig_is_filled(mr_b, IOVA_B + 40, 1000, 3));
-	grh_fill(grh, &ah->av, rig.a->session.gids[0].gid, rig.b->session.gids[0].gid, 1004);
+	grh_fill(grh, &ah->av, rig.a->vm.gids[0].gid, rig.b->vm.gids[0].gid, 1004);
 	ck_assert_mem_eq(rig_byte(mr_b, IOVA_B), grh, GRH_LEN);
 }
 END_TEST
@@ -170,7 +170,7 @@ START_TEST(wrong_key_or_number_or_address_is_lost)
 {
 	struct pvhca_sq_wqe wqe = wqe_to(b, ah);
 	struct qp *rc = rig_qp(rig.b);
-	struct ah *own = rig_ah(rig.a, rig.a->session.gids[0].gid);
+	struct ah *own = rig_ah(rig.a, rig.a->vm.gids[0].gid);
 
 	post_recv(b, 200);
 	wqe.remote_qkey = htole32(RIG_QKEY + 1);
@@ -252,10 +252,10 @@ END_TEST
 
 START_TEST(address_that_was_given_up_is_not_spoken_for)
 {
-	struct session_gid *gid = &rig.a->session.gids[0];
+	struct vm_gid *gid = &rig.a->vm.gids[0];
 
 	post_recv(b, 200);
-	fabric_loopback.gid_del(&rig.a->session, gid->gid);
+	fabric_loopback.gid_del(&rig.a->vm, gid->gid);
 	gid->used = false;
 	post_wqe(wqe_to(b, ah), 8);
 	expect_lost();
@@ -314,7 +314,7 @@ START_TEST(state_machine_asks_for_the_key)
 	ck_assert_int_eq(rig_modify(qp, IBV_QP_STATE | IBV_QP_AV, attr), PVHCA_ST_INVALID);
 	ck_assert_int_eq(rig_to_rtr(qp, qp), 0);
 	ck_assert_int_eq(rig_to_rts(qp, qp), 0);
-	ck_assert_int_eq(fabric_loopback.qp_query(qp, ~0u, &got), 0);
+	ck_assert_int_eq(fabric_loopback.qp->query(qp, ~0u, &got), 0);
 	ck_assert_uint_eq(le32toh(got.qkey), RIG_QKEY);
 	rig_qp_free(qp);
 }
@@ -423,8 +423,7 @@ START_TEST(attachments_end_with_their_qp)
 	rig_qp_free(b);
 	b = NULL;
 	post_group(group);
-	ck_assert_uint_eq(((struct loopback_session *)rig.b->session.fabric_session)->attachments,
-			  0);
+	ck_assert_uint_eq(((struct loopback_vm *)rig.b->vm.fabric_vm)->attachments, 0);
 }
 END_TEST
 
@@ -433,7 +432,7 @@ START_TEST(only_groups_and_only_datagram_qps_are_attached)
 	struct qp *rc = rig_qp(rig.a);
 
 	ck_assert_int_eq(fabric_loopback.mcast_attach(rc, group, 0), PVHCA_ST_INVALID);
-	ck_assert_int_eq(fabric_loopback.mcast_attach(a, rig.b->session.gids[0].gid, 0),
+	ck_assert_int_eq(fabric_loopback.mcast_attach(a, rig.b->vm.gids[0].gid, 0),
 			 PVHCA_ST_INVALID);
 	rig_qp_free(rc);
 }

@@ -100,9 +100,9 @@ void worker_wake(struct worker *worker)
 	host.woken++;
 }
 
-bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
+bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
 {
-	(void)worker;
+	(void)pass;
 	(void)cq;
 	(void)cqe;
 	(void)solicited;
@@ -110,9 +110,9 @@ bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe, 
 	return true;
 }
 
-struct qp *verbs_qp_by_num(struct verbs_session *vs, uint32_t qpn)
+struct qp *verbs_qp_by_num(struct verbs_vm *vv, uint32_t qpn)
 {
-	(void)vs;
+	(void)vv;
 	(void)qpn;
 	return NULL;
 }
@@ -123,34 +123,34 @@ int verbs_status(int err)
 	return PVHCA_ST_IO;
 }
 
-void session_guest_fault(struct session *session, const char *format, ...)
+void vm_guest_fault(struct vm *vm, const char *format, ...)
 {
-	(void)session;
+	(void)vm;
 	(void)format;
 	ck_abort();
 }
 
 /* -------------------------------- a session -------------------------------- */
 
-static struct session session;
-static struct verbs_session vs;
+static struct vm vm;
+static struct verbs_vm vv;
 static struct verbs_host_cq *sends, *receives;
 
 static void setup(void)
 {
 	memset(&host, 0, sizeof(host));
-	memset(&vs, 0, sizeof(vs));
-	vs.context = &host_context;
-	vs.attr.max_cqe = 4096;
-	pthread_mutex_init(&vs.poll_lock, NULL);
-	session.fabric_session = &vs;
-	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_SENDS, 16, &sends), PVHCA_ST_OK);
-	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_RECEIVES, 16, &receives), PVHCA_ST_OK);
+	memset(&vv, 0, sizeof(vv));
+	vv.context = &host_context;
+	vv.attr.max_cqe = 4096;
+	pthread_mutex_init(&vv.poll_lock, NULL);
+	vm.fabric_vm = &vv;
+	ck_assert_int_eq(verbs_host_cq_reserve(&vv, VERBS_SENDS, 16, &sends), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_host_cq_reserve(&vv, VERBS_RECEIVES, 16, &receives), PVHCA_ST_OK);
 }
 
 static void teardown(void)
 {
-	verbs_host_cqs_destroy(&vs);
+	verbs_host_cqs_destroy(&vv);
 }
 
 static unsigned int notified(const struct verbs_host_cq *host_cq)
@@ -163,10 +163,10 @@ START_TEST(sends_and_receives_complete_apart)
 	struct verbs_host_cq *host_cq;
 
 	ck_assert_ptr_ne(sends->cq, receives->cq);
-	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_RECEIVES, 100, &host_cq), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_host_cq_reserve(&vv, VERBS_RECEIVES, 100, &host_cq), PVHCA_ST_OK);
 	ck_assert_ptr_eq(host_cq, receives);
 	/* No room: another one. */
-	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_SENDS, 4096, &host_cq), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_host_cq_reserve(&vv, VERBS_SENDS, 4096, &host_cq), PVHCA_ST_OK);
 	ck_assert_ptr_ne(host_cq, sends);
 	ck_assert_uint_eq(host.cqs, 3);
 }
@@ -174,23 +174,23 @@ END_TEST
 
 START_TEST(no_event_is_asked_for_while_nothing_can_complete)
 {
-	ck_assert(!verbs_session_arm(NULL, &session));
+	ck_assert(!verbs_vm_arm(NULL, &vm));
 	ck_assert_uint_eq(notified(sends) + notified(receives), 0);
 }
 END_TEST
 
 START_TEST(sends_in_flight_have_an_event)
 {
-	vs.in_flight = 1;
-	ck_assert(!verbs_session_arm(NULL, &session));
+	vv.in_flight = 1;
+	ck_assert(!verbs_vm_arm(NULL, &vm));
 	ck_assert_uint_eq(notified(sends), 1);
 	ck_assert_uint_eq(notified(receives), 0);
 	/* Until it came, it is to come. */
-	ck_assert(!verbs_session_arm(NULL, &session));
+	ck_assert(!verbs_vm_arm(NULL, &vm));
 	ck_assert_uint_eq(notified(sends), 1);
 	host.events = 1;
-	verbs_session_event(NULL, &session);
-	ck_assert(!verbs_session_arm(NULL, &session));
+	verbs_vm_event(NULL, &vm);
+	ck_assert(!verbs_vm_arm(NULL, &vm));
 	ck_assert_uint_eq(notified(sends), 2);
 }
 END_TEST
@@ -199,62 +199,62 @@ START_TEST(receives_have_an_event_from_the_first_to_the_last)
 {
 	bool one = false, other = false;
 
-	verbs_receiving_begins(&session, &one);
-	verbs_receiving_begins(&session, &one);
+	verbs_receiving_begins(&vm, &one);
+	verbs_receiving_begins(&vm, &one);
 	/* The worker may be asleep without it. */
 	ck_assert_uint_eq(host.woken, 1);
-	verbs_receiving_begins(&session, &other);
+	verbs_receiving_begins(&vm, &other);
 	ck_assert_uint_eq(host.woken, 1);
-	verbs_receiving_ends(&session, &one);
-	verbs_receiving_ends(&session, &one);
-	ck_assert(!verbs_session_arm(NULL, &session));
+	verbs_receiving_ends(&vm, &one);
+	verbs_receiving_ends(&vm, &one);
+	ck_assert(!verbs_vm_arm(NULL, &vm));
 	ck_assert_uint_eq(notified(receives), 1);
 	ck_assert_uint_eq(notified(sends), 0);
 
 	host.events = 2;
-	verbs_session_event(NULL, &session);
-	verbs_receiving_ends(&session, &other);
-	ck_assert(!verbs_session_arm(NULL, &session));
+	verbs_vm_event(NULL, &vm);
+	verbs_receiving_ends(&vm, &other);
+	ck_assert(!verbs_vm_arm(NULL, &vm));
 	ck_assert_uint_eq(notified(receives), 1);
-	verbs_receiving_begins(&session, &one);
+	verbs_receiving_begins(&vm, &one);
 	ck_assert_uint_eq(host.woken, 2);
 }
 END_TEST
 
 START_TEST(what_completed_before_is_not_slept_over)
 {
-	vs.in_flight = 1;
+	vv.in_flight = 1;
 	host.has_wc = true;
-	ck_assert(verbs_session_arm(NULL, &session));
-	ck_assert(!verbs_session_arm(NULL, &session));
+	ck_assert(verbs_vm_arm(NULL, &vm));
+	ck_assert(!verbs_vm_arm(NULL, &vm));
 }
 END_TEST
 
 START_TEST(who_cannot_be_woken_does_not_sleep)
 {
-	vs.in_flight = 1;
+	vv.in_flight = 1;
 	host.refuse_notify = EIO;
-	ck_assert(verbs_session_arm(NULL, &session));
+	ck_assert(verbs_vm_arm(NULL, &vm));
 	host.refuse_notify = 0;
-	ck_assert(!verbs_session_arm(NULL, &session));
+	ck_assert(!verbs_vm_arm(NULL, &vm));
 	ck_assert_uint_eq(notified(sends), 1);
 }
 END_TEST
 
 START_TEST(events_are_read_as_long_as_there_may_be_some)
 {
-	verbs_session_event(NULL, &session);
+	verbs_vm_event(NULL, &vm);
 	ck_assert_uint_eq(host.asked, 0);
 
-	vs.in_flight = vs.receivers = 1;
-	verbs_session_arm(NULL, &session);
+	vv.in_flight = vv.receivers = 1;
+	verbs_vm_arm(NULL, &vm);
 	host.events = 2;
-	verbs_session_event(NULL, &session);
+	verbs_vm_event(NULL, &vm);
 	ck_assert_uint_eq(host.asked, 2);
 	/* One of two: the other is asked for. */
-	verbs_session_arm(NULL, &session);
+	verbs_vm_arm(NULL, &vm);
 	host.events = 1;
-	verbs_session_event(NULL, &session);
+	verbs_vm_event(NULL, &vm);
 	ck_assert_uint_eq(host.asked, 4);
 	ck_assert(!sends->armed);
 	ck_assert(receives->armed);

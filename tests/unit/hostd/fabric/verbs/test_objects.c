@@ -11,6 +11,7 @@
 
 #include "vm/cq.h"
 #include "suite.h"
+#include "fabric/verbs/cm/cm.h"
 #include "fabric/verbs/private.h"
 #include "worker/worker.h"
 
@@ -221,9 +222,9 @@ static struct {
 	unsigned int count;
 } pushed;
 
-bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
+bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
 {
-	(void)worker;
+	(void)pass;
 	pushed.cq = cq;
 	pushed.cqe = *cqe;
 	pushed.solicited = solicited;
@@ -267,21 +268,20 @@ void stitches_limit(uint64_t bytes)
 	(void)bytes;
 }
 
-bool session_gid(const struct session *session, uint32_t index, uint32_t *host_index,
-		 const uint8_t **gid)
+bool vm_gid(const struct vm *vm, uint32_t index, uint32_t *host_index, const uint8_t **gid)
 {
 	static uint8_t own[16];
 
-	(void)session;
+	(void)vm;
 	memset(own, 7, sizeof(own));
 	*host_index = 7;
 	*gid = own;
 	return index == 2;
 }
 
-int verbs_gid_index(struct verbs_session *vs, const uint8_t gid[16], int hint)
+int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint)
 {
-	(void)vs;
+	(void)vv;
 	return gid[0] == 7 ? hint : -1;
 }
 
@@ -292,29 +292,50 @@ int verbs_status(int err)
 				   PVHCA_ST_IO;
 }
 
+/* No connections to native peers. */
+void cm_qp_add(struct cm_vm *cv, uint32_t qpn)
+{
+	(void)cv;
+	(void)qpn;
+}
+
+void cm_qp_del(struct cm_vm *cv, uint32_t qpn)
+{
+	(void)cv;
+	(void)qpn;
+}
+
+uint32_t cm_rq_psn(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, uint32_t psn)
+{
+	(void)cv;
+	(void)peer;
+	(void)peer_qpn;
+	return psn;
+}
+
 void worker_wake(struct worker *worker)
 {
 	(void)worker;
 }
 
-void session_guest_fault(struct session *session, const char *format, ...)
+void vm_guest_fault(struct vm *vm, const char *format, ...)
 {
-	(void)session;
+	(void)vm;
 	(void)format;
 	ck_abort();
 }
 
-void events_async(struct session *session, uint32_t event, uint32_t object)
+void events_async(struct vm *vm, uint32_t event, uint32_t object)
 {
-	(void)session;
+	(void)vm;
 	(void)event;
 	(void)object;
 }
 
 /* ------------------------------- the guest's ------------------------------- */
 
-static struct session session;
-static struct verbs_session vs;
+static struct vm vm;
+static struct verbs_vm vv;
 static struct fabric fabric = { .port = 3 };
 static struct context context;
 static struct ibv_context *host_context;
@@ -327,25 +348,25 @@ static void setup(void)
 {
 	memset(&host, 0, sizeof(host));
 	memset(&pushed, 0, sizeof(pushed));
-	memset(&vs, 0, sizeof(vs));
+	memset(&vv, 0, sizeof(vv));
 	verbs_context = calloc(1, sizeof(*verbs_context));
 	host_context = &verbs_context->context;
 	host_context->ops.alloc_mw = host_alloc_mw;
 	host_context->ops.dealloc_mw = host_dealloc_mw;
 	host_context->ops.poll_cq = host_poll_cq;
 	host_pd.context = host_context;
-	vs.context = host_context;
-	vs.fabric = &fabric;
-	vs.attr.max_cqe = 1 << 16;
-	session.fabric_session = &vs;
-	pd = (struct pd){ .session = &session, .fabric = &host_pd };
+	vv.context = host_context;
+	vv.fabric = &fabric;
+	vv.attr.max_cqe = 1 << 16;
+	vm.fabric_vm = &vv;
+	pd = (struct pd){ .vm = &vm, .fabric = &host_pd };
 	extents = calloc(1, sizeof(*extents));
 	extents->count = 4;
 }
 
 static void teardown(void)
 {
-	verbs_host_cqs_destroy(&vs);
+	verbs_host_cqs_destroy(&vv);
 	ck_assert_int_eq(host.objects, 0);
 	ck_assert_int_eq(host.cqs, 0);
 	ck_assert_int_eq(host.mapped, 0);
@@ -356,7 +377,7 @@ static void teardown(void)
 static struct srq new_srq(void)
 {
 	struct srq srq = {
-		.session = &session,
+		.vm = &vm,
 		.context = &context,
 		.pd = &pd,
 		.slot = 9,
@@ -379,10 +400,10 @@ START_TEST(an_srq_has_room_in_one_host_cq)
 	ck_assert_uint_eq(srq.max_wr, 13);
 	ck_assert_uint_eq(vsrq->host_cq->reserved, 16);
 	verbs_srq_destroy(&srq);
-	ck_assert_uint_eq(vs.host_cq[0].reserved, 0);
+	ck_assert_uint_eq(vv.host_cq[0].reserved, 0);
 	host.fail = ENOMEM;
 	ck_assert_int_eq(verbs_srq_create(&srq), PVHCA_ST_NO_MEMORY);
-	ck_assert_uint_eq(vs.host_cq[0].reserved, 0);
+	ck_assert_uint_eq(vv.host_cq[0].reserved, 0);
 }
 END_TEST
 
@@ -398,15 +419,15 @@ START_TEST(an_srqs_limit_is_the_hosts)
 	ck_assert_uint_eq(host.srq.srq_limit, 4);
 	ck_assert_int_eq(verbs_srq_query(&srq, &rsp), PVHCA_ST_OK);
 	ck_assert_uint_eq(rsp.limit, 4);
-	verbs_receiving_begins(&session, &((struct verbs_srq *)srq.fabric)->receiving);
+	verbs_receiving_begins(&vm, &((struct verbs_srq *)srq.fabric)->receiving);
 	verbs_srq_destroy(&srq);
-	ck_assert_uint_eq(vs.receivers, 0);
+	ck_assert_uint_eq(vv.receivers, 0);
 }
 END_TEST
 
 START_TEST(a_window_has_the_hosts_key)
 {
-	struct mw mw = { .session = &session, .pd = &pd, .type = 2 };
+	struct mw mw = { .vm = &vm, .pd = &pd, .type = 2 };
 
 	ck_assert_int_eq(verbs_mw_alloc(&mw), PVHCA_ST_OK);
 	ck_assert_uint_eq(mw.rkey, 0x55);
@@ -419,7 +440,7 @@ END_TEST
 START_TEST(an_address_is_the_hosts_with_the_index_of_its_table)
 {
 	struct ah ah = {
-		.session = &session,
+		.vm = &vm,
 		.pd = &pd,
 		.av = { .is_global = 1,
 			.port = 1,
@@ -437,7 +458,7 @@ START_TEST(an_address_is_the_hosts_with_the_index_of_its_table)
 	ck_assert_uint_eq(host.ah.sl, 5);
 	ck_assert_uint_eq(host.ah.grh.flow_label, 0x12345);
 	ck_assert_uint_eq(host.ah.grh.dgid.raw[15], 1);
-	verbs_av_from_host(&session, &host.ah, &back);
+	verbs_av_from_host(&vm, &host.ah, &back);
 	ck_assert_int_eq(memcmp(&back, &ah.av, sizeof(back)), 0);
 	verbs_ah_destroy(&ah);
 	host.fail = ETIMEDOUT;
@@ -450,7 +471,7 @@ END_TEST
 START_TEST(groups_are_left_before_the_qp_goes)
 {
 	struct verbs_qp vqp = { 0 };
-	struct qp qp = { .session = &session, .fabric = &vqp };
+	struct qp qp = { .vm = &vm, .fabric = &vqp };
 	uint8_t gid[16] = { 0xff };
 
 	for (int i = 0; i < VERBS_MAX_MCASTS; i++) {
@@ -469,7 +490,7 @@ START_TEST(groups_are_left_before_the_qp_goes)
 	ck_assert_int_eq(verbs_mcast_detach(&qp, gid, 0), PVHCA_ST_INVALID);
 	host.fail = ENOMEM;
 	ck_assert_int_eq(verbs_mcast_attach(&qp, gid, 0), PVHCA_ST_NO_MEMORY);
-	verbs_mcast_detach_all(&vs, &vqp);
+	verbs_mcast_detach_all(&vv, &vqp);
 	ck_assert_int_eq(host.attached, 0);
 	ck_assert_uint_eq(vqp.num_mcasts, 0);
 }
@@ -479,34 +500,34 @@ START_TEST(the_host_is_in_the_groups_of_its_guests)
 {
 	struct verbs_qp vqp[2] = { { 0 } };
 	struct qp qp[2] = {
-		{ .session = &session, .fabric = &vqp[0] },
-		{ .session = &session, .fabric = &vqp[1] },
+		{ .vm = &vm, .fabric = &vqp[0] },
+		{ .vm = &vm, .fabric = &vqp[1] },
 	};
 	static const uint8_t group4[16] = { [10] = 0xff, 0xff, 239, 1, 1, 5 };
 	int descriptor;
 
-	vs.fabric->netdev_ifindex = if_nametoindex("lo");
+	vv.fabric->netdev_ifindex = if_nametoindex("lo");
 	ck_assert_int_eq(verbs_mcast_attach(&qp[0], group4, 0), PVHCA_ST_OK);
 	ck_assert_int_eq(verbs_mcast_attach(&qp[1], group4, 0), PVHCA_ST_OK);
-	ck_assert_uint_eq(vs.group[0].users, 2);
-	descriptor = vs.group[0].fd;
+	ck_assert_uint_eq(vv.group[0].users, 2);
+	descriptor = vv.group[0].fd;
 	ck_assert_int_eq(verbs_mcast_detach(&qp[0], group4, 0), PVHCA_ST_OK);
 	ck_assert_int_ge(fcntl(descriptor, F_GETFD), 0);
-	verbs_mcast_detach_all(&vs, &vqp[1]);
-	ck_assert_uint_eq(vs.group[0].users, 0);
+	verbs_mcast_detach_all(&vv, &vqp[1]);
+	ck_assert_uint_eq(vv.group[0].users, 0);
 	ck_assert_int_eq(fcntl(descriptor, F_GETFD), -1);
 	/* What the host does not take leaves no membership. */
 	host.fail = ENOMEM;
 	ck_assert_int_eq(verbs_mcast_attach(&qp[0], group4, 0), PVHCA_ST_NO_MEMORY);
-	ck_assert_uint_eq(vs.group[0].users, 0);
-	vs.fabric->netdev_ifindex = 0;
+	ck_assert_uint_eq(vv.group[0].users, 0);
+	vv.fabric->netdev_ifindex = 0;
 }
 END_TEST
 
 static struct mr new_mr(void)
 {
 	return (struct mr){
-		.session = &session,
+		.vm = &vm,
 		.pd = &pd,
 		.extents = extents,
 		.iova = 0x5000,
@@ -530,7 +551,7 @@ START_TEST(a_region_is_made_anew_before_the_old_one_goes)
 	ck_assert_uint_eq(verbs_mr_host(&next)->lkey, next.lkey);
 	ck_assert_int_eq(host.objects, 1);
 	ck_assert_int_eq(host.mapped, 1);
-	ck_assert_uint_eq(session.counters.mappings_reused, 1);
+	ck_assert_uint_eq(vm.counters.mappings_reused, 1);
 	ck_assert_int_eq(verbs_mr_dereg(&next), PVHCA_ST_OK);
 	ck_assert_int_eq(host.mapped, 0);
 }
@@ -589,7 +610,7 @@ START_TEST(an_srqs_receive_is_for_the_qp_of_its_number)
 	ck_assert_int_eq(verbs_srq_create(&srq), PVHCA_ST_OK);
 	for (int i = 0; i < 2; i++) {
 		qp[i] = (struct qp){
-			.session = &session,
+			.vm = &vm,
 			.context = &context,
 			.srq = &srq,
 			.recv_cq = &cq[i],
@@ -600,7 +621,7 @@ START_TEST(an_srqs_receive_is_for_the_qp_of_its_number)
 		pthread_mutex_init(&qp[i].rq_lock, NULL);
 	}
 	vqp[0].next_by_num = &qp[1];
-	vs.by_num[17] = &qp[0];
+	vv.by_num[17] = &qp[0];
 	((struct verbs_srq *)srq.fabric)->stalled = true;
 	host.wc[0] = (struct ibv_wc){
 		.wr_id = WR_ID_RECV | WR_ID_SRQ | 0x1234,
@@ -614,7 +635,7 @@ START_TEST(an_srqs_receive_is_for_the_qp_of_its_number)
 	host.wc[1] = host.wc[0];
 	host.wc[1].qp_num = 18; /* gone */
 	host.num_wc = 2;
-	ck_assert_uint_eq(verbs_session_poll(NULL, &session), 2);
+	ck_assert_uint_eq(verbs_vm_poll(NULL, &vm), 2);
 	ck_assert_uint_eq(pushed.count, 1);
 	ck_assert_ptr_eq(pushed.cq, &cq[1]);
 	ck_assert(pushed.solicited);
@@ -636,32 +657,32 @@ START_TEST(a_refused_bind_completes_as_one)
 	struct cq cq = { 0 };
 	struct verbs_qp vqp = { .id = 0x30000 };
 	struct qp qp = {
-		.session = &session, .context = &context, .send_cq = &cq,
+		.vm = &vm, .context = &context, .send_cq = &cq,
 		.fabric = &vqp, .sq.entries = 16,
 	}, *qps[1] = { &qp };
 	struct verbs_host_cq *host_cq;
 
-	ck_assert_int_eq(verbs_host_cq_reserve(&vs, VERBS_SENDS, 4, &host_cq), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_host_cq_reserve(&vv, VERBS_SENDS, 4, &host_cq), PVHCA_ST_OK);
 	pthread_mutex_init(&qp.rq_lock, NULL);
-	vs.qps = qps;
-	vs.max_qps = 1;
+	vv.qps = qps;
+	vv.max_qps = 1;
 	host.wc[0] = (struct ibv_wc){
 		.wr_id = verbs_wr_id(&vqp, WR_ID_BAD | WR_ID_BIND, 3),
 		.status = IBV_WC_WR_FLUSH_ERR,
 	};
 	host.num_wc = 1;
-	verbs_session_poll(NULL, &session);
+	verbs_vm_poll(NULL, &vm);
 	ck_assert_uint_eq(pushed.cqe.status, IBV_WC_MW_BIND_ERR);
 	ck_assert_uint_eq(pushed.cqe.wqe_index, 3);
 	host.wc[0].wr_id = verbs_wr_id(&vqp, WR_ID_BAD, 4);
 	host.num_wc = 1;
-	verbs_session_poll(NULL, &session);
+	verbs_vm_poll(NULL, &vm);
 	ck_assert_uint_eq(pushed.cqe.status, IBV_WC_LOC_QP_OP_ERR);
 	/* Of before a RESET. */
 	host.wc[0].wr_id = verbs_wr_id(&vqp, 0, 5);
 	vqp.id = 0x40000;
 	host.num_wc = 1;
-	verbs_session_poll(NULL, &session);
+	verbs_vm_poll(NULL, &vm);
 	ck_assert_uint_eq(pushed.count, 2);
 	verbs_host_cq_release(host_cq, 4);
 }

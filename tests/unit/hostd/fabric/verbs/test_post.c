@@ -63,30 +63,30 @@ int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 	return 0;
 }
 
-void events_async(struct session *session, uint32_t event, uint32_t object)
+void events_async(struct vm *vm, uint32_t event, uint32_t object)
 {
-	(void)session;
+	(void)vm;
 	(void)event;
 	(void)object;
 }
 
-void verbs_receiving_begins(struct session *session, bool *receiving)
+void verbs_receiving_begins(struct vm *vm, bool *receiving)
 {
-	(void)session;
+	(void)vm;
 	(void)receiving;
 }
 
-void session_guest_fault(struct session *session, const char *format, ...)
+void vm_guest_fault(struct vm *vm, const char *format, ...)
 {
-	(void)session;
+	(void)vm;
 	(void)format;
 	host.faults++;
 }
 
 /* ------------------------------- the guest's QP ---------------------------- */
 
-static struct session session;
-static struct verbs_session verbs_session;
+static struct vm vm;
+static struct verbs_vm verbs_vm;
 static struct context context;
 static struct pd pd;
 static struct ah ah;
@@ -124,18 +124,18 @@ static void setup(void)
 	header = (struct pvhca_queue_header *)memory;
 	vqp = (struct verbs_qp){ .qp = &host_qp, .id = 0x50003, .send_opcodes = UINT32_MAX };
 	memset(&qp, 0, sizeof(qp));
-	memset(&verbs_session, 0, sizeof(verbs_session));
-	session.fabric_session = &verbs_session;
+	memset(&verbs_vm, 0, sizeof(verbs_vm));
+	vm.fabric_vm = &verbs_vm;
 	qp.pd = &pd;
 	ah.pd = mr.pd = mw.pd = &pd;
 	ah.fabric = &host_ah;
 	mr.fabric = &vmr;
 	mw.fabric = &host_mw;
 	host_mw.rkey = 0x4401;
-	publish(&session.ahs, &ah, &ah.handle);
-	publish(&session.mrs, &mr, &mr.handle);
-	publish(&session.mws, &mw, &mw.handle);
-	qp.session = &session;
+	publish(&vm.ahs, &ah, &ah.handle);
+	publish(&vm.mrs, &mr, &mr.handle);
+	publish(&vm.mws, &mw, &mw.handle);
+	qp.vm = &vm;
 	qp.context = &context;
 	qp.slot = 5;
 	qp.state = IBV_QPS_RTS;
@@ -150,9 +150,9 @@ static void setup(void)
 
 static void teardown(void)
 {
-	table_fini(&session.ahs);
-	table_fini(&session.mrs);
-	table_fini(&session.mws);
+	table_fini(&vm.ahs);
+	table_fini(&vm.mrs);
+	table_fini(&vm.mws);
 	free(qp.buffer);
 	free(memory);
 }
@@ -199,7 +199,7 @@ START_TEST(posted_sends_reach_the_engine_in_order_with_their_place)
 	ck_assert(!wants_again());
 	ck_assert_uint_eq(serve(), 0);
 	ck_assert_uint_eq(vqp.in_flight, DEPTH);
-	ck_assert_uint_eq(verbs_session.in_flight, DEPTH);
+	ck_assert_uint_eq(verbs_vm.in_flight, DEPTH);
 }
 END_TEST
 
@@ -212,7 +212,7 @@ START_TEST(what_a_full_engine_did_not_take_is_not_in_flight)
 		post(PVHCA_WQE_WRITE, PVHCA_WQE_F_SIGNALED);
 	ck_assert_uint_eq(serve(), 3);
 	ck_assert_uint_eq(vqp.in_flight, 3);
-	ck_assert_uint_eq(verbs_session.in_flight, 3);
+	ck_assert_uint_eq(verbs_vm.in_flight, 3);
 }
 END_TEST
 
@@ -227,7 +227,7 @@ START_TEST(flags_and_inline_data_are_passed_on)
 			  IBV_SEND_SIGNALED | IBV_SEND_FENCE | IBV_SEND_SOLICITED |
 				  IBV_SEND_INLINE);
 	ck_assert_uint_eq(host.inline_byte[0], 0x5a);
-	ck_assert_uint_eq(session.counters.payload_bytes_copied, 0);
+	ck_assert_uint_eq(vm.counters.payload_bytes_copied, 0);
 }
 END_TEST
 
@@ -301,7 +301,7 @@ START_TEST(an_address_handle_that_is_not_there_is_refused)
 	serve();
 	ck_assert_uint_eq(host.wr_id[1], 0x50003ull << 32 | WR_ID_BAD | 1);
 	ah.pd = &pd;
-	table_unpublish(&session.ahs, ah.handle);
+	table_unpublish(&vm.ahs, ah.handle);
 	post(PVHCA_WQE_SEND, 0)->ah = htole32(ah.handle);
 	serve();
 	ck_assert_uint_eq(host.wr_id[2], 0x50003ull << 32 | WR_ID_BAD | 2);
@@ -417,7 +417,7 @@ START_TEST(an_entry_without_sense_completes_in_its_order)
 	ck_assert_uint_eq(host.sends, 2);
 	ck_assert_uint_eq(host.to_error, 1);
 	ck_assert_uint_eq(host.wr_id[1], 0x50003ull << 32 | WR_ID_BAD | 1);
-	ck_assert_uint_eq(session.counters.protocol_errors, 1);
+	ck_assert_uint_eq(vm.counters.protocol_errors, 1);
 }
 END_TEST
 

@@ -6,6 +6,7 @@
 
 #include "vm/cq.h"
 #include "suite.h"
+#include "fabric/verbs/cm/cm.h"
 #include "fabric/verbs/private.h"
 #include "worker/worker.h"
 
@@ -146,9 +147,9 @@ int ibv_destroy_cq(struct ibv_cq *cq)
 
 /* ---------------------------- the rest of pvhcad --------------------------- */
 
-bool cq_push(struct worker *worker, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
+bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
 {
-	(void)worker;
+	(void)pass;
 	(void)cq;
 	(void)cqe;
 	(void)solicited;
@@ -163,19 +164,18 @@ void cq_forget(struct cq *cq, uint32_t qpn)
 	host.forgotten++;
 }
 
-bool session_gid(const struct session *session, uint32_t index, uint32_t *host_index,
-		 const uint8_t **gid)
+bool vm_gid(const struct vm *vm, uint32_t index, uint32_t *host_index, const uint8_t **gid)
 {
-	(void)session;
+	(void)vm;
 	(void)index;
 	(void)host_index;
 	(void)gid;
 	return false;
 }
 
-int verbs_gid_index(struct verbs_session *vs, const uint8_t gid[16], int hint)
+int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint)
 {
-	(void)vs;
+	(void)vv;
 	(void)gid;
 	return hint;
 }
@@ -185,29 +185,50 @@ int verbs_status(int err)
 	return err == EINVAL ? PVHCA_ST_INVALID : PVHCA_ST_IO;
 }
 
+/* No connections to native peers. */
+void cm_qp_add(struct cm_vm *cv, uint32_t qpn)
+{
+	(void)cv;
+	(void)qpn;
+}
+
+void cm_qp_del(struct cm_vm *cv, uint32_t qpn)
+{
+	(void)cv;
+	(void)qpn;
+}
+
+uint32_t cm_rq_psn(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, uint32_t psn)
+{
+	(void)cv;
+	(void)peer;
+	(void)peer_qpn;
+	return psn;
+}
+
 void worker_wake(struct worker *worker)
 {
 	(void)worker;
 }
 
-void session_guest_fault(struct session *session, const char *format, ...)
+void vm_guest_fault(struct vm *vm, const char *format, ...)
 {
-	(void)session;
+	(void)vm;
 	(void)format;
 	ck_abort();
 }
 
-void events_async(struct session *session, uint32_t event, uint32_t object)
+void events_async(struct vm *vm, uint32_t event, uint32_t object)
 {
-	(void)session;
+	(void)vm;
 	(void)event;
 	(void)object;
 }
 
 /* ------------------------------- the guest's ------------------------------- */
 
-static struct session session;
-static struct verbs_session vs;
+static struct vm vm;
+static struct verbs_vm vv;
 static struct fabric fabric = { .port = 3 };
 static struct context context;
 static struct ibv_pd host_pd;
@@ -218,7 +239,7 @@ static struct qp *qps[4];
 static void setup(void)
 {
 	memset(&host, 0, sizeof(host));
-	memset(&vs, 0, sizeof(vs));
+	memset(&vv, 0, sizeof(vv));
 	host.next_qpn = 0x11;
 	verbs_context = calloc(1, sizeof(*verbs_context));
 	verbs_context->sz = sizeof(*verbs_context);
@@ -227,20 +248,20 @@ static void setup(void)
 	verbs_context->context.ops.poll_cq = host_poll_cq;
 	verbs_context->create_qp_ex = host_create_qp_ex;
 	host_pd.context = &verbs_context->context;
-	vs.context = &verbs_context->context;
-	vs.fabric = &fabric;
-	vs.attr.max_cqe = 1 << 16;
-	vs.attr.atomic_cap = IBV_ATOMIC_HCA;
-	vs.qps = qps;
-	vs.max_qps = 4;
-	pthread_mutex_init(&vs.poll_lock, NULL);
-	session.fabric_session = &vs;
-	pd = (struct pd){ .session = &session, .fabric = &host_pd };
+	vv.context = &verbs_context->context;
+	vv.fabric = &fabric;
+	vv.attr.max_cqe = 1 << 16;
+	vv.attr.atomic_cap = IBV_ATOMIC_HCA;
+	vv.qps = qps;
+	vv.max_qps = 4;
+	pthread_mutex_init(&vv.poll_lock, NULL);
+	vm.fabric_vm = &vv;
+	pd = (struct pd){ .vm = &vm, .fabric = &host_pd };
 }
 
 static void teardown(void)
 {
-	verbs_host_cqs_destroy(&vs);
+	verbs_host_cqs_destroy(&vv);
 	ck_assert_int_eq(host.qps, 0);
 	ck_assert_int_eq(host.cqs, 0);
 	free(verbs_context);
@@ -268,7 +289,7 @@ static void setup_srq(void)
 static struct qp new_qp(enum pvhca_qp_type type)
 {
 	struct qp qp = {
-		.session = &session,
+		.vm = &vm,
 		.context = &context,
 		.pd = &pd,
 		.send_cq = &cq,
@@ -309,7 +330,7 @@ START_TEST(each_type_is_the_hosts_with_its_operations)
 		ck_assert_uint_eq(qp.qpn, 0x11 + i);
 		ck_assert_uint_eq(vqp->send_cq->reserved, 16);
 		ck_assert_uint_eq(vqp->recv_cq->reserved, 8);
-		ck_assert_ptr_eq(vs.qps[vqp->id & 0xffff], &qp);
+		ck_assert_ptr_eq(vv.qps[vqp->id & 0xffff], &qp);
 		ck_assert(vqp->send_opcodes & 1u << PVHCA_WQE_SEND);
 		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_WRITE) != types[i].writes);
 		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_READ) != types[i].reads);
@@ -318,8 +339,8 @@ START_TEST(each_type_is_the_hosts_with_its_operations)
 		ck_assert(!(vqp->send_opcodes & SEND_ALLOW_AV));
 		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_REG_MR));
 		verbs_qp_destroy(&qp);
-		ck_assert_uint_eq(vs.host_cq[0].reserved, 0);
-		ck_assert_uint_eq(vs.host_cq[1].reserved, 0);
+		ck_assert_uint_eq(vv.host_cq[0].reserved, 0);
+		ck_assert_uint_eq(vv.host_cq[1].reserved, 0);
 	}
 }
 END_TEST
@@ -328,7 +349,7 @@ START_TEST(without_atomics_on_the_host_there_are_none)
 {
 	struct qp qp = new_qp(PVHCA_QPT_RC);
 
-	vs.attr.atomic_cap = IBV_ATOMIC_NONE;
+	vv.attr.atomic_cap = IBV_ATOMIC_NONE;
 	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
 	ck_assert(
 		!(((struct verbs_qp *)qp.fabric)->send_opcodes & 1u << PVHCA_WQE_ATOMIC_FETCH_ADD));
@@ -343,8 +364,8 @@ START_TEST(what_the_host_refuses_leaves_nothing)
 	host.fail = EINVAL;
 	for (int i = 0; i < 100; i++)
 		ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_INVALID);
-	ck_assert_uint_eq(vs.host_cq[0].reserved, 0);
-	ck_assert_uint_eq(vs.host_cq[1].reserved, 0);
+	ck_assert_uint_eq(vv.host_cq[0].reserved, 0);
+	ck_assert_uint_eq(vv.host_cq[1].reserved, 0);
 	host.fail = 0;
 	for (int i = 0; i < 100; i++) {
 		ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
@@ -381,12 +402,12 @@ START_TEST(qps_with_an_srq_receive_in_its_cq_and_are_found_by_number)
 		host.next_qpn += VERBS_NUM_BUCKETS - 1; /* of one bucket */
 	}
 	for (int i = 0; i < 3; i++)
-		ck_assert_ptr_eq(verbs_qp_by_num(&vs, qp[i].qpn), &qp[i]);
-	ck_assert_ptr_null(verbs_qp_by_num(&vs, qp[0].qpn + 1));
+		ck_assert_ptr_eq(verbs_qp_by_num(&vv, qp[i].qpn), &qp[i]);
+	ck_assert_ptr_null(verbs_qp_by_num(&vv, qp[0].qpn + 1));
 	verbs_qp_destroy(&qp[1]);
-	ck_assert_ptr_null(verbs_qp_by_num(&vs, qp[1].qpn));
-	ck_assert_ptr_eq(verbs_qp_by_num(&vs, qp[0].qpn), &qp[0]);
-	ck_assert_ptr_eq(verbs_qp_by_num(&vs, qp[2].qpn), &qp[2]);
+	ck_assert_ptr_null(verbs_qp_by_num(&vv, qp[1].qpn));
+	ck_assert_ptr_eq(verbs_qp_by_num(&vv, qp[0].qpn), &qp[0]);
+	ck_assert_ptr_eq(verbs_qp_by_num(&vv, qp[2].qpn), &qp[2]);
 	verbs_qp_destroy(&qp[0]);
 	verbs_qp_destroy(&qp[2]);
 }
@@ -457,17 +478,17 @@ START_TEST(all_that_was_posted_is_there_before_a_drain)
 	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_STATE, &attr), PVHCA_ST_OK);
 	ck_assert_uint_eq(host.sent_before_modify, 16);
 	ck_assert_uint_eq(qp.state, IBV_QPS_SQD);
-	ck_assert_uint_eq(verbs_session_in_flight(&session), 16);
-	verbs_receiving_begins(&session, &vqp->receiving);
+	ck_assert_uint_eq(verbs_vm_in_flight(&vm), 16);
+	verbs_receiving_begins(&vm, &vqp->receiving);
 	attr.qp_state = IBV_QPS_RESET;
 	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_STATE, &attr), PVHCA_ST_OK);
 	ck_assert_uint_eq(qp.sq.ci, 0);
 	ck_assert_uint_ne(vqp->id, id);
-	ck_assert_uint_eq(verbs_session_in_flight(&session), 0);
-	ck_assert_uint_eq(vs.receivers, 0);
-	verbs_receiving_begins(&session, &vqp->receiving);
+	ck_assert_uint_eq(verbs_vm_in_flight(&vm), 0);
+	ck_assert_uint_eq(vv.receivers, 0);
+	verbs_receiving_begins(&vm, &vqp->receiving);
 	verbs_qp_destroy(&qp);
-	ck_assert_uint_eq(vs.receivers, 0);
+	ck_assert_uint_eq(vv.receivers, 0);
 	free(buffer);
 	free(memory);
 }

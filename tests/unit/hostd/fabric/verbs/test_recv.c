@@ -59,23 +59,23 @@ int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 	return 0;
 }
 
-void verbs_receiving_begins(struct session *session, bool *receiving)
+void verbs_receiving_begins(struct vm *vm, bool *receiving)
 {
-	(void)session;
+	(void)vm;
 	*receiving = true;
 	host.told = true;
 }
 
-void session_guest_fault(struct session *session, const char *format, ...)
+void vm_guest_fault(struct vm *vm, const char *format, ...)
 {
-	(void)session;
+	(void)vm;
 	(void)format;
 	host.faults++;
 }
 
-void events_async(struct session *session, uint32_t event, uint32_t object)
+void events_async(struct vm *vm, uint32_t event, uint32_t object)
 {
-	(void)session;
+	(void)vm;
 	ck_assert_uint_eq(event, PVHCA_EVENT_SRQ_ERR);
 	ck_assert_uint_eq(object, 99);
 	host.events++;
@@ -83,7 +83,7 @@ void events_async(struct session *session, uint32_t event, uint32_t object)
 
 /* ---------------------------- the guest's queues --------------------------- */
 
-static struct session session;
+static struct vm vm;
 static struct context context;
 static struct verbs_qp vqp;
 static struct verbs_srq vsrq;
@@ -100,7 +100,7 @@ static void setup(void)
 {
 	memset(&host, 0, sizeof(host));
 	memset(&context, 0, sizeof(context));
-	memset(&session.counters, 0, sizeof(session.counters));
+	memset(&vm.counters, 0, sizeof(vm.counters));
 	host.room = 256;
 	host.refuse = -1;
 	host_context.ops.post_recv = host_post_recv;
@@ -118,7 +118,7 @@ static void setup(void)
 	vsrq = (struct verbs_srq){ .srq = &host_srq };
 	memset(&qp, 0, sizeof(qp));
 	memset(&srq, 0, sizeof(srq));
-	qp.session = srq.session = &session;
+	qp.vm = srq.vm = &vm;
 	qp.context = srq.context = &context;
 	qp.slot = 5;
 	qp.state = IBV_QPS_INIT;
@@ -165,7 +165,7 @@ START_TEST(receives_reach_the_engine_with_their_tags)
 	ck_assert_uint_eq(host.id[0], 0x50003ull << 32 | WR_ID_RECV | 1000);
 	ck_assert_uint_eq(host.id[DEPTH - 1], 0x50003ull << 32 | WR_ID_RECV | (1000 + DEPTH - 1));
 	ck_assert_uint_eq(verbs_serve_receives(&qp), 0);
-	ck_assert_uint_eq(session.counters.receives, DEPTH);
+	ck_assert_uint_eq(vm.counters.receives, DEPTH);
 }
 END_TEST
 

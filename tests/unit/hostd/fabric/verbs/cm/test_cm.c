@@ -18,7 +18,7 @@
 #include "gsi/gsi.h"
 #include "lib/log.h"
 #include "gsi/mad.h"
-#include "session/session.h"
+#include "vm/vm.h"
 #include "suite.h"
 
 #define HOST_PSN  0x111111u /* what the host's CM tells peers */
@@ -288,7 +288,8 @@ int rdma_init_qp_attr(struct rdma_cm_id *id, struct ibv_qp_attr *attr, int *mask
 
 /* ---------------------------------- the guest ------------------------------ */
 
-static struct session session;
+static struct vm vm;
+static struct cm_vm *cv;
 static struct vm_policy policy;
 static struct {
 	pthread_mutex_t lock;
@@ -297,10 +298,10 @@ static struct {
 	unsigned int read;
 } heard = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-bool gsi_deliver(struct session *to, const uint8_t source[16], const uint8_t destination[16],
+bool gsi_deliver(struct vm *to, const uint8_t source[16], const uint8_t destination[16],
 		 const void *mad)
 {
-	ck_assert_ptr_eq(to, &session);
+	ck_assert_ptr_eq(to, &vm);
 	ck_assert(!memcmp(source, peer, 16));
 	ck_assert(!memcmp(destination, own, 16));
 	pthread_mutex_lock(&heard.lock);
@@ -354,7 +355,7 @@ static void settle(void)
 {
 	static const uint8_t nobody[16] = { 1 };
 
-	cm_gid_del(&session, nobody);
+	cm_gid_del(cv, nobody);
 }
 
 static void hear_nothing(void)
@@ -365,7 +366,7 @@ static void hear_nothing(void)
 
 static void say(const struct mad *mad)
 {
-	ck_assert(cm_send(&session, own, peer, mad));
+	ck_assert(cm_send(cv, own, peer, mad));
 }
 
 static struct ip_cm_request ip_request(uint8_t protocol)
@@ -409,33 +410,32 @@ static struct mad about(enum mad_attribute attribute, uint32_t id)
 
 static void setup(void)
 {
-	memset(&session, 0, sizeof(session));
+	memset(&vm, 0, sizeof(vm));
 	memset(&host, 0, sizeof(host));
 	memset(&policy, 0, sizeof(policy));
 	heard.count = heard.read = 0;
 	pthread_mutex_init(&host.lock, NULL);
 	strcpy(host.device.name, "rxe0");
 	host.context.device = &host.device;
-	strcpy(session.name, "vm");
+	strcpy(vm.name, "vm");
 	policy.quota.connections = 3;
 	policy.listen = (struct port_list){ 2, { { 7174, 7174 }, { 9000, 9001 } } };
-	session.policy = &policy;
+	vm.policy = &policy;
 	log_init("error");
 	cm_start("rxe0");
-	cm_session_open(&session);
-	ck_assert_ptr_nonnull(session.cm);
-	cm_gid_add(&session, own, 3);
-	cm_qp_add(&session, QPN);
+	cv = cm_vm_open(&vm);
+	ck_assert_ptr_nonnull(cv);
+	cm_gid_add(cv, own, 3);
+	cm_qp_add(cv, QPN);
 	settle();
 }
 
 static void teardown(void)
 {
-	cm_session_close(&session);
-	ck_assert_ptr_null(session.cm);
+	cm_vm_close(cv);
 	/* Nothing stays behind, whatever was under way. */
 	ck_assert_int_eq(host.ids, 0);
-	ck_assert_uint_eq(session.connections, 0);
+	ck_assert_uint_eq(vm.connections, 0);
 	cm_stop();
 }
 
@@ -482,7 +482,7 @@ START_TEST(a_request_becomes_rdma_connect)
 	ck_assert_uint_eq(host.param.private_data_len, 56);
 	ck_assert_uint_eq(host.private_data[0], 'q');
 	ck_assert_uint_eq(host.bound_port, 41000);
-	ck_assert_uint_eq(session.connections, 1);
+	ck_assert_uint_eq(vm.connections, 1);
 }
 END_TEST
 
@@ -498,9 +498,9 @@ START_TEST(the_answer_becomes_a_rep_and_its_psn_is_learnt)
 	ck_assert_uint_eq(mad_get(rep, REP_INITIATOR), 1);
 	ck_assert_uint_eq(mad_get(rep, REP_RNR_RETRY), 5);
 	ck_assert(!memcmp(mad_data(rep, REP_PRIVATE), "hi", 3));
-	ck_assert_uint_eq(cm_rq_psn(&session, peer, PEER_QPN, GUEST_PSN), HOST_PSN);
-	ck_assert_uint_eq(cm_rq_psn(&session, peer, PEER_QPN + 1, GUEST_PSN), GUEST_PSN);
-	ck_assert_uint_eq(cm_rq_psn(&session, own, PEER_QPN, GUEST_PSN), GUEST_PSN);
+	ck_assert_uint_eq(cm_rq_psn(cv, peer, PEER_QPN, GUEST_PSN), HOST_PSN);
+	ck_assert_uint_eq(cm_rq_psn(cv, peer, PEER_QPN + 1, GUEST_PSN), GUEST_PSN);
+	ck_assert_uint_eq(cm_rq_psn(cv, own, PEER_QPN, GUEST_PSN), GUEST_PSN);
 }
 END_TEST
 
@@ -518,7 +518,7 @@ START_TEST(repeated_requests_make_no_second_connection)
 	rep = hear(MAD_REP);
 	say(&req);
 	ck_assert(!memcmp(rep, hear(MAD_REP), sizeof(*rep)));
-	ck_assert_uint_eq(session.connections, 1);
+	ck_assert_uint_eq(vm.connections, 1);
 }
 END_TEST
 
@@ -548,7 +548,7 @@ START_TEST(a_rejection_comes_with_reason_and_private_data)
 	ck_assert_uint_eq(mad_get(rej, REJ_MESSAGE), MAD_ABOUT_REQ);
 	ck_assert(!memcmp(mad_data(rej, REJ_PRIVATE), "no", 3));
 	WAIT_FOR(host.ids == 6); /* listeners */
-	ck_assert_uint_eq(session.connections, 0);
+	ck_assert_uint_eq(vm.connections, 0);
 	/* And again when asked again. */
 	say(&req);
 	hear(MAD_REJ);
@@ -606,7 +606,7 @@ START_TEST(guests_speak_for_themselves_only)
 	say(&req);
 	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON), MAD_REASON_UNSUPPORTED);
 	ck_assert_uint_eq(host.connects, 0);
-	ck_assert_uint_eq(session.connections, 0);
+	ck_assert_uint_eq(vm.connections, 0);
 }
 END_TEST
 
@@ -627,7 +627,7 @@ START_TEST(a_vm_has_a_bounded_number_of_connections)
 	hear(MAD_REJ);
 	say(&req);
 	WAIT_FOR(host.connects == 4);
-	ck_assert_uint_eq(session.connections, 3);
+	ck_assert_uint_eq(vm.connections, 3);
 }
 END_TEST
 
@@ -640,7 +640,7 @@ START_TEST(an_id_with_another_request_is_a_new_connection)
 	mad_set(&req, REQ_PSN, 1);
 	say(&req);
 	WAIT_FOR(host.connects == 2);
-	ck_assert_uint_eq(session.connections, 1);
+	ck_assert_uint_eq(vm.connections, 1);
 }
 END_TEST
 
@@ -657,7 +657,7 @@ START_TEST(the_guest_disconnects)
 	WAIT_FOR(host.ids == 6);
 	say(&dreq);
 	hear(MAD_DREP);
-	ck_assert_uint_eq(cm_rq_psn(&session, peer, PEER_QPN, GUEST_PSN), GUEST_PSN);
+	ck_assert_uint_eq(cm_rq_psn(cv, peer, PEER_QPN, GUEST_PSN), GUEST_PSN);
 }
 END_TEST
 
@@ -732,11 +732,11 @@ START_TEST(garbage_harms_nobody)
 			mad.bytes[at] = rand_r(&seed);
 		mad_set(&mad, MAD_ATTRIBUTE, 0x10 + i % 11);
 		mad_set(&mad, MAD_REMOTE_ID, rand_r(&seed) % 8);
-		if (!cm_send(&session, own, peer, &mad))
+		if (!cm_send(cv, own, peer, &mad))
 			settle();
 	}
 	settle();
-	ck_assert_uint_le(session.connections, 3);
+	ck_assert_uint_le(vm.connections, 3);
 }
 END_TEST
 
@@ -805,7 +805,7 @@ START_TEST(a_request_of_a_peer_reaches_the_guest)
 	ck_assert(!memcmp(ip.destination, own, 16));
 	ck_assert(!memcmp(mad_data(req, REQ_PRIVATE + IP_CM_HEADER_LEN), "please", 7));
 	/* The guest's QP is made ready before it answers. */
-	ck_assert_uint_eq(cm_rq_psn(&session, peer, PEER_QPN, GUEST_PSN), HOST_PSN);
+	ck_assert_uint_eq(cm_rq_psn(cv, peer, PEER_QPN, GUEST_PSN), HOST_PSN);
 }
 END_TEST
 
@@ -862,7 +862,7 @@ START_TEST(a_request_is_repeated_unless_the_guest_asks_for_time)
 	for (int i = 0; i < 1500; i++)
 		nap();
 	hear_nothing();
-	ck_assert_uint_eq(session.connections, 1);
+	ck_assert_uint_eq(vm.connections, 1);
 }
 END_TEST
 
@@ -927,10 +927,10 @@ END_TEST
 
 START_TEST(a_port_that_is_taken_is_left_alone)
 {
-	cm_gid_del(&session, own);
+	cm_gid_del(cv, own);
 	ck_assert_int_eq(host.ids, 0);
 	host.in_use = true;
-	cm_gid_add(&session, own, 3);
+	cm_gid_add(cv, own, 3);
 	settle();
 	ck_assert_int_eq(host.ids, 0);
 }
