@@ -26,10 +26,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <infiniband/verbs.h>
 
+#include "lib/slot_set.h"
 #include "pvhca/pvhca-admin.h"
 #include "rdma/pvhca-ring.h"
 #include "memory/memory.h"
@@ -44,11 +46,10 @@ struct _GHashTable;
  * @kernel: made by the driver for kernel consumers: PVHCA_LKEY_DMA is valid
  * @slots: QP of each slot, for workers; RCU
  * @srq_slots: likewise SRQs; a slot has one or the other
- * @again: slots that pvhcad itself wants to serve again (atomic bits), as the
- *	guest's pending[] is for what the guest posted
- * @again_summary: bit w: again[w] may be non-zero
+ * @again, @again_summary: slots that pvhcad itself wants to serve again
+ *	(context_again_slots()), as the guest's pending[] is for what the guest posted
  * @timed, @timed_summary: likewise, slots whose QP waits for qp->deadline_ns
- * @taken, @taken_summary: slots that the pass under way serves; the worker's own
+ * @taken: slots that the pass under way serves; the worker's own
  * @busy_until_ns: likewise, until when the worker looks at it in each pass
  * @slot_used: slots in use; the session's thread only
  */
@@ -57,21 +58,23 @@ struct context {
 	_Alignas(64) struct pvhca_context_page *page;
 	_Atomic uint64_t again_summary;
 	_Atomic uint64_t timed_summary;
-	uint64_t taken_summary;
 	uint64_t busy_until_ns;
 	struct vm *vm;
-
 	uint32_t handle;
 	bool kernel;
-	unsigned int users; /* PDs, CQs, QPs, SRQs */
+	unsigned int users;    /* PDs, CQs, QPs, SRQs */
+	struct slot_set taken; /* its summary is in that line, too */
+
 	struct region *page_region;
 	struct qp *slots[PVHCA_SLOTS];
 	struct srq *srq_slots[PVHCA_SLOTS];
 	_Atomic uint64_t again[PVHCA_SLOT_WORDS];
 	_Atomic uint64_t timed[PVHCA_SLOT_WORDS];
-	uint64_t taken[PVHCA_SLOT_WORDS];
 	uint64_t slot_used[PVHCA_SLOT_WORDS];
 };
+
+_Static_assert(offsetof(struct context, taken.words) == 64, "what a pass looks at is one line");
+_Static_assert(PVHCA_SLOTS == SLOT_SET_SLOTS, "a set holds the slots of a context");
 
 struct pd {
 	struct vm *vm;
@@ -226,18 +229,33 @@ static inline bool qp_state_responds(enum ibv_qp_state state)
 	}
 }
 
+/* What the guest posted, and what pvhcad itself asks for. */
+static inline struct shared_slots context_pending_slots(struct context *context)
+{
+	return (struct shared_slots){ (_Atomic uint64_t *)&context->page->summary,
+				      (_Atomic uint64_t *)context->page->pending };
+}
+
+static inline struct shared_slots context_again_slots(struct context *context)
+{
+	return (struct shared_slots){ &context->again_summary, context->again };
+}
+
+static inline struct shared_slots context_timed_slots(struct context *context)
+{
+	return (struct shared_slots){ &context->timed_summary, context->timed };
+}
+
 /* Ask the context's worker to serve a slot (again); from any thread. Does not wake a sleeping worker. */
 static inline void context_again(struct context *context, uint32_t slot)
 {
-	atomic_fetch_or(&context->again[slot / 64], 1ull << (slot % 64));
-	atomic_fetch_or(&context->again_summary, 1ull << (slot / 64));
+	shared_slots_add(context_again_slots(context), slot);
 }
 
 /* Ask for qp_serve() once CLOCK_MONOTONIC has passed qp->deadline_ns; under qp->lock, in its worker. */
 static inline void context_timed(struct context *context, uint32_t slot)
 {
-	atomic_fetch_or(&context->timed[slot / 64], 1ull << (slot % 64));
-	atomic_fetch_or(&context->timed_summary, 1ull << (slot / 64));
+	shared_slots_add(context_timed_slots(context), slot);
 }
 
 #endif

@@ -108,23 +108,18 @@ static bool is_anything_pending(struct worker *worker, const struct assignment *
 /* The earliest deadline of all waiting QPs, or UINT64_MAX. */
 static uint64_t next_deadline(const struct assignment *assignment)
 {
-	uint64_t deadline = UINT64_MAX, words, bits;
+	uint64_t deadline = UINT64_MAX;
 	struct context *context;
-	unsigned int i, word;
+	unsigned int i;
 	struct qp *qp;
+	uint32_t slot;
 
 	for (i = 0; i < assignment->num_contexts; i++) {
 		context = assignment->contexts[i];
-		words = atomic_load(&context->timed_summary);
-		for (; words; words &= words - 1) {
-			word = __builtin_ctzll(words);
-			bits = atomic_load(&context->timed[word]);
-			for (; bits; bits &= bits - 1) {
-				qp = rcu_dereference(
-					context->slots[word * 64 + __builtin_ctzll(bits)]);
-				if (qp && qp->deadline_ns < deadline)
-					deadline = qp->deadline_ns;
-			}
+		shared_slots_for_each (context_timed_slots(context), slot) {
+			qp = rcu_dereference(context->slots[slot]);
+			if (qp && qp->deadline_ns < deadline)
+				deadline = qp->deadline_ns;
 		}
 	}
 	return deadline;
