@@ -33,6 +33,8 @@ struct quota {
 #define CONFIG_PORT_RANGES 32
 #define CONFIG_MAX_PORTS   256 /* in all ranges; each takes two ids of the host */
 
+#define CONFIG_MAX_GIDS 256 /* entries of a VM's GID table */
+
 struct port_list {
 	unsigned int count;
 	struct port_range {
@@ -55,7 +57,7 @@ struct config {
 	unsigned int max_sessions;
 	uint64_t keep_mapped;	 /* bytes, of all VMs; see memory/stitches.c */
 	bool unlisted_vms;	 /* VMs without a [vm] group are served */
-	char *metrics;		 /* where stats/metrics.h listens, or NULL */
+	char *metrics;		 /* where counters are served, or NULL */
 	struct quota quota;	 /* defaults of every VM */
 	struct port_list listen; /* likewise */
 	void *vms;		 /* config/config.c's: a struct vm_policy for each [vm] group */

@@ -14,7 +14,7 @@ enum setting_type {
 	SETTING_MODE,	/* unsigned int, octal */
 	SETTING_BOOL,
 	SETTING_WORD,	 /* char *, one of a list */
-	SETTING_METRICS, /* char *, where stats/metrics.h listens, or none */
+	SETTING_METRICS, /* char *, lib/metrics_address.h, or none */
 	SETTING_PORTS,	 /* struct port_list */
 };
 

@@ -9,10 +9,9 @@
 #include <string.h>
 
 #include "config/private.h"
-#include "stats/metrics.h"
+#include "lib/metrics_address.h"
 #include "pvhca/pvhca-regs.h"
 #include "rdma/pvhca-ring.h"
-#include "vm/vm.h"
 #include "lib/table.h"
 
 static const char *const config_fabrics[] = { "loopback", "verbs", NULL };
@@ -67,7 +66,7 @@ static const struct setting quota_settings[] = {
 	{ .key = "qps", SETTING_NUMBER, AT(qps), 1, TABLE_LIMIT_MAX },
 	{ .key = "max-wr", SETTING_NUMBER, AT(max_wr), 1, 1u << PVHCA_RING_MAX_LOG_ENTRIES },
 	{ .key = "max-cqe", SETTING_NUMBER, AT(max_cqe), 1, 1u << PVHCA_CQ_MAX_LOG_ENTRIES },
-	{ .key = "gids", SETTING_NUMBER, AT(gids), 1, VM_GIDS },
+	{ .key = "gids", SETTING_NUMBER, AT(gids), 1, CONFIG_MAX_GIDS },
 	{ .key = "connections", SETTING_NUMBER, AT(connections), 1, TABLE_LIMIT_MAX },
 	{ .key = "pinned-bytes", SETTING_SIZE, AT(pinned_bytes), PVHCA_GRANULE, UINT64_MAX },
 };

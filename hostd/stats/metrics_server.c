@@ -22,6 +22,7 @@
 
 #include "lib/listener.h"
 #include "lib/log.h"
+#include "lib/metrics_address.h"
 
 #define METRICS_CLIENTS 16
 #define METRICS_REQUEST 4096

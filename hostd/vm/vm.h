@@ -28,7 +28,7 @@ struct memory;
 struct vm;
 struct worker;
 
-#define VM_GIDS 256
+#define VM_GIDS CONFIG_MAX_GIDS
 
 /* A guest's GID table entry. */
 struct vm_gid {

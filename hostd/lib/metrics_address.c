@@ -3,7 +3,7 @@
  * Counters tell who talks how much: they are for this host. Whoever wants them elsewhere
  * has a proxy that asks who asks; so nothing but loopback is accepted here.
  */
-#include "stats/metrics.h"
+#include "lib/metrics_address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
