@@ -259,7 +259,7 @@ static bool daemon_start(struct daemon *daemon)
 	if (!daemon->fabric)
 		return false;
 	stitches_limit(config->keep_mapped);
-	ret = workers_start(config);
+	ret = worker_start_all(config);
 	if (ret) {
 		g_critical("cannot start workers: %s", g_strerror(-ret));
 		goto err_stop_fabric;
@@ -270,7 +270,7 @@ static bool daemon_start(struct daemon *daemon)
 	return true;
 
 err_stop_workers:
-	workers_stop();
+	worker_stop_all();
 err_stop_fabric:
 	daemon->ops->stop(daemon->fabric);
 	return false;
@@ -295,7 +295,7 @@ static void daemon_stop(struct daemon *daemon)
 	metrics_close(daemon->metrics);
 	stats_stop();
 	sessions_stop();
-	workers_stop();
+	worker_stop_all();
 	daemon->ops->stop(daemon->fabric);
 	g_message("stopped");
 }

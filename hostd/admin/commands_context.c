@@ -48,7 +48,7 @@ int commands_alloc_context(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 err_del:
 	table_del(&vm->contexts, context->handle);
 err_put:
-	region_put(context->page_region);
+	memory_region_put(context->page_region);
 err_free:
 	free(context);
 	return status;
@@ -61,7 +61,7 @@ void commands_free_context(void *object, void *arg)
 
 	table_del(&vm->contexts, context->handle);
 	worker_del_context(context);
-	region_put(context->page_region);
+	memory_region_put(context->page_region);
 	free(context);
 }
 

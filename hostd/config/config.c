@@ -113,7 +113,7 @@ static struct config *config_new(void)
 	config->quota = quota_defaults;
 	config_set_ports(&config->listen, PORTS_DEFAULT, "", NULL);
 	config->vms = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
-					    (GDestroyNotify)vm_policy_free);
+					    (GDestroyNotify)config_policy_free);
 	return config;
 }
 
@@ -159,8 +159,8 @@ void config_free(struct config *config)
 
 /* ---------------------------------- one VM's ------------------------------- */
 
-struct vm_policy *vm_policy_new(const struct config *config, const char *name,
-				const uint8_t uuid[16])
+struct vm_policy *config_policy_new(const struct config *config, const char *name,
+				    const uint8_t uuid[16])
 {
 	static const uint8_t no_uuid[16];
 	struct vm_policy *policy = g_new0(struct vm_policy, 1);
@@ -183,7 +183,7 @@ struct vm_policy *vm_policy_new(const struct config *config, const char *name,
 	return policy;
 }
 
-void vm_policy_free(struct vm_policy *policy)
+void config_policy_free(struct vm_policy *policy)
 {
 	if (!policy)
 		return;

@@ -92,8 +92,8 @@ struct config *config_load(int *argc, char ***argv, struct config_actions *actio
 void config_free(struct config *config);
 
 /* The UUID group wins over the name's. uuid all 0: none. */
-struct vm_policy *vm_policy_new(const struct config *config, const char *name,
-				const uint8_t uuid[16]);
-void vm_policy_free(struct vm_policy *policy);
+struct vm_policy *config_policy_new(const struct config *config, const char *name,
+				    const uint8_t uuid[16]);
+void config_policy_free(struct vm_policy *policy);
 
 #endif

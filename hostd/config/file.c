@@ -96,7 +96,7 @@ static bool config_load_vm(struct config *config, GKeyFile *file, const char *pa
 	if (g_hash_table_contains(config->vms, id)) {
 		config_error(error, path, "group [%s]: this VM has a group already", group);
 		g_free(id);
-		vm_policy_free(vm);
+		config_policy_free(vm);
 		return false;
 	}
 	g_hash_table_insert(config->vms, id, vm);

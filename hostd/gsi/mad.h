@@ -208,8 +208,8 @@ struct ip_cm_request {
  * From a service id and the first IP_CM_HEADER_LEN bytes of private data. False: it
  * is not of this service, or its version is unknown.
  */
-bool ip_cm_parse(uint64_t service_id, const uint8_t *header, struct ip_cm_request *request);
-uint64_t ip_cm_service_id(const struct ip_cm_request *request);
-void ip_cm_build(const struct ip_cm_request *request, uint8_t *header);
+bool mad_ip_cm_parse(uint64_t service_id, const uint8_t *header, struct ip_cm_request *request);
+uint64_t mad_ip_cm_service_id(const struct ip_cm_request *request);
+void mad_ip_cm_build(const struct ip_cm_request *request, uint8_t *header);
 
 #endif

@@ -64,7 +64,7 @@ static bool gsi_receive(struct qp *qp, const uint8_t *message, uint8_t sl)
 	if (!posted)
 		return false;
 
-	cqe.status = recv_request_take(&qp->rq, qp->rq.ci, &receive, sge);
+	cqe.status = work_queue_take_recv(&qp->rq, qp->rq.ci, &receive, sge);
 	qp->rq.ci++;
 	if (!cqe.status && receive.length < GSI_GRH_LEN + GSI_MAD_LEN)
 		cqe.status = IBV_WC_LOC_LEN_ERR;
@@ -144,7 +144,7 @@ unsigned int gsi_flush_receives(struct pass *pass, struct qp *qp)
 			.status = IBV_WC_WR_FLUSH_ERR,
 		};
 
-		(void)recv_request_take(&qp->rq, qp->rq.ci++, &receive, sge);
+		(void)work_queue_take_recv(&qp->rq, qp->rq.ci++, &receive, sge);
 		cqe.wqe_index = htole16(receive.tag);
 		ok = gsi_complete(pass, qp, qp->recv_cq, &cqe, false);
 	}

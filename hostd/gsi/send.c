@@ -107,8 +107,8 @@ static bool gsi_serve_send(struct pass *pass, struct qp *qp, bool flush)
 	struct send_request request;
 	enum ibv_wc_status status;
 
-	status = send_request_take(&qp->sq, qp->sq.ci, 1u << PVHCA_WQE_SEND | SEND_ALLOW_AV,
-				   &request, sge, own->inline_data);
+	status = work_queue_take_send(&qp->sq, qp->sq.ci, 1u << PVHCA_WQE_SEND | SEND_ALLOW_AV,
+				      &request, sge, own->inline_data);
 	if (flush)
 		return gsi_send_done(pass, qp, &request, IBV_WC_WR_FLUSH_ERR);
 	if (!status)

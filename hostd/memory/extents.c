@@ -32,7 +32,7 @@ void extents_put(struct extents *extents)
 	if (!extents || atomic_fetch_sub(&extents->refs, 1) != 1)
 		return;
 	for (uint32_t i = 0; i < extents->count; i++)
-		region_put(extents->extent[i].region);
+		memory_region_put(extents->extent[i].region);
 	free(extents);
 }
 
@@ -96,7 +96,7 @@ static int builder_add_run(struct builder *builder, struct region *region, uint8
 			return status;
 		extents = builder->extents;
 	}
-	region_get(region);
+	memory_region_get(region);
 	extents->extent[extents->count++] = (struct extent){
 		.host = host,
 		.start = extents->length,
@@ -116,7 +116,7 @@ static int builder_add(struct builder *builder, uint64_t gpa, uint64_t len)
 		int status;
 
 		if (!region || gpa < region->gpa || gpa - region->gpa >= region->size) {
-			region_put(region);
+			memory_region_put(region);
 			region = memory_region(builder->memory, gpa);
 			builder->last = region;
 			if (!region)
@@ -201,7 +201,7 @@ int extents_from_list(struct memory *memory, const struct pvhca_mem_list *list, 
 		for (uint32_t i = 0; i < count && !status; i++)
 			status = builder_add_checked(&builder, &list->extents[i], &left);
 	}
-	region_put(builder.last);
+	memory_region_put(builder.last);
 	if (!status && left)
 		status = PVHCA_ST_INVALID;
 	if (status) {

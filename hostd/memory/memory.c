@@ -34,12 +34,12 @@ struct region_own {
 	void *watch;
 };
 
-void region_get(struct region *region)
+void memory_region_get(struct region *region)
 {
 	atomic_fetch_add(&region->refs, 1);
 }
 
-void region_put(struct region *region)
+void memory_region_put(struct region *region)
 {
 	struct region_own *own = (struct region_own *)region;
 
@@ -66,7 +66,7 @@ void memory_free(struct memory *memory)
 		return;
 	stitches_forget(memory, NULL);
 	for (unsigned int i = 0; i < memory->count; i++)
-		region_put(memory->regions[i]);
+		memory_region_put(memory->regions[i]);
 	pthread_mutex_destroy(&memory->lock);
 	free(memory);
 }
@@ -221,7 +221,7 @@ int memory_add(struct memory *memory, uint64_t gpa, uint64_t size, uint64_t fd_o
 			region->page_size, page_size);
 	ret = memory_insert(memory, region);
 	if (ret)
-		region_put(region); /* closes fd, too */
+		memory_region_put(region); /* closes fd, too */
 	return ret;
 
 err_close:
@@ -248,7 +248,7 @@ int memory_del(struct memory *memory, uint64_t gpa, uint64_t size)
 		return -ENOENT;
 	atomic_store(&region->removed, true);
 	stitches_forget(memory, region);
-	region_put(region);
+	memory_region_put(region);
 	return 0;
 }
 
@@ -297,7 +297,7 @@ struct region *memory_region(struct memory *memory, uint64_t gpa)
 	at = memory_place(memory, gpa);
 	if (at < memory->count && memory->regions[at]->gpa <= gpa) {
 		region = memory->regions[at];
-		region_get(region);
+		memory_region_get(region);
 	}
 	pthread_mutex_unlock(&memory->lock);
 	return region;
@@ -310,7 +310,7 @@ void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len, struct r
 	if (!found)
 		return NULL;
 	if (!len || len > found->size - (gpa - found->gpa)) {
-		region_put(found);
+		memory_region_put(found);
 		return NULL;
 	}
 	*region = found;
@@ -343,7 +343,7 @@ int memory_read(struct memory *memory, uint64_t gpa, void *to, size_t len)
 		if (!region)
 			return -EFAULT;
 		memcpy(out, at, n);
-		region_put(region);
+		memory_region_put(region);
 	}
 	return 0;
 }
@@ -360,7 +360,7 @@ int memory_write(struct memory *memory, uint64_t gpa, const void *from, size_t l
 		if (!region)
 			return -EFAULT;
 		memcpy(at, in, n);
-		region_put(region);
+		memory_region_put(region);
 	}
 	return 0;
 }

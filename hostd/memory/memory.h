@@ -36,8 +36,8 @@ struct region {
 	atomic_bool removed; /* QEMU took it away; only those who use it still have it */
 };
 
-void region_get(struct region *region);
-void region_put(struct region *region);
+void memory_region_get(struct region *region);
+void memory_region_put(struct region *region);
 
 struct memory *memory_new(void);
 void memory_free(struct memory *memory);
@@ -126,8 +126,9 @@ void stitch_unmap(struct stitch *stitch);
  * tables is most of what registering costs. A region of the guest that is
  * registered time and again is mapped once.
  */
-struct stitch *stitch_get(struct memory *memory, struct extents *extents, bool *reused, int *error);
-void stitch_put(struct stitch *stitch);
+struct stitch *stitches_get(struct memory *memory, struct extents *extents, bool *reused,
+			    int *error);
+void stitches_put(struct stitch *stitch);
 /* Give up what is kept of a memory: that of a region, or all. Any thread. */
 void stitches_forget(struct memory *memory, const struct region *region);
 /* How many bytes of guest memory may be kept mapped in all; before any is. */

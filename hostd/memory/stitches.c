@@ -240,7 +240,8 @@ static void tell(int error, const struct extents *extents)
 				    extents->count, g_strerror(error));
 }
 
-struct stitch *stitch_get(struct memory *memory, struct extents *extents, bool *reused, int *error)
+struct stitch *stitches_get(struct memory *memory, struct extents *extents, bool *reused,
+			    int *error)
 {
 	struct shared_stitch *shared = find(extents);
 
@@ -282,7 +283,7 @@ static bool is_worth_keeping(const struct shared_stitch *shared)
 	return true;
 }
 
-void stitch_put(struct stitch *stitch)
+void stitches_put(struct stitch *stitch)
 {
 	struct shared_stitch *shared = (struct shared_stitch *)stitch;
 	GSList *dropped = NULL;

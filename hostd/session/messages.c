@@ -109,8 +109,9 @@ static int session_hello(struct session *session, struct link_message *message)
 		memcpy(session->vm.hello_mac, hello->mac, sizeof(session->vm.hello_mac));
 		session->vm.num_vectors = hello->num_vectors;
 		session->vm.num_doorbells = hello->num_doorbells;
-		vm_policy_free(session->vm.policy);
-		session->vm.policy = vm_policy_new(session->vm.config, hello->name, hello->uuid);
+		config_policy_free(session->vm.policy);
+		session->vm.policy =
+			config_policy_new(session->vm.config, hello->name, hello->uuid);
 	}
 	reply.refused = session_judge(session, hello, &reply);
 	if (!reply.refused) {

@@ -69,7 +69,7 @@ static int queue_init(struct event_queue *queue, struct memory *memory, uint64_t
 static void queue_fini(struct event_queue *queue)
 {
 	pthread_mutex_destroy(&queue->lock);
-	region_put(queue->region);
+	memory_region_put(queue->region);
 }
 
 /*
@@ -98,13 +98,13 @@ static bool queue_write(struct event_queue *queue, const uint32_t *words)
 
 /* ---------------------------- completion events ---------------------------- */
 
-int ceq_init(struct ceq *ceq, uint64_t gpa, unsigned int log_entries)
+int events_ceq_init(struct ceq *ceq, uint64_t gpa, unsigned int log_entries)
 {
 	return queue_init(&ceq->queue, ceq->vm->memory, gpa, log_entries,
 			  sizeof(struct pvhca_ceqe));
 }
 
-void ceq_fini(struct ceq *ceq)
+void events_ceq_fini(struct ceq *ceq)
 {
 	queue_fini(&ceq->queue);
 }

@@ -62,7 +62,7 @@ void events_close(struct vm *vm);
 void events_retry(struct vm *vm);
 
 /* Set up a CEQ whose session and vector are set: errors as events_open(). */
-int ceq_init(struct ceq *ceq, uint64_t gpa, unsigned int log_entries);
-void ceq_fini(struct ceq *ceq);
+int events_ceq_init(struct ceq *ceq, uint64_t gpa, unsigned int log_entries);
+void events_ceq_fini(struct ceq *ceq);
 
 #endif

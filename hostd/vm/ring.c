@@ -181,9 +181,9 @@ static bool take_segment(const void *segment, struct send_request *request)
 	return true;
 }
 
-enum ibv_wc_status send_request_take(const struct work_queue *queue, uint32_t index,
-				     uint32_t opcodes, struct send_request *request,
-				     struct ibv_sge *sge, void *data)
+enum ibv_wc_status work_queue_take_send(const struct work_queue *queue, uint32_t index,
+					uint32_t opcodes, struct send_request *request,
+					struct ibv_sge *sge, void *data)
 {
 	const uint8_t *entry = work_queue_entry(queue, index);
 	uint32_t room = (1u << queue->log_stride) - PVHCA_SQ_WQE_DATA;
@@ -236,8 +236,8 @@ enum ibv_wc_status send_request_take(const struct work_queue *queue, uint32_t in
 	return IBV_WC_SUCCESS;
 }
 
-enum ibv_wc_status recv_request_take(const struct work_queue *queue, uint32_t index,
-				     struct recv_request *request, struct ibv_sge *sge)
+enum ibv_wc_status work_queue_take_recv(const struct work_queue *queue, uint32_t index,
+					struct recv_request *request, struct ibv_sge *sge)
 {
 	const uint8_t *entry = work_queue_entry(queue, index);
 	struct pvhca_rq_wqe wqe;

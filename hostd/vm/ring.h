@@ -167,9 +167,9 @@ struct send_request {
  * complete it with: LOC_QP_OP_ERR (unknown opcode or flag, reserved set, opcode not
  * one of the bits in opcodes, no room for its segment), LOC_LEN_ERR. request->index and flags are always valid.
  */
-enum ibv_wc_status send_request_take(const struct work_queue *queue, uint32_t index,
-				     uint32_t opcodes, struct send_request *request,
-				     struct ibv_sge *sge, void *data);
+enum ibv_wc_status work_queue_take_send(const struct work_queue *queue, uint32_t index,
+					uint32_t opcodes, struct send_request *request,
+					struct ibv_sge *sge, void *data);
 
 struct recv_request {
 	uint16_t tag;
@@ -178,8 +178,8 @@ struct recv_request {
 };
 
 /* Likewise for a receive entry. */
-enum ibv_wc_status recv_request_take(const struct work_queue *queue, uint32_t index,
-				     struct recv_request *request, struct ibv_sge *sge);
+enum ibv_wc_status work_queue_take_recv(const struct work_queue *queue, uint32_t index,
+					struct recv_request *request, struct ibv_sge *sge);
 
 /* enum pvhca_cqe_opcode that completes an enum pvhca_wqe_opcode. */
 uint8_t ring_cqe_opcode(uint8_t wqe_opcode);

@@ -41,7 +41,7 @@ int vm_init(struct vm *vm, unsigned int id, const struct config *config,
 	vm->config = config;
 	vm->thread = thread;
 	snprintf(vm->name, sizeof(vm->name), "session-%u", id);
-	vm->policy = vm_policy_new(config, "", no_uuid);
+	vm->policy = config_policy_new(config, "", no_uuid);
 	vm->admin_doorbell_fd = -1;
 	for (unsigned int i = 0; i < PVHCA_DB_MAX; i++)
 		vm->doorbell_fds[i] = -1;
@@ -73,7 +73,7 @@ void vm_fini(struct vm *vm)
 	table_fini(&vm->qps);
 	table_fini(&vm->ceqs);
 	memory_free(vm->memory);
-	vm_policy_free(vm->policy);
+	config_policy_free(vm->policy);
 }
 
 void vm_init_tables(struct vm *vm)

@@ -42,7 +42,7 @@ struct worker {
 	int epoll_fd;
 	int wake_fd;
 	struct assignment *assignment; /* RCU */
-	unsigned int load;	       /* sessions; under workers.lock */
+	unsigned int load;	       /* sessions; under worker_pool.lock */
 
 	/* The thread's own */
 	struct pass pass;
@@ -58,13 +58,13 @@ struct worker {
 	_Atomic bool stop;
 };
 
-struct workers {
+struct worker_pool {
 	pthread_mutex_t lock; /* assignments' writers, load */
 	struct worker *worker;
 	unsigned int count;
 };
 
-extern struct workers workers;
+extern struct worker_pool worker_pool;
 
 /* ----------------------------- worker/pass.c ------------------------------- */
 

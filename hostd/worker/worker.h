@@ -16,8 +16,8 @@ struct vm;
 struct worker;
 
 /* Start config->workers threads; 0 or a negative errno. Stop when no session is attached. */
-int workers_start(const struct config *config);
-void workers_stop(void);
+int worker_start_all(const struct config *config);
+void worker_stop_all(void);
 
 /*
  * Give a session to the worker with the fewest; sets vm->worker and

@@ -64,7 +64,7 @@ static void pages_add(struct extents *pages, uint8_t *host, uint64_t len, struct
 	if (pages->count && extent[-1].region == region &&
 	    extent[-1].host + extent[-1].len == host) {
 		extent[-1].len += len;
-		region_put(region);
+		memory_region_put(region);
 	} else {
 		extent->host = host;
 		extent->start = pages->length;

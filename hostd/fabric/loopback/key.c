@@ -59,7 +59,7 @@ static void let_go(struct loopback_key *key)
 		atomic_fetch_sub(&owner->windows, 1);
 	atomic_store(&key->owner, NULL);
 	for (i = 0; key->pages && i < key->pages->count; i++)
-		region_put(key->pages->extent[i].region);
+		memory_region_put(key->pages->extent[i].region);
 	if (key->pages)
 		key->pages->count = 0;
 }

@@ -200,7 +200,7 @@ void loopback_pieces_release(struct loopback_pieces *pieces)
 		if (piece->mr)
 			mr_leave(piece->mr);
 		else
-			region_put(piece->region);
+			memory_region_put(piece->region);
 	}
 	pieces->held = false;
 }

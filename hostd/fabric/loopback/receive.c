@@ -101,7 +101,7 @@ static enum loopback_take take_own(struct loopback_qp *rx, const struct loopback
 		loopback_qp_fail(rx, LOOPBACK_NO_EVENT);
 		return LOOPBACK_TAKE_BAD;
 	}
-	receive->status = recv_request_take(rq, rq->ci, &receive->request, receive->sge);
+	receive->status = work_queue_take_recv(rq, rq->ci, &receive->request, receive->sge);
 	receive->taken = true;
 	return LOOPBACK_TAKE_OK;
 }
@@ -164,7 +164,8 @@ enum loopback_flush loopback_receive_flush(struct loopback_serve *serve, struct 
 		if (serve->taken >= LOOPBACK_BATCH)
 			return LOOPBACK_FLUSH_MORE;
 		if (!receive->taken)
-			(void)recv_request_take(queue, queue->ci, &receive->request, receive->sge);
+			(void)work_queue_take_recv(queue, queue->ci, &receive->request,
+						   receive->sge);
 		flush_one(serve, rx);
 		if (atomic_load(&rx->failed))
 			break;

@@ -121,8 +121,8 @@ static bool flush_sends(struct loopback_serve *serve)
 		if (sq->active)
 			serve->messages--;
 		else
-			(void)send_request_take(queue, queue->ci, 0, &sq->request, sq->sge,
-						sq->inline_data);
+			(void)work_queue_take_send(queue, queue->ci, 0, &sq->request, sq->sge,
+						   sq->inline_data);
 		send_done(serve, IBV_WC_WR_FLUSH_ERR);
 	}
 	return true;
@@ -251,8 +251,8 @@ static bool take_request(struct loopback_serve *serve)
 	sq->done = 0;
 	sq->tries = lqp->attr.retry_cnt;
 	sq->rnr_tries = lqp->attr.rnr_retry;
-	status = send_request_take(queue, queue->ci, opcodes_of(lqp->qp), &sq->request, sq->sge,
-				   sq->inline_data);
+	status = work_queue_take_send(queue, queue->ci, opcodes_of(lqp->qp), &sq->request, sq->sge,
+				      sq->inline_data);
 	if (status)
 		send_failed(serve, status);
 	return !status;

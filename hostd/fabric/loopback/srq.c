@@ -123,7 +123,8 @@ static enum loopback_take take_entry(struct loopback_qp *rx, const struct loopba
 		loopback_qp_fail(rx, PVHCA_EVENT_QP_FATAL);
 		return LOOPBACK_TAKE_BAD;
 	}
-	receive->status = recv_request_take(&srq->rq, srq->rq.ci, &receive->request, receive->sge);
+	receive->status =
+		work_queue_take_recv(&srq->rq, srq->rq.ci, &receive->request, receive->sge);
 	receive->taken = true;
 	srq->rq.ci++;
 	check_limit(srq, posted - 1);

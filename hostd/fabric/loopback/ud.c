@@ -201,7 +201,7 @@ static bool gather(struct ud *ud)
 	ud->from.piece[0].mr = NULL;
 	ud->from.piece[0].host = ud->grh;
 	ud->from.piece[0].len = GRH_LEN;
-	ud->from.piece[0].region = NULL; /* and so region_put() leaves it alone */
+	ud->from.piece[0].region = NULL; /* and so memory_region_put() leaves it alone */
 	ud->from.count++;
 	return true;
 }

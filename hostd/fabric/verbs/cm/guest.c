@@ -76,7 +76,7 @@ static uint32_t cm_check_wish(struct cm_vm *cv, const struct cm_wish *wish, cons
 			      bool ud, const uint8_t own[16], const uint8_t peer[16],
 			      struct ip_cm_request *ip)
 {
-	if (!ip_cm_parse(wish->service_id, wish->private_data, ip) ||
+	if (!mad_ip_cm_parse(wish->service_id, wish->private_data, ip) ||
 	    ip->protocol != (ud ? IP_CM_UDP : IP_CM_TCP) || !ip->port)
 		return MAD_REASON_BAD_SERVICE_ID;
 	if (memcmp(ip->source, own, 16) || memcmp(ip->destination, peer, 16))

@@ -84,14 +84,14 @@ START_TEST(a_vm_inherits_quotas_wherever_they_stand)
 	struct vm_policy *policy;
 
 	ck_assert_ptr_nonnull(config);
-	policy = vm_policy_new(config, "a", no_uuid);
+	policy = config_policy_new(config, "a", no_uuid);
 	ck_assert_uint_eq(policy->quota.qps, 3);
 	ck_assert_uint_eq(policy->quota.mrs, 5);
 	ck_assert_uint_eq(policy->quota.cqs, 9);
-	vm_policy_free(policy);
-	policy = vm_policy_new(config, "b", no_uuid);
+	config_policy_free(policy);
+	policy = config_policy_new(config, "b", no_uuid);
 	ck_assert_uint_eq(policy->quota.qps, 2);
-	vm_policy_free(policy);
+	config_policy_free(policy);
 	config_free(config);
 }
 END_TEST
@@ -103,19 +103,19 @@ START_TEST(ports_to_listen_on_are_the_vms_or_everybodys)
 	struct vm_policy *policy;
 
 	ck_assert_ptr_nonnull(config);
-	policy = vm_policy_new(config, "a", no_uuid);
+	policy = config_policy_new(config, "a", no_uuid);
 	ck_assert_uint_eq(policy->listen.count, 2);
 	ck_assert_uint_eq(policy->listen.range[0].first, 4420);
 	ck_assert_uint_eq(policy->listen.range[0].last, 4420);
 	ck_assert_uint_eq(policy->listen.range[1].last, 20050);
-	vm_policy_free(policy);
-	policy = vm_policy_new(config, "n", no_uuid);
+	config_policy_free(policy);
+	policy = config_policy_new(config, "n", no_uuid);
 	ck_assert_uint_eq(policy->listen.count, 0);
-	vm_policy_free(policy);
-	policy = vm_policy_new(config, "b", no_uuid);
+	config_policy_free(policy);
+	policy = config_policy_new(config, "b", no_uuid);
 	ck_assert_uint_eq(policy->listen.count, 1);
 	ck_assert_uint_eq(policy->listen.range[0].last, 3);
-	vm_policy_free(policy);
+	config_policy_free(policy);
 	config_free(config);
 	config = load("", "");
 	ck_assert_uint_eq(config->listen.count, 3);
@@ -162,26 +162,26 @@ START_TEST(a_vm_is_found_by_uuid_in_either_case_before_its_name)
 	struct vm_policy *policy;
 
 	ck_assert_ptr_nonnull(config);
-	policy = vm_policy_new(config, "name", uuid);
+	policy = config_policy_new(config, "name", uuid);
 	ck_assert_uint_eq(policy->quota.qps, 1);
 	ck_assert(!policy->has_mac);
 	ck_assert_ptr_null(policy->addresses);
-	vm_policy_free(policy);
+	config_policy_free(policy);
 
-	policy = vm_policy_new(config, "name", no_uuid);
+	policy = config_policy_new(config, "name", no_uuid);
 	ck_assert_uint_eq(policy->quota.qps, 2);
 	ck_assert(policy->has_mac);
 	ck_assert_uint_eq(policy->mac[5], 5);
 	ck_assert_str_eq(policy->addresses[0], "10.0.0.1");
 	ck_assert(!policy->refused);
-	vm_policy_free(policy);
+	config_policy_free(policy);
 
-	policy = vm_policy_new(config, "other", no_uuid);
+	policy = config_policy_new(config, "other", no_uuid);
 	ck_assert(policy->refused);
-	vm_policy_free(policy);
-	policy = vm_policy_new(config, "", no_uuid);
+	config_policy_free(policy);
+	policy = config_policy_new(config, "", no_uuid);
 	ck_assert(policy->refused);
-	vm_policy_free(policy);
+	config_policy_free(policy);
 	config_free(config);
 }
 END_TEST

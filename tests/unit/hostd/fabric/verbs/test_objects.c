@@ -238,7 +238,8 @@ void cq_forget(struct cq *cq, uint32_t qpn)
 	(void)qpn;
 }
 
-struct stitch *stitch_get(struct memory *memory, struct extents *extents, bool *reused, int *error)
+struct stitch *stitches_get(struct memory *memory, struct extents *extents, bool *reused,
+			    int *error)
 {
 	static struct stitch stitch = { .base = (uint8_t *)0x100000 };
 
@@ -250,7 +251,7 @@ struct stitch *stitch_get(struct memory *memory, struct extents *extents, bool *
 	return &stitch;
 }
 
-void stitch_put(struct stitch *stitch)
+void stitches_put(struct stitch *stitch)
 {
 	(void)stitch;
 	host.mapped--;
