@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "vm/ring.h"
+#include "vm/work_queue.h"
 
 struct vm;
 

@@ -35,7 +35,7 @@
 #include "pvhca/pvhca-admin.h"
 #include "rdma/pvhca-ring.h"
 #include "memory/memory.h"
-#include "vm/ring.h"
+#include "vm/work_queue.h"
 
 struct vm;
 struct _GHashTable;

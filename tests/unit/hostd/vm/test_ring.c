@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "pvhca/pvhca-admin.h"
-#include "vm/ring.h"
+#include "vm/work_queue.h"
 #include "suite.h"
 
 #define BUFFER_SIZE (8 * PVHCA_GRANULE)
