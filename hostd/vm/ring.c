@@ -159,6 +159,30 @@ static uint32_t segment_size(uint8_t opcode, uint8_t flags)
 	}
 }
 
+void ring_read_av(const struct pvhca_av *from, struct av *to)
+{
+	*to = (struct av){
+		.flow_label = le32toh(from->flow_label),
+		.sgid_index = from->sgid_index,
+		.hop_limit = from->hop_limit,
+		.traffic_class = from->traffic_class,
+		.sl = from->sl,
+		.port = from->port,
+		.static_rate = from->static_rate,
+		.is_global = from->is_global,
+	};
+	memcpy(to->dgid, from->dgid, sizeof(to->dgid));
+}
+
+/* In guest memory: it is copied before it is read. */
+static void take_av(const void *segment, struct av *av)
+{
+	struct pvhca_av copy;
+
+	memcpy(&copy, segment, sizeof(copy));
+	ring_read_av(&copy, av);
+}
+
 /* Copy the segment of an operation. False: it makes no sense. */
 static bool take_segment(const void *segment, struct send_request *request)
 {
@@ -167,7 +191,7 @@ static bool take_segment(const void *segment, struct send_request *request)
 		if (request->num_sge)
 			return false;
 	} else if (request->flags & PVHCA_WQE_F_AV) {
-		memcpy(&request->av, segment, sizeof(request->av));
+		take_av(segment, &request->av);
 		return !request->ah;
 	}
 	if (request->flags & PVHCA_WQE_F_INLINE)

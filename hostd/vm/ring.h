@@ -13,6 +13,7 @@
 
 #include <infiniband/verbs.h>
 
+#include "lib/av.h"
 #include "pvhca/pvhca-admin.h"
 #include "rdma/pvhca-ring.h"
 #include "memory/memory.h"
@@ -134,7 +135,7 @@ struct reg_request {
 	uint8_t log_page_size;
 };
 
-/* A checked private copy of a send queue entry; host endian, but for av. */
+/* A checked private copy of a send queue entry; host endian. */
 struct send_request {
 	uint8_t opcode; /* enum pvhca_wqe_opcode */
 	uint8_t flags;	/* PVHCA_WQE_F_* */
@@ -154,7 +155,7 @@ struct send_request {
 	union {
 		struct bind_request bind; /* BIND_MW */
 		struct reg_request reg;	  /* REG_MR */
-		struct pvhca_av av;	  /* with F_AV; values are not checked */
+		struct av av;		  /* with F_AV; values are not checked */
 	};
 };
 
@@ -180,6 +181,9 @@ struct recv_request {
 /* Likewise for a receive entry. */
 enum ibv_wc_status recv_request_take(const struct work_queue *queue, uint32_t index,
 				     struct recv_request *request, struct ibv_sge *sge);
+
+/* An address vector of an entry or a command; values are not checked. */
+void ring_read_av(const struct pvhca_av *from, struct av *to);
 
 /* enum pvhca_cqe_opcode that completes an enum pvhca_wqe_opcode. */
 uint8_t ring_cqe_opcode(uint8_t wqe_opcode);
