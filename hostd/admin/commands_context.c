@@ -114,7 +114,7 @@ int commands_alloc_pd(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	status = commands_table_add(vm, &vm->pds, "pds", pd, &pd->handle);
 	if (status)
 		goto err_free;
-	status = vm->ops->pd_alloc(pd);
+	status = fabric_hook(vm->ops, PVHCA_ST_OK, pd_alloc, pd);
 	if (status)
 		goto err_del;
 	context->users++;
@@ -134,7 +134,7 @@ void commands_free_pd(void *object, void *arg)
 	struct pd *pd = object;
 
 	table_del(&vm->pds, pd->handle);
-	vm->ops->pd_free(pd);
+	fabric_hook(vm->ops, (void)0, pd_free, pd);
 	pd->context->users--;
 	free(pd);
 }

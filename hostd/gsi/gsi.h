@@ -3,7 +3,7 @@
  * The general services interface: QP 1 of each guest, which its kernel's
  * connection manager speaks over. It is pvhcad's own work, whatever the fabric.
  *
- * A send is a MAD with an address (struct pvhca_av). MADs of the CM class go to
+ * A send is a MAD with an address (struct av). MADs of the CM class go to
  * the GSI QP of the VM that has the destination GID; where none of this pvhcad
  * has it, to fabric/verbs/cm/cm.h, which speaks with native and remote peers. All others are
  * dropped, as are those that find no receive posted: MADs are datagrams.

@@ -23,7 +23,7 @@
  * @broken: rings were abused; not served any more. Under qp->lock
  */
 struct gsi {
-	struct pvhca_qp_attr attr;
+	struct qp_attr attr;
 	atomic_bool failed;
 	bool broken;
 	uint8_t inline_data[PVHCA_GRANULE];
@@ -71,7 +71,7 @@ void gsi_abused(struct qp *qp);
  * What the guest's core takes addresses from; see enum pvhca_qp_type. False: the
  * addresses are of different families.
  */
-bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct pvhca_av *from,
+bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct av *from,
 			const uint8_t source[16], const uint8_t destination[16]);
 /* With gsi_lock held. message: network header and MAD. False: it is dropped. */
 bool gsi_port_receive(struct gsi_port *port, const uint8_t *message, uint8_t sl);

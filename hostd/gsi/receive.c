@@ -12,10 +12,10 @@
 
 #define HOP_LIMIT 64
 
-bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct pvhca_av *from,
+bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct av *from,
 			const uint8_t source[16], const uint8_t destination[16])
 {
-	struct pvhca_av av = *from;
+	struct av av = *from;
 
 	if (address_is_ipv4(source) != address_is_ipv4(destination))
 		return false;
@@ -110,7 +110,7 @@ bool gsi_port_receive(struct gsi_port *port, const uint8_t *message, uint8_t sl)
 bool gsi_deliver(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
 		 const void *mad)
 {
-	static const struct pvhca_av plain;
+	static const struct av plain;
 	uint8_t message[GSI_GRH_LEN + GSI_MAD_LEN];
 	struct gsi_port *port;
 	bool taken = false;

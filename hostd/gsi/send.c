@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Guests' management datagrams: from the sender's memory to another's, or to fabric/verbs/cm/cm.h. */
+/* Guests' management datagrams: from the sender's memory to another's, or to the fabric. */
 #include <endian.h>
 #include <string.h>
 
@@ -18,7 +18,7 @@
  * To whoever has the destination. message: room for the header, then the MAD.
  * False: it is dropped, and nobody has counted it.
  */
-static bool gsi_send(struct vm *vm, const struct pvhca_av *av, uint8_t *message)
+static bool gsi_send(struct vm *vm, const struct av *av, uint8_t *message)
 {
 	const uint8_t *mad = message + GSI_GRH_LEN;
 	struct gsi_port *from, *to = NULL;
@@ -38,7 +38,7 @@ static bool gsi_send(struct vm *vm, const struct pvhca_av *av, uint8_t *message)
 		gsi_port_receive(to, message, av->sl);
 unlock:
 	pthread_mutex_unlock(&gsi_lock);
-	return to || (known && vm->ops->mad_send && vm->ops->mad_send(vm, source, av->dgid, mad));
+	return to || (known && fabric_hook(vm->ops, false, mad_send, vm, source, av->dgid, mad));
 }
 
 /* Only what connection managers say to each other goes anywhere. */

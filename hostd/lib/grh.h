@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "pvhca/pvhca-admin.h"
+#include "lib/av.h"
 
 #define GRH_LEN 40u
 
@@ -16,7 +16,7 @@
  * of 0 and an IPv4 header, else an IPv6 header. payload: bytes of the message. av: of
  * the sender; its dgid and sgid_index are not looked at.
  */
-void grh_fill(uint8_t grh[GRH_LEN], const struct pvhca_av *av, const uint8_t source[16],
+void grh_fill(uint8_t grh[GRH_LEN], const struct av *av, const uint8_t source[16],
 	      const uint8_t destination[16], uint32_t payload);
 
 #endif

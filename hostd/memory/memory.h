@@ -86,13 +86,25 @@ struct extents {
 	struct extent extent[];
 };
 
-/*
- * Read and check the memory list of a command: at most max_length bytes. Returns 0
- * or an enum pvhca_admin_status (INVALID, BAD_ADDRESS, NO_MEMORY); *extents is the caller's, to be
- * given up by extents_put().
+/**
+ * struct extents_builder - extents as they are put together
+ * @last: region of the latest run, referenced
  */
-int extents_from_list(struct memory *memory, const struct pvhca_mem_list *list, uint64_t max_length,
-		      struct extents **extents);
+struct extents_builder {
+	struct memory *memory;
+	struct extents *extents;
+	uint32_t room;
+	struct region *last;
+};
+
+void extents_begin(struct extents_builder *builder, struct memory *memory);
+/*
+ * Add guest-physical [gpa, gpa + len), whole granules. 0 or an enum pvhca_admin_status:
+ * INVALID, BAD_ADDRESS (not guest RAM), NO_MEMORY; extents_end() is due all the same.
+ */
+int extents_add(struct extents_builder *builder, uint64_t gpa, uint64_t len);
+/* What was added, the caller's, to be given up by extents_put(); NULL: nothing was. */
+struct extents *extents_end(struct extents_builder *builder);
 void extents_get(struct extents *extents);
 void extents_put(struct extents *extents);
 

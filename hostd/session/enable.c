@@ -118,12 +118,11 @@ static bool session_has_event_fds(const struct session *session)
 /* Sources that serve the guest. What it posted before is seen, as eventfds count. */
 static void session_attach_sources(struct session *session)
 {
-	int fd = -1;
+	int fd;
 
 	session->on_doorbell = session_attach_fd(session, session->vm.admin_doorbell_fd, G_IO_IN,
 						 session_on_doorbell);
-	if (session->vm.ops->vm_async_fd)
-		fd = session->vm.ops->vm_async_fd(&session->vm);
+	fd = fabric_hook(session->vm.ops, -1, vm_async_fd, &session->vm);
 	if (fd >= 0)
 		session->on_async = session_attach_fd(session, fd, G_IO_IN, session_on_async);
 }

@@ -35,6 +35,7 @@
 #include "pvhca/pvhca-admin.h"
 #include "rdma/pvhca-ring.h"
 #include "memory/memory.h"
+#include "vm/attributes.h"
 #include "vm/work_queue.h"
 
 struct vm;
@@ -114,8 +115,7 @@ struct ah {
 	struct vm *vm;
 	struct pd *pd;
 	uint32_t handle;
-	uint32_t host_gid_index; /* of av.sgid_index */
-	struct pvhca_av av;
+	struct av av;
 	void *fabric;
 };
 
@@ -160,7 +160,6 @@ struct cq {
 	uint32_t backlog_count;
 
 	bool listed;
-	void *fabric;
 };
 
 /**
@@ -201,8 +200,8 @@ struct qp {
 	uint32_t qpn; /* as the guest and its peers see it */
 	uint32_t slot;
 	enum pvhca_qp_type type;
-	uint32_t flags;		    /* PVHCA_CREATE_QP_* */
-	struct pvhca_qp_cap cap;    /* host endian on x86; use le32toh */
+	uint32_t flags; /* PVHCA_CREATE_QP_* */
+	struct qp_cap cap;
 	struct ring_buffer *buffer; /* owned */
 
 	pthread_mutex_t lock; /* sq and state; see above */

@@ -210,7 +210,7 @@ int policy_claim_mac(struct vm *vm)
 		g_warning("VM %s: the MAC that QEMU asks for is in use by another VM; choosing one",
 			  vm->name);
 	}
-	if (vm->ops->default_mac && vm->ops->default_mac(vm, vm->mac)) {
+	if (fabric_hook(vm->ops, false, default_mac, vm, vm->mac)) {
 		vm->mac_shared = true;
 		goto out;
 	}

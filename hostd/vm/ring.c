@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Memory of rings, granule by granule; and what completes which entry. */
+#include <endian.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "rdma/pvhca-ring.h"
 #include "vm/ring.h"
@@ -36,6 +38,21 @@ void ring_buffer_free(struct ring_buffer *buffer)
 		return;
 	extents_put(buffer->extents);
 	free(buffer);
+}
+
+void ring_read_av(const struct pvhca_av *from, struct av *to)
+{
+	*to = (struct av){
+		.flow_label = le32toh(from->flow_label),
+		.sgid_index = from->sgid_index,
+		.hop_limit = from->hop_limit,
+		.traffic_class = from->traffic_class,
+		.sl = from->sl,
+		.port = from->port,
+		.static_rate = from->static_rate,
+		.is_global = from->is_global,
+	};
+	memcpy(to->dgid, from->dgid, sizeof(to->dgid));
 }
 
 uint8_t ring_cqe_opcode(uint8_t wqe_opcode)

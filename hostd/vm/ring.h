@@ -8,7 +8,9 @@
 
 #include <stdint.h>
 
+#include "lib/av.h"
 #include "pvhca/pvhca-admin.h"
+#include "rdma/pvhca-ring.h"
 #include "memory/memory.h"
 
 /* Guest memory of rings: keeps the extents (and so their regions) mapped. */
@@ -28,6 +30,9 @@ static inline void *ring_buffer_at(const struct ring_buffer *buffer, uint64_t of
 {
 	return buffer->granule[offset >> PVHCA_GRANULE_SHIFT] + (offset & (PVHCA_GRANULE - 1));
 }
+
+/* An address vector of an entry or a command; values are not checked. */
+void ring_read_av(const struct pvhca_av *from, struct av *to);
 
 /* enum pvhca_cqe_opcode that completes an enum pvhca_wqe_opcode. */
 uint8_t ring_cqe_opcode(uint8_t wqe_opcode);

@@ -93,12 +93,10 @@ void vm_init_tables(struct vm *vm)
 
 /* --------------------------------- addresses ------------------------------- */
 
-bool vm_gid(const struct vm *vm, uint32_t index, uint32_t *host_index, const uint8_t **gid)
+bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid)
 {
 	if (index >= VM_GIDS || !vm->gids[index].used)
 		return false;
-	if (host_index)
-		*host_index = vm->gids[index].host_index;
 	if (gid)
 		*gid = vm->gids[index].gid;
 	return true;

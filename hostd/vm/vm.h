@@ -34,7 +34,6 @@ struct worker;
 struct vm_gid {
 	bool used;
 	uint8_t gid[16];
-	uint32_t host_index;
 };
 
 /*
@@ -130,8 +129,8 @@ void vm_init_tables(struct vm *vm);
 const char *vm_state_name(const struct vm *vm);
 void vm_set_state(struct vm *vm, enum vm_state state);
 
-/* Host index of a guest GID table entry; false if the guest has none there. */
-bool vm_gid(const struct vm *vm, uint32_t index, uint32_t *host_index, const uint8_t **gid);
+/* An entry of the guest's GID table; false if the guest has none there. gid may be NULL. */
+bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid);
 
 /*
  * The guest broke the protocol: log it once (rate-limited) with what it did, stop

@@ -126,6 +126,15 @@ static uint32_t segment_size(uint8_t opcode, uint8_t flags)
 	}
 }
 
+/* In guest memory: it is copied before it is read. */
+static void take_av(const void *segment, struct av *av)
+{
+	struct pvhca_av copy;
+
+	memcpy(&copy, segment, sizeof(copy));
+	ring_read_av(&copy, av);
+}
+
 /* Copy the segment of an operation. False: it makes no sense. */
 static bool take_segment(const void *segment, struct send_request *request)
 {
@@ -134,7 +143,7 @@ static bool take_segment(const void *segment, struct send_request *request)
 		if (request->num_sge)
 			return false;
 	} else if (request->flags & PVHCA_WQE_F_AV) {
-		memcpy(&request->av, segment, sizeof(request->av));
+		take_av(segment, &request->av);
 		return !request->ah;
 	}
 	if (request->flags & PVHCA_WQE_F_INLINE)

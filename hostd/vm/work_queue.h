@@ -114,7 +114,7 @@ struct reg_request {
 	uint8_t log_page_size;
 };
 
-/* A checked private copy of a send queue entry; host endian, but for av. */
+/* A checked private copy of a send queue entry; host endian. */
 struct send_request {
 	uint8_t opcode; /* enum pvhca_wqe_opcode */
 	uint8_t flags;	/* PVHCA_WQE_F_* */
@@ -134,7 +134,7 @@ struct send_request {
 	union {
 		struct bind_request bind; /* BIND_MW */
 		struct reg_request reg;	  /* REG_MR */
-		struct pvhca_av av;	  /* with F_AV; values are not checked */
+		struct av av;		  /* with F_AV; values are not checked */
 	};
 };
 

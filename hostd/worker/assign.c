@@ -78,7 +78,7 @@ static void assignment_replace(struct worker *worker, struct assignment *next)
 
 static int vm_fabric_fd(struct vm *vm)
 {
-	return vm->ops->vm_event_fd ? vm->ops->vm_event_fd(vm) : -1;
+	return fabric_hook(vm->ops, -1, vm_event_fd, vm);
 }
 
 static struct worker *least_loaded(void)

@@ -99,8 +99,7 @@ static bool is_anything_pending(struct worker *worker, const struct assignment *
 	}
 	for (i = 0; i < assignment->num_vms; i++) {
 		vm = assignment->vms[i];
-		if (vm->ops->vm_arm)
-			pending |= vm->ops->vm_arm(&worker->pass, vm);
+		pending |= fabric_hook(vm->ops, false, vm_arm, &worker->pass, vm);
 	}
 	return pending;
 }
@@ -233,8 +232,7 @@ static unsigned int count_in_flight(const struct worker *worker)
 
 	for (i = 0; i < assignment->num_vms; i++) {
 		vm = assignment->vms[i];
-		if (vm->ops->vm_in_flight)
-			count += vm->ops->vm_in_flight(vm);
+		count += fabric_hook(vm->ops, 0, vm_in_flight, vm);
 	}
 	return count;
 }

@@ -379,7 +379,7 @@ struct loopback_qp {
 	struct qp *qp;
 	struct loopback *fabric;
 	struct cds_list_head node;
-	struct pvhca_qp_attr attr;
+	struct qp_attr attr;
 
 	bool broken;
 	bool notify_drained;
@@ -415,7 +415,7 @@ struct loopback_qp {
 
 int loopback_qp_create(struct qp *qp);
 void loopback_qp_destroy(struct qp *qp);
-int loopback_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr);
+int loopback_qp_query(struct qp *qp, uint32_t attr_mask, struct qp_attr *attr);
 
 /* State as it is or is about to be. */
 static inline enum ibv_qp_state loopback_qp_state(const struct loopback_qp *lqp)
@@ -453,8 +453,8 @@ void loopback_qp_drained(struct loopback_qp *lqp);
 
 /* -------------------- state machine: fabric/loopback/modify.c --------------------- */
 
-int loopback_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr);
-bool loopback_av_is_valid(const struct vm *vm, const struct pvhca_av *av);
+int loopback_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_attr *attr);
+bool loopback_av_is_valid(const struct vm *vm, const struct av *av);
 
 /* ----------------------- data path: fabric/loopback/serve.c ----------------------- */
 
@@ -527,7 +527,7 @@ struct loopback_srq {
 int loopback_srq_create(struct srq *srq);
 void loopback_srq_destroy(struct srq *srq);
 int loopback_srq_set_limit(struct srq *srq, uint32_t limit);
-int loopback_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp);
+int loopback_srq_query(struct srq *srq, uint32_t *limit);
 /* Something was posted: wake who waits for it. */
 unsigned int loopback_srq_serve(struct pass *pass, struct srq *srq);
 /* For loopback_receive_take(). */

@@ -61,12 +61,10 @@ int loopback_srq_set_limit(struct srq *srq, uint32_t limit)
 	return status;
 }
 
-int loopback_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp)
+int loopback_srq_query(struct srq *srq, uint32_t *limit)
 {
 	pthread_mutex_lock(&srq->lock);
-	rsp->max_wr = htole32(srq->max_wr);
-	rsp->max_sge = htole32(srq->max_sge);
-	rsp->limit = htole32(srq->limit);
+	*limit = srq->limit;
 	pthread_mutex_unlock(&srq->lock);
 	return PVHCA_ST_OK;
 }

@@ -28,7 +28,7 @@ struct loopback_ah {
 struct ud {
 	struct loopback_serve *serve;
 	struct loopback_qp *lqp;
-	const struct pvhca_av *av;
+	const struct av *av;
 	uint8_t source[LOOPBACK_GID_LEN];
 	uint8_t grh[GRH_LEN];
 	uint32_t qkey;
@@ -43,10 +43,8 @@ int loopback_ah_create(struct ah *ah)
 {
 	struct loopback_ah *lah;
 	const uint8_t *gid;
-	uint32_t index;
 
-	if (!loopback_av_is_valid(ah->vm, &ah->av) ||
-	    !vm_gid(ah->vm, ah->av.sgid_index, &index, &gid))
+	if (!loopback_av_is_valid(ah->vm, &ah->av) || !vm_gid(ah->vm, ah->av.sgid_index, &gid))
 		return PVHCA_ST_INVALID;
 	lah = malloc(sizeof(*lah));
 	if (!lah)

@@ -378,53 +378,53 @@ static void vm_async(struct vm *vm)
 	 IBV_DEVICE_RC_RNR_NAK_GEN | IBV_DEVICE_SYS_IMAGE_GUID | IBV_DEVICE_UD_AV_PORT_ENFORCE | \
 	 DEVICE_CAPS_MW)
 
-static int query_device(struct vm *vm, struct pvhca_rsp_query_device *rsp)
+static int query_device(struct vm *vm, struct device_limits *limits)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	const struct ibv_device_attr *attr = &vv->attr;
 
-	*rsp = (struct pvhca_rsp_query_device){
-		.max_mr_size = htole64(attr->max_mr_size),
-		.page_size_cap = htole64(attr->page_size_cap),
-		.device_cap_flags = htole64(attr->device_cap_flags & DEVICE_CAPS),
+	*limits = (struct device_limits){
+		.max_mr_size = attr->max_mr_size,
+		.page_size_cap = attr->page_size_cap,
+		.device_cap_flags = attr->device_cap_flags & DEVICE_CAPS,
 		.sys_image_guid = attr->sys_image_guid,
-		.vendor_id = htole32(attr->vendor_id),
-		.vendor_part_id = htole32(attr->vendor_part_id),
-		.hw_ver = htole32(attr->hw_ver),
-		.max_qp = htole32(attr->max_qp),
-		.max_qp_wr = htole32(attr->max_qp_wr),
-		.max_sge = htole32(attr->max_sge),
-		.max_sge_rd = htole32(attr->max_sge_rd),
-		.max_inline = htole32(vv->fabric->max_inline),
-		.max_cq = htole32(attr->max_cq),
-		.max_cqe = htole32(1u << PVHCA_CQ_MAX_LOG_ENTRIES),
-		.max_mr = htole32(attr->max_mr),
-		.max_pd = htole32(attr->max_pd),
-		.max_qp_rd_atom = htole32(attr->max_qp_rd_atom),
-		.max_res_rd_atom = htole32(attr->max_res_rd_atom),
-		.max_qp_init_rd_atom = htole32(attr->max_qp_init_rd_atom),
-		.atomic_cap = htole32(attr->atomic_cap),
-		.max_mw = htole32(attr->device_cap_flags & DEVICE_CAPS_MW ? attr->max_mw : 0),
-		.max_mcast_grp = htole32(attr->max_mcast_grp),
-		.max_mcast_qp_attach = htole32(attr->max_mcast_qp_attach),
-		.max_total_mcast_qp_attach = htole32(attr->max_total_mcast_qp_attach),
-		.max_ah = htole32(attr->max_ah),
-		.max_srq = htole32(attr->max_srq),
-		.max_srq_wr = htole32(attr->max_srq_wr),
-		.max_srq_sge = htole32(attr->max_srq_sge),
-		.max_pkeys = htole32(attr->max_pkeys),
+		.vendor_id = attr->vendor_id,
+		.vendor_part_id = attr->vendor_part_id,
+		.hw_ver = attr->hw_ver,
+		.max_qp = attr->max_qp,
+		.max_qp_wr = attr->max_qp_wr,
+		.max_sge = attr->max_sge,
+		.max_sge_rd = attr->max_sge_rd,
+		.max_inline = vv->fabric->max_inline,
+		.max_cq = attr->max_cq,
+		.max_cqe = 1u << PVHCA_CQ_MAX_LOG_ENTRIES,
+		.max_mr = attr->max_mr,
+		.max_pd = attr->max_pd,
+		.max_qp_rd_atom = attr->max_qp_rd_atom,
+		.max_res_rd_atom = attr->max_res_rd_atom,
+		.max_qp_init_rd_atom = attr->max_qp_init_rd_atom,
+		.atomic_cap = attr->atomic_cap,
+		.max_mw = attr->device_cap_flags & DEVICE_CAPS_MW ? attr->max_mw : 0,
+		.max_mcast_grp = attr->max_mcast_grp,
+		.max_mcast_qp_attach = attr->max_mcast_qp_attach,
+		.max_total_mcast_qp_attach = attr->max_total_mcast_qp_attach,
+		.max_ah = attr->max_ah,
+		.max_srq = attr->max_srq,
+		.max_srq_wr = attr->max_srq_wr,
+		.max_srq_sge = attr->max_srq_sge,
+		.max_pkeys = attr->max_pkeys,
 		/* Of completions; pvhcad's own clock, CLOCK_MONOTONIC in ns. */
-		.hca_core_clock = htole64(1000000),
-		.timestamp_mask = htole64(UINT64_MAX),
+		.hca_core_clock = 1000000,
+		.timestamp_mask = UINT64_MAX,
 		.local_ca_ack_delay = attr->local_ca_ack_delay,
 	};
-	snprintf(rsp->fw_ver, sizeof(rsp->fw_ver), "%.31s", attr->fw_ver);
-	snprintf(rsp->host_device, sizeof(rsp->host_device), "%.31s",
+	snprintf(limits->fw_ver, sizeof(limits->fw_ver), "%.31s", attr->fw_ver);
+	snprintf(limits->host_device, sizeof(limits->host_device), "%.31s",
 		 ibv_get_device_name(vv->fabric->device));
 	return PVHCA_ST_OK;
 }
 
-static int query_port(struct vm *vm, struct pvhca_rsp_query_port *rsp)
+static int query_port(struct vm *vm, struct port_attr *port)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	struct ibv_port_attr attr;
@@ -433,20 +433,19 @@ static int query_port(struct vm *vm, struct pvhca_rsp_query_port *rsp)
 	err = ibv_query_port(vv->context, vv->fabric->port, &attr);
 	if (err)
 		return verbs_status(err);
-	*rsp = (struct pvhca_rsp_query_port){
+	*port = (struct port_attr){
 		.state = attr.state,
 		.phys_state = attr.phys_state,
 		.max_mtu = attr.max_mtu,
 		.active_mtu = attr.active_mtu,
 		.active_width = attr.active_width,
-		.active_speed = htole16(attr.active_speed),
+		.active_speed = attr.active_speed,
 		.max_vl_num = attr.max_vl_num,
-		.max_msg_sz = htole32(attr.max_msg_sz),
-		.pkey_tbl_len = htole32(attr.pkey_tbl_len),
-		.gid_tbl_len = htole32(VM_GIDS),
-		.netdev_mtu = htole32(vv->fabric->netdev_mtu),
-		.port_cap_flags =
-			htole32(attr.port_cap_flags & (IBV_PORT_CM_SUP | IBV_PORT_IP_BASED_GIDS)),
+		.max_msg_sz = attr.max_msg_sz,
+		.pkey_tbl_len = attr.pkey_tbl_len,
+		.gid_tbl_len = VM_GIDS,
+		.netdev_mtu = vv->fabric->netdev_mtu,
+		.port_cap_flags = attr.port_cap_flags & (IBV_PORT_CM_SUP | IBV_PORT_IP_BASED_GIDS),
 	};
 	return PVHCA_ST_OK;
 }
@@ -478,15 +477,15 @@ int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint)
 	return -1;
 }
 
-static int gid_add(struct vm *vm, const uint8_t gid[16], uint32_t *host_index)
+static int gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
 {
 	struct verbs_vm *vv = vm->fabric_vm;
-	int index = verbs_gid_index(vv, gid, -1);
+	int host = verbs_gid_index(vv, gid, -1);
 	struct ibv_gid_entry entry;
 
-	if (index < 0 || ibv_query_gid_ex(vv->context, vv->fabric->port, index, &entry, 0))
+	if (host < 0 || ibv_query_gid_ex(vv->context, vv->fabric->port, host, &entry, 0))
 		return PVHCA_ST_NOT_FOUND;
-	*host_index = index;
+	vv->gid_hint[index] = host;
 	cm_gid_add(vv->cm, gid, entry.ndev_ifindex);
 	return PVHCA_ST_OK;
 }
@@ -517,18 +516,6 @@ static bool default_mac(struct vm *vm, uint8_t mac[6])
 
 	memcpy(mac, fabric->mac, sizeof(fabric->mac));
 	return memcmp(mac, none, sizeof(none)) != 0;
-}
-
-/* Guests' CQs are pvhcad's own; see fabric/verbs/private.h. */
-static int cq_create(struct cq *cq)
-{
-	(void)cq;
-	return PVHCA_ST_OK;
-}
-
-static void cq_destroy(struct cq *cq)
-{
-	(void)cq;
 }
 
 static int vm_event_fd(struct vm *vm)
@@ -570,8 +557,6 @@ const struct fabric_ops fabric_verbs = {
 	.mw_dealloc = verbs_mw_dealloc,
 	.ah_create = verbs_ah_create,
 	.ah_destroy = verbs_ah_destroy,
-	.cq_create = cq_create,
-	.cq_destroy = cq_destroy,
 	.qp = &verbs_qp_ops,
 	.mcast_attach = verbs_mcast_attach,
 	.mcast_detach = verbs_mcast_detach,

@@ -47,19 +47,13 @@ static void teardown(void)
 /* Three single pages, first being the first's number; the last one may be in the other region. */
 static struct extents *pages(uint64_t first, uint64_t last)
 {
-	struct pvhca_mem_list list = {
-		.num_extents = htole32(PIECES),
-		.length = htole64(PIECES * K4),
-		.extents = {
-			{ .addr = htole64(first * K4), .len = htole64(K4) },
-			{ .addr = htole64((first + 2) * K4), .len = htole64(K4) },
-			{ .addr = htole64(last), .len = htole64(K4) },
-		},
-	};
-	struct extents *extents;
+	struct extents_builder builder;
 
-	ck_assert_int_eq(extents_from_list(memory, &list, 1 << 30, &extents), 0);
-	return extents;
+	extents_begin(&builder, memory);
+	ck_assert_int_eq(extents_add(&builder, first * K4, K4), 0);
+	ck_assert_int_eq(extents_add(&builder, (first + 2) * K4, K4), 0);
+	ck_assert_int_eq(extents_add(&builder, last, K4), 0);
+	return extents_end(&builder);
 }
 
 /* As a region is registered: the list is the region's own for as long as it lives. */
@@ -146,17 +140,15 @@ END_TEST
 
 START_TEST(what_lies_in_one_piece_is_not_mapped_again)
 {
-	struct pvhca_mem_list list = {
-		.num_extents = htole32(1),
-		.length = htole64(2 * K4),
-		.extents = { { .addr = htole64(5 * K4), .len = htole64(2 * K4) } },
-	};
+	struct extents_builder builder;
 	struct extents *extents;
 	struct stitch *stitch;
 	bool reused;
 	int error;
 
-	ck_assert_int_eq(extents_from_list(memory, &list, 1 << 30, &extents), 0);
+	extents_begin(&builder, memory);
+	ck_assert_int_eq(extents_add(&builder, 5 * K4, 2 * K4), 0);
+	extents = extents_end(&builder);
 	stitch = stitches_get(memory, extents, &reused, &error);
 	ck_assert_ptr_eq(stitch->base, extents->extent[0].host);
 	stitches_put(stitch);
@@ -232,14 +224,7 @@ END_TEST
 START_TEST(what_takes_long_to_unmap_is_unmapped_behind)
 {
 	const uint64_t half = 20ull << 20;
-	struct pvhca_mem_list list = {
-		.num_extents = htole32(2),
-		.length = htole64(2 * half),
-		.extents = {
-			{ .addr = htole64(2 * HIGH + half), .len = htole64(half) },
-			{ .addr = htole64(2 * HIGH), .len = htole64(half) },
-		},
-	};
+	struct extents_builder builder;
 	int fd = memfd_create("large", MFD_CLOEXEC), error;
 	struct extents *extents;
 	struct stitch *stitch;
@@ -248,7 +233,10 @@ START_TEST(what_takes_long_to_unmap_is_unmapped_behind)
 
 	ck_assert_int_eq(ftruncate(fd, 2 * half), 0);
 	ck_assert_int_eq(memory_add(memory, 2 * HIGH, 2 * half, 0, K4, fd), 0);
-	ck_assert_int_eq(extents_from_list(memory, &list, 1 << 30, &extents), 0);
+	extents_begin(&builder, memory);
+	ck_assert_int_eq(extents_add(&builder, 2 * HIGH + half, half), 0);
+	ck_assert_int_eq(extents_add(&builder, 2 * HIGH, half), 0);
+	extents = extents_end(&builder);
 	stitches_limit(half);
 	stitch = stitches_get(memory, extents, &reused, &error);
 	ck_assert_ptr_nonnull(stitch);

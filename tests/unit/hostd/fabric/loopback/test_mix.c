@@ -184,7 +184,7 @@ static void *guest_main(void *arg)
 
 static void reset(struct guest *guest, struct qp *qp, unsigned int *sends)
 {
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RESET };
+	struct qp_attr attr = { .qp_state = IBV_QPS_RESET };
 
 	ck_assert_int_eq(rig_modify(qp, IBV_QP_STATE, attr), 0);
 	atomic_store(qp->sq.pi, 0);
@@ -243,7 +243,7 @@ static void rereg(struct guest *guest)
 static void disturb(unsigned int round)
 {
 	struct guest *guest = &guests[round / 8 % 2];
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+	struct qp_attr attr = { .qp_state = IBV_QPS_ERR };
 
 	switch (round % 8) {
 	case 0:

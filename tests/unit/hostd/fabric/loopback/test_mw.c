@@ -411,8 +411,7 @@ START_TEST(type_2_ends_with_its_queue_pair)
 	rig_qp_free(a);
 	ck_assert_uint_eq(mr_a->windows, 1);
 	a = rig_qp(rig.a);
-	ck_assert_int_eq(rig_modify(b, IBV_QP_STATE,
-				    (struct pvhca_qp_attr){ .qp_state = IBV_QPS_RESET }),
+	ck_assert_int_eq(rig_modify(b, IBV_QP_STATE, (struct qp_attr){ .qp_state = IBV_QPS_RESET }),
 			 0);
 	rig_connect(a, b);
 	expect_usable(key1, IOVA_A);
