@@ -24,7 +24,7 @@
 #include "config/config.h"
 #include "lib/cpuset.h"
 #include "fabric/fabric.h"
-#include "session/link.h"
+#include "memory/stitches.h"
 #include "lib/listener.h"
 #include "lib/log.h"
 #include "memory/memory.h"
@@ -106,7 +106,7 @@ static void daemon_raise_limits(const struct config *config)
 			g_warning("cannot raise RLIMIT_NOFILE: %s", g_strerror(errno));
 		if (limit.rlim_max > INT_MAX)
 			limit.rlim_max = INT_MAX;
-		link_limit_fds(limit.rlim_max - MIN(limit.rlim_max / 2, DAEMON_OWN_FDS));
+		sessions_limit_fds(limit.rlim_max - MIN(limit.rlim_max / 2, DAEMON_OWN_FDS));
 	}
 	if (strcmp(config->fabric, "verbs") || getrlimit(RLIMIT_MEMLOCK, &limit))
 		return;

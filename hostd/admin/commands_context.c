@@ -8,6 +8,7 @@
 
 #include "admin/commands.h"
 #include "lib/log.h"
+#include "memory/memory.h"
 #include "worker/worker.h"
 
 int commands_alloc_context(struct vm *vm, const struct pvhca_admin_cmd *cmd,

@@ -31,7 +31,7 @@
  * What a fabric may call:
  *
  *   lib/               all; counters as below; table_find_rcu() with the tables of its VM
- *   memory/memory.h    memory_resolve, _read, _write; region_*, extents_*, stitch_*
+ *   memory/            memory_resolve, _read, _write; memory_region_put, extents_*, stitches_*
  *   vm/vm.h            vm_gid; vm_guest_fault, vm_fail for the end of a VM
  *   vm/objects.h       context_again, context_timed: have a QP served again
  *   vm/work_queue.h    work_queue_*

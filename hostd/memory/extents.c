@@ -5,7 +5,8 @@
  */
 #include <stdlib.h>
 
-#include "memory/memory.h"
+#include "memory/private.h"
+#include "pvhca/pvhca-admin.h"
 #include "rdma/pvhca-ring.h"
 
 #define EXTENTS_FIRST 4u

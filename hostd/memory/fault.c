@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
-#include "memory/memory.h"
+#include "memory/private.h"
 
 struct watch {
 	uintptr_t base;

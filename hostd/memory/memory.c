@@ -4,7 +4,7 @@
  * covers the array only; guest memory is never touched under it, and regions live on
  * by their reference counts.
  */
-#include "memory/memory.h"
+#include "memory/private.h"
 
 #include <errno.h>
 #include <fcntl.h>

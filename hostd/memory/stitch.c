@@ -16,7 +16,7 @@
 
 #include <glib.h>
 
-#include "memory/memory.h"
+#include "memory/private.h"
 
 #define STITCH_ALIGN (2ull << 20)
 

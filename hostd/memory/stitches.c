@@ -23,7 +23,7 @@
 #include <string.h>
 
 #include "lib/log.h"
-#include "memory/memory.h"
+#include "memory/private.h"
 
 /* Of vm.max_map_count, 65530 by default. */
 #define KEPT_MAPPINGS 8192u

@@ -15,7 +15,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "memory/memory.h"
+#include "memory/private.h"
 
 #define FAULT_AROUND (64ull << 10)
 /* A thread that is worth starting has so much to touch. */

@@ -39,10 +39,7 @@ struct link {
 	uint8_t out[LINK_OUT_SIZE];
 };
 
-/*
- * Descriptors from outside are only taken below this number, so that above it some are
- * left for the daemon itself: GLib aborts where it cannot make its own. Once, at start.
- */
+/* Descriptors from outside are only taken below this number: sessions_limit_fds(). */
 void link_limit_fds(int limit);
 bool link_fd_fits(int fd);
 

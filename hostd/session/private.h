@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of a session share. All of it is the session's thread's. */
+/* What the files of a session share. The session's thread calls it all, where nothing else is said. */
 #ifndef HOSTD_SESSION_PRIVATE_H
 #define HOSTD_SESSION_PRIVATE_H
 
@@ -33,6 +33,16 @@ struct session {
 };
 
 /* -------------------------------- session/session.c -------------------------------- */
+
+/* NULL: no memory; fd is closed then. */
+struct session *session_new(int fd, unsigned int id, const struct config *config,
+			    const struct fabric_ops *ops, struct fabric *fabric);
+/* The session's thread: serves until the link closes or session_quit(). */
+void session_run(struct session *session);
+void session_quit(struct session *session);
+void session_check_memory(struct session *session);
+/* When its thread has ended. */
+void session_free(struct session *session);
 
 /* A source of the thread's that calls fn; the caller's reference. */
 GSource *session_attach(struct session *session, GSource *source, GSourceFunc fn);

@@ -30,6 +30,11 @@ static struct {
 	struct fabric *fabric;
 } sessions;
 
+void sessions_limit_fds(int limit)
+{
+	link_limit_fds(limit);
+}
+
 void sessions_init(const struct config *config, const struct fabric_ops *ops, struct fabric *fabric)
 {
 	sessions.config = config;

@@ -34,7 +34,7 @@
 #include "lib/slot_set.h"
 #include "pvhca/pvhca-admin.h"
 #include "rdma/pvhca-ring.h"
-#include "memory/memory.h"
+#include "memory/extents.h"
 #include "vm/attributes.h"
 #include "vm/work_queue.h"
 

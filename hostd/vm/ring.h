@@ -11,7 +11,7 @@
 #include "lib/av.h"
 #include "pvhca/pvhca-admin.h"
 #include "rdma/pvhca-ring.h"
-#include "memory/memory.h"
+#include "memory/extents.h"
 
 /* Guest memory of rings: keeps the extents (and so their regions) mapped. */
 struct ring_buffer {

@@ -6,6 +6,7 @@
  * once into a local copy; only the copy is checked and used.
  */
 #include <endian.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "pvhca/pvhca-admin.h"

@@ -7,7 +7,10 @@
 #include <endian.h>
 #include <stdlib.h>
 
+#include "fabric/loopback/key.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "memory/memory.h"
 #include "vm/vm.h"
 #include "lib/table.h"
 

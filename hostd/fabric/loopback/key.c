@@ -18,7 +18,10 @@
 
 #include <urcu-qsbr.h>
 
+#include "fabric/loopback/key.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "memory/memory.h"
 #include "vm/vm.h"
 
 /* ---------------------------------- users ---------------------------------- */

@@ -8,7 +8,11 @@
 
 #include "fabric/fabric.h"
 #include "lib/log.h"
+#include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 #include "pvhca-version.h"
 #include "vm/vm.h"
 

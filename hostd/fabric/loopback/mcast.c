@@ -15,6 +15,7 @@
 
 #include "lib/address.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
 #include "vm/vm.h"
 
 /**

@@ -12,7 +12,10 @@
 
 #include <urcu-qsbr.h>
 
+#include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "memory/memory.h"
 #include "vm/vm.h"
 
 #define ACCESS_REMOTE_WRITES (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)

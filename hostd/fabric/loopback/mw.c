@@ -7,7 +7,9 @@
  */
 #include <stdlib.h>
 
+#include "fabric/loopback/key.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
 #include "vm/vm.h"
 #include "lib/table.h"
 

@@ -9,7 +9,11 @@
 #include <endian.h>
 
 #include "vm/events.h"
+#include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 
 /* Bytes moved before regions and the responder are looked up anew. */
 #define PIECE_MAX (1ull << 20)

@@ -12,7 +12,8 @@
 #include "lib/counters.h"
 #include "vm/cq.h"
 #include "vm/events.h"
-#include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 #include "rdma/pvhca-abi.h"
 #include "vm/vm.h"
 

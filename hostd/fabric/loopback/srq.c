@@ -10,6 +10,8 @@
 #include "lib/counters.h"
 #include "vm/events.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 #include "vm/pass.h"
 #include "vm/vm.h"
 #include "worker/worker.h"

@@ -11,7 +11,10 @@
 
 #include "lib/address.h"
 #include "lib/grh.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 #include "vm/vm.h"
 #include "lib/table.h"
 

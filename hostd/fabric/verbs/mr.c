@@ -12,6 +12,7 @@
 
 #include "lib/log.h"
 #include "fabric/verbs/private.h"
+#include "memory/stitches.h"
 
 int verbs_pd_alloc(struct pd *pd)
 {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "admin/commands_rig.h"
+#include "memory/memory.h"
 #include "vm/cq.h"
 #include "suite.h"
 

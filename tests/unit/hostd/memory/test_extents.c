@@ -5,7 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "memory/memory.h"
+#include "memory/private.h"
+#include "pvhca/pvhca-admin.h"
 #include "suite.h"
 
 #define K4    4096ull

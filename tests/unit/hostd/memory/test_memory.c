@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "memory/memory.h"
+#include "memory/private.h"
 #include "suite.h"
 
 #define K4   4096ull

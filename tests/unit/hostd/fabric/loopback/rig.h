@@ -8,7 +8,11 @@
 #define LOOPBACK_RIG_H
 
 #include "fabric/fabric.h"
+#include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 #include "vm/vm.h"
 
 #define RIG_LOG_SQ  4 /* 16 entries of 4 KiB */

@@ -12,6 +12,7 @@
 #include <check.h>
 
 #include "fabric/loopback/rig.h"
+#include "memory/memory.h"
 
 #define IOVA_B	  0x7f1000002000ull
 #define RUN	  (4 * PVHCA_GRANULE)
@@ -219,7 +220,7 @@ START_TEST(bad_registration_is_refused_and_leaves_nothing)
 	unsigned int refs;
 	struct region *region;
 
-	region = memory_region(rig.a->vm.memory, RAM);
+	ck_assert_ptr_nonnull(memory_resolve(rig.a->vm.memory, RAM, 1, &region));
 	refs = atomic_load(&region->refs);
 	set_list(pages, 3);
 	switch (_i) {

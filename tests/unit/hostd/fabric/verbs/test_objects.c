@@ -9,6 +9,7 @@
 #include <net/if.h>
 #include <stdlib.h>
 
+#include "memory/stitches.h"
 #include "vm/cq.h"
 #include "suite.h"
 #include "fabric/verbs/cm/cm.h"
