@@ -36,23 +36,15 @@ struct loopback_group {
 	uint8_t gid[LOOPBACK_GID_LEN];
 };
 
-static unsigned int bucket_of(const uint8_t gid[LOOPBACK_GID_LEN])
-{
-	uint32_t low;
-
-	memcpy(&low, gid + LOOPBACK_GID_LEN - sizeof(low), sizeof(low));
-	return low * 2654435761u >> (32 - LOOPBACK_GROUP_BITS);
-}
-
 /* In an RCU read section, or with fabric->lock held. */
 static struct loopback_group *group_find(struct loopback *fabric,
 					 const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct loopback_group *group;
 
-	cds_hlist_for_each_entry_rcu_2(group, &fabric->groups[bucket_of(gid)],
-				       node) if (!memcmp(group->gid, gid,
-							 LOOPBACK_GID_LEN)) return group;
+	cds_hlist_for_each_entry_rcu_2 (group, &fabric->groups[loopback_gid_bucket(gid)], node)
+		if (!memcmp(group->gid, gid, LOOPBACK_GID_LEN))
+			return group;
 	return NULL;
 }
 
@@ -64,7 +56,7 @@ void loopback_mcast_for_each(struct loopback *fabric, const uint8_t gid[LOOPBACK
 
 	if (!group)
 		return;
-	cds_hlist_for_each_entry_rcu_2(attachment, &group->members, in_group)
+	cds_hlist_for_each_entry_rcu_2 (attachment, &group->members, in_group)
 		fn(attachment->lqp, arg);
 }
 
@@ -86,7 +78,7 @@ static unsigned int count_members(const struct loopback_group *group, const stru
 	struct loopback_attachment *attachment;
 	unsigned int count = 0;
 
-	cds_hlist_for_each_entry_rcu_2(attachment, &group->members, in_group)
+	cds_hlist_for_each_entry_rcu_2 (attachment, &group->members, in_group)
 		count += attachment->lqp->qp->vm == vm;
 	return count;
 }
@@ -104,7 +96,7 @@ static int attach(struct loopback *fabric, struct loopback_qp *lqp,
 		if (!group)
 			return PVHCA_ST_NO_MEMORY;
 		memcpy(group->gid, gid, LOOPBACK_GID_LEN);
-		cds_hlist_add_head_rcu(&group->node, &fabric->groups[bucket_of(gid)]);
+		cds_hlist_add_head_rcu(&group->node, &fabric->groups[loopback_gid_bucket(gid)]);
 	}
 	attachment->group = group;
 	attachment->lqp = lqp;

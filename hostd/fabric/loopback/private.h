@@ -55,6 +55,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <urcu/hlist.h>
 #include <urcu/list.h>
@@ -72,8 +73,7 @@ struct loopback_qp;
 #define LOOPBACK_MAX_MR	       (1ull << 46) /* bytes */
 #define LOOPBACK_MAX_FR_PAGES  1024u	    /* of one fast registration: each costs a look-up */
 #define LOOPBACK_GID_LEN       16
-#define LOOPBACK_ADDRESS_BITS  8
-#define LOOPBACK_GROUP_BITS    8
+#define LOOPBACK_GID_BITS      8
 /* QPs of one VM in one multicast group, and in all. */
 #define LOOPBACK_MAX_MCAST_ATTACH 64u
 #define LOOPBACK_MAX_MCAST_TOTAL  8192u
@@ -95,10 +95,19 @@ struct loopback {
 	struct loopback_table qps;
 	struct loopback_table mrs;
 	uint8_t key_variant;
-	struct cds_hlist_head addresses[1 << LOOPBACK_ADDRESS_BITS];
-	struct cds_hlist_head groups[1 << LOOPBACK_GROUP_BITS];
+	struct cds_hlist_head addresses[1 << LOOPBACK_GID_BITS];
+	struct cds_hlist_head groups[1 << LOOPBACK_GID_BITS];
 	_Atomic uint64_t stamps;
 };
+
+/* Of loopback.addresses and groups. GIDs differ in their last bytes, of whatever kind they are. */
+static inline unsigned int loopback_gid_bucket(const uint8_t gid[LOOPBACK_GID_LEN])
+{
+	uint32_t low;
+
+	memcpy(&low, gid + LOOPBACK_GID_LEN - sizeof(low), sizeof(low));
+	return low * 2654435761u >> (32 - LOOPBACK_GID_BITS);
+}
 
 /* A session's part: vm->fabric_vm. Its own thread only. */
 struct loopback_vm {
