@@ -17,8 +17,9 @@ struct metrics_address {
 };
 
 /*
- * "/PATH", "127.0.0.1:PORT" (or another of 127.0.0.0/8) or "[::1]:PORT". NULL, or
- * what is wrong with text, to follow it in a sentence. address->path is text itself.
+ * "/PATH", "127.0.0.1:PORT" (or another of 127.0.0.0/8) or "[::1]:PORT". Returns NULL,
+ * or a phrase that tells the error and follows text in a sentence. address->path is
+ * text itself.
  */
 const char *metrics_address_parse(const char *text, struct metrics_address *address);
 

@@ -5,10 +5,10 @@
  * be non-zero.
  *
  * A struct slot_set has one owner. A struct shared_slots names a set that several
- * threads change, or the guest does (pvhca-ring.h): who adds sets the word before the
- * summary, who takes swaps the summary before the words, so that nothing is lost. Its
- * parts lie where their owner wants them: the summaries of several sets in one line of
- * the cache, or in the guest's page.
+ * threads or the guest (pvhca-ring.h) change. The adding side sets the word before the
+ * summary, and the taking side swaps the summary before the words, so that nothing is
+ * lost. The owner chooses the place of both parts: the summaries of several sets in one
+ * line of the cache, or the guest's page.
  */
 #ifndef HOSTD_LIB_SLOT_SET_H
 #define HOSTD_LIB_SLOT_SET_H
@@ -40,13 +40,13 @@ static inline void shared_slots_add(struct shared_slots set, uint32_t slot)
 	atomic_fetch_or(set.summary, 1ull << (slot / 64));
 }
 
-/* Cheap, but for a hint only: the line stays shared, and the answer may be old. */
+/* A hint: it is cheap, as the line of the cache stays shared, but it may be old. */
 static inline bool shared_slots_seem_empty(struct shared_slots set)
 {
 	return !atomic_load_explicit(set.summary, memory_order_relaxed);
 }
 
-/* Before one sleeps: ordered after what the caller did before. */
+/* For a thread that is about to sleep: ordered after all that it did before. */
 static inline bool shared_slots_are_empty(struct shared_slots set)
 {
 	return !atomic_load(set.summary);
@@ -56,9 +56,9 @@ static inline bool shared_slots_are_empty(struct shared_slots set)
 
 /**
  * struct slot_walk - over the members of a set
- * @words: of the summary, that are still to come
- * @bits: of the word under way, likewise
- * @base: slot of its bit 0
+ * @words: bits of the summary that are still to come
+ * @bits: bits of the current word that are still to come
+ * @base: the slot of the current word's bit 0
  */
 struct slot_walk {
 	uint64_t words;
@@ -66,7 +66,7 @@ struct slot_walk {
 	uint32_t base;
 };
 
-/* Go on with the next word, whose bits the caller fetches. */
+/* Go on with the next word. The caller fetches its bits. */
 static inline unsigned int slot_walk_word(struct slot_walk *walk)
 {
 	unsigned int word = __builtin_ctzll(walk->words);
@@ -120,21 +120,20 @@ static inline bool shared_slots_take_next(struct shared_slots set, struct slot_w
 }
 
 /*
- * for each slot (uint32_t) of a struct slot_set *set. The body may add members: those of
- * words that are still to come are met as well.
+ * For each slot (uint32_t) of a struct slot_set *set.
  */
 #define slot_set_for_each(set, slot)                               \
 	for (struct slot_walk walk_ = { .words = (set)->summary }; \
 	     slot_set_next(set, &walk_, &(slot));)
 
-/* for each slot of a struct shared_slots that is a member now; they stay. */
+/* For each slot of a struct shared_slots. The slots stay members. */
 #define shared_slots_for_each(set, slot)                                       \
 	for (struct slot_walk walk_ = { .words = atomic_load((set).summary) }; \
 	     shared_slots_next(set, &walk_, &(slot));)
 
 /*
- * Likewise, and each is taken out, a word's all at once. The body may add slots to the
- * set again: they are met in another walk, or in this one if their word is still to come.
+ * Likewise, but the slots are taken out, those of a word all at once. The body may add
+ * slots again. They are met in another walk, or in this one if their word is still to come.
  */
 #define shared_slots_take_each(set, slot)                                             \
 	for (struct slot_walk walk_ = { .words = atomic_exchange((set).summary, 0) }; \

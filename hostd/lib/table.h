@@ -3,9 +3,9 @@
  * Handles of one kind of object of one session. A handle is an index with a
  * generation, so that a stale one does not name the next object.
  *
- * A table belongs to the session's thread. What was published in it is found by
- * workers, too: table_find_rcu(). Who wants such an object gone unpublishes it and
- * waits for a grace period.
+ * A table belongs to the session's thread. Workers find published objects by
+ * table_find_rcu(). Before such an object is freed, it is unpublished, and a grace
+ * period passes.
  */
 #ifndef HOSTD_LIB_TABLE_H
 #define HOSTD_LIB_TABLE_H
@@ -39,10 +39,10 @@ void table_fini(struct table *table);
 /* 0; PVHCA_ST_QUOTA when limit objects are there, PVHCA_ST_NO_MEMORY. */
 int table_add(struct table *table, void *object, uint32_t *handle);
 void *table_find(const struct table *table, uint32_t handle);
-/* Let workers find an object that is in the table, or no longer. */
+/* Workers find this object of the table from now on, or no longer. */
 void table_publish(struct table *table, uint32_t handle);
 void table_unpublish(struct table *table, uint32_t handle);
-/* In a worker: a published object, which lives until the pass ends; or NULL. */
+/* In a worker: a published object, or NULL. It lives until the pass ends. */
 void *table_find_rcu(const struct table *table, uint32_t handle);
 /* Unpublishes it, too. */
 void table_del(struct table *table, uint32_t handle);
