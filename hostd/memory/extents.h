@@ -45,7 +45,7 @@ void extents_begin(struct extents_builder *builder, struct memory *memory);
  * INVALID, BAD_ADDRESS (not guest RAM), NO_MEMORY; extents_end() is due all the same.
  */
 int extents_add(struct extents_builder *builder, uint64_t gpa, uint64_t len);
-/* What was added, the caller's, to be given up by extents_put(); NULL: nothing was. */
+/* The extents, with a reference for the caller (extents_put()). NULL: nothing was added. */
 struct extents *extents_end(struct extents_builder *builder);
 void extents_get(struct extents *extents);
 void extents_put(struct extents *extents);

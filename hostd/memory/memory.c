@@ -28,7 +28,7 @@ struct memory {
 	struct stitch_counts stitches;
 };
 
-/* A region keeps its watch behind it; nobody else needs it. */
+/* A region with its watch, which this file alone needs. */
 struct region_own {
 	struct region region;
 	void *watch;
@@ -77,8 +77,8 @@ static bool memory_granular(uint64_t n)
 }
 
 /*
- * Bytes of the pages of the file, which decides what can be mapped: its word
- * counts, not that of whoever sent it. 0: not a file whose pages we can map.
+ * The page size of the file in bytes. It decides how the file can be mapped, so the
+ * sender's value is not used. 0: the pages of this file cannot be mapped.
  */
 static uint64_t memory_page_size(int fd)
 {
@@ -91,7 +91,7 @@ static uint64_t memory_page_size(int fd)
 	return sysconf(_SC_PAGESIZE);
 }
 
-/* Fill in what the descriptor gives, after checking that it is what it should be. */
+/* Check the descriptor and fill in the fields that follow from it. */
 static int memory_check_file(struct region *region)
 {
 	struct stat st;
@@ -124,7 +124,7 @@ static int region_map(struct region_own *own)
 	if (region->map == MAP_FAILED)
 		return -errno;
 	region->base = region->map + (region->fd_offset - start);
-	/* A core dump of ours shall not hold the guests' memory. */
+	/* A core dump of pvhcad must not contain the guests' memory. */
 	madvise(region->map, region->map_length, MADV_DONTDUMP);
 	own->watch = memory_fault_watch(region->map, region->map_length, region, NULL);
 	if (!own->watch) {
@@ -317,7 +317,7 @@ void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len, struct r
 	return found->base + (gpa - found->gpa);
 }
 
-/* Of a range that may cross regions: how much the first one holds, and where. */
+/* The part of a range that its first region holds: *at and *n bytes. */
 static struct region *memory_first(struct memory *memory, uint64_t gpa, size_t len, uint8_t **at,
 				   size_t *n)
 {

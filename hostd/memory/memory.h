@@ -3,11 +3,11 @@
  * Guest RAM as pvhcad sees it: regions that QEMU passed, mapped shared. The runs of
  * it that commands name are extents (memory/extents.h).
  *
- * A region is mapped once for its life and counted: what was resolved keeps
- * its region mapped after QEMU took it away. Guest-physical addresses are checked
- * here and nowhere else. Memory behind a mapping can vanish if whoever passed
- * the descriptor truncates the file: memory/fault.c catches the SIGBUS, puts
- * zero pages in place and marks the region, so that this VM fails and no other.
+ * A region is mapped once for its life and counted: each reference keeps it mapped
+ * after QEMU took it away. Guest-physical addresses are checked here and nowhere else.
+ * Memory behind a mapping vanishes if QEMU truncates the file: memory/fault.c catches
+ * the SIGBUS, puts zero pages in place and marks the region, so that this VM fails and
+ * no other.
  */
 #ifndef HOSTD_MEMORY_MEMORY_H
 #define HOSTD_MEMORY_MEMORY_H
@@ -31,7 +31,7 @@ struct region {
 	uint8_t *map;	    /* the mapping: base, rounded to page_size */
 	uint64_t map_length;
 	atomic_bool faulted; /* memory behind it vanished */
-	atomic_bool removed; /* QEMU took it away; only those who use it still have it */
+	atomic_bool removed; /* QEMU took it away; references keep it */
 };
 
 /* Give a reference up; the last one unmaps the region. Any thread. */
@@ -41,9 +41,9 @@ struct memory *memory_new(void);
 void memory_free(struct memory *memory);
 
 /*
- * Add a region; takes fd over, also on failure. Errors: EINVAL (geometry, overlap,
- * not a regular file or memfd, file too short), ENOSPC (too many), ENOMEM and others of mmap(2).
- * Returns 0 or a negative errno. Any thread.
+ * Add a region. Takes fd over, also on failure. Returns 0 or a negative errno: EINVAL
+ * (geometry, overlap, not a regular file or memfd, file too short), ENOSPC (too many),
+ * ENOMEM and others of mmap(2). Any thread.
  */
 int memory_add(struct memory *memory, uint64_t gpa, uint64_t size, uint64_t fd_offset,
 	       uint64_t page_size, int fd);
@@ -63,7 +63,7 @@ uint64_t memory_mappings_kept(const struct memory *memory);
 void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len, struct region **region);
 /* Copy out of guest memory, once; may cross regions. -EFAULT if not all is RAM. */
 int memory_read(struct memory *memory, uint64_t gpa, void *to, size_t len);
-/* Likewise into it; what of the range is RAM may have been written on failure. */
+/* Likewise into it. On failure a part of the range may have been written. */
 int memory_write(struct memory *memory, uint64_t gpa, const void *from, size_t len);
 
 /* memory/fault.c: once per process, before any region is mapped. 0 or a negative errno. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of guest memory share; all others see the other headers here. */
+/* Shared by the files of this room. Other rooms use its other headers. */
 #ifndef HOSTD_MEMORY_PRIVATE_H
 #define HOSTD_MEMORY_PRIVATE_H
 
@@ -41,15 +41,15 @@ void memory_touch(const uint8_t *base, const struct extents *extents);
 
 /* ------------------------------- memory/stitches.c ----------------------------- */
 
-/* Give up what is kept of a memory: that of a region, or all. Any thread. */
+/* Give up the kept stitches of a memory: those over a region, or all (NULL). Any thread. */
 void stitches_forget(struct memory *memory, const struct region *region);
 
 /* -------------------------------- memory/fault.c ------------------------------- */
 
 /*
  * Watch [base, base + length), a mapping of a region (extents NULL) or of extents.
- * Returns what memory_fault_unwatch() takes, to be called before the
- * mapping goes; NULL: no memory.
+ * Returns a watch, or NULL without memory. memory_fault_unwatch() ends it before the
+ * mapping goes.
  */
 void *memory_fault_watch(uint8_t *base, uint64_t length, struct region *region,
 			 const struct extents *extents);

@@ -21,10 +21,9 @@ struct stitch {
 };
 
 /*
- * Map extents; regions over the same extents share one mapping, and
- * it is kept for some time after the last of them, for mapping and filling page
- * tables is most of what registering costs. A region of the guest that is
- * registered time and again is mapped once.
+ * Map extents. Regions over the same extents share one mapping, which is kept for some
+ * time after the last of them: mapping and filling page tables are most of the cost of
+ * a registration. A region that the guest registers again and again is mapped once.
  */
 struct stitch *stitches_get(struct memory *memory, struct extents *extents, bool *reused,
 			    int *error);
