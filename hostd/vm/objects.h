@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a guest has on the host: contexts, protection domains, memory regions and
+ * A guest's objects on the host: contexts, protection domains, memory regions and
  * windows, address handles, completion queues, shared receive queues, queue pairs.
  *
  * Life and locks
@@ -8,17 +8,17 @@
  *  - Objects are made and destroyed by their session's thread alone. Handles are
  *    looked up there alone, so that reference counts between objects (pd->users,
  *    cq->users) need no lock.
- *  - Workers find QPs by context->slots[], SRQs by context->srq_slots[], AHs, MRs
- *    and MWs that a WQE names by their handles with table_find_rcu(), MRs and QPs
- *    of other sessions by the fabric's tables. Whoever removes an object from where workers can find it
- *    calls synchronize_rcu() (liburcu, QSBR: a worker is quiescent between
- *    passes) before it frees it.
- *  - qp->lock: serving the rings against control operations. Taken first.
- *    qp->rq_lock: taking entries from the receive queue, where others than the
- *    session's worker do so (loopback). Never two QPs' lock at once; one QP's
- *    lock and then another's rq_lock is the order on the loopback fabric.
- *  - cq->lock: the guest's CQ ring. Taken last; nothing is called under it but
- *    events_*, whose lock is the innermost.
+ *  - Workers find QPs by context->slots[] and SRQs by context->srq_slots[]. They find
+ *    the AHs, MRs and MWs that a WQE names by handle with table_find_rcu(), and MRs and
+ *    QPs of other sessions by the fabric's tables. Between the removal of an object from
+ *    these places and its end lies synchronize_rcu() (liburcu, QSBR: a worker is
+ *    quiescent between passes).
+ *  - qp->lock keeps the serving of rings and control operations apart. It is taken first.
+ *    qp->rq_lock covers the taking of entries from the receive queue, for fabrics in
+ *    which other workers than the session's do so (loopback). A thread never holds two
+ *    QPs' lock. On the loopback fabric one QP's lock comes before another's rq_lock.
+ *  - cq->lock covers the guest's CQ ring. It is taken last. Only events_* is called
+ *    under it, and their lock is the innermost.
  */
 #ifndef HOSTD_VM_OBJECTS_H
 #define HOSTD_VM_OBJECTS_H
@@ -48,14 +48,14 @@ struct _GHashTable;
  * @slots: QP of each slot, for workers; RCU
  * @srq_slots: likewise SRQs; a slot has one or the other
  * @again, @again_summary: slots that pvhcad itself wants to serve again
- *	(context_again_slots()), as the guest's pending[] is for what the guest posted
+ *	(context_again_slots()); the guest's own are pending[] in its page
  * @timed, @timed_summary: likewise, slots whose QP waits for qp->deadline_ns
- * @taken: slots that the pass under way serves; the worker's own
- * @busy_until_ns: likewise, until when the worker looks at it in each pass
+ * @taken: slots that the current pass serves; the worker's own
+ * @busy_until_ns: the worker looks at the context in each pass until then; likewise
  * @slot_used: slots in use; the session's thread only
  */
 struct context {
-	/* What a worker looks at in each pass, in one line of the cache. */
+	/* The fields that a worker reads in each pass, in one line of the cache. */
 	_Alignas(64) struct pvhca_context_page *page;
 	_Atomic uint64_t again_summary;
 	_Atomic uint64_t timed_summary;
@@ -74,7 +74,7 @@ struct context {
 	uint64_t slot_used[PVHCA_SLOT_WORDS];
 };
 
-_Static_assert(offsetof(struct context, taken.words) == 64, "what a pass looks at is one line");
+_Static_assert(offsetof(struct context, taken.words) == 64, "a pass reads one line of the cache");
 _Static_assert(PVHCA_SLOTS == SLOT_SET_SLOTS, "a set holds the slots of a context");
 
 struct pd {
@@ -85,7 +85,7 @@ struct pd {
 	void *fabric;	    /* the fabric's part */
 };
 
-/* What the data path reads comes first, in one line of the cache. */
+/* The fields of the data path come first, in one line of the cache. */
 struct mr {
 	struct pd *pd;
 	void *fabric;
@@ -228,7 +228,7 @@ static inline bool qp_state_responds(enum ibv_qp_state state)
 	}
 }
 
-/* What the guest posted, and what pvhcad itself asks for. */
+/* Slots that the guest posted on, and slots that pvhcad itself wants to serve. */
 static inline struct shared_slots context_pending_slots(struct context *context)
 {
 	return (struct shared_slots){ (_Atomic uint64_t *)&context->page->summary,
@@ -245,7 +245,10 @@ static inline struct shared_slots context_timed_slots(struct context *context)
 	return (struct shared_slots){ &context->timed_summary, context->timed };
 }
 
-/* Ask the context's worker to serve a slot (again); from any thread. Does not wake a sleeping worker. */
+/*
+ * Ask the context's worker to serve a slot (again). Any thread. It does not wake a sleeping
+ * worker.
+ */
 static inline void context_again(struct context *context, uint32_t slot)
 {
 	shared_slots_add(context_again_slots(context), slot);

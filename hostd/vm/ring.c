@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Memory of rings, granule by granule; and what completes which entry. */
+/* Memory of rings, granule by granule; and the opcodes of completions. */
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>

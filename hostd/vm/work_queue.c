@@ -2,8 +2,8 @@
 /*
  * Send and receive queues: geometry, and private, checked copies of their entries.
  *
- * What a guest writes may change under us at any moment. Everything is read
- * once into a local copy; only the copy is checked and used.
+ * The guest may change its memory at any moment. Everything is read once into a local
+ * copy, and only the copy is checked and used.
  */
 #include <endian.h>
 #include <stdbool.h>

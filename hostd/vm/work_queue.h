@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Send and receive queues in guest memory (pvhca-ring.h): what is posted, and private,
- * checked copies of their entries.
+ * Send and receive queues in guest memory (pvhca-ring.h): the posted entries, and
+ * private, checked copies of them.
  */
 #ifndef HOSTD_VM_WORK_QUEUE_H
 #define HOSTD_VM_WORK_QUEUE_H
@@ -35,8 +35,9 @@ struct work_queue {
 };
 
 /*
- * Geometry from a create command: PVHCA_ST_INVALID if it breaks the rules of pvhca-ring.h (powers of
- * two, limits, alignment, inside the buffer, behind the header, stride big enough for data_offset + max_sge SGEs). pi: &header->sq_pi or rq_pi.
+ * Set a queue up with the geometry of a create command. PVHCA_ST_INVALID: it breaks the
+ * rules of pvhca-ring.h (powers of two, limits, alignment, inside the buffer, behind the
+ * header, stride big enough for data_offset and max_sge SGEs). pi: &header->sq_pi or rq_pi.
  */
 int work_queue_init(struct work_queue *queue, const struct ring_buffer *buffer, __le32 *pi,
 		    uint32_t offset, unsigned int log_entries, unsigned int log_stride,
@@ -46,8 +47,8 @@ int work_queue_init(struct work_queue *queue, const struct ring_buffer *buffer, 
 void work_queue_reset(struct work_queue *queue);
 
 /*
- * How many entries are posted and not taken. A guest that claims more than the
- * queue has gets UINT32_MAX: its QP is to be stopped.
+ * The number of entries that are posted and not taken. UINT32_MAX: the guest claims more
+ * than the queue holds, and the caller stops its QP.
  */
 static inline uint32_t work_queue_posted(const struct work_queue *queue)
 {
@@ -59,7 +60,7 @@ static inline uint32_t work_queue_posted(const struct work_queue *queue)
 	return posted <= queue->entries ? posted : UINT32_MAX;
 }
 
-/* Remember what is posted by now; in the worker, without a lock. */
+/* Remember how far the queue goes now. In the worker, without a lock. */
 static inline void work_queue_look(struct work_queue *queue)
 {
 	if (queue->entries)
@@ -68,12 +69,12 @@ static inline void work_queue_look(struct work_queue *queue)
 				 __ATOMIC_RELAXED);
 }
 
-/* How much of what is posted, a valid number of entries, was so at the last look. */
+/* How many of the posted entries, a valid number, were there at the last look. */
 static inline uint32_t work_queue_seen(const struct work_queue *queue, uint32_t posted)
 {
 	uint32_t seen = __atomic_load_n(&queue->seen, __ATOMIC_RELAXED) - queue->ci;
 
-	/* Beyond the queue: what was seen has been taken, or there was a reset. */
+	/* Beyond the queue: the entries seen have been taken, or there was a reset. */
 	if (seen > queue->entries)
 		return 0;
 	return seen < posted ? seen : posted;
@@ -143,9 +144,10 @@ struct send_request {
 
 /*
  * Copy and check the send entry at a free-running index. SGEs go to sge[] (room for
- * queue->max_sge), inline data to data (room for the stride). Returns IBV_WC_SUCCESS or the status to
- * complete it with: LOC_QP_OP_ERR (unknown opcode or flag, reserved set, opcode not
- * one of the bits in opcodes, no room for its segment), LOC_LEN_ERR. request->index and flags are always valid.
+ * queue->max_sge), inline data to data (room for the stride). Returns IBV_WC_SUCCESS or
+ * the status to complete it with: LOC_QP_OP_ERR (unknown opcode or flag, reserved set,
+ * opcode not one of the bits in opcodes, no room for its segment) or LOC_LEN_ERR.
+ * request->index and flags are always valid.
  */
 enum ibv_wc_status work_queue_take_send(const struct work_queue *queue, uint32_t index,
 					uint32_t opcodes, struct send_request *request,
