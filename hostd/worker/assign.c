@@ -26,7 +26,7 @@ void worker_assignment_free(struct assignment *assignment)
 	free(assignment);
 }
 
-/* A copy of what is assigned with room for one more of each. */
+/* A copy of the assignment, with room for one more of each. */
 static struct assignment *assignment_copy(const struct assignment *from)
 {
 	struct assignment *copy = calloc(1, sizeof(*copy));
@@ -132,8 +132,8 @@ err_unlock:
 }
 
 /*
- * Take out what pointer names, be it a session or a context, which must not
- * fail. With worker_pool.lock held; drops it.
+ * Take out a VM or a context, which pointer names. This must not fail. With
+ * worker_pool.lock held; drops it.
  */
 static void assignment_remove(struct worker *worker, const void *pointer)
 {

@@ -2,9 +2,9 @@
 /*
  * A pass over the rings of a worker's guests
  *
- * Of many contexts few are busy. Those are looked at in each pass, the others
- * fifty thousand times a second at most, so that they cost the busy ones next to
- * nothing; a context that wakes up is served that much later, once.
+ * Usually few of many contexts are busy. Each pass looks at these. It looks at the others
+ * at most fifty thousand times a second, so they cost the busy ones next to nothing. A
+ * context that becomes busy is served that much later, once.
  */
 #include <urcu-qsbr.h>
 
@@ -12,10 +12,10 @@
 #include "vm/vm.h"
 #include "worker/private.h"
 
-/* Of more contexts than this the idle ones are looked at less often: */
+/* If there are more contexts than this, the idle ones are looked at less often: */
 #define FEW_CONTEXTS	4
 #define LOOK_AT_IDLE_NS (20 * NS_PER_US)
-/* Idle is who had nothing to serve for so long. */
+/* A context without work for this long is idle. */
 #define BUSY_NS (1 * NS_PER_MS)
 /* How long and how often worker_settle() waits at most: 100 ms in all. */
 #define SETTLE_NS    (100 * NS_PER_US)
@@ -36,7 +36,7 @@ static unsigned int serve_all(struct pass *pass, struct qp *qp)
 	return qp->ops->serve(pass, qp);
 }
 
-/* A slot without a QP: what is posted on its SRQ is taken with the receives. */
+/* A slot without a QP: its SRQ is served with the receives. */
 static unsigned int serve_srq(struct worker *worker, struct context *context, unsigned int slot)
 {
 	const struct fabric_ops *ops = context->vm->ops;
@@ -72,9 +72,9 @@ static unsigned int serve_taken(struct worker *worker, struct context *context, 
 	return served;
 }
 
-/* ----------------------------- what is announced --------------------------- */
+/* ------------------------------ announced slots ---------------------------- */
 
-/* Turn what has waited long enough into what is to be served again. */
+/* Slots that have waited long enough are to be served again. */
 static void expire_timed(struct worker *worker, struct context *context)
 {
 	struct qp *qp;
@@ -91,10 +91,10 @@ static void expire_timed(struct worker *worker, struct context *context)
 	}
 }
 
-/* Of which slots the guest says that something was posted; added to those taken. */
+/* Take the slots on which the guest says that it posted. */
 static void take_pending(struct context *context)
 {
-	/* The usual case, nothing, costs a load of a line that stays shared. */
+	/* In the usual case there are none, which costs a load of a shared line of the cache. */
 	if (!shared_slots_seem_empty(context_pending_slots(context)))
 		slot_set_take_le(&context->taken, context_pending_slots(context));
 }
@@ -122,10 +122,10 @@ static void look_at_sends(struct context *context)
 }
 
 /*
- * Find out which slots the pass is to serve. Where receives are handed to an
- * engine, a send goes out only if all receives posted before it went: the sends
- * of the pass are those seen now, and whatever receive came before them is
- * announced in what is looked at after them.
+ * Find the slots that this pass serves. An engine that takes receives must get all
+ * receives that were posted before a send ahead of that send. So the sends of the pass
+ * are those seen now, and pending slots are taken once more after them: they include
+ * every receive that was posted before.
  */
 static void take_context(struct worker *worker, struct context *context)
 {

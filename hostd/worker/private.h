@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of the workers share; all others see worker/worker.h. */
+/* Shared by the files of this room. Other rooms use worker/worker.h. */
 #ifndef HOSTD_WORKER_PRIVATE_H
 #define HOSTD_WORKER_PRIVATE_H
 
@@ -14,7 +14,7 @@
 #include "vm/vm.h"
 #include "worker/worker.h"
 
-/* What a descriptor in epoll is for; the id of its session stands above. */
+/* The purpose of a descriptor in epoll. The id of its session is in the bits above. */
 enum worker_source {
 	SOURCE_WAKE,
 	SOURCE_DOORBELL,
@@ -22,9 +22,9 @@ enum worker_source {
 };
 
 /**
- * struct assignment - what a worker polls; replaced as a whole
- * @busy, @num_busy: those of the contexts that had something to do lately, and
- * @looked_ns: when the others were looked at last; the worker's own
+ * struct assignment - VMs and contexts that a worker polls; replaced as a whole
+ * @busy, @num_busy: contexts that had something to do lately; the worker's own
+ * @looked_ns: time of the last look at the others; likewise
  */
 struct assignment {
 	unsigned int num_vms;
@@ -84,7 +84,7 @@ void worker_unlisten(struct worker *worker, int fd);
  * by others.
  */
 bool worker_poll_politely(struct worker *worker);
-/* Nothing to do for now: nap, or sleep until somebody wakes us. */
+/* Nothing to do for now: nap, or sleep until the worker is woken. */
 void worker_rest(struct worker *worker);
 
 /* ----------------------------- worker/assign.c ----------------------------- */

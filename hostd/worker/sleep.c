@@ -8,12 +8,12 @@
  * device, or a deadline. The spin time learns, as KVM's halt polling does: a
  * sleep that ended soon would have been better spent polling, so it doubles up
  * to the configured limit; a long one halves it. On a machine with few
- * processors a polling worker lets others go first; when it then gets its
- * processor back late, somebody else needs it, perhaps the very guest whose work
- * is awaited, and the worker sleeps at once (unless give-way=false). Where the
- * engine has much to do anyway it only naps, for a time that it learns: being
- * woken for each completion, and a doorbell for each post, would cost more than
- * looking at them a few together.
+ * processors a polling worker lets other threads go first. If it gets its processor
+ * back late, another thread needs it, perhaps the very guest whose work is awaited.
+ * Then the worker sleeps at once (unless give-way=false). While the engine has much
+ * to do the worker only naps, for a time that it learns: a wake-up for each
+ * completion and a doorbell for each post would cost more than to look at a few of
+ * them together.
  */
 #include <endian.h>
 #include <errno.h>
@@ -38,7 +38,7 @@
 #define NAP_IN_FLIGHT 8
 /* So many in a row without any work: the engine waits for something, and we do too. */
 #define NAPS_IN_VAIN 8
-/* Who waits that long for its turn shares the processor with somebody busy. */
+/* A thread that waits this long for its turn shares the processor with a busy one. */
 #define CROWDED_NS  (100 * NS_PER_US)
 #define EPOLL_BATCH 32
 
@@ -239,9 +239,8 @@ static unsigned int count_in_flight(const struct worker *worker)
 
 /*
  * Leave the processor to others for a moment, while the engine has in_flight
- * sends to work on. need_kick stays unset: nobody rings. The nap is to be as
- * long as it takes the engine to complete between an eighth and a quarter of
- * them.
+ * sends to work on. need_kick stays unset, so guests ring no doorbell. The nap should
+ * be as long as the engine takes to complete between an eighth and a quarter of them.
  */
 static void nap(struct worker *worker, unsigned int in_flight)
 {

@@ -4,8 +4,8 @@
  *
  * A worker makes passes (worker/pass.c). In each it looks at the summary word of
  * every context of its sessions (worker/assign.c), serves the QPs named there,
- * lets the fabric collect completions, retries what guests had no room for, and
- * raises the events that were asked for (vm/pass.c). Between passes it is
+ * lets the fabric collect completions, retries completions that found no room, and
+ * raises the events that guests asked for (vm/pass.c). Between passes it is
  * quiescent for liburcu. When there is nothing to do it rests (worker/sleep.c).
  */
 #include <errno.h>
