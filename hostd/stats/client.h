@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Connections of those that read statistics. Each costs little whatever it does: their
- * number and their time are bounded, and no call blocks. All in the main thread.
+ * Connections to readers of statistics. A hostile reader costs little: the number of
+ * connections and their time are bounded, and no call blocks. All in the main thread.
  */
 #ifndef HOSTD_STATS_CLIENT_H
 #define HOSTD_STATS_CLIENT_H
@@ -21,10 +21,10 @@ struct client_list {
 };
 
 /**
- * struct client - the first member of what the owner keeps of a client, if anything
- * @answer: to be sent; NULL until it is there
- * @source: what is waited for
- * @timer: until the client's time is up
+ * struct client - a connection; the first member of the owner's structure, if it has one
+ * @answer: the text to send; NULL until it is there
+ * @source: the callback of client_watch(), or 0
+ * @timer: ends the client when its time is up
  */
 struct client {
 	struct client_list *clients;
@@ -52,7 +52,7 @@ enum client_sent {
 	CLIENT_GONE,
 };
 
-/* Send of the answer what the client takes. */
+/* Send as much of the answer as the client takes. */
 enum client_sent client_send(struct client *client);
 
 /* End all. */

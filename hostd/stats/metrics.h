@@ -15,8 +15,8 @@ struct metrics;
 char *metrics_text(const char *fabric, size_t *length);
 
 /*
- * What to answer to the first bytes of a request: an HTTP status, or 0 as long as
- * the end of the header is not there. *head: the answer has no body.
+ * The HTTP status of the answer to a request that begins with these bytes, or 0 while
+ * the end of the header is missing. *head: the answer has no body.
  */
 unsigned int metrics_request(const char *data, size_t length, bool *head);
 

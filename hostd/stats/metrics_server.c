@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * As much of HTTP/1.0 as GET /metrics takes: one request per connection, of which
+ * The part of HTTP/1.0 that GET /metrics needs: one request per connection, of which
  * only the first line counts, and one answer.
  *
- * What a client can cost is bounded: in number (others wait in the kernel's queue) and
- * time by stats/client.h, METRICS_REQUEST bytes of request, one text that is made when
- * its request is whole.
+ * The cost of clients is bounded: stats/client.h bounds their number (others wait in the
+ * kernel's queue) and time. A request has METRICS_REQUEST bytes at most, and its text is
+ * made once it is whole.
  *
- * An answer is followed by reading what the client still sends: closing a TCP socket that
- * has unread data resets it, and the answer could be lost.
+ * After the answer the server reads on until the client closes: a TCP socket that is
+ * closed with unread data is reset, and the answer could be lost.
  */
 #include "stats/metrics.h"
 
