@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * GSI queue pairs: their life and their states. What they carry is in gsi/send.c and
- * gsi/receive.c, whose addresses are whose in gsi/ports.c.
+ * GSI queue pairs: their life and their states. gsi/send.c and gsi/receive.c carry their
+ * datagrams, and gsi/ports.c knows the owners of addresses.
  */
 #include <endian.h>
 #include <glib.h>
@@ -84,7 +84,7 @@ static void gsi_qp_destroy(struct qp *qp)
 {
 	struct gsi_port *port;
 
-	/* Who has the lock may deliver to it; nobody else looks at it. */
+	/* A thread that holds the lock may deliver to it. No other one looks at it. */
 	pthread_mutex_lock(&gsi_lock);
 	port = gsi_port_find(qp->vm);
 	if (port && port->qp == qp) {

@@ -15,8 +15,8 @@
 #define GSI_OWN_QKEY 0x80000000u
 
 /*
- * To whoever has the destination. message: room for the header, then the MAD.
- * False: it is dropped, and nobody has counted it.
+ * Send to the owner of the destination. message: room for the header, then the MAD.
+ * False: it is dropped, and not yet counted.
  */
 static bool gsi_send(struct vm *vm, const struct av *av, uint8_t *message)
 {
@@ -41,14 +41,14 @@ unlock:
 	return to || (known && fabric_hook(vm->ops, false, mad_send, vm, source, av->dgid, mad));
 }
 
-/* Only what connection managers say to each other goes anywhere. */
+/* Only MADs of connection managers are sent on. */
 static bool gsi_carries(const struct send_request *request, const uint8_t *mad)
 {
 	return request->remote_qpn == GSI_QPN && request->remote_qkey & GSI_OWN_QKEY &&
 		request->av.is_global && request->av.dgid[0] != 0xff && mad_is_cm(mad);
 }
 
-/* The MAD of an entry; what is missing at its end is 0. */
+/* The MAD of an entry. Missing bytes at its end are 0. */
 static enum ibv_wc_status gsi_gather(struct vm *vm, const struct send_request *request,
 				     const struct ibv_sge *sge, const uint8_t *inline_data,
 				     uint8_t *mad)
