@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of a session share. The session's thread calls it all, where nothing else is said. */
+/* Shared by the files of this room. The session's thread calls these functions, unless they say otherwise. */
 #ifndef HOSTD_SESSION_PRIVATE_H
 #define HOSTD_SESSION_PRIVATE_H
 
@@ -51,7 +51,7 @@ GSource *session_attach_fd(struct session *session, int fd, GIOCondition conditi
 /* Ends *source, drops the reference and forgets it; NULL: nothing. */
 void session_detach(GSource **source);
 
-/* To QEMU; what it does not take at once waits. A failure ends the session. */
+/* Send to QEMU. Bytes that it does not take at once wait. A failure ends the session. */
 void session_send(struct session *session, uint32_t type, const void *payload, uint32_t size);
 void session_reply(struct session *session, uint32_t type, uint64_t id, uint32_t error);
 

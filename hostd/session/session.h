@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Sessions: a VM's link to QEMU, and the thread that carries out its guest's commands.
- * The functions are the main thread's, where nothing else is said.
+ * The main thread calls these functions, unless they say otherwise.
  */
 #ifndef HOSTD_SESSION_SESSION_H
 #define HOSTD_SESSION_SESSION_H

@@ -50,7 +50,7 @@ static void seat_free(struct seat *seat)
 	g_free(seat);
 }
 
-/* Take away who has ended; in the main loop. */
+/* Take ended sessions away. In the main loop. */
 static gboolean sessions_reap(void *arg)
 {
 	GList *ended = NULL, *link, *next;
