@@ -63,7 +63,6 @@
 #include "pvhca/pvhca-admin.h"
 
 struct ah;
-struct config;
 struct cq;
 struct device_limits;
 struct mr;
@@ -73,6 +72,7 @@ struct pd;
 struct port_attr;
 struct qp;
 struct qp_attr;
+struct setting_table; /* config/setting.h */
 struct srq;
 struct vm;
 
@@ -122,19 +122,23 @@ struct qp_ops {
 /**
  * struct fabric_ops - a fabric
  * @name: as in `--fabric NAME`: that of its folder
+ * @settings: of its own, for pvhcad.conf and the command line; NULL: it has none
+ * @locks_memory: registered memory counts as locked: RLIMIT_MEMLOCK is raised for it
  * @kernel_caps: PVHCA_KERNEL_* that it can do; GSI is not its work
  */
 struct fabric_ops {
 	const char *name;
+	const struct setting_table *settings;
+	bool locks_memory;
 	uint32_t kernel_caps;
 
 	/* ------------------------------- needed ------------------------------ */
 
 	/*
-	 * Start with the daemon's configuration. NULL on failure, with the reason
+	 * Start; its settings have their values. NULL on failure, with the reason
 	 * logged. stop() when no session is left. The main thread.
 	 */
-	struct fabric *(*start)(const struct config *config);
+	struct fabric *(*start)(void);
 	void (*stop)(struct fabric *fabric);
 
 	/*
@@ -272,8 +276,5 @@ struct fabric_ops {
 
 /* Call one of "where there is something to do"; otherwise: what a missing one returns. */
 #define fabric_hook(ops, otherwise, op, ...) ((ops)->op ? (ops)->op(__VA_ARGS__) : (otherwise))
-
-extern const struct fabric_ops fabric_loopback;
-extern const struct fabric_ops fabric_verbs;
 
 #endif

@@ -14,6 +14,9 @@
 
 #define TABLE_LIMIT_MAX ((1u << 20) - 2) /* objects of one table */
 
+/* Of a handle. */
+#define TABLE_INDEX_BITS 20
+
 struct table_entry {
 	uint32_t handle; /* the last that was given for this place */
 	void *object;	 /* NULL: free */
@@ -46,6 +49,12 @@ void table_unpublish(struct table *table, uint32_t handle);
 void *table_find_rcu(const struct table *table, uint32_t handle);
 /* Unpublishes it, too. */
 void table_del(struct table *table, uint32_t handle);
+
+/* What no two objects of a table have in common at a time; TABLE_INDEX_BITS bits. */
+static inline uint32_t table_index(uint32_t handle)
+{
+	return handle & ((1u << TABLE_INDEX_BITS) - 1);
+}
 
 /* Number of objects; any thread. */
 uint32_t table_used(const struct table *table);

@@ -45,6 +45,12 @@ struct qp_attr {
 	struct av av;
 };
 
+/*
+ * For those who keep a QP's attributes: take over those in mask (enum ibv_qp_attr_mask) that
+ * are not states.
+ */
+void attributes_set_qp(struct qp_attr *to, uint32_t mask, const struct qp_attr *from);
+
 /* What a fabric can do: ibv_device_attr, as far as guests see it. */
 struct device_limits {
 	uint64_t max_mr_size; /* bytes */

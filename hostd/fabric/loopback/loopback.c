@@ -38,11 +38,10 @@
 
 /* ----------------------------- start and stop ------------------------------ */
 
-static struct fabric *loopback_start(const struct config *config)
+static struct fabric *loopback_start(void)
 {
 	struct loopback *fabric = calloc(1, sizeof(*fabric));
 
-	(void)config;
 	if (!fabric) {
 		g_critical("loopback fabric: no memory");
 		return NULL;

@@ -153,46 +153,6 @@ static bool are_transport_values_valid(uint32_t mask, const struct qp_attr *attr
 
 /* --------------------------------- changes --------------------------------- */
 
-static void set_path_attrs(struct qp_attr *to, uint32_t mask, const struct qp_attr *from)
-{
-	if (mask & IBV_QP_AV)
-		to->av = from->av;
-	if (mask & IBV_QP_PATH_MTU)
-		to->path_mtu = from->path_mtu;
-	if (mask & IBV_QP_DEST_QPN)
-		to->dest_qp_num = from->dest_qp_num;
-	if (mask & IBV_QP_PORT)
-		to->port_num = from->port_num;
-	if (mask & IBV_QP_PKEY_INDEX)
-		to->pkey_index = from->pkey_index;
-	if (mask & IBV_QP_QKEY)
-		to->qkey = from->qkey;
-	if (mask & IBV_QP_RQ_PSN)
-		to->rq_psn = from->rq_psn & MASK_24;
-	if (mask & IBV_QP_SQ_PSN)
-		to->sq_psn = from->sq_psn & MASK_24;
-}
-
-static void set_transport_attrs(struct qp_attr *to, uint32_t mask, const struct qp_attr *from)
-{
-	if (mask & IBV_QP_TIMEOUT)
-		to->timeout = from->timeout;
-	if (mask & IBV_QP_RETRY_CNT)
-		to->retry_cnt = from->retry_cnt;
-	if (mask & IBV_QP_RNR_RETRY)
-		to->rnr_retry = from->rnr_retry;
-	if (mask & IBV_QP_MIN_RNR_TIMER)
-		to->min_rnr_timer = from->min_rnr_timer;
-	if (mask & IBV_QP_MAX_QP_RD_ATOMIC)
-		to->max_rd_atomic = from->max_rd_atomic;
-	if (mask & IBV_QP_MAX_DEST_RD_ATOMIC)
-		to->max_dest_rd_atomic = from->max_dest_rd_atomic;
-	if (mask & IBV_QP_ACCESS_FLAGS)
-		to->qp_access_flags = from->qp_access_flags;
-	if (mask & IBV_QP_EN_SQD_ASYNC_NOTIFY)
-		to->en_sqd_async_notify = from->en_sqd_async_notify;
-}
-
 /* What requesters, ours and the peer's, look at. */
 static void publish_attrs(struct loopback_qp *lqp)
 {
@@ -331,8 +291,7 @@ int loopback_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_attr *
 	if (qp->sq.max_sge > LOOPBACK_MAX_SGE || qp->rq.max_sge > LOOPBACK_MAX_SGE)
 		return PVHCA_ST_INVALID;
 
-	set_path_attrs(&lqp->attr, attr_mask, attr);
-	set_transport_attrs(&lqp->attr, attr_mask, attr);
+	attributes_set_qp(&lqp->attr, attr_mask, attr);
 	publish_attrs(lqp);
 	if (attr_mask & IBV_QP_AV)
 		connect_qp(lqp);

@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "config/setting.h"
 #include "fabric/verbs/cm/cm.h"
 #include "vm/events.h"
 #include "lib/log.h"
@@ -53,6 +55,30 @@ int verbs_status(int err)
 		return PVHCA_ST_IO;
 	}
 }
+
+/* --------------------------------- settings -------------------------------- */
+
+/* ibdev: NULL: the first one */
+static struct verbs_settings {
+	char *ibdev;
+	unsigned int ib_port;
+} verbs_settings = {
+	.ib_port = 1,
+};
+
+#define AT(field) offsetof(struct verbs_settings, field)
+static const struct setting verbs_setting_rows[] = {
+	{ "ibdev", SETTING_TEXT, AT(ibdev), 0, 63, NULL, "NAME",
+	  "Host device of the verbs fabric" },
+	{ "ib-port", SETTING_NUMBER, AT(ib_port), 1, 255, NULL, "N", "Its port" },
+};
+#undef AT
+
+static const struct setting_table verbs_setting_table = {
+	.settings = verbs_setting_rows,
+	.count = G_N_ELEMENTS(verbs_setting_rows),
+	.values = &verbs_settings,
+};
 
 /* --------------------------- the device, as a whole ------------------------ */
 
@@ -167,7 +193,7 @@ static void fabric_free(struct fabric *fabric)
 	free(fabric);
 }
 
-static struct fabric *fabric_start(const struct config *config)
+static struct fabric *verbs_start(void)
 {
 	struct ibv_context *context;
 	struct fabric *fabric;
@@ -176,17 +202,17 @@ static struct fabric *fabric_start(const struct config *config)
 	fabric = calloc(1, sizeof(*fabric));
 	if (!fabric)
 		return NULL;
-	fabric->port = config->ib_port;
+	fabric->port = verbs_settings.ib_port;
 	fabric->list = ibv_get_device_list(NULL);
 	if (!fabric->list) {
 		g_critical("cannot list RDMA devices: %s", g_strerror(errno));
 		free(fabric);
 		return NULL;
 	}
-	fabric->device = find_device(fabric->list, config->ibdev);
+	fabric->device = find_device(fabric->list, verbs_settings.ibdev);
 	if (!fabric->device) {
 		g_critical("there is no RDMA device%s%s (see ibv_devices(1))",
-			   config->ibdev ? " " : "", config->ibdev ?: "");
+			   verbs_settings.ibdev ? " " : "", verbs_settings.ibdev ?: "");
 		log_devices(fabric->list);
 		goto err_free;
 	}
@@ -208,7 +234,7 @@ err_free:
 	return NULL;
 }
 
-static void fabric_stop(struct fabric *fabric)
+static void verbs_stop(struct fabric *fabric)
 {
 	cm_stop();
 	fabric_free(fabric);
@@ -252,7 +278,7 @@ err_close:
 	return err;
 }
 
-static int vm_open(struct fabric *fabric, struct vm *vm)
+static int verbs_vm_open(struct fabric *fabric, struct vm *vm)
 {
 	struct verbs_vm *vv;
 	int err;
@@ -287,7 +313,7 @@ err_free:
 	return verbs_status(err);
 }
 
-static void vm_close(struct vm *vm)
+static void verbs_vm_close(struct vm *vm)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	int err;
@@ -306,7 +332,7 @@ static void vm_close(struct vm *vm)
 
 /* ------------------------------- async events ------------------------------ */
 
-static int vm_async_fd(struct vm *vm)
+static int verbs_vm_async_fd(struct vm *vm)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 
@@ -356,7 +382,7 @@ static void post_event(struct vm *vm, const struct ibv_async_event *event)
 	}
 }
 
-static void vm_async(struct vm *vm)
+static void verbs_vm_async(struct vm *vm)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	struct ibv_async_event event;
@@ -378,7 +404,7 @@ static void vm_async(struct vm *vm)
 	 IBV_DEVICE_RC_RNR_NAK_GEN | IBV_DEVICE_SYS_IMAGE_GUID | IBV_DEVICE_UD_AV_PORT_ENFORCE | \
 	 DEVICE_CAPS_MW)
 
-static int query_device(struct vm *vm, struct device_limits *limits)
+static int verbs_query_device(struct vm *vm, struct device_limits *limits)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	const struct ibv_device_attr *attr = &vv->attr;
@@ -424,7 +450,7 @@ static int query_device(struct vm *vm, struct device_limits *limits)
 	return PVHCA_ST_OK;
 }
 
-static int query_port(struct vm *vm, struct port_attr *port)
+static int verbs_query_port(struct vm *vm, struct port_attr *port)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	struct ibv_port_attr attr;
@@ -477,7 +503,7 @@ int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint)
 	return -1;
 }
 
-static int gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
+static int verbs_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	int host = verbs_gid_index(vv, gid, -1);
@@ -490,15 +516,15 @@ static int gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
 	return PVHCA_ST_OK;
 }
 
-static void gid_del(struct vm *vm, const uint8_t gid[16])
+static void verbs_gid_del(struct vm *vm, const uint8_t gid[16])
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 
 	cm_gid_del(vv->cm, gid);
 }
 
-static bool mad_send(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
-		     const void *mad)
+static bool verbs_mad_send(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
+			   const void *mad)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 
@@ -509,7 +535,7 @@ static bool mad_send(struct vm *vm, const uint8_t source[16], const uint8_t dest
  * The host's own: so the guest's default (link-local) address is the host's, and
  * exists there.
  */
-static bool default_mac(struct vm *vm, uint8_t mac[6])
+static bool verbs_default_mac(struct vm *vm, uint8_t mac[6])
 {
 	static const uint8_t none[6];
 	const struct fabric *fabric = vm->fabric;
@@ -518,7 +544,7 @@ static bool default_mac(struct vm *vm, uint8_t mac[6])
 	return memcmp(mac, none, sizeof(none)) != 0;
 }
 
-static int vm_event_fd(struct vm *vm)
+static int verbs_vm_event_fd(struct vm *vm)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 
@@ -536,18 +562,20 @@ static const struct qp_ops verbs_qp_ops = {
 
 const struct fabric_ops fabric_verbs = {
 	.name = "verbs",
-	.start = fabric_start,
-	.stop = fabric_stop,
-	.vm_open = vm_open,
-	.vm_close = vm_close,
-	.vm_async_fd = vm_async_fd,
-	.vm_async = vm_async,
-	.query_device = query_device,
-	.query_port = query_port,
-	.gid_add = gid_add,
-	.gid_del = gid_del,
-	.mad_send = mad_send,
-	.default_mac = default_mac,
+	.settings = &verbs_setting_table,
+	.locks_memory = true,
+	.start = verbs_start,
+	.stop = verbs_stop,
+	.vm_open = verbs_vm_open,
+	.vm_close = verbs_vm_close,
+	.vm_async_fd = verbs_vm_async_fd,
+	.vm_async = verbs_vm_async,
+	.query_device = verbs_query_device,
+	.query_port = verbs_query_port,
+	.gid_add = verbs_gid_add,
+	.gid_del = verbs_gid_del,
+	.mad_send = verbs_mad_send,
+	.default_mac = verbs_default_mac,
 	.pd_alloc = verbs_pd_alloc,
 	.pd_free = verbs_pd_free,
 	.mr_reg = verbs_mr_reg,
@@ -568,6 +596,6 @@ const struct fabric_ops fabric_verbs = {
 	.vm_poll = verbs_vm_poll,
 	.vm_arm = verbs_vm_arm,
 	.vm_in_flight = verbs_vm_in_flight,
-	.vm_event_fd = vm_event_fd,
+	.vm_event_fd = verbs_vm_event_fd,
 	.vm_event = verbs_vm_event,
 };

@@ -5,7 +5,27 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "config/setting.h"
 #include "suite.h"
+
+/* Fabrics as config/ is told of them. */
+static struct fabric_values {
+	char *ibdev;
+	unsigned int ib_port;
+} fabric_values = {
+	.ib_port = 1,
+};
+
+static const struct setting fabric_settings[] = {
+	{ "ibdev", SETTING_TEXT, offsetof(struct fabric_values, ibdev), 0, 63, NULL, "NAME", "" },
+	{ "ib-port", SETTING_NUMBER, offsetof(struct fabric_values, ib_port), 1, 255, NULL, "N",
+	  "" },
+};
+
+static const struct setting_table fabric_table = { fabric_settings, 2, &fabric_values };
+static const char *const fabric_names[] = { "loopback", "verbs", NULL };
+static const struct setting_table *const fabric_tables[] = { &fabric_table, NULL };
+static const struct config_fabrics fabrics = { fabric_names, fabric_tables, "loopback" };
 
 static char *path;
 static GError *error;
@@ -36,7 +56,7 @@ static struct config *load(const char *text, const char *options)
 	struct config *config;
 
 	g_file_set_contents(path, text, -1, NULL);
-	config = config_load(&argc, &argv, &actions, &error);
+	config = config_load(&argc, &argv, &fabrics, &actions, &error);
 	g_free(argv);
 	g_strfreev(words);
 	g_free(line);
@@ -56,7 +76,7 @@ START_TEST(an_empty_file_gives_the_defaults)
 	ck_assert_uint_eq(config->max_sessions, 256);
 	ck_assert_uint_eq(config->quota.qps, 4096);
 	ck_assert_uint_eq(config->quota.pinned_bytes, 64ull << 30);
-	ck_assert_ptr_null(config->ibdev);
+	ck_assert_ptr_null(fabric_values.ibdev);
 	ck_assert(config->unlisted_vms);
 	config_free(config);
 }
@@ -72,8 +92,9 @@ START_TEST(the_command_line_wins_over_the_file)
 	ck_assert_uint_eq(config->spin_us, 7);
 	ck_assert_uint_eq(config->priority, 10);
 	ck_assert_str_eq(config->fabric, "verbs");
-	ck_assert_str_eq(config->ibdev, "rxe0");
+	ck_assert_str_eq(fabric_values.ibdev, "rxe0");
 	config_free(config);
+	ck_assert_ptr_null(fabric_values.ibdev);
 }
 END_TEST
 

@@ -128,7 +128,7 @@ void rig_setup(void)
 {
 	memset(&rig, 0, sizeof(rig));
 	rig.now = 1000000000;
-	rig.fabric = fabric_loopback.start(NULL);
+	rig.fabric = fabric_loopback.start();
 	ck_assert_ptr_nonnull(rig.fabric);
 	rig.a = vm_new(1);
 	rig.b = vm_new(2);

@@ -15,6 +15,8 @@
 #include "fabric/loopback/serve.h"
 #include "vm/vm.h"
 
+extern const struct fabric_ops fabric_loopback;
+
 #define RIG_LOG_SQ  4 /* 16 entries of 4 KiB */
 #define RIG_LOG_RQ  4 /* 16 entries of 1 KiB */
 #define RIG_LOG_CQ  6
