@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Who has which GID on the loopback fabric. Datagrams are routed by it, so
- * workers look addresses up without a lock; entries live for a grace period
- * after they were taken out.
+ * The owners of GIDs on the loopback fabric. Datagrams are routed by them, so
+ * workers look addresses up without a lock. Entries live for a grace period
+ * after their removal.
  */
 #include <stdlib.h>
 #include <string.h>

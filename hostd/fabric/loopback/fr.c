@@ -78,7 +78,7 @@ static void pages_add(struct extents *pages, uint8_t *host, uint64_t len, struct
 	pages->length += len;
 }
 
-/* False: something named is not guest RAM; what was added stays for the caller. */
+/* False: an address is not guest RAM. The caller gives back the runs added before. */
 static bool pages_take(struct extents *pages, struct memory *memory, const struct reg_request *reg)
 {
 	uint64_t page_size = 1ull << reg->log_page_size, gpa;

@@ -27,9 +27,9 @@ enum loopback_key_state {
 
 /**
  * struct loopback_key - a key that work requests change
- * @users: who looks at it or uses it now
- * @view: what stands under it; view.fabric is this key, view.lkey 0 for windows.
- *	Read by users while it is valid, written while it is busy
+ * @users: pieces of messages that look at it or use it now
+ * @view: the memory and rights under it; view.fabric is this key, view.lkey 0 for
+ *	windows. Read by users while the key is valid, written while it is busy
  * @owner: the QP that bound a window of type 2
  * @bound: region of a window, likewise
  * @pages: memory of a REGION: room for its max_pages, regions referenced
@@ -49,7 +49,7 @@ struct loopback_key {
 
 /* NULL: no memory or number. The session's thread, as for _destroy. */
 struct loopback_key *loopback_key_new(struct vm *vm, struct pd *pd, enum loopback_key_kind kind);
-/* Nobody can change it any more; who uses it is waited for. */
+/* The key cannot change any more. Waits for its users. */
 void loopback_key_destroy(struct loopback_key *key);
 
 /* Use it, if it is valid; for short. */
@@ -59,7 +59,7 @@ void loopback_key_leave(struct loopback_key *key);
 /* From this state to BUSY; false: it is in another. The caller changes it then. */
 bool loopback_key_take(struct loopback_key *key, enum loopback_key_state from);
 /*
- * Wait until nobody uses a busy key, and give back what it has. The caller uses no key
+ * Wait for the users of a busy key, and give back its references. The caller uses no key
  * and holds no lock but its own QP's.
  */
 void loopback_key_clear(struct loopback_key *key);

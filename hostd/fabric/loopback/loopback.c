@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The loopback fabric's operations: start and stop, sessions, what the guest's
- * device looks like, addresses. fabric/loopback/private.h tells how it works.
+ * The loopback fabric's operations: start and stop, sessions, properties of the guest's
+ * device, addresses. fabric/loopback/private.h tells how it works.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,9 +26,9 @@
 #define MAX_CQE ((1u << PVHCA_CQ_MAX_LOG_ENTRIES) - 1)
 
 /*
- * What is copied has no line rate. 4 lanes of 25 Gb/s are about what one
- * processor copies, so that software which scales by the port's rate does
- * something sensible; both codes as in ibv_query_port(3).
+ * Copies have no line rate. One processor copies about as much as 4 lanes of
+ * 25 Gb/s carry, so software that scales by the port's rate gets a sensible value.
+ * Both codes are those of ibv_query_port(3).
  */
 #define PORT_WIDTH_4X  2
 #define PORT_SPEED_EDR 32

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Multicast groups of the loopback fabric: which UD QPs are attached to which
- * GID, for senders in any worker (RCU). A group begins with its first QP and ends
- * with its last.
+ * Multicast groups of the loopback fabric: the UD QPs that are attached to a GID,
+ * for senders in any worker (RCU). A group begins with its first QP and ends with its
+ * last.
  *
- * What a sender has to do for one message is bounded by what each VM may attach
- * to a group; nobody can use up what others need.
+ * The number of QPs that each VM may attach to a group bounds the work of a sender for
+ * one message. No VM can use up the share of others.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -21,7 +21,7 @@
 	 IBV_ACCESS_REMOTE_ATOMIC | IBV_ACCESS_MW_BIND)
 /* The verbs' 24-bit numbers: QPs, packet sequence numbers. */
 #define MASK_24 0xffffffu
-/* One retry waits this long at most, whatever was asked: 8.6 s. */
+/* One retry waits 8.6 s at most, even if the guest asked for more. */
 #define TIMEOUT_MAX 21
 
 /* Which attributes a transition needs and takes: IB vol 1, table 91 (11.2.5.2). */
@@ -153,7 +153,7 @@ static bool are_transport_values_valid(uint32_t mask, const struct qp_attr *attr
 
 /* --------------------------------- changes --------------------------------- */
 
-/* What requesters, ours and the peer's, look at. */
+/* The attributes that requesters, ours and the peer's, look at. */
 static void publish_attrs(struct loopback_qp *lqp)
 {
 	const struct qp_attr *attr = &lqp->attr;
@@ -222,8 +222,8 @@ static void reset_qp(struct loopback_qp *lqp)
 }
 
 /*
- * A requester that was early retries at once instead of at its next timeout; it
- * must be the one we are connected to, for nobody may disturb others' QPs.
+ * A requester that was early retries at once instead of at its next timeout. It must be
+ * our own peer: a VM may not disturb the QPs of others.
  */
 static void kick_early_peer(struct loopback_qp *lqp)
 {
@@ -268,7 +268,7 @@ static void enter_state(struct loopback_qp *lqp, uint8_t from, uint8_t to)
 		return;
 	if (to == IBV_QPS_RTR && lqp->qp->type == PVHCA_QPT_RC)
 		kick_early_peer(lqp);
-	/* Flush, or begin with what is posted already. */
+	/* Flush, or begin with the entries that are posted already. */
 	if (to == IBV_QPS_ERR || to == IBV_QPS_RTS)
 		loopback_qp_kick(lqp, NULL);
 }

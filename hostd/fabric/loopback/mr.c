@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Memory of the loopback fabric: keys, what they allow, and the copy.
+ * Memory of the loopback fabric: keys, their rights, and the copy.
  *
  * A key is a number of the table of regions and, in the low byte, a count that
- * goes on with every registration; so the key of a region that is gone does not
- * fit the next one at its place. lkey and rkey are the same, as with most
- * adapters. Behind a window's key stands a struct mr of its own, which has only
- * an rkey.
+ * grows with every registration. So the key of a region that is gone does not
+ * fit the next region at its place. lkey and rkey are the same, as with most
+ * adapters. A window's key has a struct mr of its own, which has only an rkey.
  */
 #include <stdlib.h>
 
@@ -85,7 +84,7 @@ int loopback_mr_dereg(struct mr *mr)
 	return PVHCA_ST_OK;
 }
 
-/* While nobody finds it by its key. */
+/* While no worker finds it by its key. */
 static void mr_hide(struct loopback *fabric, struct mr *mr, bool hide)
 {
 	pthread_mutex_lock(&fabric->lock);

@@ -41,7 +41,7 @@ struct loopback_pieces {
 
 void loopback_pieces_release(struct loopback_pieces *pieces);
 
-/* Done with what loopback_pieces_local() or _remote() gave. */
+/* End the use of pieces from loopback_pieces_local() or _remote(). */
 static inline void loopback_pieces_put(struct loopback_pieces *pieces)
 {
 	if (pieces->held)

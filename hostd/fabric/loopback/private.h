@@ -13,18 +13,18 @@
  * to wait for. A long message is moved piece by piece, one piece per call of
  * qp_serve; between pieces regions and the responder are looked up anew.
  *
- * What looks like loss on a wire (no such responder, or one that is not ready)
- * starts the retry timer; a missing receive starts the RNR timer. Both wait by
+ * A missing responder, or one that is not ready, looks like loss on a wire and starts
+ * the retry timer. A missing receive starts the RNR timer. Both wait by
  * qp->deadline_ns and keep the request in struct loopback_sq.
  *
- * An unreliable connection's message goes the same way, but for what would come
- * back. A datagram is routed by address and number, or goes to each QP of a group
- * in turn; nothing waits for it. Keys of windows and of fast registration count
- * their users (fabric/loopback/key.c); all others are kept by RCU.
+ * A message of an unreliable connection goes the same way, but has no answer. A
+ * datagram is routed by address and number, or goes to each QP of a group in turn;
+ * nothing waits for it. Keys of windows and of fast registration count their users
+ * (fabric/loopback/key.c); all others are kept by RCU.
  *
  * A send queue's and a receive queue's ci move when the entry completes, not
- * when it is read: until then it counts as outstanding and is flushed in its
- * turn if the QP fails, by whoever flushes.
+ * when it is read. Until then it counts as outstanding, and is flushed in its
+ * turn if the QP fails.
  *
  * Locks, outermost first (one thread has at most one of each line):
  *
@@ -34,19 +34,19 @@
  *   srq->lock
  *   cq->lock and what is inside it
  *
- * A worker that holds its own QP's lock never takes another QP's: to fail the
- * responder it sets @failed under the responder's rq_lock and asks the
- * responder's worker to serve it, which makes it the state and flushes. As no
+ * A worker that holds its own QP's lock never takes another QP's. To fail the
+ * responder it sets @failed under the responder's rq_lock and asks the responder's
+ * worker to serve it; that worker sets the state and flushes. As no
  * thread waits for a qp->lock while it holds a rq_lock, and none for a second
  * lock of the same line, there is no cycle, whichever QPs are connected to each
  * other (or to themselves).
  *
- * Who may read what of another session's QP: atomics at any time; the connection
- * (source, dgid, dest_qpn) and the receive queue with its rq_lock held. As
- * comparing the connection for every message would mean taking that lock for a
- * WRITE, it is stamped: @stamp is a number never used before, given anew
- * whenever the connection changes; a requester that saw its responder's stamp
- * fit once, under the lock, needs only to see the same number again.
+ * A worker may read atomics of another session's QP at any time. It may read the
+ * connection (source, dgid, dest_qpn) and the receive queue with that QP's rq_lock
+ * held. A comparison of the connection for every message would take that lock even
+ * for a WRITE, so the connection has a stamp: @stamp is a number never used before,
+ * and a new one with each change of the connection. A requester checks the connection
+ * once, under the lock. Later it only compares the stamp.
  */
 #ifndef HOSTD_FABRIC_LOOPBACK_PRIVATE_H
 #define HOSTD_FABRIC_LOOPBACK_PRIVATE_H
@@ -86,7 +86,7 @@ struct loopback_qp;
  * @qps: struct qp by QP number
  * @mrs: struct mr by key >> 8; of windows and fast registration loopback_key.view
  * @key_variant: low byte of the next key
- * @addresses: who has which GID: fabric/loopback/address.c
+ * @addresses: owners of GIDs: fabric/loopback/address.c
  * @groups: multicast: fabric/loopback/mcast.c
  * @stamps: last connection stamp given
  */
@@ -100,7 +100,7 @@ struct loopback {
 	_Atomic uint64_t stamps;
 };
 
-/* Of loopback.addresses and groups. GIDs differ in their last bytes, of whatever kind they are. */
+/* Bucket of loopback.addresses and groups. GIDs of all kinds differ in their last bytes. */
 static inline unsigned int loopback_gid_bucket(const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	uint32_t low;
@@ -126,7 +126,7 @@ int loopback_address_add(struct loopback *fabric, struct vm *vm,
 bool loopback_address_del(struct loopback *fabric, struct vm *vm,
 			  const uint8_t gid[LOOPBACK_GID_LEN]);
 void loopback_address_del_all(struct loopback *fabric, struct vm *vm);
-/* Who has it, or NULL. In an RCU read section; a worker may only compare the answer. */
+/* The owner, or NULL. In an RCU read section. A worker may only compare the answer. */
 struct vm *loopback_address_owner(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN]);
 
 /* ---------------------- multicast: fabric/loopback/mcast.c ------------------------ */
@@ -136,7 +136,7 @@ int loopback_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 /* Call fn for each QP that is attached; in an RCU read section. */
 void loopback_mcast_for_each(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN],
 			     void (*fn)(struct loopback_qp *lqp, void *arg), void *arg);
-/* Of a QP that goes: no sender finds it any more; and, a grace period later, the rest. */
+/* A QP ends: no sender finds it any more after the first; the second follows a grace period later. */
 void loopback_mcast_detach_all(struct loopback_qp *lqp);
 void loopback_mcast_free_all(struct loopback_qp *lqp);
 

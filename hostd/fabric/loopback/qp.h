@@ -16,8 +16,8 @@ struct pass;
 
 /**
  * struct loopback_sq - the request at the head of a send queue
- * @active: it was read from the ring; what follows is valid
- * @waiting: what for, until qp->deadline_ns
+ * @active: it was read from the ring; the fields below are valid
+ * @waiting: reason to wait, until qp->deadline_ns
  * @done: bytes moved
  * @tries, @rnr_tries: retries left; only timers that ran out count
  * @inline_data: sized for the biggest stride
@@ -40,8 +40,8 @@ struct loopback_sq {
 };
 
 /**
- * struct loopback_receive - the receive that the message under way fills
- * @taken: there is one; what follows is valid
+ * struct loopback_receive - the receive that the current message fills
+ * @taken: there is one; the fields below are valid
  * @status: of reading it
  *
  * Under rq_lock.
@@ -71,7 +71,7 @@ struct loopback_receive {
  * @draining: SQD, and a request is under way
  * @established: IBV_EVENT_COMM_EST has been raised
  * @peer_waits: our requester waits for a receive or for us
- * @kicked: what this QP waits for may have come
+ * @kicked: the event that this QP waits for may have come
  * @access, @max_dest_rd_atomic, @min_rnr_timer, @qkey: attributes that the peer's
  *	requester looks at
  * @windows: of type 2 that it has bound
@@ -135,7 +135,7 @@ static inline bool loopback_qp_responds(const struct loopback_qp *lqp)
 
 /* Change the state; with qp->lock held, without rq_lock. */
 void loopback_qp_set_state(struct loopback_qp *lqp, enum ibv_qp_state state);
-/* What others found wrong becomes the state; with qp->lock held. */
+/* A failure that others found becomes the state. With qp->lock held. */
 void loopback_qp_settle(struct loopback_qp *lqp);
 /*
  * Fail a QP from any pass, with its rq_lock held: async event (enum
@@ -148,7 +148,7 @@ void loopback_qp_fail(struct loopback_qp *lqp, uint32_t event);
  * under its qp->lock.
  */
 bool loopback_qp_fits(const struct loopback_qp *lqp, const struct loopback_qp *peer);
-/* Have a QP served that may wait for what has now come. */
+/* Have a QP served: the event that it waits for may have come. */
 void loopback_qp_kick(struct loopback_qp *lqp, struct pass *pass);
 /* End of SQD's draining, if it is that; with qp->lock held. */
 void loopback_qp_drained(struct loopback_qp *lqp);

@@ -3,9 +3,9 @@
  * Receives of the loopback fabric, from a QP's own queue or from an SRQ: taken
  * when a message begins, completed when it ends, flushed.
  *
- * A receive that was taken stands in the responder's struct loopback_qp until
- * then. From its own queue it is only read, and leaves the queue when it
- * completes; from an SRQ, whose entries end in any order, it has left the queue.
+ * A receive that was taken stands in the responder's struct loopback_qp until it
+ * completes. An entry of its own queue leaves the queue only then. An entry of an SRQ,
+ * whose entries end in any order, has left the queue already.
  */
 #include <endian.h>
 
@@ -76,8 +76,8 @@ void loopback_receive_fail(struct loopback_serve *serve, struct loopback_qp *rx,
 /* ----------------------------------- take ---------------------------------- */
 
 /*
- * No receive is posted. Its poster's worker wakes who waits, which it knows to
- * do from peer_waits; a receive posted before that was to be seen is found here.
+ * No receive is posted. The responder's worker wakes the requester when one comes: it
+ * sees peer_waits. A receive that was posted before peer_waits was visible is found here.
  */
 static bool wait_for_receive(struct loopback_qp *rx)
 {
@@ -135,7 +135,7 @@ static void flush_one(struct loopback_serve *serve, struct loopback_qp *rx)
 	loopback_receive_done(serve, rx, &cqe, false);
 }
 
-/* Only what this QP has taken is its own to flush; then SRQ users may know. */
+/* With an SRQ only the receive that this QP has taken is flushed. Then the event may come. */
 static enum loopback_flush flush_shared(struct loopback_serve *serve, struct loopback_qp *rx)
 {
 	struct qp *qp = rx->qp;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The data path: a QP's send queue, served batch by batch, and what it is made of. */
+/* The data path: a QP's send queue is served batch by batch. */
 #ifndef HOSTD_FABRIC_LOOPBACK_SERVE_H
 #define HOSTD_FABRIC_LOOPBACK_SERVE_H
 
@@ -39,7 +39,7 @@ unsigned int loopback_qp_serve(struct pass *pass, struct qp *qp);
 enum loopback_take {
 	LOOPBACK_TAKE_OK,   /* rx->receive is it */
 	LOOPBACK_TAKE_NONE, /* none is posted */
-	LOOPBACK_TAKE_BAD,  /* what is posted is no good: rx has failed */
+	LOOPBACK_TAKE_BAD,  /* the entry is invalid: rx has failed */
 };
 
 enum loopback_flush {
@@ -84,11 +84,11 @@ int loopback_srq_create(struct srq *srq);
 void loopback_srq_destroy(struct srq *srq);
 int loopback_srq_set_limit(struct srq *srq, uint32_t limit);
 int loopback_srq_query(struct srq *srq, uint32_t *limit);
-/* Something was posted: wake who waits for it. */
+/* Something was posted: wake the requesters that wait for it. */
 unsigned int loopback_srq_serve(struct pass *pass, struct srq *srq);
 /* For loopback_receive_take(). */
 enum loopback_take loopback_srq_take(struct loopback_qp *rx, const struct loopback_qp *waiter);
-/* Nobody waits on behalf of rx any more. */
+/* No requester waits on behalf of rx any more. */
 void loopback_srq_forget(struct loopback_qp *rx);
 
 /* ---------------------- RC and UC: fabric/loopback/rc.c --------------------------- */

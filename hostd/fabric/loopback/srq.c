@@ -95,7 +95,7 @@ void loopback_srq_forget(struct loopback_qp *rx)
 	pthread_mutex_unlock(&srq->lock);
 }
 
-/* The guest claims more than the SRQ holds: whoever needs an entry fails. */
+/* The guest claims more than the SRQ holds: each QP that needs an entry fails. */
 static void srq_abused(struct srq *srq)
 {
 	struct loopback_srq *lsrq = srq->fabric;

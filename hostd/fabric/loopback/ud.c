@@ -22,7 +22,7 @@
 /* IB vol 1, 10.2.5: such a Q_Key in a request stands for the QP's own. */
 #define OWN_QKEY 0x80000000u
 
-/* An address handle: who it speaks for. The rest stands in ah->av. */
+/* An address handle: its source address. The rest stands in ah->av. */
 struct loopback_ah {
 	uint8_t source[LOOPBACK_GID_LEN];
 };
@@ -64,9 +64,9 @@ void loopback_ah_destroy(struct ah *ah)
 }
 
 /*
- * An address in the entry itself (kernel consumers). The table of GIDs is the
- * session's thread's, which may be changing the entry: what is read here counts
- * only if it turns out to be an address of this session.
+ * An address in the entry itself (kernel consumers). The session's thread owns the table
+ * of GIDs and may be changing the entry. So the address that is read here counts only if
+ * it turns out to be one of this session.
  */
 static bool take_entry_av(struct ud *ud)
 {
@@ -177,7 +177,7 @@ static void route(struct ud *ud)
 	uint32_t qpn = ud->lqp->sq.request.remote_qpn;
 	struct qp *qp;
 
-	/* Nobody speaks for an address that is no longer, or never was, its own. */
+	/* The source must be an address that this VM has now. */
 	if (loopback_address_owner(fabric, ud->source) != ud->lqp->qp->vm)
 		return;
 	if (address_is_group(ud->av->dgid)) {
