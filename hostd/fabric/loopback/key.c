@@ -53,7 +53,7 @@ static void let_go(struct loopback_key *key)
 	uint32_t i;
 
 	if (key->bound)
-		atomic_fetch_sub(&key->bound->windows, 1);
+		atomic_fetch_sub(loopback_mr_windows(key->bound), 1);
 	key->bound = NULL;
 	if (owner)
 		atomic_fetch_sub(&owner->windows, 1);
@@ -93,9 +93,9 @@ struct loopback_key *loopback_key_revoke(struct loopback_qp *lqp, uint32_t value
 	struct loopback_key *key;
 	bool may;
 
-	if (!view || !view->fabric)
+	key = view ? loopback_mr_key(view) : NULL;
+	if (!key)
 		return NULL;
-	key = view->fabric;
 	/* As a user first: who may not change it shall not disturb those who use it. */
 	if (!loopback_key_enter(key))
 		return NULL;
@@ -130,7 +130,7 @@ struct loopback_key *loopback_key_new(struct vm *vm, struct pd *pd, enum loopbac
 	key->kind = kind;
 	key->view.vm = vm;
 	key->view.pd = pd;
-	key->view.fabric = key;
+	loopback_mr_set_key(&key->view, key);
 	pthread_mutex_lock(&fabric->lock);
 	if (loopback_table_reserve(&fabric->mrs, &number)) {
 		pthread_mutex_unlock(&fabric->lock);

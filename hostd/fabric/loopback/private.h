@@ -178,6 +178,44 @@ int loopback_mr_reg(struct mr *mr);
 int loopback_mr_dereg(struct mr *mr);
 int loopback_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next);
 
+struct loopback_key;
+
+/*
+ * A region's part, mr->fabric, is one of two:
+ *
+ *  - a struct loopback_mr, of a region that was registered by command;
+ *  - a struct loopback_key with LOOPBACK_IS_KEY added to its address, of what work
+ *    requests change: a region for fast registration, and what stands under a key.
+ *
+ * For each message it must be known which; so that stands in the pointer, and not in
+ * what it points to.
+ */
+#define LOOPBACK_IS_KEY 1u
+
+/* windows: bound to the region; any worker. */
+struct loopback_mr {
+	_Atomic uint32_t windows;
+};
+
+/* NULL: it was registered by command. */
+static inline struct loopback_key *loopback_mr_key(const struct mr *mr)
+{
+	uintptr_t part = (uintptr_t)mr->fabric;
+
+	return part & LOOPBACK_IS_KEY ? (struct loopback_key *)(part - LOOPBACK_IS_KEY) : NULL;
+}
+
+static inline void loopback_mr_set_key(struct mr *mr, struct loopback_key *key)
+{
+	mr->fabric = (uint8_t *)key + LOOPBACK_IS_KEY;
+}
+
+/* Of a region that was registered by command. */
+static inline _Atomic uint32_t *loopback_mr_windows(const struct mr *mr)
+{
+	return &((struct loopback_mr *)mr->fabric)->windows;
+}
+
 /**
  * struct loopback_piece - memory of one side of a message, checked
  * @mr: region, or NULL: at is in pvhcad's own memory, or region's
@@ -255,7 +293,7 @@ enum loopback_key_state {
 /**
  * struct loopback_key - a key that work requests change
  * @users: who looks at it or uses it now
- * @view: what stands under it; view.fabric is this key, view.lkey 0 for windows.
+ * @view: what stands under it; its part is this key, view.lkey 0 for windows.
  *	Read by users while it is valid, written while it is busy
  * @owner: the QP that bound a window of type 2
  * @bound: region of a window, likewise
