@@ -98,8 +98,7 @@ struct mr {
 	uint64_t offset;	 /* of the first byte in extents */
 	struct extents *extents; /* owned; NULL: made by ALLOC_MR */
 	struct vm *vm;
-	uint32_t max_pages;	  /* made by ALLOC_MR: of one PVHCA_WQE_REG_MR */
-	_Atomic uint32_t windows; /* bound to it, on the loopback fabric */
+	uint32_t max_pages; /* made by ALLOC_MR: of one PVHCA_WQE_REG_MR */
 };
 
 struct mw {

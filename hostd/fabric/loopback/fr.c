@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
 #include "fabric/loopback/qp.h"
 #include "memory/memory.h"
@@ -37,14 +38,14 @@ int loopback_fr_alloc(struct mr *mr)
 	}
 	key->pages = pages;
 	mr->lkey = mr->rkey = key->view.rkey;
-	mr->fabric = key;
+	loopback_mr_set_key(mr, key);
 	return PVHCA_ST_OK;
 }
 
 static bool is_request_valid(const struct mr *mr, const struct qp *qp,
 			     const struct reg_request *reg)
 {
-	const struct loopback_key *key = mr->fabric;
+	const struct loopback_key *key = loopback_mr_key(mr);
 	uint64_t page_size, offset;
 
 	if (mr->pd != qp->pd || reg->key >> 8 != key->number ||
@@ -115,9 +116,9 @@ bool loopback_fr_reg(struct loopback_qp *lqp)
 	struct mr *mr = table_find_rcu(&vm->mrs, reg->mr_handle);
 	struct loopback_key *key;
 
-	if (!mr || !mr->fabric || !is_request_valid(mr, lqp->qp, reg))
+	key = mr ? loopback_mr_key(mr) : NULL;
+	if (!key || !is_request_valid(mr, lqp->qp, reg))
 		return false;
-	key = mr->fabric;
 	if (!loopback_key_take(key, LOOPBACK_KEY_FREE))
 		return false;
 	loopback_key_clear(key);

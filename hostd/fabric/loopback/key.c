@@ -19,6 +19,7 @@
 #include <urcu-qsbr.h>
 
 #include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
 #include "fabric/loopback/qp.h"
 #include "memory/memory.h"
@@ -56,7 +57,7 @@ static void let_go(struct loopback_key *key)
 	uint32_t i;
 
 	if (key->bound)
-		atomic_fetch_sub(&key->bound->windows, 1);
+		atomic_fetch_sub(loopback_mr_windows(key->bound), 1);
 	key->bound = NULL;
 	if (owner)
 		atomic_fetch_sub(&owner->windows, 1);
@@ -96,9 +97,9 @@ struct loopback_key *loopback_key_revoke(struct loopback_qp *lqp, uint32_t value
 	struct loopback_key *key;
 	bool may;
 
-	if (!view || !view->fabric)
+	key = view ? loopback_mr_key(view) : NULL;
+	if (!key)
 		return NULL;
-	key = view->fabric;
 	/* As a user first: a QP that may not change the key must not disturb its users. */
 	if (!loopback_key_enter(key))
 		return NULL;
@@ -133,7 +134,7 @@ struct loopback_key *loopback_key_new(struct vm *vm, struct pd *pd, enum loopbac
 	key->kind = kind;
 	key->view.vm = vm;
 	key->view.pd = pd;
-	key->view.fabric = key;
+	loopback_mr_set_key(&key->view, key);
 	pthread_mutex_lock(&fabric->lock);
 	if (loopback_table_reserve(&fabric->mrs, &number)) {
 		pthread_mutex_unlock(&fabric->lock);

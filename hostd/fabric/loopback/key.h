@@ -28,7 +28,7 @@ enum loopback_key_state {
 /**
  * struct loopback_key - a key that work requests change
  * @users: pieces of messages that look at it or use it now
- * @view: the memory and rights under it; view.fabric is this key, view.lkey 0 for
+ * @view: the memory and rights under it; its part is this key, view.lkey 0 for
  *	windows. Read by users while the key is valid, written while it is busy
  * @owner: the QP that bound a window of type 2
  * @bound: region of a window, likewise

@@ -3,6 +3,7 @@
 #ifndef HOSTD_FABRIC_LOOPBACK_MR_H
 #define HOSTD_FABRIC_LOOPBACK_MR_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -12,6 +13,44 @@
 int loopback_mr_reg(struct mr *mr);
 int loopback_mr_dereg(struct mr *mr);
 int loopback_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next);
+
+struct loopback_key;
+
+/*
+ * A region's part, mr->fabric, is one of two:
+ *
+ *  - a struct loopback_mr, of a region that was registered by command;
+ *  - a struct loopback_key with LOOPBACK_IS_KEY added to its address, of a region that
+ *    work requests change: one for fast registration, or loopback_key.view.
+ *
+ * Each message needs to know which of the two it is. So the pointer itself tells, not
+ * the memory behind it.
+ */
+#define LOOPBACK_IS_KEY 1u
+
+/* windows: bound to the region; any worker. */
+struct loopback_mr {
+	_Atomic uint32_t windows;
+};
+
+/* NULL: it was registered by command. */
+static inline struct loopback_key *loopback_mr_key(const struct mr *mr)
+{
+	uintptr_t part = (uintptr_t)mr->fabric;
+
+	return part & LOOPBACK_IS_KEY ? (struct loopback_key *)(part - LOOPBACK_IS_KEY) : NULL;
+}
+
+static inline void loopback_mr_set_key(struct mr *mr, struct loopback_key *key)
+{
+	mr->fabric = (uint8_t *)key + LOOPBACK_IS_KEY;
+}
+
+/* The region was registered by command. */
+static inline _Atomic uint32_t *loopback_mr_windows(const struct mr *mr)
+{
+	return &((struct loopback_mr *)mr->fabric)->windows;
+}
 
 /**
  * struct loopback_piece - memory of one side of a message, checked

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
 #include "fabric/loopback/qp.h"
 #include "vm/vm.h"
@@ -74,7 +75,7 @@ static bool is_region_fit(const struct mr *mr, const struct pd *pd, const struct
 {
 	uint64_t at;
 
-	if (!mr || mr->fabric || mr->pd != pd || !(mr->access & IBV_ACCESS_MW_BIND) ||
+	if (!mr || loopback_mr_key(mr) || mr->pd != pd || !(mr->access & IBV_ACCESS_MW_BIND) ||
 	    (bind->access & WINDOW_WRITES && !(mr->access & IBV_ACCESS_LOCAL_WRITE)))
 		return false;
 	at = bind->addr - mr->iova;
@@ -102,7 +103,7 @@ static void bind_key(struct loopback_key *key, const struct bind_request *bind, 
 	loopback_key_clear(key);
 	set_view(key, bind, mr);
 	if (mr) {
-		atomic_fetch_add(&mr->windows, 1);
+		atomic_fetch_add(loopback_mr_windows(mr), 1);
 		key->bound = mr;
 	}
 	if (owner) {

@@ -36,7 +36,7 @@ static void cm_address_resolved(struct cm_conn *conn)
 
 static void cm_route_resolved(struct cm_conn *conn)
 {
-	if (rdma_connect(conn->rdma, &conn->wish.param))
+	if (rdma_connect(conn->rdma, &conn->asked.param))
 		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_UNSUPPORTED, NULL, 0);
 	else
 		cm_conn_set_state(conn, CM_ASKING);
@@ -86,7 +86,7 @@ static void cm_sidr_answered(struct cm_conn *conn, const struct cm_event *event,
 
 	cm_conn_message(conn, MAD_SIDR_REP);
 	mad_set(rep, SIDR_REP_STATUS, status);
-	mad_set(rep, SIDR_REP_SERVICE_ID, conn->wish.service_id);
+	mad_set(rep, SIDR_REP_SERVICE_ID, conn->asked.service_id);
 	if (!status) {
 		mad_set(rep, SIDR_REP_QPN, event->qpn);
 		mad_set(rep, SIDR_REP_QKEY, event->qkey);

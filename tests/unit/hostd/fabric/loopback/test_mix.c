@@ -300,7 +300,7 @@ static void guest_stop(struct guest *guest)
 	rig_qp_free(guest->rc);
 	rig_qp_free(guest->ud);
 	rig_srq_free(guest->srq);
-	ck_assert_uint_eq(guest->mr->windows, 0);
+	ck_assert_uint_eq(*loopback_mr_windows(guest->mr), 0);
 	rig_mr_free(guest->mr);
 	pthread_mutex_destroy(&guest->lock);
 }
