@@ -5,7 +5,7 @@
  *
  * A send is a MAD with an address (struct av). MADs of the CM class go to
  * the GSI QP of the VM that has the destination GID; where none of this pvhcad
- * has it, to fabric/verbs/cm/cm.h, which speaks with native and remote peers. All others are
+ * has it, to the fabric (mad_send), which may speak with other peers. All others are
  * dropped, as are those that find no receive posted: MADs are datagrams.
  *
  * One process-wide lock covers who has which GID, the list of GSI QPs, and the
