@@ -23,8 +23,8 @@
 
 #include "config/config.h"
 #include "lib/cpuset.h"
-#include "fabric/fabric.h"
-#include "session/link.h"
+#include "fabric/fabrics.h"
+#include "memory/stitches.h"
 #include "lib/listener.h"
 #include "lib/log.h"
 #include "memory/memory.h"
@@ -56,28 +56,18 @@ struct daemon {
 	guint listen_source, retry_source;
 };
 
-static const struct fabric_ops *const daemon_fabrics[] = {
-	&fabric_loopback,
-	&fabric_verbs,
-};
-
-static const struct fabric_ops *daemon_find_fabric(const char *name)
+/* What config/ cannot check. */
+static bool daemon_check(const struct daemon *daemon)
 {
-	for (size_t i = 0; i < G_N_ELEMENTS(daemon_fabrics); i++)
-		if (!strcmp(daemon_fabrics[i]->name, name))
-			return daemon_fabrics[i];
-	return NULL;
-}
+	const char *missing = fabrics_incomplete(daemon->ops);
+	const char *cpus = daemon->config->cpus;
 
-/* What depends on more than one setting, or on what was built. */
-static bool daemon_check_config(const struct config *config)
-{
-	if (!daemon_find_fabric(config->fabric)) {
-		g_critical("fabric \"%s\" is not built in", config->fabric);
+	if (missing) {
+		g_critical("fabric %s has no %s", daemon->ops->name, missing);
 		return false;
 	}
-	if (config->cpus && cpuset_count(config->cpus) < 0) {
-		g_critical("cpus=%s is not a list of processors", config->cpus);
+	if (cpus && cpuset_count(cpus) < 0) {
+		g_critical("cpus=%s is not a list of processors", cpus);
 		return false;
 	}
 	return true;
@@ -96,7 +86,7 @@ static bool daemon_may_lock_anything(void)
 }
 
 /* Guests' memory and events are descriptors; registered memory counts as locked. */
-static void daemon_raise_limits(const struct config *config)
+static void daemon_raise_limits(const struct daemon *daemon)
 {
 	struct rlimit limit;
 
@@ -106,13 +96,13 @@ static void daemon_raise_limits(const struct config *config)
 			g_warning("cannot raise RLIMIT_NOFILE: %s", g_strerror(errno));
 		if (limit.rlim_max > INT_MAX)
 			limit.rlim_max = INT_MAX;
-		link_limit_fds(limit.rlim_max - MIN(limit.rlim_max / 2, DAEMON_OWN_FDS));
+		sessions_limit_fds(limit.rlim_max - MIN(limit.rlim_max / 2, DAEMON_OWN_FDS));
 	}
-	if (strcmp(config->fabric, "verbs") || getrlimit(RLIMIT_MEMLOCK, &limit))
+	if (!daemon->ops->locks_memory || getrlimit(RLIMIT_MEMLOCK, &limit))
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_MEMLOCK, &limit);
-	if (limit.rlim_max < config->quota.pinned_bytes && !daemon_may_lock_anything())
+	if (limit.rlim_max < daemon->config->quota.pinned_bytes && !daemon_may_lock_anything())
 		g_warning(
 			"RLIMIT_MEMLOCK is %llu bytes: guests may fail to register memory; run pvhcad with it unlimited",
 			(unsigned long long)limit.rlim_max);
@@ -254,12 +244,11 @@ static bool daemon_start(struct daemon *daemon)
 		g_critical("cannot watch memory: %s", g_strerror(-ret));
 		return false;
 	}
-	daemon->ops = daemon_find_fabric(config->fabric);
-	daemon->fabric = daemon->ops->start(config);
+	daemon->fabric = daemon->ops->start();
 	if (!daemon->fabric)
 		return false;
 	stitches_limit(config->keep_mapped);
-	ret = workers_start(config);
+	ret = worker_start_all(config);
 	if (ret) {
 		g_critical("cannot start workers: %s", g_strerror(-ret));
 		goto err_stop_fabric;
@@ -270,7 +259,7 @@ static bool daemon_start(struct daemon *daemon)
 	return true;
 
 err_stop_workers:
-	workers_stop();
+	worker_stop_all();
 err_stop_fabric:
 	daemon->ops->stop(daemon->fabric);
 	return false;
@@ -295,7 +284,7 @@ static void daemon_stop(struct daemon *daemon)
 	metrics_close(daemon->metrics);
 	stats_stop();
 	sessions_stop();
-	workers_stop();
+	worker_stop_all();
 	daemon->ops->stop(daemon->fabric);
 	g_message("stopped");
 }
@@ -308,7 +297,7 @@ int main(int argc, char **argv)
 	int ret = EXIT_USAGE;
 
 	log_init("message");
-	daemon.config = config_load(&argc, &argv, &actions, &error);
+	daemon.config = config_load(&argc, &argv, fabrics_config(), &actions, &error);
 	if (!daemon.config) {
 		g_critical("%s", error->message);
 		g_error_free(error);
@@ -320,7 +309,8 @@ int main(int argc, char **argv)
 		goto out;
 	}
 	log_init(daemon.config->log_level);
-	if (!daemon_check_config(daemon.config))
+	daemon.ops = fabrics_find(daemon.config->fabric);
+	if (!daemon_check(&daemon))
 		goto out;
 	ret = EXIT_OK;
 	if (actions.check)
@@ -331,7 +321,7 @@ int main(int argc, char **argv)
 	g_unix_signal_add(SIGHUP, daemon_on_hangup, &daemon);
 	/* Peers that go away are seen by errors of send(2). */
 	signal(SIGPIPE, SIG_IGN);
-	daemon_raise_limits(daemon.config);
+	daemon_raise_limits(&daemon);
 	ret = EXIT_FAILED;
 	if (!daemon_start(&daemon))
 		goto out;

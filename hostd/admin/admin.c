@@ -133,9 +133,9 @@ static uint32_t admin_map(struct vm *vm, struct admin *admin, const struct pvhca
 	return PVHCA_DEV_ERR_NONE;
 
 err_put_cq:
-	region_put(admin->cq_region);
+	memory_region_put(admin->cq_region);
 err_put_sq:
-	region_put(admin->sq_region);
+	memory_region_put(admin->sq_region);
 	return PVHCA_DEV_ERR_ADMIN_QUEUE;
 }
 
@@ -170,7 +170,7 @@ uint32_t admin_open(struct vm *vm, uint64_t gpa)
 err_answer:
 	g_info("VM %s: %s", vm->name, why);
 	admin_write_answer(admin->area, error, why);
-	region_put(admin->area_region);
+	memory_region_put(admin->area_region);
 err_free:
 	free(admin);
 	return error;
@@ -184,9 +184,9 @@ void admin_close(struct vm *vm)
 		return;
 	vm->admin = NULL;
 	events_close(vm);
-	region_put(admin->cq_region);
-	region_put(admin->sq_region);
-	region_put(admin->area_region);
+	memory_region_put(admin->cq_region);
+	memory_region_put(admin->sq_region);
+	memory_region_put(admin->area_region);
 	free(admin);
 }
 

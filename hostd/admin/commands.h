@@ -14,12 +14,6 @@
 #include "pvhca/pvhca-admin.h"
 #include "vm/vm.h"
 
-/*
- * Memory lists of rings may be this much longer than the ring, bytes: the guest's
- * pages may be larger than ours. A bound, as each granule costs us a pointer.
- */
-#define COMMANDS_RING_SLACK (64u << 10)
-
 uint32_t commands_execute(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			  struct pvhca_admin_rsp *rsp);
 /* What was completed before shall not wait for this one. */
@@ -37,9 +31,6 @@ int commands_table_add(struct vm *vm, struct table *table, const char *key, void
 typedef int command_fn(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp);
 
-/* Is this address vector right, and its source an address of the guest's? */
-bool commands_av_valid(const struct vm *vm, const struct pvhca_av *av);
-
 /*
  * IBV_ACCESS_* that a guest asks for, without hints that may be dropped; false where
  * a region or QP cannot have them.
@@ -48,6 +39,14 @@ bool commands_mr_access(uint32_t *access);
 
 /* Do iova, length and offset of a region fit each other and bytes of memory? */
 bool commands_mr_range_valid(const struct mr *mr, uint64_t bytes);
+
+/*
+ * admin/commands_memory.c: read and check the memory list of a command, at most
+ * max_length bytes. PVHCA_ST_* (INVALID, BAD_ADDRESS, NO_MEMORY); *extents is the
+ * caller's, to be given up by extents_put().
+ */
+int commands_read_memory(struct memory *memory, const struct pvhca_mem_list *list,
+			 uint64_t max_length, struct extents **extents);
 
 /* A slot in the context's page. False: all are in use. */
 bool commands_slot_take(struct context *context, uint32_t *slot);

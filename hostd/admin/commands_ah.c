@@ -8,16 +8,7 @@
 #include <urcu-qsbr.h>
 
 #include "admin/commands.h"
-
-#define MAX_3_BITS  7
-#define MAX_20_BITS 0xfffffu
-
-bool commands_av_valid(const struct vm *vm, const struct pvhca_av *av)
-{
-	return av->is_global == 1 && av->port == 1 && !av->reserved0 && !av->reserved1 &&
-		av->sl <= MAX_3_BITS && le32toh(av->flow_label) <= MAX_20_BITS &&
-		vm_gid(vm, av->sgid_index, NULL, NULL);
-}
+#include "admin/commands_attr.h"
 
 int commands_create_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
@@ -29,19 +20,16 @@ int commands_create_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 
 	if (!pd || create->reserved || !commands_av_valid(vm, &create->av))
 		return PVHCA_ST_INVALID;
-	if (!vm->ops->ah_create)
-		return PVHCA_ST_UNSUPPORTED;
 	ah = calloc(1, sizeof(*ah));
 	if (!ah)
 		return PVHCA_ST_NO_MEMORY;
 	ah->vm = vm;
 	ah->pd = pd;
-	ah->av = create->av;
-	vm_gid(vm, ah->av.sgid_index, &ah->host_gid_index, NULL);
+	ring_read_av(&create->av, &ah->av);
 	status = commands_table_add(vm, &vm->ahs, "ahs", ah, &ah->handle);
 	if (status)
 		goto err_free;
-	status = vm->ops->ah_create(ah);
+	status = fabric_call(vm->ops, ah_create, ah);
 	if (status)
 		goto err_del;
 	pd->users++;

@@ -21,7 +21,7 @@ int commands_create_ceq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		return PVHCA_ST_NO_MEMORY;
 	ceq->vm = vm;
 	ceq->vector = vector;
-	ret = ceq_init(ceq, le64toh(cmd->create_ceq.addr), log_entries);
+	ret = events_ceq_init(ceq, le64toh(cmd->create_ceq.addr), log_entries);
 	status = ret == -EFAULT ? PVHCA_ST_BAD_ADDRESS : PVHCA_ST_INVALID;
 	if (ret)
 		goto err_free;
@@ -32,7 +32,7 @@ int commands_create_ceq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	return PVHCA_ST_OK;
 
 err_fini:
-	ceq_fini(ceq);
+	events_ceq_fini(ceq);
 err_free:
 	free(ceq);
 	return status;
@@ -44,7 +44,7 @@ void commands_free_ceq(void *object, void *arg)
 	struct ceq *ceq = object;
 
 	table_del(&vm->ceqs, ceq->handle);
-	ceq_fini(ceq);
+	events_ceq_fini(ceq);
 	free(ceq);
 }
 

@@ -8,6 +8,7 @@
 
 #include "admin/commands.h"
 #include "lib/log.h"
+#include "memory/memory.h"
 #include "worker/worker.h"
 
 int commands_alloc_context(struct vm *vm, const struct pvhca_admin_cmd *cmd,
@@ -48,7 +49,7 @@ int commands_alloc_context(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 err_del:
 	table_del(&vm->contexts, context->handle);
 err_put:
-	region_put(context->page_region);
+	memory_region_put(context->page_region);
 err_free:
 	free(context);
 	return status;
@@ -61,7 +62,7 @@ void commands_free_context(void *object, void *arg)
 
 	table_del(&vm->contexts, context->handle);
 	worker_del_context(context);
-	region_put(context->page_region);
+	memory_region_put(context->page_region);
 	free(context);
 }
 
@@ -114,7 +115,7 @@ int commands_alloc_pd(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	status = commands_table_add(vm, &vm->pds, "pds", pd, &pd->handle);
 	if (status)
 		goto err_free;
-	status = vm->ops->pd_alloc(pd);
+	status = fabric_hook(vm->ops, PVHCA_ST_OK, pd_alloc, pd);
 	if (status)
 		goto err_del;
 	context->users++;
@@ -134,7 +135,7 @@ void commands_free_pd(void *object, void *arg)
 	struct pd *pd = object;
 
 	table_del(&vm->pds, pd->handle);
-	vm->ops->pd_free(pd);
+	fabric_hook(vm->ops, (void)0, pd_free, pd);
 	pd->context->users--;
 	free(pd);
 }

@@ -40,7 +40,7 @@ int commands_add_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pv
 	const struct pvhca_cmd_add_gid *add = &cmd->add_gid;
 	struct vm_gid *entry;
 	char text[ADDRESS_TEXT];
-	uint32_t host_index = 0;
+	uint32_t index = le32toh(add->index);
 	int status;
 
 	(void)rsp;
@@ -50,20 +50,19 @@ int commands_add_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pv
 	status = policy_claim_gid(vm, add->gid);
 	if (status)
 		goto out;
-	status = vm->ops->gid_add(vm, add->gid, &host_index);
+	status = vm->ops->gid_add(vm, index, add->gid);
 	if (status)
 		goto err_release;
-	status = gsi_gid_add(vm, le32toh(add->index), add->gid);
+	status = gsi_gid_add(vm, index, add->gid);
 	if (status)
 		goto err_del;
-	entry = &vm->gids[le32toh(add->index)];
+	entry = &vm->gids[index];
 	memcpy(entry->gid, add->gid, sizeof(entry->gid));
-	entry->host_index = host_index;
 	entry->used = true;
 	goto out;
 
 err_del:
-	vm->ops->gid_del(vm, add->gid);
+	fabric_hook(vm->ops, (void)0, gid_del, vm, add->gid);
 err_release:
 	policy_release_gid(vm, add->gid);
 out:
@@ -71,7 +70,7 @@ out:
 	       status == PVHCA_ST_OK		    ? "is its own now" :
 		       status == PVHCA_ST_DENIED    ? "is not allowed by its settings" :
 		       status == PVHCA_ST_IN_USE    ? "is another VM's" :
-		       status == PVHCA_ST_NOT_FOUND ? "is none of the host device's" :
+		       status == PVHCA_ST_NOT_FOUND ? "is not an address of the host device" :
 						      "was refused by the host device");
 	return status;
 }
@@ -79,7 +78,7 @@ out:
 static void gid_remove(struct vm *vm, struct vm_gid *entry)
 {
 	gsi_gid_del(vm, entry - vm->gids);
-	vm->ops->gid_del(vm, entry->gid);
+	fabric_hook(vm->ops, (void)0, gid_del, vm, entry->gid);
 	policy_release_gid(vm, entry->gid);
 	entry->used = false;
 }

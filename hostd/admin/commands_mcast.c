@@ -12,8 +12,6 @@ static int mcast_find_qp(struct vm *vm, const struct pvhca_cmd_mcast *mcast, str
 	*qp = table_find(&vm->qps, le32toh(mcast->qp));
 	if (!*qp || (*qp)->type != PVHCA_QPT_UD || mcast->reserved || !address_is_group(mcast->gid))
 		return PVHCA_ST_INVALID;
-	if (!vm->ops->mcast_attach)
-		return PVHCA_ST_UNSUPPORTED;
 	return PVHCA_ST_OK;
 }
 
@@ -28,7 +26,7 @@ int commands_attach_mcast(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	status = mcast_find_qp(vm, mcast, &qp);
 	if (status)
 		return status;
-	return vm->ops->mcast_attach(qp, mcast->gid, le16toh(mcast->lid));
+	return fabric_call(vm->ops, mcast_attach, qp, mcast->gid, le16toh(mcast->lid));
 }
 
 int commands_detach_mcast(struct vm *vm, const struct pvhca_admin_cmd *cmd,
@@ -42,5 +40,5 @@ int commands_detach_mcast(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	status = mcast_find_qp(vm, mcast, &qp);
 	if (status)
 		return status;
-	return vm->ops->mcast_detach(qp, mcast->gid, le16toh(mcast->lid));
+	return fabric_call(vm->ops, mcast_detach, qp, mcast->gid, le16toh(mcast->lid));
 }

@@ -22,7 +22,7 @@ bool commands_mr_access(uint32_t *access)
 	*access &= ~MR_ACCESS_OPTIONAL;
 	if (*access & ~MR_ACCESS)
 		return false;
-	/* As ibv_reg_mr(3): who lets others write must be able to write. */
+	/* As ibv_reg_mr(3): remote writes need the right to local ones. */
 	return !(*access & (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)) ||
 		*access & IBV_ACCESS_LOCAL_WRITE;
 }
@@ -31,7 +31,7 @@ bool commands_mr_range_valid(const struct mr *mr, uint64_t bytes)
 {
 	uint64_t end;
 
-	/* Whether iova may differ from the memory's place in its page is the engine's word. */
+	/* The engine decides whether iova may differ from the memory's place in its page. */
 	return mr->length && !__builtin_add_overflow(mr->iova, mr->length, &end) &&
 		!__builtin_add_overflow(mr->offset, mr->length, &end) && end <= bytes;
 }
@@ -50,19 +50,15 @@ int commands_check_pinned(struct vm *vm, uint64_t length, uint64_t less)
 	return PVHCA_ST_OK;
 }
 
-/*
- * Handle, the fabric's part by make, and to the workers; then the answer. Undone by
- * commands_free_mr().
- */
-static int mr_bring_up(struct vm *vm, struct mr *mr, int (*make)(struct mr *mr),
-		       struct pvhca_rsp_reg_mr *rsp)
+/* Handle, the fabric's part, and to the workers; then the answer. Undone by commands_free_mr(). */
+static int mr_bring_up(struct vm *vm, struct mr *mr, struct pvhca_rsp_reg_mr *rsp)
 {
 	int status;
 
 	status = commands_table_add(vm, &vm->mrs, "mrs", mr, &mr->handle);
 	if (status)
 		return status;
-	status = make(mr);
+	status = mr->extents ? vm->ops->mr_reg(mr) : fabric_call(vm->ops, mr_alloc, mr);
 	if (status) {
 		table_del(&vm->mrs, mr->handle);
 		return status;
@@ -101,10 +97,10 @@ int commands_reg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvh
 	status = commands_check_pinned(vm, pinned, 0);
 	if (status)
 		goto err_free;
-	status = extents_from_list(vm->memory, &reg->mem, pinned, &mr->extents);
+	status = commands_read_memory(vm->memory, &reg->mem, pinned, &mr->extents);
 	if (status)
 		goto err_free;
-	status = mr_bring_up(vm, mr, vm->ops->mr_reg, &rsp->reg_mr);
+	status = mr_bring_up(vm, mr, &rsp->reg_mr);
 	if (status)
 		goto err_free_extents;
 	return PVHCA_ST_OK;
@@ -129,8 +125,6 @@ int commands_alloc_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	/* Its pages are named guest-physically. */
 	if (!pd->context->kernel)
 		return PVHCA_ST_DENIED;
-	if (!vm->ops->mr_alloc)
-		return PVHCA_ST_UNSUPPORTED;
 	status = commands_check_pinned(vm, (uint64_t)max_pages << PVHCA_GRANULE_SHIFT, 0);
 	if (status)
 		return status;
@@ -140,7 +134,7 @@ int commands_alloc_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	mr->vm = vm;
 	mr->pd = pd;
 	mr->max_pages = max_pages;
-	status = mr_bring_up(vm, mr, vm->ops->mr_alloc, &rsp->reg_mr);
+	status = mr_bring_up(vm, mr, &rsp->reg_mr);
 	if (status)
 		free(mr);
 	return status;

@@ -19,8 +19,6 @@ int commands_alloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 
 	if (!pd || (type != IBV_MW_TYPE_1 && type != IBV_MW_TYPE_2))
 		return PVHCA_ST_INVALID;
-	if (!vm->ops->mw_alloc)
-		return PVHCA_ST_UNSUPPORTED;
 	mw = calloc(1, sizeof(*mw));
 	if (!mw)
 		return PVHCA_ST_NO_MEMORY;
@@ -30,7 +28,7 @@ int commands_alloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	status = commands_table_add(vm, &vm->mws, "mws", mw, &mw->handle);
 	if (status)
 		goto err_free;
-	status = vm->ops->mw_alloc(mw);
+	status = fabric_call(vm->ops, mw_alloc, mw);
 	if (status)
 		goto err_del;
 	pd->users++;

@@ -14,44 +14,50 @@
 
 #include "gsi/gsi.h"
 #include "admin/commands.h"
+#include "admin/commands_attr.h"
 #include "admin/commands_ring.h"
 #include "vm/cq.h"
 #include "lib/log.h"
 
-static struct ring_wish qp_sq_wish(const struct pvhca_cmd_create_qp *create)
-{
-	return (struct ring_wish){
-		.offset = le32toh(create->sq_offset),
-		.log_entries = create->sq_log_entries,
-		.log_stride = create->sq_log_stride,
-		.min_log_stride = PVHCA_SQ_MIN_LOG_STRIDE,
-		.data_offset = PVHCA_SQ_WQE_DATA,
-		.max_wr = le32toh(create->cap.max_send_wr),
-		.max_sge = le32toh(create->cap.max_send_sge),
-	};
-}
+/**
+ * struct qp_rings - the queues that a QP is to have
+ * @bytes: of the buffer
+ */
+struct qp_rings {
+	struct ring_params sq, rq;
+	uint64_t bytes;
+};
 
-static struct ring_wish qp_rq_wish(const struct pvhca_cmd_create_qp *create)
+static void qp_rings_of(const struct pvhca_cmd_create_qp *create, struct qp_rings *rings)
 {
-	return (struct ring_wish){
-		.offset = le32toh(create->rq_offset),
-		.log_entries = create->rq_log_entries,
-		.log_stride = create->rq_log_stride,
-		.min_log_stride = PVHCA_RQ_MIN_LOG_STRIDE,
-		.data_offset = PVHCA_RQ_WQE_DATA,
-		.max_wr = le32toh(create->cap.max_recv_wr),
-		.max_sge = le32toh(create->cap.max_recv_sge),
+	*rings = (struct qp_rings) {
+		.sq = {
+			.offset = le32toh(create->sq_offset),
+			.log_entries = create->sq_log_entries,
+			.log_stride = create->sq_log_stride,
+			.min_log_stride = PVHCA_SQ_MIN_LOG_STRIDE,
+			.data_offset = PVHCA_SQ_WQE_DATA,
+			.max_wr = le32toh(create->cap.max_send_wr),
+			.max_sge = le32toh(create->cap.max_send_sge),
+		},
+		.rq = {
+			.offset = le32toh(create->rq_offset),
+			.log_entries = create->rq_log_entries,
+			.log_stride = create->rq_log_stride,
+			.min_log_stride = PVHCA_RQ_MIN_LOG_STRIDE,
+			.data_offset = PVHCA_RQ_WQE_DATA,
+			.max_wr = le32toh(create->cap.max_recv_wr),
+			.max_sge = le32toh(create->cap.max_recv_sge),
+		},
+		.bytes = PVHCA_QUEUE_HEADER_SIZE,
 	};
 }
 
 /* Numbers and flags; objects are looked up elsewhere. */
-static int qp_check(struct vm *vm, const struct pvhca_cmd_create_qp *create, uint64_t *bytes)
+static int qp_check(const struct pvhca_cmd_create_qp *create, const struct qp_rings *rings)
 {
-	struct ring_wish sq = qp_sq_wish(create), rq = qp_rq_wish(create);
 	uint32_t flags = le32toh(create->flags);
 	uint32_t type = le32toh(create->type);
-	uint32_t max_inline = le32toh(create->cap.max_inline);
-	int status;
 
 	if (type < PVHCA_QPT_GSI || type > PVHCA_QPT_UD || create->reserved ||
 	    flags &
@@ -61,39 +67,40 @@ static int qp_check(struct vm *vm, const struct pvhca_cmd_create_qp *create, uin
 	if (flags & PVHCA_CREATE_QP_BLOCK_LOOPBACK && type != PVHCA_QPT_UD)
 		return PVHCA_ST_INVALID;
 	if (flags & PVHCA_CREATE_QP_SRQ) {
-		if (type == PVHCA_QPT_GSI || !ring_wish_is_absent(&rq))
+		if (type == PVHCA_QPT_GSI || !commands_ring_is_absent(&rings->rq))
 			return PVHCA_ST_INVALID;
 	} else if (le32toh(create->srq) != PVHCA_NO_HANDLE) {
 		return PVHCA_ST_INVALID;
 	}
+	return PVHCA_ST_OK;
+}
 
-	*bytes = PVHCA_QUEUE_HEADER_SIZE;
-	status = ring_wish_check(vm, &sq, bytes);
+/* Sets rings->bytes. */
+static int qp_check_rings(struct vm *vm, const struct pvhca_cmd_create_qp *create,
+			  struct qp_rings *rings)
+{
+	uint64_t room = PVHCA_SQ_WQE_DATA;
+	int status;
+
+	status = commands_ring_check(vm, &rings->sq, &rings->bytes);
 	if (!status)
-		status = ring_wish_check(vm, &rq, bytes);
+		status = commands_ring_check(vm, &rings->rq, &rings->bytes);
 	if (status)
 		return status;
-	if (ring_wishes_overlap(&sq, &rq) ||
-	    max_inline + (uint64_t)PVHCA_SQ_WQE_DATA >
-		    (ring_wish_is_absent(&sq) ? PVHCA_SQ_WQE_DATA : 1ull << sq.log_stride))
+	if (!commands_ring_is_absent(&rings->sq))
+		room = 1ull << rings->sq.log_stride;
+	if (commands_rings_overlap(&rings->sq, &rings->rq) ||
+	    le32toh(create->cap.max_inline) + (uint64_t)PVHCA_SQ_WQE_DATA > room)
 		return PVHCA_ST_INVALID;
-	if (le64toh(create->mem.length) < *bytes)
-		return PVHCA_ST_INVALID;
-	*bytes += COMMANDS_RING_SLACK;
 	return PVHCA_ST_OK;
 }
 
 /* The driver's own context may have what others may not, and the other way round. */
 static int qp_check_kernel(const struct qp *qp)
 {
-	uint32_t caps = qp->vm->ops->kernel_caps;
-
 	if (qp->type == PVHCA_QPT_GSI)
 		return qp->context->kernel ? PVHCA_ST_OK : PVHCA_ST_DENIED;
-	/* Their entries name memory as no fabric without this can take it. */
-	if (qp->context->kernel && !(caps & PVHCA_KERNEL_QP))
-		return PVHCA_ST_UNSUPPORTED;
-	return PVHCA_ST_OK;
+	return commands_ring_check_kernel(qp->context);
 }
 
 /* The objects that a QP hangs on, all of one context. */
@@ -116,23 +123,19 @@ static int qp_find_objects(struct vm *vm, struct qp *qp, const struct pvhca_cmd_
 }
 
 /* Buffer and rings; undone by ring_buffer_free(). */
-static int qp_set_up_rings(struct qp *qp, const struct pvhca_cmd_create_qp *create, uint64_t bytes)
+static int qp_set_up_rings(struct qp *qp, const struct pvhca_mem_list *mem,
+			   const struct qp_rings *rings)
 {
-	struct ring_wish sq = qp_sq_wish(create), rq = qp_rq_wish(create);
 	struct pvhca_queue_header *header;
-	struct extents *extents;
 	int status;
 
-	status = extents_from_list(qp->vm->memory, &create->mem, bytes, &extents);
+	status = commands_ring_buffer(qp->vm, mem, rings->bytes, &qp->buffer);
 	if (status)
 		return status;
-	qp->buffer = ring_buffer_new(extents);
-	if (!qp->buffer)
-		return PVHCA_ST_NO_MEMORY;
 	header = ring_buffer_at(qp->buffer, 0);
-	status = ring_wish_set_up(&sq, &qp->sq, qp->buffer, &header->sq_pi);
+	status = commands_ring_set_up(&rings->sq, &qp->sq, qp->buffer, &header->sq_pi);
 	if (!status)
-		status = ring_wish_set_up(&rq, &qp->rq, qp->buffer, &header->rq_pi);
+		status = commands_ring_set_up(&rings->rq, &qp->rq, qp->buffer, &header->rq_pi);
 	if (status)
 		ring_buffer_free(qp->buffer);
 	return status;
@@ -147,7 +150,7 @@ static struct qp *qp_new(struct vm *vm, const struct pvhca_cmd_create_qp *create
 	qp->vm = vm;
 	qp->type = le32toh(create->type);
 	qp->flags = le32toh(create->flags);
-	qp->cap = create->cap;
+	commands_read_qp_cap(&create->cap, &qp->cap);
 	qp->state = IBV_QPS_RESET;
 	pthread_mutex_init(&qp->lock, NULL);
 	pthread_mutex_init(&qp->rq_lock, NULL);
@@ -252,11 +255,14 @@ int commands_create_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_create_qp *create = &cmd->create_qp;
-	uint64_t bytes = 0;
+	struct qp_rings rings;
 	struct qp *qp;
 	int status;
 
-	status = qp_check(vm, create, &bytes);
+	qp_rings_of(create, &rings);
+	status = qp_check(create, &rings);
+	if (!status)
+		status = qp_check_rings(vm, create, &rings);
 	if (status)
 		return status;
 	qp = qp_new(vm, create);
@@ -265,7 +271,7 @@ int commands_create_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	status = qp_find_objects(vm, qp, create);
 	if (status)
 		goto err_free;
-	status = qp_set_up_rings(qp, create, bytes);
+	status = qp_set_up_rings(qp, &create->mem, &rings);
 	if (status)
 		goto err_free;
 	status = qp_bring_up(vm, qp);
@@ -275,7 +281,7 @@ int commands_create_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	rsp->create_qp.qpn = htole32(qp->qpn);
 	rsp->create_qp.slot = htole32(qp->slot);
 	rsp->create_qp.doorbell = htole32(vm->doorbell);
-	rsp->create_qp.cap = qp->cap;
+	commands_write_qp_cap(&qp->cap, &rsp->create_qp.cap);
 	return PVHCA_ST_OK;
 
 err_free_buffer:

@@ -7,6 +7,7 @@
 #include <endian.h>
 
 #include "admin/commands.h"
+#include "admin/commands_attr.h"
 #include "vm/cq.h"
 
 /* Attributes that can be changed; paths migrate on InfiniBand only. */
@@ -32,29 +33,25 @@ static bool at_most(uint32_t mask, uint32_t bit, uint32_t value, uint32_t max)
 	return !(mask & bit) || value <= max;
 }
 
-static bool attr_is_valid(const struct vm *vm, uint32_t mask, const struct pvhca_qp_attr *attr)
+static bool attr_is_valid(uint32_t mask, const struct qp_attr *attr)
 {
-	if (attr->reserved0)
-		return false;
 	if ((mask & IBV_QP_PORT) && attr->port_num != 1)
 		return false;
 	if ((mask & IBV_QP_PATH_MTU) &&
 	    (attr->path_mtu < IBV_MTU_256 || attr->path_mtu > IBV_MTU_4096))
 		return false;
-	if ((mask & IBV_QP_ACCESS_FLAGS) && le32toh(attr->qp_access_flags) & ~QP_ACCESS)
-		return false;
-	if ((mask & IBV_QP_AV) && !commands_av_valid(vm, &attr->av))
+	if ((mask & IBV_QP_ACCESS_FLAGS) && attr->qp_access_flags & ~QP_ACCESS)
 		return false;
 	return at_most(mask, IBV_QP_STATE, attr->qp_state, IBV_QPS_ERR) &&
 		at_most(mask, IBV_QP_CUR_STATE, attr->cur_qp_state, IBV_QPS_ERR) &&
-		at_most(mask, IBV_QP_PKEY_INDEX, le16toh(attr->pkey_index), 0) &&
+		at_most(mask, IBV_QP_PKEY_INDEX, attr->pkey_index, 0) &&
 		at_most(mask, IBV_QP_TIMEOUT, attr->timeout, MAX_5_BITS) &&
 		at_most(mask, IBV_QP_MIN_RNR_TIMER, attr->min_rnr_timer, MAX_5_BITS) &&
 		at_most(mask, IBV_QP_RETRY_CNT, attr->retry_cnt, MAX_3_BITS) &&
 		at_most(mask, IBV_QP_RNR_RETRY, attr->rnr_retry, MAX_3_BITS) &&
-		at_most(mask, IBV_QP_RQ_PSN, le32toh(attr->rq_psn), MAX_24_BITS) &&
-		at_most(mask, IBV_QP_SQ_PSN, le32toh(attr->sq_psn), MAX_24_BITS) &&
-		at_most(mask, IBV_QP_DEST_QPN, le32toh(attr->dest_qp_num), MAX_24_BITS);
+		at_most(mask, IBV_QP_RQ_PSN, attr->rq_psn, MAX_24_BITS) &&
+		at_most(mask, IBV_QP_SQ_PSN, attr->sq_psn, MAX_24_BITS) &&
+		at_most(mask, IBV_QP_DEST_QPN, attr->dest_qp_num, MAX_24_BITS);
 }
 
 int commands_modify_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
@@ -63,7 +60,7 @@ int commands_modify_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	const struct pvhca_cmd_modify_qp *modify = &cmd->modify_qp;
 	uint32_t mask = le32toh(modify->attr_mask);
 	struct qp *qp = table_find(&vm->qps, le32toh(modify->qp));
-	struct pvhca_qp_attr attr = modify->attr;
+	struct qp_attr attr;
 	int status;
 
 	(void)rsp;
@@ -71,7 +68,9 @@ int commands_modify_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		return PVHCA_ST_INVALID;
 	if (mask & QP_UNSUPPORTED_MASK)
 		return PVHCA_ST_UNSUPPORTED;
-	if (!attr_is_valid(vm, mask, &attr))
+	commands_read_qp_attr(&modify->attr, &attr);
+	if (modify->attr.reserved0 || !attr_is_valid(mask, &attr) ||
+	    (mask & IBV_QP_AV && !commands_av_valid(vm, &modify->attr.av)))
 		return PVHCA_ST_INVALID;
 
 	pthread_mutex_lock(&qp->lock);
@@ -95,12 +94,13 @@ int commands_query_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 {
 	uint32_t mask = le32toh(cmd->query_qp.attr_mask);
 	struct qp *qp = table_find(&vm->qps, le32toh(cmd->query_qp.qp));
+	struct qp_attr attr = { 0 };
 	int status;
 
 	if (!qp || mask & ~QP_QUERY_MASK)
 		return PVHCA_ST_INVALID;
-	status = qp->ops->query(qp, mask, &rsp->query_qp.attr);
+	status = qp->ops->query(qp, mask, &attr);
 	if (!status)
-		rsp->query_qp.attr.cap = qp->cap;
+		commands_write_qp_attr(&attr, &qp->cap, &rsp->query_qp.attr);
 	return status;
 }

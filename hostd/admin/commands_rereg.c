@@ -28,7 +28,7 @@ static int rereg_translation(struct vm *vm, const struct mr *mr,
 	status = commands_check_pinned(vm, length, commands_mr_pinned(mr));
 	if (status)
 		return status;
-	return extents_from_list(vm->memory, &rereg->mem, length, &next->extents);
+	return commands_read_memory(vm->memory, &rereg->mem, length, &next->extents);
 }
 
 /* next as the command wants it; its extents are its own where they changed. */
@@ -80,8 +80,6 @@ int commands_rereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 
 	if (!mr || !mr->extents || !flags || flags & ~(uint32_t)REREG_FLAGS)
 		return PVHCA_ST_INVALID;
-	if (!vm->ops->mr_rereg)
-		return PVHCA_ST_UNSUPPORTED;
 	status = rereg_next(vm, mr, rereg, &next);
 	if (status)
 		return status;
@@ -89,7 +87,7 @@ int commands_rereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	extents = mr->extents;
 	table_unpublish(&vm->mrs, mr->handle);
 	synchronize_rcu();
-	status = vm->ops->mr_rereg(mr, flags, &next);
+	status = fabric_call(vm->ops, mr_rereg, mr, flags, &next);
 	if (!status)
 		rereg_take_over(vm, mr, pd, extents, &next);
 	else if (next.extents != extents)

@@ -12,9 +12,9 @@
 #include "admin/commands_ring.h"
 #include "lib/log.h"
 
-static struct ring_wish srq_wish(const struct pvhca_cmd_create_srq *create)
+static struct ring_params srq_ring_of(const struct pvhca_cmd_create_srq *create)
 {
-	return (struct ring_wish){
+	return (struct ring_params){
 		.offset = le32toh(create->rq_offset),
 		.log_entries = create->rq_log_entries,
 		.log_stride = create->rq_log_stride,
@@ -25,22 +25,15 @@ static struct ring_wish srq_wish(const struct pvhca_cmd_create_srq *create)
 	};
 }
 
-static int srq_check(struct vm *vm, const struct pvhca_cmd_create_srq *create, uint64_t *bytes)
+/* *bytes: what the buffer needs. */
+static int srq_check(struct vm *vm, const struct pvhca_cmd_create_srq *create,
+		     const struct ring_params *ring, uint64_t *bytes)
 {
-	struct ring_wish wish = srq_wish(create);
-	int status;
-
 	if (create->reserved0[0] || create->reserved0[1] || create->reserved1 ||
-	    ring_wish_is_absent(&wish) || le32toh(create->limit) > le32toh(create->max_wr))
+	    commands_ring_is_absent(ring) || le32toh(create->limit) > ring->max_wr)
 		return PVHCA_ST_INVALID;
 	*bytes = PVHCA_QUEUE_HEADER_SIZE;
-	status = ring_wish_check(vm, &wish, bytes);
-	if (status)
-		return status;
-	if (le64toh(create->mem.length) < *bytes)
-		return PVHCA_ST_INVALID;
-	*bytes += COMMANDS_RING_SLACK;
-	return PVHCA_ST_OK;
+	return commands_ring_check(vm, ring, bytes);
 }
 
 static int srq_find_objects(struct vm *vm, struct srq *srq,
@@ -50,29 +43,21 @@ static int srq_find_objects(struct vm *vm, struct srq *srq,
 	srq->pd = table_find(&vm->pds, le32toh(create->pd));
 	if (!srq->context || !srq->pd || srq->pd->context != srq->context)
 		return PVHCA_ST_INVALID;
-	/* Kernel consumers' entries name memory by a key that few fabrics know. */
-	if (srq->context->kernel && !(vm->ops->kernel_caps & PVHCA_KERNEL_QP))
-		return PVHCA_ST_UNSUPPORTED;
-	return PVHCA_ST_OK;
+	return commands_ring_check_kernel(srq->context);
 }
 
 /* Buffer and ring; undone by ring_buffer_free(). */
-static int srq_set_up_ring(struct srq *srq, const struct pvhca_cmd_create_srq *create,
-			   uint64_t bytes)
+static int srq_set_up_ring(struct srq *srq, const struct pvhca_mem_list *mem,
+			   const struct ring_params *ring, uint64_t bytes)
 {
-	struct ring_wish wish = srq_wish(create);
 	struct pvhca_queue_header *header;
-	struct extents *extents;
 	int status;
 
-	status = extents_from_list(srq->vm->memory, &create->mem, bytes, &extents);
+	status = commands_ring_buffer(srq->vm, mem, bytes, &srq->buffer);
 	if (status)
 		return status;
-	srq->buffer = ring_buffer_new(extents);
-	if (!srq->buffer)
-		return PVHCA_ST_NO_MEMORY;
 	header = ring_buffer_at(srq->buffer, 0);
-	status = ring_wish_set_up(&wish, &srq->rq, srq->buffer, &header->rq_pi);
+	status = commands_ring_set_up(ring, &srq->rq, srq->buffer, &header->rq_pi);
 	if (status)
 		ring_buffer_free(srq->buffer);
 	return status;
@@ -99,11 +84,6 @@ static void srq_free(struct srq *srq)
 	free(srq);
 }
 
-static int srq_set_limit(struct srq *srq, uint32_t limit)
-{
-	return srq->vm->ops->srq_set_limit(srq, limit);
-}
-
 /* Handle, slot, the fabric's part; and to the workers. */
 static int srq_bring_up(struct vm *vm, struct srq *srq, uint32_t limit)
 {
@@ -115,10 +95,10 @@ static int srq_bring_up(struct vm *vm, struct srq *srq, uint32_t limit)
 	status = PVHCA_ST_NO_MEMORY;
 	if (!commands_slot_take(srq->context, &srq->slot))
 		goto err_del;
-	status = vm->ops->srq_create(srq);
+	status = fabric_call(vm->ops, srq_create, srq);
 	if (status)
 		goto err_give_slot;
-	status = limit ? srq_set_limit(srq, limit) : PVHCA_ST_OK;
+	status = limit ? vm->ops->srq_set_limit(srq, limit) : PVHCA_ST_OK;
 	if (status)
 		goto err_destroy;
 	srq->context->users++;
@@ -139,22 +119,21 @@ int commands_create_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_create_srq *create = &cmd->create_srq;
+	struct ring_params ring = srq_ring_of(create);
 	uint64_t bytes = 0;
 	struct srq *srq;
 	int status;
 
-	status = srq_check(vm, create, &bytes);
+	status = srq_check(vm, create, &ring, &bytes);
 	if (status)
 		return status;
-	if (!vm->ops->srq_create)
-		return PVHCA_ST_UNSUPPORTED;
 	srq = srq_new(vm, create);
 	if (!srq)
 		return PVHCA_ST_NO_MEMORY;
 	status = srq_find_objects(vm, srq, create);
 	if (status)
 		goto err_free;
-	status = srq_set_up_ring(srq, create, bytes);
+	status = srq_set_up_ring(srq, &create->mem, &ring, bytes);
 	if (status)
 		goto err_free;
 	status = srq_bring_up(vm, srq, le32toh(create->limit));
@@ -230,7 +209,7 @@ int commands_modify_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		return PVHCA_ST_OK;
 	if (le32toh(modify->limit) > srq->max_wr)
 		return PVHCA_ST_INVALID;
-	status = srq_set_limit(srq, le32toh(modify->limit));
+	status = vm->ops->srq_set_limit(srq, le32toh(modify->limit));
 	if (status)
 		return status;
 	/* What is there may be less than the limit already. */
@@ -243,14 +222,16 @@ int commands_query_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
 {
 	struct srq *srq = table_find(&vm->srqs, le32toh(cmd->query_srq.srq));
+	uint32_t limit = 0;
 	int status;
 
 	if (!srq || cmd->query_srq.reserved)
 		return PVHCA_ST_INVALID;
-	status = vm->ops->srq_query(srq, &rsp->query_srq);
-	if (!status) {
-		rsp->query_srq.max_wr = htole32(srq->max_wr);
-		rsp->query_srq.max_sge = htole32(srq->max_sge);
-	}
-	return status;
+	status = vm->ops->srq_query(srq, &limit);
+	if (status)
+		return status;
+	rsp->query_srq.max_wr = htole32(srq->max_wr);
+	rsp->query_srq.max_sge = htole32(srq->max_sge);
+	rsp->query_srq.limit = htole32(limit);
+	return PVHCA_ST_OK;
 }

@@ -10,47 +10,77 @@
 
 /* --------------------------- the command line --------------------------- */
 
+/**
+ * struct command_line - what it says
+ * @values: by the number of the setting, config_setting(); NULL: not given
+ */
 struct command_line {
 	char *file;
 	char **quotas;
 	gboolean version, check, foreground;
-	char **values; /* as config_settings; NULL: not given */
+	size_t num_settings;
+	char **values;
 };
 
-static bool config_parse_command_line(struct command_line *line, int *argc, char ***argv,
-				      GError **error)
+static void config_add_fixed(GOptionContext *context, struct command_line *line)
 {
-	GOptionEntry fixed[] = { { "config", 'c', 0, G_OPTION_ARG_FILENAME, &line->file,
-				   "Configuration file (" CONFIG_DEFAULT_FILE ")", "PATH" },
-				 { "quota", 'q', 0, G_OPTION_ARG_STRING_ARRAY, &line->quotas,
-				   "Default quota of every VM, as in [quota]; may be repeated",
-				   "KEY=VALUE" },
-				 { "foreground", 'f', 0, G_OPTION_ARG_NONE, &line->foreground,
-				   "Stay in the foreground (always done)", NULL },
-				 { "check-config", 0, 0, G_OPTION_ARG_NONE, &line->check,
-				   "Check the settings and exit", NULL },
-				 { "version", 0, 0, G_OPTION_ARG_NONE, &line->version,
-				   "Show the version and exit", NULL },
-				 { NULL } };
-	GOptionEntry *settings = g_new0(GOptionEntry, config_num_settings + 1);
-	GOptionContext *context;
-	bool ok;
+	const GOptionEntry fixed[] = {
+		{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &line->file,
+		  "Configuration file (" CONFIG_DEFAULT_FILE ")", "PATH" },
+		{ "quota", 'q', 0, G_OPTION_ARG_STRING_ARRAY, &line->quotas,
+		  "Default quota of every VM, as in [quota]; may be repeated", "KEY=VALUE" },
+		{ "foreground", 'f', 0, G_OPTION_ARG_NONE, &line->foreground,
+		  "Stay in the foreground (always done)", NULL },
+		{ "check-config", 0, 0, G_OPTION_ARG_NONE, &line->check,
+		  "Check the settings and exit", NULL },
+		{ "version", 0, 0, G_OPTION_ARG_NONE, &line->version, "Show the version and exit",
+		  NULL },
+		{ NULL }
+	};
 
-	line->values = g_new0(char *, config_num_settings);
-	for (size_t i = 0; i < config_num_settings; i++)
-		settings[i] = (GOptionEntry){
-			.long_name = config_settings[i].key,
+	g_option_context_add_main_entries(context, fixed, NULL);
+}
+
+/* help: the text for --fabric, which must live until the command line is parsed. */
+static void config_add_settings(GOptionContext *context, struct config *config,
+				struct command_line *line, const char *help)
+{
+	const struct setting *setting;
+	GOptionEntry entry[2] = { 0 };
+	void *values;
+	size_t i;
+
+	for (i = 0; config_setting(config, i, &values); i++)
+		;
+	line->num_settings = i;
+	line->values = g_new0(char *, i);
+	for (i = 0; i < line->num_settings; i++) {
+		setting = config_setting(config, i, &values);
+		entry[0] = (GOptionEntry){
+			.long_name = setting->key,
 			.arg = G_OPTION_ARG_STRING,
 			.arg_data = &line->values[i],
-			.description = config_settings[i].help,
-			.arg_description = config_settings[i].arg,
+			.description = setting->type == SETTING_FABRIC ? help : setting->help,
+			.arg_description = setting->arg,
 		};
-	context = g_option_context_new("- serve paravirtual RDMA adapters");
-	g_option_context_add_main_entries(context, fixed, NULL);
-	g_option_context_add_main_entries(context, settings, NULL);
+		g_option_context_add_main_entries(context, entry, NULL);
+	}
+}
+
+static bool config_parse_command_line(struct config *config, struct command_line *line, int *argc,
+				      char ***argv, GError **error)
+{
+	char *fabrics = g_strjoinv(", ", (char **)config->fabrics->names);
+	char *help = g_strdup_printf("What carries RDMA: one of %s", fabrics);
+	GOptionContext *context = g_option_context_new("- serve paravirtual RDMA adapters");
+	bool ok;
+
+	config_add_fixed(context, line);
+	config_add_settings(context, config, line, help);
 	ok = g_option_context_parse(context, argc, argv, error);
 	g_option_context_free(context);
-	g_free(settings);
+	g_free(help);
+	g_free(fabrics);
 	if (ok && *argc > 1)
 		ok = config_error(error, (*argv)[1], "unexpected argument");
 	return ok;
@@ -59,14 +89,17 @@ static bool config_parse_command_line(struct command_line *line, int *argc, char
 static bool config_apply_command_line(struct config *config, const struct command_line *line,
 				      GError **error)
 {
-	for (size_t i = 0; i < config_num_settings; i++) {
+	for (size_t i = 0; i < line->num_settings; i++) {
+		const struct setting *setting;
+		void *values;
 		char *where;
 		bool ok;
 
 		if (!line->values[i])
 			continue;
-		where = g_strdup_printf("option --%s", config_settings[i].key);
-		ok = config_set(&config_settings[i], config, line->values[i], where, error);
+		setting = config_setting(config, i, &values);
+		where = g_strdup_printf("option --%s", setting->key);
+		ok = config_set(config, setting, values, line->values[i], where, error);
 		g_free(where);
 		if (!ok)
 			return false;
@@ -95,14 +128,14 @@ static const struct quota quota_defaults = {
 /* Those of the programs that come with librdmacm, and of perftest. */
 #define PORTS_DEFAULT "7174, 7471, 18515-18516"
 
-static struct config *config_new(void)
+static struct config *config_new(const struct config_fabrics *fabrics)
 {
 	struct config *config = g_new0(struct config, 1);
 
 	config->socket = g_strdup(CONFIG_DEFAULT_SOCKET);
 	config->socket_mode = 0660;
-	config->fabric = g_strdup("loopback");
-	config->ib_port = 1;
+	config->fabrics = fabrics;
+	config->fabric = g_strdup(fabrics->standard);
 	config->log_level = g_strdup("message");
 	config->workers = 1;
 	config->spin_us = 50;
@@ -113,17 +146,18 @@ static struct config *config_new(void)
 	config->quota = quota_defaults;
 	config_set_ports(&config->listen, PORTS_DEFAULT, "", NULL);
 	config->vms = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
-					    (GDestroyNotify)vm_policy_free);
+					    (GDestroyNotify)config_policy_free);
 	return config;
 }
 
-struct config *config_load(int *argc, char ***argv, struct config_actions *actions, GError **error)
+struct config *config_load(int *argc, char ***argv, const struct config_fabrics *fabrics,
+			   struct config_actions *actions, GError **error)
 {
-	struct config *config = config_new();
+	struct config *config = config_new(fabrics);
 	struct command_line line = { 0 };
 	bool ok;
 
-	ok = config_parse_command_line(&line, argc, argv, error);
+	ok = config_parse_command_line(config, &line, argc, argv, error);
 	if (ok && !line.version)
 		ok = config_load_file(config, line.file ? line.file : CONFIG_DEFAULT_FILE,
 				      line.file, line.quotas, error);
@@ -134,7 +168,7 @@ struct config *config_load(int *argc, char ***argv, struct config_actions *actio
 
 	g_free(line.file);
 	g_strfreev(line.quotas);
-	for (size_t i = 0; i < config_num_settings; i++)
+	for (size_t i = 0; i < line.num_settings; i++)
 		g_free(line.values[i]);
 	g_free(line.values);
 	if (ok)
@@ -143,14 +177,29 @@ struct config *config_load(int *argc, char ***argv, struct config_actions *actio
 	return NULL;
 }
 
+/* The next to load finds no texts of this one. */
+static void config_free_fabrics(const struct config_fabrics *fabrics)
+{
+	const struct setting_table *const *table;
+
+	for (table = fabrics->tables; *table; table++)
+		for (size_t i = 0; i < (*table)->count; i++) {
+			const struct setting *setting = &(*table)->settings[i];
+			void *at = (char *)(*table)->values + setting->offset;
+
+			if (setting->type == SETTING_TEXT || setting->type == SETTING_WORD)
+				g_clear_pointer((char **)at, g_free);
+		}
+}
+
 void config_free(struct config *config)
 {
 	if (!config)
 		return;
+	config_free_fabrics(config->fabrics);
 	g_hash_table_destroy(config->vms);
 	g_free(config->socket);
 	g_free(config->fabric);
-	g_free(config->ibdev);
 	g_free(config->log_level);
 	g_free(config->cpus);
 	g_free(config->metrics);
@@ -159,8 +208,8 @@ void config_free(struct config *config)
 
 /* ---------------------------------- one VM's ------------------------------- */
 
-struct vm_policy *vm_policy_new(const struct config *config, const char *name,
-				const uint8_t uuid[16])
+struct vm_policy *config_policy_new(const struct config *config, const char *name,
+				    const uint8_t uuid[16])
 {
 	static const uint8_t no_uuid[16];
 	struct vm_policy *policy = g_new0(struct vm_policy, 1);
@@ -183,7 +232,7 @@ struct vm_policy *vm_policy_new(const struct config *config, const char *name,
 	return policy;
 }
 
-void vm_policy_free(struct vm_policy *policy)
+void config_policy_free(struct vm_policy *policy)
 {
 	if (!policy)
 		return;

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct config_fabrics; /* config/setting.h */
+
 #define CONFIG_DEFAULT_FILE   "/etc/pvhca/pvhcad.conf"
 #define CONFIG_DEFAULT_SOCKET "/run/pvhca/pvhcad.sock"
 
@@ -25,13 +27,15 @@ struct quota {
 	uint32_t max_wr; /* per queue */
 	uint32_t max_cqe;
 	uint32_t gids;
-	uint32_t connections; /* to peers that are no VMs, as fabric/verbs/cm/cm.h has them */
+	uint32_t connections; /* to peers that are no VMs */
 	uint64_t pinned_bytes;
 };
 
 /* Ports of connection management that pvhcad listens on for a VM. */
 #define CONFIG_PORT_RANGES 32
 #define CONFIG_MAX_PORTS   256 /* in all ranges; each takes two ids of the host */
+
+#define CONFIG_MAX_GIDS 256 /* entries of a VM's GID table */
 
 struct port_list {
 	unsigned int count;
@@ -43,9 +47,7 @@ struct port_list {
 struct config {
 	char *socket; /* path */
 	unsigned int socket_mode;
-	char *fabric; /* "loopback" or "verbs" */
-	char *ibdev;  /* verbs: host device; NULL: the first one */
-	unsigned int ib_port;
+	char *fabric; /* its name */
 	char *log_level;
 	unsigned int workers;
 	unsigned int spin_us;  /* polling after the last work before sleep */
@@ -55,10 +57,11 @@ struct config {
 	unsigned int max_sessions;
 	uint64_t keep_mapped;	 /* bytes, of all VMs; see memory/stitches.c */
 	bool unlisted_vms;	 /* VMs without a [vm] group are served */
-	char *metrics;		 /* where stats/metrics.h listens, or NULL */
+	char *metrics;		 /* where counters are served, or NULL */
 	struct quota quota;	 /* defaults of every VM */
 	struct port_list listen; /* likewise */
 	void *vms;		 /* config/config.c's: a struct vm_policy for each [vm] group */
+	const struct config_fabrics *fabrics;
 };
 
 /* What the command line asks for besides settings. */
@@ -82,16 +85,17 @@ struct vm_policy {
 
 /*
  * Read the configuration file and the command line. NULL with *error (GLib's, to
- * be freed) naming option, or file, group and key, and what is wrong.
+ * be freed) naming option, or file, group and key, and what is wrong. fabrics must
+ * outlive the answer.
  */
 struct _GError;
-struct config *config_load(int *argc, char ***argv, struct config_actions *actions,
-			   struct _GError **error);
+struct config *config_load(int *argc, char ***argv, const struct config_fabrics *fabrics,
+			   struct config_actions *actions, struct _GError **error);
 void config_free(struct config *config);
 
 /* The UUID group wins over the name's. uuid all 0: none. */
-struct vm_policy *vm_policy_new(const struct config *config, const char *name,
-				const uint8_t uuid[16]);
-void vm_policy_free(struct vm_policy *policy);
+struct vm_policy *config_policy_new(const struct config *config, const char *name,
+				    const uint8_t uuid[16]);
+void config_policy_free(struct vm_policy *policy);
 
 #endif

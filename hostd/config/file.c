@@ -8,8 +8,8 @@
 #include "lib/address.h"
 #include "config/private.h"
 
-static bool config_set_vm_key(struct vm_policy *policy, const char *key, const char *value,
-			      const char *where, GError **error)
+static bool config_set_vm_key(const struct config *config, struct vm_policy *policy,
+			      const char *key, const char *value, const char *where, GError **error)
 {
 	const struct setting *setting;
 	struct address_prefix prefix;
@@ -35,27 +35,26 @@ static bool config_set_vm_key(struct vm_policy *policy, const char *key, const c
 	setting = config_find_quota(key);
 	if (!setting)
 		return config_error(error, where, "unknown key");
-	return config_set(setting, &policy->quota, value, where, error);
+	return config_set(config, setting, &policy->quota, value, where, error);
 }
 
 static bool config_set_key(struct config *config, const char *group, struct vm_policy *vm,
 			   const char *key, const char *value, const char *where, GError **error)
 {
 	const struct setting *setting;
-	void *base;
+	void *values;
 
 	if (vm)
-		return config_set_vm_key(vm, key, value, where, error);
+		return config_set_vm_key(config, vm, key, value, where, error);
 	if (!strcmp(group, "quota")) {
 		setting = config_find_quota(key);
-		base = &config->quota;
+		values = &config->quota;
 	} else {
-		setting = config_find(key);
-		base = config;
+		setting = config_find(config, key, &values);
 	}
 	if (!setting)
 		return config_error(error, where, "unknown key");
-	return config_set(setting, base, value, where, error);
+	return config_set(config, setting, values, value, where, error);
 }
 
 static bool config_load_group(struct config *config, GKeyFile *file, const char *path,
@@ -96,7 +95,7 @@ static bool config_load_vm(struct config *config, GKeyFile *file, const char *pa
 	if (g_hash_table_contains(config->vms, id)) {
 		config_error(error, path, "group [%s]: this VM has a group already", group);
 		g_free(id);
-		vm_policy_free(vm);
+		config_policy_free(vm);
 		return false;
 	}
 	g_hash_table_insert(config->vms, id, vm);

@@ -6,44 +6,25 @@
 #include <glib.h>
 
 #include "config/config.h"
-
-enum setting_type {
-	SETTING_TEXT,	/* char * */
-	SETTING_NUMBER, /* unsigned int or uint32_t */
-	SETTING_SIZE,	/* uint64_t, bytes */
-	SETTING_MODE,	/* unsigned int, octal */
-	SETTING_BOOL,
-	SETTING_WORD,	 /* char *, one of a list */
-	SETTING_METRICS, /* char *, where stats/metrics.h listens, or none */
-	SETTING_PORTS,	 /* struct port_list */
-};
-
-/* struct setting - a row of the table; min and max: of the number, or of a text's length */
-struct setting {
-	const char *key;
-	enum setting_type type;
-	size_t offset;
-	uint64_t min, max;
-	const char *const *words;
-	const char *arg, *help; /* for --help */
-};
+#include "config/setting.h"
 
 /* ---------------------------- config/settings.c ---------------------------- */
 
-/* Those of group [pvhcad], and of the command line. */
-extern const struct setting config_settings[];
-extern const size_t config_num_settings;
-
-/* NULL: unknown. */
-const struct setting *config_find(const char *key);
+/*
+ * Setting number i of group [pvhcad] and of the command line, config/'s own and then the
+ * fabrics'; NULL: there are no more. *values: where its value goes.
+ */
+const struct setting *config_setting(struct config *config, size_t i, void **values);
+/* Likewise the one of that name; NULL: unknown. */
+const struct setting *config_find(struct config *config, const char *key, void **values);
 const struct setting *config_find_quota(const char *key);
 
 /*
- * Set it in base, a struct config or a struct quota. False with *error, which names
- * where the value stood and what is wrong with it.
+ * Set it in values. False with *error, which names where the value stood and what is
+ * wrong with it. config: knows the fabrics.
  */
-bool config_set(const struct setting *setting, void *base, const char *value, const char *where,
-		GError **error);
+bool config_set(const struct config *config, const struct setting *setting, void *values,
+		const char *value, const char *where, GError **error);
 /* Ports and ranges of them, separated by commas or blanks; "none". */
 bool config_set_ports(struct port_list *to, const char *value, const char *where, GError **error);
 /* Sets *error; returns false. */

@@ -1,34 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Every setting is one row of a table, which serves the configuration file and
- * the command line alike: a key `max-sessions` in group [pvhcad] is the option
- * --max-sessions. Rows of quotas serve [quota], [vm ...] and --quota.
+ * The rows of config/ (config/setting.h), and how values are read. Rows of quotas serve
+ * [quota], [vm ...] and --quota.
  */
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "config/private.h"
-#include "stats/metrics.h"
+#include "lib/metrics_address.h"
 #include "pvhca/pvhca-regs.h"
 #include "rdma/pvhca-ring.h"
-#include "vm/vm.h"
 #include "lib/table.h"
 
-static const char *const config_fabrics[] = { "loopback", "verbs", NULL };
 static const char *const config_levels[] = { "error", "warning", "message", "info", "debug", NULL };
 
 #define AT(field) offsetof(struct config, field)
-const struct setting config_settings[] = {
+static const struct setting config_settings[] = {
 	{ "socket", SETTING_TEXT, AT(socket), 1, 100, NULL, "PATH",
 	  "Socket that QEMU connects to" },
 	{ "socket-mode", SETTING_MODE, AT(socket_mode), 0, 0777, NULL, "MODE",
 	  "Its access mode, octal" },
-	{ "fabric", SETTING_WORD, AT(fabric), 0, 0, config_fabrics, "NAME",
-	  "What carries RDMA: loopback or verbs" },
-	{ "ibdev", SETTING_TEXT, AT(ibdev), 0, 63, NULL, "NAME",
-	  "Host device of the verbs fabric" },
-	{ "ib-port", SETTING_NUMBER, AT(ib_port), 1, 255, NULL, "N", "Its port" },
+	{ "fabric", SETTING_FABRIC, AT(fabric), 0, 0, NULL, "NAME", "What carries RDMA" },
 	{ "log-level", SETTING_WORD, AT(log_level), 0, 0, config_levels, "LEVEL",
 	  "error, warning, message, info or debug" },
 	{ "workers", SETTING_NUMBER, AT(workers), 1, 256, NULL, "N",
@@ -53,7 +46,6 @@ const struct setting config_settings[] = {
 	  "Ports on which native peers reach VMs, e.g. 7471,18515-18520" },
 };
 #undef AT
-const size_t config_num_settings = G_N_ELEMENTS(config_settings);
 
 #define AT(field) offsetof(struct quota, field)
 static const struct setting quota_settings[] = {
@@ -67,7 +59,7 @@ static const struct setting quota_settings[] = {
 	{ .key = "qps", SETTING_NUMBER, AT(qps), 1, TABLE_LIMIT_MAX },
 	{ .key = "max-wr", SETTING_NUMBER, AT(max_wr), 1, 1u << PVHCA_RING_MAX_LOG_ENTRIES },
 	{ .key = "max-cqe", SETTING_NUMBER, AT(max_cqe), 1, 1u << PVHCA_CQ_MAX_LOG_ENTRIES },
-	{ .key = "gids", SETTING_NUMBER, AT(gids), 1, VM_GIDS },
+	{ .key = "gids", SETTING_NUMBER, AT(gids), 1, CONFIG_MAX_GIDS },
 	{ .key = "connections", SETTING_NUMBER, AT(connections), 1, TABLE_LIMIT_MAX },
 	{ .key = "pinned-bytes", SETTING_SIZE, AT(pinned_bytes), PVHCA_GRANULE, UINT64_MAX },
 };
@@ -140,25 +132,32 @@ static bool config_set_number(const struct setting *setting, void *to, const cha
 	return true;
 }
 
+static bool config_set_word(const char *const *words, char **to, const char *value,
+			    const char *where, GError **error)
+{
+	char *all;
+
+	if (g_strv_contains(words, value)) {
+		g_free(*to);
+		*to = g_strdup(value);
+		return true;
+	}
+	all = g_strjoinv(", ", (char **)words);
+	config_error(error, where, "\"%s\" is not one of: %s", value, all);
+	g_free(all);
+	return false;
+}
+
 static bool config_set_text(const struct setting *setting, char **to, const char *value,
 			    const char *where, GError **error)
 {
 	size_t len = strlen(value);
 
-	if (setting->type == SETTING_WORD) {
-		if (!g_strv_contains(setting->words, value)) {
-			char *words = g_strjoinv(", ", (char **)setting->words);
-
-			config_error(error, where, "\"%s\" is not one of: %s", value, words);
-			g_free(words);
-			return false;
-		}
-	} else if (len < setting->min || len > setting->max) {
+	if (len < setting->min || len > setting->max)
 		return config_error(error, where,
 				    "must have %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
 				    " characters",
 				    setting->min, setting->max);
-	}
 	g_free(*to);
 	*to = len ? g_strdup(value) : NULL;
 	return true;
@@ -222,15 +221,18 @@ bool config_set_ports(struct port_list *to, const char *value, const char *where
 	return true;
 }
 
-bool config_set(const struct setting *setting, void *base, const char *value, const char *where,
-		GError **error)
+bool config_set(const struct config *config, const struct setting *setting, void *values,
+		const char *value, const char *where, GError **error)
 {
-	void *to = (char *)base + setting->offset;
+	void *to = (char *)values + setting->offset;
 
 	switch (setting->type) {
 	case SETTING_TEXT:
-	case SETTING_WORD:
 		return config_set_text(setting, to, value, where, error);
+	case SETTING_WORD:
+		return config_set_word(setting->words, to, value, where, error);
+	case SETTING_FABRIC:
+		return config_set_word(config->fabrics->names, to, value, where, error);
 	case SETTING_METRICS:
 		return config_set_metrics(setting, to, value, where, error);
 	case SETTING_PORTS:
@@ -249,20 +251,39 @@ bool config_set(const struct setting *setting, void *base, const char *value, co
 	return true;
 }
 
-static const struct setting *find(const struct setting *settings, size_t count, const char *key)
+/* ----------------------------------- rows ---------------------------------- */
+
+const struct setting *config_setting(struct config *config, size_t i, void **values)
 {
-	for (size_t i = 0; i < count; i++)
-		if (!strcmp(settings[i].key, key))
-			return &settings[i];
+	const struct setting_table *const *table;
+
+	if (i < G_N_ELEMENTS(config_settings)) {
+		*values = config;
+		return &config_settings[i];
+	}
+	i -= G_N_ELEMENTS(config_settings);
+	for (table = config->fabrics->tables; *table; i -= (*table)->count, table++)
+		if (i < (*table)->count) {
+			*values = (*table)->values;
+			return &(*table)->settings[i];
+		}
 	return NULL;
 }
 
-const struct setting *config_find(const char *key)
+const struct setting *config_find(struct config *config, const char *key, void **values)
 {
-	return find(config_settings, config_num_settings, key);
+	const struct setting *setting;
+
+	for (size_t i = 0; (setting = config_setting(config, i, values)); i++)
+		if (!strcmp(setting->key, key))
+			return setting;
+	return NULL;
 }
 
 const struct setting *config_find_quota(const char *key)
 {
-	return find(quota_settings, G_N_ELEMENTS(quota_settings), key);
+	for (size_t i = 0; i < G_N_ELEMENTS(quota_settings); i++)
+		if (!strcmp(quota_settings[i].key, key))
+			return &quota_settings[i];
+	return NULL;
 }

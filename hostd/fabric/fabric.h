@@ -1,18 +1,58 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What pvhcad asks of whatever carries RDMA for its guests.
+ * What pvhcad asks of a fabric, which carries RDMA for its guests, and what a fabric
+ * may ask of pvhcad. docs/adding-a-fabric.md goes through it step by step.
  *
- * Two kinds of caller, with different rules:
+ * Two kinds of operation, with different rules:
  *
- *  - control operations run in the session's own thread, one at a time per
- *    session, may block and may take long. They return 0 or an enum
+ *  - Control operations run in the session's own thread, one at a time per
+ *    session. They may block and may take long. They return 0 or an enum
  *    pvhca_admin_status; where they fail nothing is left behind.
- *  - data operations run in the session's worker thread inside an RCU read
- *    section (ended when the worker's pass ends), never block, do a bounded
- *    amount of work, and count what they did.
+ *  - Data operations ("Data:" below) run in the session's worker thread inside an
+ *    RCU read section, which ends when the worker's pass ends. They never block, do
+ *    a bounded amount of work, and count what they did.
  *
- * The generic part (commands_*.c) has checked handles, ring geometry and quota
- * before a control operation is called; objects passed are the session's own.
+ * Operations may be missing: the pointer is NULL then. There is one rule.
+ *
+ *  - "Needed" operations must be there.
+ *  - Without an operation of "what guests can have" the command answers
+ *    PVHCA_ST_UNSUPPORTED. Callers use fabric_call().
+ *  - Without an operation of "where there is something to do" nothing is done. The
+ *    caller goes on as if it had returned 0, false or, for a descriptor, -1. Callers
+ *    use fabric_hook(), or test for NULL where a whole loop can be left out.
+ *  - Operations in one block belong together: all of them or none.
+ *
+ * fabrics_incomplete() checks a table; pvhcad does not start with one that lacks some.
+ *
+ * Parameters and results are host endian. admin/ has checked handles, values, ring
+ * geometry and quota before a control operation is called; objects passed are the
+ * session's own. An object's field "fabric" is the fabric's, nobody else looks at it.
+ *
+ * What a fabric may call:
+ *
+ *   lib/               all; counters as below; table_find_rcu() with the tables of its VM
+ *   memory/            memory_resolve, _read, _write; memory_region_put, extents_*, stitches_*
+ *   vm/vm.h            vm_gid; vm_guest_fault, vm_fail for the end of a VM
+ *   vm/objects.h       context_again, context_timed: have a QP served again
+ *   vm/work_queue.h    work_queue_*
+ *   vm/cq.h            cq_push, cq_timestamp, cq_forget
+ *   vm/events.h        events_async
+ *   worker/worker.h    worker_wake, after context_again() from any other thread
+ *   gsi/gsi.h          gsi_deliver: a MAD from a peer that is no VM
+ *
+ * What a fabric must count, by counter_add(), in the counters of the VM that owns the
+ * queue (lib/counters.h; events, interrupts and commands are counted elsewhere):
+ *
+ *   messages               send queue entries taken, those that are flushed included
+ *   receives               receive queue entries taken, likewise
+ *   completions            calls of cq_push()
+ *   errors                 completions with another status than success
+ *   payload_bytes_sent     of requests that completed with success
+ *   inline_bytes           of these, those that stood in the entry
+ *   payload_bytes_copied   payload bytes that pvhcad itself copied
+ *   protocol_errors        entries that broke the ABI: more posted than a queue holds
+ *   mappings_reused        regions for which stitches_get() said so
+ *   vm->connections        not a counter: connections there are, under quota.connections
  */
 #ifndef HOSTD_FABRIC_FABRIC_H
 #define HOSTD_FABRIC_FABRIC_H
@@ -23,63 +63,82 @@
 #include "pvhca/pvhca-admin.h"
 
 struct ah;
-struct config;
-struct context;
 struct cq;
+struct device_limits;
 struct mr;
 struct mw;
-struct pd;
-struct qp;
-struct vm;
-struct srq;
 struct pass;
+struct pd;
+struct port_attr;
+struct qp;
+struct qp_attr;
+struct setting_table; /* config/setting.h */
+struct srq;
+struct vm;
 
-struct fabric;
+struct fabric; /* the fabric's own */
 
 /* Operations of a queue pair; set when it is made, for as long as it lives. */
 struct qp_ops {
+	/* ------------------------------- needed ------------------------------ */
 	/*
-	 * qp->cap: asked for on entry, given on return, never less. Sets qp->qpn.
-	 * create is called before, destroy after the QP is to be found in its
-	 * context's slots (a grace period lies between).
+	 * qp->cap: asked for on entry, given on return, never less. Sets qp->qpn, 24
+	 * bits, of which no other QP of the VM has the same now. create is called
+	 * before, destroy after the QP is to be found in its context's slots (a
+	 * grace period lies between). After destroy no completion of it appears.
 	 */
 	int (*create)(struct qp *qp);
 	void (*destroy)(struct qp *qp);
 	/*
-	 * Called with qp->lock held. attr->av.sgid_index is the guest's; its host
-	 * index is vm_gid(). Must set qp->state as the QP now is. Receives that
-	 * the guest posted before the command count as posted before the change.
-	 * On RESET both rings begin at index 0 again (work_queue_reset()) and no
-	 * completion of older work appears any more.
+	 * attr_mask: enum ibv_qp_attr_mask, without IBV_QP_CAP; only those fields of attr
+	 * count. Whether they go with the transition is the fabric's to check. Called
+	 * with qp->lock held; attr->av.sgid_index is the guest's (vm_gid()). Must set
+	 * qp->state, with qp->rq_lock held too, as the QP now is. Receives that the
+	 * guest posted before the command count as posted before the change. On
+	 * RESET both rings begin at index 0 again (work_queue_reset()) and no
+	 * completion of older work appears any more. In ERR all that is posted
+	 * completes with IBV_WC_WR_FLUSH_ERR; the caller has the QP served.
 	 */
-	int (*modify)(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr);
-	int (*query)(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr);
-
+	int (*modify)(struct qp *qp, uint32_t attr_mask, const struct qp_attr *attr);
+	/* Sets at least the fields in attr_mask. attr is zeroed before. */
+	int (*query)(struct qp *qp, uint32_t attr_mask, struct qp_attr *attr);
 	/*
 	 * Data: serve what is posted on one QP, with qp->lock held. A bounded batch;
 	 * what remains is asked for again by context_again(). Returns the number of
 	 * entries taken.
 	 */
 	unsigned int (*serve)(struct pass *pass, struct qp *qp);
+
+	/* --------------------- where there is something to do ---------------- */
 	/*
 	 * Data: hand over the receives posted on one QP, with qp->lock held. Called
 	 * for all QPs of a pass before serve is for any, for a receive may be
-	 * what another QP's send, posted after it, needs. May be NULL. Returns the
-	 * number of entries taken.
+	 * what another QP's send, posted after it, needs. Returns the number of
+	 * entries taken. A fabric that takes receives as messages arrive has none.
 	 */
 	unsigned int (*serve_receives)(struct qp *qp);
 };
 
+/**
+ * struct fabric_ops - a fabric
+ * @name: as in `--fabric NAME`: that of its folder
+ * @settings: of its own, for pvhcad.conf and the command line; NULL: it has none
+ * @locks_memory: registered memory counts as locked: RLIMIT_MEMLOCK is raised for it
+ * @kernel_caps: PVHCA_KERNEL_* that it can do; GSI is not its work
+ */
 struct fabric_ops {
 	const char *name;
-	/* PVHCA_KERNEL_* that it can do; GSI is not its work. */
+	const struct setting_table *settings;
+	bool locks_memory;
 	uint32_t kernel_caps;
 
+	/* ------------------------------- needed ------------------------------ */
+
 	/*
-	 * Start with the daemon's configuration. NULL on failure, with the reason
-	 * logged. stop() when no session is left.
+	 * Start; its settings have their values. NULL on failure, with the reason
+	 * logged. stop() when no session is left. The main thread.
 	 */
-	struct fabric *(*start)(const struct config *config);
+	struct fabric *(*start)(void);
 	void (*stop)(struct fabric *fabric);
 
 	/*
@@ -91,38 +150,18 @@ struct fabric_ops {
 	void (*vm_close)(struct vm *vm);
 
 	/*
-	 * Descriptor that becomes readable when the host device has an async event,
-	 * or -1; the session's thread then calls vm_async, which posts what
-	 * concerns the guest to its async event queue.
+	 * The whole answers, the host's limits; they are zeroed before. The caller lowers
+	 * them to the quota.
 	 */
-	int (*vm_async_fd)(struct vm *vm);
-	void (*vm_async)(struct vm *vm);
+	int (*query_device)(struct vm *vm, struct device_limits *limits);
+	int (*query_port)(struct vm *vm, struct port_attr *port);
 
 	/*
-	 * The whole answers, the host's limits; the generic part then lowers them to
-	 * the quota and fills in mac, max_contexts and host-independent fields.
+	 * The guest gives itself a RoCE v2 address, the entry index of its table; policy
+	 * has allowed it. PVHCA_ST_NOT_FOUND when the host has no such address. What
+	 * is to be undone at the end: gid_del below.
 	 */
-	int (*query_device)(struct vm *vm, struct pvhca_rsp_query_device *rsp);
-	int (*query_port)(struct vm *vm, struct pvhca_rsp_query_port *rsp);
-
-	/*
-	 * The guest gives itself a RoCE v2 address; policy has allowed it. Sets
-	 * *host_index to what qp_modify needs (verbs: index in the host's table).
-	 * PVHCA_ST_NOT_FOUND when the host has no such address.
-	 */
-	int (*gid_add)(struct vm *vm, const uint8_t gid[16], uint32_t *host_index);
-	void (*gid_del)(struct vm *vm, const uint8_t gid[16]);
-	/*
-	 * Data: a MAD of the CM class from the guest's address source to a destination that
-	 * is no VM's of this pvhcad. False: dropped. NULL: all are.
-	 */
-	bool (*mad_send)(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
-			 const void *mad);
-	/* Default MAC for a session's netdev: false = pvhcad derives one. */
-	bool (*default_mac)(struct vm *vm, uint8_t mac[6]);
-
-	int (*pd_alloc)(struct pd *pd);
-	void (*pd_free)(struct pd *pd);
+	int (*gid_add)(struct vm *vm, uint32_t index, const uint8_t gid[16]);
 
 	/*
 	 * mr->extents, offset, length, iova and access are set; sets mr->lkey and
@@ -134,6 +173,10 @@ struct fabric_ops {
 	int (*mr_reg)(struct mr *mr);
 	int (*mr_dereg)(struct mr *mr);
 
+	const struct qp_ops *qp; /* of all QPs but QP 1 */
+
+	/* ------------------------- what guests can have ---------------------- */
+
 	/*
 	 * Change a region in place (enum ibv_rereg_mr_flags). next holds the whole
 	 * region as it is to be: its pd, access, iova, length, offset, extents, and the
@@ -141,70 +184,97 @@ struct fabric_ops {
 	 * region by its handle meanwhile; that none finds mr by the fabric's own tables
 	 * while it changes is up to the fabric. On success the caller copies next into
 	 * mr (the fabric may have done so), and frees the extents that mr had after
-	 * another grace period. NULL: UNSUPPORTED.
+	 * another grace period.
 	 */
 	int (*mr_rereg)(struct mr *mr, uint32_t flags, struct mr *next);
+
 	/*
 	 * A region without memory for PVHCA_WQE_REG_MR; mr->max_pages is set. Ended by
-	 * mr_dereg. NULL: UNSUPPORTED.
+	 * mr_dereg. With PVHCA_KERNEL_REG_MR in kernel_caps.
 	 */
 	int (*mr_alloc)(struct mr *mr);
 
-	/* mw->pd and type are set; sets mw->rkey. Found by workers as MRs are. NULL: UNSUPPORTED. */
+	/* mw->pd and type are set; sets mw->rkey. Found by workers as MRs are. */
 	int (*mw_alloc)(struct mw *mw);
 	void (*mw_dealloc)(struct mw *mw);
 
 	/*
-	 * ah->pd, av and host_gid_index are set. Called before, destroyed after
-	 * workers can find it (a grace period lies between). NULL: UNSUPPORTED.
+	 * ah->pd and av are set. Called before, destroyed after workers can find it (a
+	 * grace period lies between).
 	 */
 	int (*ah_create)(struct ah *ah);
 	void (*ah_destroy)(struct ah *ah);
 
-	int (*cq_create)(struct cq *cq);
-	void (*cq_destroy)(struct cq *cq);
-
-	const struct qp_ops *qp; /* of all QPs but QP 1 */
-
-	/* UD QPs. NULL: UNSUPPORTED. Attachments end with the QP, at the latest. */
+	/* UD QPs. Attachments end with the QP, at the latest. */
 	int (*mcast_attach)(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 	int (*mcast_detach)(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 
 	/*
 	 * srq->max_wr, max_sge: asked for on entry, given on return, never less. Sets
-	 * srq->srqn. Found by workers as QPs are. NULL: UNSUPPORTED.
+	 * srq->srqn. Found by workers as QPs are.
 	 */
 	int (*srq_create)(struct srq *srq);
 	void (*srq_destroy)(struct srq *srq);
 	/* Arm the limit event: below limit entries there is one. 0: none any more. */
 	int (*srq_set_limit)(struct srq *srq, uint32_t limit);
-	int (*srq_query)(struct srq *srq, struct pvhca_rsp_query_srq *rsp);
+	/* Sets *limit, as the above: 0 when the event has been raised. */
+	int (*srq_query)(struct srq *srq, uint32_t *limit);
+
+	/* --------------------- where there is something to do ---------------- */
+
+	void (*gid_del)(struct vm *vm, const uint8_t gid[16]);
+
+	int (*pd_alloc)(struct pd *pd);
+	void (*pd_free)(struct pd *pd);
+
+	/*
+	 * Descriptor that becomes readable when the host device has an async event,
+	 * or -1; the session's thread then calls vm_async, which posts what
+	 * concerns the guest to its async event queue.
+	 */
+	int (*vm_async_fd)(struct vm *vm);
+	void (*vm_async)(struct vm *vm);
+
+	/* Default MAC for a session's netdev: false = pvhcad derives one. */
+	bool (*default_mac)(struct vm *vm, uint8_t mac[6]);
+
+	/*
+	 * Data: a MAD of the CM class from the guest's address source to a destination that
+	 * is no VM's of this pvhcad. False: dropped.
+	 */
+	bool (*mad_send)(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
+			 const void *mad);
+
 	/*
 	 * Data: hand over what is posted on an SRQ, with srq->lock held; in the phase of
-	 * receives. NULL where the fabric takes entries as messages arrive. Returns the
-	 * number of entries taken.
+	 * receives. Returns the number of entries taken. A fabric that takes entries as
+	 * messages arrive has none.
 	 */
 	unsigned int (*srq_serve)(struct pass *pass, struct srq *srq);
 
-	/* Data: collect completions of a session. Returns their number. May be NULL. */
+	/* Data: collect completions of a session. Returns their number. */
 	unsigned int (*vm_poll)(struct pass *pass, struct vm *vm);
 	/*
-	 * Before the worker sleeps: arm, then look once more. Returns true if there
-	 * is work after all. May be NULL.
+	 * Data: before the worker sleeps: arm, then look once more. Returns true if there
+	 * is work after all.
 	 */
 	bool (*vm_arm)(struct pass *pass, struct vm *vm);
 	/*
-	 * How many sends the engine has that it has not completed, roughly: while
+	 * Data: how many sends the engine has that it has not completed, roughly: while
 	 * they are many, a worker that is short of a processor may be away for a
-	 * moment. NULL: none ever.
+	 * moment.
 	 */
 	unsigned int (*vm_in_flight)(const struct vm *vm);
-	/* Descriptor to sleep on besides the doorbell, or -1; and its draining. May be NULL. */
+
+	/* Data: descriptor to sleep on besides the doorbell, or -1; and its draining. */
 	int (*vm_event_fd)(struct vm *vm);
 	void (*vm_event)(struct pass *pass, struct vm *vm);
 };
 
-extern const struct fabric_ops fabric_loopback;
-extern const struct fabric_ops fabric_verbs;
+/* Call an operation of "what guests can have". */
+#define fabric_call(ops, op, ...) ((ops)->op ? (ops)->op(__VA_ARGS__) : PVHCA_ST_UNSUPPORTED)
+
+/* Call one of "where there is something to do"; otherwise: what a missing one returns. */
+#define fabric_hook(ops, otherwise, op, ...) ((ops)->op ? (ops)->op(__VA_ARGS__) : (otherwise))
 
 #endif

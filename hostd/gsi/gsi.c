@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * GSI queue pairs: their life and their states. What they carry is in gsi/send.c and
- * gsi/receive.c, whose addresses are whose in gsi/ports.c.
+ * GSI queue pairs: their life and their states. gsi/send.c and gsi/receive.c carry their
+ * datagrams, and gsi/ports.c knows the owners of addresses.
  */
 #include <endian.h>
 #include <glib.h>
@@ -84,7 +84,7 @@ static void gsi_qp_destroy(struct qp *qp)
 {
 	struct gsi_port *port;
 
-	/* Who has the lock may deliver to it; nobody else looks at it. */
+	/* A thread that holds the lock may deliver to it. No other one looks at it. */
 	pthread_mutex_lock(&gsi_lock);
 	port = gsi_port_find(qp->vm);
 	if (port && port->qp == qp) {
@@ -131,7 +131,7 @@ static void gsi_reset(struct qp *qp)
 	(IBV_QP_STATE | IBV_QP_CUR_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY | \
 	 IBV_QP_SQ_PSN)
 
-static int gsi_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr)
+static int gsi_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_attr *attr)
 {
 	enum ibv_qp_state state = atomic_load(&qp->state);
 	struct gsi *own = qp->fabric;
@@ -159,7 +159,7 @@ static int gsi_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_q
 	return PVHCA_ST_OK;
 }
 
-static int gsi_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr)
+static int gsi_qp_query(struct qp *qp, uint32_t attr_mask, struct qp_attr *attr)
 {
 	struct gsi *own = qp->fabric;
 
@@ -168,7 +168,6 @@ static int gsi_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr 
 	attr->qp_state = atomic_load(&own->failed) ? IBV_QPS_ERR : atomic_load(&qp->state);
 	attr->cur_qp_state = attr->qp_state;
 	attr->port_num = 1;
-	attr->cap = qp->cap;
 	return PVHCA_ST_OK;
 }
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The general services interface: QP 1 of each guest, which its kernel's
- * connection manager speaks over. It is pvhcad's own work, whatever the fabric.
+ * The general services interface: QP 1 of each guest, over which its kernel's
+ * connection manager speaks. pvhcad serves it itself, on every fabric.
  *
- * A send is a MAD with an address (struct pvhca_av). MADs of the CM class go to
- * the GSI QP of the VM that has the destination GID; where none of this pvhcad
- * has it, to fabric/verbs/cm/cm.h, which speaks with native and remote peers. All others are
- * dropped, as are those that find no receive posted: MADs are datagrams.
+ * A send is a MAD with an address (struct av). A MAD of the CM class goes to the GSI QP
+ * of the VM that has the destination GID. If no VM of this pvhcad has it, the fabric may
+ * send it to a native or remote peer (fabric_ops.mad_send). All other MADs are dropped,
+ * and so is a MAD that finds no receive posted: MADs are datagrams.
  *
- * One process-wide lock covers who has which GID, the list of GSI QPs, and the
- * delivery of a MAD; a QP stays while it is held. Order: qp->lock of the sender
- * (its worker has it), the GSI lock, rq_lock of the receiver, cq->lock.
+ * One process-wide lock covers the owners of GIDs, the list of GSI QPs, and the delivery
+ * of a MAD. A QP stays while it is held. Order: qp->lock of the sender (its worker has
+ * it), the GSI lock, rq_lock of the receiver, cq->lock.
  */
 #ifndef HOSTD_GSI_GSI_H
 #define HOSTD_GSI_GSI_H

@@ -71,7 +71,7 @@ static void address_from_gid(const uint8_t gid[16], bool ipv4, uint8_t *address)
  * The header: version; IP version in the upper four bits; source port; source and
  * destination address. A11.2.2.1
  */
-bool ip_cm_parse(uint64_t service_id, const uint8_t *header, struct ip_cm_request *request)
+bool mad_ip_cm_parse(uint64_t service_id, const uint8_t *header, struct ip_cm_request *request)
 {
 	uint8_t protocol = service_id >> 16 & 0xff;
 	uint8_t ip_version = header[1] >> 4;
@@ -88,12 +88,12 @@ bool ip_cm_parse(uint64_t service_id, const uint8_t *header, struct ip_cm_reques
 	return true;
 }
 
-uint64_t ip_cm_service_id(const struct ip_cm_request *request)
+uint64_t mad_ip_cm_service_id(const struct ip_cm_request *request)
 {
 	return IP_CM_PREFIX | (uint64_t)request->protocol << 16 | request->port;
 }
 
-void ip_cm_build(const struct ip_cm_request *request, uint8_t *header)
+void mad_ip_cm_build(const struct ip_cm_request *request, uint8_t *header)
 {
 	bool ipv4 = address_is_ipv4(request->source);
 

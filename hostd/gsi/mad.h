@@ -95,7 +95,7 @@ enum mad_attribute {
 #define MRA_MESSAGE MAD_AT(8, 0, 2)
 #define MRA_TIMEOUT MAD_AT(9, 0, 5)
 
-/* REJ, 12.6.7; REJ_MESSAGE and MRA_MESSAGE: what it is about */
+/* REJ, 12.6.7; REJ_MESSAGE and MRA_MESSAGE: the message that it answers */
 enum mad_about { MAD_ABOUT_REQ, MAD_ABOUT_REP, MAD_ABOUT_OTHER };
 #define REJ_MESSAGE	MAD_AT(8, 0, 2)
 #define REJ_INFO_LEN	MAD_AT(9, 0, 7)
@@ -172,7 +172,7 @@ static inline const uint8_t *mad_data(const struct mad *mad, unsigned int at)
 	return mad->bytes + MAD_HEADER_LEN + at;
 }
 
-/* Private data, cut to room; what is missing stays 0. */
+/* Private data, cut to room. Bytes after it stay 0. */
 static inline void mad_set_private(struct mad *mad, unsigned int at, unsigned int room,
 				   const void *data, unsigned int length)
 {
@@ -190,7 +190,7 @@ static inline void mad_set_private(struct mad *mad, unsigned int at, unsigned in
 enum ip_cm_protocol { IP_CM_TCP = 0x06, IP_CM_UDP = 0x11 };
 
 /**
- * struct ip_cm_request - where a request goes, and whence
+ * struct ip_cm_request - destination and source of a request
  * @protocol: enum ip_cm_protocol
  * @port: of the service, host endian
  * @source_port: host endian
@@ -205,11 +205,11 @@ struct ip_cm_request {
 };
 
 /*
- * From a service id and the first IP_CM_HEADER_LEN bytes of private data. False: it
- * is not of this service, or its version is unknown.
+ * Read a service id and the first IP_CM_HEADER_LEN bytes of private data. False: they
+ * are not of this service, or their version is unknown.
  */
-bool ip_cm_parse(uint64_t service_id, const uint8_t *header, struct ip_cm_request *request);
-uint64_t ip_cm_service_id(const struct ip_cm_request *request);
-void ip_cm_build(const struct ip_cm_request *request, uint8_t *header);
+bool mad_ip_cm_parse(uint64_t service_id, const uint8_t *header, struct ip_cm_request *request);
+uint64_t mad_ip_cm_service_id(const struct ip_cm_request *request);
+void mad_ip_cm_build(const struct ip_cm_request *request, uint8_t *header);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of the GSI share; all others see gsi/gsi.h, which has the lock order. */
+/* Shared by the files of this room. Other rooms use gsi/gsi.h, which has the lock order. */
 #ifndef HOSTD_GSI_PRIVATE_H
 #define HOSTD_GSI_PRIVATE_H
 
@@ -23,13 +23,13 @@
  * @broken: rings were abused; not served any more. Under qp->lock
  */
 struct gsi {
-	struct pvhca_qp_attr attr;
+	struct qp_attr attr;
 	atomic_bool failed;
 	bool broken;
 	uint8_t inline_data[PVHCA_GRANULE];
 };
 
-/* What is known of a session; there while it has a QP or an address. */
+/* The GSI's part of a VM. It exists while the VM has a QP or an address. */
 struct gsi_port {
 	struct vm *vm;
 	struct qp *qp; /* or NULL */
@@ -40,7 +40,7 @@ struct gsi_port {
 
 /* ------------------------------- gsi/ports.c ------------------------------- */
 
-/* Who has which address and which QP, and the delivery of a MAD. */
+/* Covers the owners of addresses and QPs, and the delivery of a MAD. */
 extern pthread_mutex_t gsi_lock;
 
 /* All of these with gsi_lock held. NULL: it has none. */
@@ -50,8 +50,8 @@ struct gsi_port *gsi_port_get(struct vm *vm);
 /* It may have nothing left, and goes then. */
 void gsi_port_put(struct gsi_port *port);
 /*
- * Whose address this is. One that several have (see vm/policy.c) is the asker's own
- * if he has it: such an address means "here" to each of them.
+ * The owner of this address. If several VMs have it (see vm/policy.c) and from is one
+ * of them, it is from itself: such an address means "here" to each of them.
  */
 struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16]);
 
@@ -68,14 +68,14 @@ void gsi_abused(struct qp *qp);
 /* ------------------------------ gsi/receive.c ------------------------------ */
 
 /*
- * What the guest's core takes addresses from; see enum pvhca_qp_type. False: the
- * addresses are of different families.
+ * Fill in the header from which the guest's core takes addresses; see enum
+ * pvhca_qp_type. False: the addresses are of different families.
  */
-bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct pvhca_av *from,
+bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct av *from,
 			const uint8_t source[16], const uint8_t destination[16]);
 /* With gsi_lock held. message: network header and MAD. False: it is dropped. */
 bool gsi_port_receive(struct gsi_port *port, const uint8_t *message, uint8_t sl);
-/* Of a QP in error. Returns how many; more than a batch are left to the next call. */
+/* The QP is in error. Returns the number flushed, a batch at most; the next call goes on. */
 unsigned int gsi_flush_receives(struct pass *pass, struct qp *qp);
 
 /* -------------------------------- gsi/send.c ------------------------------- */

@@ -12,10 +12,10 @@
 
 #define HOP_LIMIT 64
 
-bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct pvhca_av *from,
+bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct av *from,
 			const uint8_t source[16], const uint8_t destination[16])
 {
-	struct pvhca_av av = *from;
+	struct av av = *from;
 
 	if (address_is_ipv4(source) != address_is_ipv4(destination))
 		return false;
@@ -64,7 +64,7 @@ static bool gsi_receive(struct qp *qp, const uint8_t *message, uint8_t sl)
 	if (!posted)
 		return false;
 
-	cqe.status = recv_request_take(&qp->rq, qp->rq.ci, &receive, sge);
+	cqe.status = work_queue_take_recv(&qp->rq, qp->rq.ci, &receive, sge);
 	qp->rq.ci++;
 	if (!cqe.status && receive.length < GSI_GRH_LEN + GSI_MAD_LEN)
 		cqe.status = IBV_WC_LOC_LEN_ERR;
@@ -110,7 +110,7 @@ bool gsi_port_receive(struct gsi_port *port, const uint8_t *message, uint8_t sl)
 bool gsi_deliver(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
 		 const void *mad)
 {
-	static const struct pvhca_av plain;
+	static const struct av plain;
 	uint8_t message[GSI_GRH_LEN + GSI_MAD_LEN];
 	struct gsi_port *port;
 	bool taken = false;
@@ -144,7 +144,7 @@ unsigned int gsi_flush_receives(struct pass *pass, struct qp *qp)
 			.status = IBV_WC_WR_FLUSH_ERR,
 		};
 
-		(void)recv_request_take(&qp->rq, qp->rq.ci++, &receive, sge);
+		(void)work_queue_take_recv(&qp->rq, qp->rq.ci++, &receive, sge);
 		cqe.wqe_index = htole16(receive.tag);
 		ok = gsi_complete(pass, qp, qp->recv_cq, &cqe, false);
 	}

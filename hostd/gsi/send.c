@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Guests' management datagrams: from the sender's memory to another's, or to fabric/verbs/cm/cm.h. */
+/* Guests' management datagrams: from the sender's memory to another's, or to the fabric. */
 #include <endian.h>
 #include <string.h>
 
@@ -15,10 +15,10 @@
 #define GSI_OWN_QKEY 0x80000000u
 
 /*
- * To whoever has the destination. message: room for the header, then the MAD.
- * False: it is dropped, and nobody has counted it.
+ * Send to the owner of the destination. message: room for the header, then the MAD.
+ * False: it is dropped, and not yet counted.
  */
-static bool gsi_send(struct vm *vm, const struct pvhca_av *av, uint8_t *message)
+static bool gsi_send(struct vm *vm, const struct av *av, uint8_t *message)
 {
 	const uint8_t *mad = message + GSI_GRH_LEN;
 	struct gsi_port *from, *to = NULL;
@@ -38,17 +38,17 @@ static bool gsi_send(struct vm *vm, const struct pvhca_av *av, uint8_t *message)
 		gsi_port_receive(to, message, av->sl);
 unlock:
 	pthread_mutex_unlock(&gsi_lock);
-	return to || (known && vm->ops->mad_send && vm->ops->mad_send(vm, source, av->dgid, mad));
+	return to || (known && fabric_hook(vm->ops, false, mad_send, vm, source, av->dgid, mad));
 }
 
-/* Only what connection managers say to each other goes anywhere. */
+/* Only MADs of connection managers are sent on. */
 static bool gsi_carries(const struct send_request *request, const uint8_t *mad)
 {
 	return request->remote_qpn == GSI_QPN && request->remote_qkey & GSI_OWN_QKEY &&
 		request->av.is_global && request->av.dgid[0] != 0xff && mad_is_cm(mad);
 }
 
-/* The MAD of an entry; what is missing at its end is 0. */
+/* The MAD of an entry. Missing bytes at its end are 0. */
 static enum ibv_wc_status gsi_gather(struct vm *vm, const struct send_request *request,
 				     const struct ibv_sge *sge, const uint8_t *inline_data,
 				     uint8_t *mad)
@@ -107,8 +107,8 @@ static bool gsi_serve_send(struct pass *pass, struct qp *qp, bool flush)
 	struct send_request request;
 	enum ibv_wc_status status;
 
-	status = send_request_take(&qp->sq, qp->sq.ci, 1u << PVHCA_WQE_SEND | SEND_ALLOW_AV,
-				   &request, sge, own->inline_data);
+	status = work_queue_take_send(&qp->sq, qp->sq.ci, 1u << PVHCA_WQE_SEND | SEND_ALLOW_AV,
+				      &request, sge, own->inline_data);
 	if (flush)
 		return gsi_send_done(pass, qp, &request, IBV_WC_WR_FLUSH_ERR);
 	if (!status)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is counted per session. Each counter has one writer at a time or is
- * updated atomically; readers see a recent value (relaxed).
+ * The counters of a session. Each counter has one writer at a time or is
+ * updated atomically. Readers see a recent value (relaxed).
  */
 #ifndef HOSTD_LIB_COUNTERS_H
 #define HOSTD_LIB_COUNTERS_H
@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* X(name, what it counts) */
+/* X(name, description) */
 #define COUNTERS(X)                                                            \
 	X(doorbells, "doorbell writes by the guest (exits)")                   \
 	X(admin_commands, "admin commands")                                    \
@@ -30,7 +30,7 @@
 	X(errors, "completions in error")                                      \
 	X(protocol_errors, "entries or commands that broke the ABI")
 
-/* What a VM has now, each bounded by its quota of that name. X(name, what it is) */
+/* Objects that a VM has now. The quota of the same name bounds each. X(name, description) */
 #define OBJECTS(X)                                    \
 	X(contexts, "open device contexts")           \
 	X(pds, "protection domains")                  \
@@ -43,7 +43,7 @@
 	X(connections, "connections to native peers") \
 	X(pinned_bytes, "bytes of registered memory")
 
-/* What it has now, without a quota of its own. */
+/* Likewise, but without a quota. */
 #define AMOUNTS(X)                                                     \
 	X(ceqs, "completion event queues")                             \
 	X(mappings, "mappings that registered memory takes in pvhcad") \

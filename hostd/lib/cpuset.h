@@ -9,8 +9,8 @@
 int cpuset_count(const char *list);
 
 /*
- * Pin a thread to the index-th processor of the list, counting round; nothing
- * for a NULL list. Failure is logged: an unpinned worker works too.
+ * Pin a thread to the index-th processor of the list; past its end the count begins
+ * again. A NULL list does nothing. Failure is logged: an unpinned worker works, too.
  */
 void cpuset_pin(pthread_t thread, const char *list, unsigned int index);
 

@@ -57,7 +57,7 @@ static uint16_t checksum(const void *header, unsigned int len)
 	return htobe16(~sum);
 }
 
-void grh_fill(uint8_t grh[GRH_LEN], const struct pvhca_av *av, const uint8_t source[16],
+void grh_fill(uint8_t grh[GRH_LEN], const struct av *av, const uint8_t source[16],
 	      const uint8_t destination[16], uint32_t payload)
 {
 	/* Payload is padded to words: IB vol 1, 9.2.3. */
@@ -72,7 +72,7 @@ void grh_fill(uint8_t grh[GRH_LEN], const struct pvhca_av *av, const uint8_t sou
 	};
 	struct ipv6 v6 = {
 		.version_class_flow = htobe32(6u << 28 | (uint32_t)av->traffic_class << 20 |
-					      (le32toh(av->flow_label) & 0xfffff)),
+					      (av->flow_label & 0xfffff)),
 		.length = htobe16(length),
 		.next_header = PROTOCOL_UDP,
 		.hop_limit = av->hop_limit,

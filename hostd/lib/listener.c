@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Between finding a socket that nobody listens at and replacing it another
- * daemon could start. So whoever wants the path locks a file beside it first, and
- * holds the lock for as long as it listens; the lock file stays.
+ * Another daemon could start between the check that a socket is stale and its
+ * replacement. So a daemon first locks a file beside the path, and holds the lock
+ * while it listens. The lock file stays.
  */
 #include "lib/listener.h"
 
@@ -38,7 +38,7 @@ static void listener_make_directory(const char *path)
 	g_free(directory);
 }
 
-/* The lock's descriptor, or a negative errno; EADDRINUSE: another has it. */
+/* The lock's descriptor, or a negative errno. EADDRINUSE: another process has it. */
 static int listener_lock(const char *path)
 {
 	char *name = g_strdup_printf("%s.lock", path);
@@ -64,7 +64,7 @@ static int listener_probe(const struct sockaddr_un *address)
 	if (fd < 0)
 		return -errno;
 	ret = connect(fd, (const struct sockaddr *)address, sizeof(*address));
-	/* EAGAIN: its queue of connections is full, so somebody is there. */
+	/* EAGAIN: its queue of connections is full, so a daemon listens. */
 	if (!ret || errno == EAGAIN)
 		ret = -EADDRINUSE;
 	else
@@ -73,7 +73,7 @@ static int listener_probe(const struct sockaddr_un *address)
 	return ret;
 }
 
-/* Remove what a daemon that is gone left. */
+/* Remove the socket of a daemon that has ended. */
 static int listener_clear(const struct sockaddr_un *address)
 {
 	struct stat st;
@@ -99,7 +99,7 @@ static int listener_bind(struct listener *listener, unsigned int mode)
 	listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (listener->fd < 0)
 		return -errno;
-	/* Nobody can connect until the mode is what it shall be. */
+	/* No connection is possible before the mode is right. */
 	mask = umask(0777);
 	ret = bind(listener->fd, (const struct sockaddr *)address, sizeof(*address)) ? -errno : 0;
 	umask(mask);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A unix stream socket that others connect to. */
+/* A listening unix stream socket. */
 #ifndef HOSTD_LIB_LISTENER_H
 #define HOSTD_LIB_LISTENER_H
 
@@ -8,13 +8,13 @@
 struct listener;
 
 /*
- * Listen at path with this mode. What a daemon that is gone left there is
- * replaced; nothing else is. The directory is made if it is missing (its
- * parent is not). NULL with *error a negative errno: EADDRINUSE (another listens), ENOTSOCK (something
- * else is there), ENAMETOOLONG, or of the system calls.
+ * Listen at path with this mode. The socket of a daemon that has ended is replaced;
+ * nothing else is. A missing directory is made, but not its parent. Returns NULL with
+ * *error a negative errno: EADDRINUSE (another process listens), ENOTSOCK (the path is
+ * something else), ENAMETOOLONG, or an error of the system calls.
  */
 struct listener *listener_open(const char *path, unsigned int mode, int *error);
-/* Also removes the socket, if it still is ours. */
+/* Also removes the socket if it is still ours. */
 void listener_close(struct listener *listener);
 int listener_fd(const struct listener *listener);
 /* A connection (non-blocking), or a negative errno. */

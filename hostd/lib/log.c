@@ -67,7 +67,7 @@ static GLogWriterOutput log_writer(GLogLevelFlags level, const GLogField *fields
 		n = sizeof(line) - 1;
 		line[n - 1] = '\n';
 	}
-	/* Nobody can be told of a log that cannot be written. */
+	/* An error of the log cannot be reported anywhere. */
 	if (n > 0 && write(STDERR_FILENO, line, n) < 0)
 		n = 0;
 out:
@@ -98,7 +98,7 @@ _Bool log_allowed(struct log_limit *limit, unsigned int *suppressed)
 	uint64_t now = clock_ns(), next;
 
 	next = atomic_load(&limit->next_ns);
-	/* Of threads that come at the same time one wins, the others count as left out. */
+	/* If several threads come at the same time, one wins. The others count as left out. */
 	if (now < next ||
 	    !atomic_compare_exchange_strong(&limit->next_ns, &next, now + LOG_INTERVAL_NS)) {
 		atomic_fetch_add(&limit->suppressed, 1);

@@ -19,13 +19,13 @@
  */
 int log_init(const char *level);
 
-/* At most one message a second from one place and one session; the next tells how many were left out. */
+/* At most one message a second from one place and one session. The next one tells how many were left out. */
 struct log_limit {
 	_Atomic uint64_t next_ns; /* CLOCK_MONOTONIC */
 	_Atomic unsigned int suppressed;
 };
 _Bool log_allowed(struct log_limit *limit, unsigned int *suppressed);
-/* g_warning() under such a limit, with that number at its end where it is not 0. */
+/* g_warning() under such a limit. The number of messages left out stands at its end, unless it is 0. */
 void log_warning_limited(struct log_limit *limit, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 #endif

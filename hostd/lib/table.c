@@ -17,7 +17,6 @@
 
 #include "pvhca/pvhca-admin.h"
 
-#define TABLE_INDEX_BITS 20
 #define TABLE_INDEX_MASK ((1u << TABLE_INDEX_BITS) - 1)
 #define TABLE_FIRST_SIZE 16u
 

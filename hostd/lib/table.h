@@ -3,9 +3,9 @@
  * Handles of one kind of object of one session. A handle is an index with a
  * generation, so that a stale one does not name the next object.
  *
- * A table belongs to the session's thread. What was published in it is found by
- * workers, too: table_find_rcu(). Who wants such an object gone unpublishes it and
- * waits for a grace period.
+ * A table belongs to the session's thread. Workers find published objects by
+ * table_find_rcu(). Before such an object is freed, it is unpublished, and a grace
+ * period passes.
  */
 #ifndef HOSTD_LIB_TABLE_H
 #define HOSTD_LIB_TABLE_H
@@ -13,6 +13,9 @@
 #include <stdint.h>
 
 #define TABLE_LIMIT_MAX ((1u << 20) - 2) /* objects of one table */
+
+/* Of a handle. */
+#define TABLE_INDEX_BITS 20
 
 struct table_entry {
 	uint32_t handle; /* the last that was given for this place */
@@ -39,13 +42,19 @@ void table_fini(struct table *table);
 /* 0; PVHCA_ST_QUOTA when limit objects are there, PVHCA_ST_NO_MEMORY. */
 int table_add(struct table *table, void *object, uint32_t *handle);
 void *table_find(const struct table *table, uint32_t handle);
-/* Let workers find an object that is in the table, or no longer. */
+/* Workers find this object of the table from now on, or no longer. */
 void table_publish(struct table *table, uint32_t handle);
 void table_unpublish(struct table *table, uint32_t handle);
-/* In a worker: a published object, which lives until the pass ends; or NULL. */
+/* In a worker: a published object, or NULL. It lives until the pass ends. */
 void *table_find_rcu(const struct table *table, uint32_t handle);
 /* Unpublishes it, too. */
 void table_del(struct table *table, uint32_t handle);
+
+/* What no two objects of a table have in common at a time; TABLE_INDEX_BITS bits. */
+static inline uint32_t table_index(uint32_t handle)
+{
+	return handle & ((1u << TABLE_INDEX_BITS) - 1);
+}
 
 /* Number of objects; any thread. */
 uint32_t table_used(const struct table *table);

@@ -2,16 +2,16 @@
 /*
  * Guest memory that vanishes.
  *
- * Whoever passed us a descriptor can truncate the file; the next access to the
- * mapping then raises SIGBUS in the thread that makes it: a worker serving other
- * VMs too. The handler maps zero pages over the page that is gone, of
- * the size that its file system maps at once (a part of a hugetlbfs page cannot be
- * replaced), marks the region, and lets the access go on. An eventfd tells
- * the main loop, and the sessions then look at their regions.
+ * QEMU passed the descriptor and can truncate the file. The next access to the mapping
+ * then raises SIGBUS in the accessing thread, which may be a worker that serves other
+ * VMs, too. The handler maps zero pages over the missing page, in the size that its
+ * file system maps at once (a part of a hugetlbfs page cannot be replaced). It marks
+ * the region and lets the access go on. An eventfd tells the main loop, and the
+ * sessions then look at their regions.
  *
  * The handler looks the address up in a tree of all mappings of guest memory.
  * SIGBUS is synchronous: it comes in the thread that touched guest memory, and
- * nobody touches guest memory while holding the tree's lock. So the handler may
+ * no thread touches guest memory while it holds the tree's lock. So the handler may
  * wait for that lock: its holder is another thread, and goes on.
  * A SIGBUS from elsewhere gets the default action.
  */
@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
-#include "memory/memory.h"
+#include "memory/private.h"
 
 struct watch {
 	uintptr_t base;
@@ -92,7 +92,7 @@ static void fault_handler(int signal, siginfo_t *info, void *context)
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
 		goto fatal;
 	atomic_store(&region->faulted, true);
-	/* Full only if nobody has read what is there: then it is not needed. */
+	/* The write fails only while earlier marks are unread; then another is not needed. */
 	if (write(fault_fd, &one, sizeof(one)) < 0)
 		errno = 0;
 	errno = saved;

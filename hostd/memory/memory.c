@@ -4,7 +4,7 @@
  * covers the array only; guest memory is never touched under it, and regions live on
  * by their reference counts.
  */
-#include "memory/memory.h"
+#include "memory/private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,18 +28,18 @@ struct memory {
 	struct stitch_counts stitches;
 };
 
-/* A region keeps its watch behind it; nobody else needs it. */
+/* A region with its watch, which this file alone needs. */
 struct region_own {
 	struct region region;
 	void *watch;
 };
 
-void region_get(struct region *region)
+void memory_region_get(struct region *region)
 {
 	atomic_fetch_add(&region->refs, 1);
 }
 
-void region_put(struct region *region)
+void memory_region_put(struct region *region)
 {
 	struct region_own *own = (struct region_own *)region;
 
@@ -66,7 +66,7 @@ void memory_free(struct memory *memory)
 		return;
 	stitches_forget(memory, NULL);
 	for (unsigned int i = 0; i < memory->count; i++)
-		region_put(memory->regions[i]);
+		memory_region_put(memory->regions[i]);
 	pthread_mutex_destroy(&memory->lock);
 	free(memory);
 }
@@ -77,8 +77,8 @@ static bool memory_granular(uint64_t n)
 }
 
 /*
- * Bytes of the pages of the file, which decides what can be mapped: its word
- * counts, not that of whoever sent it. 0: not a file whose pages we can map.
+ * The page size of the file in bytes. It decides how the file can be mapped, so the
+ * sender's value is not used. 0: the pages of this file cannot be mapped.
  */
 static uint64_t memory_page_size(int fd)
 {
@@ -91,7 +91,7 @@ static uint64_t memory_page_size(int fd)
 	return sysconf(_SC_PAGESIZE);
 }
 
-/* Fill in what the descriptor gives, after checking that it is what it should be. */
+/* Check the descriptor and fill in the fields that follow from it. */
 static int memory_check_file(struct region *region)
 {
 	struct stat st;
@@ -124,7 +124,7 @@ static int region_map(struct region_own *own)
 	if (region->map == MAP_FAILED)
 		return -errno;
 	region->base = region->map + (region->fd_offset - start);
-	/* A core dump of ours shall not hold the guests' memory. */
+	/* A core dump of pvhcad must not contain the guests' memory. */
 	madvise(region->map, region->map_length, MADV_DONTDUMP);
 	own->watch = memory_fault_watch(region->map, region->map_length, region, NULL);
 	if (!own->watch) {
@@ -221,7 +221,7 @@ int memory_add(struct memory *memory, uint64_t gpa, uint64_t size, uint64_t fd_o
 			region->page_size, page_size);
 	ret = memory_insert(memory, region);
 	if (ret)
-		region_put(region); /* closes fd, too */
+		memory_region_put(region); /* closes fd, too */
 	return ret;
 
 err_close:
@@ -248,7 +248,7 @@ int memory_del(struct memory *memory, uint64_t gpa, uint64_t size)
 		return -ENOENT;
 	atomic_store(&region->removed, true);
 	stitches_forget(memory, region);
-	region_put(region);
+	memory_region_put(region);
 	return 0;
 }
 
@@ -297,7 +297,7 @@ struct region *memory_region(struct memory *memory, uint64_t gpa)
 	at = memory_place(memory, gpa);
 	if (at < memory->count && memory->regions[at]->gpa <= gpa) {
 		region = memory->regions[at];
-		region_get(region);
+		memory_region_get(region);
 	}
 	pthread_mutex_unlock(&memory->lock);
 	return region;
@@ -310,14 +310,14 @@ void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len, struct r
 	if (!found)
 		return NULL;
 	if (!len || len > found->size - (gpa - found->gpa)) {
-		region_put(found);
+		memory_region_put(found);
 		return NULL;
 	}
 	*region = found;
 	return found->base + (gpa - found->gpa);
 }
 
-/* Of a range that may cross regions: how much the first one holds, and where. */
+/* The part of a range that its first region holds: *at and *n bytes. */
 static struct region *memory_first(struct memory *memory, uint64_t gpa, size_t len, uint8_t **at,
 				   size_t *n)
 {
@@ -343,7 +343,7 @@ int memory_read(struct memory *memory, uint64_t gpa, void *to, size_t len)
 		if (!region)
 			return -EFAULT;
 		memcpy(out, at, n);
-		region_put(region);
+		memory_region_put(region);
 	}
 	return 0;
 }
@@ -360,7 +360,7 @@ int memory_write(struct memory *memory, uint64_t gpa, const void *from, size_t l
 		if (!region)
 			return -EFAULT;
 		memcpy(at, in, n);
-		region_put(region);
+		memory_region_put(region);
 	}
 	return 0;
 }

@@ -5,10 +5,10 @@
  * first, then each extent's part of its region's file is mapped over its place.
  *
  * Pages of hugetlbfs can only be mapped whole. So there an extent must begin and
- * end on such a page, but for the beginning of the first and the end of the last.
- * Memory of memfds with transparent huge pages has no such rule; there the start of
- * the range is chosen so that addresses and file offsets agree modulo
- * 2 MiB, and what is huge in the file can be mapped huge.
+ * end on such a page, except for the beginning of the first and the end of the last.
+ * Memory of memfds with transparent huge pages has no such rule. There the start of
+ * the range is chosen so that addresses and file offsets agree modulo 2 MiB, and
+ * huge pages of the file can be mapped as huge pages.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,11 +16,11 @@
 
 #include <glib.h>
 
-#include "memory/memory.h"
+#include "memory/private.h"
 
 #define STITCH_ALIGN (2ull << 20)
 
-/* What of a region's file an extent is, rounded out to whole pages. */
+/* The part of a region's file that an extent is, extended to whole pages. */
 struct piece {
 	uint64_t offset; /* in the file */
 	uint64_t length;
@@ -71,7 +71,7 @@ static int stitch_check(const struct extents *extents, uint64_t *align)
 }
 
 /*
- * Reserve room whose address is phase modulo align; *whole is what to unmap.
+ * Reserve room whose address is phase modulo align. *whole is the mapping to unmap.
  */
 static uint8_t *stitch_reserve(uint64_t length, uint64_t align, uint64_t phase, uint8_t **whole)
 {
@@ -112,8 +112,8 @@ static int stitch_map_pieces(const struct extents *extents, uint8_t *base)
 }
 
 /*
- * What is kept for stitch_unmap(): the whole mapping, which begins and ends on
- * pages of the file and so may be larger than the extents.
+ * For stitch_unmap(): the whole mapping, which begins and ends on pages of the file
+ * and so may be larger than the extents.
  */
 struct stitch_map {
 	uint8_t *whole;

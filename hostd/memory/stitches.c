@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Stitches of all sessions that are in use, by their extents, so that regions over the same
- * memory share one; and those that nobody uses but that may be wanted again.
+ * Stitches of all sessions: those in use, by their extents, so that regions over the
+ * same memory share one; and unused ones that are kept for the next registration.
  *
- * A kept stitch is a mapping and its page tables, nothing else: no page is pinned by it, and
- * no engine knows it, so that no key of a region that was deregistered leads to
- * anything. What it shows is memory of the VM it belongs to, which pvhcad has
- * mapped anyway; if QEMU discards pages of it, they are gone from this mapping, too.
+ * A kept stitch is a mapping and its page tables, nothing else. It pins no page, and no
+ * engine knows it, so the key of a deregistered region leads to nothing. It maps memory
+ * of its own VM, which pvhcad has mapped anyway. If QEMU discards pages, they are gone
+ * from this mapping, too.
  *
- * The oldest go when too much is kept, and all when a mapping cannot be made. Regions
- * that QEMU takes away are forgotten at once (stitches_forget).
+ * The oldest ones go when too much is kept, and all when a mapping cannot be made.
+ * Regions that QEMU takes away are forgotten at once (stitches_forget).
  *
- * To unmap much takes long (130 ms for 1 GiB of small pages have been seen), and whoever
- * deregisters shall not wait for what others left: a thread of its own does that. Who
- * needs to know that mappings are gone waits for it.
+ * Large mappings take long to unmap (130 ms have been seen for 1 GiB of small pages). A
+ * thread of its own does that, so that a deregistration does not wait for the mappings
+ * of others. stitches_forget() waits until the mappings are gone.
  *
- * The lock covers the table, the queue and the counts of users; nothing is mapped or
+ * The lock covers the table, the queue and the counts of users. Nothing is mapped or
  * unmapped under it.
  */
 #include <errno.h>
@@ -23,12 +23,12 @@
 #include <string.h>
 
 #include "lib/log.h"
-#include "memory/memory.h"
+#include "memory/private.h"
 
-/* Of vm.max_map_count, 65530 by default. */
+/* A part of vm.max_map_count, which is 65530 by default. */
 #define KEPT_MAPPINGS 8192u
 #define KEPT_BYTES    (4ull << 30)
-/* More than this is not unmapped by who happens to come by. */
+/* More than this is unmapped by a thread of its own. */
 #define UNMAP_BYTES (32ull << 20)
 
 struct shared_stitch {
@@ -209,7 +209,7 @@ static struct shared_stitch *find(struct extents *extents)
 	return shared;
 }
 
-/* What lies in one piece is mapped for as long as its region is. */
+/* A single extent is mapped as long as its region. */
 static void list(struct shared_stitch *shared)
 {
 	pthread_mutex_lock(&stitches.lock);
@@ -240,7 +240,8 @@ static void tell(int error, const struct extents *extents)
 				    extents->count, g_strerror(error));
 }
 
-struct stitch *stitch_get(struct memory *memory, struct extents *extents, bool *reused, int *error)
+struct stitch *stitches_get(struct memory *memory, struct extents *extents, bool *reused,
+			    int *error)
 {
 	struct shared_stitch *shared = find(extents);
 
@@ -269,7 +270,7 @@ struct stitch *stitch_get(struct memory *memory, struct extents *extents, bool *
 	return &shared->stitch;
 }
 
-/* Nobody can name it any more if QEMU took a part of it away. */
+/* No command can name it any more if QEMU took a part of it away. */
 static bool is_worth_keeping(const struct shared_stitch *shared)
 {
 	const struct extents *extents = shared->extents;
@@ -282,7 +283,7 @@ static bool is_worth_keeping(const struct shared_stitch *shared)
 	return true;
 }
 
-void stitch_put(struct stitch *stitch)
+void stitches_put(struct stitch *stitch)
 {
 	struct shared_stitch *shared = (struct shared_stitch *)stitch;
 	GSList *dropped = NULL;

@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Page tables filled before an engine pins what they map.
+ * Page tables are filled here before an engine pins the pages.
  *
- * When a page of a file is read for the first time, Linux maps up to 16 of its pages that it
- * has, aligned 64 KiB by default (fault_around_bytes); to be written, too, where
- * a file's pages are not written back, as those of memfds are not. When a page is
- * written, or pinned to be written, it maps just that one. So to read a byte of each
- * 64 KiB leaves an engine, which pins page by page, next to no faults. It costs a load
- * where there is a mapping already.
+ * On the first read of a file's page Linux maps up to 16 pages that it has in memory,
+ * aligned 64 KiB by default (fault_around_bytes). It maps them writable if the file's
+ * pages are not written back, as with memfds. On a write, or a pin for writing, it
+ * maps one page only. So after a read of one byte of each 64 KiB an engine that pins
+ * page by page has next to no faults. Where a mapping exists already this costs a load.
  *
- * Large regions are shared among a few threads: faults of one address space go on
- * side by side.
+ * A few threads share a large region: the kernel handles faults of one address space in
+ * parallel.
  */
 #include <pthread.h>
 #include <unistd.h>
 
-#include "memory/memory.h"
+#include "memory/private.h"
 
 #define FAULT_AROUND (64ull << 10)
 /* A thread that is worth starting has so much to touch. */
@@ -83,7 +82,7 @@ void memory_touch(const uint8_t *base, const struct extents *extents)
 			.from = i * each,
 			.to = i + 1 < count ? (i + 1) * each : extents->length,
 		};
-	/* The first part is ours, and so is what no thread can be had for. */
+	/* This thread does the first part, and the parts for which no thread could be made. */
 	for (started = 1; started < count; started++)
 		if (pthread_create(&part[started].thread, NULL, touch_part, &part[started]))
 			break;

@@ -2,10 +2,10 @@
 /*
  * A session that is enabled, and how that ends
  *
- * While enabled the session has, in this order of being made: admin queue and
- * async event queue, the fabric's session, a worker; then the guest's objects.
- * session_tear_down() gives all back in the opposite order, whatever the reason:
- * RESET, a fault, QEMU's going, or the daemon's.
+ * An enabled session gets, in this order: admin queue and async event queue, the
+ * fabric's session, a worker; then the guest's objects. session_tear_down() gives all
+ * back in the opposite order, after RESET, after a fault, or at the end of QEMU or of
+ * the daemon.
  */
 #include <stddef.h>
 #include <unistd.h>
@@ -115,15 +115,14 @@ static bool session_has_event_fds(const struct session *session)
 	return true;
 }
 
-/* Sources that serve the guest. What it posted before is seen, as eventfds count. */
+/* Sources that serve the guest. Earlier doorbells are not lost, as eventfds count. */
 static void session_attach_sources(struct session *session)
 {
-	int fd = -1;
+	int fd;
 
 	session->on_doorbell = session_attach_fd(session, session->vm.admin_doorbell_fd, G_IO_IN,
 						 session_on_doorbell);
-	if (session->vm.ops->vm_async_fd)
-		fd = session->vm.ops->vm_async_fd(&session->vm);
+	fd = fabric_hook(session->vm.ops, -1, vm_async_fd, &session->vm);
 	if (fd >= 0)
 		session->on_async = session_attach_fd(session, fd, G_IO_IN, session_on_async);
 }

@@ -17,7 +17,7 @@
 
 #define HEADER sizeof(struct pvhca_link_header)
 
-/* What QEMU may send; size 0: no such message. */
+/* Messages that QEMU may send. Size 0: there is no such message. */
 static const struct {
 	uint32_t size;
 	uint32_t min_fds;
@@ -128,7 +128,7 @@ static ssize_t link_read(struct link *link, void *to, size_t len, const char **r
 	return n;
 }
 
-/* Is the header of a message that may come now? NULL, or what is wrong with it. */
+/* Check the header of a message. NULL, or a phrase that tells the error. */
 static const char *link_check_header(const struct pvhca_link_header *header, unsigned int num_fds)
 {
 	if (header->magic != PVHCA_LINK_MAGIC)

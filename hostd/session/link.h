@@ -39,10 +39,7 @@ struct link {
 	uint8_t out[LINK_OUT_SIZE];
 };
 
-/*
- * Descriptors from outside are only taken below this number, so that above it some are
- * left for the daemon itself: GLib aborts where it cannot make its own. Once, at start.
- */
+/* Descriptors from outside are only taken below this number: sessions_limit_fds(). */
 void link_limit_fds(int limit);
 bool link_fd_fits(int fd);
 
@@ -54,8 +51,8 @@ void link_fini(struct link *link);
 /*
  * Receive up to max messages and call handler for each. Descriptors that the handler
  * leaves are closed. Returns 0 when nothing more is there or max is reached;
- * -ECONNRESET at the end of the stream; -EPROTO for what is not a message, with *reason set;
- * another negative errno of recvmsg(2), or what the handler returned if not 0.
+ * -ECONNRESET at the end of the stream; -EPROTO for bytes that are no message, with
+ * *reason set; another negative errno of recvmsg(2); or the handler's result if not 0.
  * After an error the link is of no use.
  */
 int link_receive(struct link *link, unsigned int max,
@@ -66,7 +63,7 @@ int link_receive(struct link *link, unsigned int max,
  * Send or keep a message. -ENOBUFS when the peer does not read, or a negative errno.
  */
 int link_send(struct link *link, uint32_t type, const void *payload, uint32_t size);
-/* Send what is kept, as far as it goes: 0 or a negative errno. */
+/* Send as much of the kept bytes as the peer takes. 0 or a negative errno. */
 int link_flush(struct link *link);
 static inline bool link_wants_write(const struct link *link)
 {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What QEMU says to a session over the link (pvhca-link.h): who it is, what it has,
- * and what its driver wants. Whatever does not fit closes the connection.
+ * Messages of QEMU to a session over the link (pvhca-link.h): its name and UUID, its
+ * memory and descriptors, and requests of its driver. A message that does not fit closes
+ * the connection.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -99,7 +100,7 @@ static int session_hello(struct session *session, struct link_message *message)
 
 	if (atomic_load(&session->vm.state) != VM_CONNECTED)
 		return session_refuse(session, "a second HELLO");
-	/* What another major version says beyond its number is not ours to check. */
+	/* The rest of a HELLO of another major version is not checked. */
 	if (hello->abi_major == PVHCA_LINK_ABI_MAJOR) {
 		ret = session_check_hello(session, hello);
 		if (ret)
@@ -109,8 +110,9 @@ static int session_hello(struct session *session, struct link_message *message)
 		memcpy(session->vm.hello_mac, hello->mac, sizeof(session->vm.hello_mac));
 		session->vm.num_vectors = hello->num_vectors;
 		session->vm.num_doorbells = hello->num_doorbells;
-		vm_policy_free(session->vm.policy);
-		session->vm.policy = vm_policy_new(session->vm.config, hello->name, hello->uuid);
+		config_policy_free(session->vm.policy);
+		session->vm.policy =
+			config_policy_new(session->vm.config, hello->name, hello->uuid);
 	}
 	reply.refused = session_judge(session, hello, &reply);
 	if (!reply.refused) {
@@ -118,7 +120,7 @@ static int session_hello(struct session *session, struct link_message *message)
 		session_detach(&session->hello_timer);
 		vm_set_state(&session->vm, VM_IDLE);
 	}
-	/* Who has the answer finds all that it says in the statistics. */
+	/* Before the answer, so that a peer that has it finds the name in the statistics. */
 	session_send(session, PVHCA_LINK_HELLO_REPLY, &reply, sizeof(reply));
 	if (reply.refused) {
 		g_message("VM %s: refused: %s", session->vm.name, reply.reason);
@@ -128,7 +130,7 @@ static int session_hello(struct session *session, struct link_message *message)
 	return 0;
 }
 
-/* Is it an eventfd? Other kinds could block whoever writes. */
+/* Is it an eventfd? A write to another kind of file could block. */
 static bool session_is_eventfd(int fd)
 {
 	char path[32], target[64];

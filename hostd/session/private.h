@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of a session share. All of it is the session's thread's. */
+/* Shared by the files of this room. The session's thread calls these functions, unless they say otherwise. */
 #ifndef HOSTD_SESSION_PRIVATE_H
 #define HOSTD_SESSION_PRIVATE_H
 
@@ -34,6 +34,16 @@ struct session {
 
 /* -------------------------------- session/session.c -------------------------------- */
 
+/* NULL: no memory; fd is closed then. */
+struct session *session_new(int fd, unsigned int id, const struct config *config,
+			    const struct fabric_ops *ops, struct fabric *fabric);
+/* The session's thread: serves until the link closes or session_quit(). */
+void session_run(struct session *session);
+void session_quit(struct session *session);
+void session_check_memory(struct session *session);
+/* When its thread has ended. */
+void session_free(struct session *session);
+
 /* A source of the thread's that calls fn; the caller's reference. */
 GSource *session_attach(struct session *session, GSource *source, GSourceFunc fn);
 GSource *session_attach_fd(struct session *session, int fd, GIOCondition condition,
@@ -41,7 +51,7 @@ GSource *session_attach_fd(struct session *session, int fd, GIOCondition conditi
 /* Ends *source, drops the reference and forgets it; NULL: nothing. */
 void session_detach(GSource **source);
 
-/* To QEMU; what it does not take at once waits. A failure ends the session. */
+/* Send to QEMU. Bytes that it does not take at once wait. A failure ends the session. */
 void session_send(struct session *session, uint32_t type, const void *payload, uint32_t size);
 void session_reply(struct session *session, uint32_t type, uint64_t id, uint32_t error);
 

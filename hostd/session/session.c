@@ -5,11 +5,11 @@
  * The thread runs a GMainContext of its own with these sources: the link to QEMU, the
  * admin doorbell while enabled, the fabric's async events while enabled, and timers.
  * Each source handles a bounded number of things and comes back, so that a guest
- * that floods one does not keep the others away. All state is the thread's;
- * others reach it by vm_fail(), vm_retry_soon() and session_quit(), which leave a mark
+ * that floods one does not keep the others away. All state belongs to the thread. Other
+ * threads reach it by vm_fail(), vm_retry_soon() and session_quit(), which leave a mark
  * and wake it.
  *
- * session/messages.c has what QEMU says, session/enable.c what the driver then has.
+ * session/messages.c handles QEMU's messages, session/enable.c the time from ENABLE on.
  */
 #include <errno.h>
 #include <glib-unix.h>
@@ -22,7 +22,7 @@
 #include "vm/policy.h"
 
 #define MESSAGES_PER_WAKE 16
-#define HELLO_MS	  10000 /* who says nothing for that long goes */
+#define HELLO_MS	  10000 /* a silent connection is closed after that */
 
 static void session_end(struct session *session)
 {

@@ -30,6 +30,11 @@ static struct {
 	struct fabric *fabric;
 } sessions;
 
+void sessions_limit_fds(int limit)
+{
+	link_limit_fds(limit);
+}
+
 void sessions_init(const struct config *config, const struct fabric_ops *ops, struct fabric *fabric)
 {
 	sessions.config = config;
@@ -45,7 +50,7 @@ static void seat_free(struct seat *seat)
 	g_free(seat);
 }
 
-/* Take away who has ended; in the main loop. */
+/* Take ended sessions away. In the main loop. */
 static gboolean sessions_reap(void *arg)
 {
 	GList *ended = NULL, *link, *next;

@@ -4,8 +4,8 @@
  * stand together under its HELP and TYPE, as the format demands; so each metric
  * goes over all sessions, of which there is a snapshot.
  *
- * There are no sums over sessions: those would fall when a session ends, which a
- * counter must not. Whoever reads adds up.
+ * There are no sums over sessions: they would fall when a session ends, which a
+ * counter must not do. Prometheus can add them up.
  */
 #include "stats/metrics.h"
 

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * As much of HTTP/1.0 as GET /metrics takes: one request per connection, of which
+ * The part of HTTP/1.0 that GET /metrics needs: one request per connection, of which
  * only the first line counts, and one answer.
  *
- * What a client can cost is bounded: METRICS_CLIENTS at a time (others wait in the
- * kernel's queue), METRICS_REQUEST bytes of request, METRICS_MS from the connection to
- * its end whatever it does, one text that is made when its request is whole. No call
- * here blocks.
+ * The cost of clients is bounded: stats/client.h bounds their number (others wait in the
+ * kernel's queue) and time. A request has METRICS_REQUEST bytes at most, and its text is
+ * made once it is whole.
  *
- * An answer is followed by reading what the client still sends: closing a TCP socket that
- * has unread data resets it, and the answer could be lost.
+ * After the answer the server reads on until the client closes: a TCP socket that is
+ * closed with unread data is reset, and the answer could be lost.
  */
 #include "stats/metrics.h"
 
@@ -22,33 +21,27 @@
 
 #include "lib/listener.h"
 #include "lib/log.h"
+#include "lib/metrics_address.h"
+#include "stats/client.h"
 
-#define METRICS_CLIENTS 16
 #define METRICS_REQUEST 4096
-#define METRICS_MS	5000
 #define METRICS_BACKLOG 16
 #define METRICS_PATH	"/metrics"
 
 struct metrics {
+	struct client_list clients; /* first */
 	char *fabric;
 	struct listener *listener; /* of a unix socket */
 	int fd;			   /* listening */
 	guint source;		   /* 0 while there are too many clients */
 	guint retry;
-	GList *clients;
 };
 
-struct client {
-	struct metrics *metrics;
-	int fd;
+struct metrics_client {
+	struct client client;
 	char request[METRICS_REQUEST];
 	size_t received;
-	char *answer; /* NULL until the request is there */
-	size_t length, sent;
-	guint source, timer;
 };
-
-static void metrics_listen(struct metrics *metrics);
 
 /* --------------------------------- requests -------------------------------- */
 
@@ -117,14 +110,15 @@ static const char *metrics_reason(unsigned int status)
 	}
 }
 
-static void client_answer(struct client *client, unsigned int status, bool head)
+static void metrics_answer(struct client *client, unsigned int status, bool head)
 {
+	const struct metrics *metrics = (const struct metrics *)client->clients;
 	size_t header, length;
 	GString *answer;
 	char *body;
 
 	if (status == 200)
-		body = metrics_text(client->metrics->fabric, &length);
+		body = metrics_text(metrics->fabric, &length);
 	else
 		body = g_strdup_printf("%s; try GET " METRICS_PATH "\n", metrics_reason(status));
 	length = strlen(body);
@@ -145,97 +139,59 @@ static void client_answer(struct client *client, unsigned int status, bool head)
 
 /* --------------------------------- clients --------------------------------- */
 
-static void client_free(struct client *client)
-{
-	struct metrics *metrics = client->metrics;
-
-	metrics->clients = g_list_remove(metrics->clients, client);
-	if (client->source)
-		g_source_remove(client->source);
-	if (client->timer)
-		g_source_remove(client->timer);
-	close(client->fd);
-	g_free(client->answer);
-	g_free(client);
-	metrics_listen(metrics);
-}
-
-static gboolean client_on_timeout(void *arg)
-{
-	struct client *client = arg;
-
-	client->timer = 0;
-	client_free(client);
-	return G_SOURCE_REMOVE;
-}
-
-/* For a callback of client->source. */
-static gboolean client_end(struct client *client)
-{
-	client->source = 0;
-	client_free(client);
-	return G_SOURCE_REMOVE;
-}
-
 /* The answer is out: wait until the client closes, or time is up. */
-static gboolean client_on_rest(int fd, GIOCondition condition, void *arg)
+static gboolean metrics_on_rest(int fd, GIOCondition condition, void *arg)
 {
-	struct client *client = arg;
+	struct metrics_client *own = arg;
 	ssize_t n;
 
 	(void)condition;
-	n = recv(fd, client->request, sizeof(client->request), MSG_DONTWAIT);
+	n = recv(fd, own->request, sizeof(own->request), MSG_DONTWAIT);
 	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
 		return G_SOURCE_CONTINUE;
-	return client_end(client);
+	return client_end(&own->client);
 }
 
-static gboolean client_on_writable(int fd, GIOCondition condition, void *arg)
+static gboolean metrics_on_writable(int fd, GIOCondition condition, void *arg)
 {
 	struct client *client = arg;
-	ssize_t n;
+	enum client_sent sent = client_send(client);
 
 	(void)condition;
-	n = send(fd, client->answer + client->sent, client->length - client->sent,
-		 MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (sent == CLIENT_SENT_SOME)
 		return G_SOURCE_CONTINUE;
-	if (n <= 0)
+	if (sent == CLIENT_GONE || shutdown(fd, SHUT_WR))
 		return client_end(client);
-	client->sent += n;
-	if (client->sent < client->length)
-		return G_SOURCE_CONTINUE;
-	if (shutdown(fd, SHUT_WR))
-		return client_end(client);
-	client->source = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP | G_IO_ERR, client_on_rest, client);
+	client_watch(client, G_IO_IN, metrics_on_rest);
 	return G_SOURCE_REMOVE;
 }
 
-static gboolean client_on_readable(int fd, GIOCondition condition, void *arg)
+static gboolean metrics_on_readable(int fd, GIOCondition condition, void *arg)
 {
-	struct client *client = arg;
+	struct metrics_client *own = arg;
 	unsigned int status;
 	bool head;
 	ssize_t n;
 
 	(void)condition;
-	n = recv(fd, client->request + client->received, sizeof(client->request) - client->received,
+	n = recv(fd, own->request + own->received, sizeof(own->request) - own->received,
 		 MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return G_SOURCE_CONTINUE;
 	if (n <= 0)
-		return client_end(client);
-	client->received += n;
-	status = metrics_request(client->request, client->received, &head);
+		return client_end(&own->client);
+	own->received += n;
+	status = metrics_request(own->request, own->received, &head);
 	if (!status)
 		return G_SOURCE_CONTINUE;
-	client_answer(client, status, head);
-	client->source =
-		g_unix_fd_add(fd, G_IO_OUT | G_IO_HUP | G_IO_ERR, client_on_writable, client);
+	metrics_answer(&own->client, status, head);
+	client_watch(&own->client, G_IO_OUT, metrics_on_writable);
 	return G_SOURCE_REMOVE;
 }
 
 /* --------------------------------- listening ------------------------------- */
+
+static void metrics_listen(struct metrics *metrics);
 
 static gboolean metrics_on_retry(void *arg)
 {
@@ -249,7 +205,7 @@ static gboolean metrics_on_retry(void *arg)
 static gboolean metrics_on_connection(int fd, GIOCondition condition, void *arg)
 {
 	struct metrics *metrics = arg;
-	struct client *client;
+	struct metrics_client *own;
 	int peer;
 
 	(void)condition;
@@ -263,14 +219,10 @@ static gboolean metrics_on_connection(int fd, GIOCondition condition, void *arg)
 	}
 	if (peer < 0)
 		return G_SOURCE_CONTINUE;
-	client = g_new0(struct client, 1);
-	client->metrics = metrics;
-	client->fd = peer;
-	client->source =
-		g_unix_fd_add(peer, G_IO_IN | G_IO_HUP | G_IO_ERR, client_on_readable, client);
-	client->timer = g_timeout_add(METRICS_MS, client_on_timeout, client);
-	metrics->clients = g_list_prepend(metrics->clients, client);
-	if (g_list_length(metrics->clients) < METRICS_CLIENTS)
+	own = g_new0(struct metrics_client, 1);
+	client_start(&own->client, &metrics->clients, peer);
+	client_watch(&own->client, G_IO_IN, metrics_on_readable);
+	if (!client_list_full(&metrics->clients))
 		return G_SOURCE_CONTINUE;
 	metrics->source = 0;
 	return G_SOURCE_REMOVE;
@@ -279,9 +231,14 @@ static gboolean metrics_on_connection(int fd, GIOCondition condition, void *arg)
 /* Take connections, unless that is being done or must wait. */
 static void metrics_listen(struct metrics *metrics)
 {
-	if (metrics->source || metrics->retry || g_list_length(metrics->clients) >= METRICS_CLIENTS)
+	if (metrics->source || metrics->retry || client_list_full(&metrics->clients))
 		return;
 	metrics->source = g_unix_fd_add(metrics->fd, G_IO_IN, metrics_on_connection, metrics);
+}
+
+static void metrics_on_left(struct client_list *clients)
+{
+	metrics_listen((struct metrics *)clients);
 }
 
 /* The descriptor, or a negative errno. */
@@ -323,6 +280,7 @@ struct metrics *metrics_open(const char *address, unsigned int mode, const char 
 	}
 	*error = 0;
 	metrics->fabric = g_strdup(fabric);
+	metrics->clients.left = metrics_on_left;
 	metrics_listen(metrics);
 	return metrics;
 
@@ -335,8 +293,7 @@ void metrics_close(struct metrics *metrics)
 {
 	if (!metrics)
 		return;
-	while (metrics->clients)
-		client_free(metrics->clients->data);
+	client_list_stop(&metrics->clients);
 	if (metrics->source)
 		g_source_remove(metrics->source);
 	if (metrics->retry)

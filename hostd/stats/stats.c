@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The text is made at once from counters that others go on writing, and then
- * sent as fast as the reader takes it. Readers are few at a time and
- * are given little time, so that slow ones cost nothing.
+ * sent as fast as the reader takes it.
  */
 #include "stats/stats.h"
 
-#include <errno.h>
-#include <glib-unix.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <json-glib/json-glib.h>
@@ -19,21 +15,8 @@
 #include "lib/log.h"
 #include "memory/memory.h"
 #include "session/session.h"
+#include "stats/client.h"
 #include "vm/vm.h"
-
-#define STATS_READERS 16
-#define STATS_MS      5000
-
-struct reader {
-	int fd;
-	char *text;
-	size_t length;
-	size_t sent;
-	guint writable;
-	guint timer;
-};
-
-static GList *stats_readers;
 
 /* -------------------------------- snapshots -------------------------------- */
 
@@ -183,67 +166,34 @@ char *stats_text(const char *fabric, unsigned long *length)
 
 /* --------------------------------- readers --------------------------------- */
 
-static void reader_free(struct reader *reader)
+static struct client_list stats_readers;
+
+static gboolean stats_on_writable(int fd, GIOCondition condition, void *arg)
 {
-	stats_readers = g_list_remove(stats_readers, reader);
-	if (reader->writable)
-		g_source_remove(reader->writable);
-	if (reader->timer)
-		g_source_remove(reader->timer);
-	close(reader->fd);
-	g_free(reader->text);
-	g_free(reader);
-}
+	struct client *reader = arg;
 
-static gboolean reader_on_timeout(void *arg)
-{
-	struct reader *reader = arg;
-
-	reader->timer = 0;
-	reader_free(reader);
-	return G_SOURCE_REMOVE;
-}
-
-static gboolean reader_on_writable(int fd, GIOCondition condition, void *arg)
-{
-	struct reader *reader = arg;
-	ssize_t n;
-
+	(void)fd;
 	(void)condition;
-	n = send(fd, reader->text + reader->sent, reader->length - reader->sent,
-		 MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return G_SOURCE_CONTINUE;
-	if (n > 0)
-		reader->sent += n;
-	if (n > 0 && reader->sent < reader->length)
-		return G_SOURCE_CONTINUE;
-	reader->writable = 0;
-	reader_free(reader);
-	return G_SOURCE_REMOVE;
+	return client_send(reader) == CLIENT_SENT_SOME ? G_SOURCE_CONTINUE : client_end(reader);
 }
 
 void stats_accept(int fd, const char *fabric)
 {
 	unsigned long length = 0;
-	struct reader *reader;
+	struct client *reader;
 
-	if (g_list_length(stats_readers) >= STATS_READERS) {
+	if (client_list_full(&stats_readers)) {
 		close(fd);
 		return;
 	}
-	reader = g_new0(struct reader, 1);
-	reader->fd = fd;
-	reader->text = stats_text(fabric, &length);
+	reader = g_new0(struct client, 1);
+	reader->answer = stats_text(fabric, &length);
 	reader->length = length;
-	reader->writable =
-		g_unix_fd_add(fd, G_IO_OUT | G_IO_HUP | G_IO_ERR, reader_on_writable, reader);
-	reader->timer = g_timeout_add(STATS_MS, reader_on_timeout, reader);
-	stats_readers = g_list_prepend(stats_readers, reader);
+	client_start(reader, &stats_readers, fd);
+	client_watch(reader, G_IO_OUT, stats_on_writable);
 }
 
 void stats_stop(void)
 {
-	while (stats_readers)
-		reader_free(stats_readers->data);
+	client_list_stop(&stats_readers);
 }

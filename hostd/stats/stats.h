@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Statistics: whoever connects to the statistics socket gets one JSON text and the
- * end of the stream. All in the main thread.
+ * Statistics: a connection to the statistics socket gets one JSON text and the end of
+ * the stream. All in the main thread.
  */
 #ifndef HOSTD_STATS_STATS_H
 #define HOSTD_STATS_STATS_H

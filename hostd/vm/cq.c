@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Completion queues: entries into the guest's ring, events when asked for.
+ * Completion queues: pvhcad writes entries into the guest's ring, and raises the events
+ * that the guest asks for.
  *
  * An entry is 32 bytes. Its last four, which hold the phase bit, are stored last
  * and with release, so a guest that sees the phase sees the rest, and sees the
@@ -8,9 +9,9 @@
  *
  * Events: the guest counts up arm_any or arm_solicited, makes a full barrier and
  * polls once more; we store an entry, make a full barrier and read the counts.
- * Of the two at least one sees the other's store, so no event is lost. The look
- * at the counts is put off to the end of the worker's pass (want_event), which
- * makes one barrier and at most one interrupt of a batch.
+ * At least one of the two sees the other's store, so no event is lost. The look
+ * at the counts is put off to the end of the worker's pass (want_event). So a batch
+ * takes one barrier and at most one interrupt.
  *
  * A full ring: completions wait in the backlog, in order, and the CQ is on its
  * worker's list until the guest has made room.

@@ -9,45 +9,48 @@
 
 struct pass;
 
-/* Set up and tear down the ring part of a CQ whose buffer, log_entries and ceq are set. 0 or a negative errno. */
+/*
+ * Set up and tear down the ring part of a CQ. Its buffer, log_entries and ceq are set.
+ * cq_init: 0 or a negative errno.
+ */
 int cq_init(struct cq *cq);
 void cq_fini(struct cq *cq);
 
 /*
- * A QP that can have n completions outstanding begins and ends to use the CQ.
- * 0 or -ENOMEM. The session's thread.
+ * A QP begins, and ends, to use the CQ. It can have n completions outstanding. Returns 0
+ * or -ENOMEM. The session's thread.
  */
 int cq_reserve(struct cq *cq, uint32_t n);
 void cq_unreserve(struct cq *cq, uint32_t n);
 
 /*
- * Write a completion, or keep it until the guest makes room. cqe->flags without the phase
- * bit. solicited: the sender asked for an event. In a pass, which looks at the guest's
- * request for an event at the end of its pass. Returns false when the guest has more work
- * outstanding than its queues hold (it broke the protocol): its QP is to be stopped.
+ * Write a completion, or keep it until the guest makes room. cqe->flags is without the
+ * phase bit. solicited: the sender asked for an event. The pass looks at its end whether
+ * the guest wants an event. Returns false when the guest has more work outstanding than
+ * its queues hold: it broke the protocol, and the caller stops its QP.
  */
 bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited);
 
-/* Of a completion, little endian: CLOCK_MONOTONIC in ns, or 0 if the CQ has no timestamps. */
+/* The timestamp of a completion, little endian: CLOCK_MONOTONIC in ns, or 0 if the CQ has none. */
 uint64_t cq_timestamp(const struct cq *cq);
 
 /* After a batch: raise the event if the guest asked for one. */
 void cq_notify(struct cq *cq);
 
 /*
- * Try to deliver what is held back. True when nothing is left. In a worker.
+ * Try to deliver the completions that are held back. True when none is left. In a worker.
  */
 bool cq_retry(struct cq *cq);
 
 /*
- * Go on in another buffer (struct pvhca_cmd_resize_cq); *old is the one of before, which
- * nobody uses any more and the caller frees. PVHCA_ST_INVALID: what the guest has not
- * polled does not fit; all is as before.
+ * Go on in another buffer (struct pvhca_cmd_resize_cq). *old is the buffer of before: it
+ * is not used any more, and the caller frees it. PVHCA_ST_INVALID: the entries that the
+ * guest has not polled do not fit, and all is as before.
  */
 int cq_resize(struct cq *cq, struct ring_buffer *buffer, uint32_t log_entries,
 	      struct ring_buffer **old);
 
-/* Drop what is held back for a QP that is being reset or destroyed. */
+/* A QP is being reset or destroyed: drop its completions that are held back. */
 void cq_forget(struct cq *cq, uint32_t qpn);
 
 #endif

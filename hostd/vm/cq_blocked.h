@@ -35,7 +35,7 @@ void cq_blocked_fini(struct cq_blocked_list *list);
 void cq_blocked_add(struct cq *cq);
 /* Take a CQ that is being destroyed off the list. */
 void cq_blocked_del(struct cq *cq);
-/* Deliver what can be delivered by now. The worker's thread. */
+/* Deliver the completions that have room by now. The worker's thread. */
 void cq_blocked_retry(struct cq_blocked_list *list);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * Event queues: rings that pvhcad fills and the guest driver empties, as CQs are,
  * with the phase bit of an entry written last, with release. The guest's consumer
- * index is the guest's word: one that makes no sense only makes the queue look full.
+ * index is not trusted: a value that makes no sense only makes the queue look full.
  *
  * A completion event that finds no room is held back by its CQ (vm/cq.c). Async
  * events are kept here, up to a bound; as the guest does not say when it made
@@ -28,7 +28,7 @@ struct async_event {
 	uint32_t object;
 };
 
-/* The queue's lock covers what is kept, too. */
+/* The queue's lock covers the kept events, too. */
 struct async_queue {
 	struct event_queue queue;
 	uint32_t first, count;
@@ -69,12 +69,12 @@ static int queue_init(struct event_queue *queue, struct memory *memory, uint64_t
 static void queue_fini(struct event_queue *queue)
 {
 	pthread_mutex_destroy(&queue->lock);
-	region_put(queue->region);
+	memory_region_put(queue->region);
 }
 
 /*
- * Write an entry of 32-bit words, all but the last, which holds flags. Lock held.
- * False: no room.
+ * Write an entry of 32-bit words, except for the last one, which holds flags. With the
+ * lock held. False: no room.
  */
 static bool queue_write(struct event_queue *queue, const uint32_t *words)
 {
@@ -98,13 +98,13 @@ static bool queue_write(struct event_queue *queue, const uint32_t *words)
 
 /* ---------------------------- completion events ---------------------------- */
 
-int ceq_init(struct ceq *ceq, uint64_t gpa, unsigned int log_entries)
+int events_ceq_init(struct ceq *ceq, uint64_t gpa, unsigned int log_entries)
 {
 	return queue_init(&ceq->queue, ceq->vm->memory, gpa, log_entries,
 			  sizeof(struct pvhca_ceqe));
 }
 
-void ceq_fini(struct ceq *ceq)
+void events_ceq_fini(struct ceq *ceq)
 {
 	queue_fini(&ceq->queue);
 }
@@ -166,7 +166,7 @@ void events_async(struct vm *vm, uint32_t event, uint32_t object)
 	if (!aeq)
 		return;
 	pthread_mutex_lock(&aeq->queue.lock);
-	if (!aeq->count) /* else it would overtake what is kept */
+	if (!aeq->count) /* else it would overtake the kept ones */
 		written = async_write(aeq, event, object);
 	if (!written && aeq->count < EVENTS_KEPT) {
 		aeq->kept[(aeq->first + aeq->count++) % EVENTS_KEPT] =

@@ -58,11 +58,11 @@ void events_interrupt(struct vm *vm, uint32_t vector);
  */
 int events_open(struct vm *vm, uint64_t gpa, unsigned int log_entries);
 void events_close(struct vm *vm);
-/* Post what was kept for want of room. */
+/* Post the events that found no room before. */
 void events_retry(struct vm *vm);
 
-/* Set up a CEQ whose session and vector are set: errors as events_open(). */
-int ceq_init(struct ceq *ceq, uint64_t gpa, unsigned int log_entries);
-void ceq_fini(struct ceq *ceq);
+/* Set up a CEQ. Its VM and vector are set. Errors as events_open(). */
+int events_ceq_init(struct ceq *ceq, uint64_t gpa, unsigned int log_entries);
+void events_ceq_fini(struct ceq *ceq);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A VM that cannot be served any more, and what the session's thread is asked for. Any
- * thread calls these.
+ * The end of a VM that cannot be served any more, and requests to the session's thread.
+ * Any thread calls these.
  */
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a guest has on the host: contexts, protection domains, memory regions and
+ * A guest's objects on the host: contexts, protection domains, memory regions and
  * windows, address handles, completion queues, shared receive queues, queue pairs.
  *
  * Life and locks
@@ -8,17 +8,17 @@
  *  - Objects are made and destroyed by their session's thread alone. Handles are
  *    looked up there alone, so that reference counts between objects (pd->users,
  *    cq->users) need no lock.
- *  - Workers find QPs by context->slots[], SRQs by context->srq_slots[], AHs, MRs
- *    and MWs that a WQE names by their handles with table_find_rcu(), MRs and QPs
- *    of other sessions by the fabric's tables. Whoever removes an object from where workers can find it
- *    calls synchronize_rcu() (liburcu, QSBR: a worker is quiescent between
- *    passes) before it frees it.
- *  - qp->lock: serving the rings against control operations. Taken first.
- *    qp->rq_lock: taking entries from the receive queue, where others than the
- *    session's worker do so (loopback). Never two QPs' lock at once; one QP's
- *    lock and then another's rq_lock is the order on the loopback fabric.
- *  - cq->lock: the guest's CQ ring. Taken last; nothing is called under it but
- *    events_*, whose lock is the innermost.
+ *  - Workers find QPs by context->slots[] and SRQs by context->srq_slots[]. They find
+ *    the AHs, MRs and MWs that a WQE names by handle with table_find_rcu(), and MRs and
+ *    QPs of other sessions by the fabric's tables. Between the removal of an object from
+ *    these places and its end lies synchronize_rcu() (liburcu, QSBR: a worker is
+ *    quiescent between passes).
+ *  - qp->lock keeps the serving of rings and control operations apart. It is taken first.
+ *    qp->rq_lock covers the taking of entries from the receive queue, for fabrics in
+ *    which other workers than the session's do so (loopback). A thread never holds two
+ *    QPs' lock. On the loopback fabric one QP's lock comes before another's rq_lock.
+ *  - cq->lock covers the guest's CQ ring. It is taken last. Only events_* is called
+ *    under it, and their lock is the innermost.
  */
 #ifndef HOSTD_VM_OBJECTS_H
 #define HOSTD_VM_OBJECTS_H
@@ -26,14 +26,17 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <infiniband/verbs.h>
 
+#include "lib/slot_set.h"
 #include "pvhca/pvhca-admin.h"
 #include "rdma/pvhca-ring.h"
-#include "memory/memory.h"
-#include "vm/ring.h"
+#include "memory/extents.h"
+#include "vm/attributes.h"
+#include "vm/work_queue.h"
 
 struct vm;
 struct _GHashTable;
@@ -44,34 +47,35 @@ struct _GHashTable;
  * @kernel: made by the driver for kernel consumers: PVHCA_LKEY_DMA is valid
  * @slots: QP of each slot, for workers; RCU
  * @srq_slots: likewise SRQs; a slot has one or the other
- * @again: slots that pvhcad itself wants to serve again (atomic bits), as the
- *	guest's pending[] is for what the guest posted
- * @again_summary: bit w: again[w] may be non-zero
+ * @again, @again_summary: slots that pvhcad itself wants to serve again
+ *	(context_again_slots()); the guest's own are pending[] in its page
  * @timed, @timed_summary: likewise, slots whose QP waits for qp->deadline_ns
- * @taken, @taken_summary: slots that the pass under way serves; the worker's own
- * @busy_until_ns: likewise, until when the worker looks at it in each pass
+ * @taken: slots that the current pass serves; the worker's own
+ * @busy_until_ns: the worker looks at the context in each pass until then; likewise
  * @slot_used: slots in use; the session's thread only
  */
 struct context {
-	/* What a worker looks at in each pass, in one line of the cache. */
+	/* The fields that a worker reads in each pass, in one line of the cache. */
 	_Alignas(64) struct pvhca_context_page *page;
 	_Atomic uint64_t again_summary;
 	_Atomic uint64_t timed_summary;
-	uint64_t taken_summary;
 	uint64_t busy_until_ns;
 	struct vm *vm;
-
 	uint32_t handle;
 	bool kernel;
-	unsigned int users; /* PDs, CQs, QPs, SRQs */
+	unsigned int users;    /* PDs, CQs, QPs, SRQs */
+	struct slot_set taken; /* its summary is in that line, too */
+
 	struct region *page_region;
 	struct qp *slots[PVHCA_SLOTS];
 	struct srq *srq_slots[PVHCA_SLOTS];
 	_Atomic uint64_t again[PVHCA_SLOT_WORDS];
 	_Atomic uint64_t timed[PVHCA_SLOT_WORDS];
-	uint64_t taken[PVHCA_SLOT_WORDS];
 	uint64_t slot_used[PVHCA_SLOT_WORDS];
 };
+
+_Static_assert(offsetof(struct context, taken.words) == 64, "a pass reads one line of the cache");
+_Static_assert(PVHCA_SLOTS == SLOT_SET_SLOTS, "a set holds the slots of a context");
 
 struct pd {
 	struct vm *vm;
@@ -81,7 +85,7 @@ struct pd {
 	void *fabric;	    /* the fabric's part */
 };
 
-/* What the data path reads comes first, in one line of the cache. */
+/* The fields of the data path come first, in one line of the cache. */
 struct mr {
 	struct pd *pd;
 	void *fabric;
@@ -94,8 +98,7 @@ struct mr {
 	uint64_t offset;	 /* of the first byte in extents */
 	struct extents *extents; /* owned; NULL: made by ALLOC_MR */
 	struct vm *vm;
-	uint32_t max_pages;	  /* made by ALLOC_MR: of one PVHCA_WQE_REG_MR */
-	_Atomic uint32_t windows; /* bound to it, on the loopback fabric */
+	uint32_t max_pages; /* made by ALLOC_MR: of one PVHCA_WQE_REG_MR */
 };
 
 struct mw {
@@ -111,8 +114,7 @@ struct ah {
 	struct vm *vm;
 	struct pd *pd;
 	uint32_t handle;
-	uint32_t host_gid_index; /* of av.sgid_index */
-	struct pvhca_av av;
+	struct av av;
 	void *fabric;
 };
 
@@ -157,7 +159,6 @@ struct cq {
 	uint32_t backlog_count;
 
 	bool listed;
-	void *fabric;
 };
 
 /**
@@ -198,8 +199,8 @@ struct qp {
 	uint32_t qpn; /* as the guest and its peers see it */
 	uint32_t slot;
 	enum pvhca_qp_type type;
-	uint32_t flags;		    /* PVHCA_CREATE_QP_* */
-	struct pvhca_qp_cap cap;    /* host endian on x86; use le32toh */
+	uint32_t flags; /* PVHCA_CREATE_QP_* */
+	struct qp_cap cap;
 	struct ring_buffer *buffer; /* owned */
 
 	pthread_mutex_t lock; /* sq and state; see above */
@@ -226,18 +227,36 @@ static inline bool qp_state_responds(enum ibv_qp_state state)
 	}
 }
 
-/* Ask the context's worker to serve a slot (again); from any thread. Does not wake a sleeping worker. */
+/* Slots that the guest posted on, and slots that pvhcad itself wants to serve. */
+static inline struct shared_slots context_pending_slots(struct context *context)
+{
+	return (struct shared_slots){ (_Atomic uint64_t *)&context->page->summary,
+				      (_Atomic uint64_t *)context->page->pending };
+}
+
+static inline struct shared_slots context_again_slots(struct context *context)
+{
+	return (struct shared_slots){ &context->again_summary, context->again };
+}
+
+static inline struct shared_slots context_timed_slots(struct context *context)
+{
+	return (struct shared_slots){ &context->timed_summary, context->timed };
+}
+
+/*
+ * Ask the context's worker to serve a slot (again). Any thread. It does not wake a sleeping
+ * worker.
+ */
 static inline void context_again(struct context *context, uint32_t slot)
 {
-	atomic_fetch_or(&context->again[slot / 64], 1ull << (slot % 64));
-	atomic_fetch_or(&context->again_summary, 1ull << (slot / 64));
+	shared_slots_add(context_again_slots(context), slot);
 }
 
 /* Ask for qp_serve() once CLOCK_MONOTONIC has passed qp->deadline_ns; under qp->lock, in its worker. */
 static inline void context_timed(struct context *context, uint32_t slot)
 {
-	atomic_fetch_or(&context->timed[slot / 64], 1ull << (slot % 64));
-	atomic_fetch_or(&context->timed_summary, 1ull << (slot / 64));
+	shared_slots_add(context_timed_slots(context), slot);
 }
 
 #endif

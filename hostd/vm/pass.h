@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One pass of a worker, as those see it that are served in it: what time it is, and
- * the CQs that are to be looked at once when it ends.
+ * One pass of a worker, as fabrics see it: the time, and the CQs to look at when it ends.
  */
 #ifndef HOSTD_VM_PASS_H
 #define HOSTD_VM_PASS_H
@@ -15,10 +14,10 @@ struct worker;
 
 /**
  * struct pass - the worker's own
- * @worker: whose pass it is; constant
+ * @worker: the worker that makes it; constant
  * @now: CLOCK_MONOTONIC when the pass began, ns
- * @cqs, @num_cqs: CQs that got completions; whether the guest wants an event for them is
- *	looked at once, at the end
+ * @cqs, @num_cqs: CQs that got completions; at the end each is checked once for an event
+ *	that the guest wants
  */
 struct pass {
 	const struct worker *worker;

@@ -5,8 +5,8 @@
  *
  * A GID belongs to one session. The exception is the default GID that a guest's
  * kernel derives from the MAC of its netdev. On the verbs fabric the host has only
- * the one of its own MAC; so all guests are given that MAC and share that GID,
- * and the host tells their traffic apart by QP number as it does for its processes.
+ * the one of its own MAC. So all guests get that MAC and share that GID. The host
+ * tells their traffic apart by QP number, as it does for its processes.
  */
 #include "vm/policy.h"
 
@@ -31,7 +31,7 @@ static pthread_mutex_t policy_lock = PTHREAD_MUTEX_INITIALIZER;
 static GHashTable *policy_gids; /* struct gid_claim, by its gid */
 static GHashTable *policy_macs; /* struct mac_claim, by its mac */
 
-/* FNV-1a; keys come from guests, but who has many of them is bounded by quota. */
+/* FNV-1a. Keys come from guests, but a quota bounds their number. */
 static guint policy_hash(const uint8_t *bytes, unsigned int n)
 {
 	guint hash = 2166136261u;
@@ -210,7 +210,7 @@ int policy_claim_mac(struct vm *vm)
 		g_warning("VM %s: the MAC that QEMU asks for is in use by another VM; choosing one",
 			  vm->name);
 	}
-	if (vm->ops->default_mac && vm->ops->default_mac(vm, vm->mac)) {
+	if (fabric_hook(vm->ops, false, default_mac, vm, vm->mac)) {
 		vm->mac_shared = true;
 		goto out;
 	}

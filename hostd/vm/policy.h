@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who may have which address: per-VM settings, and what other VMs have.
+ * Which VM may have which address: by its settings, and by the addresses of other VMs.
  * All functions may be called from any thread.
  */
 #ifndef HOSTD_VM_POLICY_H
@@ -19,9 +19,9 @@ int policy_claim_gid(struct vm *vm, const uint8_t gid[16]);
 void policy_release_gid(struct vm *vm, const uint8_t gid[16]);
 
 /*
- * Choose vm->mac, once for the session's life: its settings', else QEMU's wish,
- * else the fabric's, else one derived from UUID or name. But for the
- * fabric's, no two sessions have the same. PVHCA_ST_OK or PVHCA_ST_IN_USE.
+ * Choose vm->mac, once for the session's life: the MAC of its settings, else the one that
+ * QEMU asks for, else the fabric's, else one derived from UUID or name. No two sessions
+ * have the same MAC, except for the fabric's. PVHCA_ST_OK or PVHCA_ST_IN_USE.
  */
 int policy_claim_mac(struct vm *vm);
 void policy_release_mac(struct vm *vm);

@@ -41,7 +41,7 @@ int vm_init(struct vm *vm, unsigned int id, const struct config *config,
 	vm->config = config;
 	vm->thread = thread;
 	snprintf(vm->name, sizeof(vm->name), "session-%u", id);
-	vm->policy = vm_policy_new(config, "", no_uuid);
+	vm->policy = config_policy_new(config, "", no_uuid);
 	vm->admin_doorbell_fd = -1;
 	for (unsigned int i = 0; i < PVHCA_DB_MAX; i++)
 		vm->doorbell_fds[i] = -1;
@@ -73,7 +73,7 @@ void vm_fini(struct vm *vm)
 	table_fini(&vm->qps);
 	table_fini(&vm->ceqs);
 	memory_free(vm->memory);
-	vm_policy_free(vm->policy);
+	config_policy_free(vm->policy);
 }
 
 void vm_init_tables(struct vm *vm)
@@ -93,12 +93,10 @@ void vm_init_tables(struct vm *vm)
 
 /* --------------------------------- addresses ------------------------------- */
 
-bool vm_gid(const struct vm *vm, uint32_t index, uint32_t *host_index, const uint8_t **gid)
+bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid)
 {
 	if (index >= VM_GIDS || !vm->gids[index].used)
 		return false;
-	if (host_index)
-		*host_index = vm->gids[index].host_index;
 	if (gid)
 		*gid = vm->gids[index].gid;
 	return true;

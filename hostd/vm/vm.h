@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One VM: the guest's memory, its device's descriptors, the objects that the guest
- * has on the host, and what is counted of it.
+ * One VM: the guest's memory, its device's descriptors, its objects on the host, and
+ * its counters.
  *
  * The session (session/session.h) makes it, fills it from the link, and has the
- * thread that carries out the guest's commands. All rooms between know only this
- * structure; they reach that thread by struct vm_thread_ops.
+ * thread that carries out the guest's commands. The rooms between know only this
+ * structure. They reach that thread by struct vm_thread_ops.
  */
 #ifndef HOSTD_VM_VM_H
 #define HOSTD_VM_VM_H
@@ -28,13 +28,12 @@ struct memory;
 struct vm;
 struct worker;
 
-#define VM_GIDS 256
+#define VM_GIDS CONFIG_MAX_GIDS
 
 /* A guest's GID table entry. */
 struct vm_gid {
 	bool used;
 	uint8_t gid[16];
-	uint32_t host_index;
 };
 
 /*
@@ -50,11 +49,11 @@ enum vm_state {
 	VM_STATES,
 };
 
-/* What the session's thread is asked for. Any thread calls these; they do not block. */
+/* Requests to the session's thread. Any thread calls these. They do not block. */
 struct vm_thread_ops {
 	/* vm->failing was set: tear down, and tell the guest. */
 	void (*failed)(struct vm *vm);
-	/* Look again, some milliseconds later, at what waits for room in guest memory. */
+	/* Retry, some milliseconds later, the writes that wait for room in guest memory. */
 	void (*retry)(struct vm *vm);
 };
 
@@ -130,24 +129,24 @@ void vm_init_tables(struct vm *vm);
 const char *vm_state_name(const struct vm *vm);
 void vm_set_state(struct vm *vm, enum vm_state state);
 
-/* Host index of a guest GID table entry; false if the guest has none there. */
-bool vm_gid(const struct vm *vm, uint32_t index, uint32_t *host_index, const uint8_t **gid);
+/* An entry of the guest's GID table; false if the guest has none there. gid may be NULL. */
+bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid);
 
 /*
- * The guest broke the protocol: log it once (rate-limited) with what it did, stop
- * serving this VM and tell QEMU (PVHCA_LINK_FATAL). Any thread; the tear-down follows in the
+ * The guest broke the protocol: log it with the reason (once, rate-limited), stop serving
+ * this VM and tell QEMU (PVHCA_LINK_FATAL). Any thread. The tear-down follows in the
  * session's thread.
  */
 void vm_guest_fault(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Likewise for another reason (enum pvhca_dev_error), such as PVHCA_DEV_ERR_HOST. */
 void vm_fail(struct vm *vm, uint32_t error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-/* The above happened and the tear-down is still to come. */
+/* One of these was called, and the tear-down is still to come. */
 bool vm_failing(const struct vm *vm);
 
 /*
- * Look soon (milliseconds) again at what waits for room in guest memory: admin completions,
- * async events. Any thread.
+ * Retry soon (milliseconds) the writes that wait for room in guest memory: admin
+ * completions, async events. Any thread.
  */
 void vm_retry_soon(struct vm *vm);
 

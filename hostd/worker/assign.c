@@ -26,7 +26,7 @@ void worker_assignment_free(struct assignment *assignment)
 	free(assignment);
 }
 
-/* A copy of what is assigned with room for one more of each. */
+/* A copy of the assignment, with room for one more of each. */
 static struct assignment *assignment_copy(const struct assignment *from)
 {
 	struct assignment *copy = calloc(1, sizeof(*copy));
@@ -63,14 +63,14 @@ static unsigned int pointer_remove(void **array, unsigned int count, const void 
 
 /*
  * Publish a changed copy and wait until the worker has left the old one. With
- * workers.lock held; drops it for the wait.
+ * worker_pool.lock held; drops it for the wait.
  */
 static void assignment_replace(struct worker *worker, struct assignment *next)
 {
 	struct assignment *old = worker->assignment;
 
 	rcu_assign_pointer(worker->assignment, next);
-	pthread_mutex_unlock(&workers.lock);
+	pthread_mutex_unlock(&worker_pool.lock);
 	worker_wake(worker);
 	synchronize_rcu();
 	worker_assignment_free(old);
@@ -78,17 +78,17 @@ static void assignment_replace(struct worker *worker, struct assignment *next)
 
 static int vm_fabric_fd(struct vm *vm)
 {
-	return vm->ops->vm_event_fd ? vm->ops->vm_event_fd(vm) : -1;
+	return fabric_hook(vm->ops, -1, vm_event_fd, vm);
 }
 
 static struct worker *least_loaded(void)
 {
-	struct worker *best = &workers.worker[0];
+	struct worker *best = &worker_pool.worker[0];
 	unsigned int i;
 
-	for (i = 1; i < workers.count; i++)
-		if (workers.worker[i].load < best->load)
-			best = &workers.worker[i];
+	for (i = 1; i < worker_pool.count; i++)
+		if (worker_pool.worker[i].load < best->load)
+			best = &worker_pool.worker[i];
 	return best;
 }
 
@@ -99,7 +99,7 @@ int worker_attach(struct vm *vm)
 	struct worker *worker;
 	unsigned int doorbell;
 
-	pthread_mutex_lock(&workers.lock);
+	pthread_mutex_lock(&worker_pool.lock);
 	worker = least_loaded();
 	doorbell = worker->index % vm->num_doorbells;
 	next = assignment_copy(worker->assignment);
@@ -127,23 +127,23 @@ err_del_doorbell:
 err_free:
 	worker_assignment_free(next);
 err_unlock:
-	pthread_mutex_unlock(&workers.lock);
+	pthread_mutex_unlock(&worker_pool.lock);
 	return err;
 }
 
 /*
- * Take out what pointer names, be it a session or a context, which must not
- * fail. With workers.lock held; drops it.
+ * Take out a VM or a context, which pointer names. This must not fail. With
+ * worker_pool.lock held; drops it.
  */
 static void assignment_remove(struct worker *worker, const void *pointer)
 {
 	struct assignment *next;
 
 	while (!(next = assignment_copy(worker->assignment))) {
-		pthread_mutex_unlock(&workers.lock);
+		pthread_mutex_unlock(&worker_pool.lock);
 		g_warning("no memory to change a worker's assignment; waiting");
 		sleep(1);
-		pthread_mutex_lock(&workers.lock);
+		pthread_mutex_lock(&worker_pool.lock);
 	}
 	next->num_vms = pointer_remove((void **)next->vms, next->num_vms, pointer);
 	next->num_contexts = pointer_remove((void **)next->contexts, next->num_contexts, pointer);
@@ -160,7 +160,7 @@ void worker_detach(struct vm *vm)
 	if (fabric_fd >= 0)
 		worker_unlisten(worker, fabric_fd);
 
-	pthread_mutex_lock(&workers.lock);
+	pthread_mutex_lock(&worker_pool.lock);
 	worker->load--;
 	assignment_remove(worker, vm);
 	vm->worker = NULL;
@@ -172,10 +172,10 @@ int worker_add_context(struct context *context)
 	struct worker *worker = context->vm->worker;
 	struct assignment *next;
 
-	pthread_mutex_lock(&workers.lock);
+	pthread_mutex_lock(&worker_pool.lock);
 	next = assignment_copy(worker->assignment);
 	if (!next) {
-		pthread_mutex_unlock(&workers.lock);
+		pthread_mutex_unlock(&worker_pool.lock);
 		return -ENOMEM;
 	}
 	next->contexts[next->num_contexts++] = context;
@@ -185,6 +185,6 @@ int worker_add_context(struct context *context)
 
 void worker_del_context(struct context *context)
 {
-	pthread_mutex_lock(&workers.lock);
+	pthread_mutex_lock(&worker_pool.lock);
 	assignment_remove(context->vm->worker, context);
 }

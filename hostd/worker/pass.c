@@ -2,22 +2,20 @@
 /*
  * A pass over the rings of a worker's guests
  *
- * Of many contexts few are busy. Those are looked at in each pass, the others
- * fifty thousand times a second at most, so that they cost the busy ones next to
- * nothing; a context that wakes up is served that much later, once.
+ * Usually few of many contexts are busy. Each pass looks at these. It looks at the others
+ * at most fifty thousand times a second, so they cost the busy ones next to nothing. A
+ * context that becomes busy is served that much later, once.
  */
-#include <endian.h>
-
 #include <urcu-qsbr.h>
 
 #include "lib/clock.h"
 #include "vm/vm.h"
 #include "worker/private.h"
 
-/* Of more contexts than this the idle ones are looked at less often: */
+/* If there are more contexts than this, the idle ones are looked at less often: */
 #define FEW_CONTEXTS	4
 #define LOOK_AT_IDLE_NS (20 * NS_PER_US)
-/* Idle is who had nothing to serve for so long. */
+/* A context without work for this long is idle. */
 #define BUSY_NS (1 * NS_PER_MS)
 /* How long and how often worker_settle() waits at most: 100 ms in all. */
 #define SETTLE_NS    (100 * NS_PER_US)
@@ -38,7 +36,7 @@ static unsigned int serve_all(struct pass *pass, struct qp *qp)
 	return qp->ops->serve(pass, qp);
 }
 
-/* A slot without a QP: what is posted on its SRQ is taken with the receives. */
+/* A slot without a QP: its SRQ is served with the receives. */
 static unsigned int serve_srq(struct worker *worker, struct context *context, unsigned int slot)
 {
 	const struct fabric_ops *ops = context->vm->ops;
@@ -57,125 +55,81 @@ static unsigned int serve_srq(struct worker *worker, struct context *context, un
 /* Call serve for each QP of a context that the pass has taken. */
 static unsigned int serve_taken(struct worker *worker, struct context *context, serve_fn *serve)
 {
-	uint64_t words = context->taken_summary, bits;
-	unsigned int word, slot, served = 0;
+	unsigned int served = 0;
 	struct qp *qp;
+	uint32_t slot;
 
-	for (; words; words &= words - 1) {
-		word = __builtin_ctzll(words);
-		bits = context->taken[word];
-		for (; bits; bits &= bits - 1) {
-			slot = word * 64 + __builtin_ctzll(bits);
-			qp = rcu_dereference(context->slots[slot]);
-			if (!qp && serve == serve_receives)
-				served += serve_srq(worker, context, slot);
-			if (!qp)
-				continue;
-			pthread_mutex_lock(&qp->lock);
-			served += serve(&worker->pass, qp);
-			pthread_mutex_unlock(&qp->lock);
-		}
+	slot_set_for_each (&context->taken, slot) {
+		qp = rcu_dereference(context->slots[slot]);
+		if (!qp && serve == serve_receives)
+			served += serve_srq(worker, context, slot);
+		if (!qp)
+			continue;
+		pthread_mutex_lock(&qp->lock);
+		served += serve(&worker->pass, qp);
+		pthread_mutex_unlock(&qp->lock);
 	}
 	return served;
 }
 
-/* ----------------------------- what is announced --------------------------- */
+/* ------------------------------ announced slots ---------------------------- */
 
-/* Turn what has waited long enough into what is to be served again. */
+/* Slots that have waited long enough are to be served again. */
 static void expire_timed(struct worker *worker, struct context *context)
 {
-	uint64_t words = atomic_exchange(&context->timed_summary, 0), bits;
 	struct qp *qp;
-	unsigned int word, slot;
+	uint32_t slot;
 
-	for (; words; words &= words - 1) {
-		word = __builtin_ctzll(words);
-		bits = atomic_exchange(&context->timed[word], 0);
-		for (; bits; bits &= bits - 1) {
-			slot = word * 64 + __builtin_ctzll(bits);
-			qp = rcu_dereference(context->slots[slot]);
-			if (!qp)
-				continue;
-			if (qp->deadline_ns <= worker->pass.now)
-				context_again(context, slot);
-			else
-				context_timed(context, slot);
-		}
+	shared_slots_take_each (context_timed_slots(context), slot) {
+		qp = rcu_dereference(context->slots[slot]);
+		if (!qp)
+			continue;
+		if (qp->deadline_ns <= worker->pass.now)
+			context_again(context, slot);
+		else
+			context_timed(context, slot);
 	}
 }
 
-static void take(struct context *context, unsigned int word, uint64_t bits)
-{
-	if (context->taken_summary & 1ull << word)
-		bits |= context->taken[word];
-	context->taken[word] = bits;
-	context->taken_summary |= 1ull << word;
-}
-
-/* Of which slots the guest says that something was posted; added to those taken. */
+/* Take the slots on which the guest says that it posted. */
 static void take_pending(struct context *context)
 {
-	_Atomic uint64_t *summary = (_Atomic uint64_t *)&context->page->summary;
-	_Atomic uint64_t *pending = (_Atomic uint64_t *)context->page->pending;
-	uint64_t words, bits;
-	unsigned int word;
-
-	/* The usual case, nothing, costs a load of a line that stays shared. */
-	if (!atomic_load_explicit(summary, memory_order_relaxed))
-		return;
-	words = le64toh(atomic_exchange(summary, 0));
-	for (; words; words &= words - 1) {
-		word = __builtin_ctzll(words);
-		bits = le64toh(atomic_exchange(&pending[word], 0));
-		take(context, word, bits);
-	}
+	/* In the usual case there are none, which costs a load of a shared line of the cache. */
+	if (!shared_slots_seem_empty(context_pending_slots(context)))
+		slot_set_take_le(&context->taken, context_pending_slots(context));
 }
 
 /* Likewise those that pvhcad itself wants to serve again. */
 static void take_again(struct worker *worker, struct context *context)
 {
-	uint64_t words, bits;
-	unsigned int word;
-
-	if (atomic_load_explicit(&context->timed_summary, memory_order_relaxed))
+	if (!shared_slots_seem_empty(context_timed_slots(context)))
 		expire_timed(worker, context);
-	if (!atomic_load_explicit(&context->again_summary, memory_order_relaxed))
-		return;
-	words = atomic_exchange(&context->again_summary, 0);
-	for (; words; words &= words - 1) {
-		word = __builtin_ctzll(words);
-		bits = atomic_exchange(&context->again[word], 0);
-		take(context, word, bits);
-	}
+	if (!shared_slots_seem_empty(context_again_slots(context)))
+		slot_set_take(&context->taken, context_again_slots(context));
 }
 
 /* Remember how far the send queues of the slots taken go. */
 static void look_at_sends(struct context *context)
 {
-	uint64_t words = context->taken_summary, bits;
-	unsigned int word;
 	struct qp *qp;
+	uint32_t slot;
 
-	for (; words; words &= words - 1) {
-		word = __builtin_ctzll(words);
-		bits = context->taken[word];
-		for (; bits; bits &= bits - 1) {
-			qp = rcu_dereference(context->slots[word * 64 + __builtin_ctzll(bits)]);
-			if (qp)
-				work_queue_look(&qp->sq);
-		}
+	slot_set_for_each (&context->taken, slot) {
+		qp = rcu_dereference(context->slots[slot]);
+		if (qp)
+			work_queue_look(&qp->sq);
 	}
 }
 
 /*
- * Find out which slots the pass is to serve. Where receives are handed to an
- * engine, a send goes out only if all receives posted before it went: the sends
- * of the pass are those seen now, and whatever receive came before them is
- * announced in what is looked at after them.
+ * Find the slots that this pass serves. An engine that takes receives must get all
+ * receives that were posted before a send ahead of that send. So the sends of the pass
+ * are those seen now, and pending slots are taken once more after them: they include
+ * every receive that was posted before.
  */
 static void take_context(struct worker *worker, struct context *context)
 {
-	context->taken_summary = 0;
+	slot_set_clear(&context->taken);
 	take_again(worker, context);
 	take_pending(context);
 	if (context->vm->ops->qp->serve_receives)
@@ -206,7 +160,7 @@ static unsigned int serve_contexts(struct worker *worker, struct context **conte
 	for (i = 0; i < count; i++)
 		served += take_receives(worker, contexts[i]);
 	for (i = 0; i < count; i++) {
-		if (!contexts[i]->taken_summary)
+		if (slot_set_is_empty(&contexts[i]->taken))
 			continue;
 		contexts[i]->busy_until_ns = worker->pass.now + BUSY_NS;
 		served += serve_taken(worker, contexts[i], serve_all);
@@ -282,8 +236,8 @@ unsigned int worker_pass(struct worker *worker)
 
 bool worker_is_announced(struct context *context)
 {
-	return atomic_load((_Atomic uint64_t *)&context->page->summary) ||
-		atomic_load(&context->again_summary);
+	return !shared_slots_are_empty(context_pending_slots(context)) ||
+		!shared_slots_are_empty(context_again_slots(context));
 }
 
 void worker_settle(struct context *context)

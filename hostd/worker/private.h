@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of the workers share; all others see worker/worker.h. */
+/* Shared by the files of this room. Other rooms use worker/worker.h. */
 #ifndef HOSTD_WORKER_PRIVATE_H
 #define HOSTD_WORKER_PRIVATE_H
 
@@ -14,7 +14,7 @@
 #include "vm/vm.h"
 #include "worker/worker.h"
 
-/* What a descriptor in epoll is for; the id of its session stands above. */
+/* The purpose of a descriptor in epoll. The id of its session is in the bits above. */
 enum worker_source {
 	SOURCE_WAKE,
 	SOURCE_DOORBELL,
@@ -22,9 +22,9 @@ enum worker_source {
 };
 
 /**
- * struct assignment - what a worker polls; replaced as a whole
- * @busy, @num_busy: those of the contexts that had something to do lately, and
- * @looked_ns: when the others were looked at last; the worker's own
+ * struct assignment - VMs and contexts that a worker polls; replaced as a whole
+ * @busy, @num_busy: contexts that had something to do lately; the worker's own
+ * @looked_ns: time of the last look at the others; likewise
  */
 struct assignment {
 	unsigned int num_vms;
@@ -42,7 +42,7 @@ struct worker {
 	int epoll_fd;
 	int wake_fd;
 	struct assignment *assignment; /* RCU */
-	unsigned int load;	       /* sessions; under workers.lock */
+	unsigned int load;	       /* sessions; under worker_pool.lock */
 
 	/* The thread's own */
 	struct pass pass;
@@ -58,13 +58,13 @@ struct worker {
 	_Atomic bool stop;
 };
 
-struct workers {
+struct worker_pool {
 	pthread_mutex_t lock; /* assignments' writers, load */
 	struct worker *worker;
 	unsigned int count;
 };
 
-extern struct workers workers;
+extern struct worker_pool worker_pool;
 
 /* ----------------------------- worker/pass.c ------------------------------- */
 
@@ -84,7 +84,7 @@ void worker_unlisten(struct worker *worker, int fd);
  * by others.
  */
 bool worker_poll_politely(struct worker *worker);
-/* Nothing to do for now: nap, or sleep until somebody wakes us. */
+/* Nothing to do for now: nap, or sleep until the worker is woken. */
 void worker_rest(struct worker *worker);
 
 /* ----------------------------- worker/assign.c ----------------------------- */

@@ -8,12 +8,12 @@
  * device, or a deadline. The spin time learns, as KVM's halt polling does: a
  * sleep that ended soon would have been better spent polling, so it doubles up
  * to the configured limit; a long one halves it. On a machine with few
- * processors a polling worker lets others go first; when it then gets its
- * processor back late, somebody else needs it, perhaps the very guest whose work
- * is awaited, and the worker sleeps at once (unless give-way=false). Where the
- * engine has much to do anyway it only naps, for a time that it learns: being
- * woken for each completion, and a doorbell for each post, would cost more than
- * looking at them a few together.
+ * processors a polling worker lets other threads go first. If it gets its processor
+ * back late, another thread needs it, perhaps the very guest whose work is awaited.
+ * Then the worker sleeps at once (unless give-way=false). While the engine has much
+ * to do the worker only naps, for a time that it learns: a wake-up for each
+ * completion and a doorbell for each post would cost more than to look at a few of
+ * them together.
  */
 #include <endian.h>
 #include <errno.h>
@@ -38,7 +38,7 @@
 #define NAP_IN_FLIGHT 8
 /* So many in a row without any work: the engine waits for something, and we do too. */
 #define NAPS_IN_VAIN 8
-/* Who waits that long for its turn shares the processor with somebody busy. */
+/* A thread that waits this long for its turn shares the processor with a busy one. */
 #define CROWDED_NS  (100 * NS_PER_US)
 #define EPOLL_BATCH 32
 
@@ -99,8 +99,7 @@ static bool is_anything_pending(struct worker *worker, const struct assignment *
 	}
 	for (i = 0; i < assignment->num_vms; i++) {
 		vm = assignment->vms[i];
-		if (vm->ops->vm_arm)
-			pending |= vm->ops->vm_arm(&worker->pass, vm);
+		pending |= fabric_hook(vm->ops, false, vm_arm, &worker->pass, vm);
 	}
 	return pending;
 }
@@ -108,23 +107,18 @@ static bool is_anything_pending(struct worker *worker, const struct assignment *
 /* The earliest deadline of all waiting QPs, or UINT64_MAX. */
 static uint64_t next_deadline(const struct assignment *assignment)
 {
-	uint64_t deadline = UINT64_MAX, words, bits;
+	uint64_t deadline = UINT64_MAX;
 	struct context *context;
-	unsigned int i, word;
+	unsigned int i;
 	struct qp *qp;
+	uint32_t slot;
 
 	for (i = 0; i < assignment->num_contexts; i++) {
 		context = assignment->contexts[i];
-		words = atomic_load(&context->timed_summary);
-		for (; words; words &= words - 1) {
-			word = __builtin_ctzll(words);
-			bits = atomic_load(&context->timed[word]);
-			for (; bits; bits &= bits - 1) {
-				qp = rcu_dereference(
-					context->slots[word * 64 + __builtin_ctzll(bits)]);
-				if (qp && qp->deadline_ns < deadline)
-					deadline = qp->deadline_ns;
-			}
+		shared_slots_for_each (context_timed_slots(context), slot) {
+			qp = rcu_dereference(context->slots[slot]);
+			if (qp && qp->deadline_ns < deadline)
+				deadline = qp->deadline_ns;
 		}
 	}
 	return deadline;
@@ -238,17 +232,15 @@ static unsigned int count_in_flight(const struct worker *worker)
 
 	for (i = 0; i < assignment->num_vms; i++) {
 		vm = assignment->vms[i];
-		if (vm->ops->vm_in_flight)
-			count += vm->ops->vm_in_flight(vm);
+		count += fabric_hook(vm->ops, 0, vm_in_flight, vm);
 	}
 	return count;
 }
 
 /*
  * Leave the processor to others for a moment, while the engine has in_flight
- * sends to work on. need_kick stays unset: nobody rings. The nap is to be as
- * long as it takes the engine to complete between an eighth and a quarter of
- * them.
+ * sends to work on. need_kick stays unset, so guests ring no doorbell. The nap should
+ * be as long as the engine takes to complete between an eighth and a quarter of them.
  */
 static void nap(struct worker *worker, unsigned int in_flight)
 {

@@ -4,8 +4,8 @@
  *
  * A worker makes passes (worker/pass.c). In each it looks at the summary word of
  * every context of its sessions (worker/assign.c), serves the QPs named there,
- * lets the fabric collect completions, retries what guests had no room for, and
- * raises the events that were asked for (vm/pass.c). Between passes it is
+ * lets the fabric collect completions, retries completions that found no room, and
+ * raises the events that guests asked for (vm/pass.c). Between passes it is
  * quiescent for liburcu. When there is nothing to do it rests (worker/sleep.c).
  */
 #include <errno.h>
@@ -22,7 +22,7 @@
 #include "lib/log.h"
 #include "worker/private.h"
 
-struct workers workers = { .lock = PTHREAD_MUTEX_INITIALIZER };
+struct worker_pool worker_pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 void worker_wake(struct worker *worker)
 {
@@ -122,27 +122,28 @@ static void worker_fini(struct worker *worker)
 	cq_blocked_fini(&worker->blocked_cqs);
 }
 
-int workers_start(const struct config *config)
+int worker_start_all(const struct config *config)
 {
 	int err;
 
-	workers.worker = calloc(config->workers, sizeof(*workers.worker));
-	if (!workers.worker)
+	worker_pool.worker = calloc(config->workers, sizeof(*worker_pool.worker));
+	if (!worker_pool.worker)
 		return -ENOMEM;
-	for (; workers.count < config->workers; workers.count++) {
-		err = worker_init(&workers.worker[workers.count], workers.count, config);
+	for (; worker_pool.count < config->workers; worker_pool.count++) {
+		err = worker_init(&worker_pool.worker[worker_pool.count], worker_pool.count,
+				  config);
 		if (err) {
-			workers_stop();
+			worker_stop_all();
 			return err;
 		}
 	}
 	return 0;
 }
 
-void workers_stop(void)
+void worker_stop_all(void)
 {
-	while (workers.count)
-		worker_fini(&workers.worker[--workers.count]);
-	free(workers.worker);
-	workers.worker = NULL;
+	while (worker_pool.count)
+		worker_fini(&worker_pool.worker[--worker_pool.count]);
+	free(worker_pool.worker);
+	worker_pool.worker = NULL;
 }

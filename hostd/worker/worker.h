@@ -16,8 +16,8 @@ struct vm;
 struct worker;
 
 /* Start config->workers threads; 0 or a negative errno. Stop when no session is attached. */
-int workers_start(const struct config *config);
-void workers_stop(void);
+int worker_start_all(const struct config *config);
+void worker_stop_all(void);
 
 /*
  * Give a session to the worker with the fewest; sets vm->worker and
@@ -36,8 +36,8 @@ void worker_del_context(struct context *context);
 void worker_wake(struct worker *worker);
 
 /*
- * When it returns the worker has served what the context's process posted before the
- * call, or 100 ms have passed: a hostile one may post on and on. The session's thread.
+ * When it returns the worker has served all that the context's process posted before the
+ * call, or 100 ms have passed: a hostile process may post on and on. The session's thread.
  */
 void worker_settle(struct context *context);
 

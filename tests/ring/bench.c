@@ -5,7 +5,8 @@
  *
  * On real KVM a data path without exits is just these memory operations. Each
  * figure stands beside what the machine gives by itself, measured in the same
- * rounds: medians of interleaved rounds and their spread.
+ * rounds: medians of interleaved rounds and their spread. With --null they stand beside
+ * those of a pvhcad without any engine, too: what is left is what pvhcad itself costs.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -42,6 +43,7 @@ struct bench {
 	struct guest_mr source, target;
 
 	const char *socket;
+	struct bench *null; /* the same with a pvhcad of the null fabric, or NULL */
 	unsigned int figures;
 	unsigned int rounds;
 	unsigned int percent;	   /* of the usual work per round */
@@ -233,29 +235,47 @@ static void report(struct bench *bench, const char *figure, uint32_t size, const
 	bench->first_result = false;
 }
 
+/* After the line of a figure, of the same rounds: the null fabric's, and the figure divided by it. */
+static void report_null(struct bench *bench, const char *figure, uint32_t size, const char *unit,
+			const struct series *ours, const struct series *null)
+{
+	char name[32];
+
+	if (!null->count)
+		return;
+	snprintf(name, sizeof(name), "%s-null", figure);
+	report(bench, name, size, unit, null, "of that fabric", ours);
+}
+
 static void bench_rate(struct bench *bench)
 {
-	struct series ours = { 0 }, theirs = { 0 };
+	struct series ours = { 0 }, theirs = { 0 }, null = { 0 };
 	unsigned int round;
 
 	for (round = 0; round < bench->rounds; round++) {
 		add(&theirs, raw_ring_rate(work(bench, 2000000), BATCH) / 1e6);
 		add(&ours, write_rate(bench, 64, work(bench, 1000000)) / 1e6);
+		if (bench->null)
+			add(&null, write_rate(bench->null, 64, work(bench, 1000000)) / 1e6);
 	}
 	report(bench, "rate", 64, "M/s", &ours, "raw ring", &theirs);
+	report_null(bench, "rate", 64, "M/s", &ours, &null);
 }
 
 static void bench_latency_of(struct bench *bench, uint32_t size)
 {
 	uint64_t messages = work(bench, size <= 4096 ? 200000 : 2000);
-	struct series ours = { 0 }, theirs = { 0 };
+	struct series ours = { 0 }, theirs = { 0 }, null = { 0 };
 	unsigned int round;
 
 	for (round = 0; round < bench->rounds; round++) {
 		add(&theirs, raw_round_trip_ns(work(bench, 200000)));
 		add(&ours, write_latency(bench, size, messages));
+		if (bench->null)
+			add(&null, write_latency(bench->null, size, messages));
 	}
 	report(bench, "latency", size, "ns", &ours, "line round trip", &theirs);
+	report_null(bench, "latency", size, "ns", &ours, &null);
 }
 
 static void bench_latency(struct bench *bench)
@@ -414,6 +434,8 @@ static void usage(FILE *to)
 	      "Measures a pvhcad that runs with --fabric loopback.\n"
 	      "  --figures LIST   of rate,latency,bandwidth,admin (all of them), memcpy;\n"
 	      "                   memcpy alone needs no pvhcad\n"
+	      "  --null PATH      socket of a second pvhcad, with --fabric null: rates and\n"
+	      "                   latencies without an engine, in the same rounds\n"
 	      "  --rounds N       7\n"
 	      "  --sizes LIST     of messages, bytes\n"
 	      "  --percent N      of the usual work in a round\n"
@@ -468,6 +490,7 @@ static void parse(struct bench *bench, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "socket", required_argument, NULL, 's' },
+		{ "null", required_argument, NULL, '0' },
 		{ "figures", required_argument, NULL, 'f' },
 		{ "rounds", required_argument, NULL, 'r' },
 		{ "sizes", required_argument, NULL, 'z' },
@@ -484,6 +507,11 @@ static void parse(struct bench *bench, int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 's') {
 			bench->socket = optarg;
+		} else if (option == '0') {
+			bench->null = calloc(1, sizeof(*bench->null));
+			if (!bench->null)
+				fail("calloc");
+			bench->null->socket = optarg;
 		} else if (option == 'f') {
 			parse_figures(bench, optarg);
 		} else if (option == 'r') {
@@ -542,6 +570,11 @@ int main(int argc, char **argv)
 		raise_descriptors();
 		setup(&bench);
 	}
+	if (bench.null) {
+		bench.null->num_qps = bench.num_qps;
+		bench.null->num_sessions = bench.num_sessions;
+		setup(bench.null);
+	}
 	if (bench.idle_ms) {
 		puts("idle");
 		fflush(stdout);
@@ -568,5 +601,7 @@ int main(int argc, char **argv)
 		printf("doorbells rung: %llu\n", (unsigned long long)bench.guest.doorbells_rung);
 		guest_close(&bench.guest);
 	}
+	if (bench.null)
+		guest_close(&bench.null->guest);
 	return 0;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Who has which GID on the loopback fabric. Datagrams are routed by it, so
- * workers look addresses up without a lock; entries live for a grace period
- * after they were taken out.
+ * The owners of GIDs on the loopback fabric. Datagrams are routed by them, so
+ * workers look addresses up without a lock. Entries live for a grace period
+ * after their removal.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,23 +21,14 @@ struct address {
 	uint8_t gid[LOOPBACK_GID_LEN];
 };
 
-/* Addresses differ in their last bytes, of whatever kind they are. */
-static unsigned int bucket_of(const uint8_t gid[LOOPBACK_GID_LEN])
-{
-	uint32_t low;
-
-	memcpy(&low, gid + LOOPBACK_GID_LEN - sizeof(low), sizeof(low));
-	return low * 2654435761u >> (32 - LOOPBACK_ADDRESS_BITS);
-}
-
 /* In an RCU read section, or with fabric->lock held. */
 static struct address *address_find(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct address *address;
 
-	cds_hlist_for_each_entry_rcu_2(address, &fabric->addresses[bucket_of(gid)],
-				       node) if (!memcmp(address->gid, gid,
-							 LOOPBACK_GID_LEN)) return address;
+	cds_hlist_for_each_entry_rcu_2 (address, &fabric->addresses[loopback_gid_bucket(gid)], node)
+		if (!memcmp(address->gid, gid, LOOPBACK_GID_LEN))
+			return address;
 	return NULL;
 }
 
@@ -61,7 +52,8 @@ static int address_add(struct loopback *fabric, struct vm *vm, const uint8_t gid
 			return PVHCA_ST_NO_MEMORY;
 		address->vm = vm;
 		memcpy(address->gid, gid, LOOPBACK_GID_LEN);
-		cds_hlist_add_head_rcu(&address->node, &fabric->addresses[bucket_of(gid)]);
+		cds_hlist_add_head_rcu(&address->node,
+				       &fabric->addresses[loopback_gid_bucket(gid)]);
 	}
 	address->refs++;
 	return PVHCA_ST_OK;
@@ -105,7 +97,7 @@ void loopback_address_del_all(struct loopback *fabric, struct vm *vm)
 	unsigned int i;
 
 	pthread_mutex_lock(&fabric->lock);
-	for (i = 0; i < 1u << LOOPBACK_ADDRESS_BITS; i++) {
+	for (i = 0; i < 1u << LOOPBACK_GID_BITS; i++) {
 		for (node = fabric->addresses[i].next; node; node = next) {
 			next = node->next;
 			address = cds_hlist_entry(node, struct address, node);

@@ -7,7 +7,11 @@
 #include <endian.h>
 #include <stdlib.h>
 
+#include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "memory/memory.h"
 #include "vm/vm.h"
 #include "lib/table.h"
 
@@ -34,14 +38,14 @@ int loopback_fr_alloc(struct mr *mr)
 	}
 	key->pages = pages;
 	mr->lkey = mr->rkey = key->view.rkey;
-	mr->fabric = key;
+	loopback_mr_set_key(mr, key);
 	return PVHCA_ST_OK;
 }
 
 static bool is_request_valid(const struct mr *mr, const struct qp *qp,
 			     const struct reg_request *reg)
 {
-	const struct loopback_key *key = mr->fabric;
+	const struct loopback_key *key = loopback_mr_key(mr);
 	uint64_t page_size, offset;
 
 	if (mr->pd != qp->pd || reg->key >> 8 != key->number ||
@@ -64,7 +68,7 @@ static void pages_add(struct extents *pages, uint8_t *host, uint64_t len, struct
 	if (pages->count && extent[-1].region == region &&
 	    extent[-1].host + extent[-1].len == host) {
 		extent[-1].len += len;
-		region_put(region);
+		memory_region_put(region);
 	} else {
 		extent->host = host;
 		extent->start = pages->length;
@@ -75,7 +79,7 @@ static void pages_add(struct extents *pages, uint8_t *host, uint64_t len, struct
 	pages->length += len;
 }
 
-/* False: something named is not guest RAM; what was added stays for the caller. */
+/* False: an address is not guest RAM. The caller gives back the runs added before. */
 static bool pages_take(struct extents *pages, struct memory *memory, const struct reg_request *reg)
 {
 	uint64_t page_size = 1ull << reg->log_page_size, gpa;
@@ -112,9 +116,9 @@ bool loopback_fr_reg(struct loopback_qp *lqp)
 	struct mr *mr = table_find_rcu(&vm->mrs, reg->mr_handle);
 	struct loopback_key *key;
 
-	if (!mr || !mr->fabric || !is_request_valid(mr, lqp->qp, reg))
+	key = mr ? loopback_mr_key(mr) : NULL;
+	if (!key || !is_request_valid(mr, lqp->qp, reg))
 		return false;
-	key = mr->fabric;
 	if (!loopback_key_take(key, LOOPBACK_KEY_FREE))
 		return false;
 	loopback_key_clear(key);

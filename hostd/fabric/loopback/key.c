@@ -3,14 +3,14 @@
  * Keys whose meaning work requests change: of memory windows and of regions for
  * fast registration.
  *
- * Who wants to use such a key counts itself in, then looks whether the key is
- * valid; who changes it makes it busy, then waits until nobody is counted. Both
- * steps are in a total order, so either the user finds it busy or the changer
- * finds the user. A user is one piece of one message; it waits for rq_locks,
- * whose holders do not wait for users: so a changer may wait with nothing but
- * its own QP's lock, and while it uses no key itself.
+ * A user of such a key counts itself in, then looks whether the key is valid. A
+ * changer makes the key busy, then waits until there are no users. Both steps are in
+ * a total order, so either the user finds the key busy or the changer finds the user.
+ * A user is one piece of one message. It waits for rq_locks, whose holders do not wait
+ * for users. So a changer may wait while it holds no lock but its own QP's and uses no
+ * key itself.
  *
- * Regions that were registered by command have none of that: they go after a
+ * Regions that were registered by command need none of that: they go after a
  * grace period.
  */
 #include <sched.h>
@@ -18,7 +18,11 @@
 
 #include <urcu-qsbr.h>
 
+#include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "memory/memory.h"
 #include "vm/vm.h"
 
 /* ---------------------------------- users ---------------------------------- */
@@ -46,20 +50,20 @@ bool loopback_key_take(struct loopback_key *key, enum loopback_key_state from)
 	return atomic_compare_exchange_strong(&key->state, &state, LOOPBACK_KEY_BUSY);
 }
 
-/* Give back what a key that nobody uses has. */
+/* Give back the references of a key without users. */
 static void let_go(struct loopback_key *key)
 {
 	struct loopback_qp *owner = atomic_load(&key->owner);
 	uint32_t i;
 
 	if (key->bound)
-		atomic_fetch_sub(&key->bound->windows, 1);
+		atomic_fetch_sub(loopback_mr_windows(key->bound), 1);
 	key->bound = NULL;
 	if (owner)
 		atomic_fetch_sub(&owner->windows, 1);
 	atomic_store(&key->owner, NULL);
 	for (i = 0; key->pages && i < key->pages->count; i++)
-		region_put(key->pages->extent[i].region);
+		memory_region_put(key->pages->extent[i].region);
 	if (key->pages)
 		key->pages->count = 0;
 }
@@ -76,7 +80,7 @@ void loopback_key_set(struct loopback_key *key, enum loopback_key_state state)
 	atomic_store(&key->state, state);
 }
 
-/* May lqp invalidate what stands under this key, which is not changing? */
+/* May lqp invalidate this key? It is not changing. */
 static bool is_revocable(const struct loopback_key *key, const struct loopback_qp *lqp,
 			 uint32_t value)
 {
@@ -93,10 +97,10 @@ struct loopback_key *loopback_key_revoke(struct loopback_qp *lqp, uint32_t value
 	struct loopback_key *key;
 	bool may;
 
-	if (!view || !view->fabric)
+	key = view ? loopback_mr_key(view) : NULL;
+	if (!key)
 		return NULL;
-	key = view->fabric;
-	/* As a user first: who may not change it shall not disturb those who use it. */
+	/* As a user first: a QP that may not change the key must not disturb its users. */
 	if (!loopback_key_enter(key))
 		return NULL;
 	may = is_revocable(key, lqp, value);
@@ -130,7 +134,7 @@ struct loopback_key *loopback_key_new(struct vm *vm, struct pd *pd, enum loopbac
 	key->kind = kind;
 	key->view.vm = vm;
 	key->view.pd = pd;
-	key->view.fabric = key;
+	loopback_mr_set_key(&key->view, key);
 	pthread_mutex_lock(&fabric->lock);
 	if (loopback_table_reserve(&fabric->mrs, &number)) {
 		pthread_mutex_unlock(&fabric->lock);

@@ -2,7 +2,9 @@
 /*
  * Work requests that need no responder: they change keys.
  */
-#include "fabric/loopback/private.h"
+#include "fabric/loopback/key.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 
 static bool invalidate(struct loopback_qp *lqp)
 {

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The loopback fabric's operations: start and stop, sessions, what the guest's
- * device looks like, addresses. fabric/loopback/private.h tells how it works.
+ * The loopback fabric's operations: start and stop, sessions, properties of the guest's
+ * device, addresses. fabric/loopback/private.h tells how it works.
  */
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fabric/fabric.h"
 #include "lib/log.h"
+#include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 #include "pvhca-version.h"
 #include "vm/vm.h"
 
@@ -23,9 +26,9 @@
 #define MAX_CQE ((1u << PVHCA_CQ_MAX_LOG_ENTRIES) - 1)
 
 /*
- * What is copied has no line rate. 4 lanes of 25 Gb/s are about what one
- * processor copies, so that software which scales by the port's rate does
- * something sensible; both codes as in ibv_query_port(3).
+ * Copies have no line rate. One processor copies about as much as 4 lanes of
+ * 25 Gb/s carry, so software that scales by the port's rate gets a sensible value.
+ * Both codes are those of ibv_query_port(3).
  */
 #define PORT_WIDTH_4X  2
 #define PORT_SPEED_EDR 32
@@ -35,11 +38,10 @@
 
 /* ----------------------------- start and stop ------------------------------ */
 
-static struct fabric *loopback_start(const struct config *config)
+static struct fabric *loopback_start(void)
 {
 	struct loopback *fabric = calloc(1, sizeof(*fabric));
 
-	(void)config;
 	if (!fabric) {
 		g_critical("loopback fabric: no memory");
 		return NULL;
@@ -81,17 +83,6 @@ static void loopback_vm_close(struct vm *vm)
 	vm->fabric_vm = NULL;
 }
 
-static int loopback_async_fd(struct vm *vm)
-{
-	(void)vm;
-	return -1;
-}
-
-static void loopback_async(struct vm *vm)
-{
-	(void)vm;
-}
-
 /* -------------------------------- the device ------------------------------- */
 
 /* EUI-64 of the netdev's MAC, as the kernel makes it of an Ethernet address. */
@@ -105,83 +96,82 @@ static uint64_t system_guid(const struct vm *vm)
 	return be;
 }
 
-static void fill_limits(struct pvhca_rsp_query_device *rsp)
+static void fill_limits(struct device_limits *limits)
 {
-	rsp->max_mr_size = htole64(LOOPBACK_MAX_MR);
-	rsp->page_size_cap = htole64(~(uint64_t)(PVHCA_GRANULE - 1));
-	rsp->max_qp = htole32(MAX_QP);
-	rsp->max_qp_wr = htole32(MAX_WR);
-	rsp->max_sge = htole32(LOOPBACK_MAX_SGE);
-	rsp->max_sge_rd = htole32(LOOPBACK_MAX_SGE);
-	rsp->max_inline = htole32(LOOPBACK_MAX_INLINE);
-	rsp->max_cq = htole32(MAX_CQ);
-	rsp->max_cqe = htole32(MAX_CQE);
-	rsp->max_mr = htole32(MAX_MR);
-	rsp->max_pd = htole32(MAX_PD);
-	rsp->max_qp_rd_atom = htole32(LOOPBACK_MAX_RD_ATOMIC);
-	rsp->max_qp_init_rd_atom = htole32(LOOPBACK_MAX_RD_ATOMIC);
-	rsp->max_res_rd_atom = htole32(LOOPBACK_MAX_RD_ATOMIC * MAX_QP);
-	rsp->atomic_cap = htole32(IBV_ATOMIC_HCA);
-	rsp->max_mw = htole32(MAX_MR);
-	rsp->max_ah = htole32(MAX_AH);
-	rsp->max_srq = htole32(MAX_QP);
-	rsp->max_srq_wr = htole32(MAX_WR);
-	rsp->max_srq_sge = htole32(LOOPBACK_MAX_SGE);
-	rsp->max_mcast_grp = htole32(LOOPBACK_MAX_MCAST_TOTAL);
-	rsp->max_mcast_qp_attach = htole32(LOOPBACK_MAX_MCAST_ATTACH);
-	rsp->max_total_mcast_qp_attach = htole32(LOOPBACK_MAX_MCAST_TOTAL);
-	rsp->max_pkeys = htole32(1);
-	rsp->gid_tbl_len = htole32(VM_GIDS);
+	limits->max_mr_size = LOOPBACK_MAX_MR;
+	limits->page_size_cap = ~(uint64_t)(PVHCA_GRANULE - 1);
+	limits->max_qp = MAX_QP;
+	limits->max_qp_wr = MAX_WR;
+	limits->max_sge = LOOPBACK_MAX_SGE;
+	limits->max_sge_rd = LOOPBACK_MAX_SGE;
+	limits->max_inline = LOOPBACK_MAX_INLINE;
+	limits->max_cq = MAX_CQ;
+	limits->max_cqe = MAX_CQE;
+	limits->max_mr = MAX_MR;
+	limits->max_pd = MAX_PD;
+	limits->max_qp_rd_atom = LOOPBACK_MAX_RD_ATOMIC;
+	limits->max_qp_init_rd_atom = LOOPBACK_MAX_RD_ATOMIC;
+	limits->max_res_rd_atom = LOOPBACK_MAX_RD_ATOMIC * MAX_QP;
+	limits->atomic_cap = IBV_ATOMIC_HCA;
+	limits->max_mw = MAX_MR;
+	limits->max_ah = MAX_AH;
+	limits->max_srq = MAX_QP;
+	limits->max_srq_wr = MAX_WR;
+	limits->max_srq_sge = LOOPBACK_MAX_SGE;
+	limits->max_mcast_grp = LOOPBACK_MAX_MCAST_TOTAL;
+	limits->max_mcast_qp_attach = LOOPBACK_MAX_MCAST_ATTACH;
+	limits->max_total_mcast_qp_attach = LOOPBACK_MAX_MCAST_TOTAL;
+	limits->max_pkeys = 1;
+	limits->gid_tbl_len = VM_GIDS;
 }
 
-static int loopback_query_device(struct vm *vm, struct pvhca_rsp_query_device *rsp)
+static int loopback_query_device(struct vm *vm, struct device_limits *limits)
 {
-	memset(rsp, 0, sizeof(*rsp));
-	fill_limits(rsp);
-	rsp->device_cap_flags = htole64(
-		IBV_DEVICE_CURR_QP_STATE_MOD | IBV_DEVICE_PORT_ACTIVE_EVENT |
+	memset(limits, 0, sizeof(*limits));
+	fill_limits(limits);
+	limits->device_cap_flags = IBV_DEVICE_CURR_QP_STATE_MOD | IBV_DEVICE_PORT_ACTIVE_EVENT |
 		IBV_DEVICE_SYS_IMAGE_GUID | IBV_DEVICE_RC_RNR_NAK_GEN | IBV_DEVICE_MEM_WINDOW |
-		IBV_DEVICE_MEM_WINDOW_TYPE_2B | IBV_DEVICE_MEM_MGT_EXTENSIONS);
-	rsp->sys_image_guid = system_guid(vm);
+		IBV_DEVICE_MEM_WINDOW_TYPE_2B | IBV_DEVICE_MEM_MGT_EXTENSIONS;
+	limits->sys_image_guid = system_guid(vm);
 	/* Timestamps are CLOCK_MONOTONIC in ns. */
-	rsp->hca_core_clock = htole64(1000000);
-	rsp->timestamp_mask = htole64(UINT64_MAX);
-	rsp->vendor_id = htole32(PVHCA_PCI_VENDOR_ID);
-	rsp->vendor_part_id = htole32(PVHCA_PCI_DEVICE_ID);
-	rsp->hw_ver = htole32(PVHCA_PCI_REVISION);
-	rsp->local_ca_ack_delay = 15;
-	g_strlcpy(rsp->fw_ver, PVHCA_VERSION, sizeof(rsp->fw_ver));
-	g_strlcpy(rsp->host_device, "loopback", sizeof(rsp->host_device));
+	limits->hca_core_clock = 1000000;
+	limits->timestamp_mask = UINT64_MAX;
+	limits->vendor_id = PVHCA_PCI_VENDOR_ID;
+	limits->vendor_part_id = PVHCA_PCI_DEVICE_ID;
+	limits->hw_ver = PVHCA_PCI_REVISION;
+	limits->local_ca_ack_delay = 15;
+	g_strlcpy(limits->fw_ver, PVHCA_VERSION, sizeof(limits->fw_ver));
+	g_strlcpy(limits->host_device, "loopback", sizeof(limits->host_device));
 	return PVHCA_ST_OK;
 }
 
-static int loopback_query_port(struct vm *vm, struct pvhca_rsp_query_port *rsp)
+static int loopback_query_port(struct vm *vm, struct port_attr *port)
 {
 	(void)vm;
-	*rsp = (struct pvhca_rsp_query_port){
+	*port = (struct port_attr){
 		.state = IBV_PORT_ACTIVE,
 		.phys_state = PORT_LINK_UP,
 		.max_mtu = IBV_MTU_4096,
 		.active_mtu = IBV_MTU_4096,
 		.active_width = PORT_WIDTH_4X,
-		.active_speed = htole16(PORT_SPEED_EDR),
+		.active_speed = PORT_SPEED_EDR,
 		.max_vl_num = 1,
-		.max_msg_sz = htole32(LOOPBACK_MAX_MSG),
-		.pkey_tbl_len = htole32(1),
-		.gid_tbl_len = htole32(VM_GIDS),
-		.netdev_mtu = htole32(NETDEV_MTU),
-		.port_cap_flags = htole32(IBV_PORT_CM_SUP | IBV_PORT_IP_BASED_GIDS),
+		.max_msg_sz = LOOPBACK_MAX_MSG,
+		.pkey_tbl_len = 1,
+		.gid_tbl_len = VM_GIDS,
+		.netdev_mtu = NETDEV_MTU,
+		.port_cap_flags = IBV_PORT_CM_SUP | IBV_PORT_IP_BASED_GIDS,
 	};
 	return PVHCA_ST_OK;
 }
 
 /* -------------------------------- addresses -------------------------------- */
 
-static int loopback_gid_add(struct vm *vm, const uint8_t gid[16], uint32_t *host_index)
+static int loopback_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
 {
 	struct loopback_vm *ls = vm->fabric_vm;
 
-	*host_index = 0; /* QPs are given the GID itself */
+	(void)index; /* QPs are given the GID itself */
 	return loopback_address_add(ls->fabric, vm, gid);
 }
 
@@ -213,37 +203,6 @@ static void loopback_gid_del(struct vm *vm, const uint8_t gid[16])
 		disconnect_qps(ls, gid);
 }
 
-static bool loopback_default_mac(struct vm *vm, uint8_t mac[6])
-{
-	(void)vm;
-	(void)mac;
-	return false;
-}
-
-/* ---------------------------- nothing to be done --------------------------- */
-
-static int loopback_pd_alloc(struct pd *pd)
-{
-	(void)pd; /* regions and QPs are compared by their struct pd */
-	return PVHCA_ST_OK;
-}
-
-static void loopback_pd_free(struct pd *pd)
-{
-	(void)pd;
-}
-
-static int loopback_cq_create(struct cq *cq)
-{
-	(void)cq; /* vm/cq.c does it all */
-	return PVHCA_ST_OK;
-}
-
-static void loopback_cq_destroy(struct cq *cq)
-{
-	(void)cq;
-}
-
 static const struct qp_ops loopback_qp_ops = {
 	.create = loopback_qp_create,
 	.destroy = loopback_qp_destroy,
@@ -259,23 +218,16 @@ const struct fabric_ops fabric_loopback = {
 	.stop = loopback_stop,
 	.vm_open = loopback_vm_open,
 	.vm_close = loopback_vm_close,
-	.vm_async_fd = loopback_async_fd,
-	.vm_async = loopback_async,
 	.query_device = loopback_query_device,
 	.query_port = loopback_query_port,
 	.gid_add = loopback_gid_add,
 	.gid_del = loopback_gid_del,
-	.default_mac = loopback_default_mac,
-	.pd_alloc = loopback_pd_alloc,
-	.pd_free = loopback_pd_free,
 	.mr_reg = loopback_mr_reg,
 	.mr_dereg = loopback_mr_dereg,
 	.mr_rereg = loopback_mr_rereg,
 	.mr_alloc = loopback_fr_alloc,
 	.mw_alloc = loopback_mw_alloc,
 	.mw_dealloc = loopback_mw_dealloc,
-	.cq_create = loopback_cq_create,
-	.cq_destroy = loopback_cq_destroy,
 	.qp = &loopback_qp_ops,
 	.ah_create = loopback_ah_create,
 	.ah_destroy = loopback_ah_destroy,

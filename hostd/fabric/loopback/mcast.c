@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Multicast groups of the loopback fabric: which UD QPs are attached to which
- * GID, for senders in any worker (RCU). A group begins with its first QP and ends
- * with its last.
+ * Multicast groups of the loopback fabric: the UD QPs that are attached to a GID,
+ * for senders in any worker (RCU). A group begins with its first QP and ends with its
+ * last.
  *
- * What a sender has to do for one message is bounded by what each VM may attach
- * to a group; nobody can use up what others need.
+ * The number of QPs that each VM may attach to a group bounds the work of a sender for
+ * one message. No VM can use up the share of others.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +15,7 @@
 
 #include "lib/address.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
 #include "vm/vm.h"
 
 /**
@@ -35,23 +36,15 @@ struct loopback_group {
 	uint8_t gid[LOOPBACK_GID_LEN];
 };
 
-static unsigned int bucket_of(const uint8_t gid[LOOPBACK_GID_LEN])
-{
-	uint32_t low;
-
-	memcpy(&low, gid + LOOPBACK_GID_LEN - sizeof(low), sizeof(low));
-	return low * 2654435761u >> (32 - LOOPBACK_GROUP_BITS);
-}
-
 /* In an RCU read section, or with fabric->lock held. */
 static struct loopback_group *group_find(struct loopback *fabric,
 					 const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct loopback_group *group;
 
-	cds_hlist_for_each_entry_rcu_2(group, &fabric->groups[bucket_of(gid)],
-				       node) if (!memcmp(group->gid, gid,
-							 LOOPBACK_GID_LEN)) return group;
+	cds_hlist_for_each_entry_rcu_2 (group, &fabric->groups[loopback_gid_bucket(gid)], node)
+		if (!memcmp(group->gid, gid, LOOPBACK_GID_LEN))
+			return group;
 	return NULL;
 }
 
@@ -63,7 +56,7 @@ void loopback_mcast_for_each(struct loopback *fabric, const uint8_t gid[LOOPBACK
 
 	if (!group)
 		return;
-	cds_hlist_for_each_entry_rcu_2(attachment, &group->members, in_group)
+	cds_hlist_for_each_entry_rcu_2 (attachment, &group->members, in_group)
 		fn(attachment->lqp, arg);
 }
 
@@ -85,7 +78,7 @@ static unsigned int count_members(const struct loopback_group *group, const stru
 	struct loopback_attachment *attachment;
 	unsigned int count = 0;
 
-	cds_hlist_for_each_entry_rcu_2(attachment, &group->members, in_group)
+	cds_hlist_for_each_entry_rcu_2 (attachment, &group->members, in_group)
 		count += attachment->lqp->qp->vm == vm;
 	return count;
 }
@@ -103,7 +96,7 @@ static int attach(struct loopback *fabric, struct loopback_qp *lqp,
 		if (!group)
 			return PVHCA_ST_NO_MEMORY;
 		memcpy(group->gid, gid, LOOPBACK_GID_LEN);
-		cds_hlist_add_head_rcu(&group->node, &fabric->groups[bucket_of(gid)]);
+		cds_hlist_add_head_rcu(&group->node, &fabric->groups[loopback_gid_bucket(gid)]);
 	}
 	attachment->group = group;
 	attachment->lqp = lqp;

@@ -10,6 +10,8 @@
 #include "vm/cq.h"
 #include "vm/events.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 #include "vm/vm.h"
 #include "worker/worker.h"
 
@@ -19,7 +21,7 @@
 	 IBV_ACCESS_REMOTE_ATOMIC | IBV_ACCESS_MW_BIND)
 /* The verbs' 24-bit numbers: QPs, packet sequence numbers. */
 #define MASK_24 0xffffffu
-/* One retry waits this long at most, whatever was asked: 8.6 s. */
+/* One retry waits 8.6 s at most, even if the guest asked for more. */
 #define TIMEOUT_MAX 21
 
 /* Which attributes a transition needs and takes: IB vol 1, table 91 (11.2.5.2). */
@@ -108,26 +110,22 @@ static bool is_transition_allowed(enum pvhca_qp_type type, uint8_t from, uint8_t
 	return false;
 }
 
-bool loopback_av_is_valid(const struct vm *vm, const struct pvhca_av *av)
+bool loopback_av_is_valid(const struct vm *vm, const struct av *av)
 {
 	static const uint8_t no_gid[LOOPBACK_GID_LEN];
-	const uint8_t *gid;
-	uint32_t index;
 
-	return av->is_global == 1 && av->port == 1 && av->sl < 16 && !av->reserved0 &&
-		!av->reserved1 && memcmp(av->dgid, no_gid, sizeof(no_gid)) &&
-		vm_gid(vm, av->sgid_index, &index, &gid);
+	return av->is_global == 1 && av->port == 1 && av->sl < 16 &&
+		memcmp(av->dgid, no_gid, sizeof(no_gid)) && vm_gid(vm, av->sgid_index, NULL);
 }
 
-static bool are_path_values_valid(const struct vm *vm, uint32_t mask,
-				  const struct pvhca_qp_attr *attr)
+static bool are_path_values_valid(const struct vm *vm, uint32_t mask, const struct qp_attr *attr)
 {
 	if (mask & IBV_QP_AV && !loopback_av_is_valid(vm, &attr->av))
 		return false;
 	if (mask & IBV_QP_PATH_MTU &&
 	    (attr->path_mtu < IBV_MTU_256 || attr->path_mtu > IBV_MTU_4096))
 		return false;
-	if (mask & IBV_QP_DEST_QPN && le32toh(attr->dest_qp_num) > MASK_24)
+	if (mask & IBV_QP_DEST_QPN && attr->dest_qp_num > MASK_24)
 		return false;
 	if (mask & IBV_QP_PORT && attr->port_num != 1)
 		return false;
@@ -136,7 +134,7 @@ static bool are_path_values_valid(const struct vm *vm, uint32_t mask,
 	return !(mask & IBV_QP_PATH_MIG_STATE) || attr->path_mig_state == IBV_MIG_MIGRATED;
 }
 
-static bool are_transport_values_valid(uint32_t mask, const struct pvhca_qp_attr *attr)
+static bool are_transport_values_valid(uint32_t mask, const struct qp_attr *attr)
 {
 	if (mask & IBV_QP_TIMEOUT && attr->timeout > 31)
 		return false;
@@ -150,84 +148,40 @@ static bool are_transport_values_valid(uint32_t mask, const struct pvhca_qp_attr
 		return false;
 	if (mask & IBV_QP_MAX_DEST_RD_ATOMIC && attr->max_dest_rd_atomic > LOOPBACK_MAX_RD_ATOMIC)
 		return false;
-	return !(mask & IBV_QP_ACCESS_FLAGS) ||
-		!(le32toh(attr->qp_access_flags) & ~(uint32_t)QP_ACCESS);
+	return !(mask & IBV_QP_ACCESS_FLAGS) || !(attr->qp_access_flags & ~(uint32_t)QP_ACCESS);
 }
 
 /* --------------------------------- changes --------------------------------- */
 
-static void set_path_attrs(struct pvhca_qp_attr *to, uint32_t mask,
-			   const struct pvhca_qp_attr *from)
-{
-	if (mask & IBV_QP_AV)
-		to->av = from->av;
-	if (mask & IBV_QP_PATH_MTU)
-		to->path_mtu = from->path_mtu;
-	if (mask & IBV_QP_DEST_QPN)
-		to->dest_qp_num = from->dest_qp_num;
-	if (mask & IBV_QP_PORT)
-		to->port_num = from->port_num;
-	if (mask & IBV_QP_PKEY_INDEX)
-		to->pkey_index = from->pkey_index;
-	if (mask & IBV_QP_QKEY)
-		to->qkey = from->qkey;
-	if (mask & IBV_QP_RQ_PSN)
-		to->rq_psn = from->rq_psn & htole32(MASK_24);
-	if (mask & IBV_QP_SQ_PSN)
-		to->sq_psn = from->sq_psn & htole32(MASK_24);
-}
-
-static void set_transport_attrs(struct pvhca_qp_attr *to, uint32_t mask,
-				const struct pvhca_qp_attr *from)
-{
-	if (mask & IBV_QP_TIMEOUT)
-		to->timeout = from->timeout;
-	if (mask & IBV_QP_RETRY_CNT)
-		to->retry_cnt = from->retry_cnt;
-	if (mask & IBV_QP_RNR_RETRY)
-		to->rnr_retry = from->rnr_retry;
-	if (mask & IBV_QP_MIN_RNR_TIMER)
-		to->min_rnr_timer = from->min_rnr_timer;
-	if (mask & IBV_QP_MAX_QP_RD_ATOMIC)
-		to->max_rd_atomic = from->max_rd_atomic;
-	if (mask & IBV_QP_MAX_DEST_RD_ATOMIC)
-		to->max_dest_rd_atomic = from->max_dest_rd_atomic;
-	if (mask & IBV_QP_ACCESS_FLAGS)
-		to->qp_access_flags = from->qp_access_flags;
-	if (mask & IBV_QP_EN_SQD_ASYNC_NOTIFY)
-		to->en_sqd_async_notify = from->en_sqd_async_notify;
-}
-
-/* What requesters, ours and the peer's, look at. */
+/* The attributes that requesters, ours and the peer's, look at. */
 static void publish_attrs(struct loopback_qp *lqp)
 {
-	const struct pvhca_qp_attr *attr = &lqp->attr;
+	const struct qp_attr *attr = &lqp->attr;
 	uint8_t timeout = attr->timeout;
 
 	if (timeout > TIMEOUT_MAX)
 		timeout = TIMEOUT_MAX;
 	lqp->timeout_ns = loopback_timeout_ns(timeout);
-	atomic_store(&lqp->access, le32toh(attr->qp_access_flags));
+	atomic_store(&lqp->access, attr->qp_access_flags);
 	atomic_store(&lqp->max_dest_rd_atomic, attr->max_dest_rd_atomic);
 	atomic_store(&lqp->min_rnr_timer, attr->min_rnr_timer);
-	atomic_store(&lqp->qkey, le32toh(attr->qkey));
+	atomic_store(&lqp->qkey, attr->qkey);
 }
 
 /* The connection, from the address vector and dest_qp_num. */
 static void connect_qp(struct loopback_qp *lqp)
 {
-	const struct pvhca_qp_attr *attr = &lqp->attr;
+	const struct qp_attr *attr = &lqp->attr;
 	struct qp *qp = lqp->qp;
 	const uint8_t *gid;
-	uint32_t index;
 
 	lqp->peer_stamp = 0;
 	pthread_mutex_lock(&qp->rq_lock);
-	lqp->has_source = vm_gid(qp->vm, attr->av.sgid_index, &index, &gid);
+	lqp->has_source = vm_gid(qp->vm, attr->av.sgid_index, &gid);
 	if (lqp->has_source)
 		memcpy(lqp->source, gid, sizeof(lqp->source));
 	memcpy(lqp->dgid, attr->av.dgid, sizeof(lqp->dgid));
-	lqp->dest_qpn = le32toh(attr->dest_qp_num);
+	lqp->dest_qpn = attr->dest_qp_num;
 	atomic_store(&lqp->stamp, atomic_fetch_add(&lqp->fabric->stamps, 1) + 1);
 	pthread_mutex_unlock(&qp->rq_lock);
 }
@@ -242,7 +196,6 @@ static void reset_qp(struct loopback_qp *lqp)
 	lqp->notify_drained = false;
 	lqp->peer_stamp = 0;
 	memset(&lqp->attr, 0, sizeof(lqp->attr));
-	lqp->attr.cap = qp->cap;
 	publish_attrs(lqp);
 
 	pthread_mutex_lock(&qp->rq_lock);
@@ -269,8 +222,8 @@ static void reset_qp(struct loopback_qp *lqp)
 }
 
 /*
- * A requester that was early retries at once instead of at its next timeout; it
- * must be the one we are connected to, for nobody may disturb others' QPs.
+ * A requester that was early retries at once instead of at its next timeout. It must be
+ * our own peer: a VM may not disturb the QPs of others.
  */
 static void kick_early_peer(struct loopback_qp *lqp)
 {
@@ -315,12 +268,12 @@ static void enter_state(struct loopback_qp *lqp, uint8_t from, uint8_t to)
 		return;
 	if (to == IBV_QPS_RTR && lqp->qp->type == PVHCA_QPT_RC)
 		kick_early_peer(lqp);
-	/* Flush, or begin with what is posted already. */
+	/* Flush, or begin with the entries that are posted already. */
 	if (to == IBV_QPS_ERR || to == IBV_QPS_RTS)
 		loopback_qp_kick(lqp, NULL);
 }
 
-int loopback_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr)
+int loopback_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_attr *attr)
 {
 	struct loopback_qp *lqp = qp->fabric;
 	uint8_t from, to;
@@ -338,8 +291,7 @@ int loopback_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_
 	if (qp->sq.max_sge > LOOPBACK_MAX_SGE || qp->rq.max_sge > LOOPBACK_MAX_SGE)
 		return PVHCA_ST_INVALID;
 
-	set_path_attrs(&lqp->attr, attr_mask, attr);
-	set_transport_attrs(&lqp->attr, attr_mask, attr);
+	attributes_set_qp(&lqp->attr, attr_mask, attr);
 	publish_attrs(lqp);
 	if (attr_mask & IBV_QP_AV)
 		connect_qp(lqp);

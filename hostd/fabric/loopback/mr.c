@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Memory of the loopback fabric: keys, what they allow, and the copy.
+ * Memory of the loopback fabric: keys, their rights, and the copy.
  *
  * A key is a number of the table of regions and, in the low byte, a count that
- * goes on with every registration; so the key of a region that is gone does not
- * fit the next one at its place. lkey and rkey are the same, as with most
- * adapters. Behind a window's key stands a struct mr of its own, which has only
- * an rkey.
+ * grows with every registration. So the key of a region that is gone does not
+ * fit the next region at its place. lkey and rkey are the same, as with most
+ * adapters. A window's key has a struct mr of its own, which has only an rkey.
  */
 #include <stdlib.h>
 
 #include <urcu-qsbr.h>
 
+#include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "memory/memory.h"
 #include "vm/vm.h"
 
 #define ACCESS_REMOTE_WRITES (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
@@ -41,23 +43,29 @@ int loopback_mr_reg(struct mr *mr)
 {
 	struct loopback_vm *ls = mr->vm->fabric_vm;
 	struct loopback *fabric = ls->fabric;
+	struct loopback_mr *part;
 	uint32_t number;
 	int status;
 
 	status = mr_check(mr);
 	if (status)
 		return status;
+	part = calloc(1, sizeof(*part));
+	if (!part)
+		return PVHCA_ST_NO_MEMORY;
 
 	pthread_mutex_lock(&fabric->lock);
 	if (loopback_table_reserve(&fabric->mrs, &number)) {
-		status = PVHCA_ST_NO_MEMORY;
-	} else {
-		mr->lkey = number << 8 | fabric->key_variant++;
-		mr->rkey = mr->lkey;
-		loopback_table_publish(&fabric->mrs, number, mr);
+		pthread_mutex_unlock(&fabric->lock);
+		free(part);
+		return PVHCA_ST_NO_MEMORY;
 	}
+	mr->fabric = part;
+	mr->lkey = number << 8 | fabric->key_variant++;
+	mr->rkey = mr->lkey;
+	loopback_table_publish(&fabric->mrs, number, mr);
 	pthread_mutex_unlock(&fabric->lock);
-	return status;
+	return PVHCA_ST_OK;
 }
 
 int loopback_mr_dereg(struct mr *mr)
@@ -66,12 +74,12 @@ int loopback_mr_dereg(struct mr *mr)
 	struct loopback *fabric = ls->fabric;
 	struct loopback_page *page;
 
-	if (mr->fabric) {
-		loopback_key_destroy(mr->fabric);
+	if (loopback_mr_key(mr)) {
+		loopback_key_destroy(loopback_mr_key(mr));
 		return PVHCA_ST_OK;
 	}
 	/* No worker can bind a window any more; see fabric/fabric.h. */
-	if (atomic_load(&mr->windows))
+	if (atomic_load(loopback_mr_windows(mr)))
 		return PVHCA_ST_BUSY;
 	pthread_mutex_lock(&fabric->lock);
 	page = loopback_table_remove(&fabric->mrs, mr->lkey >> 8);
@@ -79,10 +87,11 @@ int loopback_mr_dereg(struct mr *mr)
 	/* No worker copies from or to the region after this. */
 	synchronize_rcu();
 	free(page);
+	free(mr->fabric);
 	return PVHCA_ST_OK;
 }
 
-/* While nobody finds it by its key. */
+/* While no worker finds it by its key. */
 static void mr_hide(struct loopback *fabric, struct mr *mr, bool hide)
 {
 	pthread_mutex_lock(&fabric->lock);
@@ -98,9 +107,9 @@ int loopback_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)
 	int status;
 
 	(void)flags; /* next is whole */
-	if (mr->fabric)
+	if (loopback_mr_key(mr))
 		return PVHCA_ST_INVALID;
-	if (atomic_load(&mr->windows))
+	if (atomic_load(loopback_mr_windows(mr)))
 		return PVHCA_ST_BUSY;
 	status = mr_check(next);
 	if (status)
@@ -126,13 +135,17 @@ static inline bool mr_permits(const struct mr *mr, const struct pd *pd, uint64_t
 /* Keys that work requests change are used under loopback_key_enter(). */
 static inline bool mr_enter(const struct mr *mr)
 {
-	return !mr->fabric || loopback_key_enter(mr->fabric);
+	struct loopback_key *key = loopback_mr_key(mr);
+
+	return !key || loopback_key_enter(key);
 }
 
 static inline void mr_leave(const struct mr *mr)
 {
-	if (mr->fabric)
-		loopback_key_leave(mr->fabric);
+	struct loopback_key *key = loopback_mr_key(mr);
+
+	if (key)
+		loopback_key_leave(key);
 }
 
 /* The region of a local key, entered; or NULL. */
@@ -152,7 +165,7 @@ static const struct mr *find_local(struct loopback *fabric, const struct pd *pd,
 /* A window of type 2B serves the QP that bound it, no other. */
 static inline bool serves_qp(const struct mr *mr, const struct qp *qp)
 {
-	const struct loopback_key *key = mr->fabric;
+	const struct loopback_key *key = loopback_mr_key(mr);
 
 	return !key || key->kind != LOOPBACK_KEY_WINDOW_2 || atomic_load(&key->owner) == qp->fabric;
 }
@@ -200,7 +213,7 @@ void loopback_pieces_release(struct loopback_pieces *pieces)
 		if (piece->mr)
 			mr_leave(piece->mr);
 		else
-			region_put(piece->region);
+			memory_region_put(piece->region);
 	}
 	pieces->held = false;
 }
@@ -230,7 +243,7 @@ bool loopback_pieces_local(struct loopback *fabric, const struct pd *pd, const s
 			piece->mr = mr;
 			piece->at = mr->offset + (sge[i].addr - mr->iova) + skip;
 			piece->len = part;
-			pieces->held |= mr->fabric != NULL;
+			pieces->held |= loopback_mr_key(mr) != NULL;
 		} else if (!add_dma(pd, &sge[i], skip, part, pieces)) {
 			break;
 		}
@@ -257,7 +270,7 @@ bool loopback_pieces_remote(struct loopback *fabric, const struct qp *qp, uint32
 	mr = find_remote(fabric, qp, rkey, addr, length, access);
 	if (!mr)
 		return false;
-	pieces->held = mr->fabric != NULL;
+	pieces->held = loopback_mr_key(mr) != NULL;
 	pieces->count = 1;
 	pieces->piece[0].mr = mr;
 	pieces->piece[0].at = mr->offset + (addr - mr->iova) + skip;

@@ -7,12 +7,15 @@
  */
 #include <stdlib.h>
 
+#include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
 #include "vm/vm.h"
 #include "lib/table.h"
 
 #define WINDOW_ACCESS (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
-/* What a region may have as well means nothing to a window, and does no harm. */
+/* Rights of regions alone mean nothing to a window, and do no harm. */
 #define IGNORED_ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND | IBV_ACCESS_OPTIONAL_RANGE)
 #define WINDOW_WRITES  (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 
@@ -67,12 +70,12 @@ static bool is_access_valid(const struct loopback_key *key, const struct bind_re
 	return !(access & ~(uint32_t)WINDOW_ACCESS);
 }
 
-/* C10-73 to 75: the region allows binding, what the window allows, and holds it. */
+/* C10-73 to 75: the region allows binding and the rights of the window, and contains it. */
 static bool is_region_fit(const struct mr *mr, const struct pd *pd, const struct bind_request *bind)
 {
 	uint64_t at;
 
-	if (!mr || mr->fabric || mr->pd != pd || !(mr->access & IBV_ACCESS_MW_BIND) ||
+	if (!mr || loopback_mr_key(mr) || mr->pd != pd || !(mr->access & IBV_ACCESS_MW_BIND) ||
 	    (bind->access & WINDOW_WRITES && !(mr->access & IBV_ACCESS_LOCAL_WRITE)))
 		return false;
 	at = bind->addr - mr->iova;
@@ -93,14 +96,14 @@ static void set_view(struct loopback_key *key, const struct bind_request *bind, 
 	view->extents = mr->extents;
 }
 
-/* The key is the caller's: make it what the bind says. */
+/* Change the busy key, which the caller has taken, as the bind says. */
 static void bind_key(struct loopback_key *key, const struct bind_request *bind, struct mr *mr,
 		     struct loopback_qp *owner)
 {
 	loopback_key_clear(key);
 	set_view(key, bind, mr);
 	if (mr) {
-		atomic_fetch_add(&mr->windows, 1);
+		atomic_fetch_add(loopback_mr_windows(mr), 1);
 		key->bound = mr;
 	}
 	if (owner) {

@@ -11,7 +11,10 @@
 #include "lib/counters.h"
 #include "vm/cq.h"
 #include "vm/events.h"
+#include "fabric/loopback/key.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 #include "vm/pass.h"
 #include "vm/vm.h"
 #include "worker/worker.h"
@@ -22,9 +25,8 @@ static int qp_check(const struct qp *qp)
 {
 	if (qp->type != PVHCA_QPT_RC && qp->type != PVHCA_QPT_UC && qp->type != PVHCA_QPT_UD)
 		return PVHCA_ST_UNSUPPORTED;
-	if (le32toh(qp->cap.max_send_sge) > LOOPBACK_MAX_SGE ||
-	    le32toh(qp->cap.max_recv_sge) > LOOPBACK_MAX_SGE ||
-	    le32toh(qp->cap.max_inline) > LOOPBACK_MAX_INLINE)
+	if (qp->cap.max_send_sge > LOOPBACK_MAX_SGE || qp->cap.max_recv_sge > LOOPBACK_MAX_SGE ||
+	    qp->cap.max_inline > LOOPBACK_MAX_INLINE)
 		return PVHCA_ST_INVALID;
 	return PVHCA_ST_OK;
 }
@@ -45,7 +47,6 @@ int loopback_qp_create(struct qp *qp)
 		return PVHCA_ST_NO_MEMORY;
 	lqp->qp = qp;
 	lqp->fabric = fabric;
-	lqp->attr.cap = qp->cap;
 
 	pthread_mutex_lock(&fabric->lock);
 	if (loopback_table_reserve(&fabric->qps, &qpn)) {
@@ -149,7 +150,7 @@ void loopback_qp_drained(struct loopback_qp *lqp)
 
 /* --------------------------------- queries --------------------------------- */
 
-int loopback_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr)
+int loopback_qp_query(struct qp *qp, uint32_t attr_mask, struct qp_attr *attr)
 {
 	const struct loopback_qp *lqp = qp->fabric;
 

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Connections, reliable ones and unreliable ones. A request is executed as the requester's and the
- * responder's adapter together would (IB vol 1, 9.7), with the checks of both
- * in their order, and the errors of both (9.9.2 requester, 9.9.3 responder). On
- * an unreliable connection nothing comes back from the responder: what goes wrong
- * there the requester does not learn (9.8.2).
+ * Connections, reliable ones and unreliable ones. A request is executed as the
+ * requester's and the responder's adapter together would (IB vol 1, 9.7), with the
+ * checks of both in their order, and the errors of both (9.9.2 requester, 9.9.3
+ * responder). On an unreliable connection nothing comes back from the responder, so the
+ * requester does not learn of errors there (9.8.2).
  */
 #include <endian.h>
 
 #include "vm/events.h"
+#include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 
 /* Bytes moved before regions and the responder are looked up anew. */
 #define PIECE_MAX (1ull << 20)
 
-/* A request with what it needs from both sides. */
+/* A request, and the objects of both sides that it needs. */
 struct rc {
 	struct loopback_serve *serve;
 	struct loopback_qp *lqp;
@@ -23,7 +27,7 @@ struct rc {
 	uint64_t part;	/* bytes of this piece */
 	enum ibv_wc_status status;
 	uint32_t rnr_timer;
-	struct loopback_key *revoked; /* by SEND_INV: invalid as soon as nobody uses it */
+	struct loopback_key *revoked; /* by SEND_INV: invalid as soon as it has no users */
 	struct loopback_pieces local;
 	struct loopback_pieces remote;
 };
@@ -41,7 +45,7 @@ static bool is_reliable(const struct rc *rc)
 	return rc->lqp->qp->type == PVHCA_QPT_RC;
 }
 
-/* Is the responder, with its rq_lock held, still what rc_find_peer() found? */
+/* Is the responder, with its rq_lock held, still as rc_find_peer() found it? */
 static bool is_same_peer(const struct rc *rc)
 {
 	return atomic_load(&rc->peer->stamp) == rc->stamp && loopback_qp_responds(rc->peer);
@@ -263,9 +267,9 @@ static enum loopback_result rc_finish_revoke(struct rc *rc)
 }
 
 /*
- * The responder's rq_lock is held for the whole piece: so its QP does not leave
- * its state, nor its receive queue move, between the copy and the completion.
- * Who else wants that lock is its session's thread, or its worker in an error.
+ * The responder's rq_lock is held for the whole piece. So its QP does not leave
+ * its state, and its receive queue does not move, between the copy and the completion.
+ * Only its session's thread, or its worker in an error, may wait for that lock.
  */
 static enum loopback_result rc_send(struct rc *rc)
 {
@@ -279,7 +283,7 @@ static enum loopback_result rc_send(struct rc *rc)
 	return rc->revoked ? rc_finish_revoke(rc) : result;
 }
 
-/* What a WRITE with immediate data does at its end. */
+/* The end of a WRITE with immediate data. */
 static enum loopback_result rc_notify(struct rc *rc)
 {
 	struct qp *qp = rc->peer->qp;
@@ -439,7 +443,7 @@ enum loopback_result loopback_rc_execute(struct loopback_serve *serve, enum ibv_
 		result = rc_respond(&rc);
 	}
 	rc_put(&rc);
-	/* Whatever it came to: it has been sent. */
+	/* On an unreliable connection it counts as sent in any case. */
 	if (!is_reliable(&rc) && result != LOOPBACK_MORE)
 		return LOOPBACK_DONE;
 	*status = rc.status;

@@ -3,16 +3,17 @@
  * Receives of the loopback fabric, from a QP's own queue or from an SRQ: taken
  * when a message begins, completed when it ends, flushed.
  *
- * A receive that was taken stands in the responder's struct loopback_qp until
- * then. From its own queue it is only read, and leaves the queue when it
- * completes; from an SRQ, whose entries end in any order, it has left the queue.
+ * A receive that was taken stands in the responder's struct loopback_qp until it
+ * completes. An entry of its own queue leaves the queue only then. An entry of an SRQ,
+ * whose entries end in any order, has left the queue already.
  */
 #include <endian.h>
 
 #include "lib/counters.h"
 #include "vm/cq.h"
 #include "vm/events.h"
-#include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 #include "rdma/pvhca-abi.h"
 #include "vm/vm.h"
 
@@ -75,8 +76,8 @@ void loopback_receive_fail(struct loopback_serve *serve, struct loopback_qp *rx,
 /* ----------------------------------- take ---------------------------------- */
 
 /*
- * No receive is posted. Its poster's worker wakes who waits, which it knows to
- * do from peer_waits; a receive posted before that was to be seen is found here.
+ * No receive is posted. The responder's worker wakes the requester when one comes: it
+ * sees peer_waits. A receive that was posted before peer_waits was visible is found here.
  */
 static bool wait_for_receive(struct loopback_qp *rx)
 {
@@ -101,7 +102,7 @@ static enum loopback_take take_own(struct loopback_qp *rx, const struct loopback
 		loopback_qp_fail(rx, LOOPBACK_NO_EVENT);
 		return LOOPBACK_TAKE_BAD;
 	}
-	receive->status = recv_request_take(rq, rq->ci, &receive->request, receive->sge);
+	receive->status = work_queue_take_recv(rq, rq->ci, &receive->request, receive->sge);
 	receive->taken = true;
 	return LOOPBACK_TAKE_OK;
 }
@@ -134,7 +135,7 @@ static void flush_one(struct loopback_serve *serve, struct loopback_qp *rx)
 	loopback_receive_done(serve, rx, &cqe, false);
 }
 
-/* Only what this QP has taken is its own to flush; then SRQ users may know. */
+/* With an SRQ only the receive that this QP has taken is flushed. Then the event may come. */
 static enum loopback_flush flush_shared(struct loopback_serve *serve, struct loopback_qp *rx)
 {
 	struct qp *qp = rx->qp;
@@ -164,7 +165,8 @@ enum loopback_flush loopback_receive_flush(struct loopback_serve *serve, struct 
 		if (serve->taken >= LOOPBACK_BATCH)
 			return LOOPBACK_FLUSH_MORE;
 		if (!receive->taken)
-			(void)recv_request_take(queue, queue->ci, &receive->request, receive->sge);
+			(void)work_queue_take_recv(queue, queue->ci, &receive->request,
+						   receive->sge);
 		flush_one(serve, rx);
 		if (atomic_load(&rx->failed))
 			break;

@@ -9,7 +9,9 @@
 #include "lib/counters.h"
 #include "vm/cq.h"
 #include "vm/events.h"
-#include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
+#include "fabric/loopback/table.h"
 #include "vm/pass.h"
 #include "vm/vm.h"
 #include "worker/worker.h"
@@ -121,8 +123,8 @@ static bool flush_sends(struct loopback_serve *serve)
 		if (sq->active)
 			serve->messages--;
 		else
-			(void)send_request_take(queue, queue->ci, 0, &sq->request, sq->sge,
-						sq->inline_data);
+			(void)work_queue_take_send(queue, queue->ci, 0, &sq->request, sq->sge,
+						   sq->inline_data);
 		send_done(serve, IBV_WC_WR_FLUSH_ERR);
 	}
 	return true;
@@ -201,7 +203,7 @@ static bool may_go_on(struct loopback_serve *serve)
 
 	if (what == LOOPBACK_WAIT_NONE)
 		return true;
-	/* Who woke us may do so at will: that neither counts nor costs a try. */
+	/* A peer may wake us as often as it likes: that neither counts nor costs a try. */
 	if (!atomic_exchange(&lqp->kicked, false)) {
 		if (serve->pass->now < qp->deadline_ns) {
 			context_timed(qp->context, qp->slot);
@@ -251,8 +253,8 @@ static bool take_request(struct loopback_serve *serve)
 	sq->done = 0;
 	sq->tries = lqp->attr.retry_cnt;
 	sq->rnr_tries = lqp->attr.rnr_retry;
-	status = send_request_take(queue, queue->ci, opcodes_of(lqp->qp), &sq->request, sq->sge,
-				   sq->inline_data);
+	status = work_queue_take_send(queue, queue->ci, opcodes_of(lqp->qp), &sq->request, sq->sge,
+				      sq->inline_data);
 	if (status)
 		send_failed(serve, status);
 	return !status;
@@ -268,7 +270,7 @@ static enum loopback_result execute(struct loopback_serve *serve, enum ibv_wc_st
 	return loopback_rc_execute(serve, status, rnr_timer);
 }
 
-/* Execute what is at the head of the queue; false: stop here for now. */
+/* Execute the request at the head of the queue. False: stop here for now. */
 static bool execute_request(struct loopback_serve *serve)
 {
 	enum ibv_wc_status status = IBV_WC_GENERAL_ERR;
@@ -310,7 +312,7 @@ static void serve_sends(struct loopback_serve *serve)
 	context_again(lqp->qp->context, lqp->qp->slot);
 }
 
-/* SQD: what is under way ends, nothing new begins. */
+/* SQD: the current request ends, and no other begins. */
 static void serve_drain(struct loopback_serve *serve)
 {
 	struct loopback_qp *lqp = serve->lqp;
@@ -367,7 +369,7 @@ unsigned int loopback_qp_serve(struct pass *pass, struct qp *qp)
 	};
 
 	loopback_qp_settle(lqp);
-	/* What came before anything was tried is not what a later wait is for. */
+	/* A kick before the first try does not end a later wait. */
 	if (lqp->sq.waiting == LOOPBACK_WAIT_NONE &&
 	    atomic_load_explicit(&lqp->kicked, memory_order_relaxed))
 		atomic_store(&lqp->kicked, false);

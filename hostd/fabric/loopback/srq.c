@@ -10,6 +10,8 @@
 #include "lib/counters.h"
 #include "vm/events.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 #include "vm/pass.h"
 #include "vm/vm.h"
 #include "worker/worker.h"
@@ -61,12 +63,10 @@ int loopback_srq_set_limit(struct srq *srq, uint32_t limit)
 	return status;
 }
 
-int loopback_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp)
+int loopback_srq_query(struct srq *srq, uint32_t *limit)
 {
 	pthread_mutex_lock(&srq->lock);
-	rsp->max_wr = htole32(srq->max_wr);
-	rsp->max_sge = htole32(srq->max_sge);
-	rsp->limit = htole32(srq->limit);
+	*limit = srq->limit;
 	pthread_mutex_unlock(&srq->lock);
 	return PVHCA_ST_OK;
 }
@@ -95,7 +95,7 @@ void loopback_srq_forget(struct loopback_qp *rx)
 	pthread_mutex_unlock(&srq->lock);
 }
 
-/* The guest claims more than the SRQ holds: whoever needs an entry fails. */
+/* The guest claims more than the SRQ holds: each QP that needs an entry fails. */
 static void srq_abused(struct srq *srq)
 {
 	struct loopback_srq *lsrq = srq->fabric;
@@ -123,7 +123,8 @@ static enum loopback_take take_entry(struct loopback_qp *rx, const struct loopba
 		loopback_qp_fail(rx, PVHCA_EVENT_QP_FATAL);
 		return LOOPBACK_TAKE_BAD;
 	}
-	receive->status = recv_request_take(&srq->rq, srq->rq.ci, &receive->request, receive->sge);
+	receive->status =
+		work_queue_take_recv(&srq->rq, srq->rq.ci, &receive->request, receive->sge);
 	receive->taken = true;
 	srq->rq.ci++;
 	check_limit(srq, posted - 1);

@@ -4,11 +4,12 @@
  * a lock, and numbers may go round all 24 bits without a table of that size.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include <glib.h>
 
-#include "fabric/loopback/private.h"
+#include "fabric/loopback/table.h"
 
 /* QP numbers 0 and 1 are the management QPs', 0xffffff is multicast's; a key may not be 0. */
 #define NUMBER_FIRST 2u

@@ -11,7 +11,10 @@
 
 #include "lib/address.h"
 #include "lib/grh.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 #include "vm/vm.h"
 #include "lib/table.h"
 
@@ -19,7 +22,7 @@
 /* IB vol 1, 10.2.5: such a Q_Key in a request stands for the QP's own. */
 #define OWN_QKEY 0x80000000u
 
-/* An address handle: who it speaks for. The rest stands in ah->av. */
+/* An address handle: its source address. The rest stands in ah->av. */
 struct loopback_ah {
 	uint8_t source[LOOPBACK_GID_LEN];
 };
@@ -28,7 +31,7 @@ struct loopback_ah {
 struct ud {
 	struct loopback_serve *serve;
 	struct loopback_qp *lqp;
-	const struct pvhca_av *av;
+	const struct av *av;
 	uint8_t source[LOOPBACK_GID_LEN];
 	uint8_t grh[GRH_LEN];
 	uint32_t qkey;
@@ -43,10 +46,8 @@ int loopback_ah_create(struct ah *ah)
 {
 	struct loopback_ah *lah;
 	const uint8_t *gid;
-	uint32_t index;
 
-	if (!loopback_av_is_valid(ah->vm, &ah->av) ||
-	    !vm_gid(ah->vm, ah->av.sgid_index, &index, &gid))
+	if (!loopback_av_is_valid(ah->vm, &ah->av) || !vm_gid(ah->vm, ah->av.sgid_index, &gid))
 		return PVHCA_ST_INVALID;
 	lah = malloc(sizeof(*lah));
 	if (!lah)
@@ -63,9 +64,9 @@ void loopback_ah_destroy(struct ah *ah)
 }
 
 /*
- * An address in the entry itself (kernel consumers). The table of GIDs is the
- * session's thread's, which may be changing the entry: what is read here counts
- * only if it turns out to be an address of this session.
+ * An address in the entry itself (kernel consumers). The session's thread owns the table
+ * of GIDs and may be changing the entry. So the address that is read here counts only if
+ * it turns out to be one of this session.
  */
 static bool take_entry_av(struct ud *ud)
 {
@@ -176,7 +177,7 @@ static void route(struct ud *ud)
 	uint32_t qpn = ud->lqp->sq.request.remote_qpn;
 	struct qp *qp;
 
-	/* Nobody speaks for an address that is no longer, or never was, its own. */
+	/* The source must be an address that this VM has now. */
 	if (loopback_address_owner(fabric, ud->source) != ud->lqp->qp->vm)
 		return;
 	if (address_is_group(ud->av->dgid)) {
@@ -201,7 +202,7 @@ static bool gather(struct ud *ud)
 	ud->from.piece[0].mr = NULL;
 	ud->from.piece[0].host = ud->grh;
 	ud->from.piece[0].len = GRH_LEN;
-	ud->from.piece[0].region = NULL; /* and so region_put() leaves it alone */
+	ud->from.piece[0].region = NULL; /* and so memory_region_put() leaves it alone */
 	ud->from.count++;
 	return true;
 }

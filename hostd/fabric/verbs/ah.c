@@ -3,31 +3,29 @@
  * Addresses: of connections, and of datagrams (address handles). The host's table of
  * GIDs has other indices than the guest's, and the host finds out the MAC.
  */
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
 #include "lib/log.h"
 #include "fabric/verbs/private.h"
 
-int verbs_av_to_host(struct vm *vm, const struct pvhca_av *av, struct ibv_ah_attr *ah)
+int verbs_av_to_host(struct vm *vm, const struct av *av, struct ibv_ah_attr *ah)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	const uint8_t *gid;
-	uint32_t hint;
 	int index;
 
 	if (!av->is_global)
 		return PVHCA_ST_INVALID; /* RoCE has no other addresses */
-	if (!vm_gid(vm, av->sgid_index, &hint, &gid))
+	if (!vm_gid(vm, av->sgid_index, &gid))
 		return PVHCA_ST_INVALID;
-	index = verbs_gid_index(vv, gid, hint);
+	index = verbs_gid_index(vv, gid, vv->gid_hint[av->sgid_index]);
 	if (index < 0)
 		return PVHCA_ST_NOT_FOUND;
 
 	*ah = (struct ibv_ah_attr) {
 		.grh = {
-			.flow_label = le32toh(av->flow_label),
+			.flow_label = av->flow_label,
 			.sgid_index = index,
 			.hop_limit = av->hop_limit,
 			.traffic_class = av->traffic_class,
@@ -41,15 +39,15 @@ int verbs_av_to_host(struct vm *vm, const struct pvhca_av *av, struct ibv_ah_att
 	return PVHCA_ST_OK;
 }
 
-void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct pvhca_av *av)
+void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct av *av)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	const uint8_t *gid;
-	uint32_t i, hint;
+	uint32_t i;
 	union ibv_gid host;
 
-	*av = (struct pvhca_av){
-		.flow_label = htole32(ah->grh.flow_label),
+	*av = (struct av){
+		.flow_label = ah->grh.flow_label,
 		.hop_limit = ah->grh.hop_limit,
 		.traffic_class = ah->grh.traffic_class,
 		.sl = ah->sl,
@@ -63,7 +61,7 @@ void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct pvhc
 	    ibv_query_gid(vv->context, vv->fabric->port, ah->grh.sgid_index, &host))
 		return;
 	for (i = 0; i < VM_GIDS; i++)
-		if (vm_gid(vm, i, &hint, &gid) && !memcmp(gid, host.raw, sizeof(host.raw))) {
+		if (vm_gid(vm, i, &gid) && !memcmp(gid, host.raw, sizeof(host.raw))) {
 			av->sgid_index = i;
 			return;
 		}

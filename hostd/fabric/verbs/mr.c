@@ -12,6 +12,7 @@
 
 #include "lib/log.h"
 #include "fabric/verbs/private.h"
+#include "memory/stitches.h"
 
 int verbs_pd_alloc(struct pd *pd)
 {
@@ -39,7 +40,7 @@ int verbs_mr_reg(struct mr *mr)
 	vmr = calloc(1, sizeof(*vmr));
 	if (!vmr)
 		return PVHCA_ST_NO_MEMORY;
-	vmr->stitch = stitch_get(vm->memory, mr->extents, &reused, &err);
+	vmr->stitch = stitches_get(vm->memory, mr->extents, &reused, &err);
 	if (!vmr->stitch)
 		goto err_free;
 	vmr->mr = ibv_reg_mr_iova(mr->pd->fabric, vmr->stitch->base + mr->offset, mr->length,
@@ -56,7 +57,7 @@ int verbs_mr_reg(struct mr *mr)
 	return PVHCA_ST_OK;
 
 err_put:
-	stitch_put(vmr->stitch);
+	stitches_put(vmr->stitch);
 err_free:
 	free(vmr);
 	g_info("%s: a region of %" G_GUINT64_FORMAT " bytes in %u runs could not be registered: %s",
@@ -77,7 +78,7 @@ int verbs_mr_dereg(struct mr *mr)
 		g_info("%s: host MR could not be deregistered: %s", mr->vm->name, g_strerror(err));
 		return PVHCA_ST_BUSY;
 	}
-	stitch_put(vmr->stitch);
+	stitches_put(vmr->stitch);
 	free(vmr);
 	return PVHCA_ST_OK;
 }

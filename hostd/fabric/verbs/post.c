@@ -249,8 +249,8 @@ static bool build_sends(struct qp *qp, struct send_batch *batch, uint32_t posted
 	batch->payload = batch->inlined = 0;
 	batch->bound = NULL;
 	for (i = 0; i < posted && batch_has_room(batch, &qp->sq); i++)
-		if (send_request_take(&qp->sq, qp->sq.ci + i, vqp->send_opcodes, request,
-				      &batch->sge[batch->sges], &batch->data[batch->bytes]) ||
+		if (work_queue_take_send(&qp->sq, qp->sq.ci + i, vqp->send_opcodes, request,
+					 &batch->sge[batch->sges], &batch->data[batch->bytes]) ||
 		    !batch_add(batch, qp, request))
 			return false;
 	return true;

@@ -93,6 +93,7 @@ struct verbs_vm {
 	uint32_t next_qp;
 	uint16_t generation;
 	struct verbs_group group[VERBS_GROUPS]; /* the session's thread only */
+	int gid_hint[VM_GIDS];			/* last known place in the host's table; likewise */
 	_Atomic uint32_t in_flight;		/* sum of its QPs' */
 	_Atomic uint32_t receivers;		/* QPs and SRQs that are receiving */
 	struct cm_vm *cm;			/* or NULL: no connections to native peers */
@@ -188,8 +189,8 @@ int verbs_mw_alloc(struct mw *mw);
 void verbs_mw_dealloc(struct mw *mw);
 
 /* fabric/verbs/ah.c: address vectors, with indices of the other side's table. PVHCA_ST_*. */
-int verbs_av_to_host(struct vm *vm, const struct pvhca_av *av, struct ibv_ah_attr *ah);
-void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct pvhca_av *av);
+int verbs_av_to_host(struct vm *vm, const struct av *av, struct ibv_ah_attr *ah);
+void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct av *av);
 int verbs_ah_create(struct ah *ah);
 void verbs_ah_destroy(struct ah *ah);
 
@@ -216,8 +217,8 @@ void verbs_receiving_ends(struct vm *vm, bool *receiving);
 
 int verbs_qp_create(struct qp *qp);
 void verbs_qp_destroy(struct qp *qp);
-int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr);
-int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr);
+int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_attr *attr);
+int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct qp_attr *attr);
 
 /* Nothing of a QP is in flight any more; no completion of it is delivered now. */
 void verbs_forget_in_flight(struct verbs_vm *vv, struct verbs_qp *vqp);
@@ -227,7 +228,7 @@ struct qp *verbs_qp_by_num(struct verbs_vm *vv, uint32_t qpn);
 int verbs_srq_create(struct srq *srq);
 void verbs_srq_destroy(struct srq *srq);
 int verbs_srq_set_limit(struct srq *srq, uint32_t limit);
-int verbs_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp);
+int verbs_srq_query(struct srq *srq, uint32_t *limit);
 
 /* A guest's QP is in the group now, or no more: so is the host. */
 int verbs_group_join(struct verbs_vm *vv, const union ibv_gid *gid);

@@ -104,11 +104,11 @@ static struct ibv_qp *host_qp_create(struct qp *qp, struct verbs_qp *vqp)
 		.recv_cq = vqp->recv_cq->cq,
 		.srq = vsrq ? vsrq->srq : NULL,
 		.cap = {
-			.max_send_wr = le32toh(qp->cap.max_send_wr),
-			.max_recv_wr = le32toh(qp->cap.max_recv_wr),
-			.max_send_sge = le32toh(qp->cap.max_send_sge),
-			.max_recv_sge = le32toh(qp->cap.max_recv_sge),
-			.max_inline_data = le32toh(qp->cap.max_inline),
+			.max_send_wr = qp->cap.max_send_wr,
+			.max_recv_wr = qp->cap.max_recv_wr,
+			.max_send_sge = qp->cap.max_send_sge,
+			.max_recv_sge = qp->cap.max_recv_sge,
+			.max_inline_data = qp->cap.max_inline,
 		},
 		.qp_type = host_type(qp->type),
 		.sq_sig_all = 0,	/* the guest's flag is in each entry */
@@ -127,11 +127,11 @@ static struct ibv_qp *host_qp_create(struct qp *qp, struct verbs_qp *vqp)
 	}
 	if (!host)
 		return NULL;
-	qp->cap.max_send_wr = htole32(attr.cap.max_send_wr);
-	qp->cap.max_recv_wr = htole32(attr.cap.max_recv_wr);
-	qp->cap.max_send_sge = htole32(attr.cap.max_send_sge);
-	qp->cap.max_recv_sge = htole32(attr.cap.max_recv_sge);
-	qp->cap.max_inline = htole32(attr.cap.max_inline_data);
+	qp->cap.max_send_wr = attr.cap.max_send_wr;
+	qp->cap.max_recv_wr = attr.cap.max_recv_wr;
+	qp->cap.max_send_sge = attr.cap.max_send_sge;
+	qp->cap.max_recv_sge = attr.cap.max_recv_sge;
+	qp->cap.max_inline = attr.cap.max_inline_data;
 	return host;
 }
 
@@ -141,7 +141,7 @@ static int reserve_completions(struct qp *qp, struct verbs_qp *vqp)
 	struct verbs_vm *vv = qp->vm->fabric_vm;
 	int status;
 
-	vqp->send_share = le32toh(qp->cap.max_send_wr);
+	vqp->send_share = qp->cap.max_send_wr;
 	status = verbs_host_cq_reserve(vv, VERBS_SENDS, vqp->send_share, &vqp->send_cq);
 	if (status)
 		return status;
@@ -149,7 +149,7 @@ static int reserve_completions(struct qp *qp, struct verbs_qp *vqp)
 		vqp->recv_cq = vsrq->host_cq;
 		return PVHCA_ST_OK;
 	}
-	vqp->recv_share = le32toh(qp->cap.max_recv_wr);
+	vqp->recv_share = qp->cap.max_recv_wr;
 	status = verbs_host_cq_reserve(vv, VERBS_RECEIVES, vqp->recv_share, &vqp->recv_cq);
 	if (status)
 		verbs_host_cq_release(vqp->send_cq, vqp->send_share);
@@ -260,19 +260,19 @@ void verbs_qp_destroy(struct qp *qp)
 
 /* ----------------------------- modify and query ---------------------------- */
 
-static void attr_to_host(const struct pvhca_qp_attr *from, struct ibv_qp_attr *to)
+static void attr_to_host(const struct qp_attr *from, struct ibv_qp_attr *to)
 {
 	*to = (struct ibv_qp_attr){
 		.qp_state = from->qp_state,
 		.cur_qp_state = from->cur_qp_state,
 		.path_mtu = from->path_mtu,
 		.path_mig_state = from->path_mig_state,
-		.qkey = le32toh(from->qkey),
-		.rq_psn = le32toh(from->rq_psn),
-		.sq_psn = le32toh(from->sq_psn),
-		.dest_qp_num = le32toh(from->dest_qp_num),
-		.qp_access_flags = le32toh(from->qp_access_flags),
-		.pkey_index = le16toh(from->pkey_index),
+		.qkey = from->qkey,
+		.rq_psn = from->rq_psn,
+		.sq_psn = from->sq_psn,
+		.dest_qp_num = from->dest_qp_num,
+		.qp_access_flags = from->qp_access_flags,
+		.pkey_index = from->pkey_index,
 		.en_sqd_async_notify = from->en_sqd_async_notify,
 		.max_rd_atomic = from->max_rd_atomic,
 		.max_dest_rd_atomic = from->max_dest_rd_atomic,
@@ -280,7 +280,7 @@ static void attr_to_host(const struct pvhca_qp_attr *from, struct ibv_qp_attr *t
 		.timeout = from->timeout,
 		.retry_cnt = from->retry_cnt,
 		.rnr_retry = from->rnr_retry,
-		.rate_limit = le32toh(from->rate_limit),
+		.rate_limit = from->rate_limit,
 	};
 }
 
@@ -314,17 +314,17 @@ static void forget_all(struct qp *qp, struct verbs_qp *vqp)
  * A connection that the host's CM makes for the guest: the peer begins with the
  * PSN that the host's CM told it, not with the one of the guest's CM.
  */
-static uint32_t peer_psn(const struct verbs_vm *vv, uint32_t mask, const struct pvhca_qp_attr *attr)
+static uint32_t peer_psn(const struct verbs_vm *vv, uint32_t mask, const struct qp_attr *attr)
 {
 	const uint32_t needed = IBV_QP_RQ_PSN | IBV_QP_DEST_QPN | IBV_QP_AV;
-	uint32_t psn = le32toh(attr->rq_psn);
+	uint32_t psn = attr->rq_psn;
 
 	if ((mask & needed) != needed)
 		return psn;
-	return cm_rq_psn(vv->cm, attr->av.dgid, le32toh(attr->dest_qp_num), psn);
+	return cm_rq_psn(vv->cm, attr->av.dgid, attr->dest_qp_num, psn);
 }
 
-int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr)
+int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_attr *attr)
 {
 	struct verbs_vm *vv = qp->vm->fabric_vm;
 	struct verbs_qp *vqp = qp->fabric;
@@ -362,7 +362,7 @@ int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_att
 	return PVHCA_ST_OK;
 }
 
-int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *to)
+int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct qp_attr *to)
 {
 	struct verbs_qp *vqp = qp->fabric;
 	struct ibv_qp_init_attr init;
@@ -372,17 +372,17 @@ int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *to)
 	err = ibv_query_qp(vqp->qp, &host, attr_mask, &init);
 	if (err)
 		return verbs_status(err);
-	*to = (struct pvhca_qp_attr){
+	*to = (struct qp_attr){
 		.qp_state = host.qp_state,
 		.cur_qp_state = host.cur_qp_state,
 		.path_mtu = host.path_mtu,
 		.path_mig_state = host.path_mig_state,
-		.qkey = htole32(host.qkey),
-		.rq_psn = htole32(host.rq_psn),
-		.sq_psn = htole32(host.sq_psn),
-		.dest_qp_num = htole32(host.dest_qp_num),
-		.qp_access_flags = htole32(host.qp_access_flags),
-		.pkey_index = htole16(host.pkey_index),
+		.qkey = host.qkey,
+		.rq_psn = host.rq_psn,
+		.sq_psn = host.sq_psn,
+		.dest_qp_num = host.dest_qp_num,
+		.qp_access_flags = host.qp_access_flags,
+		.pkey_index = host.pkey_index,
 		.en_sqd_async_notify = host.en_sqd_async_notify,
 		.sq_draining = host.sq_draining,
 		.max_rd_atomic = host.max_rd_atomic,
@@ -392,8 +392,7 @@ int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *to)
 		.timeout = host.timeout,
 		.retry_cnt = host.retry_cnt,
 		.rnr_retry = host.rnr_retry,
-		.rate_limit = htole32(host.rate_limit),
-		.cap = qp->cap,
+		.rate_limit = host.rate_limit,
 	};
 	verbs_av_from_host(qp->vm, &host.ah_attr, &to->av);
 	return PVHCA_ST_OK;

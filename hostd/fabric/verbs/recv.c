@@ -80,8 +80,8 @@ static bool build_receives(const struct work_queue *rq, uint64_t id, struct recv
 	batch->count = batch->sges = 0;
 	while (batch->count < posted && batch->count < BATCH &&
 	       batch->sges + rq->max_sge <= SGE_POOL) {
-		if (recv_request_take(rq, rq->ci + batch->count, &request,
-				      &batch->sge[batch->sges]))
+		if (work_queue_take_recv(rq, rq->ci + batch->count, &request,
+					 &batch->sge[batch->sges]))
 			return false;
 		wr = &batch->wr[batch->count];
 		*wr = (struct ibv_recv_wr){

@@ -3,7 +3,6 @@
  * Shared receive queues on the host device. Receives of all QPs of an SRQ complete
  * in one host CQ, in which the SRQ has room reserved for all its entries.
  */
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -74,7 +73,7 @@ int verbs_srq_set_limit(struct srq *srq, uint32_t limit)
 	return err ? verbs_status(err) : PVHCA_ST_OK;
 }
 
-int verbs_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp)
+int verbs_srq_query(struct srq *srq, uint32_t *limit)
 {
 	struct verbs_srq *vsrq = srq->fabric;
 	struct ibv_srq_attr attr;
@@ -82,6 +81,6 @@ int verbs_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp)
 
 	if (err)
 		return verbs_status(err);
-	rsp->limit = htole32(attr.srq_limit);
+	*limit = attr.srq_limit;
 	return PVHCA_ST_OK;
 }

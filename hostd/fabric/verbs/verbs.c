@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "config/setting.h"
 #include "fabric/verbs/cm/cm.h"
 #include "vm/events.h"
 #include "lib/log.h"
@@ -53,6 +55,30 @@ int verbs_status(int err)
 		return PVHCA_ST_IO;
 	}
 }
+
+/* --------------------------------- settings -------------------------------- */
+
+/* ibdev: NULL: the first one */
+static struct verbs_settings {
+	char *ibdev;
+	unsigned int ib_port;
+} verbs_settings = {
+	.ib_port = 1,
+};
+
+#define AT(field) offsetof(struct verbs_settings, field)
+static const struct setting verbs_setting_rows[] = {
+	{ "ibdev", SETTING_TEXT, AT(ibdev), 0, 63, NULL, "NAME",
+	  "Host device of the verbs fabric" },
+	{ "ib-port", SETTING_NUMBER, AT(ib_port), 1, 255, NULL, "N", "Its port" },
+};
+#undef AT
+
+static const struct setting_table verbs_setting_table = {
+	.settings = verbs_setting_rows,
+	.count = G_N_ELEMENTS(verbs_setting_rows),
+	.values = &verbs_settings,
+};
 
 /* --------------------------- the device, as a whole ------------------------ */
 
@@ -167,7 +193,7 @@ static void fabric_free(struct fabric *fabric)
 	free(fabric);
 }
 
-static struct fabric *fabric_start(const struct config *config)
+static struct fabric *verbs_start(void)
 {
 	struct ibv_context *context;
 	struct fabric *fabric;
@@ -176,17 +202,17 @@ static struct fabric *fabric_start(const struct config *config)
 	fabric = calloc(1, sizeof(*fabric));
 	if (!fabric)
 		return NULL;
-	fabric->port = config->ib_port;
+	fabric->port = verbs_settings.ib_port;
 	fabric->list = ibv_get_device_list(NULL);
 	if (!fabric->list) {
 		g_critical("cannot list RDMA devices: %s", g_strerror(errno));
 		free(fabric);
 		return NULL;
 	}
-	fabric->device = find_device(fabric->list, config->ibdev);
+	fabric->device = find_device(fabric->list, verbs_settings.ibdev);
 	if (!fabric->device) {
 		g_critical("there is no RDMA device%s%s (see ibv_devices(1))",
-			   config->ibdev ? " " : "", config->ibdev ?: "");
+			   verbs_settings.ibdev ? " " : "", verbs_settings.ibdev ?: "");
 		log_devices(fabric->list);
 		goto err_free;
 	}
@@ -208,7 +234,7 @@ err_free:
 	return NULL;
 }
 
-static void fabric_stop(struct fabric *fabric)
+static void verbs_stop(struct fabric *fabric)
 {
 	cm_stop();
 	fabric_free(fabric);
@@ -252,7 +278,7 @@ err_close:
 	return err;
 }
 
-static int vm_open(struct fabric *fabric, struct vm *vm)
+static int verbs_vm_open(struct fabric *fabric, struct vm *vm)
 {
 	struct verbs_vm *vv;
 	int err;
@@ -287,7 +313,7 @@ err_free:
 	return verbs_status(err);
 }
 
-static void vm_close(struct vm *vm)
+static void verbs_vm_close(struct vm *vm)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	int err;
@@ -306,7 +332,7 @@ static void vm_close(struct vm *vm)
 
 /* ------------------------------- async events ------------------------------ */
 
-static int vm_async_fd(struct vm *vm)
+static int verbs_vm_async_fd(struct vm *vm)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 
@@ -356,7 +382,7 @@ static void post_event(struct vm *vm, const struct ibv_async_event *event)
 	}
 }
 
-static void vm_async(struct vm *vm)
+static void verbs_vm_async(struct vm *vm)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	struct ibv_async_event event;
@@ -378,53 +404,53 @@ static void vm_async(struct vm *vm)
 	 IBV_DEVICE_RC_RNR_NAK_GEN | IBV_DEVICE_SYS_IMAGE_GUID | IBV_DEVICE_UD_AV_PORT_ENFORCE | \
 	 DEVICE_CAPS_MW)
 
-static int query_device(struct vm *vm, struct pvhca_rsp_query_device *rsp)
+static int verbs_query_device(struct vm *vm, struct device_limits *limits)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	const struct ibv_device_attr *attr = &vv->attr;
 
-	*rsp = (struct pvhca_rsp_query_device){
-		.max_mr_size = htole64(attr->max_mr_size),
-		.page_size_cap = htole64(attr->page_size_cap),
-		.device_cap_flags = htole64(attr->device_cap_flags & DEVICE_CAPS),
+	*limits = (struct device_limits){
+		.max_mr_size = attr->max_mr_size,
+		.page_size_cap = attr->page_size_cap,
+		.device_cap_flags = attr->device_cap_flags & DEVICE_CAPS,
 		.sys_image_guid = attr->sys_image_guid,
-		.vendor_id = htole32(attr->vendor_id),
-		.vendor_part_id = htole32(attr->vendor_part_id),
-		.hw_ver = htole32(attr->hw_ver),
-		.max_qp = htole32(attr->max_qp),
-		.max_qp_wr = htole32(attr->max_qp_wr),
-		.max_sge = htole32(attr->max_sge),
-		.max_sge_rd = htole32(attr->max_sge_rd),
-		.max_inline = htole32(vv->fabric->max_inline),
-		.max_cq = htole32(attr->max_cq),
-		.max_cqe = htole32(1u << PVHCA_CQ_MAX_LOG_ENTRIES),
-		.max_mr = htole32(attr->max_mr),
-		.max_pd = htole32(attr->max_pd),
-		.max_qp_rd_atom = htole32(attr->max_qp_rd_atom),
-		.max_res_rd_atom = htole32(attr->max_res_rd_atom),
-		.max_qp_init_rd_atom = htole32(attr->max_qp_init_rd_atom),
-		.atomic_cap = htole32(attr->atomic_cap),
-		.max_mw = htole32(attr->device_cap_flags & DEVICE_CAPS_MW ? attr->max_mw : 0),
-		.max_mcast_grp = htole32(attr->max_mcast_grp),
-		.max_mcast_qp_attach = htole32(attr->max_mcast_qp_attach),
-		.max_total_mcast_qp_attach = htole32(attr->max_total_mcast_qp_attach),
-		.max_ah = htole32(attr->max_ah),
-		.max_srq = htole32(attr->max_srq),
-		.max_srq_wr = htole32(attr->max_srq_wr),
-		.max_srq_sge = htole32(attr->max_srq_sge),
-		.max_pkeys = htole32(attr->max_pkeys),
+		.vendor_id = attr->vendor_id,
+		.vendor_part_id = attr->vendor_part_id,
+		.hw_ver = attr->hw_ver,
+		.max_qp = attr->max_qp,
+		.max_qp_wr = attr->max_qp_wr,
+		.max_sge = attr->max_sge,
+		.max_sge_rd = attr->max_sge_rd,
+		.max_inline = vv->fabric->max_inline,
+		.max_cq = attr->max_cq,
+		.max_cqe = 1u << PVHCA_CQ_MAX_LOG_ENTRIES,
+		.max_mr = attr->max_mr,
+		.max_pd = attr->max_pd,
+		.max_qp_rd_atom = attr->max_qp_rd_atom,
+		.max_res_rd_atom = attr->max_res_rd_atom,
+		.max_qp_init_rd_atom = attr->max_qp_init_rd_atom,
+		.atomic_cap = attr->atomic_cap,
+		.max_mw = attr->device_cap_flags & DEVICE_CAPS_MW ? attr->max_mw : 0,
+		.max_mcast_grp = attr->max_mcast_grp,
+		.max_mcast_qp_attach = attr->max_mcast_qp_attach,
+		.max_total_mcast_qp_attach = attr->max_total_mcast_qp_attach,
+		.max_ah = attr->max_ah,
+		.max_srq = attr->max_srq,
+		.max_srq_wr = attr->max_srq_wr,
+		.max_srq_sge = attr->max_srq_sge,
+		.max_pkeys = attr->max_pkeys,
 		/* Of completions; pvhcad's own clock, CLOCK_MONOTONIC in ns. */
-		.hca_core_clock = htole64(1000000),
-		.timestamp_mask = htole64(UINT64_MAX),
+		.hca_core_clock = 1000000,
+		.timestamp_mask = UINT64_MAX,
 		.local_ca_ack_delay = attr->local_ca_ack_delay,
 	};
-	snprintf(rsp->fw_ver, sizeof(rsp->fw_ver), "%.31s", attr->fw_ver);
-	snprintf(rsp->host_device, sizeof(rsp->host_device), "%.31s",
+	snprintf(limits->fw_ver, sizeof(limits->fw_ver), "%.31s", attr->fw_ver);
+	snprintf(limits->host_device, sizeof(limits->host_device), "%.31s",
 		 ibv_get_device_name(vv->fabric->device));
 	return PVHCA_ST_OK;
 }
 
-static int query_port(struct vm *vm, struct pvhca_rsp_query_port *rsp)
+static int verbs_query_port(struct vm *vm, struct port_attr *port)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	struct ibv_port_attr attr;
@@ -433,20 +459,19 @@ static int query_port(struct vm *vm, struct pvhca_rsp_query_port *rsp)
 	err = ibv_query_port(vv->context, vv->fabric->port, &attr);
 	if (err)
 		return verbs_status(err);
-	*rsp = (struct pvhca_rsp_query_port){
+	*port = (struct port_attr){
 		.state = attr.state,
 		.phys_state = attr.phys_state,
 		.max_mtu = attr.max_mtu,
 		.active_mtu = attr.active_mtu,
 		.active_width = attr.active_width,
-		.active_speed = htole16(attr.active_speed),
+		.active_speed = attr.active_speed,
 		.max_vl_num = attr.max_vl_num,
-		.max_msg_sz = htole32(attr.max_msg_sz),
-		.pkey_tbl_len = htole32(attr.pkey_tbl_len),
-		.gid_tbl_len = htole32(VM_GIDS),
-		.netdev_mtu = htole32(vv->fabric->netdev_mtu),
-		.port_cap_flags =
-			htole32(attr.port_cap_flags & (IBV_PORT_CM_SUP | IBV_PORT_IP_BASED_GIDS)),
+		.max_msg_sz = attr.max_msg_sz,
+		.pkey_tbl_len = attr.pkey_tbl_len,
+		.gid_tbl_len = VM_GIDS,
+		.netdev_mtu = vv->fabric->netdev_mtu,
+		.port_cap_flags = attr.port_cap_flags & (IBV_PORT_CM_SUP | IBV_PORT_IP_BASED_GIDS),
 	};
 	return PVHCA_ST_OK;
 }
@@ -478,28 +503,28 @@ int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint)
 	return -1;
 }
 
-static int gid_add(struct vm *vm, const uint8_t gid[16], uint32_t *host_index)
+static int verbs_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
 {
 	struct verbs_vm *vv = vm->fabric_vm;
-	int index = verbs_gid_index(vv, gid, -1);
+	int host = verbs_gid_index(vv, gid, -1);
 	struct ibv_gid_entry entry;
 
-	if (index < 0 || ibv_query_gid_ex(vv->context, vv->fabric->port, index, &entry, 0))
+	if (host < 0 || ibv_query_gid_ex(vv->context, vv->fabric->port, host, &entry, 0))
 		return PVHCA_ST_NOT_FOUND;
-	*host_index = index;
+	vv->gid_hint[index] = host;
 	cm_gid_add(vv->cm, gid, entry.ndev_ifindex);
 	return PVHCA_ST_OK;
 }
 
-static void gid_del(struct vm *vm, const uint8_t gid[16])
+static void verbs_gid_del(struct vm *vm, const uint8_t gid[16])
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 
 	cm_gid_del(vv->cm, gid);
 }
 
-static bool mad_send(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
-		     const void *mad)
+static bool verbs_mad_send(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
+			   const void *mad)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 
@@ -510,7 +535,7 @@ static bool mad_send(struct vm *vm, const uint8_t source[16], const uint8_t dest
  * The host's own: so the guest's default (link-local) address is the host's, and
  * exists there.
  */
-static bool default_mac(struct vm *vm, uint8_t mac[6])
+static bool verbs_default_mac(struct vm *vm, uint8_t mac[6])
 {
 	static const uint8_t none[6];
 	const struct fabric *fabric = vm->fabric;
@@ -519,19 +544,7 @@ static bool default_mac(struct vm *vm, uint8_t mac[6])
 	return memcmp(mac, none, sizeof(none)) != 0;
 }
 
-/* Guests' CQs are pvhcad's own; see fabric/verbs/private.h. */
-static int cq_create(struct cq *cq)
-{
-	(void)cq;
-	return PVHCA_ST_OK;
-}
-
-static void cq_destroy(struct cq *cq)
-{
-	(void)cq;
-}
-
-static int vm_event_fd(struct vm *vm)
+static int verbs_vm_event_fd(struct vm *vm)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 
@@ -549,18 +562,20 @@ static const struct qp_ops verbs_qp_ops = {
 
 const struct fabric_ops fabric_verbs = {
 	.name = "verbs",
-	.start = fabric_start,
-	.stop = fabric_stop,
-	.vm_open = vm_open,
-	.vm_close = vm_close,
-	.vm_async_fd = vm_async_fd,
-	.vm_async = vm_async,
-	.query_device = query_device,
-	.query_port = query_port,
-	.gid_add = gid_add,
-	.gid_del = gid_del,
-	.mad_send = mad_send,
-	.default_mac = default_mac,
+	.settings = &verbs_setting_table,
+	.locks_memory = true,
+	.start = verbs_start,
+	.stop = verbs_stop,
+	.vm_open = verbs_vm_open,
+	.vm_close = verbs_vm_close,
+	.vm_async_fd = verbs_vm_async_fd,
+	.vm_async = verbs_vm_async,
+	.query_device = verbs_query_device,
+	.query_port = verbs_query_port,
+	.gid_add = verbs_gid_add,
+	.gid_del = verbs_gid_del,
+	.mad_send = verbs_mad_send,
+	.default_mac = verbs_default_mac,
 	.pd_alloc = verbs_pd_alloc,
 	.pd_free = verbs_pd_free,
 	.mr_reg = verbs_mr_reg,
@@ -570,8 +585,6 @@ const struct fabric_ops fabric_verbs = {
 	.mw_dealloc = verbs_mw_dealloc,
 	.ah_create = verbs_ah_create,
 	.ah_destroy = verbs_ah_destroy,
-	.cq_create = cq_create,
-	.cq_destroy = cq_destroy,
 	.qp = &verbs_qp_ops,
 	.mcast_attach = verbs_mcast_attach,
 	.mcast_detach = verbs_mcast_detach,
@@ -583,6 +596,6 @@ const struct fabric_ops fabric_verbs = {
 	.vm_poll = verbs_vm_poll,
 	.vm_arm = verbs_vm_arm,
 	.vm_in_flight = verbs_vm_in_flight,
-	.vm_event_fd = vm_event_fd,
+	.vm_event_fd = verbs_vm_event_fd,
 	.vm_event = verbs_vm_event,
 };

@@ -36,13 +36,13 @@ static void cm_refuse_request(struct cm_vm *cv, const uint8_t own[16], const uin
 	gsi_deliver(cv->vm, peer, own, &answer);
 }
 
-static void cm_wish_rc(struct cm_wish *wish, const struct mad *mad)
+static void cm_request_read_rc(struct cm_request *asked, const struct mad *mad)
 {
-	wish->service_id = mad_get(mad, REQ_SERVICE_ID);
-	wish->psn = mad_get(mad, REQ_PSN);
-	memcpy(wish->private_data, mad_data(mad, REQ_PRIVATE), REQ_PRIVATE_LEN);
-	wish->param = (struct rdma_conn_param){
-		.private_data = wish->private_data + IP_CM_HEADER_LEN,
+	asked->service_id = mad_get(mad, REQ_SERVICE_ID);
+	asked->psn = mad_get(mad, REQ_PSN);
+	memcpy(asked->private_data, mad_data(mad, REQ_PRIVATE), REQ_PRIVATE_LEN);
+	asked->param = (struct rdma_conn_param){
+		.private_data = asked->private_data + IP_CM_HEADER_LEN,
 		.private_data_len = REQ_PRIVATE_LEN - IP_CM_HEADER_LEN,
 		.responder_resources = mad_get(mad, REQ_RESPONDER),
 		.initiator_depth = mad_get(mad, REQ_INITIATOR),
@@ -54,29 +54,29 @@ static void cm_wish_rc(struct cm_wish *wish, const struct mad *mad)
 	};
 }
 
-static void cm_wish_ud(struct cm_wish *wish, const struct mad *mad)
+static void cm_request_read_ud(struct cm_request *asked, const struct mad *mad)
 {
-	wish->service_id = mad_get(mad, SIDR_REQ_SERVICE_ID);
-	memcpy(wish->private_data, mad_data(mad, SIDR_REQ_PRIVATE), SIDR_REQ_PRIVATE_LEN);
-	wish->param = (struct rdma_conn_param){
-		.private_data = wish->private_data + IP_CM_HEADER_LEN,
+	asked->service_id = mad_get(mad, SIDR_REQ_SERVICE_ID);
+	memcpy(asked->private_data, mad_data(mad, SIDR_REQ_PRIVATE), SIDR_REQ_PRIVATE_LEN);
+	asked->param = (struct rdma_conn_param){
+		.private_data = asked->private_data + IP_CM_HEADER_LEN,
 		.private_data_len = SIDR_REQ_PRIVATE_LEN - IP_CM_HEADER_LEN,
 	};
 }
 
 /* It has been asked before, in the very same words. */
-static bool cm_is_repeated(const struct cm_conn *conn, const struct cm_wish *wish, bool ud)
+static bool cm_is_repeated(const struct cm_conn *conn, const struct cm_request *asked, bool ud)
 {
-	return conn->active && conn->ud == ud && conn->wish.service_id == wish->service_id &&
-		conn->wish.psn == wish->psn && conn->wish.param.qp_num == wish->param.qp_num;
+	return conn->active && conn->ud == ud && conn->asked.service_id == asked->service_id &&
+		conn->asked.psn == asked->psn && conn->asked.param.qp_num == asked->param.qp_num;
 }
 
 /* 0, or the reason to refuse: the guest speaks for itself, in a port space of IP. */
-static uint32_t cm_check_wish(struct cm_vm *cv, const struct cm_wish *wish, const struct mad *mad,
-			      bool ud, const uint8_t own[16], const uint8_t peer[16],
-			      struct ip_cm_request *ip)
+static uint32_t cm_request_check(struct cm_vm *cv, const struct cm_request *asked,
+				 const struct mad *mad, bool ud, const uint8_t own[16],
+				 const uint8_t peer[16], struct ip_cm_request *ip)
 {
-	if (!ip_cm_parse(wish->service_id, wish->private_data, ip) ||
+	if (!mad_ip_cm_parse(asked->service_id, asked->private_data, ip) ||
 	    ip->protocol != (ud ? IP_CM_UDP : IP_CM_TCP) || !ip->port)
 		return MAD_REASON_BAD_SERVICE_ID;
 	if (memcmp(ip->source, own, 16) || memcmp(ip->destination, peer, 16))
@@ -85,7 +85,7 @@ static uint32_t cm_check_wish(struct cm_vm *cv, const struct cm_wish *wish, cons
 		return 0;
 	if (mad_get(mad, REQ_TRANSPORT) || mad_get(mad, REQ_EXTENDED_TRANSPORT))
 		return MAD_REASON_UNSUPPORTED;
-	return cm_owns_qp(cv, wish->param.qp_num) ? 0 : MAD_REASON_UNSUPPORTED;
+	return cm_owns_qp(cv, asked->param.qp_num) ? 0 : MAD_REASON_UNSUPPORTED;
 }
 
 /* The guest's own address; its port, too, where it can be had. */
@@ -124,14 +124,14 @@ static void cm_guest_request(struct cm_vm *cv, const uint8_t own[16], const uint
 	struct cm_conn *conn = cm_conn_find_guest(cv, id);
 	struct cm_gid *gid = cm_find_gid(cv, own);
 	struct ip_cm_request ip;
-	struct cm_wish wish = { 0 };
+	struct cm_request asked = { 0 };
 	uint32_t reason;
 
 	if (ud)
-		cm_wish_ud(&wish, mad);
+		cm_request_read_ud(&asked, mad);
 	else
-		cm_wish_rc(&wish, mad);
-	if (conn && cm_is_repeated(conn, &wish, ud)) {
+		cm_request_read_rc(&asked, mad);
+	if (conn && cm_is_repeated(conn, &asked, ud)) {
 		if (conn->state == CM_ANSWERED || conn->state == CM_OVER)
 			cm_conn_say(conn);
 		return;
@@ -140,7 +140,7 @@ static void cm_guest_request(struct cm_vm *cv, const uint8_t own[16], const uint
 	if (conn)
 		cm_conn_drop(conn);
 
-	reason = gid ? cm_check_wish(cv, &wish, mad, ud, own, peer, &ip) : MAD_REASON_BAD_GID;
+	reason = gid ? cm_request_check(cv, &asked, mad, ud, own, peer, &ip) : MAD_REASON_BAD_GID;
 	if (reason) {
 		cm_refuse_request(cv, own, peer, mad, reason);
 		return;
@@ -154,9 +154,9 @@ static void cm_guest_request(struct cm_vm *cv, const uint8_t own[16], const uint
 	conn->active = true;
 	conn->ud = ud;
 	conn->tid = mad_get(mad, MAD_TID);
-	conn->wish = wish;
-	conn->wish.param.private_data = conn->wish.private_data + IP_CM_HEADER_LEN;
-	conn->qpn = wish.param.qp_num;
+	conn->asked = asked;
+	conn->asked.param.private_data = conn->asked.private_data + IP_CM_HEADER_LEN;
+	conn->qpn = asked.param.qp_num;
 	reason = cm_begin(conn, &ip, gid->ifindex);
 	if (reason)
 		cm_conn_refuse(conn, MAD_ABOUT_REQ, reason, NULL, 0);

@@ -36,7 +36,7 @@ static void cm_address_resolved(struct cm_conn *conn)
 
 static void cm_route_resolved(struct cm_conn *conn)
 {
-	if (rdma_connect(conn->rdma, &conn->wish.param))
+	if (rdma_connect(conn->rdma, &conn->asked.param))
 		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_UNSUPPORTED, NULL, 0);
 	else
 		cm_conn_set_state(conn, CM_ASKING);
@@ -86,7 +86,7 @@ static void cm_sidr_answered(struct cm_conn *conn, const struct cm_event *event,
 
 	cm_conn_message(conn, MAD_SIDR_REP);
 	mad_set(rep, SIDR_REP_STATUS, status);
-	mad_set(rep, SIDR_REP_SERVICE_ID, conn->wish.service_id);
+	mad_set(rep, SIDR_REP_SERVICE_ID, conn->asked.service_id);
 	if (!status) {
 		mad_set(rep, SIDR_REP_QPN, event->qpn);
 		mad_set(rep, SIDR_REP_QKEY, event->qkey);
@@ -128,9 +128,9 @@ static void cm_build_sidr_req(struct cm_conn *conn, const struct ip_cm_request *
 
 	cm_conn_message(conn, MAD_SIDR_REQ);
 	mad_set(req, SIDR_REQ_PKEY, FULL_PKEY);
-	mad_set(req, SIDR_REQ_SERVICE_ID, ip_cm_service_id(ip));
+	mad_set(req, SIDR_REQ_SERVICE_ID, mad_ip_cm_service_id(ip));
 	private_data = req->bytes + MAD_HEADER_LEN + SIDR_REQ_PRIVATE;
-	ip_cm_build(ip, private_data);
+	mad_ip_cm_build(ip, private_data);
 	mad_set_private(req, SIDR_REQ_PRIVATE + IP_CM_HEADER_LEN,
 			SIDR_REQ_PRIVATE_LEN - IP_CM_HEADER_LEN, event->private_data,
 			event->length);
@@ -145,7 +145,7 @@ static void cm_build_req(struct cm_conn *conn, const struct ip_cm_request *ip,
 	uint8_t *data = req->bytes + MAD_HEADER_LEN;
 
 	cm_conn_message(conn, MAD_REQ);
-	mad_set(req, REQ_SERVICE_ID, ip_cm_service_id(ip));
+	mad_set(req, REQ_SERVICE_ID, mad_ip_cm_service_id(ip));
 	mad_set(req, REQ_CA_GUID, cm_peer_guid(conn->peer));
 	mad_set(req, REQ_QPN, param->qp_num);
 	/* As in cm_answered(). */
@@ -168,7 +168,7 @@ static void cm_build_req(struct cm_conn *conn, const struct ip_cm_request *ip,
 	mad_set(req, REQ_ACK_TIMEOUT, rts->timeout);
 	memcpy(data + REQ_LOCAL_GID, conn->peer, sizeof(conn->peer));
 	memcpy(data + REQ_REMOTE_GID, conn->own, sizeof(conn->own));
-	ip_cm_build(ip, data + REQ_PRIVATE);
+	mad_ip_cm_build(ip, data + REQ_PRIVATE);
 	mad_set_private(req, REQ_PRIVATE + IP_CM_HEADER_LEN, REQ_PRIVATE_LEN - IP_CM_HEADER_LEN,
 			event->private_data, event->length);
 }

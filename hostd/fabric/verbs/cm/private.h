@@ -65,7 +65,7 @@ enum cm_state {
 };
 
 /* What a guest's request asks for, kept until the route is known. */
-struct cm_wish {
+struct cm_request {
 	uint64_t service_id;
 	uint32_t psn;
 	struct rdma_conn_param param;
@@ -103,7 +103,7 @@ struct cm_conn {
 	uint32_t qpn;
 	uint32_t peer_qpn;
 	uint64_t tid;
-	struct cm_wish wish; /* active */
+	struct cm_request asked; /* active */
 	struct rdma_cm_id *rdma;
 	struct mad said;
 	bool has_said;

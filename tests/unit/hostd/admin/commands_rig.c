@@ -87,29 +87,30 @@ static int rig_make(void)
 	return PVHCA_ST_OK;
 }
 
-static int rig_query_device(struct vm *vm, struct pvhca_rsp_query_device *rsp)
+static int rig_query_device(struct vm *vm, struct device_limits *limits)
 {
 	(void)vm;
-	rsp->max_qp = 1000000;
-	rsp->max_cqe = 1 << 20;
-	rsp->max_srq = 1000;
-	rsp->max_mr = 5;
-	rsp->max_mr_size = UINT64_MAX;
-	rsp->gid_tbl_len = 1024;
+	limits->max_qp = 1000000;
+	limits->max_cqe = 1 << 20;
+	limits->max_srq = 1000;
+	limits->max_mr = 5;
+	limits->max_mr_size = UINT64_MAX;
+	limits->gid_tbl_len = 1024;
 	return PVHCA_ST_OK;
 }
 
-static int rig_query_port(struct vm *vm, struct pvhca_rsp_query_port *rsp)
+static int rig_query_port(struct vm *vm, struct port_attr *port)
 {
 	(void)vm;
-	rsp->gid_tbl_len = 1024;
+	port->gid_tbl_len = 1024;
 	return PVHCA_ST_OK;
 }
 
-static int rig_gid_add(struct vm *vm, const uint8_t gid[16], uint32_t *host_index)
+static int rig_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
 {
 	(void)vm;
-	*host_index = gid[15] + 100;
+	rig.gid_index = index;
+	rig.gid_last = gid[15];
 	return rig_make();
 }
 
@@ -223,23 +224,10 @@ static int rig_srq_set_limit(struct srq *srq, uint32_t limit)
 	return PVHCA_ST_OK;
 }
 
-static int rig_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp)
+static int rig_srq_query(struct srq *srq, uint32_t *limit)
 {
-	rsp->limit = srq->limit;
+	*limit = srq->limit;
 	return PVHCA_ST_OK;
-}
-
-static int rig_cq_create(struct cq *cq)
-{
-	ck_assert_uint_ne(cq->handle, 0);
-	return rig_make();
-}
-
-static void rig_cq_destroy(struct cq *cq)
-{
-	ck_assert_uint_eq(cq->users, 0);
-	ck_assert_uint_eq(cq->backlog_limit, 0);
-	rig.objects--;
 }
 
 static int rig_qp_create(struct qp *qp)
@@ -256,14 +244,14 @@ static void rig_qp_destroy(struct qp *qp)
 	rig.objects--;
 }
 
-static int rig_qp_modify(struct qp *qp, uint32_t mask, const struct pvhca_qp_attr *attr)
+static int rig_qp_modify(struct qp *qp, uint32_t mask, const struct qp_attr *attr)
 {
 	if (mask & IBV_QP_STATE)
 		qp->state = attr->qp_state;
 	return PVHCA_ST_OK;
 }
 
-static int rig_qp_query(struct qp *qp, uint32_t mask, struct pvhca_qp_attr *attr)
+static int rig_qp_query(struct qp *qp, uint32_t mask, struct qp_attr *attr)
 {
 	(void)mask;
 	attr->qp_state = qp->state;
@@ -299,8 +287,6 @@ struct fabric_ops rig_ops = {
 	.srq_destroy = rig_srq_destroy,
 	.srq_set_limit = rig_srq_set_limit,
 	.srq_query = rig_srq_query,
-	.cq_create = rig_cq_create,
-	.cq_destroy = rig_cq_destroy,
 	.qp = &rig_qp_ops,
 };
 

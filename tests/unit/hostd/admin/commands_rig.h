@@ -16,11 +16,13 @@ extern struct rig {
 	struct vm_policy policy;
 	struct config config;
 	uint8_t *ram;
-	uint64_t next; /* free guest memory */
-	int objects;   /* of the fabric's, alive */
-	int contexts;  /* given to the worker */
-	int fail_in;   /* this many fabric calls from now; < 0: never */
-	bool bound;    /* windows are bound to all regions */
+	uint64_t next;	    /* free guest memory */
+	int objects;	    /* of the fabric's, alive */
+	int contexts;	    /* given to the worker */
+	int fail_in;	    /* this many fabric calls from now; < 0: never */
+	bool bound;	    /* windows are bound to all regions */
+	uint32_t gid_index; /* of the last address that the fabric was given */
+	uint8_t gid_last;   /* its last byte */
 	unsigned int calls;
 	unsigned int faults, retries;
 	unsigned int wakes;	    /* of the worker */

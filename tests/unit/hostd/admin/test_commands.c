@@ -3,13 +3,14 @@
 #include <string.h>
 
 #include "admin/commands_rig.h"
+#include "memory/memory.h"
 #include "vm/cq.h"
 #include "suite.h"
 
 START_TEST(all_is_given_back_at_once)
 {
 	rig_world();
-	ck_assert_int_eq(rig.objects, 4); /* PD, MR, CQ, QP */
+	ck_assert_int_eq(rig.objects, 3); /* PD, MR, QP */
 	ck_assert_uint_eq(rig.vm.pinned_bytes, RIG_K4);
 	commands_destroy_all(&rig.vm);
 	rig_expect_nothing();
@@ -51,7 +52,6 @@ START_TEST(a_failure_of_the_fabric_leaves_nothing_behind)
 	struct pvhca_cmd_alloc_context context = rig_context();
 	struct pvhca_cmd_alloc_pd pd = rig_pd(world.context);
 	struct pvhca_cmd_reg_mr mr = rig_mr(world.pd);
-	struct pvhca_cmd_create_cq cq = rig_cq(world.context, world.ceq);
 	struct pvhca_cmd_create_qp qp = rig_qp(world.context, world.pd, world.cq);
 	struct pvhca_cmd_add_gid gid = {
 		.gid = { 1 },
@@ -68,7 +68,6 @@ START_TEST(a_failure_of_the_fabric_leaves_nothing_behind)
 		{ PVHCA_CMD_ALLOC_CONTEXT, &context, sizeof(context), PVHCA_ST_NO_MEMORY },
 		{ PVHCA_CMD_ALLOC_PD, &pd, sizeof(pd), PVHCA_ST_IO },
 		{ PVHCA_CMD_REG_MR, &mr, sizeof(mr), PVHCA_ST_IO },
-		{ PVHCA_CMD_CREATE_CQ, &cq, sizeof(cq), PVHCA_ST_IO },
 		{ PVHCA_CMD_CREATE_QP, &qp, sizeof(qp), PVHCA_ST_IO },
 		{ PVHCA_CMD_ADD_GID, &gid, sizeof(gid), PVHCA_ST_IO },
 	};
@@ -202,17 +201,44 @@ START_TEST(an_av_needs_an_address_of_the_guests)
 		.vlan = 0xffff,
 	};
 	const uint8_t *found;
-	uint32_t host;
 
 	ck_assert_uint_eq(rig_run(PVHCA_CMD_MODIFY_QP, &modify, sizeof(modify)), PVHCA_ST_INVALID);
 	ck_assert_uint_eq(rig_run(PVHCA_CMD_ADD_GID, &gid, sizeof(gid)), 0);
 	ck_assert_uint_eq(rig_run(PVHCA_CMD_MODIFY_QP, &modify, sizeof(modify)), PVHCA_ST_OK);
-	ck_assert(vm_gid(&rig.vm, 1, &host, &found));
-	ck_assert_uint_eq(host, 109);
+	modify.attr.av.reserved0 = 1;
+	ck_assert_uint_eq(rig_run(PVHCA_CMD_MODIFY_QP, &modify, sizeof(modify)), PVHCA_ST_INVALID);
+	modify.attr.av.reserved0 = 0;
+	modify.attr.av.reserved1 = 1;
+	ck_assert_uint_eq(rig_run(PVHCA_CMD_MODIFY_QP, &modify, sizeof(modify)), PVHCA_ST_INVALID);
+	modify.attr.av.reserved1 = 0;
+	modify.attr.reserved0 = 1;
+	ck_assert_uint_eq(rig_run(PVHCA_CMD_MODIFY_QP, &modify, sizeof(modify)), PVHCA_ST_INVALID);
+	ck_assert_uint_eq(rig.gid_index, 1);
+	ck_assert_uint_eq(rig.gid_last, 9);
+	ck_assert(vm_gid(&rig.vm, 1, &found));
 	ck_assert_uint_eq(found[15], 9);
-	ck_assert(!vm_gid(&rig.vm, 0, &host, &found));
-	ck_assert(!vm_gid(&rig.vm, VM_GIDS, &host, &found));
-	ck_assert(!vm_gid(&rig.vm, UINT32_MAX, &host, &found));
+	ck_assert(!vm_gid(&rig.vm, 0, &found));
+	ck_assert(!vm_gid(&rig.vm, VM_GIDS, &found));
+	ck_assert(!vm_gid(&rig.vm, UINT32_MAX, &found));
+}
+END_TEST
+
+START_TEST(a_query_tells_the_state_and_the_capabilities)
+{
+	struct rig_world world = rig_world();
+	struct pvhca_cmd_modify_qp modify = {
+		.qp = world.qp,
+		.attr_mask = IBV_QP_STATE,
+		.attr.qp_state = IBV_QPS_INIT,
+	};
+	struct pvhca_cmd_query_qp query = { .qp = world.qp, .attr_mask = IBV_QP_STATE };
+
+	ck_assert_uint_eq(rig_run(PVHCA_CMD_MODIFY_QP, &modify, sizeof(modify)), PVHCA_ST_OK);
+	ck_assert_uint_eq(rig_run(PVHCA_CMD_QUERY_QP, &query, sizeof(query)), PVHCA_ST_OK);
+	ck_assert_uint_eq(rig.rsp.query_qp.attr.qp_state, IBV_QPS_INIT);
+	ck_assert_uint_eq(rig.rsp.query_qp.attr.cap.max_send_wr, 16);
+	ck_assert_uint_eq(rig.rsp.query_qp.attr.cap.max_send_sge, 2);
+	ck_assert_uint_eq(rig.rsp.query_qp.attr.cap.max_inline, 32);
 }
 END_TEST
 
@@ -299,6 +325,7 @@ int main(void)
 	tcase_add_test(tc, reset_forgets_completions_that_were_held_back);
 	tcase_add_test(tc, modify_asks_the_worker_to_look_again);
 	tcase_add_test(tc, an_av_needs_an_address_of_the_guests);
+	tcase_add_test(tc, a_query_tells_the_state_and_the_capabilities);
 	tcase_add_test(tc, limits_are_the_lower_of_host_and_quota);
 	tcase_add_test(tc, a_quota_ends_and_comes_back);
 	tcase_add_test(tc, handles_of_one_kind_are_none_of_another);

@@ -12,7 +12,7 @@ static struct pvhca_cmd_create_ah rig_ah(uint32_t pd)
 {
 	return (struct pvhca_cmd_create_ah){
 		.pd = pd,
-		.av = { .is_global = 1, .port = 1 },
+		.av = { .dgid = { [15] = 0x5a }, .is_global = 1, .port = 1 },
 	};
 }
 
@@ -69,7 +69,8 @@ START_TEST(an_address_handle_is_found_by_workers_while_it_lives)
 	handle = RIG_MAKE(PVHCA_CMD_CREATE_AH, rig_ah(world.pd));
 	ah = table_find_rcu(&rig.vm.ahs, handle);
 	ck_assert_ptr_nonnull(ah);
-	ck_assert_uint_eq(ah->host_gid_index, 109);
+	ck_assert_uint_eq(ah->av.is_global, 1);
+	ck_assert_uint_eq(ah->av.dgid[15], 0x5a);
 	rig_destroy(PVHCA_CMD_DESTROY_QP, world.qp);
 	rig_destroy(PVHCA_CMD_DEREG_MR, world.mr);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DEALLOC_PD, world.pd), PVHCA_ST_BUSY);
@@ -474,6 +475,7 @@ START_TEST(what_a_fabric_lacks_is_unsupported)
 	struct pvhca_cmd_rereg_mr rereg = {
 		.mr = world.mr,
 		.flags = IBV_REREG_MR_CHANGE_PD,
+		.pd = world.pd,
 	};
 
 	give_address();

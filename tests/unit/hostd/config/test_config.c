@@ -5,7 +5,27 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "config/setting.h"
 #include "suite.h"
+
+/* Fabrics as config/ is told of them. */
+static struct fabric_values {
+	char *ibdev;
+	unsigned int ib_port;
+} fabric_values = {
+	.ib_port = 1,
+};
+
+static const struct setting fabric_settings[] = {
+	{ "ibdev", SETTING_TEXT, offsetof(struct fabric_values, ibdev), 0, 63, NULL, "NAME", "" },
+	{ "ib-port", SETTING_NUMBER, offsetof(struct fabric_values, ib_port), 1, 255, NULL, "N",
+	  "" },
+};
+
+static const struct setting_table fabric_table = { fabric_settings, 2, &fabric_values };
+static const char *const fabric_names[] = { "loopback", "verbs", NULL };
+static const struct setting_table *const fabric_tables[] = { &fabric_table, NULL };
+static const struct config_fabrics fabrics = { fabric_names, fabric_tables, "loopback" };
 
 static char *path;
 static GError *error;
@@ -36,7 +56,7 @@ static struct config *load(const char *text, const char *options)
 	struct config *config;
 
 	g_file_set_contents(path, text, -1, NULL);
-	config = config_load(&argc, &argv, &actions, &error);
+	config = config_load(&argc, &argv, &fabrics, &actions, &error);
 	g_free(argv);
 	g_strfreev(words);
 	g_free(line);
@@ -56,7 +76,7 @@ START_TEST(an_empty_file_gives_the_defaults)
 	ck_assert_uint_eq(config->max_sessions, 256);
 	ck_assert_uint_eq(config->quota.qps, 4096);
 	ck_assert_uint_eq(config->quota.pinned_bytes, 64ull << 30);
-	ck_assert_ptr_null(config->ibdev);
+	ck_assert_ptr_null(fabric_values.ibdev);
 	ck_assert(config->unlisted_vms);
 	config_free(config);
 }
@@ -72,8 +92,9 @@ START_TEST(the_command_line_wins_over_the_file)
 	ck_assert_uint_eq(config->spin_us, 7);
 	ck_assert_uint_eq(config->priority, 10);
 	ck_assert_str_eq(config->fabric, "verbs");
-	ck_assert_str_eq(config->ibdev, "rxe0");
+	ck_assert_str_eq(fabric_values.ibdev, "rxe0");
 	config_free(config);
+	ck_assert_ptr_null(fabric_values.ibdev);
 }
 END_TEST
 
@@ -84,14 +105,14 @@ START_TEST(a_vm_inherits_quotas_wherever_they_stand)
 	struct vm_policy *policy;
 
 	ck_assert_ptr_nonnull(config);
-	policy = vm_policy_new(config, "a", no_uuid);
+	policy = config_policy_new(config, "a", no_uuid);
 	ck_assert_uint_eq(policy->quota.qps, 3);
 	ck_assert_uint_eq(policy->quota.mrs, 5);
 	ck_assert_uint_eq(policy->quota.cqs, 9);
-	vm_policy_free(policy);
-	policy = vm_policy_new(config, "b", no_uuid);
+	config_policy_free(policy);
+	policy = config_policy_new(config, "b", no_uuid);
 	ck_assert_uint_eq(policy->quota.qps, 2);
-	vm_policy_free(policy);
+	config_policy_free(policy);
 	config_free(config);
 }
 END_TEST
@@ -103,19 +124,19 @@ START_TEST(ports_to_listen_on_are_the_vms_or_everybodys)
 	struct vm_policy *policy;
 
 	ck_assert_ptr_nonnull(config);
-	policy = vm_policy_new(config, "a", no_uuid);
+	policy = config_policy_new(config, "a", no_uuid);
 	ck_assert_uint_eq(policy->listen.count, 2);
 	ck_assert_uint_eq(policy->listen.range[0].first, 4420);
 	ck_assert_uint_eq(policy->listen.range[0].last, 4420);
 	ck_assert_uint_eq(policy->listen.range[1].last, 20050);
-	vm_policy_free(policy);
-	policy = vm_policy_new(config, "n", no_uuid);
+	config_policy_free(policy);
+	policy = config_policy_new(config, "n", no_uuid);
 	ck_assert_uint_eq(policy->listen.count, 0);
-	vm_policy_free(policy);
-	policy = vm_policy_new(config, "b", no_uuid);
+	config_policy_free(policy);
+	policy = config_policy_new(config, "b", no_uuid);
 	ck_assert_uint_eq(policy->listen.count, 1);
 	ck_assert_uint_eq(policy->listen.range[0].last, 3);
-	vm_policy_free(policy);
+	config_policy_free(policy);
 	config_free(config);
 	config = load("", "");
 	ck_assert_uint_eq(config->listen.count, 3);
@@ -162,26 +183,26 @@ START_TEST(a_vm_is_found_by_uuid_in_either_case_before_its_name)
 	struct vm_policy *policy;
 
 	ck_assert_ptr_nonnull(config);
-	policy = vm_policy_new(config, "name", uuid);
+	policy = config_policy_new(config, "name", uuid);
 	ck_assert_uint_eq(policy->quota.qps, 1);
 	ck_assert(!policy->has_mac);
 	ck_assert_ptr_null(policy->addresses);
-	vm_policy_free(policy);
+	config_policy_free(policy);
 
-	policy = vm_policy_new(config, "name", no_uuid);
+	policy = config_policy_new(config, "name", no_uuid);
 	ck_assert_uint_eq(policy->quota.qps, 2);
 	ck_assert(policy->has_mac);
 	ck_assert_uint_eq(policy->mac[5], 5);
 	ck_assert_str_eq(policy->addresses[0], "10.0.0.1");
 	ck_assert(!policy->refused);
-	vm_policy_free(policy);
+	config_policy_free(policy);
 
-	policy = vm_policy_new(config, "other", no_uuid);
+	policy = config_policy_new(config, "other", no_uuid);
 	ck_assert(policy->refused);
-	vm_policy_free(policy);
-	policy = vm_policy_new(config, "", no_uuid);
+	config_policy_free(policy);
+	policy = config_policy_new(config, "", no_uuid);
 	ck_assert(policy->refused);
-	vm_policy_free(policy);
+	config_policy_free(policy);
 	config_free(config);
 }
 END_TEST

@@ -152,7 +152,7 @@ static void vm_close(struct guest *vm)
 
 static int modify(struct guest *vm, enum ibv_qp_state state)
 {
-	struct pvhca_qp_attr attr = { .qp_state = state };
+	struct qp_attr attr = { .qp_state = state };
 
 	return gsi_qp_ops.modify(&vm->qp, IBV_QP_STATE, &attr);
 }
@@ -511,7 +511,7 @@ END_TEST
 
 START_TEST(states_follow_the_verbs)
 {
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RTS };
+	struct qp_attr attr = { .qp_state = IBV_QPS_RTS };
 
 	ck_assert_int_eq(modify(&a, IBV_QPS_INIT), PVHCA_ST_INVALID);
 	ck_assert_int_eq(modify(&a, IBV_QPS_SQD), PVHCA_ST_INVALID);

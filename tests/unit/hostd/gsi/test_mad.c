@@ -80,16 +80,16 @@ START_TEST(addresses_of_ip_requests_come_back)
 
 	memset(header, 0, sizeof(header));
 	memset(&got, 0, sizeof(got));
-	ip_cm_build(&v4, header);
+	mad_ip_cm_build(&v4, header);
 	ck_assert_uint_eq(header[1], 0x40);
 	ck_assert_uint_eq(header[14], 0); /* no mapped prefix on the wire */
 	ck_assert_uint_eq(header[16], 10);
-	ck_assert(ip_cm_parse(ip_cm_service_id(&v4), header, &got));
+	ck_assert(mad_ip_cm_parse(mad_ip_cm_service_id(&v4), header, &got));
 	ck_assert(!memcmp(&v4, &got, sizeof(got)));
 
 	memset(&got, 0, sizeof(got));
-	ip_cm_build(&v6, header);
-	ck_assert(ip_cm_parse(ip_cm_service_id(&v6), header, &got));
+	mad_ip_cm_build(&v6, header);
+	ck_assert(mad_ip_cm_parse(mad_ip_cm_service_id(&v6), header, &got));
 	ck_assert(!memcmp(&v6, &got, sizeof(got)));
 }
 END_TEST
@@ -99,14 +99,14 @@ START_TEST(other_services_and_versions_are_no_ip_requests)
 	uint8_t header[IP_CM_HEADER_LEN] = { 0, 0x40 };
 	struct ip_cm_request got;
 
-	ck_assert(ip_cm_parse(0x0000000001060001ull, header, &got));
-	ck_assert(!ip_cm_parse(0x00000000013f0001ull, header, &got));
-	ck_assert(!ip_cm_parse(0x1000000001060001ull, header, &got));
+	ck_assert(mad_ip_cm_parse(0x0000000001060001ull, header, &got));
+	ck_assert(!mad_ip_cm_parse(0x00000000013f0001ull, header, &got));
+	ck_assert(!mad_ip_cm_parse(0x1000000001060001ull, header, &got));
 	header[1] = 0x50;
-	ck_assert(!ip_cm_parse(0x0000000001060001ull, header, &got));
+	ck_assert(!mad_ip_cm_parse(0x0000000001060001ull, header, &got));
 	header[1] = 0x40;
 	header[0] = 1;
-	ck_assert(!ip_cm_parse(0x0000000001060001ull, header, &got));
+	ck_assert(!mad_ip_cm_parse(0x0000000001060001ull, header, &got));
 }
 END_TEST
 

@@ -11,7 +11,7 @@ static const uint8_t v4_a[16] = { [10] = 0xff, 0xff, 10, 0, 0, 1 };
 static const uint8_t v4_b[16] = { [10] = 0xff, 0xff, 224, 1, 2, 3 };
 static const uint8_t v6[16] = { 0xfe, 0x80, [15] = 9 };
 
-static const struct pvhca_av av = {
+static const struct av av = {
 	.flow_label = 0xabcde,
 	.traffic_class = 0x42,
 	.hop_limit = 7,

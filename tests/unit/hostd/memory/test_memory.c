@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "memory/memory.h"
+#include "memory/private.h"
 #include "suite.h"
 
 #define K4   4096ull
@@ -47,7 +47,7 @@ START_TEST(what_the_guest_writes_is_seen_where_it_says)
 	at = memory_resolve(memory, 0x100005, 1, &region);
 	ck_assert_ptr_nonnull(at);
 	ck_assert_uint_eq(*at, 42);
-	region_put(region);
+	memory_region_put(region);
 }
 END_TEST
 
@@ -64,7 +64,7 @@ START_TEST(resolving_stays_inside_one_region)
 	ck_assert_ptr_null(memory_resolve(memory, K4, UINT64_MAX, &region));
 	ck_assert_ptr_null(memory_resolve(memory, UINT64_MAX, 1, &region));
 	ck_assert_ptr_nonnull(memory_resolve(memory, 3 * K4 - 1, 1, &region));
-	region_put(region);
+	memory_region_put(region);
 }
 END_TEST
 
@@ -112,7 +112,7 @@ START_TEST(what_is_taken_away_lives_on_for_who_has_it)
 	ck_assert_ptr_null(memory_region(memory, 0));
 	ours[77] = 7;
 	ck_assert_uint_eq(at[77], 7);
-	region_put(region);
+	memory_region_put(region);
 }
 END_TEST
 
@@ -171,8 +171,8 @@ START_TEST(a_page_that_vanished_reads_as_zero_and_marks_its_region)
 	/* It can also be written, and the next one is handled too. */
 	memset(at + 16 * K4, 5, 16 * K4);
 	ck_assert_uint_eq(at[31 * K4], 5);
-	region_put(region);
-	region_put(other);
+	memory_region_put(region);
+	memory_region_put(other);
 }
 END_TEST
 
@@ -188,7 +188,7 @@ START_TEST(a_system_call_on_what_vanished_fails_without_harm)
 	ck_assert_int_eq(ftruncate(fd, 0), 0);
 	ck_assert_int_eq(write(out[1], at, 8), -1);
 	ck_assert_int_eq(errno, EFAULT);
-	region_put(region);
+	memory_region_put(region);
 }
 END_TEST
 

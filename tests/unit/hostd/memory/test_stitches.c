@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "memory/memory.h"
+#include "memory/private.h"
 #include "suite.h"
 
 #define K4	 4096ull
@@ -47,19 +47,13 @@ static void teardown(void)
 /* Three single pages, first being the first's number; the last one may be in the other region. */
 static struct extents *pages(uint64_t first, uint64_t last)
 {
-	struct pvhca_mem_list list = {
-		.num_extents = htole32(PIECES),
-		.length = htole64(PIECES * K4),
-		.extents = {
-			{ .addr = htole64(first * K4), .len = htole64(K4) },
-			{ .addr = htole64((first + 2) * K4), .len = htole64(K4) },
-			{ .addr = htole64(last), .len = htole64(K4) },
-		},
-	};
-	struct extents *extents;
+	struct extents_builder builder;
 
-	ck_assert_int_eq(extents_from_list(memory, &list, 1 << 30, &extents), 0);
-	return extents;
+	extents_begin(&builder, memory);
+	ck_assert_int_eq(extents_add(&builder, first * K4, K4), 0);
+	ck_assert_int_eq(extents_add(&builder, (first + 2) * K4, K4), 0);
+	ck_assert_int_eq(extents_add(&builder, last, K4), 0);
+	return extents_end(&builder);
 }
 
 /* As a region is registered: the list is the region's own for as long as it lives. */
@@ -70,7 +64,7 @@ static struct stitch *get(uint64_t first, uint64_t last, bool expect_reused)
 	bool reused;
 	int error;
 
-	stitch = stitch_get(memory, extents, &reused, &error);
+	stitch = stitches_get(memory, extents, &reused, &error);
 	ck_assert_ptr_nonnull(stitch);
 	ck_assert_int_eq(reused, expect_reused);
 	extents_put(extents);
@@ -105,11 +99,11 @@ START_TEST(the_same_memory_is_mapped_once)
 
 	ck_assert_ptr_eq(one, two);
 	check_counts(PIECES, 0);
-	stitch_put(one);
+	stitches_put(one);
 	check_counts(PIECES, 0);
 	two->base[2 * K4] = 42;
 	ck_assert_uint_eq(low[20 * K4], 42);
-	stitch_put(two);
+	stitches_put(two);
 }
 END_TEST
 
@@ -118,7 +112,7 @@ START_TEST(what_is_registered_again_is_mapped_still)
 	struct stitch *stitch = get(1, 20 * K4, false);
 	uint8_t *base = stitch->base;
 
-	stitch_put(stitch);
+	stitches_put(stitch);
 	check_counts(0, PIECES);
 	ck_assert(is_mapped(base));
 	low[3 * K4 + 7] = 43;
@@ -126,7 +120,7 @@ START_TEST(what_is_registered_again_is_mapped_still)
 	ck_assert_ptr_eq(stitch->base, base);
 	ck_assert_uint_eq(base[K4 + 7], 43);
 	check_counts(PIECES, 0);
-	stitch_put(stitch);
+	stitches_put(stitch);
 }
 END_TEST
 
@@ -134,32 +128,30 @@ START_TEST(other_memory_is_mapped_anew)
 {
 	struct stitch *one, *two;
 
-	stitch_put(get(1, 20 * K4, false));
+	stitches_put(get(1, 20 * K4, false));
 	one = get(1, 21 * K4, false);
 	two = get(1, HIGH + 20 * K4, false);
 	ck_assert_ptr_ne(one->base, two->base);
 	check_counts(2 * PIECES, PIECES);
-	stitch_put(one);
-	stitch_put(two);
+	stitches_put(one);
+	stitches_put(two);
 }
 END_TEST
 
 START_TEST(what_lies_in_one_piece_is_not_mapped_again)
 {
-	struct pvhca_mem_list list = {
-		.num_extents = htole32(1),
-		.length = htole64(2 * K4),
-		.extents = { { .addr = htole64(5 * K4), .len = htole64(2 * K4) } },
-	};
+	struct extents_builder builder;
 	struct extents *extents;
 	struct stitch *stitch;
 	bool reused;
 	int error;
 
-	ck_assert_int_eq(extents_from_list(memory, &list, 1 << 30, &extents), 0);
-	stitch = stitch_get(memory, extents, &reused, &error);
+	extents_begin(&builder, memory);
+	ck_assert_int_eq(extents_add(&builder, 5 * K4, 2 * K4), 0);
+	extents = extents_end(&builder);
+	stitch = stitches_get(memory, extents, &reused, &error);
 	ck_assert_ptr_eq(stitch->base, extents->extent[0].host);
-	stitch_put(stitch);
+	stitches_put(stitch);
 	check_counts(0, 0);
 	ck_assert(is_mapped(extents->extent[0].host));
 	extents_put(extents);
@@ -171,8 +163,8 @@ START_TEST(what_qemu_takes_away_is_forgotten)
 	struct stitch *stitch = get(1, HIGH + 20 * K4, false);
 	uint8_t *base = stitch->base;
 
-	stitch_put(stitch);
-	stitch_put(get(1, 20 * K4, false));
+	stitches_put(stitch);
+	stitches_put(get(1, 20 * K4, false));
 	check_counts(0, 2 * PIECES);
 	ck_assert_int_eq(memory_del(memory, HIGH, PAGES * K4), 0);
 	ck_assert(!is_mapped(base));
@@ -187,7 +179,7 @@ START_TEST(what_qemu_takes_away_while_it_is_used_is_not_kept)
 
 	ck_assert_int_eq(memory_del(memory, HIGH, PAGES * K4), 0);
 	base[2 * K4] = 1;
-	stitch_put(stitch);
+	stitches_put(stitch);
 	ck_assert(!is_mapped(base));
 	check_counts(0, 0);
 }
@@ -201,11 +193,11 @@ START_TEST(a_vm_that_goes_leaves_nothing_and_others_theirs)
 
 	stitch = get(1, 20 * K4, false);
 	base = stitch->base;
-	stitch_put(stitch);
+	stitches_put(stitch);
 	memory = memory_new();
 	close(add_region(0));
 	/* The same guest-physical pages are other memory here. */
-	stitch_put(get(1, 20 * K4, false));
+	stitches_put(get(1, 20 * K4, false));
 	memory_free(first);
 	ck_assert(!is_mapped(base));
 	check_counts(0, PIECES);
@@ -218,13 +210,13 @@ START_TEST(the_oldest_goes_when_too_much_is_kept)
 
 	stitches_limit(5 * PIECES * K4);
 	for (first = 1; first <= 8; first++)
-		stitch_put(get(first, 40 * K4, false));
+		stitches_put(get(first, 40 * K4, false));
 	check_counts(0, 5 * PIECES);
 	/* Whatever is used again is not the oldest. */
-	stitch_put(get(4, 40 * K4, true));
-	stitch_put(get(1, 40 * K4, false));
-	stitch_put(get(4, 40 * K4, true));
-	stitch_put(get(5, 40 * K4, false));
+	stitches_put(get(4, 40 * K4, true));
+	stitches_put(get(1, 40 * K4, false));
+	stitches_put(get(4, 40 * K4, true));
+	stitches_put(get(5, 40 * K4, false));
 }
 END_TEST
 
@@ -232,14 +224,7 @@ END_TEST
 START_TEST(what_takes_long_to_unmap_is_unmapped_behind)
 {
 	const uint64_t half = 20ull << 20;
-	struct pvhca_mem_list list = {
-		.num_extents = htole32(2),
-		.length = htole64(2 * half),
-		.extents = {
-			{ .addr = htole64(2 * HIGH + half), .len = htole64(half) },
-			{ .addr = htole64(2 * HIGH), .len = htole64(half) },
-		},
-	};
+	struct extents_builder builder;
 	int fd = memfd_create("large", MFD_CLOEXEC), error;
 	struct extents *extents;
 	struct stitch *stitch;
@@ -248,13 +233,16 @@ START_TEST(what_takes_long_to_unmap_is_unmapped_behind)
 
 	ck_assert_int_eq(ftruncate(fd, 2 * half), 0);
 	ck_assert_int_eq(memory_add(memory, 2 * HIGH, 2 * half, 0, K4, fd), 0);
-	ck_assert_int_eq(extents_from_list(memory, &list, 1 << 30, &extents), 0);
+	extents_begin(&builder, memory);
+	ck_assert_int_eq(extents_add(&builder, 2 * HIGH + half, half), 0);
+	ck_assert_int_eq(extents_add(&builder, 2 * HIGH, half), 0);
+	extents = extents_end(&builder);
 	stitches_limit(half);
-	stitch = stitch_get(memory, extents, &reused, &error);
+	stitch = stitches_get(memory, extents, &reused, &error);
 	ck_assert_ptr_nonnull(stitch);
 	base = stitch->base;
 	extents_put(extents);
-	stitch_put(stitch);
+	stitches_put(stitch);
 	check_counts(0, 0);
 	ck_assert_int_eq(memory_del(memory, 2 * HIGH, 2 * half), 0);
 	ck_assert(!is_mapped(base));
@@ -269,7 +257,7 @@ START_TEST(nothing_is_kept_where_that_is_not_wanted)
 	stitches_limit(0);
 	stitch = get(1, 20 * K4, false);
 	base = stitch->base;
-	stitch_put(stitch);
+	stitches_put(stitch);
 	ck_assert(!is_mapped(base));
 	check_counts(0, 0);
 }
@@ -282,7 +270,7 @@ START_TEST(what_is_kept_gives_way_to_what_cannot_be_mapped)
 	uint8_t *room;
 
 	for (uint64_t first = 1; first < 30; first++)
-		stitch_put(get(first, 60 * K4, false));
+		stitches_put(get(first, 60 * K4, false));
 	check_counts(0, 29 * PIECES);
 	/* Rights that alternate make a mapping of each page: until there is no more. */
 	room = mmap(NULL, MAPPINGS * K4, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
@@ -294,7 +282,7 @@ START_TEST(what_is_kept_gives_way_to_what_cannot_be_mapped)
 	if (at < MAPPINGS) {
 		stitch = get(1, HIGH, false);
 		check_counts(PIECES, 0);
-		stitch_put(stitch);
+		stitches_put(stitch);
 	}
 	munmap(room, MAPPINGS * K4);
 	/* vm.max_map_count may be what it is by default, or have been raised. */

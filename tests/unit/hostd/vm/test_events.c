@@ -42,13 +42,13 @@ static void setup(void)
 		vm.vector_fds[i] = eventfd(0, EFD_NONBLOCK);
 	ck_assert_int_eq(events_open(&vm, 0, LOG), 0);
 	ceq = (struct ceq){ .vm = &vm, .vector = 2 };
-	ck_assert_int_eq(ceq_init(&ceq, K4, LOG), 0);
+	ck_assert_int_eq(events_ceq_init(&ceq, K4, LOG), 0);
 	retries = 0;
 }
 
 static void teardown(void)
 {
-	ceq_fini(&ceq);
+	events_ceq_fini(&ceq);
 	events_close(&vm);
 	memory_free(vm.memory);
 	munmap(ram, 16 * K4);
@@ -156,12 +156,12 @@ START_TEST(queues_must_lie_in_ram)
 {
 	struct ceq other = { .vm = &vm };
 
-	ck_assert_int_eq(ceq_init(&other, 64, LOG), -EINVAL);
-	ck_assert_int_eq(ceq_init(&other, K4, 18), -EINVAL);
-	ck_assert_int_eq(ceq_init(&other, 16 * K4, LOG), -EFAULT);
-	ck_assert_int_eq(ceq_init(&other, 15 * K4, 10), -EFAULT);
-	ck_assert_int_eq(ceq_init(&other, 15 * K4, 8), 0);
-	ceq_fini(&other);
+	ck_assert_int_eq(events_ceq_init(&other, 64, LOG), -EINVAL);
+	ck_assert_int_eq(events_ceq_init(&other, K4, 18), -EINVAL);
+	ck_assert_int_eq(events_ceq_init(&other, 16 * K4, LOG), -EFAULT);
+	ck_assert_int_eq(events_ceq_init(&other, 15 * K4, 10), -EFAULT);
+	ck_assert_int_eq(events_ceq_init(&other, 15 * K4, 8), 0);
+	events_ceq_fini(&other);
 }
 END_TEST
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "pvhca/pvhca-admin.h"
-#include "vm/ring.h"
+#include "vm/work_queue.h"
 #include "suite.h"
 
 #define BUFFER_SIZE (8 * PVHCA_GRANULE)
@@ -78,7 +78,7 @@ static struct pvhca_sq_wqe *entry(uint32_t index)
 
 static enum ibv_wc_status take(uint32_t index)
 {
-	return send_request_take(&queue, index, ~SEND_ALLOW_AV, &request, sge, data);
+	return work_queue_take_send(&queue, index, ~SEND_ALLOW_AV, &request, sge, data);
 }
 
 START_TEST(a_buffer_is_addressed_granule_by_granule)
@@ -197,7 +197,8 @@ START_TEST(unknown_opcodes_flags_and_reserved_fields_are_refused)
 	wqe->reserved = 1;
 	ck_assert_int_eq(take(1), IBV_WC_LOC_QP_OP_ERR);
 	wqe->reserved = 0;
-	ck_assert_int_eq(send_request_take(&queue, 1, 1u << PVHCA_WQE_WRITE, &request, sge, data),
+	ck_assert_int_eq(work_queue_take_send(&queue, 1, 1u << PVHCA_WQE_WRITE, &request, sge,
+					      data),
 			 IBV_WC_LOC_QP_OP_ERR);
 	ck_assert_uint_eq(request.index, 1);
 }
@@ -296,15 +297,15 @@ START_TEST(an_address_in_the_entry_is_for_those_who_may)
 	av->sgid_index = 3;
 	from->length = htole32(8);
 	ck_assert_int_eq(take(4), IBV_WC_LOC_QP_OP_ERR);
-	ck_assert_int_eq(send_request_take(&queue, 4, all, &request, sge, data), IBV_WC_SUCCESS);
+	ck_assert_int_eq(work_queue_take_send(&queue, 4, all, &request, sge, data), IBV_WC_SUCCESS);
 	ck_assert_uint_eq(request.av.sgid_index, 3);
 	ck_assert_uint_eq(sge[0].length, 8);
 	wqe->ah = htole32(1);
-	ck_assert_int_eq(send_request_take(&queue, 4, all, &request, sge, data),
+	ck_assert_int_eq(work_queue_take_send(&queue, 4, all, &request, sge, data),
 			 IBV_WC_LOC_QP_OP_ERR);
 	wqe->ah = 0;
 	wqe->opcode = PVHCA_WQE_WRITE;
-	ck_assert_int_eq(send_request_take(&queue, 4, all, &request, sge, data),
+	ck_assert_int_eq(work_queue_take_send(&queue, 4, all, &request, sge, data),
 			 IBV_WC_LOC_QP_OP_ERR);
 }
 END_TEST
@@ -340,14 +341,14 @@ START_TEST(a_receive_entry_is_checked)
 	wqe->num_sge = htole16(1);
 	wqe->tag = htole16(2);
 	((struct pvhca_sge *)(wqe + 1))->length = htole32(99);
-	ck_assert_int_eq(recv_request_take(&queue, 2, &recv, sge), IBV_WC_SUCCESS);
+	ck_assert_int_eq(work_queue_take_recv(&queue, 2, &recv, sge), IBV_WC_SUCCESS);
 	ck_assert_uint_eq(recv.tag, 2);
 	ck_assert_uint_eq(recv.length, 99);
 	wqe->num_sge = htole16(5);
-	ck_assert_int_eq(recv_request_take(&queue, 2, &recv, sge), IBV_WC_LOC_QP_OP_ERR);
+	ck_assert_int_eq(work_queue_take_recv(&queue, 2, &recv, sge), IBV_WC_LOC_QP_OP_ERR);
 	wqe->num_sge = htole16(1);
 	wqe->reserved1 = 1;
-	ck_assert_int_eq(recv_request_take(&queue, 2, &recv, sge), IBV_WC_LOC_QP_OP_ERR);
+	ck_assert_int_eq(work_queue_take_recv(&queue, 2, &recv, sge), IBV_WC_LOC_QP_OP_ERR);
 }
 END_TEST
 

@@ -109,14 +109,12 @@ static struct rig_vm *vm_new(uint8_t id)
 	memcpy(gid->gid, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0", 15);
 	gid->gid[15] = id;
 	gid->used = true;
-	ck_assert_int_eq(fabric_loopback.gid_add(&vm->vm, gid->gid, &gid->host_index), 0);
-	ck_assert_int_eq(fabric_loopback.pd_alloc(&vm->pd), 0);
+	ck_assert_int_eq(fabric_loopback.gid_add(&vm->vm, 0, gid->gid), 0);
 	return vm;
 }
 
 static void vm_free(struct rig_vm *vm)
 {
-	fabric_loopback.pd_free(&vm->pd);
 	if (vm->vm.gids[0].used)
 		fabric_loopback.gid_del(&vm->vm, vm->vm.gids[0].gid);
 	fabric_loopback.vm_close(&vm->vm);
@@ -130,7 +128,7 @@ void rig_setup(void)
 {
 	memset(&rig, 0, sizeof(rig));
 	rig.now = 1000000000;
-	rig.fabric = fabric_loopback.start(NULL);
+	rig.fabric = fabric_loopback.start();
 	ck_assert_ptr_nonnull(rig.fabric);
 	rig.a = vm_new(1);
 	rig.b = vm_new(2);
@@ -257,13 +255,11 @@ static struct cq *cq_new(struct rig_vm *vm, uint32_t reserve)
 	cq->buffer = ring_buffer_new(extents_new(1, PVHCA_GRANULE));
 	ck_assert_int_eq(cq_init(cq), 0);
 	ck_assert_int_eq(cq_reserve(cq, reserve), 0);
-	ck_assert_int_eq(fabric_loopback.cq_create(cq), 0);
 	return cq;
 }
 
 static void cq_free(struct cq *cq)
 {
-	fabric_loopback.cq_destroy(cq);
 	cq_fini(cq);
 	ring_buffer_free(cq->buffer);
 	free(cq);
@@ -275,8 +271,8 @@ struct ah *rig_ah(struct rig_vm *vm, const uint8_t dgid[16])
 
 	ah->vm = &vm->vm;
 	ah->pd = &vm->pd;
-	ah->av = (struct pvhca_av){
-		.flow_label = htole32(0x12345),
+	ah->av = (struct av){
+		.flow_label = 0x12345,
 		.traffic_class = 0x28,
 		.hop_limit = 3,
 		.sl = 2,
@@ -350,8 +346,8 @@ struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type, struct srq *srq
 	qp->flags = srq ? PVHCA_CREATE_QP_SRQ : 0;
 	qp->slot = vm->slots++;
 	qp->handle = 100 * vm->vm.id + qp->slot;
-	qp->cap.max_send_sge = htole32(RIG_SGES);
-	qp->cap.max_recv_sge = htole32(RIG_SGES);
+	qp->cap.max_send_sge = RIG_SGES;
+	qp->cap.max_recv_sge = RIG_SGES;
 	qp->send_cq = cq_new(vm, 1 << RIG_LOG_SQ);
 	qp->recv_cq = cq_new(vm, 1 << RIG_LOG_RQ);
 	qp->buffer = ring_buffer_new(extents_new(1, rq_offset + (1024 << RIG_LOG_RQ)));
@@ -383,12 +379,12 @@ void rig_qp_free(struct qp *qp)
 	free(qp);
 }
 
-struct pvhca_qp_attr rig_attr(const struct qp *qp, const struct qp *peer)
+struct qp_attr rig_attr(const struct qp *qp, const struct qp *peer)
 {
-	struct pvhca_qp_attr attr = {
+	struct qp_attr attr = {
 		.path_mtu = IBV_MTU_1024,
-		.qkey = htole32(RIG_QKEY),
-		.dest_qp_num = htole32(peer->qpn),
+		.qkey = RIG_QKEY,
+		.dest_qp_num = peer->qpn,
 		.qp_access_flags = htole32(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ |
 					   IBV_ACCESS_REMOTE_ATOMIC),
 		.max_rd_atomic = 1,
@@ -406,7 +402,7 @@ struct pvhca_qp_attr rig_attr(const struct qp *qp, const struct qp *peer)
 	return attr;
 }
 
-int rig_modify(struct qp *qp, uint32_t mask, struct pvhca_qp_attr attr)
+int rig_modify(struct qp *qp, uint32_t mask, struct qp_attr attr)
 {
 	int status;
 
@@ -418,7 +414,7 @@ int rig_modify(struct qp *qp, uint32_t mask, struct pvhca_qp_attr attr)
 
 int rig_to_init(struct qp *qp)
 {
-	struct pvhca_qp_attr attr = rig_attr(qp, qp);
+	struct qp_attr attr = rig_attr(qp, qp);
 
 	attr.qp_state = IBV_QPS_INIT;
 	return rig_modify(qp,
@@ -429,7 +425,7 @@ int rig_to_init(struct qp *qp)
 
 int rig_to_rtr(struct qp *qp, const struct qp *peer)
 {
-	struct pvhca_qp_attr attr = rig_attr(qp, peer);
+	struct qp_attr attr = rig_attr(qp, peer);
 
 	attr.qp_state = IBV_QPS_RTR;
 	if (qp->type == PVHCA_QPT_UD)
@@ -447,7 +443,7 @@ int rig_to_rtr(struct qp *qp, const struct qp *peer)
 
 int rig_to_rts(struct qp *qp, const struct qp *peer)
 {
-	struct pvhca_qp_attr attr = rig_attr(qp, peer);
+	struct qp_attr attr = rig_attr(qp, peer);
 
 	attr.qp_state = IBV_QPS_RTS;
 	if (qp->type != PVHCA_QPT_RC)

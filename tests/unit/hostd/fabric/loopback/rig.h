@@ -8,8 +8,14 @@
 #define LOOPBACK_RIG_H
 
 #include "fabric/fabric.h"
+#include "fabric/loopback/key.h"
+#include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
+#include "fabric/loopback/qp.h"
+#include "fabric/loopback/serve.h"
 #include "vm/vm.h"
+
+extern const struct fabric_ops fabric_loopback;
 
 #define RIG_LOG_SQ  4 /* 16 entries of 4 KiB */
 #define RIG_LOG_RQ  4 /* 16 entries of 1 KiB */
@@ -73,8 +79,8 @@ void rig_ah_free(struct ah *ah);
 struct srq *rig_srq(struct rig_vm *vm);
 void rig_srq_free(struct srq *srq);
 /* Attributes that connect qp to peer. */
-struct pvhca_qp_attr rig_attr(const struct qp *qp, const struct qp *peer);
-int rig_modify(struct qp *qp, uint32_t mask, struct pvhca_qp_attr attr);
+struct qp_attr rig_attr(const struct qp *qp, const struct qp *peer);
+int rig_modify(struct qp *qp, uint32_t mask, struct qp_attr attr);
 int rig_to_init(struct qp *qp);
 int rig_to_rtr(struct qp *qp, const struct qp *peer);
 int rig_to_rts(struct qp *qp, const struct qp *peer);

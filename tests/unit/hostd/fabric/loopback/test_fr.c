@@ -12,6 +12,7 @@
 #include <check.h>
 
 #include "fabric/loopback/rig.h"
+#include "memory/memory.h"
 
 #define IOVA_B	  0x7f1000002000ull
 #define RUN	  (4 * PVHCA_GRANULE)
@@ -39,7 +40,7 @@ static void setup(void)
 	rig.a->vm.memory = memory_new();
 	ck_assert_int_eq(memory_add(rig.a->vm.memory, RAM, RAM_LEN, 0, PVHCA_GRANULE, fd), 0);
 	ram = memory_resolve(rig.a->vm.memory, RAM, RAM_LEN, &region);
-	region_put(region);
+	memory_region_put(region);
 	a = rig_qp(rig.a);
 	b = rig_qp(rig.b);
 	mr_b = rig_mr(rig.b, IOVA_B, 4, RUN, IBV_ACCESS_LOCAL_WRITE);
@@ -219,7 +220,7 @@ START_TEST(bad_registration_is_refused_and_leaves_nothing)
 	unsigned int refs;
 	struct region *region;
 
-	region = memory_region(rig.a->vm.memory, RAM);
+	ck_assert_ptr_nonnull(memory_resolve(rig.a->vm.memory, RAM, 1, &region));
 	refs = atomic_load(&region->refs);
 	set_list(pages, 3);
 	switch (_i) {
@@ -278,7 +279,7 @@ START_TEST(bad_registration_is_refused_and_leaves_nothing)
 	post_reg(seg);
 	rig_expect(a->send_cq, IBV_WC_MW_BIND_ERR);
 	ck_assert_uint_eq(atomic_load(&region->refs), refs);
-	region_put(region);
+	memory_region_put(region);
 	fr->pd = &rig.a->pd;
 }
 END_TEST

@@ -184,7 +184,7 @@ static void *guest_main(void *arg)
 
 static void reset(struct guest *guest, struct qp *qp, unsigned int *sends)
 {
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RESET };
+	struct qp_attr attr = { .qp_state = IBV_QPS_RESET };
 
 	ck_assert_int_eq(rig_modify(qp, IBV_QP_STATE, attr), 0);
 	atomic_store(qp->sq.pi, 0);
@@ -243,7 +243,7 @@ static void rereg(struct guest *guest)
 static void disturb(unsigned int round)
 {
 	struct guest *guest = &guests[round / 8 % 2];
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+	struct qp_attr attr = { .qp_state = IBV_QPS_ERR };
 
 	switch (round % 8) {
 	case 0:
@@ -300,7 +300,7 @@ static void guest_stop(struct guest *guest)
 	rig_qp_free(guest->rc);
 	rig_qp_free(guest->ud);
 	rig_srq_free(guest->srq);
-	ck_assert_uint_eq(guest->mr->windows, 0);
+	ck_assert_uint_eq(*loopback_mr_windows(guest->mr), 0);
 	rig_mr_free(guest->mr);
 	pthread_mutex_destroy(&guest->lock);
 }

@@ -461,7 +461,7 @@ END_TEST
 START_TEST(receive_under_way_is_flushed_before_later_ones)
 {
 	struct pvhca_sge to = sge_of(big_b, 0x20000000, BIG_LEN);
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+	struct qp_attr attr = { .qp_state = IBV_QPS_ERR };
 
 	rig_post_recv(b, &to, 1);
 	post_recv(8);
@@ -650,7 +650,7 @@ END_TEST
 START_TEST(qp_without_the_remote_right_refuses_the_request)
 {
 	static const uint8_t opcodes[] = { PVHCA_WQE_WRITE, PVHCA_WQE_READ };
-	struct pvhca_qp_attr attr = { 0 };
+	struct qp_attr attr = { 0 };
 
 	ck_assert_int_eq(rig_modify(b, IBV_QP_ACCESS_FLAGS, attr), 0);
 	post(opcodes[_i], 8);
@@ -841,7 +841,7 @@ END_TEST
 
 START_TEST(responder_in_reset_gets_nothing)
 {
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RESET };
+	struct qp_attr attr = { .qp_state = IBV_QPS_RESET };
 
 	ck_assert_int_eq(rig_modify(b, IBV_QP_STATE, attr), 0);
 	rig_fill(mr_a, IOVA_A, 8, 1);
@@ -871,7 +871,7 @@ END_TEST
 START_TEST(wrong_gid_reaches_nobody)
 {
 	struct qp *c = rig_qp(rig.a), *d = rig_qp(rig.b);
-	struct pvhca_qp_attr attr;
+	struct qp_attr attr;
 
 	ck_assert_int_eq(rig_to_init(c), 0);
 	ck_assert_int_eq(rig_to_init(d), 0);
@@ -936,7 +936,7 @@ END_TEST
 
 START_TEST(timeout_0_never_gives_up)
 {
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RESET };
+	struct qp_attr attr = { .qp_state = IBV_QPS_RESET };
 
 	((struct loopback_qp *)a->fabric)->timeout_ns = 0;
 	ck_assert_int_eq(rig_modify(b, IBV_QP_STATE, attr), 0);
@@ -1006,7 +1006,7 @@ END_TEST
 
 START_TEST(reset_lets_an_abused_qp_begin_anew)
 {
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RESET };
+	struct qp_attr attr = { .qp_state = IBV_QPS_RESET };
 
 	atomic_store(a->sq.pi, 17);
 	context_again(a->context, a->slot);
@@ -1077,7 +1077,7 @@ END_TEST
 
 START_TEST(random_ring_contents_end_in_errors_and_nowhere_else)
 {
-	struct pvhca_qp_attr reset = { .qp_state = IBV_QPS_RESET };
+	struct qp_attr reset = { .qp_state = IBV_QPS_RESET };
 	unsigned int round, i;
 	uint8_t *entry;
 

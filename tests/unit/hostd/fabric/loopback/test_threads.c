@@ -153,7 +153,7 @@ static void unlock_guests(void)
 
 static void reset_guest(struct guest *guest)
 {
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RESET };
+	struct qp_attr attr = { .qp_state = IBV_QPS_RESET };
 	struct pvhca_cqe cqe;
 
 	ck_assert_int_eq(rig_modify(guest->qp, IBV_QP_STATE, attr), 0);
@@ -203,7 +203,7 @@ static void replace_region(struct guest *guest)
 static void disturb(unsigned int round)
 {
 	struct guest *guest = &guests[round / 3 % 2];
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+	struct qp_attr attr = { .qp_state = IBV_QPS_ERR };
 
 	switch (round % 3) {
 	case 0:

@@ -130,7 +130,7 @@ END_TEST
 
 START_TEST(responder_that_is_gone_swallows_everything)
 {
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RESET };
+	struct qp_attr attr = { .qp_state = IBV_QPS_RESET };
 
 	ck_assert_int_eq(rig_modify(b, IBV_QP_STATE, attr), 0);
 	post(PVHCA_WQE_SEND, 8, 0);
@@ -150,7 +150,7 @@ END_TEST
 
 START_TEST(send_error_stops_sends_until_rts_and_leaves_receives)
 {
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RTS, .cur_qp_state = IBV_QPS_SQE };
+	struct qp_attr attr = { .qp_state = IBV_QPS_RTS, .cur_qp_state = IBV_QPS_SQE };
 	struct pvhca_sge bad = { htole64(IOVA_A), htole32(8), 0 };
 	struct pvhca_sq_wqe wqe = { .opcode = PVHCA_WQE_SEND, .num_sge = htole16(1) };
 	unsigned int i;
@@ -192,8 +192,8 @@ START_TEST(receive_of_a_broken_message_serves_the_next)
 	rig_pump();
 	rig_expect(a->send_cq, IBV_WC_LOC_PROT_ERR);
 	rig_expect_none(b->recv_cq);
-	ck_assert_int_eq(
-		rig_modify(a, IBV_QP_STATE, (struct pvhca_qp_attr){ .qp_state = IBV_QPS_RTS }), 0);
+	ck_assert_int_eq(rig_modify(a, IBV_QP_STATE, (struct qp_attr){ .qp_state = IBV_QPS_RTS }),
+			 0);
 	rig_post_send(a, (struct pvhca_sq_wqe){ .opcode = PVHCA_WQE_SEND }, NULL, NULL);
 	rig_pump();
 	ck_assert_uint_eq(le32toh(rig_expect(b->recv_cq, IBV_WC_SUCCESS).byte_len), 0);

@@ -53,7 +53,7 @@ static struct pvhca_sq_wqe wqe_to(const struct qp *to, const struct ah *by)
 		.num_sge = htole16(1),
 		.ah = htole32(by->handle),
 		.remote_qpn = htole32(to ? to->qpn : 0xffffff),
-		.remote_qkey = htole32(RIG_QKEY),
+		.remote_qkey = RIG_QKEY,
 	};
 }
 
@@ -195,7 +195,7 @@ END_TEST
 START_TEST(high_bit_stands_for_the_own_key)
 {
 	struct pvhca_sq_wqe wqe = wqe_to(b, ah);
-	struct pvhca_qp_attr attr = { .qkey = htole32(7) };
+	struct qp_attr attr = { .qkey = 7 };
 
 	post_recv(b, 200);
 	wqe.remote_qkey = htole32(0x80000005);
@@ -286,14 +286,21 @@ START_TEST(addresses_in_entries_are_the_drivers_alone)
 	struct pvhca_sq_wqe wqe = wqe_to(b, ah);
 	uint8_t *entry = (uint8_t *)work_queue_entry(&a->sq, 0);
 	struct pvhca_sge sge = { htole64(IOVA_A), htole32(8), htole32(mr_a->lkey) };
+	struct pvhca_av av = {
+		.sgid_index = ah->av.sgid_index,
+		.hop_limit = ah->av.hop_limit,
+		.port = 1,
+		.is_global = 1,
+	};
 
+	memcpy(av.dgid, ah->av.dgid, sizeof(av.dgid));
 	post_recv(b, 200);
 	rig.a->context.kernel = _i;
 	wqe.flags |= PVHCA_WQE_F_AV;
 	wqe.ah = 0;
 	rig_post_send(a, wqe, NULL, NULL);
-	memcpy(entry + PVHCA_SQ_WQE_DATA, &ah->av, sizeof(ah->av));
-	memcpy(entry + PVHCA_SQ_WQE_DATA + sizeof(ah->av), &sge, sizeof(sge));
+	memcpy(entry + PVHCA_SQ_WQE_DATA, &av, sizeof(av));
+	memcpy(entry + PVHCA_SQ_WQE_DATA + sizeof(av), &sge, sizeof(sge));
 	rig_pump();
 	rig_expect(a->send_cq, _i ? IBV_WC_SUCCESS : IBV_WC_LOC_QP_OP_ERR);
 	if (_i)
@@ -303,7 +310,7 @@ END_TEST
 
 START_TEST(state_machine_asks_for_the_key)
 {
-	struct pvhca_qp_attr attr = rig_attr(a, b), got;
+	struct qp_attr attr = rig_attr(a, b), got;
 	struct qp *qp = rig_qp_of(rig.a, PVHCA_QPT_UD, NULL);
 
 	attr.qp_state = IBV_QPS_INIT;
@@ -315,7 +322,7 @@ START_TEST(state_machine_asks_for_the_key)
 	ck_assert_int_eq(rig_to_rtr(qp, qp), 0);
 	ck_assert_int_eq(rig_to_rts(qp, qp), 0);
 	ck_assert_int_eq(fabric_loopback.qp->query(qp, ~0u, &got), 0);
-	ck_assert_uint_eq(le32toh(got.qkey), RIG_QKEY);
+	ck_assert_uint_eq(got.qkey, RIG_QKEY);
 	rig_qp_free(qp);
 }
 END_TEST
@@ -338,7 +345,7 @@ START_TEST(bad_addresses_get_no_handle)
 		memset(bad.av.dgid, 0, 16);
 		break;
 	case 4:
-		bad.av.reserved1 = 1;
+		bad.av.is_global = 2;
 		break;
 	}
 	ck_assert_int_eq(fabric_loopback.ah_create(&bad), PVHCA_ST_INVALID);
@@ -406,7 +413,7 @@ END_TEST
 
 START_TEST(group_asks_for_the_key_too)
 {
-	struct pvhca_qp_attr attr = { .qkey = htole32(7) };
+	struct qp_attr attr = { .qkey = 7 };
 
 	post_recv(b, 200);
 	ck_assert_int_eq(fabric_loopback.mcast_attach(b, group, 0), 0);
@@ -486,8 +493,7 @@ START_TEST(random_entries_end_in_errors_and_nowhere_else)
 		context_again(a->context, a->slot);
 		rig_pump();
 		if (atomic_load(&a->state) == IBV_QPS_SQE)
-			rig_modify(a, IBV_QP_STATE,
-				   (struct pvhca_qp_attr){ .qp_state = IBV_QPS_RTS });
+			rig_modify(a, IBV_QP_STATE, (struct qp_attr){ .qp_state = IBV_QPS_RTS });
 		while (rig_poll(a->send_cq, &(struct pvhca_cqe){ 0 }))
 			;
 	}

@@ -164,11 +164,10 @@ void cq_forget(struct cq *cq, uint32_t qpn)
 	host.forgotten++;
 }
 
-bool vm_gid(const struct vm *vm, uint32_t index, uint32_t *host_index, const uint8_t **gid)
+bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid)
 {
 	(void)vm;
 	(void)index;
-	(void)host_index;
 	(void)gid;
 	return false;
 }
@@ -416,7 +415,7 @@ END_TEST
 /* The guest gets its entries back by their completions alone. */
 START_TEST(what_a_qp_took_from_its_srq_is_completed_before_it_goes)
 {
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RESET };
+	struct qp_attr attr = { .qp_state = IBV_QPS_RESET };
 	struct qp qp = new_qp(PVHCA_QPT_RC);
 
 	setup_srq();
@@ -460,7 +459,7 @@ START_TEST(all_that_was_posted_is_there_before_a_drain)
 	uint8_t *memory = aligned_alloc(PVHCA_GRANULE, PVHCA_GRANULE);
 	struct ring_buffer *buffer = malloc(sizeof(*buffer) + sizeof(uint8_t *));
 	struct pvhca_queue_header *header = (void *)memory;
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_SQD };
+	struct qp_attr attr = { .qp_state = IBV_QPS_SQD };
 	struct qp qp = new_qp(PVHCA_QPT_RC);
 	struct verbs_qp *vqp;
 	uint32_t id;
@@ -496,7 +495,7 @@ END_TEST
 
 START_TEST(a_change_that_the_host_refuses_is_none)
 {
-	struct pvhca_qp_attr attr = { .qp_state = IBV_QPS_RTS };
+	struct qp_attr attr = { .qp_state = IBV_QPS_RTS };
 	struct qp qp = new_qp(PVHCA_QPT_RC);
 
 	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
@@ -515,7 +514,7 @@ END_TEST
 START_TEST(a_query_tells_what_the_host_tells)
 {
 	struct qp qp = new_qp(PVHCA_QPT_UD);
-	struct pvhca_qp_attr attr;
+	struct qp_attr attr;
 
 	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
 	ck_assert_int_eq(verbs_qp_query(&qp, IBV_QP_STATE, &attr), PVHCA_ST_OK);

@@ -385,13 +385,13 @@ static struct mad request(void)
 
 	mad_init(&mad, MAD_REQ, TID);
 	mad_set(&mad, MAD_LOCAL_ID, GUEST_ID);
-	mad_set(&mad, REQ_SERVICE_ID, ip_cm_service_id(&ip));
+	mad_set(&mad, REQ_SERVICE_ID, mad_ip_cm_service_id(&ip));
 	mad_set(&mad, REQ_QPN, QPN);
 	mad_set(&mad, REQ_PSN, GUEST_PSN);
 	mad_set(&mad, REQ_RESPONDER, 4);
 	mad_set(&mad, REQ_INITIATOR, 2);
 	mad_set(&mad, REQ_RETRY_COUNT, 7);
-	ip_cm_build(&ip, mad.bytes + MAD_HEADER_LEN + REQ_PRIVATE);
+	mad_ip_cm_build(&ip, mad.bytes + MAD_HEADER_LEN + REQ_PRIVATE);
 	memset(mad.bytes + MAD_HEADER_LEN + REQ_PRIVATE + IP_CM_HEADER_LEN, 'q',
 	       REQ_PRIVATE_LEN - IP_CM_HEADER_LEN);
 	return mad;
@@ -592,7 +592,7 @@ START_TEST(guests_speak_for_themselves_only)
 	/* Another source address in the private data. */
 	req = request();
 	ip.source[15] = 77;
-	ip_cm_build(&ip, req.bytes + MAD_HEADER_LEN + REQ_PRIVATE);
+	mad_ip_cm_build(&ip, req.bytes + MAD_HEADER_LEN + REQ_PRIVATE);
 	say(&req);
 	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON), MAD_REASON_BAD_GID);
 	/* A service that is none of the port spaces of IP. */
@@ -797,7 +797,7 @@ START_TEST(a_request_of_a_peer_reaches_the_guest)
 	ck_assert_uint_eq(mad_get(req, REQ_ACK_TIMEOUT), 17);
 	ck_assert(!memcmp(mad_data(req, REQ_LOCAL_GID), peer, 16));
 	ck_assert(!memcmp(mad_data(req, REQ_REMOTE_GID), own, 16));
-	ck_assert(ip_cm_parse(mad_get(req, REQ_SERVICE_ID), mad_data(req, REQ_PRIVATE), &ip));
+	ck_assert(mad_ip_cm_parse(mad_get(req, REQ_SERVICE_ID), mad_data(req, REQ_PRIVATE), &ip));
 	ck_assert_uint_eq(ip.protocol, IP_CM_TCP);
 	ck_assert_uint_eq(ip.port, 7174);
 	ck_assert_uint_eq(ip.source_port, 50000);
@@ -945,8 +945,8 @@ static struct mad sidr_request(void)
 
 	mad_init(&mad, MAD_SIDR_REQ, TID);
 	mad_set(&mad, SIDR_REQ_ID, GUEST_ID);
-	mad_set(&mad, SIDR_REQ_SERVICE_ID, ip_cm_service_id(&ip));
-	ip_cm_build(&ip, mad.bytes + MAD_HEADER_LEN + SIDR_REQ_PRIVATE);
+	mad_set(&mad, SIDR_REQ_SERVICE_ID, mad_ip_cm_service_id(&ip));
+	mad_ip_cm_build(&ip, mad.bytes + MAD_HEADER_LEN + SIDR_REQ_PRIVATE);
 	return mad;
 }
 
@@ -992,8 +992,8 @@ START_TEST(a_peer_finds_the_guests_datagram_queue_pair)
 	ck_assert_int_eq(host.last->ps, RDMA_PS_UDP);
 	peer_asks(host.last, "udp");
 	req = hear(MAD_SIDR_REQ);
-	ck_assert(ip_cm_parse(mad_get(req, SIDR_REQ_SERVICE_ID), mad_data(req, SIDR_REQ_PRIVATE),
-			      &ip));
+	ck_assert(mad_ip_cm_parse(mad_get(req, SIDR_REQ_SERVICE_ID),
+				  mad_data(req, SIDR_REQ_PRIVATE), &ip));
 	ck_assert_uint_eq(ip.protocol, IP_CM_UDP);
 	ck_assert_uint_eq(ip.port, 9001);
 	ck_assert(!memcmp(mad_data(req, SIDR_REQ_PRIVATE + IP_CM_HEADER_LEN), "udp", 4));

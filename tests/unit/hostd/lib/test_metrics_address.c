@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "lib/log.h"
-#include "stats/metrics.h"
+#include "lib/metrics_address.h"
 #include "suite.h"
 
 static struct metrics_address parsed;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Counters tell who talks how much: they are for this host. Whoever wants them elsewhere
- * has a proxy that asks who asks; so nothing but loopback is accepted here.
+ * Counters show how much each VM communicates. They are for this host alone, so only
+ * loopback addresses are accepted. A proxy with access control can pass them on.
  */
-#include "stats/metrics.h"
+#include "lib/metrics_address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
