@@ -39,6 +39,16 @@ void rig_expect_log(const char *log)
 	pthread_mutex_unlock(&lock);
 }
 
+bool rig_has(const char *what)
+{
+	bool has;
+
+	pthread_mutex_lock(&lock);
+	has = strstr(rig.log, what);
+	pthread_mutex_unlock(&lock);
+	return has;
+}
+
 /* ------------------------- stubs of worker and fabric ---------------------- */
 
 int worker_attach(struct vm *vm)
@@ -184,7 +194,11 @@ void rig_teardown(void)
 
 static void *session_main(void *arg)
 {
-	session_run(arg);
+	struct qemu *qemu = arg;
+
+	session_run(qemu->session);
+	/* A test that still waits for an answer is to fail at once. */
+	shutdown(qemu->session_fd, SHUT_RDWR);
 	return NULL;
 }
 
@@ -195,6 +209,7 @@ struct qemu *qemu_new(void)
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	qemu->fd = pair[0];
+	qemu->session_fd = pair[1];
 	qemu->ram_fd = -1;
 	qemu->admin_db = -1;
 	for (unsigned int i = 0; i < RIG_DOORBELLS; i++)
@@ -204,7 +219,7 @@ struct qemu *qemu_new(void)
 	qemu->session = session_new(pair[1], ++sessions, rig.config, &rig.ops, NULL);
 	ck_assert_ptr_nonnull(qemu->session);
 	qemu->vm = &qemu->session->vm;
-	ck_assert_int_eq(pthread_create(&qemu->thread, NULL, session_main, qemu->session), 0);
+	ck_assert_int_eq(pthread_create(&qemu->thread, NULL, session_main, qemu), 0);
 	return qemu;
 }
 

@@ -51,11 +51,12 @@ void rig_teardown(void);
 /* Settings from the text of a configuration file, for sessions to come. */
 void rig_configure(const char *text);
 void rig_expect_log(const char *log);
+bool rig_has(const char *what);
 
 /**
  * struct qemu - QEMU's end
  * @session: until it has ended
- * @fd: the link, or -1
+ * @fd, @session_fd: the link's ends
  * @admin_db, @doorbell, @vector: eventfds, made by qemu_events()
  * @ram, @area, @sq, @cq, @aeq: guest memory, and what of it is the admin queue
  * @requests: ids of requests that were sent
@@ -64,7 +65,7 @@ struct qemu {
 	struct session *session;
 	struct vm *vm;
 	pthread_t thread;
-	int fd;
+	int fd, session_fd;
 	int ram_fd;
 	int admin_db, doorbell[RIG_DOORBELLS], vector[RIG_VECTORS];
 	uint8_t *ram;
