@@ -21,7 +21,7 @@
 #define RIG_RAM		0x10000ull  /* bytes of it */
 #define RIG_VECTORS	4
 #define RIG_DOORBELLS	2
-#define RIG_LOG_ENTRIES 5 /* of the admin queues */
+#define RIG_LOG_ENTRIES 6 /* of the admin queues */
 #define RIG_ENTRIES	(1u << RIG_LOG_ENTRIES)
 #define RIG_AEQ_LOG	2
 #define RIG_LOG		1024

@@ -342,25 +342,6 @@ START_TEST(settled_means_served)
 }
 END_TEST
 
-static void post_on(struct pass *pass, struct qp *qp)
-{
-	(void)pass;
-	context_again(qp->context, qp->slot);
-}
-
-START_TEST(settling_does_not_wait_for_ever_for_a_process_that_posts_on)
-{
-	struct guest *guest = guest_start(0);
-
-	guest_qp(guest, 3);
-	rig.on_serve = post_on;
-	guest_announce(guest, 3);
-	worker_settle(&guest->context);
-	ck_assert_uint_ge(guest->served, 1);
-	guest_stop(guest);
-}
-END_TEST
-
 int main(void)
 {
 	TCase *tc = tcase_create("assign");
@@ -379,6 +360,5 @@ int main(void)
 	tcase_add_test(tc, a_removal_waits_for_memory_and_keeps_nobody_away);
 	tcase_add_test(tc, sessions_come_and_go_while_passes_run);
 	tcase_add_test(tc, settled_means_served);
-	tcase_add_test(tc, settling_does_not_wait_for_ever_for_a_process_that_posts_on);
 	return suite_run("worker assign", tc);
 }

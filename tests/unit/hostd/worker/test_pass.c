@@ -432,6 +432,20 @@ START_TEST(where_receives_are_handed_over_no_context_is_passed_over)
 }
 END_TEST
 
+/* --------------------------------- settling -------------------------------- */
+
+/* As a process that posts on and on: whenever it is looked at there is something. */
+START_TEST(settling_does_not_wait_for_ever)
+{
+	start(1);
+	if (_i)
+		context_again(&guest[0]->context, 7);
+	else
+		guest_announce(guest[0], 7);
+	worker_settle(&guest[0]->context);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("pass");
@@ -460,5 +474,6 @@ int main(void)
 	tcase_add_test(tc, of_many_contexts_busy_ones_are_looked_at_in_each_pass);
 	tcase_add_test(tc, few_contexts_are_all_looked_at_in_each_pass);
 	tcase_add_test(tc, where_receives_are_handed_over_no_context_is_passed_over);
+	tcase_add_loop_test(tc, settling_does_not_wait_for_ever, 0, 2);
 	return suite_run("worker pass", tc);
 }
