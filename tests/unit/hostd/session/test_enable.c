@@ -374,9 +374,13 @@ START_TEST(the_fabrics_async_events_are_served_while_enabled)
 	qemu_reset(qemu);
 	rig_expect_log("");
 	ck_assert_uint_eq(qemu_enable(qemu), 0);
+	while (!rig_has("async"))
+		usleep(100);
 	qemu_reset(qemu);
 	rig_expect_log("open attach async detach close");
 	eventfd_write(rig.async_fd, 1);
+	/* By the second the thread has looked at all descriptors. */
+	qemu_reset(qemu);
 	qemu_reset(qemu);
 	rig_expect_log("open attach async detach close");
 }
