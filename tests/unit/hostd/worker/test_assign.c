@@ -246,6 +246,20 @@ START_TEST(a_context_without_memory_is_not_added)
 }
 END_TEST
 
+/* Of the array of workers, or of one of them. */
+START_TEST(workers_that_cannot_all_start_leave_none_behind)
+{
+	const struct config config = { .workers = WORKERS };
+
+	workers_stop();
+	calls_until_none = _i;
+	ck_assert_int_eq(workers_start(&config), -ENOMEM);
+	calls_until_none = -1;
+	ck_assert_int_eq(workers_start(&config), 0);
+	expect_nothing_left();
+}
+END_TEST
+
 static struct guest *other;
 
 static void memory_comes_back(void)
@@ -357,6 +371,7 @@ int main(void)
 	tcase_add_test(tc, a_fabrics_descriptor_that_cannot_be_listened_to_frees_the_doorbell);
 	tcase_add_loop_test(tc, an_attaching_without_memory_fails_and_leaves_nothing, 0, 4);
 	tcase_add_loop_test(tc, a_context_without_memory_is_not_added, 0, 4);
+	tcase_add_loop_test(tc, workers_that_cannot_all_start_leave_none_behind, 0, 1 + WORKERS);
 	tcase_add_test(tc, a_removal_waits_for_memory_and_keeps_nobody_away);
 	tcase_add_test(tc, sessions_come_and_go_while_passes_run);
 	tcase_add_test(tc, settled_means_served);
