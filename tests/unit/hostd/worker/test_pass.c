@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* One pass over the rings; the test is the worker, and its clock. */
+#include <string.h>
+
+#include "lib/clock.h"
+#include "suite.h"
+#include "vm/cq_blocked.h"
+#include "vm/pass.h"
+#include "worker/rig.h"
+
+#define NOW    NS_PER_S
+#define GUESTS 6 /* more than the contexts that are all looked at in each pass */
+
+static struct guest *guest[GUESTS];
+static unsigned int guests;
+static unsigned int (*poll)(struct pass *pass, struct vm *vm); /* that of the rig */
+
+static void start(unsigned int count)
+{
+	for (; guests < count; guests++)
+		guest[guests] = guest_start(guests);
+}
+
+static void setup(void)
+{
+	rig_setup();
+	rig_worker();
+	poll = rig.ops.vm_poll;
+	rig.ops.vm_poll = NULL;
+}
+
+static void teardown(void)
+{
+	while (guests)
+		guest_stop(guest[--guests]);
+	rig_worker_free();
+}
+
+/* Of a fabric that takes receives as messages arrive. */
+static void without_receives(void)
+{
+	rig.qp.serve_receives = NULL;
+	rig.ops.srq_serve = NULL;
+}
+
+START_TEST(a_pass_without_work_serves_nothing)
+{
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+	start(2);
+	guest_qp(guest[1], 3);
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+	ck_assert_str_eq(rig.log, "");
+}
+END_TEST
+
+START_TEST(all_receives_are_handed_over_before_any_send)
+{
+	start(2);
+	guest_qp(guest[0], 0);
+	guest_qp(guest[0], 4095);
+	guest_qp(guest[1], 63);
+	guest_qp(guest[1], 64);
+	guest_announce(guest[0], 0);
+	guest_announce(guest[0], 4095);
+	guest_announce(guest[1], 63);
+	guest_announce(guest[1], 64);
+	ck_assert_uint_eq(rig_pass(NOW), 8);
+	ck_assert_str_eq(rig.log, "R0.0 R0.4095 R1.63 R1.64 S0.0 S0.4095 S1.63 S1.64");
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+}
+END_TEST
+
+START_TEST(only_what_is_announced_is_served)
+{
+	start(2);
+	without_receives();
+	for (uint32_t slot = 0; slot < 130; slot++)
+		guest_qp(guest[1], slot);
+	guest_announce(guest[1], 65);
+	guest_announce(guest[1], 129);
+	ck_assert_uint_eq(rig_pass(NOW), 2);
+	ck_assert_str_eq(rig.log, "S1.65 S1.129");
+}
+END_TEST
+
+START_TEST(what_both_sides_ask_for_is_served_once)
+{
+	start(1);
+	without_receives();
+	guest_qp(guest[0], 70);
+	guest_qp(guest[0], 71);
+	guest_announce(guest[0], 70);
+	guest_announce(guest[0], 71);
+	context_again(&guest[0]->context, 70);
+	ck_assert_uint_eq(rig_pass(NOW), 2);
+	ck_assert_str_eq(rig.log, "S0.70 S0.71");
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+}
+END_TEST
+
+START_TEST(what_pvhcad_asks_for_again_is_served_without_the_guest)
+{
+	start(1);
+	guest_qp(guest[0], 0);
+	guest_qp(guest[0], 4000);
+	context_again(&guest[0]->context, 0);
+	context_again(&guest[0]->context, 4000);
+	ck_assert_uint_eq(rig_pass(NOW), 4);
+	ck_assert_str_eq(rig.log, "R0.0 R0.4000 S0.0 S0.4000");
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+}
+END_TEST
+
+/* A QP that is served posts on one that was, and one that was not yet there. */
+static void post_elsewhere(struct pass *pass, struct qp *qp)
+{
+	(void)pass;
+	if (qp->slot != 5)
+		return;
+	guest_announce(guest[0], 1);
+	guest_announce(guest[0], 9);
+	context_again(&guest[0]->context, 5);
+}
+
+START_TEST(a_qp_announced_while_the_pass_runs_is_served_in_the_next)
+{
+	start(1);
+	without_receives();
+	guest_qp(guest[0], 1);
+	guest_qp(guest[0], 5);
+	guest_qp(guest[0], 9);
+	guest_announce(guest[0], 1);
+	guest_announce(guest[0], 5);
+	rig.on_serve = post_elsewhere;
+	ck_assert_uint_eq(rig_pass(NOW), 2);
+	ck_assert_str_eq(rig.log, "S0.1 S0.5");
+	rig.on_serve = NULL;
+	ck_assert_uint_eq(rig_pass(NOW), 3);
+	ck_assert_str_eq(rig.log, "S0.1 S0.5 S0.9");
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+}
+END_TEST
+
+static struct qp *late;
+static uint32_t late_seen;
+
+/* While guest 0's receives are handed over, guest 1's process posts. */
+static void post_late(struct qp *qp)
+{
+	if (qp->vm->id == 0)
+		guest_post(guest[1], late);
+}
+
+static void note_seen(struct pass *pass, struct qp *qp)
+{
+	(void)pass;
+	if (qp == late)
+		late_seen = work_queue_seen(&qp->sq, work_queue_posted(&qp->sq));
+}
+
+/* Its receive goes out with this pass, so that a send after it is sure to find it. */
+START_TEST(of_a_qp_announced_among_the_receives_only_receives_go_out)
+{
+	start(2);
+	guest_qp(guest[0], 0);
+	late = guest_qp(guest[1], 7);
+	guest_announce(guest[0], 0);
+	rig.on_receives = post_late;
+	rig.on_serve = note_seen;
+	late_seen = UINT32_MAX;
+	rig_pass(NOW);
+	ck_assert_str_eq(rig.log, "R0.0 R1.7 S0.0 S1.7");
+	ck_assert_uint_eq(late_seen, 0);
+	/* The fabric asks again for what it left there. */
+	context_again(&guest[1]->context, 7);
+	rig_pass(NOW);
+	ck_assert_uint_eq(late_seen, 1);
+}
+END_TEST
+
+START_TEST(a_slot_without_a_qp_is_passed_over)
+{
+	start(1);
+	guest_qp(guest[0], 2);
+	guest_announce(guest[0], 1);
+	guest_announce(guest[0], 2);
+	guest_announce(guest[0], 3);
+	guest_announce(guest[0], 4095);
+	context_again(&guest[0]->context, 4);
+	ck_assert_uint_eq(rig_pass(NOW), 2);
+	ck_assert_str_eq(rig.log, "R0.2 S0.2");
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+}
+END_TEST
+
+START_TEST(a_guest_that_sets_all_bits_costs_one_look_at_each_slot)
+{
+	start(1);
+	without_receives();
+	guest_qp(guest[0], 100);
+	memset(&guest[0]->page, 0xff, sizeof(guest[0]->page));
+	ck_assert_uint_eq(rig_pass(NOW), 1);
+	ck_assert_str_eq(rig.log, "S0.100");
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+	/* A summary with nothing under it, likewise. */
+	guest[0]->page.summary = UINT64_MAX;
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+}
+END_TEST
+
+START_TEST(an_srq_is_served_once_and_with_the_receives)
+{
+	start(1);
+	guest_qp(guest[0], 1);
+	guest_srq(guest[0], 2);
+	guest_qp(guest[0], 3);
+	guest_announce(guest[0], 1);
+	guest_announce(guest[0], 2);
+	guest_announce(guest[0], 3);
+	ck_assert_uint_eq(rig_pass(NOW), 5);
+	ck_assert_str_eq(rig.log, "R0.1 Q0.2 R0.3 S0.1 S0.3");
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+}
+END_TEST
+
+START_TEST(srqs_are_served_also_where_qps_have_no_receives)
+{
+	start(1);
+	rig.qp.serve_receives = NULL;
+	guest_qp(guest[0], 1);
+	guest_srq(guest[0], 2);
+	guest_announce(guest[0], 1);
+	guest_announce(guest[0], 2);
+	ck_assert_uint_eq(rig_pass(NOW), 2);
+	ck_assert_str_eq(rig.log, "Q0.2 S0.1");
+}
+END_TEST
+
+START_TEST(an_srq_of_a_fabric_that_takes_entries_itself_is_left_alone)
+{
+	start(1);
+	rig.ops.srq_serve = NULL;
+	guest_srq(guest[0], 2);
+	guest_announce(guest[0], 2);
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+	ck_assert_str_eq(rig.log, "");
+}
+END_TEST
+
+static struct qp *timed_qp(uint32_t slot, uint64_t deadline)
+{
+	struct qp *qp = guest_qp(guest[0], slot);
+
+	qp->deadline_ns = deadline;
+	context_timed(&guest[0]->context, slot);
+	return qp;
+}
+
+START_TEST(a_timed_qp_is_served_at_its_deadline_and_once)
+{
+	start(1);
+	without_receives();
+	timed_qp(10, NOW + 5);
+	timed_qp(11, NOW + 3);
+	timed_qp(4095, NOW + 3);
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+	ck_assert_uint_eq(rig_pass(NOW + 2), 0);
+	ck_assert_uint_eq(rig_pass(NOW + 3), 2);
+	ck_assert_str_eq(rig.log, "S0.11 S0.4095");
+	ck_assert_uint_eq(rig_pass(NOW + 4), 0);
+	ck_assert_uint_eq(rig_pass(NOW + 6), 1);
+	ck_assert_str_eq(rig.log, "S0.10");
+	ck_assert_uint_eq(rig_pass(NOW + NS_PER_S), 0);
+}
+END_TEST
+
+START_TEST(a_timed_slot_whose_qp_has_gone_is_forgotten)
+{
+	start(1);
+	without_receives();
+	context_timed(&guest[0]->context, 12);
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+	guest_qp(guest[0], 12);
+	ck_assert_uint_eq(rig_pass(NOW + NS_PER_S), 0);
+}
+END_TEST
+
+START_TEST(a_timed_qp_that_is_announced_is_served_at_once_too)
+{
+	start(1);
+	without_receives();
+	timed_qp(10, NOW + 5);
+	guest_announce(guest[0], 10);
+	ck_assert_uint_eq(rig_pass(NOW), 1);
+	ck_assert_uint_eq(rig_pass(NOW + 5), 1);
+}
+END_TEST
+
+static struct cq cqs[3] = { { .handle = 100 }, { .handle = 101 }, { .handle = 102 } };
+
+static void complete(struct pass *pass, struct qp *qp)
+{
+	pass_add_cq(pass, &cqs[qp->slot]);
+}
+
+START_TEST(events_are_raised_at_the_end_of_the_pass)
+{
+	start(2);
+	without_receives();
+	guest_qp(guest[0], 0);
+	guest_qp(guest[1], 1);
+	guest_announce(guest[0], 0);
+	guest_announce(guest[1], 1);
+	rig.on_serve = complete;
+	rig_pass(NOW);
+	ck_assert_str_eq(rig.log, "S0.0 S1.1 N100 N101");
+	rig_pass(NOW);
+	ck_assert_str_eq(rig.log, "");
+}
+END_TEST
+
+START_TEST(completions_of_each_session_are_collected_in_each_pass)
+{
+	start(3);
+	rig.ops.vm_poll = poll;
+	without_receives();
+	guest_qp(guest[1], 0);
+	guest_announce(guest[1], 0);
+	rig.poll_found = 4;
+	ck_assert_uint_eq(rig_pass(NOW), 13);
+	ck_assert_str_eq(rig.log, "S1.0 P0 P1 P2");
+	rig.poll_found = 0;
+	ck_assert_uint_eq(rig_pass(NOW), 0);
+	ck_assert_str_eq(rig.log, "P0 P1 P2");
+}
+END_TEST
+
+START_TEST(a_cq_that_is_held_back_is_tried_in_each_pass_until_there_is_room)
+{
+	start(1);
+	cqs[2].vm = &guest[0]->vm;
+	cq_blocked_add(&cqs[2]);
+	rig_pass(NOW);
+	ck_assert_str_eq(rig.log, "T102");
+	rig_pass(NOW);
+	ck_assert_str_eq(rig.log, "T102");
+	rig.cq_has_room = true;
+	rig_pass(NOW);
+	ck_assert_str_eq(rig.log, "T102");
+	rig_pass(NOW);
+	ck_assert_str_eq(rig.log, "");
+}
+END_TEST
+
+/* --------------------------------- idle ones ------------------------------- */
+
+/* Passes, a microsecond apart, until this guest is served; the clock goes on. */
+static unsigned int passes_until_served(uint64_t *now, struct guest *who)
+{
+	const uint64_t before = who->served;
+	unsigned int passes = 0;
+
+	guest_announce(who, 0);
+	while (who->served == before) {
+		rig_pass(*now += NS_PER_US);
+		ck_assert_uint_lt(++passes, 1000);
+	}
+	return passes;
+}
+
+static void start_with_qps(unsigned int count)
+{
+	start(count);
+	for (unsigned int i = 0; i < count; i++)
+		guest_qp(guest[i], 0);
+}
+
+START_TEST(of_many_contexts_idle_ones_are_looked_at_less_often_but_not_never)
+{
+	uint64_t now = NOW;
+
+	start_with_qps(GUESTS);
+	without_receives();
+	rig_pass(now);
+	for (unsigned int i = 0; i < GUESTS; i++) {
+		unsigned int passes = passes_until_served(&now, guest[i]);
+
+		ck_assert_uint_gt(passes, 2);
+		ck_assert_uint_lt(passes, 100);
+	}
+}
+END_TEST
+
+START_TEST(of_many_contexts_busy_ones_are_looked_at_in_each_pass)
+{
+	uint64_t now = NOW;
+
+	start_with_qps(GUESTS);
+	without_receives();
+	rig_pass(now);
+	passes_until_served(&now, guest[2]);
+	for (int i = 0; i < 500; i++)
+		ck_assert_uint_eq(passes_until_served(&now, guest[2]), 1);
+	/* Who has had nothing for long is idle. */
+	for (int i = 0; i < 2005; i++)
+		rig_pass(now += NS_PER_US);
+	ck_assert_uint_gt(passes_until_served(&now, guest[2]), 2);
+}
+END_TEST
+
+START_TEST(few_contexts_are_all_looked_at_in_each_pass)
+{
+	uint64_t now = NOW;
+
+	start_with_qps(4);
+	without_receives();
+	rig_pass(now);
+	for (int i = 0; i < 50; i++)
+		ck_assert_uint_eq(passes_until_served(&now, guest[i % 4]), 1);
+}
+END_TEST
+
+/* One that seems idle may have posted the receive for a send of this pass. */
+START_TEST(where_receives_are_handed_over_no_context_is_passed_over)
+{
+	uint64_t now = NOW;
+
+	start_with_qps(GUESTS);
+	rig_pass(now);
+	for (int i = 0; i < 50; i++)
+		ck_assert_uint_eq(passes_until_served(&now, guest[i % GUESTS]), 1);
+}
+END_TEST
+
+/* --------------------------------- settling -------------------------------- */
+
+/* As a process that posts on and on: whenever it is looked at there is something. */
+START_TEST(settling_does_not_wait_for_ever)
+{
+	start(1);
+	if (_i)
+		context_again(&guest[0]->context, 7);
+	else
+		guest_announce(guest[0], 7);
+	worker_settle(&guest[0]->context);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tc = tcase_create("pass");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, a_pass_without_work_serves_nothing);
+	tcase_add_test(tc, all_receives_are_handed_over_before_any_send);
+	tcase_add_test(tc, only_what_is_announced_is_served);
+	tcase_add_test(tc, what_both_sides_ask_for_is_served_once);
+	tcase_add_test(tc, what_pvhcad_asks_for_again_is_served_without_the_guest);
+	tcase_add_test(tc, a_qp_announced_while_the_pass_runs_is_served_in_the_next);
+	tcase_add_test(tc, of_a_qp_announced_among_the_receives_only_receives_go_out);
+	tcase_add_test(tc, a_slot_without_a_qp_is_passed_over);
+	tcase_add_test(tc, a_guest_that_sets_all_bits_costs_one_look_at_each_slot);
+	tcase_add_test(tc, an_srq_is_served_once_and_with_the_receives);
+	tcase_add_test(tc, srqs_are_served_also_where_qps_have_no_receives);
+	tcase_add_test(tc, an_srq_of_a_fabric_that_takes_entries_itself_is_left_alone);
+	tcase_add_test(tc, a_timed_qp_is_served_at_its_deadline_and_once);
+	tcase_add_test(tc, a_timed_slot_whose_qp_has_gone_is_forgotten);
+	tcase_add_test(tc, a_timed_qp_that_is_announced_is_served_at_once_too);
+	tcase_add_test(tc, events_are_raised_at_the_end_of_the_pass);
+	tcase_add_test(tc, completions_of_each_session_are_collected_in_each_pass);
+	tcase_add_test(tc, a_cq_that_is_held_back_is_tried_in_each_pass_until_there_is_room);
+	tcase_add_test(tc, of_many_contexts_idle_ones_are_looked_at_less_often_but_not_never);
+	tcase_add_test(tc, of_many_contexts_busy_ones_are_looked_at_in_each_pass);
+	tcase_add_test(tc, few_contexts_are_all_looked_at_in_each_pass);
+	tcase_add_test(tc, where_receives_are_handed_over_no_context_is_passed_over);
+	tcase_add_loop_test(tc, settling_does_not_wait_for_ever, 0, 2);
+	return suite_run("worker pass", tc);
+}
