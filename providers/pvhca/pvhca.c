@@ -195,7 +195,6 @@ static void free_context(struct ibv_context *ibctx)
 {
 	struct pvhca_context *ctx = to_pvhca_context(ibctx);
 
-	pvhca_qp_table_free(&ctx->qp_table);
 	pthread_mutex_destroy(&ctx->qp_lock);
 	unmap_pages(ctx);
 	verbs_uninit_context(&ctx->vctx);

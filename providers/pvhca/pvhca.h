@@ -77,25 +77,31 @@ struct pvhca_buf {
 };
 
 /*
- * QPs by their 24-bit number, three levels of 256. Nodes are made by writers
- * under qp_lock and stay until the context ends, so readers need no lock; that
- * the QP itself stays is up to the CQ lock that every reader holds.
+ * QPs by their 24-bit number: see qp_table.c. Twice the slots that a context has.
  */
-#define PVHCA_QP_TABLE_BITS 8
-#define PVHCA_QP_TABLE_FAN  (1 << PVHCA_QP_TABLE_BITS)
+#define PVHCA_QP_TABLE_BITS 13
+#define PVHCA_QP_TABLE_SIZE (1u << PVHCA_QP_TABLE_BITS)
 #define PVHCA_QPN_BITS	    24
 
-struct pvhca_qp_leaf {
-	struct pvhca_qp *qp[PVHCA_QP_TABLE_FAN];
+/* @qp: NULL: a free place */
+struct pvhca_qp_entry {
+	struct pvhca_qp *qp;
+	uint32_t qpn;
 };
 
-struct pvhca_qp_node {
-	struct pvhca_qp_leaf *leaf[PVHCA_QP_TABLE_FAN];
-};
-
+/**
+ * struct pvhca_qp_table - from numbers to QPs
+ * @changes: odd while entries change; written under qp_lock
+ * @used: entries; under qp_lock
+ */
 struct pvhca_qp_table {
-	struct pvhca_qp_node *node[PVHCA_QP_TABLE_FAN];
+	uint32_t changes;
+	uint32_t used;
+	struct pvhca_qp_entry entries[PVHCA_QP_TABLE_SIZE];
 };
+
+_Static_assert(PVHCA_QP_TABLE_SIZE >= 2 * PVHCA_SLOTS,
+	       "room for all QPs of a context");
 
 struct pvhca_context {
 	struct verbs_context vctx;
@@ -362,7 +368,6 @@ int pvhca_qp_table_insert(struct pvhca_qp_table *table, uint32_t qpn,
 void pvhca_qp_table_remove(struct pvhca_qp_table *table, uint32_t qpn);
 struct pvhca_qp *pvhca_qp_table_find(const struct pvhca_qp_table *table,
 				     uint32_t qpn);
-void pvhca_qp_table_free(struct pvhca_qp_table *table);
 
 /* verbs.c */
 int pvhca_query_device_ex(struct ibv_context *ibctx,

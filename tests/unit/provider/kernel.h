@@ -262,7 +262,6 @@ static void setup_kernel(void)
 
 static void teardown_kernel(void)
 {
-	pvhca_qp_table_free(&ctx.qp_table);
 	ck_assert_uint_eq(kernel.dontfork, kernel.dofork);
 }
 
