@@ -24,16 +24,22 @@
  * libibverbs.
  *
  * Locks, outermost first:
- *   context qp_lock     creating and destroying QPs; sleeps in the kernel
- *   CQ resize_lock      a resize; sleeps in the kernel
+ *   CQ resize_lock      a resize
  *   CQ lock             consumer index, ring, skip marks, last_qp; of two CQs
  *                       that of the lower address first. ibv_start_poll() leaves
  *                       it locked until ibv_end_poll().
+ *   context qp_lock     writers of the QP table
  *   send queue lock     \ producer index and wrid[] of the queue, QP state;
  *   receive queue lock  / both needed to change the state. ibv_wr_start() leaves
  *                       the former locked until ibv_wr_complete() or _abort().
  *   SRQ's queue lock    producer index, wrid[] and free tags
  * A queue's ci moves under the lock of the CQ that it completes to.
+ *
+ * No lock is held over a command to the kernel. A command may take long, and one
+ * that destroys a queue waits until the application has acknowledged its events;
+ * the thread that does so may make and destroy other objects before. The exception
+ * is resize_lock: while the host moves the entries of a CQ nobody can use that CQ.
+ * A thread that waits for it holds no other lock.
  */
 #ifndef __PVHCA_H__
 #define __PVHCA_H__
@@ -122,6 +128,7 @@ struct pvhca_context {
 	bool timestamps;
 
 	pthread_mutex_t qp_lock;
+	pthread_cond_t qp_cond; /* a QP has one visitor less */
 	struct pvhca_qp_table qp_table;
 };
 
@@ -278,6 +285,13 @@ struct pvhca_wr_builder {
 	uint8_t *data;
 };
 
+/**
+ * struct pvhca_qp - queue pair
+ * @destroying: the destroy command is under way, so that the host may have given
+ *	the number to another QP; under qp_lock
+ * @visitors: threads that make a QP of the same number and take this one out of
+ *	the table; under qp_lock. The QP stays until they are gone.
+ */
 struct pvhca_qp {
 	struct verbs_qp vqp;
 	struct pvhca_context *ctx;
@@ -294,6 +308,9 @@ struct pvhca_qp {
 	void *doorbell;
 	struct pvhca_buf buf;
 	struct ibv_qp_cap cap;
+
+	bool destroying;
+	unsigned int visitors;
 };
 
 static inline struct pvhca_context *to_pvhca_context(struct ibv_context *ibctx)

@@ -20,7 +20,7 @@ int ibv_cmd_reg_mr(struct ibv_pd *ibpd, void *addr, size_t length, uint64_t hca_
 	(void)addr, (void)length, (void)hca_va, (void)access, (void)cmd;
 	(void)cmd_size;
 	ck_assert_uint_eq(resp_size, sizeof(struct pvhca_ucmd_reg_mr_resp));
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	vmr->ibv_mr.pd = ibpd;
 	((struct pvhca_ucmd_reg_mr_resp *)resp)->mr_handle = kernel.handle;
@@ -49,7 +49,7 @@ int ibv_cmd_rereg_mr(struct verbs_mr *vmr, uint32_t flags, void *addr, size_t le
 	(void)resp, (void)resp_size;
 	ck_assert_uint_eq(hca_va, (uintptr_t)addr);
 	kernel.mask = flags;
-	if (!kernel.err)
+	if (!answer())
 		vmr->ibv_mr.lkey++;
 	return kernel.err;
 }
@@ -66,7 +66,7 @@ int ibv_cmd_alloc_mw(struct ibv_pd *ibpd, enum ibv_mw_type type, struct ibv_mw *
 {
 	(void)cmd, (void)cmd_size;
 	ck_assert_uint_eq(resp_size, sizeof(struct pvhca_ucmd_alloc_mw_resp));
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	ibmw->pd = ibpd;
 	ibmw->type = type;
@@ -87,7 +87,7 @@ int ibv_cmd_create_ah(struct ibv_pd *ibpd, struct ibv_ah *ibah, struct ibv_ah_at
 {
 	(void)ibpd, (void)ibah, (void)attr;
 	ck_assert_uint_eq(resp_size, sizeof(struct pvhca_ucmd_create_ah_resp));
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	((struct pvhca_ucmd_create_ah_resp *)resp)->ah = kernel.handle;
 	kernel.created++;
