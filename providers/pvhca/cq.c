@@ -74,9 +74,9 @@ static struct pvhca_cq *init_cq(struct pvhca_context *ctx, uint32_t cqe,
 
 static void free_cq(struct pvhca_cq *cq)
 {
-	pvhca_buf_free(&cq->buf);
-	pthread_mutex_destroy(&cq->resize_lock);
 	pvhca_lock_destroy(&cq->lock);
+	pthread_mutex_destroy(&cq->resize_lock);
+	pvhca_buf_free(&cq->buf);
 	pvhca_put_parent(cq->parent);
 	free(cq);
 }

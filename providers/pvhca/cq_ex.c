@@ -34,6 +34,7 @@ static void end_poll(struct ibv_cq_ex *ibcq)
 static int start_poll(struct ibv_cq_ex *ibcq, struct ibv_poll_cq_attr *attr)
 {
 	struct pvhca_cq *cq = to_pvhca_cq_ex(ibcq);
+	const struct pvhca_context_page *page = cq->ctx->page;
 	int err;
 
 	if (unlikely(attr->comp_mask))
@@ -45,7 +46,7 @@ static int start_poll(struct ibv_cq_ex *ibcq, struct ibv_poll_cq_attr *attr)
 	if (!err)
 		return 0;
 	end_poll(ibcq);
-	return pvhca_alive(cq->ctx->page) ? err : EIO;
+	return pvhca_alive(page) ? err : EIO;
 }
 
 static int next_poll(struct ibv_cq_ex *ibcq)

@@ -22,11 +22,6 @@ static inline void pvhca_lock_init(struct pvhca_lock *lock, bool one_thread)
 	lock->one_thread = one_thread;
 }
 
-static inline void pvhca_lock_destroy(struct pvhca_lock *lock)
-{
-	pthread_spin_destroy(&lock->spin);
-}
-
 static inline void pvhca_lock(struct pvhca_lock *lock)
 {
 	if (likely(!lock->one_thread))
@@ -37,6 +32,18 @@ static inline void pvhca_unlock(struct pvhca_lock *lock)
 {
 	if (likely(!lock->one_thread))
 		pthread_spin_unlock(&lock->spin);
+}
+
+/*
+ * Waits for who holds it. A thread may still be on its way out of a post or of a
+ * request for an event when another has seen what came of it and destroys the
+ * queue. Having unlocked, that thread does not look at the queue any more.
+ */
+static inline void pvhca_lock_destroy(struct pvhca_lock *lock)
+{
+	pvhca_lock(lock);
+	pvhca_unlock(lock);
+	pthread_spin_destroy(&lock->spin);
 }
 
 #endif /* __PVHCA_LOCK_H__ */

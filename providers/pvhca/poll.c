@@ -56,6 +56,7 @@ static void fill_wc(struct ibv_wc *wc, const struct pvhca_completion *c)
 int pvhca_poll_cq(struct ibv_cq *ibcq, int num_entries, struct ibv_wc *wc)
 {
 	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
+	const struct pvhca_context_page *page = cq->ctx->page;
 	struct pvhca_completion c;
 	uint32_t first;
 	int n = 0;
@@ -68,7 +69,7 @@ int pvhca_poll_cq(struct ibv_cq *ibcq, int num_entries, struct ibv_wc *wc)
 		pvhca_cq_release(cq);
 	pvhca_unlock_cq(cq);
 
-	if (n == 0 && !pvhca_alive(cq->ctx->page))
+	if (n == 0 && !pvhca_alive(page))
 		return -EIO;
 	return n;
 }
@@ -78,13 +79,15 @@ int pvhca_poll_cq(struct ibv_cq *ibcq, int num_entries, struct ibv_wc *wc)
  *
  * The barrier pairs with that of pvhcad between writing an entry and reading
  * the counts: either pvhcad sees the request, or the caller's next poll sees
- * the entry.
+ * the entry. Another thread may have got the event and destroyed the CQ as soon
+ * as it is unlocked.
  *
  * Return: 0, or EIO when the device is gone.
  */
 int pvhca_req_notify_cq(struct ibv_cq *ibcq, int solicited_only)
 {
 	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
+	const struct pvhca_context_page *page = cq->ctx->page;
 	__le32 *count;
 
 	pvhca_lock_cq(cq);
@@ -94,7 +97,7 @@ int pvhca_req_notify_cq(struct ibv_cq *ibcq, int solicited_only)
 	pvhca_full_barrier();
 	pvhca_unlock_cq(cq);
 
-	return pvhca_alive(cq->ctx->page) ? 0 : EIO;
+	return pvhca_alive(page) ? 0 : EIO;
 }
 
 /**

@@ -229,7 +229,6 @@ int pvhca_post_send(struct ibv_qp *ibqp, struct ibv_send_wr *wr,
 {
 	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
 	struct pvhca_queue *sq = &qp->sq;
-	bool published;
 	uint32_t pi;
 	int err;
 
@@ -245,11 +244,7 @@ int pvhca_post_send(struct ibv_qp *ibqp, struct ibv_send_wr *wr,
 		sq->wrid[pi & sq->mask] = wr->wr_id;
 		pi++;
 	}
-	published = pvhca_publish(sq, pi);
-	pvhca_unlock(&sq->lock);
-
-	if (published)
-		pvhca_announce(qp->ctx->page, qp->slot, qp->doorbell);
+	pvhca_commit(sq, pi, qp->ctx->page, qp->slot, qp->doorbell);
 	if (err)
 		*bad_wr = wr;
 	return err;
@@ -265,7 +260,6 @@ int pvhca_post_recv(struct ibv_qp *ibqp, struct ibv_recv_wr *wr,
 {
 	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
 	struct pvhca_queue *rq = &qp->rq;
-	bool published;
 	uint32_t pi;
 	int err;
 
@@ -282,11 +276,7 @@ int pvhca_post_recv(struct ibv_qp *ibqp, struct ibv_recv_wr *wr,
 		rq->wrid[pi & rq->mask] = wr->wr_id;
 		pi++;
 	}
-	published = pvhca_publish(rq, pi);
-	pvhca_unlock(&rq->lock);
-
-	if (published)
-		pvhca_announce(qp->ctx->page, qp->slot, qp->doorbell);
+	pvhca_commit(rq, pi, qp->ctx->page, qp->slot, qp->doorbell);
 	if (err)
 		*bad_wr = wr;
 	return err;
@@ -302,7 +292,6 @@ int pvhca_post_srq_recv(struct ibv_srq *ibsrq, struct ibv_recv_wr *wr,
 {
 	struct pvhca_srq *srq = to_pvhca_srq(ibsrq);
 	struct pvhca_queue *q = &srq->q;
-	bool published;
 	uint16_t tag;
 	uint32_t pi;
 	int err;
@@ -323,11 +312,7 @@ int pvhca_post_srq_recv(struct ibv_srq *ibsrq, struct ibv_recv_wr *wr,
 		q->wrid[tag] = wr->wr_id;
 		pi++;
 	}
-	published = pvhca_publish(q, pi);
-	pvhca_unlock(&q->lock);
-
-	if (published)
-		pvhca_announce(srq->ctx->page, srq->slot, srq->doorbell);
+	pvhca_commit(q, pi, srq->ctx->page, srq->slot, srq->doorbell);
 	if (err)
 		*bad_wr = wr;
 	return err;
@@ -361,23 +346,21 @@ int pvhca_post_bind(struct pvhca_qp *qp, struct ibv_mw *ibmw,
 		    const struct ibv_mw_bind *bind)
 {
 	struct pvhca_queue *sq = &qp->sq;
+	uint32_t pi;
 	int err;
 
 	pvhca_lock(&sq->lock);
+	pi = sq->pi;
 	err = pvhca_may_post_send(qp);
-	if (!err && pvhca_queue_full(sq, sq->pi))
+	if (!err && pvhca_queue_full(sq, pi))
 		err = ENOMEM;
 	if (!err)
-		err = write_bind1(qp, pvhca_queue_entry(sq, sq->pi), ibmw,
-				  bind);
+		err = write_bind1(qp, pvhca_queue_entry(sq, pi), ibmw, bind);
 	if (!err) {
-		sq->wrid[sq->pi & sq->mask] = bind->wr_id;
+		sq->wrid[pi & sq->mask] = bind->wr_id;
 		ibmw->rkey = ibv_inc_rkey(ibmw->rkey);
-		pvhca_publish(sq, sq->pi + 1);
+		pi++;
 	}
-	pvhca_unlock(&sq->lock);
-
-	if (!err)
-		pvhca_announce(qp->ctx->page, qp->slot, qp->doorbell);
+	pvhca_commit(sq, pi, qp->ctx->page, qp->slot, qp->doorbell);
 	return err;
 }

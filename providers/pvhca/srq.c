@@ -77,8 +77,8 @@ err_free_buf:
 
 static void free_srq(struct pvhca_srq *srq)
 {
-	free(srq->free_tags);
 	pvhca_free_queue(&srq->q);
+	free(srq->free_tags);
 	pvhca_buf_free(&srq->buf);
 	pvhca_put_parent(srq->parent);
 	free(srq);

@@ -75,24 +75,32 @@ static inline void *pvhca_queue_entry(const struct pvhca_queue *q, uint32_t pi)
 	return q->entries + ((size_t)(pi & q->mask) << q->log_stride);
 }
 
-/* Called under the queue's lock, before it is given up. */
-static inline bool pvhca_publish(struct pvhca_queue *q, uint32_t pi)
-{
-	if (pi == q->pi)
-		return false;
-	q->pi = pi;
-	pvhca_store32_release(q->shared_pi, pi);
-	return true;
-}
-
-/*
- * Each poster announces what it published itself, so this needs no lock and an
- * exit to the host holds up nobody else.
+/**
+ * pvhca_commit() - publish what was written to a queue, unlock and announce it
+ * @q: locked
+ * @pi: behind the last entry; q->pi: there is none
+ * @page: of the context
+ * @slot: of the queue
+ * @doorbell: of the queue
+ *
+ * Once the entries are published another thread may poll their completions and
+ * destroy the queue. It waits for the lock, so of the queue nothing may be read
+ * behind that: what is needed to announce the work is passed by value. Each thread
+ * announces its own work, without a lock, so that an exit to the host holds up
+ * nobody else.
  */
-static inline void pvhca_announce(struct pvhca_context_page *page,
-				  uint32_t slot, void *doorbell)
+static inline void pvhca_commit(struct pvhca_queue *q, uint32_t pi,
+				struct pvhca_context_page *page, uint32_t slot,
+				void *doorbell)
 {
-	if (unlikely(pvhca_ring_notify(page, slot)))
+	bool published = pi != q->pi;
+
+	if (likely(published)) {
+		q->pi = pi;
+		pvhca_store32_release(q->shared_pi, pi);
+	}
+	pvhca_unlock(&q->lock);
+	if (likely(published) && unlikely(pvhca_ring_notify(page, slot)))
 		mmio_write32_le(doorbell, 0);
 }
 

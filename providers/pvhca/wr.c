@@ -224,13 +224,9 @@ static int wr_complete(struct ibv_qp_ex *ibqp)
 {
 	struct pvhca_qp *qp = to_pvhca_qp_ex(ibqp);
 	int err = qp->wr.err;
-	bool published;
 
-	published = !err && pvhca_publish(&qp->sq, qp->wr.pi);
-	pvhca_unlock(&qp->sq.lock);
-
-	if (published)
-		pvhca_announce(qp->ctx->page, qp->slot, qp->doorbell);
+	pvhca_commit(&qp->sq, err ? qp->sq.pi : qp->wr.pi, qp->ctx->page,
+		     qp->slot, qp->doorbell);
 	return err;
 }
 
