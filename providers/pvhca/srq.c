@@ -52,8 +52,12 @@ static int init_srq(struct pvhca_srq *srq, const struct ibv_srq_attr *attr)
 		srq->parent, PVHCA_RESOURCE_SRQ);
 	if (err)
 		return err;
-	err = pvhca_init_queue(&srq->q, log_entries, log_stride,
-			       srq->parent && srq->parent->td);
+	/*
+	 * A thread domain promises that one thread at a time uses the SRQ, but not
+	 * which threads poll the CQs of its QPs; those give tags back. So it is
+	 * locked in any case.
+	 */
+	err = pvhca_init_queue(&srq->q, log_entries, log_stride, false);
 	if (err)
 		goto err_free_buf;
 	srq->free_tags =

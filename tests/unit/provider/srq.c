@@ -329,6 +329,25 @@ START_TEST(qp_with_an_srq_has_no_receive_queue)
 }
 END_TEST
 
+START_TEST(thread_domain_leaves_the_srq_its_lock)
+{
+	struct ibv_td_init_attr td_attr = {};
+	struct ibv_td *td = pvhca_alloc_td(&ctx.vctx.context, &td_attr);
+	struct ibv_parent_domain_init_attr attr = { .pd = &pd.ibv_pd, .td = td };
+	struct ibv_pd *parent = pvhca_alloc_parent_domain(&ctx.vctx.context, &attr);
+	struct ibv_srq *ibsrq = pvhca_create_srq(parent, &init);
+
+	ck_assert_ptr_nonnull(ibsrq);
+	/* Pollers of any CQ give tags back, in threads that the domain says nothing of. */
+	pvhca_lock(&to_pvhca_srq(ibsrq)->q.lock);
+	ck_assert_int_eq(pthread_spin_trylock(&to_pvhca_srq(ibsrq)->q.lock.spin), EBUSY);
+	pvhca_unlock(&to_pvhca_srq(ibsrq)->q.lock);
+	destroy_srq(to_pvhca_srq(ibsrq));
+	ck_assert_int_eq(pvhca_dealloc_pd(parent), 0);
+	ck_assert_int_eq(pvhca_dealloc_td(td), 0);
+}
+END_TEST
+
 START_TEST(limit_can_be_set_and_the_size_not)
 {
 	struct ibv_srq_attr attr = { .srq_limit = 1 };
@@ -370,6 +389,7 @@ int main(void)
 	tcase_add_test(c, random_order_keeps_wr_ids_and_tags_apart);
 	tcase_add_test(c, receives_of_a_gone_qp_can_be_posted_again);
 	tcase_add_test(c, qp_with_an_srq_has_no_receive_queue);
+	tcase_add_test(c, thread_domain_leaves_the_srq_its_lock);
 	tcase_add_test(c, limit_can_be_set_and_the_size_not);
 	tcase_add_test(c, failed_destruction_leaves_the_srq_as_it_is);
 	suite_add_tcase(s, c);
