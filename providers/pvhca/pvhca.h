@@ -272,6 +272,8 @@ struct pvhca_send_op;
 /**
  * struct pvhca_wr_builder - work requests between ibv_wr_start() and its end
  * @err: the first error; nothing will be posted
+ * @refused: error of each request, for the state of the QP; a batch without
+ *	requests is none
  * @pi: behind the last request
  * @op: of the last request; NULL before the first, and after an error
  * @wqe: its entry
@@ -279,6 +281,7 @@ struct pvhca_send_op;
  */
 struct pvhca_wr_builder {
 	int err;
+	int refused;
 	uint32_t pi;
 	const struct pvhca_send_op *op;
 	struct pvhca_sq_wqe *wqe;

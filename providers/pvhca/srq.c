@@ -26,7 +26,6 @@ static int check_srq_attr(const struct pvhca_context *ctx,
 		return EOPNOTSUPP;
 	if (!attr->max_wr || attr->max_wr > ctx->max_srq_wr ||
 	    attr->max_sge > ctx->max_srq_sge ||
-	    attr->srq_limit > attr->max_wr ||
 	    srq_stride_for(attr->max_sge) > PVHCA_RING_MAX_LOG_STRIDE)
 		return EINVAL;
 	return 0;
@@ -143,6 +142,7 @@ struct ibv_srq *pvhca_create_srq(struct ibv_pd *ibpd,
 	struct pvhca_srq *srq;
 	int err;
 
+	attr.attr.srq_limit = 0; /* "irrelevant for ibv_create_srq" */
 	err = check_srq_attr(ctx, &attr.attr);
 	if (err)
 		goto err;
@@ -165,7 +165,8 @@ struct ibv_srq *pvhca_create_srq(struct ibv_pd *ibpd,
 		goto err;
 	}
 	set_srq_limits(srq, &attr.attr);
-	init_attr->attr = attr.attr;
+	init_attr->attr.max_wr = attr.attr.max_wr;
+	init_attr->attr.max_sge = attr.attr.max_sge;
 	return &srq->vsrq.srq;
 
 err:

@@ -104,11 +104,9 @@ static inline void pvhca_commit(struct pvhca_queue *q, uint32_t pi,
 		mmio_write32_le(doorbell, 0);
 }
 
-/* Under the lock of the send queue. Return: 0, EIO or EINVAL. */
-static inline int pvhca_may_post_send(const struct pvhca_qp *qp)
+/* Under the lock of the send queue. Return: 0 or EINVAL. */
+static inline int pvhca_state_may_send(const struct pvhca_qp *qp)
 {
-	if (!pvhca_alive(qp->ctx->page))
-		return EIO;
 	switch (qp->state) {
 	case IBV_QPS_RESET:
 	case IBV_QPS_INIT:
@@ -117,6 +115,12 @@ static inline int pvhca_may_post_send(const struct pvhca_qp *qp)
 	default:
 		return 0; /* in error states what is posted comes back flushed */
 	}
+}
+
+/* Under the lock of the send queue. Return: 0, EIO or EINVAL. */
+static inline int pvhca_may_post_send(const struct pvhca_qp *qp)
+{
+	return pvhca_alive(qp->ctx->page) ? pvhca_state_may_send(qp) : EIO;
 }
 
 /* --------------------------------- entries -------------------------------- */

@@ -24,8 +24,10 @@ static struct pvhca_sq_wqe *begin(struct ibv_qp_ex *ibqp,
 	struct pvhca_wr_builder *wr = &qp->wr;
 	struct pvhca_queue *sq = &qp->sq;
 
-	if (unlikely(wr->err))
+	if (unlikely(wr->err | wr->refused)) {
+		give_up(wr, wr->refused);
 		return NULL;
+	}
 	if (unlikely(pvhca_queue_full(sq, wr->pi))) {
 		give_up(wr, ENOMEM);
 		return NULL;
@@ -216,7 +218,8 @@ static void wr_start(struct ibv_qp_ex *ibqp)
 	pvhca_lock(&qp->sq.lock);
 	qp->wr.pi = qp->sq.pi;
 	qp->wr.op = NULL;
-	qp->wr.err = pvhca_may_post_send(qp);
+	qp->wr.err = pvhca_alive(qp->ctx->page) ? 0 : EIO;
+	qp->wr.refused = pvhca_state_may_send(qp);
 }
 
 /* Return: 0, or what pvhca_post_send() returns for the first bad request. */

@@ -15,6 +15,7 @@ static struct {
 	struct ibv_qp_init_attr_ex qp_attr;
 	struct pvhca_create_cq_req cq_req;
 	struct pvhca_create_qp_req srq_req;
+	uint32_t srq_limit;
 	struct ibv_cq_init_attr_ex cq_attr;
 	int cqe;
 	struct ibv_qp_cap more; /* what the host gives beyond what was asked */
@@ -213,6 +214,7 @@ int ibv_cmd_create_srq(struct ibv_pd *pd, struct ibv_srq *ibsrq, struct ibv_srq_
 	if (answer())
 		return kernel.err;
 	kernel.srq_req = ((struct pvhca_ucmd_create_srq *)cmd)->drv_payload;
+	kernel.srq_limit = attr->attr.srq_limit;
 	r->slot = kernel.slot;
 	r->doorbell = kernel.doorbell;
 	r->srqn = kernel.qpn;
