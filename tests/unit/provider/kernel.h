@@ -93,6 +93,7 @@ int ibv_cmd_create_qp_ex2(struct ibv_context *ibctx, struct verbs_qp *vqp,
 	kernel.qp_req = ((struct pvhca_ucmd_create_qp_ex *)cmd)->drv_payload;
 	kernel.qp_attr = *attr;
 	r->slot = kernel.slot;
+	r->comp_mask = UINT32_MAX; /* a newer driver tells more */
 	r->doorbell = kernel.doorbell;
 	ibqp->context = ibctx;
 	ibqp->srq = attr->srq;
@@ -150,6 +151,7 @@ int ibv_cmd_create_cq(struct ibv_context *ibctx, int cqe, struct ibv_comp_channe
 		return kernel.err;
 	kernel.cq_req = ((struct pvhca_ucmd_create_cq *)cmd)->drv_payload;
 	kernel.cqe = cqe;
+	r->comp_mask = UINT32_MAX; /* a newer driver tells more */
 	r->doorbell = kernel.doorbell;
 	ibcq->context = ibctx;
 	ibcq->cqe = cqe;
@@ -181,6 +183,7 @@ int ibv_cmd_create_cq_ex(struct ibv_context *ibctx, const struct ibv_cq_init_att
 	kernel.cq_req = ((struct pvhca_ucmd_create_cq_ex *)cmd)->drv_payload;
 	kernel.cq_attr = *attr;
 	kernel.cqe = attr->cqe;
+	r->comp_mask = UINT32_MAX; /* a newer driver tells more */
 	r->doorbell = kernel.doorbell;
 	vcq->cq.context = ibctx;
 	vcq->cq.cqe = attr->cqe;
@@ -216,6 +219,7 @@ int ibv_cmd_create_srq(struct ibv_pd *pd, struct ibv_srq *ibsrq, struct ibv_srq_
 	kernel.srq_req = ((struct pvhca_ucmd_create_srq *)cmd)->drv_payload;
 	kernel.srq_limit = attr->attr.srq_limit;
 	r->slot = kernel.slot;
+	r->comp_mask = UINT32_MAX; /* a newer driver tells more */
 	r->doorbell = kernel.doorbell;
 	r->srqn = kernel.qpn;
 	ibsrq->context = pd->context;
