@@ -100,7 +100,7 @@ static inline bool pvhca_cqe_is_recv(uint32_t word)
 	return PVHCA_CQE_WORD_OPCODE(word) >= PVHCA_CQE_RECV;
 }
 
-/* Retires what a completion stands for; to be called once. Return: its wr_id. */
+/* Retires the work of a completion; to be called once. Return: its wr_id. */
 static inline uint64_t pvhca_complete(const struct pvhca_completion *c)
 {
 	uint16_t index = le16toh(c->cqe->wqe_index);

@@ -35,9 +35,9 @@ static inline void pvhca_unlock(struct pvhca_lock *lock)
 }
 
 /*
- * Waits for who holds it. A thread may still be on its way out of a post or of a
- * request for an event when another has seen what came of it and destroys the
- * queue. Having unlocked, that thread does not look at the queue any more.
+ * Waits until it is free. A thread may still be on its way out of a post or of a
+ * request for an event when another thread has seen the completion or the event
+ * and destroys the queue. The first does not look at the queue once it unlocked.
  */
 static inline void pvhca_lock_destroy(struct pvhca_lock *lock)
 {

@@ -17,7 +17,7 @@ static void wait_resized(struct pvhca_cq *cq)
 	}
 }
 
-/* Locks a CQ for its ring; who resizes it has set resizing and needs no lock. */
+/* Locks a CQ for its ring; a thread that resizes it has set resizing instead. */
 void pvhca_lock_cq(struct pvhca_cq *cq)
 {
 	pvhca_lock(&cq->lock);
@@ -105,8 +105,8 @@ int pvhca_req_notify_cq(struct ibv_cq *ibcq, int solicited_only)
  * @cq: locked by the caller
  * @qp: for which the host writes no more completions
  *
- * Its completions stay where they are, marked to be skipped; what they stand for
- * in an SRQ, which outlives the QP, is retired. The walk ends at the first entry
+ * Its completions stay where they are, marked to be skipped; receives of an SRQ
+ * that they stand for are retired, as the SRQ outlives the QP. The walk ends at the first entry
  * that is not valid, a lap later at the latest.
  */
 void pvhca_cq_clean(struct pvhca_cq *cq, struct pvhca_qp *qp)

@@ -4,7 +4,7 @@
  *
  * A chain of work requests is written entry by entry, published with one store
  * of the producer index and announced once. The first request that cannot be
- * posted ends the chain; what stands before it is posted. A chain without requests
+ * posted ends the chain; those before it are posted. A chain without requests
  * is posted whatever the state, as there is none that could be refused.
  */
 #include <ccan/array_size.h>

@@ -185,9 +185,9 @@ struct pvhca_completion {
 /**
  * struct pvhca_cq - completion queue
  * @lock: see above; taken by pvhca_lock_cq()
- * @resizing: the ring belongs to the kernel; who needs the CQ waits for resize_lock
- * @current: extended CQ: what the read functions read, between start and end of
- *	a poll
+ * @resizing: the ring belongs to the kernel; others wait for resize_lock
+ * @current: extended CQ: the completion that the read functions read, between
+ *	start and end of a poll
  * @first: extended CQ: ci at the start of the poll
  * @parent: parent domain that it was made with, or NULL
  */
@@ -214,14 +214,14 @@ struct pvhca_cq {
 
 /**
  * struct pvhca_queue - a send, receive or shared receive queue
- * @lock: serialises who posts
+ * @lock: serialises posts
  * @pi: producer index, free running
  * @max_wr: entries that may be outstanding, at most those of the ring
  * @mask: entries of the ring - 1
  * @shared_pi: producer index as pvhcad sees it
  * @wrid: wr_id by place in the ring; in an SRQ by tag
  * @ci: not used in an SRQ; entries below are retired; released by the poller once it has read
- *	wrid[], acquired by who posts before it writes wrid[] again
+ *	wrid[], acquired by a post before it writes wrid[] again
  *
  * The poller's field has a cache line of its own.
  */

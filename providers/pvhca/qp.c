@@ -161,7 +161,7 @@ static void free_qp(struct pvhca_qp *qp)
 	free(qp);
 }
 
-/* Cuts what the host gave of one queue to the room that its ring has. */
+/* Cuts the numbers that the host gave of one queue to the room in its ring. */
 static uint32_t cut_to_ring(struct pvhca_queue *q, uint32_t wqe_data,
 			    uint32_t *max_wr, uint32_t *max_sge)
 {
@@ -258,7 +258,7 @@ static void wait_for_visitors(struct pvhca_qp *qp)
 	pthread_mutex_unlock(&ctx->qp_lock);
 }
 
-/* Takes over what the kernel answered. */
+/* Takes over the kernel's answer. */
 static int set_answer(struct pvhca_qp *qp,
 		      const struct pvhca_create_qp_resp *resp,
 		      struct ibv_qp_cap *cap)
@@ -354,7 +354,7 @@ static struct pvhca_qp *init_qp(struct pvhca_context *ctx,
 	return qp;
 }
 
-/* Makes a QP and writes to @attr what it can hold. NULL with errno set. */
+/* Makes a QP and writes its capacities to @attr. NULL with errno set. */
 static struct pvhca_qp *create_qp(struct pvhca_context *ctx,
 				  struct ibv_qp_init_attr_ex *attr)
 {
@@ -457,7 +457,7 @@ static void reset_queue(struct pvhca_queue *q)
 }
 
 /*
- * The host has forgotten what was queued and ignores the rings until the QP
+ * The host has forgotten all queued work and ignores the rings until the QP
  * leaves RESET; then both sides start at index 0.
  */
 static void reset_queues(struct pvhca_qp *qp)
@@ -475,7 +475,7 @@ static void reset_queues(struct pvhca_qp *qp)
 }
 
 /*
- * Who posts looks at the state of the last completed modify, but on the way to
+ * A post looks at the state of the last completed modify, but on the way to
  * RESET at the new one: nothing may be posted to rings that are about to be
  * emptied.
  */

@@ -103,7 +103,7 @@ int pvhca_qp_table_insert(struct pvhca_qp_table *table, uint32_t qpn,
 }
 
 /*
- * Frees place @i: what lies behind it, up to the next free place, moves up unless
+ * Frees place @i. Each entry behind it, up to the next free place, moves up unless
  * its search would then begin behind it.
  */
 static void close_gap(struct pvhca_qp_table *table, unsigned int i)

@@ -92,7 +92,7 @@ static inline void pvhca_barrier_after_rmw(void)
  * 64 bits and swaps whole words. A 32-bit program changes that half which has the
  * bit: for 64 bits many CPUs need libatomic, and where that takes a lock the
  * operation is not atomic for pvhcad, which does not know the lock. A half is as
- * good: what is said above of a word holds for each of its bits. Words are little
+ * good: all that is said above of a word holds for each of its bits. Words are little
  * endian, so the lower bits lie in the first half. (A test asks for halves.)
  */
 #if UINTPTR_MAX > UINT32_MAX && !defined(PVHCA_HALF_WORDS)

@@ -87,7 +87,7 @@ static void free_srq(struct pvhca_srq *srq)
 	free(srq);
 }
 
-/* Cuts what the host gave to the room that the ring has. */
+/* Cuts the numbers that the host gave to the room in the ring. */
 static void set_srq_limits(struct pvhca_srq *srq, struct ibv_srq_attr *attr)
 {
 	struct pvhca_queue *q = &srq->q;

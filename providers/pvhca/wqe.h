@@ -76,7 +76,7 @@ static inline void *pvhca_queue_entry(const struct pvhca_queue *q, uint32_t pi)
 }
 
 /**
- * pvhca_commit() - publish what was written to a queue, unlock and announce it
+ * pvhca_commit() - publish the entries of a queue, unlock and announce them
  * @q: locked
  * @pi: behind the last entry; q->pi: there is none
  * @page: of the context
@@ -84,8 +84,8 @@ static inline void *pvhca_queue_entry(const struct pvhca_queue *q, uint32_t pi)
  * @doorbell: of the queue
  *
  * Once the entries are published another thread may poll their completions and
- * destroy the queue. It waits for the lock, so of the queue nothing may be read
- * behind that: what is needed to announce the work is passed by value. Each thread
+ * destroy the queue. It waits for the lock; nothing of the queue may be read once
+ * that is given up. So all that announces the work is passed by value. Each thread
  * announces its own work, without a lock, so that an exit to the host holds up
  * nobody else.
  */
@@ -125,7 +125,7 @@ static inline int pvhca_may_post_send(const struct pvhca_qp *qp)
 
 /* --------------------------------- entries -------------------------------- */
 
-/* Begins an entry; what is not written later is 0. Flags that are none pass. */
+/* Begins an entry; fields that are not written later are 0. */
 static inline void pvhca_wqe_start(struct pvhca_sq_wqe *wqe,
 				   const struct pvhca_qp *qp, uint8_t opcode,
 				   unsigned int send_flags)
@@ -167,7 +167,7 @@ static inline void pvhca_wqe_set_atomic(void *to, uint64_t compare_add,
 /*
  * @rkey: the window's new one.
  * Return: 0, or EINVAL for a region that has no handle to name it by. A bind of
- * nothing, with or without region, takes away what the window had.
+ * nothing, with or without region, takes away the memory that the window had.
  */
 static inline int pvhca_wqe_set_bind(void *to, struct ibv_mw *ibmw,
 				     uint32_t rkey,

@@ -222,7 +222,7 @@ static void wr_start(struct ibv_qp_ex *ibqp)
 	qp->wr.refused = pvhca_state_may_send(qp);
 }
 
-/* Return: 0, or what pvhca_post_send() returns for the first bad request. */
+/* Return: 0, or the error of pvhca_post_send() for the first bad request. */
 static int wr_complete(struct ibv_qp_ex *ibqp)
 {
 	struct pvhca_qp *qp = to_pvhca_qp_ex(ibqp);
@@ -262,7 +262,7 @@ static const struct {
 #define INVALIDATE_OPS (IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_SEND_WITH_INV)
 
 /**
- * pvhca_device_send_ops() - what QPs of a device can be asked for
+ * pvhca_device_send_ops() - operations that QPs of a device can have
  *
  * Return: IBV_QP_EX_WITH_*.
  */
