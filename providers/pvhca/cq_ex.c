@@ -24,6 +24,7 @@ static void end_poll(struct ibv_cq_ex *ibcq)
 
 	if (cq->ci != cq->first)
 		pvhca_cq_release(cq);
+	pvhca_cq_set_poller(cq, 0);
 	pvhca_unlock_cq(cq);
 }
 
@@ -41,6 +42,7 @@ static int start_poll(struct ibv_cq_ex *ibcq, struct ibv_poll_cq_attr *attr)
 		return EINVAL;
 
 	pvhca_lock_cq(cq);
+	pvhca_cq_set_poller(cq, (uintptr_t)pthread_self());
 	cq->first = cq->ci;
 	err = take_next(cq);
 	if (!err)

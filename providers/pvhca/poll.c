@@ -130,17 +130,30 @@ void pvhca_cq_clean(struct pvhca_cq *cq, struct pvhca_qp *qp)
 	}
 }
 
+/* Not if this thread has locked it already: see pvhca_cq_polled_by_me(). */
+static void lock_one(struct pvhca_cq *cq)
+{
+	if (!pvhca_cq_polled_by_me(cq))
+		pvhca_lock(&cq->lock);
+}
+
+static void unlock_one(struct pvhca_cq *cq)
+{
+	if (!pvhca_cq_polled_by_me(cq))
+		pvhca_unlock(&cq->lock);
+}
+
 /* Locks the CQs of a QP, which may be one and the same, in the order of address. */
 static void lock_both(struct pvhca_cq *a, struct pvhca_cq *b)
 {
 	if (a == b) {
-		pvhca_lock(&a->lock);
+		lock_one(a);
 	} else if ((uintptr_t)a < (uintptr_t)b) {
-		pvhca_lock(&a->lock);
-		pvhca_lock(&b->lock);
+		lock_one(a);
+		lock_one(b);
 	} else {
-		pvhca_lock(&b->lock);
-		pvhca_lock(&a->lock);
+		lock_one(b);
+		lock_one(a);
 	}
 }
 
@@ -162,7 +175,7 @@ void pvhca_lock_cqs(struct pvhca_cq *a, struct pvhca_cq *b)
 
 void pvhca_unlock_cqs(struct pvhca_cq *a, struct pvhca_cq *b)
 {
-	pvhca_unlock(&a->lock);
+	unlock_one(a);
 	if (a != b)
-		pvhca_unlock(&b->lock);
+		unlock_one(b);
 }

@@ -27,7 +27,8 @@
  *   CQ resize_lock      a resize
  *   CQ lock             consumer index, ring, skip marks, last_qp; of two CQs
  *                       that of the lower address first. ibv_start_poll() leaves
- *                       it locked until ibv_end_poll().
+ *                       it locked until ibv_end_poll(); a thread that makes or
+ *                       destroys a QP meanwhile does not lock it again.
  *   context qp_lock     writers of the QP table
  *   send queue lock     \ producer index and wrid[] of the queue, QP state;
  *   receive queue lock  / both needed to change the state. ibv_wr_start() leaves
@@ -189,6 +190,8 @@ struct pvhca_completion {
  * @current: extended CQ: the completion that the read functions read, between
  *	start and end of a poll
  * @first: extended CQ: ci at the start of the poll
+ * @poller: extended CQ: thread that is between start and end of a poll, so that it
+ *	has the lock, or 0; atomic
  * @parent: parent domain that it was made with, or NULL
  */
 struct pvhca_cq {
@@ -204,6 +207,7 @@ struct pvhca_cq {
 
 	struct pvhca_completion current;
 	uint32_t first;
+	uintptr_t poller;
 
 	struct pvhca_context *ctx;
 	struct pvhca_pd *parent;

@@ -351,6 +351,39 @@ START_TEST(number_may_be_given_again_before_destroy_returns)
 }
 END_TEST
 
+/* In the middle of a poll, which has locked the CQ: it must not be locked again. */
+START_TEST(qps_come_and_go_in_the_middle_of_a_poll)
+{
+	struct ibv_cq_ex *ex = &cq.vcq.cq_ex;
+	struct ibv_poll_cq_attr attr = {};
+	struct pvhca_qp *q = create();
+
+	pvhca_set_cq_ex_ops(&cq, 0);
+	ck_assert_int_eq(modify(q, IBV_QPS_RTS), 0);
+	ck_assert_int_eq(send_one(q), 0);
+	ck_assert_int_eq(send_one(q), 0);
+	cq_mem.entries[0].qpn = htole32(QPN);
+	cq_mem.entries[0].flags = PVHCA_CQE_F_PHASE;
+	cq_mem.entries[1] = cq_mem.entries[0];
+	cq_mem.entries[1].wqe_index = htole16(1);
+	kernel.poll_is_open = true;
+	ck_assert_int_eq(ibv_start_poll(ex, &attr), 0);
+	kernel.on_destroy_qp = number_goes_to_another;
+	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
+	ck_assert_int_eq(pthread_spin_trylock(&cq.lock.spin), EBUSY);
+	ck_assert_int_eq(ibv_wc_read_opcode(ex), IBV_WC_SEND);
+	ck_assert_int_eq(ibv_next_poll(ex), 0);
+	ck_assert_ptr_eq(cq.last_qp, successor);
+	ck_assert_int_eq(modify(successor, IBV_QPS_RESET), 0);
+	ck_assert_int_eq(pvhca_destroy_qp(&successor->vqp.qp), 0);
+	ibv_end_poll(ex);
+	kernel.poll_is_open = false;
+	ck_assert_int_eq(pthread_spin_trylock(&cq.lock.spin), 0);
+	pthread_spin_unlock(&cq.lock.spin);
+	ck_assert_int_eq(ibv_start_poll(ex, &attr), ENOENT);
+}
+END_TEST
+
 START_TEST(number_of_a_living_qp_is_refused)
 {
 	struct pvhca_qp *q = create();
@@ -516,6 +549,7 @@ int main(void)
 	tcase_add_test(c, failed_destruction_leaves_the_qp_as_it_is);
 	tcase_add_test(c, others_are_made_and_destroyed_while_a_command_takes_its_time);
 	tcase_add_test(c, number_may_be_given_again_before_destroy_returns);
+	tcase_add_test(c, qps_come_and_go_in_the_middle_of_a_poll);
 	tcase_add_test(c, number_of_a_living_qp_is_refused);
 	tcase_add_test(c, state_follows_modify);
 	tcase_add_test(c, reset_empties_queues_and_drops_completions);
