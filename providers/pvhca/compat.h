@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
 /*
- * One spelling for what moved between the rdma-core versions this provider is
- * built with (44 and newer). The private ABI number tells them apart: it is 34
+ * One spelling for functions whose arguments differ between the versions of
+ * rdma-core that this provider is built with (44 and newer). The private ABI number tells them apart: it is 34
  * up to 56 and follows the version from 57 on.
  */
 #ifndef __PVHCA_COMPAT_H__

@@ -74,14 +74,14 @@ static struct pvhca_cq *init_cq(struct pvhca_context *ctx, uint32_t cqe,
 
 static void free_cq(struct pvhca_cq *cq)
 {
-	pvhca_buf_free(&cq->buf);
-	pthread_mutex_destroy(&cq->resize_lock);
 	pvhca_lock_destroy(&cq->lock);
+	pthread_mutex_destroy(&cq->resize_lock);
+	pvhca_buf_free(&cq->buf);
 	pvhca_put_parent(cq->parent);
 	free(cq);
 }
 
-/* Takes over what the kernel answered; destroys the CQ there if that is wrong. */
+/* Takes over the kernel's answer; destroys the CQ there if the answer is wrong. */
 static int set_doorbell(struct pvhca_cq *cq, uint32_t doorbell)
 {
 	if (doorbell > cq->ctx->doorbells_len - sizeof(__le32)) {
@@ -236,11 +236,11 @@ static int resize_kernel_cq(struct pvhca_cq *cq, int cqe,
 /**
  * pvhca_resize_cq() - ibv_resize_cq(3)
  *
- * What was not polled is found in the new ring, which the host fills. The CQ's lock
- * is not held meanwhile, as that takes a command: who needs the ring sleeps.
+ * The host moves completions that were not polled to the new ring. The CQ's lock is
+ * not held meanwhile, as that takes a command: a thread that needs the ring sleeps.
  *
- * Return: 0 or an errno value; EINVAL: also if @cqe is too small for what was not
- * polled.
+ * Return: 0 or an errno value; EINVAL: also if @cqe is too small for the
+ * completions that were not polled.
  */
 int pvhca_resize_cq(struct ibv_cq *ibcq, int cqe)
 {

@@ -24,6 +24,7 @@ static void end_poll(struct ibv_cq_ex *ibcq)
 
 	if (cq->ci != cq->first)
 		pvhca_cq_release(cq);
+	pvhca_cq_set_poller(cq, 0);
 	pvhca_unlock_cq(cq);
 }
 
@@ -34,18 +35,20 @@ static void end_poll(struct ibv_cq_ex *ibcq)
 static int start_poll(struct ibv_cq_ex *ibcq, struct ibv_poll_cq_attr *attr)
 {
 	struct pvhca_cq *cq = to_pvhca_cq_ex(ibcq);
+	const struct pvhca_context_page *page = cq->ctx->page;
 	int err;
 
 	if (unlikely(attr->comp_mask))
 		return EINVAL;
 
 	pvhca_lock_cq(cq);
+	pvhca_cq_set_poller(cq, (uintptr_t)pthread_self());
 	cq->first = cq->ci;
 	err = take_next(cq);
 	if (!err)
 		return 0;
 	end_poll(ibcq);
-	return pvhca_alive(cq->ctx->page) ? err : EIO;
+	return pvhca_alive(page) ? err : EIO;
 }
 
 static int next_poll(struct ibv_cq_ex *ibcq)

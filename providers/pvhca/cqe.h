@@ -39,6 +39,22 @@ static inline struct pvhca_qp *pvhca_cq_find_qp(struct pvhca_cq *cq,
 	return qp;
 }
 
+/*
+ * Has this thread locked the CQ by ibv_start_poll()? Then it may make and destroy
+ * QPs before it ends the poll. Others may change the word meanwhile, but only this
+ * thread writes its own name.
+ */
+static inline bool pvhca_cq_polled_by_me(const struct pvhca_cq *cq)
+{
+	return __atomic_load_n(&cq->poller, __ATOMIC_RELAXED) ==
+		(uintptr_t)pthread_self();
+}
+
+static inline void pvhca_cq_set_poller(struct pvhca_cq *cq, uintptr_t thread)
+{
+	__atomic_store_n(&cq->poller, thread, __ATOMIC_RELAXED);
+}
+
 /* Takes the next completion that somebody wants. CQ is locked. */
 static inline bool pvhca_cq_next(struct pvhca_cq *cq,
 				 struct pvhca_completion *c)
@@ -100,7 +116,7 @@ static inline bool pvhca_cqe_is_recv(uint32_t word)
 	return PVHCA_CQE_WORD_OPCODE(word) >= PVHCA_CQE_RECV;
 }
 
-/* Retires what a completion stands for; to be called once. Return: its wr_id. */
+/* Retires the work of a completion; to be called once. Return: its wr_id. */
 static inline uint64_t pvhca_complete(const struct pvhca_completion *c)
 {
 	uint16_t index = le16toh(c->cqe->wqe_index);

@@ -22,11 +22,6 @@ static inline void pvhca_lock_init(struct pvhca_lock *lock, bool one_thread)
 	lock->one_thread = one_thread;
 }
 
-static inline void pvhca_lock_destroy(struct pvhca_lock *lock)
-{
-	pthread_spin_destroy(&lock->spin);
-}
-
 static inline void pvhca_lock(struct pvhca_lock *lock)
 {
 	if (likely(!lock->one_thread))
@@ -37,6 +32,18 @@ static inline void pvhca_unlock(struct pvhca_lock *lock)
 {
 	if (likely(!lock->one_thread))
 		pthread_spin_unlock(&lock->spin);
+}
+
+/*
+ * Waits until it is free. A thread may still be on its way out of a post or of a
+ * request for an event when another thread has seen the completion or the event
+ * and destroys the queue. The first does not look at the queue once it unlocked.
+ */
+static inline void pvhca_lock_destroy(struct pvhca_lock *lock)
+{
+	pvhca_lock(lock);
+	pvhca_unlock(lock);
+	pthread_spin_destroy(&lock->spin);
 }
 
 #endif /* __PVHCA_LOCK_H__ */

@@ -17,7 +17,7 @@ static void wait_resized(struct pvhca_cq *cq)
 	}
 }
 
-/* Locks a CQ for its ring; who resizes it has set resizing and needs no lock. */
+/* Locks a CQ for its ring; a thread that resizes it has set resizing instead. */
 void pvhca_lock_cq(struct pvhca_cq *cq)
 {
 	pvhca_lock(&cq->lock);
@@ -56,6 +56,7 @@ static void fill_wc(struct ibv_wc *wc, const struct pvhca_completion *c)
 int pvhca_poll_cq(struct ibv_cq *ibcq, int num_entries, struct ibv_wc *wc)
 {
 	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
+	const struct pvhca_context_page *page = cq->ctx->page;
 	struct pvhca_completion c;
 	uint32_t first;
 	int n = 0;
@@ -68,7 +69,7 @@ int pvhca_poll_cq(struct ibv_cq *ibcq, int num_entries, struct ibv_wc *wc)
 		pvhca_cq_release(cq);
 	pvhca_unlock_cq(cq);
 
-	if (n == 0 && !pvhca_alive(cq->ctx->page))
+	if (n == 0 && !pvhca_alive(page))
 		return -EIO;
 	return n;
 }
@@ -78,13 +79,15 @@ int pvhca_poll_cq(struct ibv_cq *ibcq, int num_entries, struct ibv_wc *wc)
  *
  * The barrier pairs with that of pvhcad between writing an entry and reading
  * the counts: either pvhcad sees the request, or the caller's next poll sees
- * the entry.
+ * the entry. Another thread may have got the event and destroyed the CQ as soon
+ * as it is unlocked.
  *
  * Return: 0, or EIO when the device is gone.
  */
 int pvhca_req_notify_cq(struct ibv_cq *ibcq, int solicited_only)
 {
 	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
+	const struct pvhca_context_page *page = cq->ctx->page;
 	__le32 *count;
 
 	pvhca_lock_cq(cq);
@@ -94,7 +97,7 @@ int pvhca_req_notify_cq(struct ibv_cq *ibcq, int solicited_only)
 	pvhca_full_barrier();
 	pvhca_unlock_cq(cq);
 
-	return pvhca_alive(cq->ctx->page) ? 0 : EIO;
+	return pvhca_alive(page) ? 0 : EIO;
 }
 
 /**
@@ -102,8 +105,8 @@ int pvhca_req_notify_cq(struct ibv_cq *ibcq, int solicited_only)
  * @cq: locked by the caller
  * @qp: for which the host writes no more completions
  *
- * Its completions stay where they are, marked to be skipped; what they stand for
- * in an SRQ, which outlives the QP, is retired. The walk ends at the first entry
+ * Its completions stay where they are, marked to be skipped; receives of an SRQ
+ * that they stand for are retired, as the SRQ outlives the QP. The walk ends at the first entry
  * that is not valid, a lap later at the latest.
  */
 void pvhca_cq_clean(struct pvhca_cq *cq, struct pvhca_qp *qp)
@@ -127,17 +130,30 @@ void pvhca_cq_clean(struct pvhca_cq *cq, struct pvhca_qp *qp)
 	}
 }
 
+/* Not if this thread has locked it already: see pvhca_cq_polled_by_me(). */
+static void lock_one(struct pvhca_cq *cq)
+{
+	if (!pvhca_cq_polled_by_me(cq))
+		pvhca_lock(&cq->lock);
+}
+
+static void unlock_one(struct pvhca_cq *cq)
+{
+	if (!pvhca_cq_polled_by_me(cq))
+		pvhca_unlock(&cq->lock);
+}
+
 /* Locks the CQs of a QP, which may be one and the same, in the order of address. */
 static void lock_both(struct pvhca_cq *a, struct pvhca_cq *b)
 {
 	if (a == b) {
-		pvhca_lock(&a->lock);
+		lock_one(a);
 	} else if ((uintptr_t)a < (uintptr_t)b) {
-		pvhca_lock(&a->lock);
-		pvhca_lock(&b->lock);
+		lock_one(a);
+		lock_one(b);
 	} else {
-		pvhca_lock(&b->lock);
-		pvhca_lock(&a->lock);
+		lock_one(b);
+		lock_one(a);
 	}
 }
 
@@ -159,7 +175,7 @@ void pvhca_lock_cqs(struct pvhca_cq *a, struct pvhca_cq *b)
 
 void pvhca_unlock_cqs(struct pvhca_cq *a, struct pvhca_cq *b)
 {
-	pvhca_unlock(&a->lock);
+	unlock_one(a);
 	if (a != b)
-		pvhca_unlock(&b->lock);
+		unlock_one(b);
 }

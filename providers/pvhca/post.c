@@ -4,7 +4,8 @@
  *
  * A chain of work requests is written entry by entry, published with one store
  * of the producer index and announced once. The first request that cannot be
- * posted ends the chain; what stands before it is posted.
+ * posted ends the chain; those before it are posted. A chain without requests
+ * is posted whatever the state, as there is none that could be refused.
  */
 #include <ccan/array_size.h>
 
@@ -69,9 +70,8 @@ const struct pvhca_send_op pvhca_send_ops[PVHCA_SEND_OPS] = {
 	},
 };
 
-#define SEND_FLAGS                                                 \
-	(IBV_SEND_FENCE | IBV_SEND_SIGNALED | IBV_SEND_SOLICITED | \
-	 IBV_SEND_INLINE)
+/* Bits that have no meaning are ignored, as by other adapters; this one has. */
+#define REFUSED_FLAGS IBV_SEND_IP_CSUM
 
 static const struct pvhca_send_op *find_op(const struct pvhca_qp *qp,
 					   const struct ibv_send_wr *wr)
@@ -148,6 +148,8 @@ static int write_data(const struct pvhca_qp *qp, struct pvhca_sq_wqe *wqe,
 
 	if ((uint32_t)wr->num_sge > qp->sq.max_sge)
 		return EINVAL;
+	if (op->uses & PVHCA_NO_DATA)
+		return 0;
 
 	if (wr->send_flags & IBV_SEND_INLINE) {
 		if (!(op->uses & PVHCA_MAY_INLINE) ||
@@ -157,8 +159,6 @@ static int write_data(const struct pvhca_qp *qp, struct pvhca_sq_wqe *wqe,
 		return 0;
 	}
 
-	if (op->uses & PVHCA_NO_DATA)
-		return 0;
 	if ((uint32_t)wr->num_sge > pvhca_max_sge(&qp->sq, op))
 		return EINVAL;
 	pvhca_write_sges(to + op->segment, wr->sg_list, wr->num_sge);
@@ -175,7 +175,7 @@ static int write_send(const struct pvhca_qp *qp, uint8_t *entry,
 	struct pvhca_sq_wqe wqe;
 	int err;
 
-	if (!op || wr->send_flags & ~SEND_FLAGS)
+	if (!op || wr->send_flags & REFUSED_FLAGS)
 		return EINVAL;
 
 	pvhca_wqe_start(&wqe, qp, op->opcode, wr->send_flags);
@@ -229,13 +229,12 @@ int pvhca_post_send(struct ibv_qp *ibqp, struct ibv_send_wr *wr,
 {
 	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
 	struct pvhca_queue *sq = &qp->sq;
-	bool published;
 	uint32_t pi;
 	int err;
 
 	pvhca_lock(&sq->lock);
 	pi = sq->pi;
-	err = pvhca_may_post_send(qp);
+	err = wr ? pvhca_may_post_send(qp) : 0;
 	for (; wr && !err; wr = wr->next) {
 		err = pvhca_queue_full(sq, pi) ?
 			ENOMEM :
@@ -245,11 +244,7 @@ int pvhca_post_send(struct ibv_qp *ibqp, struct ibv_send_wr *wr,
 		sq->wrid[pi & sq->mask] = wr->wr_id;
 		pi++;
 	}
-	published = pvhca_publish(sq, pi);
-	pvhca_unlock(&sq->lock);
-
-	if (published)
-		pvhca_announce(qp->ctx->page, qp->slot, qp->doorbell);
+	pvhca_commit(sq, pi, qp->ctx->page, qp->slot, qp->doorbell);
 	if (err)
 		*bad_wr = wr;
 	return err;
@@ -265,13 +260,12 @@ int pvhca_post_recv(struct ibv_qp *ibqp, struct ibv_recv_wr *wr,
 {
 	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
 	struct pvhca_queue *rq = &qp->rq;
-	bool published;
 	uint32_t pi;
 	int err;
 
 	pvhca_lock(&rq->lock);
 	pi = rq->pi;
-	err = may_post_recv(qp);
+	err = wr ? may_post_recv(qp) : 0;
 	for (; wr && !err; wr = wr->next) {
 		err = pvhca_queue_full(rq, pi) ?
 			ENOMEM :
@@ -282,11 +276,7 @@ int pvhca_post_recv(struct ibv_qp *ibqp, struct ibv_recv_wr *wr,
 		rq->wrid[pi & rq->mask] = wr->wr_id;
 		pi++;
 	}
-	published = pvhca_publish(rq, pi);
-	pvhca_unlock(&rq->lock);
-
-	if (published)
-		pvhca_announce(qp->ctx->page, qp->slot, qp->doorbell);
+	pvhca_commit(rq, pi, qp->ctx->page, qp->slot, qp->doorbell);
 	if (err)
 		*bad_wr = wr;
 	return err;
@@ -302,14 +292,13 @@ int pvhca_post_srq_recv(struct ibv_srq *ibsrq, struct ibv_recv_wr *wr,
 {
 	struct pvhca_srq *srq = to_pvhca_srq(ibsrq);
 	struct pvhca_queue *q = &srq->q;
-	bool published;
 	uint16_t tag;
 	uint32_t pi;
 	int err;
 
 	pvhca_lock(&q->lock);
 	pi = q->pi;
-	err = pvhca_alive(srq->ctx->page) ? 0 : EIO;
+	err = !wr || pvhca_alive(srq->ctx->page) ? 0 : EIO;
 	for (; wr && !err; wr = wr->next) {
 		if (!srq->num_free) {
 			err = ENOMEM;
@@ -323,11 +312,7 @@ int pvhca_post_srq_recv(struct ibv_srq *ibsrq, struct ibv_recv_wr *wr,
 		q->wrid[tag] = wr->wr_id;
 		pi++;
 	}
-	published = pvhca_publish(q, pi);
-	pvhca_unlock(&q->lock);
-
-	if (published)
-		pvhca_announce(srq->ctx->page, srq->slot, srq->doorbell);
+	pvhca_commit(q, pi, srq->ctx->page, srq->slot, srq->doorbell);
 	if (err)
 		*bad_wr = wr;
 	return err;
@@ -341,8 +326,7 @@ static int write_bind1(struct pvhca_qp *qp, uint8_t *entry, struct ibv_mw *ibmw,
 	struct pvhca_sq_wqe *wqe = (struct pvhca_sq_wqe *)entry;
 
 	if (!(op->on & pvhca_transport(qp->vqp.qp.qp_type)) ||
-	    bind->send_flags & ~SEND_FLAGS ||
-	    bind->send_flags & IBV_SEND_INLINE)
+	    bind->send_flags & (REFUSED_FLAGS | IBV_SEND_INLINE))
 		return EINVAL;
 	pvhca_wqe_start(wqe, qp, op->opcode, bind->send_flags);
 	return pvhca_wqe_set_bind(entry + PVHCA_SQ_WQE_DATA, ibmw,
@@ -361,23 +345,21 @@ int pvhca_post_bind(struct pvhca_qp *qp, struct ibv_mw *ibmw,
 		    const struct ibv_mw_bind *bind)
 {
 	struct pvhca_queue *sq = &qp->sq;
+	uint32_t pi;
 	int err;
 
 	pvhca_lock(&sq->lock);
+	pi = sq->pi;
 	err = pvhca_may_post_send(qp);
-	if (!err && pvhca_queue_full(sq, sq->pi))
+	if (!err && pvhca_queue_full(sq, pi))
 		err = ENOMEM;
 	if (!err)
-		err = write_bind1(qp, pvhca_queue_entry(sq, sq->pi), ibmw,
-				  bind);
+		err = write_bind1(qp, pvhca_queue_entry(sq, pi), ibmw, bind);
 	if (!err) {
-		sq->wrid[sq->pi & sq->mask] = bind->wr_id;
+		sq->wrid[pi & sq->mask] = bind->wr_id;
 		ibmw->rkey = ibv_inc_rkey(ibmw->rkey);
-		pvhca_publish(sq, sq->pi + 1);
+		pi++;
 	}
-	pvhca_unlock(&sq->lock);
-
-	if (!err)
-		pvhca_announce(qp->ctx->page, qp->slot, qp->doorbell);
+	pvhca_commit(sq, pi, qp->ctx->page, qp->slot, qp->doorbell);
 	return err;
 }

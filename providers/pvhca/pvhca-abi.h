@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
 /*
  * uverbs commands with the driver data of <rdma/pvhca-abi.h> behind them.
+ *
+ * The driver may be older or newer than the provider. Requests and answers are
+ * zeroed before they are used. An older driver writes a shorter answer: the fields
+ * behind it stay 0, which stands for "not there" in each field that is added. A
+ * newer one writes no more than there is room for; bits of an answer's comp_mask
+ * that are not known here are ignored. What all drivers tell is checked where a
+ * wrong value would make the provider touch memory that it does not have.
  */
 #ifndef __PVHCA_ABI_H__
 #define __PVHCA_ABI_H__

@@ -179,6 +179,7 @@ static struct verbs_context *alloc_context(struct ibv_device *ibdev, int cmd_fd,
 		goto err_unmap;
 
 	pthread_mutex_init(&ctx->qp_lock, NULL);
+	pthread_cond_init(&ctx->qp_cond, NULL);
 	verbs_set_ops(&ctx->vctx, &context_ops);
 	return &ctx->vctx;
 
@@ -195,7 +196,7 @@ static void free_context(struct ibv_context *ibctx)
 {
 	struct pvhca_context *ctx = to_pvhca_context(ibctx);
 
-	pvhca_qp_table_free(&ctx->qp_table);
+	pthread_cond_destroy(&ctx->qp_cond);
 	pthread_mutex_destroy(&ctx->qp_lock);
 	unmap_pages(ctx);
 	verbs_uninit_context(&ctx->vctx);

@@ -24,16 +24,23 @@
  * libibverbs.
  *
  * Locks, outermost first:
- *   context qp_lock     creating and destroying QPs; sleeps in the kernel
- *   CQ resize_lock      a resize; sleeps in the kernel
+ *   CQ resize_lock      a resize
  *   CQ lock             consumer index, ring, skip marks, last_qp; of two CQs
  *                       that of the lower address first. ibv_start_poll() leaves
- *                       it locked until ibv_end_poll().
+ *                       it locked until ibv_end_poll(); a thread that makes or
+ *                       destroys a QP meanwhile does not lock it again.
+ *   context qp_lock     writers of the QP table
  *   send queue lock     \ producer index and wrid[] of the queue, QP state;
  *   receive queue lock  / both needed to change the state. ibv_wr_start() leaves
  *                       the former locked until ibv_wr_complete() or _abort().
  *   SRQ's queue lock    producer index, wrid[] and free tags
  * A queue's ci moves under the lock of the CQ that it completes to.
+ *
+ * No lock is held over a command to the kernel. A command may take long, and one
+ * that destroys a queue waits until the application has acknowledged its events;
+ * the thread that does so may make and destroy other objects before. The exception
+ * is resize_lock: while the host moves the entries of a CQ nobody can use that CQ.
+ * A thread that waits for it holds no other lock.
  */
 #ifndef __PVHCA_H__
 #define __PVHCA_H__
@@ -77,25 +84,31 @@ struct pvhca_buf {
 };
 
 /*
- * QPs by their 24-bit number, three levels of 256. Nodes are made by writers
- * under qp_lock and stay until the context ends, so readers need no lock; that
- * the QP itself stays is up to the CQ lock that every reader holds.
+ * QPs by their 24-bit number: see qp_table.c. Twice the slots that a context has.
  */
-#define PVHCA_QP_TABLE_BITS 8
-#define PVHCA_QP_TABLE_FAN  (1 << PVHCA_QP_TABLE_BITS)
+#define PVHCA_QP_TABLE_BITS 13
+#define PVHCA_QP_TABLE_SIZE (1u << PVHCA_QP_TABLE_BITS)
 #define PVHCA_QPN_BITS	    24
 
-struct pvhca_qp_leaf {
-	struct pvhca_qp *qp[PVHCA_QP_TABLE_FAN];
+/* @qp: NULL: a free place */
+struct pvhca_qp_entry {
+	struct pvhca_qp *qp;
+	uint32_t qpn;
 };
 
-struct pvhca_qp_node {
-	struct pvhca_qp_leaf *leaf[PVHCA_QP_TABLE_FAN];
-};
-
+/**
+ * struct pvhca_qp_table - from numbers to QPs
+ * @changes: odd while entries change; written under qp_lock
+ * @used: entries; under qp_lock
+ */
 struct pvhca_qp_table {
-	struct pvhca_qp_node *node[PVHCA_QP_TABLE_FAN];
+	uint32_t changes;
+	uint32_t used;
+	struct pvhca_qp_entry entries[PVHCA_QP_TABLE_SIZE];
 };
+
+_Static_assert(PVHCA_QP_TABLE_SIZE >= 2 * PVHCA_SLOTS,
+	       "room for all QPs of a context");
 
 struct pvhca_context {
 	struct verbs_context vctx;
@@ -116,6 +129,7 @@ struct pvhca_context {
 	bool timestamps;
 
 	pthread_mutex_t qp_lock;
+	pthread_cond_t qp_cond; /* a QP has one visitor less */
 	struct pvhca_qp_table qp_table;
 };
 
@@ -172,10 +186,12 @@ struct pvhca_completion {
 /**
  * struct pvhca_cq - completion queue
  * @lock: see above; taken by pvhca_lock_cq()
- * @resizing: the ring belongs to the kernel; who needs the CQ waits for resize_lock
- * @current: extended CQ: what the read functions read, between start and end of
- *	a poll
+ * @resizing: the ring belongs to the kernel; others wait for resize_lock
+ * @current: extended CQ: the completion that the read functions read, between
+ *	start and end of a poll
  * @first: extended CQ: ci at the start of the poll
+ * @poller: extended CQ: thread that is between start and end of a poll, so that it
+ *	has the lock, or 0; atomic
  * @parent: parent domain that it was made with, or NULL
  */
 struct pvhca_cq {
@@ -191,6 +207,7 @@ struct pvhca_cq {
 
 	struct pvhca_completion current;
 	uint32_t first;
+	uintptr_t poller;
 
 	struct pvhca_context *ctx;
 	struct pvhca_pd *parent;
@@ -201,14 +218,14 @@ struct pvhca_cq {
 
 /**
  * struct pvhca_queue - a send, receive or shared receive queue
- * @lock: serialises who posts
+ * @lock: serialises posts
  * @pi: producer index, free running
  * @max_wr: entries that may be outstanding, at most those of the ring
  * @mask: entries of the ring - 1
  * @shared_pi: producer index as pvhcad sees it
  * @wrid: wr_id by place in the ring; in an SRQ by tag
  * @ci: not used in an SRQ; entries below are retired; released by the poller once it has read
- *	wrid[], acquired by who posts before it writes wrid[] again
+ *	wrid[], acquired by a post before it writes wrid[] again
  *
  * The poller's field has a cache line of its own.
  */
@@ -259,6 +276,8 @@ struct pvhca_send_op;
 /**
  * struct pvhca_wr_builder - work requests between ibv_wr_start() and its end
  * @err: the first error; nothing will be posted
+ * @refused: error of each request, for the state of the QP; a batch without
+ *	requests is none
  * @pi: behind the last request
  * @op: of the last request; NULL before the first, and after an error
  * @wqe: its entry
@@ -266,12 +285,20 @@ struct pvhca_send_op;
  */
 struct pvhca_wr_builder {
 	int err;
+	int refused;
 	uint32_t pi;
 	const struct pvhca_send_op *op;
 	struct pvhca_sq_wqe *wqe;
 	uint8_t *data;
 };
 
+/**
+ * struct pvhca_qp - queue pair
+ * @destroying: the destroy command is under way, so that the host may have given
+ *	the number to another QP; under qp_lock
+ * @visitors: threads that make a QP of the same number and take this one out of
+ *	the table; under qp_lock. The QP stays until they are gone.
+ */
 struct pvhca_qp {
 	struct verbs_qp vqp;
 	struct pvhca_context *ctx;
@@ -288,6 +315,9 @@ struct pvhca_qp {
 	void *doorbell;
 	struct pvhca_buf buf;
 	struct ibv_qp_cap cap;
+
+	bool destroying;
+	unsigned int visitors;
 };
 
 static inline struct pvhca_context *to_pvhca_context(struct ibv_context *ibctx)
@@ -362,7 +392,6 @@ int pvhca_qp_table_insert(struct pvhca_qp_table *table, uint32_t qpn,
 void pvhca_qp_table_remove(struct pvhca_qp_table *table, uint32_t qpn);
 struct pvhca_qp *pvhca_qp_table_find(const struct pvhca_qp_table *table,
 				     uint32_t qpn);
-void pvhca_qp_table_free(struct pvhca_qp_table *table);
 
 /* verbs.c */
 int pvhca_query_device_ex(struct ibv_context *ibctx,

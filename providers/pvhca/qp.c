@@ -2,10 +2,11 @@
 /*
  * Control path of queue pairs.
  *
- * The host may give the number of a destroyed QP to the next one at once. So
- * qp_lock is held from before the number is given back until the QP is out of
- * the table and the CQs are clean of it, and from before a number is given
- * until it is in the table.
+ * The host may give the number of a destroyed QP to the next one at once: while
+ * the thread that destroys the first still waits in the kernel, another may have
+ * made the second. Then that one cleans the CQs of the first and takes it out of
+ * the table. It can do so, as the host writes no more completions for a QP whose
+ * number it has given away; and nobody has to wait for the command of another.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -160,7 +161,7 @@ static void free_qp(struct pvhca_qp *qp)
 	free(qp);
 }
 
-/* Cuts what the host gave of one queue to the room that its ring has. */
+/* Cuts the numbers that the host gave of one queue to the room in its ring. */
 static uint32_t cut_to_ring(struct pvhca_queue *q, uint32_t wqe_data,
 			    uint32_t *max_wr, uint32_t *max_sge)
 {
@@ -186,7 +187,78 @@ static void set_limits(struct pvhca_qp *qp, struct ibv_qp_cap *cap)
 	qp->cap = *cap;
 }
 
-/* Takes over what the kernel answered. */
+/*
+ * Lets the CQs and the table forget a QP for which the host writes no more
+ * completions. Does nothing if another thread has done so.
+ */
+static void forget_qp(struct pvhca_qp *qp)
+{
+	struct pvhca_cq *send_cq = to_pvhca_cq(qp->vqp.qp.send_cq);
+	struct pvhca_cq *recv_cq = to_pvhca_cq(qp->vqp.qp.recv_cq);
+	uint32_t qpn = qp->vqp.qp.qp_num;
+	struct pvhca_context *ctx = qp->ctx;
+
+	pvhca_lock_cqs(send_cq, recv_cq);
+	pthread_mutex_lock(&ctx->qp_lock);
+	if (pvhca_qp_table_find(&ctx->qp_table, qpn) == qp) {
+		pvhca_cq_clean(send_cq, qp);
+		if (recv_cq != send_cq)
+			pvhca_cq_clean(recv_cq, qp);
+		pvhca_qp_table_remove(&ctx->qp_table, qpn);
+	}
+	pthread_mutex_unlock(&ctx->qp_lock);
+	pvhca_unlock_cqs(send_cq, recv_cq);
+}
+
+/* Makes room for the number of a new QP. Holds qp_lock, but not all the time. */
+static bool replace_destroyed(struct pvhca_context *ctx, uint32_t qpn)
+{
+	struct pvhca_qp *old = pvhca_qp_table_find(&ctx->qp_table, qpn);
+
+	if (!old->destroying)
+		return false;
+	old->visitors++;
+	pthread_mutex_unlock(&ctx->qp_lock);
+	forget_qp(old);
+	pthread_mutex_lock(&ctx->qp_lock);
+	old->visitors--;
+	pthread_cond_broadcast(&ctx->qp_cond);
+	return true;
+}
+
+/* Return: 0 or what pvhca_qp_table_insert() returns. */
+static int remember_qp(struct pvhca_qp *qp)
+{
+	uint32_t qpn = qp->vqp.qp.qp_num;
+	struct pvhca_context *ctx = qp->ctx;
+	int err;
+
+	pthread_mutex_lock(&ctx->qp_lock);
+	do {
+		err = pvhca_qp_table_insert(&ctx->qp_table, qpn, qp);
+	} while (err == EEXIST && replace_destroyed(ctx, qpn));
+	pthread_mutex_unlock(&ctx->qp_lock);
+	return err;
+}
+
+static void set_destroying(struct pvhca_qp *qp, bool destroying)
+{
+	pthread_mutex_lock(&qp->ctx->qp_lock);
+	qp->destroying = destroying;
+	pthread_mutex_unlock(&qp->ctx->qp_lock);
+}
+
+static void wait_for_visitors(struct pvhca_qp *qp)
+{
+	struct pvhca_context *ctx = qp->ctx;
+
+	pthread_mutex_lock(&ctx->qp_lock);
+	while (qp->visitors)
+		pthread_cond_wait(&ctx->qp_cond, &ctx->qp_lock);
+	pthread_mutex_unlock(&ctx->qp_lock);
+}
+
+/* Takes over the kernel's answer. */
 static int set_answer(struct pvhca_qp *qp,
 		      const struct pvhca_create_qp_resp *resp,
 		      struct ibv_qp_cap *cap)
@@ -199,10 +271,9 @@ static int set_answer(struct pvhca_qp *qp,
 	qp->slot = resp->slot;
 	qp->doorbell = ctx->doorbells + resp->doorbell;
 	set_limits(qp, cap);
-	return pvhca_qp_table_insert(&ctx->qp_table, qp->vqp.qp.qp_num, qp);
+	return remember_qp(qp);
 }
 
-/* Caller holds qp_lock. */
 static int create_kernel_qp(struct pvhca_qp *qp,
 			    struct ibv_qp_init_attr_ex *attr,
 			    const struct layout *l)
@@ -283,7 +354,7 @@ static struct pvhca_qp *init_qp(struct pvhca_context *ctx,
 	return qp;
 }
 
-/* Makes a QP and writes to @attr what it can hold. NULL with errno set. */
+/* Makes a QP and writes its capacities to @attr. NULL with errno set. */
 static struct pvhca_qp *create_qp(struct pvhca_context *ctx,
 				  struct ibv_qp_init_attr_ex *attr)
 {
@@ -303,9 +374,7 @@ static struct pvhca_qp *create_qp(struct pvhca_context *ctx,
 	if (!qp)
 		return NULL;
 
-	pthread_mutex_lock(&ctx->qp_lock);
 	err = create_kernel_qp(qp, attr, &l);
-	pthread_mutex_unlock(&ctx->qp_lock);
 	if (err) {
 		free_qp(qp);
 		errno = err;
@@ -388,7 +457,7 @@ static void reset_queue(struct pvhca_queue *q)
 }
 
 /*
- * The host has forgotten what was queued and ignores the rings until the QP
+ * The host has forgotten all queued work and ignores the rings until the QP
  * leaves RESET; then both sides start at index 0.
  */
 static void reset_queues(struct pvhca_qp *qp)
@@ -406,7 +475,7 @@ static void reset_queues(struct pvhca_qp *qp)
 }
 
 /*
- * Who posts looks at the state of the last completed modify, but on the way to
+ * A post looks at the state of the last completed modify, but on the way to
  * RESET at the new one: nothing may be posted to rings that are about to be
  * emptied.
  */
@@ -451,29 +520,23 @@ int pvhca_query_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask,
 	return 0;
 }
 
+/*
+ * The command waits until the application has acknowledged the events of the QP,
+ * so no lock is held over it: the same thread may make and destroy others first.
+ */
 int pvhca_destroy_qp(struct ibv_qp *ibqp)
 {
-	struct pvhca_cq *send_cq = to_pvhca_cq(ibqp->send_cq);
-	struct pvhca_cq *recv_cq = to_pvhca_cq(ibqp->recv_cq);
 	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
-	struct pvhca_context *ctx = qp->ctx;
 	int err;
 
-	pthread_mutex_lock(&ctx->qp_lock);
+	set_destroying(qp, true);
 	err = ibv_cmd_destroy_qp(ibqp);
 	if (err) {
-		pthread_mutex_unlock(&ctx->qp_lock);
+		set_destroying(qp, false);
 		return err;
 	}
-
-	pvhca_lock_cqs(send_cq, recv_cq);
-	pvhca_cq_clean(send_cq, qp);
-	if (recv_cq != send_cq)
-		pvhca_cq_clean(recv_cq, qp);
-	pvhca_qp_table_remove(&ctx->qp_table, ibqp->qp_num);
-	pvhca_unlock_cqs(send_cq, recv_cq);
-	pthread_mutex_unlock(&ctx->qp_lock);
-
+	forget_qp(qp);
+	wait_for_visitors(qp);
 	free_qp(qp);
 	return 0;
 }

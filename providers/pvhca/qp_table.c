@@ -1,41 +1,76 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
  * From a QP number to the QP. The host chooses the numbers, which may lie
- * anywhere in 24 bits.
+ * anywhere in 24 bits and need never come again.
+ *
+ * The table is a hash table of fixed size with linear probing: a context has at
+ * most PVHCA_SLOTS QPs, so it never has to grow, and a number that was removed
+ * leaves nothing behind. To remove an entry moves those behind it. Pollers look
+ * for a number without a lock, so they read a count before and after: it is odd
+ * while the table changes, and a search that saw a change is made again.
+ *
+ * Why the orders are enough. Writer: count odd, entries (release), count even
+ * (release). Reader: count (acquire), entries (acquire), count. A reader that saw
+ * an entry of a change also sees that change's odd count or a later one; a reader
+ * that saw the even count sees all of the change.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "pvhca.h"
 
-static unsigned int level_index(uint32_t qpn, unsigned int level)
+#define MASK	    (PVHCA_QP_TABLE_SIZE - 1)
+#define MAX_ENTRIES (PVHCA_QP_TABLE_SIZE / 4 * 3) /* searches stay short */
+
+/* Multiplicative hashing: numbers in a row do not lie in a row. */
+static unsigned int home_of(uint32_t qpn)
 {
-	return qpn >> level * PVHCA_QP_TABLE_BITS & (PVHCA_QP_TABLE_FAN - 1);
+	return qpn * 0x9e3779b1u >> (32 - PVHCA_QP_TABLE_BITS);
 }
 
-/* Nodes are made on demand; readers may look meanwhile. */
-static struct pvhca_qp_node *get_node(struct pvhca_qp_table *table,
-				      unsigned int i)
+static struct pvhca_qp *load_qp(const struct pvhca_qp_entry *entry)
 {
-	struct pvhca_qp_node *node = table->node[i];
-
-	if (!node) {
-		node = calloc(1, sizeof(*node));
-		__atomic_store_n(&table->node[i], node, __ATOMIC_RELEASE);
-	}
-	return node;
+	return __atomic_load_n(&entry->qp, __ATOMIC_ACQUIRE);
 }
 
-static struct pvhca_qp_leaf *get_leaf(struct pvhca_qp_node *node,
-				      unsigned int i)
+static uint32_t load_qpn(const struct pvhca_qp_entry *entry)
 {
-	struct pvhca_qp_leaf *leaf = node->leaf[i];
+	return __atomic_load_n(&entry->qpn, __ATOMIC_ACQUIRE);
+}
 
-	if (!leaf) {
-		leaf = calloc(1, sizeof(*leaf));
-		__atomic_store_n(&node->leaf[i], leaf, __ATOMIC_RELEASE);
+static void store_entry(struct pvhca_qp_entry *entry, uint32_t qpn,
+			struct pvhca_qp *qp)
+{
+	__atomic_store_n(&entry->qpn, qpn, __ATOMIC_RELEASE);
+	__atomic_store_n(&entry->qp, qp, __ATOMIC_RELEASE);
+}
+
+/* Around a change; the writer holds qp_lock, so nobody else writes the count. */
+static void begin_change(struct pvhca_qp_table *table)
+{
+	__atomic_store_n(&table->changes, table->changes + 1, __ATOMIC_RELAXED);
+}
+
+static void end_change(struct pvhca_qp_table *table)
+{
+	__atomic_store_n(&table->changes, table->changes + 1, __ATOMIC_RELEASE);
+}
+
+/*
+ * Place of a number, or the free place where its search ends. It ends in any case:
+ * a reader may be led astray by a change.
+ */
+static unsigned int search(const struct pvhca_qp_table *table, uint32_t qpn,
+			   struct pvhca_qp **qp)
+{
+	unsigned int i = home_of(qpn), n;
+
+	for (n = 0; n < PVHCA_QP_TABLE_SIZE; n++, i = (i + 1) & MASK) {
+		*qp = load_qp(&table->entries[i]);
+		if (!*qp || load_qpn(&table->entries[i]) == qpn)
+			return i;
 	}
-	return leaf;
+	*qp = NULL;
+	return i;
 }
 
 /**
@@ -43,78 +78,81 @@ static struct pvhca_qp_leaf *get_leaf(struct pvhca_qp_node *node,
  *
  * Caller holds qp_lock.
  *
- * Return: 0, ENOMEM, EINVAL for a number beyond 24 bits, or EEXIST.
+ * Return: 0; EINVAL for a number beyond 24 bits; EEXIST; ENOMEM when the table
+ * is full.
  */
 int pvhca_qp_table_insert(struct pvhca_qp_table *table, uint32_t qpn,
 			  struct pvhca_qp *qp)
 {
-	struct pvhca_qp_node *node;
-	struct pvhca_qp_leaf *leaf;
-	struct pvhca_qp **slot;
+	struct pvhca_qp *found;
+	unsigned int i;
 
 	if (qpn >> PVHCA_QPN_BITS)
 		return EINVAL;
-
-	node = get_node(table, level_index(qpn, 2));
-	if (!node)
-		return ENOMEM;
-	leaf = get_leaf(node, level_index(qpn, 1));
-	if (!leaf)
-		return ENOMEM;
-
-	slot = &leaf->qp[level_index(qpn, 0)];
-	if (*slot)
+	i = search(table, qpn, &found);
+	if (found)
 		return EEXIST;
-	__atomic_store_n(slot, qp, __ATOMIC_RELEASE);
+	if (table->used == MAX_ENTRIES)
+		return ENOMEM;
+
+	begin_change(table);
+	store_entry(&table->entries[i], qpn, qp);
+	end_change(table);
+	table->used++;
 	return 0;
 }
 
-static struct pvhca_qp **find_slot(const struct pvhca_qp_table *table,
-				   uint32_t qpn)
+/*
+ * Frees place @i. Each entry behind it, up to the next free place, moves up unless
+ * its search would then begin behind it.
+ */
+static void close_gap(struct pvhca_qp_table *table, unsigned int i)
 {
-	struct pvhca_qp_node *node;
-	struct pvhca_qp_leaf *leaf;
+	const struct pvhca_qp_entry *entry;
+	unsigned int j;
 
-	if (qpn >> PVHCA_QPN_BITS)
-		return NULL;
-	node = __atomic_load_n(&table->node[level_index(qpn, 2)],
-			       __ATOMIC_ACQUIRE);
-	if (!node)
-		return NULL;
-	leaf = __atomic_load_n(&node->leaf[level_index(qpn, 1)],
-			       __ATOMIC_ACQUIRE);
-	return leaf ? &leaf->qp[level_index(qpn, 0)] : NULL;
+	for (j = (i + 1) & MASK;; j = (j + 1) & MASK) {
+		entry = &table->entries[j];
+		if (!entry->qp)
+			break;
+		if (((j - home_of(entry->qpn)) & MASK) < ((j - i) & MASK))
+			continue;
+		store_entry(&table->entries[i], entry->qpn, entry->qp);
+		i = j;
+	}
+	store_entry(&table->entries[i], 0, NULL);
 }
 
 /* Caller holds qp_lock, and the locks of the CQs whose pollers could find it. */
 void pvhca_qp_table_remove(struct pvhca_qp_table *table, uint32_t qpn)
 {
-	struct pvhca_qp **slot = find_slot(table, qpn);
+	struct pvhca_qp *found;
+	unsigned int i;
 
-	if (slot)
-		__atomic_store_n(slot, NULL, __ATOMIC_RELEASE);
+	i = search(table, qpn, &found);
+	if (!found)
+		return;
+	begin_change(table);
+	close_gap(table, i);
+	end_change(table);
+	table->used--;
 }
 
-/* Caller holds the lock of a CQ of the QP that is sought. NULL if unknown. */
+/*
+ * Caller holds the lock of a CQ of the QP that is sought, so that this QP stays;
+ * or qp_lock. NULL if unknown.
+ */
 struct pvhca_qp *pvhca_qp_table_find(const struct pvhca_qp_table *table,
 				     uint32_t qpn)
 {
-	struct pvhca_qp **slot = find_slot(table, qpn);
+	struct pvhca_qp *qp;
+	uint32_t changes;
 
-	return slot ? __atomic_load_n(slot, __ATOMIC_ACQUIRE) : NULL;
-}
-
-/* Frees the table's own memory, not the QPs. */
-void pvhca_qp_table_free(struct pvhca_qp_table *table)
-{
-	unsigned int i, j;
-
-	for (i = 0; i < PVHCA_QP_TABLE_FAN; i++) {
-		if (!table->node[i])
-			continue;
-		for (j = 0; j < PVHCA_QP_TABLE_FAN; j++)
-			free(table->node[i]->leaf[j]);
-		free(table->node[i]);
-		table->node[i] = NULL;
-	}
+	do {
+		changes = __atomic_load_n(&table->changes, __ATOMIC_ACQUIRE);
+		search(table, qpn, &qp);
+	} while (unlikely(changes & 1 ||
+			  __atomic_load_n(&table->changes, __ATOMIC_RELAXED) !=
+				  changes));
+	return qp;
 }

@@ -87,25 +87,50 @@ static inline void pvhca_barrier_after_rmw(void)
 #endif
 }
 
+/*
+ * A piece of a bitmap's word, as large as the CPU changes at once. pvhcad runs on
+ * 64 bits and swaps whole words. A 32-bit program changes that half which has the
+ * bit: for 64 bits many CPUs need libatomic, and where that takes a lock the
+ * operation is not atomic for pvhcad, which does not know the lock. A half is as
+ * good: all that is said above of a word holds for each of its bits. Words are little
+ * endian, so the lower bits lie in the first half. (A test asks for halves.)
+ */
+#if UINTPTR_MAX > UINT32_MAX && !defined(PVHCA_HALF_WORDS)
+typedef __le64 __attribute__((may_alias)) pvhca_bits;
+#define PVHCA_BIT(bit) htole64(1ULL << (bit) % 64)
+#else
+typedef __le32 __attribute__((may_alias)) pvhca_bits;
+#define PVHCA_BIT(bit) htole32(1U << (bit) % 32)
+#endif
+_Static_assert(__atomic_always_lock_free(sizeof(pvhca_bits), 0),
+	       "bits that pvhcad changes, too, need no lock");
+
+static inline pvhca_bits *pvhca_bits_of(__le64 *word, unsigned int bit)
+{
+	return (pvhca_bits *)word + bit / (8 * sizeof(pvhca_bits));
+}
+
 /* Sets a bit that pvhcad clears; a full barrier if it has to be written. */
 static inline void pvhca_set_bit(__le64 *word, unsigned int bit)
 {
-	__le64 mask = htole64(1ULL << bit);
+	pvhca_bits *bits = pvhca_bits_of(word, bit);
+	pvhca_bits mask = PVHCA_BIT(bit);
 
-	if (__atomic_load_n(word, __ATOMIC_RELAXED) & mask)
+	if (__atomic_load_n(bits, __ATOMIC_RELAXED) & mask)
 		return;
-	__atomic_fetch_or(word, mask, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(bits, mask, __ATOMIC_SEQ_CST);
 	pvhca_barrier_after_rmw();
 }
 
 /* Clears a bit; true if it was set and this call cleared it. */
 static inline bool pvhca_test_and_clear_bit(__le64 *word, unsigned int bit)
 {
-	__le64 mask = htole64(1ULL << bit);
+	pvhca_bits *bits = pvhca_bits_of(word, bit);
+	pvhca_bits mask = PVHCA_BIT(bit);
 
-	if (likely(!(__atomic_load_n(word, __ATOMIC_ACQUIRE) & mask)))
+	if (likely(!(__atomic_load_n(bits, __ATOMIC_ACQUIRE) & mask)))
 		return false;
-	return __atomic_fetch_and(word, ~mask, __ATOMIC_SEQ_CST) & mask;
+	return __atomic_fetch_and(bits, ~mask, __ATOMIC_SEQ_CST) & mask;
 }
 
 /**

@@ -26,7 +26,6 @@ static int check_srq_attr(const struct pvhca_context *ctx,
 		return EOPNOTSUPP;
 	if (!attr->max_wr || attr->max_wr > ctx->max_srq_wr ||
 	    attr->max_sge > ctx->max_srq_sge ||
-	    attr->srq_limit > attr->max_wr ||
 	    srq_stride_for(attr->max_sge) > PVHCA_RING_MAX_LOG_STRIDE)
 		return EINVAL;
 	return 0;
@@ -52,8 +51,12 @@ static int init_srq(struct pvhca_srq *srq, const struct ibv_srq_attr *attr)
 		srq->parent, PVHCA_RESOURCE_SRQ);
 	if (err)
 		return err;
-	err = pvhca_init_queue(&srq->q, log_entries, log_stride,
-			       srq->parent && srq->parent->td);
+	/*
+	 * A thread domain promises that one thread at a time uses the SRQ, but not
+	 * which threads poll the CQs of its QPs; those give tags back. So it is
+	 * locked in any case.
+	 */
+	err = pvhca_init_queue(&srq->q, log_entries, log_stride, false);
 	if (err)
 		goto err_free_buf;
 	srq->free_tags =
@@ -77,14 +80,14 @@ err_free_buf:
 
 static void free_srq(struct pvhca_srq *srq)
 {
-	free(srq->free_tags);
 	pvhca_free_queue(&srq->q);
+	free(srq->free_tags);
 	pvhca_buf_free(&srq->buf);
 	pvhca_put_parent(srq->parent);
 	free(srq);
 }
 
-/* Cuts what the host gave to the room that the ring has. */
+/* Cuts the numbers that the host gave to the room in the ring. */
 static void set_srq_limits(struct pvhca_srq *srq, struct ibv_srq_attr *attr)
 {
 	struct pvhca_queue *q = &srq->q;
@@ -139,6 +142,7 @@ struct ibv_srq *pvhca_create_srq(struct ibv_pd *ibpd,
 	struct pvhca_srq *srq;
 	int err;
 
+	attr.attr.srq_limit = 0; /* "irrelevant for ibv_create_srq" */
 	err = check_srq_attr(ctx, &attr.attr);
 	if (err)
 		goto err;
@@ -161,7 +165,8 @@ struct ibv_srq *pvhca_create_srq(struct ibv_pd *ibpd,
 		goto err;
 	}
 	set_srq_limits(srq, &attr.attr);
-	init_attr->attr = attr.attr;
+	init_attr->attr.max_wr = attr.attr.max_wr;
+	init_attr->attr.max_sge = attr.attr.max_sge;
 	return &srq->vsrq.srq;
 
 err:

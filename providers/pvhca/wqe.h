@@ -75,32 +75,38 @@ static inline void *pvhca_queue_entry(const struct pvhca_queue *q, uint32_t pi)
 	return q->entries + ((size_t)(pi & q->mask) << q->log_stride);
 }
 
-/* Called under the queue's lock, before it is given up. */
-static inline bool pvhca_publish(struct pvhca_queue *q, uint32_t pi)
-{
-	if (pi == q->pi)
-		return false;
-	q->pi = pi;
-	pvhca_store32_release(q->shared_pi, pi);
-	return true;
-}
-
-/*
- * Each poster announces what it published itself, so this needs no lock and an
- * exit to the host holds up nobody else.
+/**
+ * pvhca_commit() - publish the entries of a queue, unlock and announce them
+ * @q: locked
+ * @pi: behind the last entry; q->pi: there is none
+ * @page: of the context
+ * @slot: of the queue
+ * @doorbell: of the queue
+ *
+ * Once the entries are published another thread may poll their completions and
+ * destroy the queue. It waits for the lock; nothing of the queue may be read once
+ * that is given up. So all that announces the work is passed by value. Each thread
+ * announces its own work, without a lock, so that an exit to the host holds up
+ * nobody else.
  */
-static inline void pvhca_announce(struct pvhca_context_page *page,
-				  uint32_t slot, void *doorbell)
+static inline void pvhca_commit(struct pvhca_queue *q, uint32_t pi,
+				struct pvhca_context_page *page, uint32_t slot,
+				void *doorbell)
 {
-	if (unlikely(pvhca_ring_notify(page, slot)))
+	bool published = pi != q->pi;
+
+	if (likely(published)) {
+		q->pi = pi;
+		pvhca_store32_release(q->shared_pi, pi);
+	}
+	pvhca_unlock(&q->lock);
+	if (likely(published) && unlikely(pvhca_ring_notify(page, slot)))
 		mmio_write32_le(doorbell, 0);
 }
 
-/* Under the lock of the send queue. Return: 0, EIO or EINVAL. */
-static inline int pvhca_may_post_send(const struct pvhca_qp *qp)
+/* Under the lock of the send queue. Return: 0 or EINVAL. */
+static inline int pvhca_state_may_send(const struct pvhca_qp *qp)
 {
-	if (!pvhca_alive(qp->ctx->page))
-		return EIO;
 	switch (qp->state) {
 	case IBV_QPS_RESET:
 	case IBV_QPS_INIT:
@@ -111,9 +117,15 @@ static inline int pvhca_may_post_send(const struct pvhca_qp *qp)
 	}
 }
 
+/* Under the lock of the send queue. Return: 0, EIO or EINVAL. */
+static inline int pvhca_may_post_send(const struct pvhca_qp *qp)
+{
+	return pvhca_alive(qp->ctx->page) ? pvhca_state_may_send(qp) : EIO;
+}
+
 /* --------------------------------- entries -------------------------------- */
 
-/* Begins an entry; what is not written later is 0. Flags that are none pass. */
+/* Begins an entry; fields that are not written later are 0. */
 static inline void pvhca_wqe_start(struct pvhca_sq_wqe *wqe,
 				   const struct pvhca_qp *qp, uint8_t opcode,
 				   unsigned int send_flags)
@@ -155,7 +167,7 @@ static inline void pvhca_wqe_set_atomic(void *to, uint64_t compare_add,
 /*
  * @rkey: the window's new one.
  * Return: 0, or EINVAL for a region that has no handle to name it by. A bind of
- * nothing, with or without region, takes away what the window had.
+ * nothing, with or without region, takes away the memory that the window had.
  */
 static inline int pvhca_wqe_set_bind(void *to, struct ibv_mw *ibmw,
 				     uint32_t rkey,

@@ -24,8 +24,10 @@ static struct pvhca_sq_wqe *begin(struct ibv_qp_ex *ibqp,
 	struct pvhca_wr_builder *wr = &qp->wr;
 	struct pvhca_queue *sq = &qp->sq;
 
-	if (unlikely(wr->err))
+	if (unlikely(wr->err | wr->refused)) {
+		give_up(wr, wr->refused);
 		return NULL;
+	}
 	if (unlikely(pvhca_queue_full(sq, wr->pi))) {
 		give_up(wr, ENOMEM);
 		return NULL;
@@ -216,21 +218,18 @@ static void wr_start(struct ibv_qp_ex *ibqp)
 	pvhca_lock(&qp->sq.lock);
 	qp->wr.pi = qp->sq.pi;
 	qp->wr.op = NULL;
-	qp->wr.err = pvhca_may_post_send(qp);
+	qp->wr.err = pvhca_alive(qp->ctx->page) ? 0 : EIO;
+	qp->wr.refused = pvhca_state_may_send(qp);
 }
 
-/* Return: 0, or what pvhca_post_send() returns for the first bad request. */
+/* Return: 0, or the error of pvhca_post_send() for the first bad request. */
 static int wr_complete(struct ibv_qp_ex *ibqp)
 {
 	struct pvhca_qp *qp = to_pvhca_qp_ex(ibqp);
 	int err = qp->wr.err;
-	bool published;
 
-	published = !err && pvhca_publish(&qp->sq, qp->wr.pi);
-	pvhca_unlock(&qp->sq.lock);
-
-	if (published)
-		pvhca_announce(qp->ctx->page, qp->slot, qp->doorbell);
+	pvhca_commit(&qp->sq, err ? qp->sq.pi : qp->wr.pi, qp->ctx->page,
+		     qp->slot, qp->doorbell);
 	return err;
 }
 
@@ -263,7 +262,7 @@ static const struct {
 #define INVALIDATE_OPS (IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_SEND_WITH_INV)
 
 /**
- * pvhca_device_send_ops() - what QPs of a device can be asked for
+ * pvhca_device_send_ops() - operations that QPs of a device can have
  *
  * Return: IBV_QP_EX_WITH_*.
  */

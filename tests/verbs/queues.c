@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -415,6 +416,82 @@ static void parent_goes_on_after_a_fork(struct queues *t)
 	destroy_cq(cq);
 }
 
+struct doomed {
+	struct ibv_qp *qp;
+	bool gone; /* atomic */
+};
+
+static void *destroy_doomed(void *arg)
+{
+	struct doomed *d = arg;
+	int error = ibv_destroy_qp(d->qp);
+
+	if (error)
+		die_errno(error, "ibv_destroy_qp");
+	__atomic_store_n(&d->gone, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Makes the engine raise an event on the passive QP. False if it raises none. */
+static bool raise_event(struct queues *t, struct link *l)
+{
+	struct pollfd pfd = { .fd = t->device.context->async_fd, .events = POLLIN };
+	struct ibv_sge sge = { .addr = (uintptr_t)t->arena, .length = 8, .lkey = t->mr->lkey };
+	struct ibv_send_wr wr = {
+		.sg_list = &sge,
+		.num_sge = 1,
+		.opcode = IBV_WR_RDMA_WRITE,
+		.wr.rdma = { .remote_addr = sge.addr, .rkey = ~t->mr->rkey },
+	}, *bad;
+	int error = ibv_post_send(l->active, &wr, &bad);
+
+	if (error)
+		die_errno(error, "ibv_post_send");
+	return poll(&pfd, 1, 5000) == 1;
+}
+
+/*
+ * To destroy a QP waits until its events are acknowledged. The thread that does so
+ * may make, use and destroy other QPs first.
+ */
+static void destroyed_queue_pair_that_waits_holds_up_no_other(struct queues *t)
+{
+	struct ibv_cq *cq = create_cq(t, 16, NULL), *other_cq = create_cq(t, 16, NULL);
+	struct link failing = link_open(t, cq, 1), other;
+	struct doomed doomed = { .qp = failing.passive };
+	struct ibv_async_event event;
+	pthread_t thread;
+	int error;
+
+	if (!raise_event(t, &failing)) {
+		say("this engine raises no event for a wrong key");
+		link_close(&failing);
+		goto out;
+	}
+	if (ibv_get_async_event(t->device.context, &event))
+		die_errno(errno, "ibv_get_async_event");
+	if (event.element.qp != doomed.qp)
+		die("event %d, not of the QP", event.event_type);
+	if (pthread_create(&thread, NULL, destroy_doomed, &doomed))
+		die("no thread");
+	usleep(200000); /* for the thread to wait */
+
+	other = link_open(t, other_cq, 1);
+	write_one(t, &other, 7, 0, IBV_SEND_SIGNALED);
+	expect(other_cq, 7);
+	link_close(&other);
+	if (__atomic_load_n(&doomed.gone, __ATOMIC_ACQUIRE))
+		die("destroyed before its event was acknowledged");
+	ibv_ack_async_event(&event);
+	pthread_join(thread, NULL);
+	error = ibv_destroy_qp(failing.active);
+	if (error)
+		die_errno(error, "ibv_destroy_qp");
+out:
+	destroy_cq(other_cq);
+	destroy_cq(cq);
+}
+
 /* On other engines that would overrun. */
 static void too_small_a_completion_queue_loses_nothing(struct queues *t)
 {
@@ -443,6 +520,8 @@ static const struct {
 	{ "threads_share_a_queue_pair", threads_share_a_queue_pair },
 	{ "queue_pairs_come_and_go_beside_traffic", queue_pairs_come_and_go_beside_traffic },
 	{ "events_are_never_missed", events_are_never_missed },
+	{ "destroyed_queue_pair_that_waits_holds_up_no_other",
+	  destroyed_queue_pair_that_waits_holds_up_no_other },
 	{ "parent_goes_on_after_a_fork", parent_goes_on_after_a_fork },
 	{ "too_small_a_completion_queue_loses_nothing",
 	  too_small_a_completion_queue_loses_nothing },

@@ -8,7 +8,9 @@ from programs import command
 @vmtest(guests=1, timeout=400)
 def queues_survive_what_applications_do_to_them(rig):
     guest = rig.guests[0]
-    guest.check(command(guest, "queues", "-o"), timeout=300)
+    out = guest.check(command(guest, "queues", "-o"), timeout=300)
+    if rig.name == "loopback":  # rxe raises no event, so that nothing waits for one
+        assert "raises no event" not in out, out
 
 
 @vmtest(guests=1, rigs=("verbs",), timeout=400)

@@ -15,21 +15,57 @@ static struct {
 	struct ibv_qp_init_attr_ex qp_attr;
 	struct pvhca_create_cq_req cq_req;
 	struct pvhca_create_qp_req srq_req;
+	uint32_t srq_limit;
 	struct ibv_cq_init_attr_ex cq_attr;
 	int cqe;
 	struct ibv_qp_cap more; /* what the host gives beyond what was asked */
 	uint32_t qpn;
 	uint32_t slot;
 	uint32_t doorbell;
+	void (*on_create_qp)(void);  /* once, when the host has made it */
+	void (*on_destroy_qp)(void); /* once, when the host has destroyed it */
 	void (*on_modify)(void);
 	void (*on_resize)(const struct pvhca_create_cq_req *req);
-	uint32_t handle; /* of the next object */
-	int mask;	 /* of the last modify */
+	bool poll_is_open; /* so that the application itself has locked the CQ */
+	uint32_t handle;   /* of the next object */
+	int mask;	   /* of the last modify */
 	int created;
 	int destroyed;
 	size_t dontfork;
 	size_t dofork;
 } kernel;
+
+static void run_once(void (**hook)(void))
+{
+	void (*call)(void) = *hook;
+
+	*hook = NULL;
+	if (call)
+		call();
+}
+
+/* A command may wait for a thread that needs the lock, so none may be held. */
+static int answer(void)
+{
+	ck_assert_int_eq(pthread_mutex_trylock(&ctx.qp_lock), 0);
+	pthread_mutex_unlock(&ctx.qp_lock);
+	if (kernel.poll_is_open)
+		return kernel.err;
+	ck_assert_int_eq(pthread_spin_trylock(&cq.lock.spin), 0);
+	pthread_spin_unlock(&cq.lock.spin);
+	return kernel.err;
+}
+
+static int answer_for_qp(struct ibv_qp *ibqp)
+{
+	struct pvhca_qp *q = to_pvhca_qp(ibqp);
+
+	ck_assert_int_eq(pthread_spin_trylock(&q->sq.lock.spin), 0);
+	pthread_spin_unlock(&q->sq.lock.spin);
+	ck_assert_int_eq(pthread_spin_trylock(&q->rq.lock.spin), 0);
+	pthread_spin_unlock(&q->rq.lock.spin);
+	return answer();
+}
 
 int ibv_dontfork_range(void *base, size_t size)
 {
@@ -55,11 +91,12 @@ int ibv_cmd_create_qp_ex2(struct ibv_context *ibctx, struct verbs_qp *vqp,
 
 	ck_assert_uint_eq(cmd_size, sizeof(struct pvhca_ucmd_create_qp_ex));
 	ck_assert_uint_eq(resp_size, sizeof(*r));
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	kernel.qp_req = ((struct pvhca_ucmd_create_qp_ex *)cmd)->drv_payload;
 	kernel.qp_attr = *attr;
 	r->slot = kernel.slot;
+	r->comp_mask = UINT32_MAX; /* a newer driver tells more */
 	r->doorbell = kernel.doorbell;
 	ibqp->context = ibctx;
 	ibqp->srq = attr->srq;
@@ -73,34 +110,35 @@ int ibv_cmd_create_qp_ex2(struct ibv_context *ibctx, struct verbs_qp *vqp,
 	attr->cap.max_recv_sge += kernel.more.max_recv_sge;
 	attr->cap.max_inline_data += kernel.more.max_inline_data;
 	kernel.created++;
+	run_once(&kernel.on_create_qp);
 	return 0;
 }
 
 int ibv_cmd_destroy_qp(struct ibv_qp *ibqp)
 {
-	(void)ibqp;
-	if (kernel.err)
+	if (answer_for_qp(ibqp))
 		return kernel.err;
 	kernel.destroyed++;
+	run_once(&kernel.on_destroy_qp);
 	return 0;
 }
 
 int ibv_cmd_modify_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask,
 		      struct ibv_modify_qp *cmd, size_t cmd_size)
 {
-	(void)ibqp, (void)attr, (void)mask, (void)cmd, (void)cmd_size;
+	(void)attr, (void)mask, (void)cmd, (void)cmd_size;
 	if (kernel.on_modify)
 		kernel.on_modify();
-	return kernel.err;
+	return answer_for_qp(ibqp);
 }
 
 int ibv_cmd_query_qp(struct ibv_qp *ibqp, struct ibv_qp_attr *attr, int mask,
 		     struct ibv_qp_init_attr *init_attr, struct ibv_query_qp *cmd, size_t cmd_size)
 {
-	(void)ibqp, (void)mask, (void)cmd, (void)cmd_size;
+	(void)mask, (void)cmd, (void)cmd_size;
 	memset(attr, 0, sizeof(*attr));
 	memset(init_attr, 0, sizeof(*init_attr));
-	return kernel.err;
+	return answer_for_qp(ibqp);
 }
 
 int ibv_cmd_create_cq(struct ibv_context *ibctx, int cqe, struct ibv_comp_channel *channel,
@@ -112,10 +150,11 @@ int ibv_cmd_create_cq(struct ibv_context *ibctx, int cqe, struct ibv_comp_channe
 	(void)channel, (void)comp_vector;
 	ck_assert_uint_eq(cmd_size, sizeof(struct pvhca_ucmd_create_cq));
 	ck_assert_uint_eq(resp_size, sizeof(*r));
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	kernel.cq_req = ((struct pvhca_ucmd_create_cq *)cmd)->drv_payload;
 	kernel.cqe = cqe;
+	r->comp_mask = UINT32_MAX; /* a newer driver tells more */
 	r->doorbell = kernel.doorbell;
 	ibcq->context = ibctx;
 	ibcq->cqe = cqe;
@@ -126,7 +165,7 @@ int ibv_cmd_create_cq(struct ibv_context *ibctx, int cqe, struct ibv_comp_channe
 int ibv_cmd_destroy_cq(struct ibv_cq *ibcq)
 {
 	(void)ibcq;
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	kernel.destroyed++;
 	return 0;
@@ -142,11 +181,12 @@ int ibv_cmd_create_cq_ex(struct ibv_context *ibctx, const struct ibv_cq_init_att
 	ck_assert_uint_eq(cmd_size, sizeof(struct pvhca_ucmd_create_cq_ex));
 	ck_assert_uint_eq(resp_size, sizeof(*r));
 	ck_assert_uint_eq(cmd_flags, 0);
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	kernel.cq_req = ((struct pvhca_ucmd_create_cq_ex *)cmd)->drv_payload;
 	kernel.cq_attr = *attr;
 	kernel.cqe = attr->cqe;
+	r->comp_mask = UINT32_MAX; /* a newer driver tells more */
 	r->doorbell = kernel.doorbell;
 	vcq->cq.context = ibctx;
 	vcq->cq.cqe = attr->cqe;
@@ -163,7 +203,7 @@ int ibv_cmd_resize_cq(struct ibv_cq *ibcq, int cqe, struct ibv_resize_cq *cmd, s
 	kernel.cq_req = ((struct pvhca_ucmd_resize_cq *)cmd)->drv_payload;
 	if (kernel.on_resize)
 		kernel.on_resize(&kernel.cq_req);
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	ibcq->cqe = cqe;
 	return 0;
@@ -177,10 +217,12 @@ int ibv_cmd_create_srq(struct ibv_pd *pd, struct ibv_srq *ibsrq, struct ibv_srq_
 
 	ck_assert_uint_eq(cmd_size, sizeof(struct pvhca_ucmd_create_srq));
 	ck_assert_uint_eq(resp_size, sizeof(*r));
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	kernel.srq_req = ((struct pvhca_ucmd_create_srq *)cmd)->drv_payload;
+	kernel.srq_limit = attr->attr.srq_limit;
 	r->slot = kernel.slot;
+	r->comp_mask = UINT32_MAX; /* a newer driver tells more */
 	r->doorbell = kernel.doorbell;
 	r->srqn = kernel.qpn;
 	ibsrq->context = pd->context;
@@ -195,7 +237,7 @@ int ibv_cmd_modify_srq(struct ibv_srq *ibsrq, struct ibv_srq_attr *attr, int mas
 {
 	(void)ibsrq, (void)attr, (void)cmd, (void)cmd_size;
 	kernel.mask = mask;
-	return kernel.err;
+	return answer();
 }
 
 int ibv_cmd_query_srq(struct ibv_srq *ibsrq, struct ibv_srq_attr *attr, struct ibv_query_srq *cmd,
@@ -203,12 +245,12 @@ int ibv_cmd_query_srq(struct ibv_srq *ibsrq, struct ibv_srq_attr *attr, struct i
 {
 	(void)ibsrq, (void)cmd, (void)cmd_size;
 	*attr = (struct ibv_srq_attr){ 12345, 678, 9 };
-	return kernel.err;
+	return answer();
 }
 
 static int destroy(void)
 {
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	kernel.destroyed++;
 	return 0;
@@ -224,7 +266,7 @@ int ibv_cmd_alloc_pd(struct ibv_context *ibctx, struct ibv_pd *ibpd, struct ibv_
 		     size_t cmd_size, struct ib_uverbs_alloc_pd_resp *resp, size_t resp_size)
 {
 	(void)cmd, (void)cmd_size, (void)resp, (void)resp_size;
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	ibpd->context = ibctx;
 	ibpd->handle = kernel.handle++;
@@ -256,13 +298,13 @@ static void setup_kernel(void)
 	ctx.max_rq_sge = 30;
 	ctx.max_inline = 512;
 	pthread_mutex_init(&ctx.qp_lock, NULL);
+	pthread_cond_init(&ctx.qp_cond, NULL);
 	memset(&pd, 0, sizeof(pd));
 	pd.ibv_pd.context = &ctx.vctx.context;
 }
 
 static void teardown_kernel(void)
 {
-	pvhca_qp_table_free(&ctx.qp_table);
 	ck_assert_uint_eq(kernel.dontfork, kernel.dofork);
 }
 

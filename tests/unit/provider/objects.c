@@ -13,14 +13,20 @@
 
 /* ----------------------- in place of libibverbs and kernel ---------------- */
 
+/* What the last commands asked for. */
+static struct {
+	int access;
+	struct ibv_ah_attr ah;
+} asked;
+
 int ibv_cmd_reg_mr(struct ibv_pd *ibpd, void *addr, size_t length, uint64_t hca_va, int access,
 		   struct verbs_mr *vmr, struct ibv_reg_mr *cmd, size_t cmd_size,
 		   struct ib_uverbs_reg_mr_resp *resp, size_t resp_size)
 {
-	(void)addr, (void)length, (void)hca_va, (void)access, (void)cmd;
-	(void)cmd_size;
+	(void)addr, (void)length, (void)hca_va, (void)cmd, (void)cmd_size;
+	asked.access = access;
 	ck_assert_uint_eq(resp_size, sizeof(struct pvhca_ucmd_reg_mr_resp));
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	vmr->ibv_mr.pd = ibpd;
 	((struct pvhca_ucmd_reg_mr_resp *)resp)->mr_handle = kernel.handle;
@@ -45,11 +51,12 @@ int ibv_cmd_rereg_mr(struct verbs_mr *vmr, uint32_t flags, void *addr, size_t le
 		     uint64_t hca_va, int access, struct ibv_pd *ibpd, struct ibv_rereg_mr *cmd,
 		     size_t cmd_size, struct ib_uverbs_rereg_mr_resp *resp, size_t resp_size)
 {
-	(void)length, (void)access, (void)ibpd, (void)cmd, (void)cmd_size;
+	(void)length, (void)ibpd, (void)cmd, (void)cmd_size;
+	asked.access = access;
 	(void)resp, (void)resp_size;
 	ck_assert_uint_eq(hca_va, (uintptr_t)addr);
 	kernel.mask = flags;
-	if (!kernel.err)
+	if (!answer())
 		vmr->ibv_mr.lkey++;
 	return kernel.err;
 }
@@ -66,7 +73,7 @@ int ibv_cmd_alloc_mw(struct ibv_pd *ibpd, enum ibv_mw_type type, struct ibv_mw *
 {
 	(void)cmd, (void)cmd_size;
 	ck_assert_uint_eq(resp_size, sizeof(struct pvhca_ucmd_alloc_mw_resp));
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	ibmw->pd = ibpd;
 	ibmw->type = type;
@@ -85,9 +92,10 @@ int ibv_cmd_dealloc_mw(struct ibv_mw *ibmw)
 int ibv_cmd_create_ah(struct ibv_pd *ibpd, struct ibv_ah *ibah, struct ibv_ah_attr *attr,
 		      struct ib_uverbs_create_ah_resp *resp, size_t resp_size)
 {
-	(void)ibpd, (void)ibah, (void)attr;
+	(void)ibpd, (void)ibah;
+	asked.ah = *attr;
 	ck_assert_uint_eq(resp_size, sizeof(struct pvhca_ucmd_create_ah_resp));
-	if (kernel.err)
+	if (answer())
 		return kernel.err;
 	((struct pvhca_ucmd_create_ah_resp *)resp)->ah = kernel.handle;
 	kernel.created++;
@@ -302,6 +310,25 @@ START_TEST(region_keeps_the_handle_that_binds_name)
 }
 END_TEST
 
+/* The provider takes any right; what is only a hint is for the host to take or leave. */
+START_TEST(rights_of_a_region_reach_the_kernel_one_by_one)
+{
+	struct ibv_mr *ibmr;
+	int i;
+
+	for (i = 0; i < 30; i++) {
+		ibmr = pvhca_reg_mr(&pd.ibv_pd, NULL, 1, 0, 1 << i);
+		ck_assert_ptr_nonnull(ibmr);
+		ck_assert_int_eq(asked.access, 1 << i);
+		ck_assert_int_eq(pvhca_rereg_mr(verbs_get_mr(ibmr), IBV_REREG_MR_CHANGE_ACCESS,
+						NULL, NULL, 0, 1 << (29 - i)),
+				 0);
+		ck_assert_int_eq(asked.access, 1 << (29 - i));
+		ck_assert_int_eq(pvhca_dereg_mr(verbs_get_mr(ibmr)), 0);
+	}
+}
+END_TEST
+
 START_TEST(dma_buffers_are_registered_but_not_bound)
 {
 	struct ibv_mr *ibmr;
@@ -402,6 +429,27 @@ START_TEST(address_handle_keeps_what_entries_name)
 }
 END_TEST
 
+/* UCX leaves all bits of some fields set; to mask them is not the provider's part. */
+START_TEST(address_reaches_the_kernel_as_it_is)
+{
+	struct ibv_ah_attr attr = {
+		.grh = { .flow_label = UINT32_MAX, .hop_limit = 255, .traffic_class = 255 },
+		.dlid = 0xc000,
+		.sl = 255,
+		.src_path_bits = 255,
+		.static_rate = 255,
+		.is_global = 255,
+		.port_num = 1,
+	};
+	struct ibv_ah *ibah = pvhca_create_ah(&pd.ibv_pd, &attr);
+
+	ck_assert_ptr_nonnull(ibah);
+	ck_assert_uint_eq(asked.ah.grh.flow_label, UINT32_MAX);
+	ck_assert_uint_eq(asked.ah.sl, 255);
+	ck_assert_int_eq(pvhca_destroy_ah(ibah), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("provider objects");
@@ -414,10 +462,12 @@ int main(void)
 	tcase_add_test(c, queues_lie_where_the_parent_domain_says);
 	tcase_add_test(c, parent_domain_may_leave_it_to_us_or_fail);
 	tcase_add_test(c, region_keeps_the_handle_that_binds_name);
+	tcase_add_test(c, rights_of_a_region_reach_the_kernel_one_by_one);
 	tcase_add_test(c, dma_buffers_are_registered_but_not_bound);
 	tcase_add_test(c, bind_of_type_1_takes_the_next_key);
 	tcase_add_test(c, datagram_qps_bind_nothing);
 	tcase_add_test(c, address_handle_keeps_what_entries_name);
+	tcase_add_test(c, address_reaches_the_kernel_as_it_is);
 	suite_add_tcase(s, c);
 	return run_suite(s);
 }

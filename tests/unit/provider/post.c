@@ -332,6 +332,79 @@ START_TEST(flags_are_translated)
 }
 END_TEST
 
+/* No adapter looks at them, so programs may leave anything there. */
+START_TEST(flags_without_meaning_are_ignored)
+{
+	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
+
+	wr.send_flags = 0xffffffe0 | IBV_SEND_SIGNALED;
+	ck_assert_int_eq(post(&wr), 0);
+	ck_assert_uint_eq(sq_entry(0)->flags, PVHCA_WQE_F_SIGNALED);
+}
+END_TEST
+
+START_TEST(inline_means_nothing_without_data)
+{
+	struct ibv_send_wr wr = send_wr(IBV_WR_LOCAL_INV);
+	struct pvhca_mw mw = { .ibv_mw.type = IBV_MW_TYPE_2 };
+
+	wr.send_flags = IBV_SEND_INLINE;
+	ck_assert_int_eq(post(&wr), 0);
+	ck_assert_uint_eq(sq_entry(0)->flags | sq_entry(0)->inline_len, 0);
+	wr.opcode = IBV_WR_BIND_MW;
+	wr.bind_mw.mw = &mw.ibv_mw;
+	ck_assert_int_eq(post(&wr), 0);
+	ck_assert_uint_eq(sq_entry(1)->flags | sq_entry(1)->inline_len, 0);
+}
+END_TEST
+
+START_TEST(longest_message_is_the_hosts_affair)
+{
+	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
+	struct ibv_sge big[2] = {
+		{ .addr = 0x1000, .length = 1u << 31, .lkey = 1 },
+		{ .addr = 0x1000, .length = UINT32_MAX, .lkey = 1 },
+	};
+	struct ibv_recv_wr rwr = { .sg_list = big, .num_sge = 2 };
+	const struct pvhca_sge *sge = (const void *)(queues.rq + PVHCA_RQ_WQE_DATA);
+
+	wr.sg_list = big;
+	wr.num_sge = 2;
+	ck_assert_int_eq(post(&wr), 0);
+	ck_assert_uint_eq(le32toh(sq_sges(0)[0].length), 1u << 31);
+	ck_assert_uint_eq(le32toh(sq_sges(0)[1].length), UINT32_MAX);
+	ck_assert_int_eq(post_recv(&rwr), 0);
+	ck_assert_uint_eq(le32toh(sge[0].length), 1u << 31);
+	ck_assert_uint_eq(le32toh(sge[1].length), UINT32_MAX);
+	wr.num_sge = 1;
+	wr.send_flags = IBV_SEND_INLINE;
+	ck_assert_int_eq(post(&wr), EINVAL);
+}
+END_TEST
+
+START_TEST(empty_chain_is_posted)
+{
+	enum ibv_qp_state states[] = { IBV_QPS_RESET, IBV_QPS_INIT, IBV_QPS_RTS, IBV_QPS_ERR };
+	struct ibv_send_wr *bad = NULL;
+	struct ibv_recv_wr *bad_recv = NULL;
+	unsigned int i;
+
+	page.need_kick = htole64(~0ULL);
+	for (i = 0; i < ARRAY_SIZE(states); i++) {
+		qp.state = states[i];
+		ck_assert_int_eq(pvhca_post_send(&qp.vqp.qp, NULL, &bad), 0);
+		ck_assert_int_eq(pvhca_post_recv(&qp.vqp.qp, NULL, &bad_recv), 0);
+	}
+	page.alive = 0;
+	ck_assert_int_eq(pvhca_post_send(&qp.vqp.qp, NULL, &bad), 0);
+	ck_assert_int_eq(pvhca_post_recv(&qp.vqp.qp, NULL, &bad_recv), 0);
+	ck_assert_ptr_null(bad);
+	ck_assert_ptr_null(bad_recv);
+	ck_assert_uint_eq(page.summary, 0);
+	ck_assert_uint_eq(rings, 0);
+}
+END_TEST
+
 START_TEST(unknown_opcodes_are_refused)
 {
 	static const int bad[] = { IBV_WR_BIND_MW, IBV_WR_TSO, IBV_WR_DRIVER1, 1000, -1 };
@@ -523,6 +596,10 @@ int main(void)
 	tcase_add_test(c, too_many_sges_are_refused);
 	tcase_add_test(c, no_data_is_a_message_too);
 	tcase_add_test(c, flags_are_translated);
+	tcase_add_test(c, flags_without_meaning_are_ignored);
+	tcase_add_test(c, inline_means_nothing_without_data);
+	tcase_add_test(c, longest_message_is_the_hosts_affair);
+	tcase_add_test(c, empty_chain_is_posted);
 	tcase_add_test(c, unknown_opcodes_are_refused);
 	tcase_add_test(c, immediate_data_pass_as_they_are);
 	tcase_add_test(c, invalidations_name_the_key);

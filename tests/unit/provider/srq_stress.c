@@ -173,7 +173,6 @@ int main(void)
 		pthread_join(threads[--n], NULL);
 	if (srq.num_free != SIZE)
 		fail("%u tags are lost\n", SIZE - srq.num_free);
-	pvhca_qp_table_free(&ctx.qp_table);
 	printf("%llu receives\n", (unsigned long long)done);
 	return 0;
 }

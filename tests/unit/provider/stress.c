@@ -368,7 +368,6 @@ int main(void)
 	for (i = 0; i < QPS + 1; i++)
 		pthread_join(threads[i], NULL);
 	pthread_join(host_thread, NULL);
-	pvhca_qp_table_free(&ctx.qp_table);
 	printf("%llu messages, the host slept %llu times\n", (unsigned long long)done,
 	       (unsigned long long)sleeps);
 	return 0;

@@ -328,6 +328,21 @@ START_TEST(qp_that_cannot_send_says_so_at_the_end)
 }
 END_TEST
 
+START_TEST(batch_without_requests_is_posted_in_any_state)
+{
+	enum ibv_qp_state states[] = { IBV_QPS_RESET, IBV_QPS_RTR, IBV_QPS_RTS, IBV_QPS_ERR };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(states); i++) {
+		qp.state = states[i];
+		ibv_wr_start(ex);
+		ck_assert_int_eq(ibv_wr_complete(ex), 0);
+	}
+	ck_assert_uint_eq(queues.header.sq_pi, 0);
+	ck_assert_uint_eq(page.summary, 0);
+}
+END_TEST
+
 START_TEST(operations_are_those_of_the_type)
 {
 	struct ibv_qp_ex *fresh;
@@ -394,6 +409,7 @@ int main(void)
 	tcase_add_test(c, atomics_keep_their_segment_in_the_smallest_entry);
 	tcase_add_test(c, windows_of_type_1_and_strange_regions_are_not_bound);
 	tcase_add_test(c, qp_that_cannot_send_says_so_at_the_end);
+	tcase_add_test(c, batch_without_requests_is_posted_in_any_state);
 	tcase_add_test(c, operations_are_those_of_the_type);
 	tcase_add_test(c, operations_are_those_of_the_device);
 	suite_add_tcase(s, c);
