@@ -24,20 +24,24 @@
  * can serve again, a new one is made. So nothing of an old session can be taken
  * for something of the new one. pvhca_attach.c decides about both.
  *
- * Layers, each using only those below it:
+ * Layers, each using only those below it (./check-layers reads this list):
  *
  *   pvhca_main.c				module, PCI
  *   pvhca_attach.c				begin and end of sessions
+ *   pvhca_eq.c					events, and the objects they go to
  *   pvhca_ibdev.c, _port.c, _ucontext.c,
  *   _pd.c, _mr.c, _mw.c, _cq.c, _qp.c, _srq.c,
  *   _mcast.c, _ah.c, _stats.c			verbs, a file per object
- *   pvhca_object.c				where events find objects
  *   pvhca_kctx.c, _kcq.c, _kqp.c, _kpost.c,
- *   _kmr.c					their part for kernel consumers
- *   pvhca_netdev.c, pvhca_mem.c, pvhca_eq.c	network interface, memory lists, events
- *   pvhca_com_cmd.c				a function per command
- *   pvhca_com.c				the admin queue
+ *   _kmr.c, _kverbs.h				their part for kernel consumers
+ *   pvhca_object.c				where events find objects
+ *   pvhca_mem.c, _netdev.c, _udata.c		memory lists, network interface, providers
+ *   pvhca_com_cmd.c, _com_cmd.h		a function per command
+ *   pvhca_com.c, _com.h			the admin queue
+ *   pvhca_dev.c				the end of a session
  *   pvhca_regs.c				registers
+ *
+ * What a lower layer has to tell an upper one goes through struct pvhca_dev_ops.
  *
  * Memory that pvhcad may write (rings, queues, regions) must not be given back
  * before pvhcad let go of it: that is when the command that destroys the object
@@ -169,9 +173,22 @@ enum pvhca_stat {
 };
 
 /**
+ * struct pvhca_dev_ops - what lower layers have to tell upper ones
+ * @died: the session is over; once, from any context
+ * @quiesced: the device was reset; @leak tells whether pvhcad has let go. Once,
+ *	from a process, with pvhca_dev.quiesce_lock held
+ */
+struct pvhca_dev_ops {
+	void (*died)(struct pvhca_dev *dev);
+	void (*quiesced)(struct pvhca_dev *dev);
+};
+
+/**
  * struct pvhca_dev - one session with pvhcad
  * @ibdev: verbs device
  * @pci: where it lives
+ * @ops: of pvhca_attach.c
+ * @dead: the session is over; never cleared
  * @generation: PVHCA_REG_GENERATION that was enabled
  * @com: admin queue
  * @aeq: async events; shares its interrupt with @com
@@ -197,6 +214,8 @@ enum pvhca_stat {
 struct pvhca_dev {
 	struct ib_device ibdev;
 	struct pvhca_pci *pci;
+	const struct pvhca_dev_ops *ops;
+	bool dead;
 	u32 generation;
 
 	struct pvhca_com com;
@@ -406,10 +425,8 @@ static inline void pvhca_stat_inc(struct pvhca_dev *dev, enum pvhca_stat stat)
 	atomic64_inc(&dev->stats[stat]);
 }
 
-/* pvhca_main.c */
-unsigned long pvhca_admin_timeout(void);
-
 /* pvhca_regs.c */
+unsigned long pvhca_regs_timeout(void);
 u32 pvhca_regs_read(struct pvhca_pci *pci, u32 reg);
 void pvhca_regs_write(struct pvhca_pci *pci, u32 reg, u32 value);
 void pvhca_regs_read_text(struct pvhca_pci *pci, u32 reg, char text[PVHCA_REG_VERSION_LEN]);
@@ -417,14 +434,18 @@ void pvhca_regs_wake(struct pvhca_pci *pci);
 int pvhca_regs_reset(struct pvhca_pci *pci);
 int pvhca_regs_enable(struct pvhca_pci *pci, dma_addr_t admin_area);
 
+/* pvhca_dev.c */
+void pvhca_dev_kill(struct pvhca_dev *dev, const char *why);
+bool pvhca_dev_is_dead(const struct pvhca_dev *dev);
+void pvhca_dev_quiesce(struct pvhca_dev *dev);
+bool pvhca_dev_may_free(struct pvhca_dev *dev);
+
 /* pvhca_attach.c */
 void pvhca_attach_init(struct pvhca_pci *pci);
 void pvhca_attach_config_changed(struct pvhca_pci *pci);
 void pvhca_attach_start(struct pvhca_pci *pci);
 void pvhca_attach_stop(struct pvhca_pci *pci);
 void pvhca_attach_shutdown(struct pvhca_pci *pci);
-void pvhca_dev_kill(struct pvhca_dev *dev, const char *why);
-bool pvhca_dev_may_free(struct pvhca_dev *dev);
 
 /* pvhca_eq.c */
 int pvhca_eq_create_async(struct pvhca_dev *dev);
@@ -441,17 +462,19 @@ void pvhca_netdev_set_mtu(struct pvhca_pci *pci, u32 mtu);
 /* pvhca_mem.c */
 struct pvhca_mem;
 struct pvhca_mem *pvhca_mem_describe(struct pvhca_dev *dev, struct ib_umem *umem);
-void pvhca_mem_free(struct pvhca_dev *dev, struct pvhca_mem *mem);
+struct pvhca_mem *pvhca_mem_pin(struct pvhca_dev *dev, u64 addr, u64 length, int access);
 const struct pvhca_mem_list *pvhca_mem_list(const struct pvhca_mem *mem);
-struct ib_umem *pvhca_mem_pin(struct pvhca_dev *dev, u64 addr, u64 length, int access,
-			      struct pvhca_mem **mem);
+struct ib_umem *pvhca_mem_take(struct pvhca_mem *mem);
+void pvhca_mem_put(struct pvhca_mem *mem);
 void pvhca_mem_unpin(struct pvhca_dev *dev, struct ib_umem *umem);
+
+/* pvhca_udata.c */
+int pvhca_udata_in(struct ib_udata *udata, void *req, size_t size);
+int pvhca_udata_out(struct ib_udata *udata, void *resp, size_t size);
 
 /* pvhca_ibdev.c */
 int pvhca_ibdev_register(struct pvhca_dev *dev);
 void pvhca_ibdev_unregister(struct pvhca_dev *dev);
-int pvhca_udata_in(struct ib_udata *udata, void *req, size_t size);
-int pvhca_udata_out(struct ib_udata *udata, void *resp, size_t size);
 
 /* pvhca_port.c */
 int pvhca_port_update(struct pvhca_dev *dev);
@@ -474,8 +497,37 @@ void pvhca_mmap_free(struct rdma_user_mmap_entry *rdma_entry);
 void pvhca_ucontext_kill_all(struct pvhca_dev *dev);
 
 /* pvhca_object.c */
-int pvhca_object_publish(struct pvhca_dev *dev, struct xarray *table, u32 handle, void *object,
-			 struct ib_udata *udata, void *resp, size_t size);
+/**
+ * struct pvhca_object_user - how an application's QP, CQ or SRQ is made
+ * @dev: session
+ * @table: where events find it
+ * @object: complete once @open succeeded
+ * @handle: pvhcad's, set by @open
+ * @umem: where the memory of its ring goes
+ * @buf_addr: of the ring, in the calling process
+ * @buf_len: bytes
+ * @resp: answer to the provider, filled by @open
+ * @resp_size: of it, bytes
+ * @open: have pvhcad serve the ring
+ * @close: undo it
+ */
+struct pvhca_object_user {
+	struct pvhca_dev *dev;
+	struct xarray *table;
+	void *object;
+	const u32 *handle;
+	struct ib_umem **umem;
+	u64 buf_addr;
+	u32 buf_len;
+	void *resp;
+	size_t resp_size;
+	int (*open)(const struct pvhca_object_user *user, const struct pvhca_ucontext *ctx,
+		    struct pvhca_mem *mem);
+	void (*close)(struct pvhca_dev *dev, u32 handle);
+};
+
+int pvhca_object_create_user(const struct pvhca_object_user *user, struct ib_udata *udata);
+int pvhca_object_publish(struct pvhca_dev *dev, struct xarray *table, u32 handle, void *object);
 void pvhca_object_delist(struct pvhca_dev *dev, struct xarray *table, u32 handle);
 
 /* pvhca_pd.c */

@@ -4,15 +4,11 @@
  *
  * One work item decides: it ends a session that is dead, and makes one when
  * there is none and pvhcad is there. Interrupts, events and commands that time
- * out only mark a session dead and schedule it.
+ * out only mark a session dead (pvhca_dev.c) and schedule it.
  *
- *   pvhca_dev_kill()		a session dies. From any context, at once: commands
- *				fail, those under way included, and applications see
- *				it in their context page.
- *   pvhca_dev_quiesce()	the device is reset, once for each dead session, by
- *				whoever first has memory to free: often a thread
- *				that destroys an object. It needs nothing but the
- *				registers, so that it can be done under any lock.
+ *   pvhca_attach_died()	what a death means above the registers: commands fail,
+ *				those under way included, and applications see it in
+ *				their context page.
  *   pvhca_attach_work()	unregisters the ib_device, which detaches the
  *				applications and destroys their objects; frees the
  *				session; makes a new one.
@@ -32,56 +28,17 @@
 
 /* -------------------------------- dead sessions ---------------------------- */
 
-/**
- * pvhca_dev_kill - a session is over
- * @dev: session; harmless if it is dead already
- * @why: for the log; NULL: nothing to be said
- *
- * Context: any.
- */
-void pvhca_dev_kill(struct pvhca_dev *dev, const char *why)
+static void pvhca_attach_died(struct pvhca_dev *dev)
 {
-	struct pvhca_pci *pci = dev->pci;
-
-	if (!pvhca_com_close(&dev->com))
-		return;
-	if (why)
-		dev_warn(&pci->pdev->dev, "device is down: %s\n", why);
+	pvhca_com_close(&dev->com);
 	pvhca_ucontext_kill_all(dev);
-	mod_delayed_work(pci->wq, &pci->attach_work, 0);
+	mod_delayed_work(dev->pci->wq, &dev->pci->attach_work, 0);
 }
 
-/* Have pvhcad let go of all memory of a dead session. */
-static void pvhca_dev_quiesce(struct pvhca_dev *dev)
-{
-	mutex_lock(&dev->quiesce_lock);
-	if (!dev->quiesced) {
-		dev->leak = pvhca_regs_reset(dev->pci) != 0;
-		dev->quiesced = true;
-		if (dev->leak)
-			dev_err(&dev->pci->pdev->dev,
-				"reset timed out: memory that pvhcad may still use is not freed\n");
-		pvhca_kctx_flush(dev);
-	}
-	mutex_unlock(&dev->quiesce_lock);
-}
-
-/**
- * pvhca_dev_may_free - may memory be freed that pvhcad used?
- * @dev: session; if it is dead, waits until pvhcad has let go
- *
- * To be asked after the command that ends the use.
- *
- * Context: process; may be called with rtnl_lock() held.
- * Return: false if a RESET timed out.
- */
-bool pvhca_dev_may_free(struct pvhca_dev *dev)
-{
-	if (!pvhca_com_is_dead(&dev->com))
-		return true;
-	pvhca_dev_quiesce(dev);
-	return !dev->leak;
-}
+static const struct pvhca_dev_ops pvhca_attach_ops = {
+	.died = pvhca_attach_died,
+	.quiesced = pvhca_kctx_flush,
+};
 
 /* ---------------------------------- sessions ------------------------------- */
 
@@ -95,6 +52,7 @@ static struct pvhca_dev *pvhca_dev_create(struct pvhca_pci *pci)
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
 	dev->pci = pci;
+	dev->ops = &pvhca_attach_ops;
 	xa_init_flags(&dev->qps, XA_FLAGS_LOCK_IRQ);
 	xa_init_flags(&dev->cqs, XA_FLAGS_LOCK_IRQ);
 	xa_init_flags(&dev->srqs, XA_FLAGS_LOCK_IRQ);
@@ -385,7 +343,7 @@ static void pvhca_attach_work(struct work_struct *work)
 		return;
 
 	pvhca_attach_config_changed(pci);
-	if (pci->dev && pvhca_com_is_dead(&pci->dev->com)) {
+	if (pci->dev && pvhca_dev_is_dead(pci->dev)) {
 		/* A session that lasted speaks for the next one. */
 		if (time_after(jiffies, pci->retry_at + (PVHCA_RETRY_MIN << PVHCA_RETRY_MAX_SHIFT)))
 			pci->attempts = 0;
@@ -416,7 +374,7 @@ void pvhca_attach_config_changed(struct pvhca_pci *pci)
 	u32 status, generation;
 
 	mutex_lock(&pci->dev_lock);
-	if (!pci->dev || pvhca_com_is_dead(&pci->dev->com))
+	if (!pci->dev || pvhca_dev_is_dead(pci->dev))
 		goto out;
 	/* In this order: a new pvhcad has counted before it shows as enabled. */
 	status = pvhca_regs_read(pci, PVHCA_REG_STATUS);

@@ -107,28 +107,24 @@ void pvhca_com_open(struct pvhca_com *com)
 	unsigned long flags;
 
 	spin_lock_irqsave(&com->lock, flags);
-	com->open = !com->dead;
+	com->open = !pvhca_dev_is_dead(com->dev);
 	spin_unlock_irqrestore(&com->lock, flags);
 }
 
 /**
  * pvhca_com_close - accept neither commands nor completions any more
- * @com: queue
+ * @com: queue of a dead session
  *
  * Wakes all who wait for a completion; theirs failed.
  *
  * Context: any.
- * Return: false if it was dead already.
  */
-bool pvhca_com_close(struct pvhca_com *com)
+void pvhca_com_close(struct pvhca_com *com)
 {
 	unsigned long flags;
-	bool was_dead;
 	u32 i;
 
 	spin_lock_irqsave(&com->lock, flags);
-	was_dead = com->dead;
-	WRITE_ONCE(com->dead, true);
 	com->open = false;
 	for (i = 0; i < PVHCA_COM_ENTRIES; i++) {
 		if (!com->slots[i].busy)
@@ -138,19 +134,6 @@ bool pvhca_com_close(struct pvhca_com *com)
 		complete(&com->slots[i].done);
 	}
 	spin_unlock_irqrestore(&com->lock, flags);
-	return !was_dead;
-}
-
-/**
- * pvhca_com_is_dead - was the queue closed?
- * @com: queue
- *
- * Context: any.
- * Return: that.
- */
-bool pvhca_com_is_dead(struct pvhca_com *com)
-{
-	return READ_ONCE(com->dead);
 }
 
 /* Take a slot and write the command. NULL: the queue is not open. */
@@ -206,7 +189,7 @@ static void pvhca_com_timed_out(struct pvhca_com *com, struct pvhca_com_slot *sl
 	}
 	pvhca_stat_inc(com->dev, PVHCA_STAT_ADMIN_TIMEOUTS);
 	dev_err(pvhca_to_dma_device(com->dev), "admin command %u timed out after %u ms\n", opcode,
-		jiffies_to_msecs(pvhca_admin_timeout()));
+		jiffies_to_msecs(pvhca_regs_timeout()));
 	pvhca_dev_kill(com->dev, "a command timed out");
 }
 
@@ -220,7 +203,7 @@ static bool pvhca_com_wait(struct pvhca_com *com, struct pvhca_com_slot *slot)
 
 	do {
 		seen = READ_ONCE(com->cq_ci);
-		if (wait_for_completion_timeout(&slot->done, pvhca_admin_timeout()))
+		if (wait_for_completion_timeout(&slot->done, pvhca_regs_timeout()))
 			return true;
 	} while (READ_ONCE(com->cq_ci) != seen && seen - slot->cq_ci < PVHCA_COM_ENTRIES);
 	return false;

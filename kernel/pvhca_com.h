@@ -47,7 +47,6 @@ struct pvhca_com_slot {
  * @credits: one per free slot
  * @lock: guards what follows, and writing to @sq
  * @open: pvhcad serves the queue
- * @dead: closed for good
  * @sq_pi: next free command, free running
  * @cq_ci: next completion, free running
  * @cookie_seq: makes cookies unique
@@ -66,7 +65,6 @@ struct pvhca_com {
 
 	spinlock_t lock; /* see above */
 	bool open;
-	bool dead;
 	u32 sq_pi;
 	u32 cq_ci;
 	u32 cookie_seq;
@@ -77,8 +75,7 @@ struct pvhca_com {
 int pvhca_com_create(struct pvhca_dev *dev);
 void pvhca_com_destroy(struct pvhca_dev *dev);
 void pvhca_com_open(struct pvhca_com *com);
-bool pvhca_com_close(struct pvhca_com *com);
-bool pvhca_com_is_dead(struct pvhca_com *com);
+void pvhca_com_close(struct pvhca_com *com);
 int pvhca_com_exec(struct pvhca_com *com, struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp);
 void pvhca_com_reap(struct pvhca_com *com);
 

@@ -80,7 +80,7 @@ static int pvhca_com_run_destroy(struct pvhca_dev *dev, enum pvhca_admin_opcode 
 
 	cmd.destroy.handle = cpu_to_le32(handle);
 	err = pvhca_com_run(dev, opcode, &cmd, &rsp);
-	if (!err || pvhca_com_is_dead(&dev->com))
+	if (!err || pvhca_dev_is_dead(dev))
 		return 0;
 	if (err == -EBUSY && opcode == PVHCA_CMD_DEREG_MR)
 		return err;

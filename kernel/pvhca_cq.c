@@ -28,56 +28,66 @@ static int pvhca_cq_check_req(const struct pvhca_create_cq_req *req, u32 cqe)
 	return 0;
 }
 
-/* Have pvhcad serve the ring; cq->umem and cq->eq are set. */
-static int pvhca_cq_open(struct pvhca_dev *dev, struct pvhca_cq *cq, struct pvhca_ucontext *ctx,
-			 const struct pvhca_create_cq_req *req, struct pvhca_mem *mem,
-			 struct pvhca_create_cq_resp *resp)
+/**
+ * struct pvhca_cq_user - an application's CQ while it is made
+ * @user: steps in common
+ * @cq: the CQ; its event queue is set
+ * @req: the provider's request
+ * @resp: answer to it
+ */
+struct pvhca_cq_user {
+	struct pvhca_object_user user;
+	struct pvhca_cq *cq;
+	const struct pvhca_create_cq_req *req;
+	struct pvhca_create_cq_resp resp;
+};
+
+/* pvhca_object_user.open */
+static int pvhca_cq_open(const struct pvhca_object_user *object, const struct pvhca_ucontext *ctx,
+			 struct pvhca_mem *mem)
 {
+	struct pvhca_cq_user *user = container_of(object, struct pvhca_cq_user, user);
 	const struct pvhca_com_create_cq_params params = {
 		.context = ctx->handle,
-		.ceq = cq->eq->handle,
-		.log_entries = req->log_entries,
-		.flags = req->flags,
+		.ceq = user->cq->eq->handle,
+		.log_entries = user->req->log_entries,
+		.flags = user->req->flags,
 		.mem = pvhca_mem_list(mem),
 	};
 	struct pvhca_com_create_cq_result result;
 	int err;
 
-	err = pvhca_com_create_cq(dev, &params, &result);
+	err = pvhca_com_create_cq(object->dev, &params, &result);
 	if (err)
 		return err;
-	cq->handle = result.handle;
-	resp->cq_handle = result.handle;
-	resp->doorbell = result.doorbell;
+	user->cq->handle = result.handle;
+	user->resp.cq_handle = result.handle;
+	user->resp.doorbell = result.doorbell;
 	return 0;
 }
 
 static int pvhca_cq_create_user(struct pvhca_dev *dev, struct pvhca_cq *cq,
 				const struct pvhca_create_cq_req *req, struct ib_udata *udata)
 {
-	struct pvhca_ucontext *ctx =
-		rdma_udata_to_drv_context(udata, struct pvhca_ucontext, ibucontext);
-	struct pvhca_create_cq_resp resp = {};
-	struct pvhca_mem *mem;
-	int err;
+	struct pvhca_cq_user user = {
+		.user = {
+			.dev = dev,
+			.table = &dev->cqs,
+			.object = cq,
+			.handle = &cq->handle,
+			.umem = &cq->umem,
+			.buf_addr = req->buf_addr,
+			.buf_len = req->buf_len,
+			.resp = &user.resp,
+			.resp_size = sizeof(user.resp),
+			.open = pvhca_cq_open,
+			.close = pvhca_com_destroy_cq,
+		},
+		.cq = cq,
+		.req = req,
+	};
 
-	cq->umem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE, &mem);
-	if (IS_ERR(cq->umem))
-		return PTR_ERR(cq->umem);
-	err = pvhca_cq_open(dev, cq, ctx, req, mem, &resp);
-	pvhca_mem_free(dev, mem);
-	if (err)
-		goto err_unpin;
-	err = pvhca_object_publish(dev, &dev->cqs, cq->handle, cq, udata, &resp, sizeof(resp));
-	if (err)
-		goto err_close;
-	return 0;
-
-err_close:
-	pvhca_com_destroy_cq(dev, cq->handle);
-err_unpin:
-	pvhca_mem_unpin(dev, cq->umem);
-	return err;
+	return pvhca_object_create_user(&user.user, udata);
 }
 
 /**
@@ -122,22 +132,21 @@ int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 static int pvhca_cq_replace(struct pvhca_dev *dev, struct pvhca_cq *cq,
 			    const struct pvhca_create_cq_req *req)
 {
-	struct ib_umem *umem;
 	struct pvhca_mem *mem;
 	int err;
 
 	lockdep_assert_held(&cq->lock);
 
-	umem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE, &mem);
-	if (IS_ERR(umem))
-		return PTR_ERR(umem);
+	mem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE);
+	if (IS_ERR(mem))
+		return PTR_ERR(mem);
 	err = pvhca_com_resize_cq(dev, cq->handle, req->log_entries, pvhca_mem_list(mem));
-	pvhca_mem_free(dev, mem);
 	if (!err) {
-		swap(cq->umem, umem);
+		pvhca_mem_unpin(dev, cq->umem);
+		cq->umem = pvhca_mem_take(mem);
 		cq->ibcq.cqe = 1 << req->log_entries;
 	}
-	pvhca_mem_unpin(dev, umem);
+	pvhca_mem_put(mem);
 	return err;
 }
 

@@ -158,7 +158,7 @@ static void pvhca_aeq_drain(struct pvhca_eq *eq)
 	u32 mask = (1u << eq->log_entries) - 1;
 	const struct pvhca_aeqe *entry;
 
-	while (!pvhca_com_is_dead(&eq->dev->com)) {
+	while (!pvhca_dev_is_dead(eq->dev)) {
 		entry = &entries[eq->ci & mask];
 		if (!pvhca_eq_has_entry(eq, &entry->flags))
 			break;
@@ -222,7 +222,7 @@ static irqreturn_t pvhca_ceq_irq(int irq, void *data)
 	u32 mask = (1u << eq->log_entries) - 1;
 	const struct pvhca_ceqe *entry;
 
-	while (!pvhca_com_is_dead(&eq->dev->com)) {
+	while (!pvhca_dev_is_dead(eq->dev)) {
 		entry = &entries[eq->ci & mask];
 		if (!pvhca_eq_has_entry(eq, &entry->flags))
 			break;

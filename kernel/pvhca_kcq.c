@@ -473,7 +473,7 @@ int pvhca_kcq_create(struct pvhca_cq *cq, const struct ib_cq_init_attr *attr)
 		goto err_free_buf;
 	cq->kernel = kcq;
 	cq->ibcq.cqe = 1 << kcq->log_entries;
-	err = pvhca_object_publish(dev, &dev->cqs, cq->handle, cq, NULL, NULL, 0);
+	err = pvhca_object_publish(dev, &dev->cqs, cq->handle, cq);
 	if (err)
 		goto err_close;
 	return 0;

@@ -233,7 +233,7 @@ static int pvhca_kqp_enlist(struct pvhca_dev *dev, struct pvhca_qp *qp)
 	err = xa_insert_irq(&kqp->kctx->qps, kqp->qpn, kqp, GFP_KERNEL);
 	if (err)
 		return err;
-	err = pvhca_object_publish(dev, &dev->qps, qp->handle, qp, NULL, NULL, 0);
+	err = pvhca_object_publish(dev, &dev->qps, qp->handle, qp);
 	if (err) {
 		xa_erase_irq(&kqp->kctx->qps, kqp->qpn);
 		return err;
@@ -336,7 +336,7 @@ int pvhca_kqp_modified(struct pvhca_qp *qp, const struct ib_qp_attr *attr, int m
 
 	if (!(mask & IB_QP_STATE))
 		return err;
-	if (err && pvhca_com_is_dead(&dev->com) &&
+	if (err && pvhca_dev_is_dead(dev) &&
 	    (attr->qp_state == IB_QPS_ERR || attr->qp_state == IB_QPS_RESET))
 		err = 0;
 	if (err)

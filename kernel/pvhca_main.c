@@ -21,21 +21,6 @@ MODULE_DESCRIPTION("Paravirtual RDMA adapter");
 MODULE_LICENSE("Dual BSD/GPL");
 MODULE_VERSION(PVHCA_VERSION);
 
-static unsigned int admin_timeout_ms = 60000;
-module_param(admin_timeout_ms, uint, 0644);
-MODULE_PARM_DESC(admin_timeout_ms,
-		 "Time for the host to answer a command, in ms, before a reset (default 60000)");
-
-/**
- * pvhca_admin_timeout - how long pvhcad may take to answer
- *
- * Return: that, in jiffies, not 0.
- */
-unsigned long pvhca_admin_timeout(void)
-{
-	return max(msecs_to_jiffies(READ_ONCE(admin_timeout_ms)), 1ul);
-}
-
 static irqreturn_t pvhca_config_irq(int irq, void *data)
 {
 	struct pvhca_pci *pci = data;

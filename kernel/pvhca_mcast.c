@@ -35,5 +35,5 @@ int pvhca_detach_mcast(struct ib_qp *ibqp, union ib_gid *gid, u16 lid)
 	int err;
 
 	err = pvhca_com_detach_mcast(dev, to_pvhca_qp(ibqp)->handle, gid, lid);
-	return pvhca_com_is_dead(&dev->com) ? 0 : err;
+	return pvhca_dev_is_dead(dev) ? 0 : err;
 }

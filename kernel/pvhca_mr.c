@@ -37,21 +37,25 @@ static void pvhca_mr_set_keys(struct pvhca_mr *mr, const struct pvhca_com_reg_mr
 	mr->ibmr.rkey = result->rkey;
 }
 
-static int pvhca_mr_register(struct pvhca_dev *dev, struct pvhca_mr *mr, u64 virt_addr, int access)
+/* Takes @umem. */
+static int pvhca_mr_register(struct pvhca_dev *dev, struct pvhca_mr *mr, struct ib_umem *umem,
+			     u64 virt_addr, int access)
 {
 	struct pvhca_com_reg_mr_params params;
 	struct pvhca_com_reg_mr_result result;
 	struct pvhca_mem *mem;
 	int err;
 
-	mem = pvhca_mem_describe(dev, mr->umem);
+	mem = pvhca_mem_describe(dev, umem);
 	if (IS_ERR(mem))
 		return PTR_ERR(mem);
-	pvhca_mr_fill_params(&params, mr->ibmr.pd, virt_addr, access, mr->umem, mem);
+	pvhca_mr_fill_params(&params, mr->ibmr.pd, virt_addr, access, umem, mem);
 	err = pvhca_com_reg_mr(dev, &params, &result);
-	pvhca_mem_free(dev, mem);
-	if (!err)
+	if (!err) {
+		mr->umem = pvhca_mem_take(mem);
 		pvhca_mr_set_keys(mr, &result);
+	}
+	pvhca_mem_put(mem);
 	return err;
 }
 
@@ -77,17 +81,20 @@ static struct ib_mr *pvhca_mr_create(struct ib_pd *ibpd, struct ib_umem *umem, u
 	struct pvhca_dev *dev = to_pvhca_dev(ibpd->device);
 	struct pvhca_reg_mr_resp resp = {};
 	struct pvhca_mr *mr;
-	int err = -ENOMEM;
+	int err;
 
 	mr = kzalloc(sizeof(*mr), GFP_KERNEL);
-	if (!mr)
-		goto err_unpin;
+	if (!mr) {
+		ib_umem_release(umem);
+		return ERR_PTR(-ENOMEM);
+	}
 	mr->ibmr.pd = ibpd;
-	mr->umem = umem;
 	mr->access = access;
-	err = pvhca_mr_register(dev, mr, virt_addr, access);
-	if (err)
-		goto err_free;
+	err = pvhca_mr_register(dev, mr, umem, virt_addr, access);
+	if (err) {
+		kfree(mr);
+		return ERR_PTR(err);
+	}
 	resp.mr_handle = mr->handle;
 	err = pvhca_udata_out(udata, &resp, sizeof(resp));
 	if (err) {
@@ -95,12 +102,6 @@ static struct ib_mr *pvhca_mr_create(struct ib_pd *ibpd, struct ib_umem *umem, u
 		return ERR_PTR(err);
 	}
 	return &mr->ibmr;
-
-err_free:
-	kfree(mr);
-err_unpin:
-	pvhca_mem_unpin(dev, umem);
-	return ERR_PTR(err);
 }
 
 /**
@@ -157,29 +158,32 @@ struct ib_mr *pvhca_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 lengt
 	return pvhca_mr_create(ibpd, &dmabuf->umem, virt_addr, access, pvhca_reg_dmabuf_udata(arg));
 }
 
-/* Other memory for a region, or the same where @umem is NULL. */
+/*
+ * Have the host change a region. @mem is the memory that goes with it, or NULL. What
+ * the host has of it is known unless that returns -EIO.
+ */
 static int pvhca_mr_change(struct pvhca_dev *dev, struct pvhca_mr *mr, int flags,
-			   struct ib_umem *umem, u64 virt_addr, int access, struct ib_pd *pd)
+			   struct ib_umem *umem, struct pvhca_mem *mem, u64 virt_addr, int access,
+			   struct ib_pd *pd)
 {
 	struct pvhca_com_reg_mr_params params = {};
 	struct pvhca_com_reg_mr_result result;
-	struct pvhca_mem *mem = NULL;
 	int err;
 
-	if (umem) {
-		mem = pvhca_mem_describe(dev, umem);
-		if (IS_ERR(mem))
-			return PTR_ERR(mem);
+	if (mem)
 		pvhca_mr_fill_params(&params, pd, virt_addr, access, umem, mem);
-	}
 	params.pd = flags & IB_MR_REREG_PD ? to_pvhca_pd(pd)->handle : 0;
 	params.access = flags & IB_MR_REREG_ACCESS ? access & PVHCA_MR_HOST_ACCESS : 0;
 	err = pvhca_com_rereg_mr(dev, mr->handle, flags, &params, &result);
-	if (mem)
-		pvhca_mem_free(dev, mem);
-	if (!err)
-		pvhca_mr_set_keys(mr, &result);
-	return err;
+	if (err)
+		return err;
+	pvhca_mr_set_keys(mr, &result);
+	mr->access = access;
+	if (mem) {
+		pvhca_mem_unpin(dev, mr->umem);
+		mr->umem = pvhca_mem_take(mem);
+	}
+	return 0;
 }
 
 /*
@@ -224,6 +228,7 @@ struct ib_mr *pvhca_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start, u64 
 {
 	struct pvhca_dev *dev = to_pvhca_dev(ibmr->device);
 	struct pvhca_mr *mr = to_pvhca_mr(ibmr);
+	struct pvhca_mem *mem = NULL;
 	struct ib_umem *umem;
 	int err;
 
@@ -237,22 +242,20 @@ struct ib_mr *pvhca_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start, u64 
 	umem = pvhca_mr_repin(mr, &flags, start, length, &virt_addr, access);
 	if (IS_ERR(umem))
 		return ERR_CAST(umem);
-	err = pvhca_mr_change(dev, mr, flags, umem, virt_addr, access, pd);
+	if (umem) {
+		mem = pvhca_mem_describe(dev, umem);
+		if (IS_ERR(mem))
+			return ERR_CAST(mem);
+	}
+	err = pvhca_mr_change(dev, mr, flags, umem, mem, virt_addr, access, pd);
 	if (err == -EIO) {
 		mr->failed = true;
-		mr->umem_failed = umem;
-		return ERR_PTR(err);
+		if (mem)
+			mr->umem_failed = pvhca_mem_take(mem);
 	}
-	if (err) {
-		pvhca_mem_unpin(dev, umem);
-		return ERR_PTR(err);
-	}
-	mr->access = access;
-	if (umem) {
-		pvhca_mem_unpin(dev, mr->umem);
-		mr->umem = umem;
-	}
-	return NULL;
+	if (mem)
+		pvhca_mem_put(mem);
+	return ERR_PTR(err);
 }
 
 /**

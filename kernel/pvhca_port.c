@@ -211,7 +211,7 @@ int pvhca_add_gid(const struct ib_gid_attr *attr, void **context)
 		return -EOPNOTSUPP;
 
 	err = pvhca_com_add_gid(dev, attr->port_num, attr->index, &attr->gid);
-	if (err && !pvhca_com_is_dead(&dev->com))
+	if (err && !pvhca_dev_is_dead(dev))
 		ibdev_warn(&dev->ibdev, "the host does not let this guest use address %pI6c: %d\n",
 			   attr->gid.raw, err);
 	return err;
@@ -232,7 +232,7 @@ int pvhca_del_gid(const struct ib_gid_attr *attr, void **context)
 
 	/* The core empties the entry in any case. */
 	err = pvhca_com_del_gid(dev, attr->port_num, attr->index);
-	if (err && !pvhca_com_is_dead(&dev->com))
+	if (err && !pvhca_dev_is_dead(dev))
 		ibdev_warn(&dev->ibdev, "GID %u could not be removed on the host: %d\n",
 			   attr->index, err);
 	return 0;

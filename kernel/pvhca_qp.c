@@ -58,11 +58,29 @@ static int pvhca_qp_check_req(const struct pvhca_create_qp_req *req)
 	return 0;
 }
 
-/* Have pvhcad serve the rings; qp->umem is set. */
-static int pvhca_qp_open(struct pvhca_qp *qp, const struct ib_qp_init_attr *attr,
-			 struct pvhca_ucontext *ctx, const struct pvhca_create_qp_req *req,
-			 struct pvhca_mem *mem, struct pvhca_create_qp_resp *resp)
+/**
+ * struct pvhca_qp_user - an application's QP while it is made
+ * @user: steps in common
+ * @qp: the QP
+ * @attr: of it
+ * @req: the provider's request
+ * @resp: answer to it
+ */
+struct pvhca_qp_user {
+	struct pvhca_object_user user;
+	struct pvhca_qp *qp;
+	const struct ib_qp_init_attr *attr;
+	const struct pvhca_create_qp_req *req;
+	struct pvhca_create_qp_resp resp;
+};
+
+/* pvhca_object_user.open */
+static int pvhca_qp_open(const struct pvhca_object_user *object, const struct pvhca_ucontext *ctx,
+			 struct pvhca_mem *mem)
 {
+	struct pvhca_qp_user *user = container_of(object, struct pvhca_qp_user, user);
+	const struct ib_qp_init_attr *attr = user->attr;
+	struct pvhca_qp *qp = user->qp;
 	struct pvhca_com_create_qp_params params = {
 		.context = ctx->handle,
 		.pd = to_pvhca_pd(qp->ibqp.pd)->handle,
@@ -70,7 +88,7 @@ static int pvhca_qp_open(struct pvhca_qp *qp, const struct ib_qp_init_attr *attr
 		.recv_cq = to_pvhca_cq(attr->recv_cq)->handle,
 		.srq = attr->srq ? to_pvhca_srq(attr->srq)->handle : PVHCA_NO_HANDLE,
 		.cap = &attr->cap,
-		.ring = req,
+		.ring = user->req,
 		.mem = pvhca_mem_list(mem),
 	};
 	struct pvhca_com_create_qp_result result;
@@ -85,15 +103,15 @@ static int pvhca_qp_open(struct pvhca_qp *qp, const struct ib_qp_init_attr *attr
 		params.flags |= PVHCA_CREATE_QP_SIG_ALL;
 	if (attr->create_flags & IB_QP_CREATE_BLOCK_MULTICAST_LOOPBACK)
 		params.flags |= PVHCA_CREATE_QP_BLOCK_LOOPBACK;
-	err = pvhca_com_create_qp(to_pvhca_dev(qp->ibqp.device), &params, &result);
+	err = pvhca_com_create_qp(object->dev, &params, &result);
 	if (err)
 		return err;
 
 	qp->handle = result.handle;
 	qp->cap = result.cap;
 	qp->ibqp.qp_num = result.qpn;
-	resp->slot = result.slot;
-	resp->doorbell = result.doorbell;
+	user->resp.slot = result.slot;
+	user->resp.doorbell = result.doorbell;
 	return 0;
 }
 
@@ -101,29 +119,26 @@ static int pvhca_qp_create_user(struct pvhca_dev *dev, struct pvhca_qp *qp,
 				const struct ib_qp_init_attr *attr,
 				const struct pvhca_create_qp_req *req, struct ib_udata *udata)
 {
-	struct pvhca_ucontext *ctx =
-		rdma_udata_to_drv_context(udata, struct pvhca_ucontext, ibucontext);
-	struct pvhca_create_qp_resp resp = {};
-	struct pvhca_mem *mem;
-	int err;
+	struct pvhca_qp_user user = {
+		.user = {
+			.dev = dev,
+			.table = &dev->qps,
+			.object = qp,
+			.handle = &qp->handle,
+			.umem = &qp->umem,
+			.buf_addr = req->buf_addr,
+			.buf_len = req->buf_len,
+			.resp = &user.resp,
+			.resp_size = sizeof(user.resp),
+			.open = pvhca_qp_open,
+			.close = pvhca_com_destroy_qp,
+		},
+		.qp = qp,
+		.attr = attr,
+		.req = req,
+	};
 
-	qp->umem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE, &mem);
-	if (IS_ERR(qp->umem))
-		return PTR_ERR(qp->umem);
-	err = pvhca_qp_open(qp, attr, ctx, req, mem, &resp);
-	pvhca_mem_free(dev, mem);
-	if (err)
-		goto err_unpin;
-	err = pvhca_object_publish(dev, &dev->qps, qp->handle, qp, udata, &resp, sizeof(resp));
-	if (err)
-		goto err_close;
-	return 0;
-
-err_close:
-	pvhca_com_destroy_qp(dev, qp->handle);
-err_unpin:
-	pvhca_mem_unpin(dev, qp->umem);
-	return err;
+	return pvhca_object_create_user(&user.user, udata);
 }
 
 /**

@@ -7,6 +7,7 @@
  */
 
 #include <linux/io.h>
+#include <linux/moduleparam.h>
 
 #include "pvhca.h"
 
@@ -15,6 +16,21 @@
 
 /* What reads give once the function is unplugged. */
 #define PVHCA_GONE 0xffffffffu
+
+static unsigned int admin_timeout_ms = 60000;
+module_param(admin_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(admin_timeout_ms,
+		 "Time for the host to answer a command, in ms, before a reset (default 60000)");
+
+/**
+ * pvhca_regs_timeout - how long pvhcad may take to answer
+ *
+ * Return: that, in jiffies, not 0.
+ */
+unsigned long pvhca_regs_timeout(void)
+{
+	return max(msecs_to_jiffies(READ_ONCE(admin_timeout_ms)), 1ul);
+}
 
 /**
  * pvhca_regs_read - read a register
@@ -64,7 +80,7 @@ void pvhca_regs_read_text(struct pvhca_pci *pci, u32 reg, char text[PVHCA_REG_VE
  */
 static u32 pvhca_regs_wait(struct pvhca_pci *pci, u32 clear, u32 set, bool *cancel, int *err)
 {
-	unsigned long deadline = jiffies + pvhca_admin_timeout();
+	unsigned long deadline = jiffies + pvhca_regs_timeout();
 	u32 status;
 	int seq;
 

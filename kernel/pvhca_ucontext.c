@@ -39,7 +39,7 @@ static int pvhca_ucontext_enlist(struct pvhca_dev *dev, struct pvhca_ucontext *c
 	int err = 0;
 
 	spin_lock_irqsave(&dev->contexts_lock, flags);
-	if (pvhca_com_is_dead(&dev->com)) {
+	if (pvhca_dev_is_dead(dev)) {
 		err = -EIO;
 	} else {
 		pvhca_ucontext_set_alive(ctx, 1);

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * The end of a session, as every layer sees it.
+ *
+ * Any layer may find that a session is over, and many have memory to free that
+ * pvhcad used. So both questions have their answer here, below all of them; the
+ * layers above take part by struct pvhca_dev_ops.
+ *
+ *   pvhca_dev_kill()		a session dies. From any context, at once.
+ *   pvhca_dev_quiesce()	the device is reset, once for each dead session. The
+ *				first thread that has memory to free does it, often a
+ *				thread that destroys an object. It needs nothing but
+ *				the registers, so that it can be done under any lock.
+ */
+
+#include "pvhca.h"
+
+/**
+ * pvhca_dev_kill - a session is over
+ * @dev: session; harmless if it is dead already
+ * @why: for the log; NULL: nothing to be said
+ *
+ * Context: any.
+ */
+void pvhca_dev_kill(struct pvhca_dev *dev, const char *why)
+{
+	if (xchg(&dev->dead, true))
+		return;
+	if (why)
+		dev_warn(pvhca_to_dma_device(dev), "device is down: %s\n", why);
+	dev->ops->died(dev);
+}
+
+/**
+ * pvhca_dev_is_dead - is a session over?
+ * @dev: session
+ *
+ * Context: any.
+ * Return: that.
+ */
+bool pvhca_dev_is_dead(const struct pvhca_dev *dev)
+{
+	return READ_ONCE(dev->dead);
+}
+
+/**
+ * pvhca_dev_quiesce - have pvhcad let go of all memory of a dead session
+ * @dev: session
+ *
+ * Context: process; may be called with rtnl_lock() held.
+ */
+void pvhca_dev_quiesce(struct pvhca_dev *dev)
+{
+	mutex_lock(&dev->quiesce_lock);
+	if (!dev->quiesced) {
+		dev->leak = pvhca_regs_reset(dev->pci) != 0;
+		dev->quiesced = true;
+		if (dev->leak)
+			dev_err(pvhca_to_dma_device(dev),
+				"reset timed out: memory that pvhcad may still use is not freed\n");
+		dev->ops->quiesced(dev);
+	}
+	mutex_unlock(&dev->quiesce_lock);
+}
+
+/**
+ * pvhca_dev_may_free - may memory be freed that pvhcad used?
+ * @dev: session; if it is dead, waits until pvhcad has let go
+ *
+ * To be asked after the command that ends the use.
+ *
+ * Context: process; may be called with rtnl_lock() held.
+ * Return: false if a RESET timed out.
+ */
+bool pvhca_dev_may_free(struct pvhca_dev *dev)
+{
+	if (!pvhca_dev_is_dead(dev))
+		return true;
+	pvhca_dev_quiesce(dev);
+	return !dev->leak;
+}
