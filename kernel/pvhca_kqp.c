@@ -299,6 +299,13 @@ err_free:
 	return err;
 }
 
+/* Who posted what has completed by now may still be about to leave the lock. */
+static void pvhca_kwq_sync(struct pvhca_kwq *wq)
+{
+	spin_lock_irq(&wq->lock);
+	spin_unlock_irq(&wq->lock);
+}
+
 /**
  * pvhca_kqp_destroy - free what a kernel consumer's QP has
  * @qp: QP that pvhcad and events do not know any more
@@ -309,6 +316,8 @@ void pvhca_kqp_destroy(struct pvhca_qp *qp)
 
 	xa_erase_irq(&kqp->kctx->qps, kqp->qpn);
 	pvhca_kcq_remove_qp(kqp);
+	pvhca_kwq_sync(&kqp->sq);
+	pvhca_kwq_sync(&kqp->rq);
 	pvhca_kqp_free_queues(to_pvhca_dev(qp->ibqp.device), kqp);
 	kfree(kqp);
 }
