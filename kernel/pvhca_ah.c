@@ -96,8 +96,9 @@ int pvhca_create_user_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *attr, str
 	struct pvhca_ah *ah = to_pvhca_ah(ibah);
 	int err;
 
-	if (udata->inlen && !ib_is_udata_cleared(udata, 0, udata->inlen))
-		return -EOPNOTSUPP;
+	err = pvhca_udata_in(udata, NULL, 0);
+	if (err)
+		return err;
 	err = pvhca_ah_attr_to_wire(&ah->av, attr->ah_attr);
 	if (err)
 		return err;
