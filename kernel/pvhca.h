@@ -48,7 +48,9 @@
  * completed, or else when a RESET did. pvhca_com_exec() waits for the RESET
  * itself before it reports a dead session, so that its callers may free memory
  * on return; pvhca_dev_may_free() tells the one exception, a RESET that did not
- * end either. Then memory is lost rather than corrupted.
+ * end either. Then memory is lost rather than corrupted. A process that is killed
+ * leaves its command behind; memory that the command names has a hold, struct
+ * pvhca_com_hold, which the command shares until it is over.
  *
  * Locks, outer first:
  *
@@ -59,9 +61,11 @@
  *   pvhca_cq.lock		one resize of a completion queue at a time
  *   pvhca_dev.quiesce_lock	one RESET of a session
  *   pvhca_pci.dev_lock		the pointer to the session
+ *   pvhca_dev.admin_lock	one reader of completions and events; a spin lock, and
+ *				the locks of those who handle events nest inside
  *   pvhca_com.lock, pvhca_dev.contexts_lock, xarray locks: spin locks, taken in
- *				hard interrupts; not nested. Those of kernel
- *				consumers' queues: pvhca_kverbs.h
+ *				hard interrupts; not nested in each other. Those of
+ *				kernel consumers' queues: pvhca_kverbs.h
  */
 #ifndef PVHCA_H
 #define PVHCA_H
@@ -102,7 +106,11 @@ struct pvhca_kqp;
  * @netdev: network interface; made with the first session, which tells its MAC
  * @config_wait: woken by the config interrupt
  * @config_seq: counts config interrupts
- * @wq: ordered; runs @attach_work and the sessions' port work
+ * @wq: ordered; runs @attach_work and the sessions' port work. Making and
+ *	unregistering a device needs memory and flushes queues of the core's, so this
+ *	one gives no promise to those who reclaim memory
+ * @reclaim_wq: runs what gives memory and work back to its owners: the RESET of a
+ *	dead session, flushes for kernel consumers, abandoned commands
  * @attach_work: pvhca_attach.c's state machine, the only writer of @dev
  * @dev_lock: held to use @dev outside @attach_work
  * @dev: the session, NULL without one
@@ -125,6 +133,7 @@ struct pvhca_pci {
 	wait_queue_head_t config_wait;
 	atomic_t config_seq;
 	struct workqueue_struct *wq;
+	struct workqueue_struct *reclaim_wq;
 	struct delayed_work attach_work;
 	struct mutex dev_lock; /* see above */
 	struct pvhca_dev *dev;
@@ -166,6 +175,7 @@ enum pvhca_stat {
 	PVHCA_STAT_ADMIN_COMMANDS,
 	PVHCA_STAT_ADMIN_REFUSALS, /* answered with another status than OK */
 	PVHCA_STAT_ADMIN_TIMEOUTS,
+	PVHCA_STAT_ADMIN_ABANDONED, /* the process that waited was killed */
 	PVHCA_STAT_COMP_EVENTS,
 	PVHCA_STAT_ASYNC_EVENTS,
 	PVHCA_STAT_STALE_EVENTS, /* of an object that is gone or going */
@@ -177,10 +187,13 @@ enum pvhca_stat {
  * @died: the session is over; once, from any context
  * @quiesced: the device was reset; @leak tells whether pvhcad has let go. Once,
  *	from a process, with pvhca_dev.quiesce_lock held
+ * @serve_admin: read admin completions and async events that are there; from any
+ *	context
  */
 struct pvhca_dev_ops {
 	void (*died)(struct pvhca_dev *dev);
 	void (*quiesced)(struct pvhca_dev *dev);
+	void (*serve_admin)(struct pvhca_dev *dev);
 };
 
 /**
@@ -191,6 +204,7 @@ struct pvhca_dev_ops {
  * @dead: the session is over; never cleared
  * @generation: PVHCA_REG_GENERATION that was enabled
  * @com: admin queue
+ * @admin_lock: held while admin completions and then async events are read
  * @aeq: async events; shares its interrupt with @com
  * @ceqs: completion event queues, one per completion vector
  * @num_ceqs: of them
@@ -203,10 +217,12 @@ struct pvhca_dev_ops {
  * @contexts_lock: guards @contexts and the alive words of their pages
  * @contexts: of struct pvhca_ucontext
  * @quiesce_lock: guards @quiesced and @leak
+ * @quiesce_work: resets the device once the session died
  * @quiesced: the device was reset (or it was tried) after the session died
  * @leak: that reset did not end: pvhcad may still write to guest memory
  * @registered: with the RDMA core: events may be dispatched
- * @port_work: looks at the port after an event
+ * @port_work: looks at the port after an event, or when the interface is set up or
+ *	down; does nothing unless @registered
  * @port_up: the port is active, as users of the device were told
  * @gids_changed: the host's GID table did; @port_work is to see to it
  * @stats: counters, by enum pvhca_stat
@@ -219,6 +235,7 @@ struct pvhca_dev {
 	u32 generation;
 
 	struct pvhca_com com;
+	spinlock_t admin_lock; /* see above */
 	struct pvhca_eq aeq;
 	struct pvhca_eq *ceqs;
 	int num_ceqs;
@@ -232,6 +249,7 @@ struct pvhca_dev {
 	struct list_head contexts;
 
 	struct mutex quiesce_lock; /* see above */
+	struct work_struct quiesce_work;
 	bool quiesced;
 	bool leak;
 
@@ -243,12 +261,25 @@ struct pvhca_dev {
 };
 
 /**
+ * struct pvhca_ucontext_page - page of an open device
+ * @hold: by the context, and by a command that told pvhcad of it
+ * @dev: session
+ * @page: struct pvhca_context_page, which user mappings may outlast
+ * @dma: its address for pvhcad
+ */
+struct pvhca_ucontext_page {
+	struct pvhca_com_hold hold;
+	struct pvhca_dev *dev;
+	struct page *page;
+	dma_addr_t dma;
+};
+
+/**
  * struct pvhca_ucontext - a process's open device
  * @ibucontext: the core's part
  * @link: in pvhca_dev.contexts
  * @handle: pvhcad's
- * @page: struct pvhca_context_page, which user mappings may outlast
- * @page_dma: its address for pvhcad
+ * @page: of struct pvhca_context_page
  * @page_mmap: how user space maps @page
  * @db_mmap: how user space maps the doorbells
  */
@@ -256,8 +287,7 @@ struct pvhca_ucontext {
 	struct ib_ucontext ibucontext;
 	struct list_head link;
 	u32 handle;
-	struct page *page;
-	dma_addr_t page_dma;
+	struct pvhca_ucontext_page *page;
 	struct rdma_user_mmap_entry *page_mmap;
 	struct rdma_user_mmap_entry *db_mmap;
 };
@@ -306,14 +336,16 @@ struct pvhca_mw {
  * struct pvhca_cq - completion queue
  * @ibcq: the core's part
  * @umem: pinned ring of a user CQ
+ * @umem_failed: ring that it was to have when the process that asked was killed
  * @kernel: of a kernel consumer's
  * @eq: raises its completion events
  * @handle: pvhcad's
- * @lock: one resize at a time; guards @umem after the CQ is made
+ * @lock: one resize at a time; guards @umem and @umem_failed after the CQ is made
  */
 struct pvhca_cq {
 	struct ib_cq ibcq;
 	struct ib_umem *umem;
+	struct ib_umem *umem_failed;
 	struct pvhca_kcq *kernel;
 	struct pvhca_eq *eq;
 	u32 handle;
@@ -420,6 +452,14 @@ static inline struct device *pvhca_to_dma_device(struct pvhca_dev *dev)
 	return &dev->pci->pdev->dev;
 }
 
+/*
+ * Text of an application, of pvhcad or of QEMU goes to the log by "%*pE", with its
+ * length in front: a line feed or an escape sequence in it would forge lines. The text
+ * ends at its first NUL, or with its array.
+ */
+#define PVHCA_TEXT_LEN(text) \
+	((int)strnlen((const char *)(text), sizeof(text) + __must_be_array(text)))
+
 static inline void pvhca_stat_inc(struct pvhca_dev *dev, enum pvhca_stat stat)
 {
 	atomic64_inc(&dev->stats[stat]);
@@ -435,6 +475,9 @@ int pvhca_regs_reset(struct pvhca_pci *pci);
 int pvhca_regs_enable(struct pvhca_pci *pci, dma_addr_t admin_area);
 
 /* pvhca_dev.c */
+void pvhca_dev_init(struct pvhca_dev *dev, struct pvhca_pci *pci, const struct pvhca_dev_ops *ops);
+void pvhca_dev_cleanup(struct pvhca_dev *dev);
+void pvhca_dev_sync_admin(struct pvhca_dev *dev);
 void pvhca_dev_kill(struct pvhca_dev *dev, const char *why);
 bool pvhca_dev_is_dead(const struct pvhca_dev *dev);
 void pvhca_dev_quiesce(struct pvhca_dev *dev);
@@ -452,6 +495,7 @@ int pvhca_eq_create_async(struct pvhca_dev *dev);
 void pvhca_eq_destroy_async(struct pvhca_dev *dev);
 int pvhca_eq_create_comp(struct pvhca_dev *dev);
 void pvhca_eq_destroy_comp(struct pvhca_dev *dev);
+void pvhca_eq_serve_admin(struct pvhca_dev *dev);
 
 /* pvhca_netdev.c */
 int pvhca_netdev_create(struct pvhca_pci *pci, const u8 *mac);
@@ -464,6 +508,7 @@ struct pvhca_mem;
 struct pvhca_mem *pvhca_mem_describe(struct pvhca_dev *dev, struct ib_umem *umem);
 struct pvhca_mem *pvhca_mem_pin(struct pvhca_dev *dev, u64 addr, u64 length, int access);
 const struct pvhca_mem_list *pvhca_mem_list(const struct pvhca_mem *mem);
+struct pvhca_com_hold *pvhca_mem_hold(struct pvhca_mem *mem);
 struct ib_umem *pvhca_mem_take(struct pvhca_mem *mem);
 void pvhca_mem_put(struct pvhca_mem *mem);
 void pvhca_mem_unpin(struct pvhca_dev *dev, struct ib_umem *umem);
@@ -480,6 +525,8 @@ void pvhca_ibdev_unregister(struct pvhca_dev *dev);
 int pvhca_port_update(struct pvhca_dev *dev);
 void pvhca_port_async_event(struct pvhca_dev *dev, u32 event);
 void pvhca_port_work(struct work_struct *work);
+void pvhca_report_port_event(struct ib_device *ibdev, struct net_device *netdev,
+			     unsigned long event);
 int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *attr);
 int pvhca_get_port_immutable(struct ib_device *ibdev, u32 port,
 			     struct ib_port_immutable *immutable);

@@ -38,6 +38,7 @@ static void pvhca_attach_died(struct pvhca_dev *dev)
 static const struct pvhca_dev_ops pvhca_attach_ops = {
 	.died = pvhca_attach_died,
 	.quiesced = pvhca_kctx_flush,
+	.serve_admin = pvhca_eq_serve_admin,
 };
 
 /* ---------------------------------- sessions ------------------------------- */
@@ -51,14 +52,12 @@ static struct pvhca_dev *pvhca_dev_create(struct pvhca_pci *pci)
 	dev = ib_alloc_device(pvhca_dev, ibdev);
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
-	dev->pci = pci;
-	dev->ops = &pvhca_attach_ops;
+	pvhca_dev_init(dev, pci, &pvhca_attach_ops);
 	xa_init_flags(&dev->qps, XA_FLAGS_LOCK_IRQ);
 	xa_init_flags(&dev->cqs, XA_FLAGS_LOCK_IRQ);
 	xa_init_flags(&dev->srqs, XA_FLAGS_LOCK_IRQ);
 	spin_lock_init(&dev->contexts_lock);
 	INIT_LIST_HEAD(&dev->contexts);
-	mutex_init(&dev->quiesce_lock);
 	INIT_WORK(&dev->port_work, pvhca_port_work);
 
 	err = pvhca_com_create(dev);
@@ -72,6 +71,7 @@ static struct pvhca_dev *pvhca_dev_create(struct pvhca_pci *pci)
 err_destroy_com:
 	pvhca_com_destroy(dev);
 err_dealloc:
+	pvhca_dev_cleanup(dev);
 	ib_dealloc_device(&dev->ibdev);
 	return ERR_PTR(err);
 }
@@ -79,13 +79,14 @@ err_dealloc:
 /* The session is dead, and nobody but us knows of it any more. */
 static void pvhca_dev_destroy(struct pvhca_dev *dev)
 {
+	cancel_work_sync(&dev->port_work);
+	pvhca_com_drain(&dev->com);
 	pvhca_kctx_destroy(dev);
 	pvhca_eq_destroy_comp(dev);
 	pvhca_eq_destroy_async(dev);
-	cancel_work_sync(&dev->port_work);
 	if (pvhca_dev_may_free(dev))
 		pvhca_com_destroy(dev);
-	mutex_destroy(&dev->quiesce_lock);
+	pvhca_dev_cleanup(dev);
 	WARN_ON(!xa_empty(&dev->qps) || !xa_empty(&dev->cqs) || !xa_empty(&dev->srqs) ||
 		!list_empty(&dev->contexts));
 	xa_destroy(&dev->qps);
@@ -97,7 +98,7 @@ static void pvhca_dev_destroy(struct pvhca_dev *dev)
 /* ENABLE failed: for good? And why, in the words of whoever knows. */
 static void pvhca_dev_refused(struct pvhca_dev *dev)
 {
-	struct pvhca_admin_area *area = dev->com.area;
+	const struct pvhca_admin_area *area = dev->com.area;
 	u32 error = pvhca_regs_read(dev->pci, PVHCA_REG_ERROR);
 	char hostd[PVHCA_REG_VERSION_LEN];
 	char qemu[PVHCA_REG_VERSION_LEN];
@@ -115,13 +116,14 @@ static void pvhca_dev_refused(struct pvhca_dev *dev)
 		return;
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_HOSTD_VERSION, hostd);
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
-	area->hostd_message[PVHCA_MESSAGE_LEN - 1] = '\0';
-	dev_err(&dev->pci->pdev->dev, "pvhcad %s refused the driver, error %u%s%s\n", hostd, error,
-		area->hostd_message[0] ? ": " : "", area->hostd_message);
+	dev_err(&dev->pci->pdev->dev, "pvhcad %*pE refused the driver, error %u%s%*pE\n",
+		PVHCA_TEXT_LEN(hostd), hostd, error, area->hostd_message[0] ? ": " : "",
+		PVHCA_TEXT_LEN(area->hostd_message), area->hostd_message);
 	dev_err(&dev->pci->pdev->dev,
-		"admin ABI of driver %s is %u.%u, pvhcad's %u.%u; QEMU's device is %s\n",
+		"admin ABI of driver %s is %u.%u, pvhcad's %u.%u; QEMU's device is %*pE\n",
 		PVHCA_VERSION, PVHCA_ADMIN_ABI_MAJOR, PVHCA_ADMIN_ABI_MINOR,
-		le16_to_cpu(area->hostd_abi_major), le16_to_cpu(area->hostd_abi_minor), qemu);
+		le16_to_cpu(area->hostd_abi_major), le16_to_cpu(area->hostd_abi_minor),
+		PVHCA_TEXT_LEN(qemu), qemu);
 }
 
 static int pvhca_dev_check_hostd(struct pvhca_dev *dev)
@@ -131,10 +133,11 @@ static int pvhca_dev_check_hostd(struct pvhca_dev *dev)
 	if (le16_to_cpu(area->hostd_abi_major) == PVHCA_ADMIN_ABI_MAJOR && !area->hostd_features)
 		return 0;
 	dev_err(&dev->pci->pdev->dev,
-		"pvhcad %.*s speaks admin ABI %u.%u, features %#llx; driver %s speaks %u.%u\n",
-		PVHCA_VERSION_LEN, area->hostd_version, le16_to_cpu(area->hostd_abi_major),
-		le16_to_cpu(area->hostd_abi_minor), le64_to_cpu(area->hostd_features),
-		PVHCA_VERSION, PVHCA_ADMIN_ABI_MAJOR, PVHCA_ADMIN_ABI_MINOR);
+		"pvhcad %*pE speaks admin ABI %u.%u, features %#llx; driver %s speaks %u.%u\n",
+		PVHCA_TEXT_LEN(area->hostd_version), area->hostd_version,
+		le16_to_cpu(area->hostd_abi_major), le16_to_cpu(area->hostd_abi_minor),
+		le64_to_cpu(area->hostd_features), PVHCA_VERSION, PVHCA_ADMIN_ABI_MAJOR,
+		PVHCA_ADMIN_ABI_MINOR);
 	dev->pci->refused = true;
 	return -EPROTO;
 }
@@ -230,9 +233,9 @@ static void pvhca_attach_log(struct pvhca_dev *dev)
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
 	dev_info(
 		&dev->pci->pdev->dev,
-		"attached to pvhcad %s, host device %.*s, QEMU's device %s, %d completion vectors\n",
-		hostd, (int)sizeof(dev->attr.host_device), dev->attr.host_device, qemu,
-		dev->num_ceqs);
+		"attached to pvhcad %*pE, host device %*pE, QEMU's device %*pE, %d completion vectors\n",
+		PVHCA_TEXT_LEN(hostd), hostd, PVHCA_TEXT_LEN(dev->attr.host_device),
+		dev->attr.host_device, PVHCA_TEXT_LEN(qemu), qemu, dev->num_ceqs);
 	pvhca_attach_log_kernel(dev);
 }
 
@@ -293,8 +296,9 @@ static void pvhca_attach_log_mismatch(struct pvhca_pci *pci)
 	pvhca_regs_read_text(pci, PVHCA_REG_HOSTD_VERSION, hostd);
 	pvhca_regs_read_text(pci, PVHCA_REG_QEMU_VERSION, qemu);
 	dev_err(&pci->pdev->dev,
-		"pvhcad %s and QEMU's device %s refuse each other (link ABI %u.%u)\n", hostd, qemu,
-		link_abi >> 16, link_abi & 0xffff);
+		"pvhcad %*pE and QEMU's device %*pE refuse each other (link ABI %u.%u)\n",
+		PVHCA_TEXT_LEN(hostd), hostd, PVHCA_TEXT_LEN(qemu), qemu, link_abi >> 16,
+		link_abi & 0xffff);
 }
 
 /* Can a session be made? If that is only a question of time, come back then. */

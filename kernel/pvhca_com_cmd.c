@@ -7,6 +7,9 @@
  * something or ask give 0 or a negative errno, -EIO for a dead session; what
  * that means for memory is said at pvhca_com_exec().
  *
+ * A process that is killed does not wait for the answer to what it asked for
+ * (-EINTR). Those commands that end something are waited for.
+ *
  * Those that destroy something succeed on a dead session, where the RESET has
  * destroyed everything; after success pvhcad uses nothing of the object any more.
  * A caller could do nothing sensible about a refusal, which only comes of a
@@ -53,13 +56,14 @@ static int pvhca_com_status_to_errno(u32 status)
 	}
 }
 
-static int pvhca_com_run(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
-			 struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
+static int pvhca_com_run_leaving(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
+				 struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp,
+				 const struct pvhca_com_leave *leave)
 {
 	int err;
 
 	cmd->opcode = cpu_to_le16(opcode);
-	err = pvhca_com_exec(&dev->com, cmd, rsp);
+	err = pvhca_com_exec(&dev->com, cmd, rsp, leave);
 	if (err)
 		return err;
 	err = pvhca_com_status_to_errno(le32_to_cpu(rsp->status));
@@ -71,15 +75,27 @@ static int pvhca_com_run(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
 	return err;
 }
 
-/* Returns 0, or -EBUSY if @opcode may be refused for that. */
-static int pvhca_com_run_destroy(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode, u32 handle)
+/* A command that is waited for to its end. */
+static int pvhca_com_run(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
+			 struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
+{
+	return pvhca_com_run_leaving(dev, opcode, cmd, rsp, NULL);
+}
+
+/* ---------------------------------- ends ----------------------------------- */
+
+static int pvhca_com_send_destroy(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode, u32 handle)
 {
 	struct pvhca_admin_cmd cmd = {};
 	struct pvhca_admin_rsp rsp;
-	int err;
 
 	cmd.destroy.handle = cpu_to_le32(handle);
-	err = pvhca_com_run(dev, opcode, &cmd, &rsp);
+	return pvhca_com_run(dev, opcode, &cmd, &rsp);
+}
+
+/* Returns 0, or -EBUSY if @opcode may be refused for that. */
+static int pvhca_com_destroyed(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode, int err)
+{
 	if (!err || pvhca_dev_is_dead(dev))
 		return 0;
 	if (err == -EBUSY && opcode == PVHCA_CMD_DEREG_MR)
@@ -89,6 +105,112 @@ static int pvhca_com_run_destroy(struct pvhca_dev *dev, enum pvhca_admin_opcode 
 	pvhca_dev_may_free(dev);
 	return 0;
 }
+
+/* Returns as pvhca_com_destroyed(). What an abandoned command made may be in the way. */
+static int pvhca_com_run_destroy(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode, u32 handle)
+{
+	bool more;
+	u32 count;
+	int err;
+
+	for (;;) {
+		count = pvhca_com_count_settled(&dev->com, &more);
+		err = pvhca_com_send_destroy(dev, opcode, handle);
+		if (err != -EBUSY || !more)
+			return pvhca_com_destroyed(dev, opcode, err);
+		pvhca_com_wait_settled(&dev->com, count);
+	}
+}
+
+/* What undoes a command that makes an object; PVHCA_CMD_NOP: it makes none. */
+static enum pvhca_admin_opcode pvhca_com_opposite(u16 opcode)
+{
+	switch (opcode) {
+	case PVHCA_CMD_ALLOC_CONTEXT:
+		return PVHCA_CMD_DEALLOC_CONTEXT;
+	case PVHCA_CMD_ALLOC_PD:
+		return PVHCA_CMD_DEALLOC_PD;
+	case PVHCA_CMD_REG_MR:
+		return PVHCA_CMD_DEREG_MR;
+	case PVHCA_CMD_ALLOC_MW:
+		return PVHCA_CMD_DEALLOC_MW;
+	case PVHCA_CMD_CREATE_CQ:
+		return PVHCA_CMD_DESTROY_CQ;
+	case PVHCA_CMD_CREATE_QP:
+		return PVHCA_CMD_DESTROY_QP;
+	case PVHCA_CMD_CREATE_AH:
+		return PVHCA_CMD_DESTROY_AH;
+	case PVHCA_CMD_CREATE_SRQ:
+		return PVHCA_CMD_DESTROY_SRQ;
+	default:
+		return PVHCA_CMD_NOP;
+	}
+}
+
+/* The answers of all that make an object begin with its handle. */
+#define PVHCA_HANDLE_IS_FIRST(type)                         \
+	static_assert(offsetof(struct type, handle) == 0 && \
+		      sizeof_field(struct type, handle) == sizeof(__le32))
+PVHCA_HANDLE_IS_FIRST(pvhca_handle);
+PVHCA_HANDLE_IS_FIRST(pvhca_rsp_alloc_context);
+PVHCA_HANDLE_IS_FIRST(pvhca_rsp_reg_mr);
+PVHCA_HANDLE_IS_FIRST(pvhca_rsp_alloc_mw);
+PVHCA_HANDLE_IS_FIRST(pvhca_rsp_create_cq);
+PVHCA_HANDLE_IS_FIRST(pvhca_rsp_create_qp);
+PVHCA_HANDLE_IS_FIRST(pvhca_rsp_create_srq);
+
+/*
+ * pvhca_com_leave.settle: nobody waits for the answer any more. An object that was
+ * made is destroyed; nothing can use it, so a refusal has no excuse here. A change
+ * to an object stays: the caller has taken care that this does no harm.
+ */
+static void pvhca_com_settle(struct pvhca_dev *dev, const struct pvhca_admin_cmd *cmd,
+			     const struct pvhca_admin_rsp *rsp)
+{
+	u16 opcode = le16_to_cpu(cmd->opcode);
+	enum pvhca_admin_opcode opposite = pvhca_com_opposite(opcode);
+	struct pvhca_admin_cmd detach = {};
+	struct pvhca_admin_rsp ignored;
+
+	if (le32_to_cpu(rsp->status) != PVHCA_ST_OK)
+		return;
+	if (opposite != PVHCA_CMD_NOP) {
+		pvhca_com_destroyed(dev, opposite,
+				    pvhca_com_send_destroy(dev, opposite,
+							   le32_to_cpu(rsp->created.handle)));
+	} else if (opcode == PVHCA_CMD_ATTACH_MCAST) {
+		/* Refused if the QP has been destroyed, and all is well, too. */
+		detach.mcast = cmd->mcast;
+		pvhca_com_run(dev, PVHCA_CMD_DETACH_MCAST, &detach, &ignored);
+	}
+}
+
+/*
+ * A command that a process need not wait for once it is killed: -EINTR. @hold is of
+ * the memory that the command names, if any.
+ */
+static int pvhca_com_run_killable(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
+				  struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp,
+				  struct pvhca_com_hold *hold)
+{
+	const struct pvhca_com_leave leave = { .hold = hold, .settle = pvhca_com_settle };
+
+	return pvhca_com_run_leaving(dev, opcode, cmd, rsp, &leave);
+}
+
+/*
+ * A command that applications and kernel consumers share. Only memory of the former
+ * has a hold, and only they are let go: kernel consumers take what fails for done.
+ */
+static int pvhca_com_run_holding(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
+				 struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp,
+				 struct pvhca_com_hold *hold)
+{
+	return hold ? pvhca_com_run_killable(dev, opcode, cmd, rsp, hold) :
+		      pvhca_com_run(dev, opcode, cmd, rsp);
+}
+
+/* --------------------------------- commands -------------------------------- */
 
 /*
  * User space writes to what is named here: what lies elsewhere would be harm done
@@ -139,7 +261,7 @@ int pvhca_com_query_port(struct pvhca_dev *dev, u32 port, struct pvhca_rsp_query
 	int err;
 
 	cmd.query_port.port = cpu_to_le32(port);
-	err = pvhca_com_run(dev, PVHCA_CMD_QUERY_PORT, &cmd, &rsp);
+	err = pvhca_com_run_killable(dev, PVHCA_CMD_QUERY_PORT, &cmd, &rsp, NULL);
 	if (!err)
 		*result = rsp.query_port;
 	return err;
@@ -245,7 +367,7 @@ int pvhca_com_alloc_context(struct pvhca_dev *dev,
 	cmd.alloc_context.flags = cpu_to_le32(params->flags);
 	memcpy(cmd.alloc_context.provider_version, params->version,
 	       sizeof(cmd.alloc_context.provider_version));
-	err = pvhca_com_run(dev, PVHCA_CMD_ALLOC_CONTEXT, &cmd, &rsp);
+	err = pvhca_com_run_holding(dev, PVHCA_CMD_ALLOC_CONTEXT, &cmd, &rsp, params->hold);
 	result->handle = le32_to_cpu(rsp.alloc_context.handle);
 	result->ring_abi_major = le16_to_cpu(rsp.alloc_context.ring_abi_major);
 	result->ring_abi_minor = le16_to_cpu(rsp.alloc_context.ring_abi_minor);
@@ -277,7 +399,7 @@ int pvhca_com_alloc_pd(struct pvhca_dev *dev, u32 context, u32 *handle)
 	int err;
 
 	cmd.alloc_pd.context = cpu_to_le32(context);
-	err = pvhca_com_run(dev, PVHCA_CMD_ALLOC_PD, &cmd, &rsp);
+	err = pvhca_com_run_killable(dev, PVHCA_CMD_ALLOC_PD, &cmd, &rsp, NULL);
 	if (!err)
 		*handle = le32_to_cpu(rsp.created.handle);
 	return err;
@@ -314,7 +436,7 @@ int pvhca_com_reg_mr(struct pvhca_dev *dev, const struct pvhca_com_reg_mr_params
 	cmd.reg_mr.length = cpu_to_le64(params->length);
 	cmd.reg_mr.offset = cpu_to_le64(params->offset);
 	cmd.reg_mr.mem = *params->mem;
-	err = pvhca_com_run(dev, PVHCA_CMD_REG_MR, &cmd, &rsp);
+	err = pvhca_com_run_holding(dev, PVHCA_CMD_REG_MR, &cmd, &rsp, params->hold);
 	if (err)
 		return err;
 
@@ -352,7 +474,7 @@ int pvhca_com_rereg_mr(struct pvhca_dev *dev, u32 handle, u32 flags,
 	cmd.rereg_mr.offset = cpu_to_le64(params->offset);
 	if (params->mem)
 		cmd.rereg_mr.mem = *params->mem;
-	err = pvhca_com_run(dev, PVHCA_CMD_REREG_MR, &cmd, &rsp);
+	err = pvhca_com_run_killable(dev, PVHCA_CMD_REREG_MR, &cmd, &rsp, params->hold);
 	if (err)
 		return err;
 
@@ -392,7 +514,7 @@ int pvhca_com_alloc_mw(struct pvhca_dev *dev, u32 pd, u32 type, u32 *handle, u32
 
 	cmd.alloc_mw.pd = cpu_to_le32(pd);
 	cmd.alloc_mw.type = cpu_to_le32(type);
-	err = pvhca_com_run(dev, PVHCA_CMD_ALLOC_MW, &cmd, &rsp);
+	err = pvhca_com_run_killable(dev, PVHCA_CMD_ALLOC_MW, &cmd, &rsp, NULL);
 	if (err)
 		return err;
 	*handle = le32_to_cpu(rsp.alloc_mw.handle);
@@ -430,7 +552,7 @@ int pvhca_com_create_cq(struct pvhca_dev *dev, const struct pvhca_com_create_cq_
 	cmd.create_cq.log_entries = cpu_to_le32(params->log_entries);
 	cmd.create_cq.flags = cpu_to_le32(params->flags);
 	cmd.create_cq.mem = *params->mem;
-	err = pvhca_com_run(dev, PVHCA_CMD_CREATE_CQ, &cmd, &rsp);
+	err = pvhca_com_run_holding(dev, PVHCA_CMD_CREATE_CQ, &cmd, &rsp, params->hold);
 	if (err)
 		return err;
 
@@ -455,12 +577,13 @@ void pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle)
  * @handle: of the CQ
  * @log_entries: of the new buffer
  * @mem: the new buffer
+ * @hold: of @mem
  *
- * Return: 0: the old buffer is not touched any more; or a negative errno: the new
- * one is not.
+ * Return: 0: the old buffer is not touched any more; -EINTR: both may be; or another
+ * negative errno: the new one is not.
  */
 int pvhca_com_resize_cq(struct pvhca_dev *dev, u32 handle, u32 log_entries,
-			const struct pvhca_mem_list *mem)
+			const struct pvhca_mem_list *mem, struct pvhca_com_hold *hold)
 {
 	struct pvhca_admin_cmd cmd = {};
 	struct pvhca_admin_rsp rsp;
@@ -468,7 +591,7 @@ int pvhca_com_resize_cq(struct pvhca_dev *dev, u32 handle, u32 log_entries,
 	cmd.resize_cq.cq = cpu_to_le32(handle);
 	cmd.resize_cq.log_entries = cpu_to_le32(log_entries);
 	cmd.resize_cq.mem = *mem;
-	return pvhca_com_run(dev, PVHCA_CMD_RESIZE_CQ, &cmd, &rsp);
+	return pvhca_com_run_killable(dev, PVHCA_CMD_RESIZE_CQ, &cmd, &rsp, hold);
 }
 
 static void pvhca_com_cap_to_wire(struct pvhca_qp_cap *wire, const struct ib_qp_cap *cap)
@@ -519,7 +642,7 @@ int pvhca_com_create_qp(struct pvhca_dev *dev, const struct pvhca_com_create_qp_
 	cmd.create_qp.rq_log_entries = params->ring->rq_log_entries;
 	cmd.create_qp.rq_log_stride = params->ring->rq_log_stride;
 	cmd.create_qp.mem = *params->mem;
-	err = pvhca_com_run(dev, PVHCA_CMD_CREATE_QP, &cmd, &rsp);
+	err = pvhca_com_run_holding(dev, PVHCA_CMD_CREATE_QP, &cmd, &rsp, params->hold);
 	if (err)
 		return err;
 
@@ -537,11 +660,12 @@ int pvhca_com_create_qp(struct pvhca_dev *dev, const struct pvhca_com_create_qp_
  * @handle: of the QP
  * @mask: enum ib_qp_attr_mask
  * @attr: as on the wire
+ * @killable: a process that is killed need not wait; the state is unknown then
  *
  * Return: 0 or a negative errno.
  */
 int pvhca_com_modify_qp(struct pvhca_dev *dev, u32 handle, u32 mask,
-			const struct pvhca_qp_attr *attr)
+			const struct pvhca_qp_attr *attr, bool killable)
 {
 	struct pvhca_admin_cmd cmd = {};
 	struct pvhca_admin_rsp rsp;
@@ -549,7 +673,8 @@ int pvhca_com_modify_qp(struct pvhca_dev *dev, u32 handle, u32 mask,
 	cmd.modify_qp.qp = cpu_to_le32(handle);
 	cmd.modify_qp.attr_mask = cpu_to_le32(mask);
 	cmd.modify_qp.attr = *attr;
-	return pvhca_com_run(dev, PVHCA_CMD_MODIFY_QP, &cmd, &rsp);
+	return killable ? pvhca_com_run_killable(dev, PVHCA_CMD_MODIFY_QP, &cmd, &rsp, NULL) :
+			  pvhca_com_run(dev, PVHCA_CMD_MODIFY_QP, &cmd, &rsp);
 }
 
 /**
@@ -569,7 +694,7 @@ int pvhca_com_query_qp(struct pvhca_dev *dev, u32 handle, u32 mask, struct pvhca
 
 	cmd.query_qp.qp = cpu_to_le32(handle);
 	cmd.query_qp.attr_mask = cpu_to_le32(mask);
-	err = pvhca_com_run(dev, PVHCA_CMD_QUERY_QP, &cmd, &rsp);
+	err = pvhca_com_run_killable(dev, PVHCA_CMD_QUERY_QP, &cmd, &rsp, NULL);
 	if (!err)
 		*result = rsp.query_qp.attr;
 	return err;
@@ -602,7 +727,7 @@ int pvhca_com_create_ah(struct pvhca_dev *dev, u32 pd, const struct pvhca_av *av
 
 	cmd.create_ah.pd = cpu_to_le32(pd);
 	cmd.create_ah.av = *av;
-	err = pvhca_com_run(dev, PVHCA_CMD_CREATE_AH, &cmd, &rsp);
+	err = pvhca_com_run_killable(dev, PVHCA_CMD_CREATE_AH, &cmd, &rsp, NULL);
 	if (!err)
 		*handle = le32_to_cpu(rsp.created.handle);
 	return err;
@@ -641,7 +766,7 @@ int pvhca_com_create_srq(struct pvhca_dev *dev, const struct pvhca_com_create_sr
 	cmd.create_srq.rq_log_entries = params->ring->rq_log_entries;
 	cmd.create_srq.rq_log_stride = params->ring->rq_log_stride;
 	cmd.create_srq.mem = *params->mem;
-	err = pvhca_com_run(dev, PVHCA_CMD_CREATE_SRQ, &cmd, &rsp);
+	err = pvhca_com_run_killable(dev, PVHCA_CMD_CREATE_SRQ, &cmd, &rsp, params->hold);
 	if (err)
 		return err;
 
@@ -671,7 +796,7 @@ int pvhca_com_modify_srq(struct pvhca_dev *dev, u32 handle, u32 mask, u32 limit)
 	cmd.modify_srq.srq = cpu_to_le32(handle);
 	cmd.modify_srq.attr_mask = cpu_to_le32(mask);
 	cmd.modify_srq.limit = cpu_to_le32(limit);
-	return pvhca_com_run(dev, PVHCA_CMD_MODIFY_SRQ, &cmd, &rsp);
+	return pvhca_com_run_killable(dev, PVHCA_CMD_MODIFY_SRQ, &cmd, &rsp, NULL);
 }
 
 /**
@@ -689,7 +814,7 @@ int pvhca_com_query_srq(struct pvhca_dev *dev, u32 handle, struct ib_srq_attr *r
 	int err;
 
 	cmd.query_srq.srq = cpu_to_le32(handle);
-	err = pvhca_com_run(dev, PVHCA_CMD_QUERY_SRQ, &cmd, &rsp);
+	err = pvhca_com_run_killable(dev, PVHCA_CMD_QUERY_SRQ, &cmd, &rsp, NULL);
 	if (err)
 		return err;
 	result->max_wr = le32_to_cpu(rsp.query_srq.max_wr);
@@ -708,16 +833,12 @@ void pvhca_com_destroy_srq(struct pvhca_dev *dev, u32 handle)
 	pvhca_com_run_destroy(dev, PVHCA_CMD_DESTROY_SRQ, handle);
 }
 
-static int pvhca_com_mcast(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode, u32 qp,
-			   const union ib_gid *gid, u16 lid)
+static void pvhca_com_fill_mcast(struct pvhca_cmd_mcast *mcast, u32 qp, const union ib_gid *gid,
+				 u16 lid)
 {
-	struct pvhca_admin_cmd cmd = {};
-	struct pvhca_admin_rsp rsp;
-
-	memcpy(cmd.mcast.gid, gid->raw, sizeof(cmd.mcast.gid));
-	cmd.mcast.qp = cpu_to_le32(qp);
-	cmd.mcast.lid = cpu_to_le16(lid);
-	return pvhca_com_run(dev, opcode, &cmd, &rsp);
+	memcpy(mcast->gid, gid->raw, sizeof(mcast->gid));
+	mcast->qp = cpu_to_le32(qp);
+	mcast->lid = cpu_to_le16(lid);
 }
 
 /**
@@ -731,7 +852,11 @@ static int pvhca_com_mcast(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode
  */
 int pvhca_com_attach_mcast(struct pvhca_dev *dev, u32 qp, const union ib_gid *gid, u16 lid)
 {
-	return pvhca_com_mcast(dev, PVHCA_CMD_ATTACH_MCAST, qp, gid, lid);
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+
+	pvhca_com_fill_mcast(&cmd.mcast, qp, gid, lid);
+	return pvhca_com_run_killable(dev, PVHCA_CMD_ATTACH_MCAST, &cmd, &rsp, NULL);
 }
 
 /**
@@ -745,7 +870,11 @@ int pvhca_com_attach_mcast(struct pvhca_dev *dev, u32 qp, const union ib_gid *gi
  */
 int pvhca_com_detach_mcast(struct pvhca_dev *dev, u32 qp, const union ib_gid *gid, u16 lid)
 {
-	return pvhca_com_mcast(dev, PVHCA_CMD_DETACH_MCAST, qp, gid, lid);
+	struct pvhca_admin_cmd cmd = {};
+	struct pvhca_admin_rsp rsp;
+
+	pvhca_com_fill_mcast(&cmd.mcast, qp, gid, lid);
+	return pvhca_com_run(dev, PVHCA_CMD_DETACH_MCAST, &cmd, &rsp);
 }
 
 /**

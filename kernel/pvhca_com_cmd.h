@@ -8,6 +8,7 @@
 #include <rdma/ib_verbs.h>
 #include <pvhca/pvhca-admin.h>
 
+struct pvhca_com_hold;
 struct pvhca_dev;
 
 /**
@@ -17,6 +18,7 @@ struct pvhca_dev;
  * @ring_abi_minor: the provider's
  * @flags: PVHCA_CONTEXT_*
  * @version: text, as the provider gave it
+ * @hold: of the page; NULL: the driver's own, which waits
  */
 struct pvhca_com_alloc_context_params {
 	u64 page;
@@ -24,6 +26,7 @@ struct pvhca_com_alloc_context_params {
 	u16 ring_abi_minor;
 	u32 flags;
 	const u8 *version;
+	struct pvhca_com_hold *hold;
 };
 
 /**
@@ -46,6 +49,7 @@ struct pvhca_com_alloc_context_result {
  * @length: bytes
  * @offset: of the first byte in @mem, bytes
  * @mem: the memory; may be NULL if only something else changes
+ * @hold: of @mem
  */
 struct pvhca_com_reg_mr_params {
 	u32 pd;
@@ -54,6 +58,7 @@ struct pvhca_com_reg_mr_params {
 	u64 length;
 	u64 offset;
 	const struct pvhca_mem_list *mem;
+	struct pvhca_com_hold *hold;
 };
 
 /**
@@ -75,6 +80,7 @@ struct pvhca_com_reg_mr_result {
  * @log_entries: of entries
  * @flags: PVHCA_CREATE_CQ_*
  * @mem: the ring
+ * @hold: of @mem; NULL: a kernel consumer's, which waits
  */
 struct pvhca_com_create_cq_params {
 	u32 context;
@@ -82,6 +88,7 @@ struct pvhca_com_create_cq_params {
 	u32 log_entries;
 	u32 flags;
 	const struct pvhca_mem_list *mem;
+	struct pvhca_com_hold *hold;
 };
 
 /**
@@ -106,6 +113,7 @@ struct pvhca_com_create_cq_result {
  * @cap: wanted
  * @ring: where in @mem the rings are
  * @mem: the rings
+ * @hold: of @mem; NULL: a kernel consumer's, which waits
  */
 struct pvhca_com_create_qp_params {
 	u32 context;
@@ -118,6 +126,7 @@ struct pvhca_com_create_qp_params {
 	const struct ib_qp_cap *cap;
 	const struct pvhca_create_qp_req *ring;
 	const struct pvhca_mem_list *mem;
+	struct pvhca_com_hold *hold;
 };
 
 /**
@@ -144,6 +153,7 @@ struct pvhca_com_create_qp_result {
  * @max_sge: wanted
  * @ring: where in @mem the ring is, as a receive queue
  * @mem: the ring
+ * @hold: of @mem
  */
 struct pvhca_com_create_srq_params {
 	u32 context;
@@ -152,6 +162,7 @@ struct pvhca_com_create_srq_params {
 	u32 max_sge;
 	const struct pvhca_create_qp_req *ring;
 	const struct pvhca_mem_list *mem;
+	struct pvhca_com_hold *hold;
 };
 
 /**
@@ -198,12 +209,12 @@ void pvhca_com_dealloc_mw(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_cq(struct pvhca_dev *dev, const struct pvhca_com_create_cq_params *params,
 			struct pvhca_com_create_cq_result *result);
 int pvhca_com_resize_cq(struct pvhca_dev *dev, u32 handle, u32 log_entries,
-			const struct pvhca_mem_list *mem);
+			const struct pvhca_mem_list *mem, struct pvhca_com_hold *hold);
 void pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_qp(struct pvhca_dev *dev, const struct pvhca_com_create_qp_params *params,
 			struct pvhca_com_create_qp_result *result);
 int pvhca_com_modify_qp(struct pvhca_dev *dev, u32 handle, u32 mask,
-			const struct pvhca_qp_attr *attr);
+			const struct pvhca_qp_attr *attr, bool killable);
 int pvhca_com_query_qp(struct pvhca_dev *dev, u32 handle, u32 mask, struct pvhca_qp_attr *result);
 void pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_ah(struct pvhca_dev *dev, u32 pd, const struct pvhca_av *av, u32 *handle);

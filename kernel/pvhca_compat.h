@@ -50,6 +50,16 @@ static inline struct ib_udata *pvhca_reg_dmabuf_udata(struct ib_udata *udata)
 }
 #endif
 
+/*
+ * 6.14: the core tells users of the port when its network interface goes up or down,
+ * unless the driver says that it does.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
+#define PVHCA_REPORT_PORT_EVENT(function) .report_port_event = (function),
+#else
+#define PVHCA_REPORT_PORT_EVENT(function)
+#endif
+
 /* 6.12: "transmit takes no lock" is a field instead of a feature flag. */
 static inline void pvhca_netdev_set_lltx(struct net_device *netdev)
 {

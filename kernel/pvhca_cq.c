@@ -53,6 +53,7 @@ static int pvhca_cq_open(const struct pvhca_object_user *object, const struct pv
 		.log_entries = user->req->log_entries,
 		.flags = user->req->flags,
 		.mem = pvhca_mem_list(mem),
+		.hold = pvhca_mem_hold(mem),
 	};
 	struct pvhca_com_create_cq_result result;
 	int err;
@@ -137,14 +138,19 @@ static int pvhca_cq_replace(struct pvhca_dev *dev, struct pvhca_cq *cq,
 
 	lockdep_assert_held(&cq->lock);
 
+	if (cq->umem_failed)
+		return -EIO;
 	mem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE);
 	if (IS_ERR(mem))
 		return PTR_ERR(mem);
-	err = pvhca_com_resize_cq(dev, cq->handle, req->log_entries, pvhca_mem_list(mem));
+	err = pvhca_com_resize_cq(dev, cq->handle, req->log_entries, pvhca_mem_list(mem),
+				  pvhca_mem_hold(mem));
 	if (!err) {
 		pvhca_mem_unpin(dev, cq->umem);
 		cq->umem = pvhca_mem_take(mem);
 		cq->ibcq.cqe = 1 << req->log_entries;
+	} else if (err == -EINTR) {
+		cq->umem_failed = pvhca_mem_take(mem);
 	}
 	pvhca_mem_put(mem);
 	return err;
@@ -156,6 +162,9 @@ static int pvhca_cq_replace(struct pvhca_dev *dev, struct pvhca_cq *cq,
  * @cqe: entries wanted
  * @udata: struct pvhca_create_cq_req, struct pvhca_resize_cq_resp; NULL for a
  *	kernel consumer
+ *
+ * After -EINTR the CQ can only be destroyed: in which buffer pvhcad goes on is not
+ * known, so both stay pinned until that.
  *
  * Return: 0; -EINVAL if what was not polled does not fit; another negative errno.
  */
@@ -183,10 +192,18 @@ int pvhca_resize_cq(struct ib_cq *ibcq, int cqe, struct ib_udata *udata)
 	if (err)
 		return err;
 
-	mutex_lock(&cq->lock);
+	err = mutex_lock_killable(&cq->lock);
+	if (err)
+		return err;
 	err = pvhca_cq_replace(to_pvhca_dev(ibcq->device), cq, &req);
 	mutex_unlock(&cq->lock);
 	return err;
+}
+
+static void pvhca_cq_unpin(struct pvhca_dev *dev, struct pvhca_cq *cq)
+{
+	pvhca_mem_unpin(dev, cq->umem);
+	pvhca_mem_unpin(dev, cq->umem_failed);
 }
 
 /**
@@ -207,7 +224,7 @@ int pvhca_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata)
 	if (cq->kernel)
 		pvhca_kcq_destroy(cq);
 	else
-		pvhca_mem_unpin(dev, cq->umem);
+		pvhca_cq_unpin(dev, cq);
 	mutex_destroy(&cq->lock);
 	return 0;
 }

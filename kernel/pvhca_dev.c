@@ -15,6 +15,51 @@
 
 #include "pvhca.h"
 
+static void pvhca_dev_quiesce_work(struct work_struct *work)
+{
+	pvhca_dev_quiesce(container_of(work, struct pvhca_dev, quiesce_work));
+}
+
+/**
+ * pvhca_dev_init - prepare the end of a session
+ * @dev: session
+ * @pci: where it lives
+ * @ops: what is to be told to upper layers
+ */
+void pvhca_dev_init(struct pvhca_dev *dev, struct pvhca_pci *pci, const struct pvhca_dev_ops *ops)
+{
+	dev->pci = pci;
+	dev->ops = ops;
+	spin_lock_init(&dev->admin_lock);
+	mutex_init(&dev->quiesce_lock);
+	INIT_WORK(&dev->quiesce_work, pvhca_dev_quiesce_work);
+}
+
+/**
+ * pvhca_dev_cleanup - undo pvhca_dev_init()
+ * @dev: session, dead or never enabled
+ */
+void pvhca_dev_cleanup(struct pvhca_dev *dev)
+{
+	flush_work(&dev->quiesce_work);
+	mutex_destroy(&dev->quiesce_lock);
+}
+
+/**
+ * pvhca_dev_sync_admin - wait for who reads admin completions and async events
+ * @dev: session
+ *
+ * After a command completed: all events that pvhcad wrote before have been handled
+ * on return, as both are read in one go, completions first.
+ *
+ * Context: process.
+ */
+void pvhca_dev_sync_admin(struct pvhca_dev *dev)
+{
+	spin_lock_irq(&dev->admin_lock);
+	spin_unlock_irq(&dev->admin_lock);
+}
+
 /**
  * pvhca_dev_kill - a session is over
  * @dev: session; harmless if it is dead already
@@ -29,6 +74,7 @@ void pvhca_dev_kill(struct pvhca_dev *dev, const char *why)
 	if (why)
 		dev_warn(pvhca_to_dma_device(dev), "device is down: %s\n", why);
 	dev->ops->died(dev);
+	queue_work(dev->pci->reclaim_wq, &dev->quiesce_work);
 }
 
 /**

@@ -6,7 +6,6 @@
  * offers the device to user space only.
  */
 
-#include <linux/interrupt.h>
 #include <linux/module.h>
 #include <net/addrconf.h>
 
@@ -25,9 +24,14 @@ static int pvhca_query_device(struct ib_device *ibdev, struct ib_device_attr *at
 			      struct ib_udata *udata)
 {
 	const struct pvhca_rsp_query_device *host = &to_pvhca_dev(ibdev)->attr;
+	int err;
 
-	if (udata && udata->inlen && !ib_is_udata_cleared(udata, 0, udata->inlen))
-		return -EOPNOTSUPP;
+	err = pvhca_udata_in(udata, NULL, 0);
+	if (err)
+		return err;
+	err = pvhca_udata_out(udata, NULL, 0);
+	if (err)
+		return err;
 
 	memset(attr, 0, sizeof(*attr));
 	attr->sys_image_guid = (__force __be64)host->sys_image_guid;
@@ -73,7 +77,7 @@ static void pvhca_get_fw_str(struct ib_device *ibdev, char *str)
 {
 	const struct pvhca_rsp_query_device *host = &to_pvhca_dev(ibdev)->attr;
 
-	snprintf(str, IB_FW_VERSION_NAME_MAX, "%.*s", (int)sizeof(host->fw_ver), host->fw_ver);
+	snprintf(str, IB_FW_VERSION_NAME_MAX, "%*pE", PVHCA_TEXT_LEN(host->fw_ver), host->fw_ver);
 }
 
 static const struct ib_device_ops pvhca_ops = {
@@ -88,7 +92,10 @@ static const struct ib_device_ops pvhca_ops = {
 
 	.query_port = pvhca_query_port,
 	.get_port_immutable = pvhca_get_port_immutable,
-	.get_link_layer = pvhca_get_link_layer,
+	/* clang-format off */
+	PVHCA_REPORT_PORT_EVENT(pvhca_report_port_event)
+		/* clang-format on */
+		.get_link_layer = pvhca_get_link_layer,
 	.query_pkey = pvhca_query_pkey,
 	.add_gid = pvhca_add_gid,
 	.del_gid = pvhca_del_gid,
@@ -203,8 +210,9 @@ void pvhca_ibdev_unregister(struct pvhca_dev *dev)
 	};
 
 	WRITE_ONCE(dev->registered, false);
-	/* No handler that saw it registered is still at work. */
-	synchronize_irq(dev->aeq.irq);
+	/* Nobody who saw it registered is still at work, nor comes back to it. */
+	pvhca_dev_sync_admin(dev);
+	cancel_work_sync(&dev->port_work);
 	ib_dispatch_event(&event);
 	ib_unregister_device(&dev->ibdev);
 }

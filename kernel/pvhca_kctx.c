@@ -147,8 +147,8 @@ bool pvhca_kctx_is_flushing(const struct pvhca_kctx *kctx)
  */
 void pvhca_kctx_schedule_flush(struct pvhca_kctx *kctx)
 {
-	/* Not the session's workqueue: that waits for consumers to go. */
-	schedule_work(&kctx->flush_work);
+	/* Not pvhca_pci.wq: that waits for consumers to go. */
+	queue_work(kctx->dev->pci->reclaim_wq, &kctx->flush_work);
 }
 
 static void pvhca_kctx_flush_work(struct work_struct *work)

@@ -55,8 +55,9 @@ static int pvhca_check_registers(struct pvhca_pci *pci)
 
 	pvhca_regs_read_text(pci, PVHCA_REG_QEMU_VERSION, qemu);
 	dev_err(&pci->pdev->dev,
-		"QEMU's device %s speaks register ABI %u.%u, driver %s speaks %u.%u\n", qemu,
-		abi >> 16, abi & 0xffff, PVHCA_VERSION, PVHCA_REGS_ABI_MAJOR, PVHCA_REGS_ABI_MINOR);
+		"QEMU's device %*pE speaks register ABI %u.%u, driver %s speaks %u.%u\n",
+		PVHCA_TEXT_LEN(qemu), qemu, abi >> 16, abi & 0xffff, PVHCA_VERSION,
+		PVHCA_REGS_ABI_MAJOR, PVHCA_REGS_ABI_MINOR);
 	return -EPROTO;
 }
 
@@ -146,11 +147,17 @@ static int pvhca_setup_config(struct pvhca_pci *pci)
 	pci->wq = alloc_ordered_workqueue(PVHCA_DRV_NAME "-%s", 0, pci_name(pdev));
 	if (!pci->wq)
 		return -ENOMEM;
+	pci->reclaim_wq = alloc_workqueue(PVHCA_DRV_NAME "-reclaim-%s", WQ_UNBOUND | WQ_MEM_RECLAIM,
+					  0, pci_name(pdev));
+	if (!pci->reclaim_wq) {
+		err = -ENOMEM;
+		goto err_destroy_wq;
+	}
 	pvhca_attach_init(pci);
 
 	err = pvhca_alloc_vectors(pci);
 	if (err)
-		goto err_destroy_wq;
+		goto err_destroy_reclaim_wq;
 	err = request_threaded_irq(pci_irq_vector(pdev, PVHCA_VECTOR_CONFIG), pvhca_config_irq,
 				   pvhca_config_thread, 0, PVHCA_DRV_NAME "-config", pci);
 	if (err)
@@ -159,6 +166,8 @@ static int pvhca_setup_config(struct pvhca_pci *pci)
 
 err_free_vectors:
 	pci_free_irq_vectors(pdev);
+err_destroy_reclaim_wq:
+	destroy_workqueue(pci->reclaim_wq);
 err_destroy_wq:
 	destroy_workqueue(pci->wq);
 	return err;
@@ -168,6 +177,7 @@ static void pvhca_teardown_config(struct pvhca_pci *pci)
 {
 	free_irq(pci_irq_vector(pci->pdev, PVHCA_VECTOR_CONFIG), pci);
 	pci_free_irq_vectors(pci->pdev);
+	destroy_workqueue(pci->reclaim_wq);
 	destroy_workqueue(pci->wq);
 }
 

@@ -28,6 +28,7 @@ struct pvhca_mem_chunk {
 
 /**
  * struct pvhca_mem - memory and its list, while a command needs the list
+ * @hold: how long that is
  * @dev: session
  * @umem: the memory; NULL once pvhca_mem_take() gave it away
  * @list: what goes into the command
@@ -35,6 +36,7 @@ struct pvhca_mem_chunk {
  * @chunks: that hold the extents, if they do not fit into @list
  */
 struct pvhca_mem {
+	struct pvhca_com_hold hold;
 	struct pvhca_dev *dev;
 	struct ib_umem *umem;
 	struct pvhca_mem_list list;
@@ -145,6 +147,27 @@ static void pvhca_mem_fill(struct pvhca_mem *mem, struct ib_umem *umem)
 	mem->list.num_extents = cpu_to_le32(i);
 }
 
+/*
+ * pvhca_com_hold.release. All is lost if pvhcad may still use it: it would take for
+ * extents whatever the chunks had then.
+ */
+static void pvhca_mem_release(struct pvhca_com_hold *hold)
+{
+	struct pvhca_mem *mem = container_of(hold, struct pvhca_mem, hold);
+	struct device *dma_dev = pvhca_to_dma_device(mem->dev);
+	struct pvhca_mem_chunk *c;
+	u32 i;
+
+	if (!pvhca_dev_may_free(mem->dev))
+		return;
+	for (i = 0; i < mem->num_chunks; i++) {
+		c = &mem->chunks[i];
+		dma_free_coherent(dma_dev, sizeof(*c->chunk), c->chunk, c->dma);
+	}
+	ib_umem_release(mem->umem);
+	kvfree(mem);
+}
+
 /* Room for the list of @count extents. */
 static struct pvhca_mem *pvhca_mem_new(struct pvhca_dev *dev, struct ib_umem *umem, u32 count)
 {
@@ -157,6 +180,7 @@ static struct pvhca_mem *pvhca_mem_new(struct pvhca_dev *dev, struct ib_umem *um
 	mem = kvzalloc(struct_size(mem, chunks, num_chunks), GFP_KERNEL);
 	if (!mem)
 		return ERR_PTR(-ENOMEM);
+	pvhca_com_hold_init(&mem->hold, pvhca_mem_release);
 	mem->dev = dev;
 	err = pvhca_mem_alloc_chunks(dev, mem, num_chunks);
 	if (err) {
@@ -217,6 +241,17 @@ const struct pvhca_mem_list *pvhca_mem_list(const struct pvhca_mem *mem)
 }
 
 /**
+ * pvhca_mem_hold - what goes with the command, so that its process may be killed
+ * @mem: list
+ *
+ * Return: that.
+ */
+struct pvhca_com_hold *pvhca_mem_hold(struct pvhca_mem *mem)
+{
+	return &mem->hold;
+}
+
+/**
  * pvhca_mem_take - the memory is an object's now
  * @mem: list, which is still to be put
  *
@@ -231,24 +266,12 @@ struct ib_umem *pvhca_mem_take(struct pvhca_mem *mem)
 }
 
 /**
- * pvhca_mem_put - the command is over
- * @mem: list. It is freed with the memory that was not taken, or lost if pvhcad
- *	may still use it: pvhcad would take for extents whatever the chunks had then
+ * pvhca_mem_put - the command is over, or its process was killed
+ * @mem: list. It is freed with the memory that was not taken when the command is over
  */
 void pvhca_mem_put(struct pvhca_mem *mem)
 {
-	struct device *dma_dev = pvhca_to_dma_device(mem->dev);
-	struct pvhca_mem_chunk *c;
-	u32 i;
-
-	if (!pvhca_dev_may_free(mem->dev))
-		return;
-	for (i = 0; i < mem->num_chunks; i++) {
-		c = &mem->chunks[i];
-		dma_free_coherent(dma_dev, sizeof(*c->chunk), c->chunk, c->dma);
-	}
-	ib_umem_release(mem->umem);
-	kvfree(mem);
+	pvhca_com_hold_put(&mem->hold);
 }
 
 /**

@@ -28,6 +28,7 @@ static void pvhca_mr_fill_params(struct pvhca_com_reg_mr_params *params, struct 
 	params->length = umem->length;
 	params->offset = ib_umem_offset(umem) % PVHCA_GRANULE;
 	params->mem = pvhca_mem_list(mem);
+	params->hold = pvhca_mem_hold(mem);
 }
 
 static void pvhca_mr_set_keys(struct pvhca_mr *mr, const struct pvhca_com_reg_mr_result *result)
@@ -72,6 +73,14 @@ static int pvhca_mr_destroy(struct pvhca_dev *dev, struct pvhca_mr *mr)
 	pvhca_mem_unpin(dev, mr->umem_failed);
 	kfree(mr);
 	return 0;
+}
+
+/* What any call that gives memory to a region may ask for; it has no request. */
+static int pvhca_mr_check(struct ib_udata *udata, int access)
+{
+	if (access & ~PVHCA_MR_ACCESS)
+		return -EOPNOTSUPP;
+	return pvhca_udata_in(udata, NULL, 0);
 }
 
 /* What all registrations have in common: pinned memory in, keys out. Takes @umem. */
@@ -119,8 +128,12 @@ struct ib_mr *pvhca_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 length, u64 v
 				int access, PVHCA_REG_MR_DMAH_ARG struct ib_udata *udata)
 {
 	struct ib_umem *umem;
+	int err;
 
-	if ((access & ~PVHCA_MR_ACCESS) || PVHCA_REG_MR_HAS_DMAH)
+	err = pvhca_mr_check(udata, access);
+	if (err)
+		return ERR_PTR(err);
+	if (PVHCA_REG_MR_HAS_DMAH)
 		return ERR_PTR(-EOPNOTSUPP);
 	umem = ib_umem_get(ibpd->device, start, length, access);
 	if (IS_ERR(umem))
@@ -149,8 +162,12 @@ struct ib_mr *pvhca_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 lengt
 				       PVHCA_REG_MR_DMAH_ARG struct pvhca_reg_dmabuf_arg *arg)
 {
 	struct ib_umem_dmabuf *dmabuf;
+	int err;
 
-	if ((access & ~PVHCA_MR_ACCESS) || PVHCA_REG_MR_HAS_DMAH)
+	err = pvhca_mr_check(pvhca_reg_dmabuf_udata(arg), access);
+	if (err)
+		return ERR_PTR(err);
+	if (PVHCA_REG_MR_HAS_DMAH)
 		return ERR_PTR(-EOPNOTSUPP);
 	dmabuf = ib_umem_dmabuf_get_pinned(ibpd->device, offset, length, fd, access);
 	if (IS_ERR(dmabuf))
@@ -160,7 +177,7 @@ struct ib_mr *pvhca_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 lengt
 
 /*
  * Have the host change a region. @mem is the memory that goes with it, or NULL. What
- * the host has of it is known unless that returns -EIO.
+ * the host has of it is known unless that returns -EIO or -EINTR.
  */
 static int pvhca_mr_change(struct pvhca_dev *dev, struct pvhca_mr *mr, int flags,
 			   struct ib_umem *umem, struct pvhca_mem *mem, u64 virt_addr, int access,
@@ -217,8 +234,9 @@ static struct ib_umem *pvhca_mr_repin(struct pvhca_mr *mr, int *flags, u64 start
  * @pd: protection domain
  * @udata: not used
  *
- * A region whose change failed on the host (-EIO) can only be deregistered; which
- * memory the host has then is not known, so both stay pinned until that.
+ * A region whose change failed on the host (-EIO), or was left to itself (-EINTR),
+ * can only be deregistered; which memory the host has then is not known, so both stay
+ * pinned until that.
  *
  * Return: NULL, since it is changed in place; ERR_PTR().
  */
@@ -234,8 +252,13 @@ struct ib_mr *pvhca_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start, u64 
 
 	if (!(flags & IB_MR_REREG_ACCESS))
 		access = mr->access;
-	if (access & ~PVHCA_MR_ACCESS)
-		return ERR_PTR(-EOPNOTSUPP);
+	err = pvhca_mr_check(udata, access);
+	if (err)
+		return ERR_PTR(err);
+	/* It has no news, and afterwards would be too late to fail. */
+	err = pvhca_udata_out(udata, NULL, 0);
+	if (err)
+		return ERR_PTR(err);
 	if (mr->failed)
 		return ERR_PTR(-EIO);
 
@@ -248,7 +271,7 @@ struct ib_mr *pvhca_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start, u64 
 			return ERR_CAST(mem);
 	}
 	err = pvhca_mr_change(dev, mr, flags, umem, mem, virt_addr, access, pd);
-	if (err == -EIO) {
+	if (err == -EIO || err == -EINTR) {
 		mr->failed = true;
 		if (mem)
 			mr->umem_failed = pvhca_mem_take(mem);

@@ -25,7 +25,22 @@ static netdev_tx_t pvhca_netdev_xmit(struct sk_buff *skb, struct net_device *net
 	return NETDEV_TX_OK;
 }
 
+/* Set up or down by the administrator: the port goes along, see pvhca_port.c. */
+static int pvhca_netdev_switched(struct net_device *netdev)
+{
+	struct pvhca_netdev *priv = netdev_priv(netdev);
+	struct pvhca_pci *pci = priv->pci;
+
+	mutex_lock(&pci->dev_lock);
+	if (pci->dev)
+		queue_work(pci->wq, &pci->dev->port_work);
+	mutex_unlock(&pci->dev_lock);
+	return 0;
+}
+
 static const struct net_device_ops pvhca_netdev_ops = {
+	.ndo_open = pvhca_netdev_switched,
+	.ndo_stop = pvhca_netdev_switched,
 	.ndo_start_xmit = pvhca_netdev_xmit,
 	.ndo_validate_addr = eth_validate_addr,
 };

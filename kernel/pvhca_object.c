@@ -9,7 +9,6 @@
  * Applications' QPs, CQs and SRQs are made in the same steps, which are here, too.
  */
 
-#include <linux/interrupt.h>
 #include <rdma/uverbs_ioctl.h>
 
 #include "pvhca.h"
@@ -88,5 +87,5 @@ err_close:
 void pvhca_object_delist(struct pvhca_dev *dev, struct xarray *table, u32 handle)
 {
 	xa_erase_irq(table, handle);
-	synchronize_irq(dev->aeq.irq);
+	pvhca_dev_sync_admin(dev);
 }

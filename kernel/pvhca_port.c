@@ -5,6 +5,10 @@
  * The core keeps the GID table from the addresses of the network interface;
  * pvhcad is asked for each entry and may refuse it, and then the core leaves the
  * entry empty.
+ *
+ * The port is up while both sides want it: the host's port is active, and the guest's
+ * administrator has not set the network interface down. The interface's carrier tells
+ * of the host's port alone.
  */
 
 #include <rdma/ib_cache.h>
@@ -27,6 +31,11 @@ static void pvhca_port_dispatch(struct pvhca_dev *dev, enum ib_event_type type)
 
 	if (READ_ONCE(dev->registered))
 		ib_dispatch_event(&event);
+}
+
+static bool pvhca_port_is_enabled(struct pvhca_dev *dev)
+{
+	return netif_running(dev->pci->netdev);
 }
 
 /*
@@ -57,7 +66,8 @@ void pvhca_port_async_event(struct pvhca_dev *dev, u32 event)
 	switch (event) {
 	case PVHCA_EVENT_PORT_ACTIVE:
 	case PVHCA_EVENT_PORT_ERR:
-		pvhca_port_set_up(dev, event == PVHCA_EVENT_PORT_ACTIVE);
+		pvhca_port_set_up(dev,
+				  event == PVHCA_EVENT_PORT_ACTIVE && pvhca_port_is_enabled(dev));
 		break;
 	case PVHCA_EVENT_PORT_ATTR:
 		break;
@@ -85,12 +95,12 @@ int pvhca_port_update(struct pvhca_dev *dev)
 	if (port.netdev_mtu)
 		pvhca_netdev_set_mtu(dev->pci, le32_to_cpu(port.netdev_mtu));
 	pvhca_netdev_set_link(dev->pci, port.state == IB_PORT_ACTIVE);
-	pvhca_port_set_up(dev, port.state == IB_PORT_ACTIVE);
+	pvhca_port_set_up(dev, port.state == IB_PORT_ACTIVE && pvhca_port_is_enabled(dev));
 	return 0;
 }
 
 /**
- * pvhca_port_work - after an event of the port
+ * pvhca_port_work - after an event of the port, or of the network interface
  * @work: of the session
  */
 void pvhca_port_work(struct work_struct *work)
@@ -100,10 +110,25 @@ void pvhca_port_work(struct work_struct *work)
 	/* Before that, pvhca_dev_start() is still to look at the port itself. */
 	if (!READ_ONCE(dev->registered))
 		return;
-	pvhca_port_update(dev);
+	if (pvhca_port_update(dev))
+		return;
 	/* An address that the host did not have may be there now. */
 	if (xchg(&dev->gids_changed, false))
 		rdma_roce_rescan_device(&dev->ibdev);
+}
+
+/**
+ * pvhca_report_port_event - ib_device_ops.report_port_event
+ * @ibdev: device
+ * @netdev: its interface
+ * @event: NETDEV_*
+ *
+ * That the function exists keeps the core from telling users of the port what
+ * pvhca_port_work() tells them: the core knows the interface, not the host's port.
+ */
+void pvhca_report_port_event(struct ib_device *ibdev, struct net_device *netdev,
+			     unsigned long event)
+{
 }
 
 /**
@@ -125,6 +150,10 @@ int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *att
 
 	attr->state = (enum ib_port_state)host.state;
 	attr->phys_state = host.phys_state;
+	if (!pvhca_port_is_enabled(to_pvhca_dev(ibdev))) {
+		attr->state = IB_PORT_DOWN;
+		attr->phys_state = IB_PORT_PHYS_STATE_DISABLED;
+	}
 	attr->max_mtu = (enum ib_mtu)host.max_mtu;
 	attr->active_mtu = (enum ib_mtu)host.active_mtu;
 	attr->active_width = host.active_width;

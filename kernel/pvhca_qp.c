@@ -90,6 +90,7 @@ static int pvhca_qp_open(const struct pvhca_object_user *object, const struct pv
 		.cap = &attr->cap,
 		.ring = user->req,
 		.mem = pvhca_mem_list(mem),
+		.hold = pvhca_mem_hold(mem),
 	};
 	struct pvhca_com_create_qp_result result;
 	int err;
@@ -297,6 +298,18 @@ static int pvhca_qp_check_modify(struct pvhca_qp *qp, const struct ib_qp_attr *a
 	return 0;
 }
 
+/*
+ * A process that is killed need not wait for another's command. Kernel consumers do:
+ * one that drains its QP takes the memory back, whatever the outcome is.
+ */
+static int pvhca_qp_lock(struct pvhca_qp *qp)
+{
+	if (!qp->kernel)
+		return mutex_lock_killable(&qp->lock);
+	mutex_lock(&qp->lock);
+	return 0;
+}
+
 /**
  * pvhca_modify_qp - ib_device_ops.modify_qp
  * @ibqp: QP
@@ -312,14 +325,19 @@ int pvhca_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask, struc
 	struct pvhca_qp_attr wire = {};
 	int err;
 
-	mutex_lock(&qp->lock);
+	err = pvhca_udata_in(udata, NULL, 0);
+	if (err)
+		return err;
+	err = pvhca_qp_lock(qp);
+	if (err)
+		return err;
 	err = pvhca_qp_check_modify(qp, attr, mask);
 	if (err)
 		goto out;
 	err = pvhca_qp_attr_to_wire(&wire, attr, mask);
 	if (err)
 		goto out;
-	err = pvhca_com_modify_qp(to_pvhca_dev(ibqp->device), qp->handle, mask, &wire);
+	err = pvhca_com_modify_qp(to_pvhca_dev(ibqp->device), qp->handle, mask, &wire, !qp->kernel);
 	if (qp->kernel)
 		err = pvhca_kqp_modified(qp, attr, mask, err);
 	if (!err && (mask & IB_QP_STATE))
@@ -348,7 +366,9 @@ int pvhca_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 	memset(attr, 0, sizeof(*attr));
 	memset(init_attr, 0, sizeof(*init_attr));
 
-	mutex_lock(&qp->lock);
+	err = pvhca_qp_lock(qp);
+	if (err)
+		return err;
 	err = pvhca_com_query_qp(to_pvhca_dev(ibqp->device), qp->handle,
 				 (mask & IB_QP_ATTR_STANDARD_BITS) | IB_QP_STATE, &wire);
 	if (!err && wire.qp_state <= IB_QPS_ERR)

@@ -60,6 +60,7 @@ static int pvhca_srq_open(const struct pvhca_object_user *object, const struct p
 		.max_sge = user->attr->max_sge,
 		.ring = user->req,
 		.mem = pvhca_mem_list(mem),
+		.hold = pvhca_mem_hold(mem),
 	};
 	struct pvhca_com_create_srq_result result;
 	int err;
@@ -151,7 +152,11 @@ int pvhca_modify_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr, enum ib_srq
 		     struct ib_udata *udata)
 {
 	struct pvhca_srq *srq = to_pvhca_srq(ibsrq);
+	int err;
 
+	err = pvhca_udata_in(udata, NULL, 0);
+	if (err)
+		return err;
 	/* A ring cannot be made larger. */
 	if (mask & IB_SRQ_MAX_WR)
 		return -EOPNOTSUPP;

@@ -10,6 +10,7 @@ static const struct rdma_stat_desc pvhca_stat_descs[PVHCA_STATS] = {
 	[PVHCA_STAT_ADMIN_COMMANDS].name = "admin_commands",
 	[PVHCA_STAT_ADMIN_REFUSALS].name = "admin_refusals",
 	[PVHCA_STAT_ADMIN_TIMEOUTS].name = "admin_timeouts",
+	[PVHCA_STAT_ADMIN_ABANDONED].name = "admin_abandoned",
 	[PVHCA_STAT_COMP_EVENTS].name = "completion_events",
 	[PVHCA_STAT_ASYNC_EVENTS].name = "async_events",
 	[PVHCA_STAT_STALE_EVENTS].name = "stale_events",
