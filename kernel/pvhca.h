@@ -4,12 +4,12 @@
  *
  * Theory of operation
  *
- * The adapter carries the guest's verbs calls to a process on the host, pvhcad,
- * which makes them on a real verbs device or serves them itself. This driver is
- * the control path only: it pins memory, keeps the uverbs objects and sends
- * commands. Posting work and polling for completions is between the provider in
- * the application and pvhcad, in memory that both see (rdma/pvhca-ring.h). Only
- * for kernel consumers does the driver do that itself (pvhca_kverbs.h).
+ * The adapter carries the guest's verbs calls to a process on the host, pvhcad.
+ * pvhcad makes them on a real verbs device or serves them itself. This driver is the
+ * control path only: it pins memory, keeps the uverbs objects and sends commands. The
+ * provider in the application posts work and polls for completions in memory that it
+ * shares with pvhcad (rdma/pvhca-ring.h). For kernel consumers the driver does that
+ * itself (pvhca_kverbs.h).
  *
  * There are two lives, and a structure for each:
  *
@@ -19,10 +19,10 @@
  *			other words one session with pvhcad: admin queue, event
  *			queues and the ib_device with all that hangs on it.
  *
- * A session never changes its mind: once dead (pvhcad is gone, a command timed
- * out, the host device failed, the driver goes) it stays dead, and when pvhcad
- * can serve again, a new one is made. So nothing of an old session can be taken
- * for something of the new one. pvhca_attach.c decides about both.
+ * A session dies when pvhcad goes, a command times out, the host device fails or the
+ * driver goes. It stays dead: when pvhcad can serve again, a new session is made. So
+ * nothing of an old session can be taken for a part of the new one. pvhca_attach.c
+ * begins and ends sessions.
  *
  * Layers, each using only those below it (./check-layers reads this list):
  *
@@ -41,14 +41,14 @@
  *   pvhca_dev.c				the end of a session
  *   pvhca_regs.c				registers
  *
- * What a lower layer has to tell an upper one goes through struct pvhca_dev_ops.
+ * A lower layer tells an upper one something by struct pvhca_dev_ops only.
  *
- * Memory that pvhcad may write (rings, queues, regions) must not be given back
- * before pvhcad let go of it: that is when the command that destroys the object
- * completed, or else when a RESET did. pvhca_com_exec() waits for the RESET
- * itself before it reports a dead session, so that its callers may free memory
- * on return; pvhca_dev_may_free() tells the one exception, a RESET that did not
- * end either. Then memory is lost rather than corrupted. A process that is killed
+ * Memory that pvhcad may write (rings, queues, regions) must not be freed before
+ * pvhcad lets go of it. It does so when the command that destroys the object
+ * completes, or else when a RESET does. pvhca_com_exec() waits for the RESET before it
+ * reports a dead session, so that its callers may free memory on return. There is one
+ * exception, which pvhca_dev_may_free() reports: the RESET did not end either. Then
+ * memory is lost rather than corrupted. A process that is killed
  * leaves its command behind; memory that the command names has a hold, struct
  * pvhca_com_hold, which the command shares until it is over.
  *

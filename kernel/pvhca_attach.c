@@ -76,7 +76,7 @@ err_dealloc:
 	return ERR_PTR(err);
 }
 
-/* The session is dead, and nobody but us knows of it any more. */
+/* The session is dead, and only the caller knows of it. */
 static void pvhca_dev_destroy(struct pvhca_dev *dev)
 {
 	cancel_work_sync(&dev->port_work);
@@ -95,7 +95,7 @@ static void pvhca_dev_destroy(struct pvhca_dev *dev)
 	ib_dealloc_device(&dev->ibdev);
 }
 
-/* ENABLE failed: for good? And why, in the words of whoever knows. */
+/* ENABLE failed: is that final? The log gets the reason that pvhcad gave. */
 static void pvhca_dev_refused(struct pvhca_dev *dev)
 {
 	const struct pvhca_admin_area *area = dev->com.area;
@@ -111,7 +111,7 @@ static void pvhca_dev_refused(struct pvhca_dev *dev)
 		dev->pci->refused = true;
 	}
 
-	/* Once is enough for what is tried over and over. */
+	/* Attempts are repeated; one message is enough. */
 	if (dev->pci->failure_logged)
 		return;
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_HOSTD_VERSION, hostd);
@@ -159,7 +159,7 @@ static int pvhca_dev_enable(struct pvhca_dev *dev)
 		return err;
 	pvhca_com_open(&dev->com);
 
-	/* From here on the config interrupt watches over it; did it go before? */
+	/* The config interrupt watches the session from now on. Did it end before? */
 	mutex_lock(&pci->dev_lock);
 	pci->dev = dev;
 	mutex_unlock(&pci->dev_lock);
@@ -167,7 +167,7 @@ static int pvhca_dev_enable(struct pvhca_dev *dev)
 	return 0;
 }
 
-/* Nobody finds the session any more, and pvhcad has let go of it. */
+/* On return no other thread finds the session, and pvhcad has let go of it. */
 static void pvhca_dev_disable(struct pvhca_dev *dev)
 {
 	struct pvhca_pci *pci = dev->pci;
@@ -179,7 +179,7 @@ static void pvhca_dev_disable(struct pvhca_dev *dev)
 	mutex_unlock(&pci->dev_lock);
 }
 
-/* Fill an enabled session with life. */
+/* Make everything that an enabled session needs, and register the device. */
 static int pvhca_dev_start(struct pvhca_dev *dev)
 {
 	int err;
@@ -204,7 +204,7 @@ static int pvhca_dev_start(struct pvhca_dev *dev)
 
 /* ------------------------------- state machine ----------------------------- */
 
-/* Which kernel consumers have to do without. */
+/* Name the kernel verbs that are missing. */
 static void pvhca_attach_log_kernel(struct pvhca_dev *dev)
 {
 	u16 caps = le16_to_cpu(dev->attr.kernel_caps);
@@ -220,8 +220,8 @@ static void pvhca_attach_log_kernel(struct pvhca_dev *dev)
 			"no kernel consumers that need fast registration (NFS, NVMe, SMC and their like)";
 	else
 		return;
-	dev_notice(&dev->pci->pdev->dev,
-		   "of what the guest's kernel could use, pvhcad offers: %s\n", without);
+	dev_notice(&dev->pci->pdev->dev, "kernel verbs that pvhcad offers are limited: %s\n",
+		   without);
 }
 
 static void pvhca_attach_log(struct pvhca_dev *dev)
@@ -244,7 +244,7 @@ static int pvhca_attach(struct pvhca_pci *pci)
 	struct pvhca_dev *dev;
 	int err;
 
-	/* Left by whoever had the device before: firmware, another kernel. */
+	/* Firmware or another kernel may have left the device enabled. */
 	if (pvhca_regs_read(pci, PVHCA_REG_STATUS) != PVHCA_STATUS_LINK) {
 		err = pvhca_regs_reset(pci);
 		if (err)
@@ -261,7 +261,7 @@ static int pvhca_attach(struct pvhca_pci *pci)
 	if (err)
 		goto err_disable;
 	pvhca_attach_log(dev);
-	/* Nobody was told what happened to the port while it was registered. */
+	/* Events of the port during registration were not reported. */
 	queue_work(pci->wq, &dev->port_work);
 	pci->failure_logged = false;
 	return 0;
@@ -283,7 +283,7 @@ static void pvhca_detach(struct pvhca_pci *pci)
 	pvhca_dev_destroy(dev);
 }
 
-/* QEMU and pvhcad do not get along, which only the guest's log may ever show. */
+/* QEMU and pvhcad refuse each other. The guest's log may be the only place that shows it. */
 static void pvhca_attach_log_mismatch(struct pvhca_pci *pci)
 {
 	u32 link_abi = pvhca_regs_read(pci, PVHCA_REG_LINK_ABI);
@@ -301,7 +301,7 @@ static void pvhca_attach_log_mismatch(struct pvhca_pci *pci)
 		link_abi & 0xffff);
 }
 
-/* Can a session be made? If that is only a question of time, come back then. */
+/* Can a session be made now? If it can be made later, the work is scheduled for then. */
 static bool pvhca_attach_is_due(struct pvhca_pci *pci)
 {
 	u32 generation = pvhca_regs_read(pci, PVHCA_REG_GENERATION);
@@ -329,7 +329,7 @@ static bool pvhca_attach_is_due(struct pvhca_pci *pci)
 	return true;
 }
 
-/* The next attempt with this pvhcad has to wait, the longer the more there were. */
+/* The next attempt with this pvhcad has to wait, longer after each failure. */
 static void pvhca_attach_hold_off(struct pvhca_pci *pci)
 {
 	unsigned int shift = min_t(unsigned int, pci->attempts, PVHCA_RETRY_MAX_SHIFT);
@@ -348,7 +348,7 @@ static void pvhca_attach_work(struct work_struct *work)
 
 	pvhca_attach_config_changed(pci);
 	if (pci->dev && pvhca_dev_is_dead(pci->dev)) {
-		/* A session that lasted speaks for the next one. */
+		/* After a session that lasted, failures are counted anew. */
 		if (time_after(jiffies, pci->retry_at + (PVHCA_RETRY_MIN << PVHCA_RETRY_MAX_SHIFT)))
 			pci->attempts = 0;
 		pvhca_attach_hold_off(pci);
@@ -386,7 +386,7 @@ void pvhca_attach_config_changed(struct pvhca_pci *pci)
 	if (READ_ONCE(pci->stopping))
 		pvhca_dev_kill(pci->dev, NULL);
 	else if (status & PVHCA_STATUS_FAILED)
-		pvhca_dev_kill(pci->dev, "pvhcad gave it up");
+		pvhca_dev_kill(pci->dev, "pvhcad reported a failure");
 	else if (!(status & PVHCA_STATUS_ENABLED) || generation != pci->dev->generation)
 		pvhca_dev_kill(pci->dev, "pvhcad is gone");
 out:
@@ -401,7 +401,7 @@ void pvhca_attach_init(struct pvhca_pci *pci)
 {
 	mutex_init(&pci->dev_lock);
 	INIT_DELAYED_WORK(&pci->attach_work, pvhca_attach_work);
-	/* A generation that there is not. */
+	/* No generation has this number. */
 	pci->tried_generation = ~pvhca_regs_read(pci, PVHCA_REG_GENERATION);
 	pci->retry_at = jiffies;
 }
@@ -416,7 +416,7 @@ void pvhca_attach_start(struct pvhca_pci *pci)
 	mod_delayed_work(pci->wq, &pci->attach_work, 0);
 }
 
-/* The session dies, the work does nothing any more, and waits for nobody. */
+/* The session dies. The work ends, and does nothing from now on. */
 static void pvhca_attach_halt(struct pvhca_pci *pci)
 {
 	WRITE_ONCE(pci->stopping, true);
@@ -445,8 +445,7 @@ void pvhca_attach_stop(struct pvhca_pci *pci)
  * pvhca_attach_shutdown - have pvhcad let go of guest memory, for good
  * @pci: device
  *
- * The session dies, but nothing is freed: the next to run is another kernel, or
- * nothing.
+ * The session dies, but nothing is freed: this kernel ends, and another may follow.
  */
 void pvhca_attach_shutdown(struct pvhca_pci *pci)
 {

@@ -9,8 +9,8 @@
  * taken for the command that it answers.
  *
  * A queue that is closed stays so: nobody reads its completions any more. It is
- * closed when a command times out and by whoever finds that the session is over
- * (pvhca_dev_kill()).
+ * closed when the session ends (pvhca_dev_kill()), for example when a command times
+ * out.
  *
  * A process that is killed need not wait for its command, unless the command ends
  * something. Then the command is abandoned: its slot stays taken, so that the late
@@ -89,7 +89,7 @@ int pvhca_com_create(struct pvhca_dev *dev)
 	spin_lock_init(&com->lock);
 	sema_init(&com->credits, PVHCA_COM_ENTRIES);
 	init_waitqueue_head(&com->settled_wait);
-	/* Unlike those of other sessions. */
+	/* Cookies differ from those of other sessions. */
 	com->cookie_seq = get_random_u32();
 	if (pvhca_com_create_slots(com))
 		return -ENOMEM;
@@ -147,7 +147,7 @@ void pvhca_com_open(struct pvhca_com *com)
  * pvhca_com_close - accept neither commands nor completions any more
  * @com: queue of a dead session
  *
- * Wakes all who wait for a completion; theirs failed.
+ * Wakes all threads that wait for a completion: their commands have failed.
  *
  * Context: any.
  */
@@ -194,7 +194,7 @@ static struct pvhca_com_slot *pvhca_com_submit(struct pvhca_com *com, struct pvh
 	cmd->cookie = cpu_to_le32(slot->cookie);
 	com->sq[com->sq_pi % PVHCA_COM_ENTRIES] = *cmd;
 	com->sq_pi++;
-	/* Who sees the index sees the command. */
+	/* The command is visible before the index. */
 	smp_store_release(&com->area->sq_pi, cpu_to_le32(com->sq_pi));
 out:
 	spin_unlock_irqrestore(&com->lock, flags);
@@ -250,7 +250,7 @@ static int pvhca_com_wait(struct pvhca_com *com, struct pvhca_com_slot *slot, bo
 	return -ETIMEDOUT;
 }
 
-/* The command is over: give its slot back. */
+/* The command has ended: give its slot back. */
 static int pvhca_com_finish(struct pvhca_com *com, struct pvhca_com_slot *slot,
 			    struct pvhca_admin_rsp *rsp)
 {

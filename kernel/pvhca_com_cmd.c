@@ -12,9 +12,9 @@
  *
  * Those that destroy something succeed on a dead session, where the RESET has
  * destroyed everything; after success pvhcad uses nothing of the object any more.
- * A caller could do nothing sensible about a refusal, which only comes of a
- * disagreement about what exists; so that kills the session. Only regions may be
- * in use by something that the core does not count.
+ * A refusal means that driver and pvhcad disagree about the objects that exist. No
+ * caller could handle that, so it kills the session. Regions are the exception: they
+ * may be in use by windows, which the core does not count.
  */
 
 #include "pvhca.h"
@@ -106,7 +106,7 @@ static int pvhca_com_destroyed(struct pvhca_dev *dev, enum pvhca_admin_opcode op
 	return 0;
 }
 
-/* Returns as pvhca_com_destroyed(). What an abandoned command made may be in the way. */
+/* Returns as pvhca_com_destroyed(). An abandoned command's object may be in the way. */
 static int pvhca_com_run_destroy(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode, u32 handle)
 {
 	bool more;
@@ -122,7 +122,7 @@ static int pvhca_com_run_destroy(struct pvhca_dev *dev, enum pvhca_admin_opcode 
 	}
 }
 
-/* What undoes a command that makes an object; PVHCA_CMD_NOP: it makes none. */
+/* The command that destroys what @opcode made; PVHCA_CMD_NOP if it makes no object. */
 static enum pvhca_admin_opcode pvhca_com_opposite(u16 opcode)
 {
 	switch (opcode) {
@@ -160,9 +160,9 @@ PVHCA_HANDLE_IS_FIRST(pvhca_rsp_create_qp);
 PVHCA_HANDLE_IS_FIRST(pvhca_rsp_create_srq);
 
 /*
- * pvhca_com_leave.settle: nobody waits for the answer any more. An object that was
- * made is destroyed; nothing can use it, so a refusal has no excuse here. A change
- * to an object stays: the caller has taken care that this does no harm.
+ * pvhca_com_leave.settle: no process waits for the answer. A new object is destroyed;
+ * nothing can use it, so pvhcad has no reason to refuse that. A change to an object
+ * stays: the caller has taken care that it does no harm.
  */
 static void pvhca_com_settle(struct pvhca_dev *dev, const struct pvhca_admin_cmd *cmd,
 			     const struct pvhca_admin_rsp *rsp)
@@ -179,7 +179,7 @@ static void pvhca_com_settle(struct pvhca_dev *dev, const struct pvhca_admin_cmd
 				    pvhca_com_send_destroy(dev, opposite,
 							   le32_to_cpu(rsp->created.handle)));
 	} else if (opcode == PVHCA_CMD_ATTACH_MCAST) {
-		/* Refused if the QP has been destroyed, and all is well, too. */
+		/* A refusal is fine: the QP has been destroyed then. */
 		detach.mcast = cmd->mcast;
 		pvhca_com_run(dev, PVHCA_CMD_DETACH_MCAST, &detach, &ignored);
 	}
@@ -199,8 +199,9 @@ static int pvhca_com_run_killable(struct pvhca_dev *dev, enum pvhca_admin_opcode
 }
 
 /*
- * A command that applications and kernel consumers share. Only memory of the former
- * has a hold, and only they are let go: kernel consumers take what fails for done.
+ * A command that applications and kernel consumers share. Only memory of applications
+ * has a hold, and only applications may leave: a kernel consumer takes a command that
+ * failed for one that has ended.
  */
 static int pvhca_com_run_holding(struct pvhca_dev *dev, enum pvhca_admin_opcode opcode,
 				 struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp,
@@ -213,16 +214,17 @@ static int pvhca_com_run_holding(struct pvhca_dev *dev, enum pvhca_admin_opcode 
 /* --------------------------------- commands -------------------------------- */
 
 /*
- * User space writes to what is named here: what lies elsewhere would be harm done
- * by pvhcad's mistake. The session ends.
+ * User space writes to these places. If pvhcad names one outside of the page or of
+ * the window, the session ends before anything is written there.
  */
 static int pvhca_com_check_doorbell(struct pvhca_dev *dev, u32 slot, u32 doorbell)
 {
 	if (slot < PVHCA_SLOTS && doorbell < PVHCA_DB_MAX * PVHCA_DB_STRIDE &&
 	    doorbell % PVHCA_DB_STRIDE == 0)
 		return 0;
-	dev_err(pvhca_to_dma_device(dev), "pvhcad gave slot %u, doorbell %#x\n", slot, doorbell);
-	pvhca_dev_kill(dev, "pvhcad gave what cannot be");
+	dev_err(pvhca_to_dma_device(dev), "pvhcad returned slot %u, doorbell %#x\n", slot,
+		doorbell);
+	pvhca_dev_kill(dev, "pvhcad returned an invalid slot or doorbell");
 	pvhca_dev_may_free(dev);
 	return -EIO;
 }

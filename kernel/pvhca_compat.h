@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
 /*
- * What differs between the kernels that the driver is built for; the rest of
- * the source is written for the newest.
+ * Differences between the kernels that the driver is built for. The rest of the
+ * source is written for the newest.
  */
 #ifndef PVHCA_COMPAT_H
 #define PVHCA_COMPAT_H

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
  * Completion queues: rings in user memory, which pvhcad writes and the provider
- * reads. What comes through here are events.
+ * reads. Only their events pass through the driver.
  */
 
 #include <linux/interrupt.h>
@@ -163,8 +163,8 @@ static int pvhca_cq_replace(struct pvhca_dev *dev, struct pvhca_cq *cq,
  * @udata: struct pvhca_create_cq_req, struct pvhca_resize_cq_resp; NULL for a
  *	kernel consumer
  *
- * After -EINTR the CQ can only be destroyed: in which buffer pvhcad goes on is not
- * known, so both stay pinned until that.
+ * After -EINTR the CQ can only be destroyed. It is not known which buffer pvhcad
+ * uses then, so both stay pinned until the CQ is destroyed.
  *
  * Return: 0; -EINVAL if what was not polled does not fit; another negative errno.
  */
@@ -187,7 +187,7 @@ int pvhca_resize_cq(struct ib_cq *ibcq, int cqe, struct ib_udata *udata)
 	err = pvhca_cq_check_req(&req, cqe);
 	if (err)
 		return err;
-	/* It has no news, and afterwards would be too late to fail. */
+	/* The answer says nothing. After the command it would be too late to fail. */
 	err = pvhca_udata_out(udata, &resp, sizeof(resp));
 	if (err)
 		return err;

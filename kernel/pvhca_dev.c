@@ -2,9 +2,9 @@
 /*
  * The end of a session, as every layer sees it.
  *
- * Any layer may find that a session is over, and many have memory to free that
- * pvhcad used. So both questions have their answer here, below all of them; the
- * layers above take part by struct pvhca_dev_ops.
+ * Any layer may find that a session is over, and many layers free memory that pvhcad
+ * used. So this file lies below them. The layers above take part by struct
+ * pvhca_dev_ops.
  *
  *   pvhca_dev_kill()		a session dies. From any context, at once.
  *   pvhca_dev_quiesce()	the device is reset, once for each dead session. The
@@ -46,11 +46,12 @@ void pvhca_dev_cleanup(struct pvhca_dev *dev)
 }
 
 /**
- * pvhca_dev_sync_admin - wait for who reads admin completions and async events
+ * pvhca_dev_sync_admin - wait for the thread that reads admin completions and events
  * @dev: session
  *
- * After a command completed: all events that pvhcad wrote before have been handled
- * on return, as both are read in one go, completions first.
+ * Called after a command completed, this returns when all events that pvhcad wrote
+ * before the completion have been handled: both are read under one lock, completions
+ * first.
  *
  * Context: process.
  */
@@ -63,7 +64,7 @@ void pvhca_dev_sync_admin(struct pvhca_dev *dev)
 /**
  * pvhca_dev_kill - a session is over
  * @dev: session; harmless if it is dead already
- * @why: for the log; NULL: nothing to be said
+ * @why: reason for the log, or NULL
  *
  * Context: any.
  */
@@ -82,7 +83,7 @@ void pvhca_dev_kill(struct pvhca_dev *dev, const char *why)
  * @dev: session
  *
  * Context: any.
- * Return: that.
+ * Return: true once it died.
  */
 bool pvhca_dev_is_dead(const struct pvhca_dev *dev)
 {

@@ -297,7 +297,7 @@ err_free:
  * pvhca_eq_create_comp - make a completion event queue for each vector left
  * @dev: session, whose attributes are known
  *
- * What was made when it failed is for pvhca_eq_destroy_comp() to undo.
+ * After a failure pvhca_eq_destroy_comp() undoes what was made.
  *
  * Return: 0 or a negative errno.
  */

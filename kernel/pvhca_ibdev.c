@@ -12,7 +12,7 @@
 #include "pvhca.h"
 #include "pvhca_kverbs.h"
 
-/* What a host may have and guests can make use of. */
+/* Capabilities of a host that guests can use. */
 #define PVHCA_DEVICE_CAPS                                                                    \
 	(IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT | \
 	 IB_DEVICE_CURR_QP_STATE_MOD | IB_DEVICE_BAD_PKEY_CNTR | IB_DEVICE_BAD_QKEY_CNTR |   \
@@ -147,7 +147,7 @@ static const struct ib_device_ops pvhca_ops = {
 	INIT_RDMA_OBJ_SIZE(ib_srq, pvhca_srq, ibsrq),
 };
 
-/* With these the core takes the device for one that kernel consumers can use. */
+/* With these operations the core offers the device to kernel consumers. */
 static const struct ib_device_ops pvhca_kernel_ops = {
 	.post_send = pvhca_post_send,
 	.post_recv = pvhca_post_recv,
@@ -194,7 +194,7 @@ int pvhca_ibdev_register(struct pvhca_dev *dev)
 }
 
 /**
- * pvhca_ibdev_unregister - take the device away from all who use it
+ * pvhca_ibdev_unregister - take the device away from all its users
  * @dev: dead session, registered
  *
  * All its objects are destroyed on return, applications may live on.
@@ -210,7 +210,7 @@ void pvhca_ibdev_unregister(struct pvhca_dev *dev)
 	};
 
 	WRITE_ONCE(dev->registered, false);
-	/* Nobody who saw it registered is still at work, nor comes back to it. */
+	/* No thread that saw it registered is still at work, and none will be. */
 	pvhca_dev_sync_admin(dev);
 	cancel_work_sync(&dev->port_work);
 	ib_dispatch_event(&event);

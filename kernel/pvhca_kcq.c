@@ -13,7 +13,7 @@
 #include "pvhca_com_cmd.h"
 #include "pvhca_kverbs.h"
 
-/* In place of the QP number: the QP is gone, nobody wants this completion. */
+/* In place of the QP number: the QP is gone, the completion is skipped. */
 #define PVHCA_QPN_SKIP 0xffffffffu
 
 /* The last four bytes of a completion as pvhcad writes them: in one word. */
@@ -107,7 +107,7 @@ static void pvhca_kcq_fill_wc(struct ib_wc *wc, const struct pvhca_cqe *cqe, u32
 	wc->pkey_index = le16_to_cpu(cqe->pkey_index);
 	wc->sl = PVHCA_CQE_SL(word);
 	wc->port_num = PVHCA_PORT;
-	/* Of which kind the header is, the core finds out by itself. */
+	/* The core finds the kind of the header by itself. */
 	if (flags & PVHCA_CQE_F_GRH)
 		wc->wc_flags |= IB_WC_GRH;
 	if (flags & PVHCA_CQE_F_IMM) {
@@ -220,7 +220,7 @@ static bool pvhca_kcq_has_something(struct pvhca_kcq *kcq)
  * @kcq: CQ of a dead session
  *
  * Context: any.
- * Return: that; it is the caller's to raise.
+ * Return: true if so; the caller has to raise it.
  */
 bool pvhca_kcq_take_event(struct pvhca_kcq *kcq)
 {
@@ -271,7 +271,7 @@ int pvhca_poll_cq(struct ib_cq *ibcq, int num_entries, struct ib_wc *wc)
 	if (!kcq)
 		return -EINVAL;
 	spin_lock_irqsave(&kcq->lock, flags);
-	/* In this order: the ring has all that pvhcad ever writes. */
+	/* In this order: once flushing is set, the ring has all that pvhcad ever wrote. */
 	flushing = pvhca_kctx_is_flushing(kcq->kctx);
 	n = pvhca_kcq_poll_ring(kcq, num_entries, wc);
 	if (unlikely(flushing))
@@ -306,7 +306,7 @@ int pvhca_req_notify_cq(struct ib_cq *ibcq, enum ib_cq_notify_flags flags)
 	spin_lock_irqsave(&kcq->lock, irq_flags);
 	kcq->armed = true;
 	WRITE_ONCE(*count, cpu_to_le32(le32_to_cpu(*count) + 1));
-	/* Either pvhcad sees that, or we see what it has written. */
+	/* Either pvhcad sees the new count, or this thread sees its entry. */
 	virt_mb();
 	if ((flags & IB_CQ_REPORT_MISSED_EVENTS) && pvhca_kcq_has_something(kcq))
 		ret = 1;
@@ -359,7 +359,7 @@ void pvhca_kcq_add_qp(struct pvhca_kqp *kqp)
  * pvhca_kcq_remove_qp - undo pvhca_kcq_add_qp()
  * @kqp: QP that no completion can be taken to any more, nor be written for
  *
- * Nobody who polls uses it on return.
+ * No thread that polls uses it on return.
  *
  * Context: process.
  */

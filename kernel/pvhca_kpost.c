@@ -36,7 +36,7 @@ static bool pvhca_kwq_publish(struct pvhca_kwq *wq, u32 pi)
 
 	if (pi == wq->pi)
 		return false;
-	/* Who sees the index sees the entries, and their wr_ids. */
+	/* The entries and their wr_ids are visible before the index. */
 	smp_store_release(&wq->pi, pi);
 	virt_store_release(wq->shared_pi, cpu_to_le32(pi));
 	return true;
@@ -49,7 +49,7 @@ static bool pvhca_kwq_publish(struct pvhca_kwq *wq, u32 pi)
  * @doorbell: told when pvhcad sleeps
  *
  * A copy: once the work is published, another thread may see it complete and destroy
- * the QP. Who destroys waits for the queue's lock only.
+ * the QP. That thread waits for the queue's lock only.
  */
 struct pvhca_kpost_place {
 	struct pvhca_kctx *kctx;
@@ -151,7 +151,7 @@ static int pvhca_kpost_reg(struct pvhca_kpost *post, const struct ib_reg_wr *wr)
 	return 0;
 }
 
-/* What is particular to an opcode of connected QPs. */
+/* The part of an entry that depends on the opcode, for connected QPs. */
 static int pvhca_kpost_operation(struct pvhca_kpost *post, const struct ib_send_wr *wr)
 {
 	switch (wr->opcode) {
@@ -210,7 +210,7 @@ static int pvhca_kpost_datagram(struct pvhca_kpost *post, const struct ib_ud_wr 
 	return pvhca_kpost_operation(post, &wr->wr);
 }
 
-/* Inline data: addresses are the kernel's own, as the verbs have it. */
+/* Inline data: the verbs say that its addresses are the kernel's own. */
 static int pvhca_kpost_inline(struct pvhca_kqp *kqp, struct pvhca_kpost *post,
 			      const struct ib_send_wr *wr)
 {
@@ -246,7 +246,7 @@ static int pvhca_kpost_data(struct pvhca_kqp *kqp, struct pvhca_kpost *post,
 	return 0;
 }
 
-/* Write an entry; unless that returns 0 it is not valid. */
+/* Write an entry; it is valid only after 0. */
 static int pvhca_kpost_send(struct pvhca_kqp *kqp, void *entry, const struct ib_send_wr *wr)
 {
 	struct pvhca_qp *qp = to_pvhca_qp(kqp->ibqp);

@@ -64,7 +64,7 @@ static u32 pvhca_kqp_layout(enum ib_qp_type type, const struct ib_qp_cap *cap,
 	return end;
 }
 
-/* Limits of the host's and the rings'; also those that keep the layout in 32 bits. */
+/* Limits of the host and of the rings. They also keep the layout within 32 bits. */
 static int pvhca_kqp_check(struct pvhca_dev *dev, const struct ib_qp_init_attr *attr)
 {
 	const struct pvhca_rsp_query_device *host = &dev->attr;
@@ -162,7 +162,7 @@ static void pvhca_kqp_free_queues(struct pvhca_dev *dev, struct pvhca_kqp *kqp)
 	pvhca_kbuf_free(dev, &kqp->buf);
 }
 
-/* The host may give more than was asked for, but there is no room for it. */
+/* The host may give more than the rings have room for. */
 static void pvhca_kqp_set_limits(struct pvhca_qp *qp, const struct ib_qp_cap *wanted,
 				 const struct ib_qp_cap *given)
 {
@@ -299,7 +299,7 @@ err_free:
 	return err;
 }
 
-/* Who posted what has completed by now may still be about to leave the lock. */
+/* A thread whose work has completed may still hold the lock that it posted under. */
 static void pvhca_kwq_sync(struct pvhca_kwq *wq)
 {
 	spin_lock_irq(&wq->lock);
@@ -331,8 +331,8 @@ void pvhca_kqp_destroy(struct pvhca_qp *qp)
  * @mask: likewise
  * @err: what pvhcad said
  *
- * Who drains a QP sends it to the error state first, and wants to succeed there:
- * on a dead session everything is in error already.
+ * A consumer that drains a QP sets it to the error state first, and needs that to
+ * succeed. On a dead session all QPs are in error already.
  *
  * Return: 0 or a negative errno: the new outcome.
  */

@@ -148,8 +148,8 @@ static void pvhca_mem_fill(struct pvhca_mem *mem, struct ib_umem *umem)
 }
 
 /*
- * pvhca_com_hold.release. All is lost if pvhcad may still use it: it would take for
- * extents whatever the chunks had then.
+ * pvhca_com_hold.release. If pvhcad may still use the memory, all is lost, the chunks
+ * included: pvhcad would take their next contents for extents.
  */
 static void pvhca_mem_release(struct pvhca_com_hold *hold)
 {
@@ -230,10 +230,10 @@ struct pvhca_mem *pvhca_mem_pin(struct pvhca_dev *dev, u64 addr, u64 length, int
 }
 
 /**
- * pvhca_mem_list - what goes into the command
+ * pvhca_mem_list - the part that goes into the command
  * @mem: list
  *
- * Return: that; @mem keeps it.
+ * Return: that part; it belongs to @mem.
  */
 const struct pvhca_mem_list *pvhca_mem_list(const struct pvhca_mem *mem)
 {
@@ -241,10 +241,10 @@ const struct pvhca_mem_list *pvhca_mem_list(const struct pvhca_mem *mem)
 }
 
 /**
- * pvhca_mem_hold - what goes with the command, so that its process may be killed
+ * pvhca_mem_hold - the part that lets a process leave the command when it is killed
  * @mem: list
  *
- * Return: that.
+ * Return: that part.
  */
 struct pvhca_com_hold *pvhca_mem_hold(struct pvhca_mem *mem)
 {

@@ -10,8 +10,9 @@
 #include "pvhca_kverbs.h"
 
 /*
- * What reaches the host, and what does not: where the keys' address space begins
- * is said by the iova, and pages are whatever they are.
+ * Access flags that reach the host, and all that are allowed. The others have no
+ * meaning there: the iova says where the keys' address space begins, and pages may
+ * have any size.
  */
 #define PVHCA_MR_HOST_ACCESS                                                      \
 	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | \
@@ -75,7 +76,7 @@ static int pvhca_mr_destroy(struct pvhca_dev *dev, struct pvhca_mr *mr)
 	return 0;
 }
 
-/* What any call that gives memory to a region may ask for; it has no request. */
+/* May the call have that access? None of these calls has a request of the provider's. */
 static int pvhca_mr_check(struct ib_udata *udata, int access)
 {
 	if (access & ~PVHCA_MR_ACCESS)
@@ -83,7 +84,7 @@ static int pvhca_mr_check(struct ib_udata *udata, int access)
 	return pvhca_udata_in(udata, NULL, 0);
 }
 
-/* What all registrations have in common: pinned memory in, keys out. Takes @umem. */
+/* The common part of all registrations: pinned memory in, keys out. Takes @umem. */
 static struct ib_mr *pvhca_mr_create(struct ib_pd *ibpd, struct ib_umem *umem, u64 virt_addr,
 				     int access, struct ib_udata *udata)
 {
@@ -118,7 +119,7 @@ static struct ib_mr *pvhca_mr_create(struct ib_pd *ibpd, struct ib_umem *umem, u
  * @ibpd: protection domain
  * @start: first byte, in the calling process
  * @length: bytes
- * @virt_addr: address of the first byte for those who use the keys
+ * @virt_addr: address of the first byte, in the keys' address space
  * @access: IB_ACCESS_*
  * @udata: struct pvhca_reg_mr_resp
  *
@@ -146,14 +147,14 @@ struct ib_mr *pvhca_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 length, u64 v
  * @ibpd: protection domain
  * @offset: of the first byte in the buffer
  * @length: bytes
- * @virt_addr: address of the first byte for those who use the keys
+ * @virt_addr: address of the first byte, in the keys' address space
  * @fd: of the buffer
  * @access: IB_ACCESS_*
  * @arg: struct pvhca_reg_mr_resp, where the core has room for one
  *
- * The buffer has to lie in guest RAM, and its exporter to pin it: pvhcad maps
- * guest RAM only, so that another device's memory gets -EFAULT, and nothing tells
- * it of a buffer that moves.
+ * The buffer has to lie in guest RAM, and its exporter has to pin it. pvhcad maps
+ * guest RAM only, so another device's memory gets -EFAULT. pvhcad is not told when a
+ * buffer moves, so it must not move.
  *
  * Return: the region or ERR_PTR().
  */
@@ -176,8 +177,8 @@ struct ib_mr *pvhca_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 lengt
 }
 
 /*
- * Have the host change a region. @mem is the memory that goes with it, or NULL. What
- * the host has of it is known unless that returns -EIO or -EINTR.
+ * Have the host change a region. @mem is its new memory, or NULL. After -EIO or
+ * -EINTR it is not known which memory the host uses.
  */
 static int pvhca_mr_change(struct pvhca_dev *dev, struct pvhca_mr *mr, int flags,
 			   struct ib_umem *umem, struct pvhca_mem *mem, u64 virt_addr, int access,
@@ -229,14 +230,14 @@ static struct ib_umem *pvhca_mr_repin(struct pvhca_mr *mr, int *flags, u64 start
  * @flags: enum ib_mr_rereg_flags: which of what follows changes
  * @start: first byte, in the calling process
  * @length: bytes
- * @virt_addr: address of the first byte for those who use the keys
+ * @virt_addr: address of the first byte, in the keys' address space
  * @access: IB_ACCESS_*
  * @pd: protection domain
  * @udata: not used
  *
- * A region whose change failed on the host (-EIO), or was left to itself (-EINTR),
- * can only be deregistered; which memory the host has then is not known, so both stay
- * pinned until that.
+ * A region whose change failed on the host (-EIO), or whose process was killed
+ * (-EINTR), can only be deregistered. It is not known which memory the host uses then,
+ * so both stay pinned until the region is deregistered.
  *
  * Return: NULL, since it is changed in place; ERR_PTR().
  */
@@ -255,7 +256,7 @@ struct ib_mr *pvhca_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start, u64 
 	err = pvhca_mr_check(udata, access);
 	if (err)
 		return ERR_PTR(err);
-	/* It has no news, and afterwards would be too late to fail. */
+	/* The answer says nothing. After the command it would be too late to fail. */
 	err = pvhca_udata_out(udata, NULL, 0);
 	if (err)
 		return ERR_PTR(err);

@@ -2,10 +2,10 @@
 /*
  * The network interface that gives the RDMA port its addresses.
  *
- * RoCE takes GIDs, routes and source addresses from a network interface. This
- * one is nothing but that: it needs no ARP, and drops what is sent through it.
- * It stays when pvhcad goes, so that addresses need not be set up anew; its
- * carrier tells the state of the port.
+ * RoCE takes GIDs, routes and source addresses from a network interface. This one has
+ * no other purpose: it needs no ARP, and drops all packets. It stays when pvhcad goes,
+ * so that addresses need not be set up again. Its carrier tells the state of the
+ * host's port.
  */
 
 #include <linux/etherdevice.h>
@@ -70,7 +70,7 @@ static void pvhca_netdev_setup(struct net_device *netdev)
 	pvhca_netdev_set_lltx(netdev);
 }
 
-/* A host that comes back may have been given another idea of the address. */
+/* A host that comes back may have another MAC address for the guest. */
 static void pvhca_netdev_set_mac(struct net_device *netdev, const u8 *mac)
 {
 	rtnl_lock();
@@ -144,7 +144,7 @@ void pvhca_netdev_destroy(struct pvhca_pci *pci)
  * @pci: device
  * @up: which of them
  *
- * Context: process; rtnl_lock() does not matter.
+ * Context: process, with or without rtnl_lock().
  */
 void pvhca_netdev_set_link(struct pvhca_pci *pci, bool up)
 {

@@ -39,8 +39,8 @@ static bool pvhca_port_is_enabled(struct pvhca_dev *dev)
 }
 
 /*
- * The port went up or down, or not: events tell it, and so do answers to queries,
- * which may overtake them. Users of the port are told each change once.
+ * Events tell the state of the port, and so do answers to queries, which may overtake
+ * events. Users of the port are told each change once.
  */
 static void pvhca_port_set_up(struct pvhca_dev *dev, bool up)
 {
@@ -123,8 +123,8 @@ void pvhca_port_work(struct work_struct *work)
  * @netdev: its interface
  * @event: NETDEV_*
  *
- * That the function exists keeps the core from telling users of the port what
- * pvhca_port_work() tells them: the core knows the interface, not the host's port.
+ * It does nothing, but without it the core would report the interface's state to users
+ * of the port. pvhca_port_work() reports the port's: the core does not know the host's.
  */
 void pvhca_report_port_event(struct ib_device *ibdev, struct net_device *netdev,
 			     unsigned long event)

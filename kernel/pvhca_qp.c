@@ -48,7 +48,7 @@ static int pvhca_qp_check_attr(struct pvhca_dev *dev, const struct ib_qp_init_at
 	return 0;
 }
 
-/* pvhcad checks the layout of the rings, as it has to. */
+/* pvhcad checks the layout of the rings. */
 static int pvhca_qp_check_req(const struct pvhca_create_qp_req *req)
 {
 	if (req->comp_mask || req->flags)
@@ -299,8 +299,8 @@ static int pvhca_qp_check_modify(struct pvhca_qp *qp, const struct ib_qp_attr *a
 }
 
 /*
- * A process that is killed need not wait for another's command. Kernel consumers do:
- * one that drains its QP takes the memory back, whatever the outcome is.
+ * A process that is killed need not wait for another's command. Kernel consumers wait:
+ * after a drain they take their memory back, even if it failed.
  */
 static int pvhca_qp_lock(struct pvhca_qp *qp)
 {

@@ -18,7 +18,7 @@ static int pvhca_srq_check_attr(struct pvhca_dev *dev, const struct ib_srq_init_
 	return 0;
 }
 
-/* pvhcad checks the layout of the ring, as it has to. */
+/* pvhcad checks the layout of the ring. */
 static int pvhca_srq_check_req(const struct pvhca_create_qp_req *req)
 {
 	if (req->comp_mask || req->flags)

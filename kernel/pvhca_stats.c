@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
- * Counters for `rdma statistic` and sysfs: what passes through the driver in the
- * life of a session. Work and doorbells do not, so pvhcad counts these.
+ * Counters for `rdma statistic` and sysfs, from the start of a session. Work and
+ * doorbells do not pass through the driver, so pvhcad counts them.
  */
 
 #include "pvhca.h"

@@ -2,10 +2,10 @@
 /*
  * Contexts: a process that has opened the device, and what it maps.
  *
- * The context page is a page of the kernel's that the process keeps for as long
- * as it has it mapped, even when the device is gone: its alive word is how a
- * thread that polls learns of that. The doorbells are device memory, which the
- * core replaces in the process when the device goes.
+ * The context page is kernel memory. The process keeps it as long as it has it mapped,
+ * even when the device is gone: a thread that polls sees that in the page's alive word.
+ * The doorbells are device memory; the core replaces them in the process when the
+ * device goes.
  */
 
 #include <linux/mm.h>
@@ -32,7 +32,7 @@ static void pvhca_ucontext_set_alive(struct pvhca_ucontext *ctx, u32 alive)
 	WRITE_ONCE(page->alive, cpu_to_le32(alive));
 }
 
-/* Fails if the session died: then nobody would tell the page. */
+/* Fails on a dead session: the page would not be told of its end. */
 static int pvhca_ucontext_enlist(struct pvhca_dev *dev, struct pvhca_ucontext *ctx)
 {
 	unsigned long flags;
@@ -130,7 +130,7 @@ static struct rdma_user_mmap_entry *pvhca_ucontext_add_mmap(struct pvhca_ucontex
 		kfree(entry);
 		return ERR_PTR(err);
 	}
-	/* Nobody maps it before the call that makes the context is over. */
+	/* No process can map it before the call that makes the context returns. */
 	if (page) {
 		get_page(page);
 		entry->page = page;
@@ -274,8 +274,9 @@ void pvhca_dealloc_ucontext(struct ib_ucontext *ibucontext)
  * pvhca_disassociate_ucontext - ib_device_ops.disassociate_ucontext
  * @ibucontext: context
  *
- * The core takes the doorbells away, and pvhca_ucontext_kill_all() has told the
- * process; but that the function exists lets the core go on without the process.
+ * There is nothing left to do: the core takes the doorbells away, and
+ * pvhca_ucontext_kill_all() has told the process. The function must exist, for only
+ * then does the core go on without waiting for the process.
  */
 void pvhca_disassociate_ucontext(struct ib_ucontext *ibucontext)
 {

@@ -226,7 +226,7 @@ def answer_that_cannot_be_ends_the_session(rig):
         bench.set(mangle={name: (index, value)})
         result = bench.more()
         assert f"failed {name} Input/output error" in result.out and "end alive 0" in result.out, (name, result)
-        bench.said("pvhcad gave what cannot be")
+        bench.said("pvhcad returned an invalid slot or doorbell")
         bench.begins_anew()
     application = bench.start(f"-x -w -g {bench.gid_index}")
     for name in ("CREATE_CQ", "CREATE_QP", "CREATE_SRQ"):
@@ -568,7 +568,8 @@ def texts_of_others_are_escaped_in_the_log(rig):
     bench.said(f"pvhcad {register} and QEMU's device")
     bench.set(hello_refused=False)
     assert r"\x0a" not in bench.guest.dmesg()[bench.logged:]
-    bench.begins_anew()
+    bench.behave()
+    bench.recovers()
 
 
 @drivertest
