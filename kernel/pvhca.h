@@ -516,6 +516,7 @@ void pvhca_mem_unpin(struct pvhca_dev *dev, struct ib_umem *umem);
 /* pvhca_udata.c */
 int pvhca_udata_in(struct ib_udata *udata, void *req, size_t size);
 int pvhca_udata_out(struct ib_udata *udata, void *resp, size_t size);
+int pvhca_udata_none(struct ib_udata *udata);
 
 /* pvhca_ibdev.c */
 int pvhca_ibdev_register(struct pvhca_dev *dev);

@@ -614,13 +614,33 @@ static void pvhca_com_cap_from_wire(struct ib_qp_cap *cap, const struct pvhca_qp
 	cap->max_inline_data = le32_to_cpu(wire->max_inline);
 }
 
+static int pvhca_com_qp_type_to_wire(enum ib_qp_type type, __le32 *wire)
+{
+	switch (type) {
+	case IB_QPT_GSI:
+		*wire = cpu_to_le32(PVHCA_QPT_GSI);
+		return 0;
+	case IB_QPT_RC:
+		*wire = cpu_to_le32(PVHCA_QPT_RC);
+		return 0;
+	case IB_QPT_UC:
+		*wire = cpu_to_le32(PVHCA_QPT_UC);
+		return 0;
+	case IB_QPT_UD:
+		*wire = cpu_to_le32(PVHCA_QPT_UD);
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
 /**
  * pvhca_com_create_qp - make a queue pair
  * @dev: session
  * @params: of it
  * @result: handle, number and where work is announced
  *
- * Return: 0 or a negative errno.
+ * Return: 0; -EOPNOTSUPP for a type that pvhcad does not have; another negative errno.
  */
 int pvhca_com_create_qp(struct pvhca_dev *dev, const struct pvhca_com_create_qp_params *params,
 			struct pvhca_com_create_qp_result *result)
@@ -634,7 +654,9 @@ int pvhca_com_create_qp(struct pvhca_dev *dev, const struct pvhca_com_create_qp_
 	cmd.create_qp.send_cq = cpu_to_le32(params->send_cq);
 	cmd.create_qp.recv_cq = cpu_to_le32(params->recv_cq);
 	cmd.create_qp.srq = cpu_to_le32(params->srq);
-	cmd.create_qp.type = cpu_to_le32(params->type);
+	err = pvhca_com_qp_type_to_wire(params->type, &cmd.create_qp.type);
+	if (err)
+		return err;
 	cmd.create_qp.flags = cpu_to_le32(params->flags);
 	pvhca_com_cap_to_wire(&cmd.create_qp.cap, params->cap);
 	cmd.create_qp.sq_offset = cpu_to_le32(params->ring->sq_offset);

@@ -108,7 +108,7 @@ struct pvhca_com_create_cq_result {
  * @send_cq: handle
  * @recv_cq: handle
  * @srq: handle or PVHCA_NO_HANDLE
- * @type: PVHCA_QPT_*
+ * @type: of the QP
  * @flags: PVHCA_CREATE_QP_*
  * @cap: wanted
  * @ring: where in @mem the rings are
@@ -121,7 +121,7 @@ struct pvhca_com_create_qp_params {
 	u32 send_cq;
 	u32 recv_cq;
 	u32 srq;
-	u32 type;
+	enum ib_qp_type type;
 	u32 flags;
 	const struct ib_qp_cap *cap;
 	const struct pvhca_create_qp_req *ring;

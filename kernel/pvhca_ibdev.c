@@ -26,10 +26,7 @@ static int pvhca_query_device(struct ib_device *ibdev, struct ib_device_attr *at
 	const struct pvhca_rsp_query_device *host = &to_pvhca_dev(ibdev)->attr;
 	int err;
 
-	err = pvhca_udata_in(udata, NULL, 0);
-	if (err)
-		return err;
-	err = pvhca_udata_out(udata, NULL, 0);
+	err = pvhca_udata_none(udata);
 	if (err)
 		return err;
 

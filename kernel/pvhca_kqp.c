@@ -89,26 +89,6 @@ static int pvhca_kqp_check(struct pvhca_dev *dev, const struct ib_qp_init_attr *
 	return entry > 1u << PVHCA_RING_MAX_LOG_STRIDE ? -EINVAL : 0;
 }
 
-static int pvhca_kqp_type_to_wire(enum ib_qp_type type, u32 *wire)
-{
-	switch (type) {
-	case IB_QPT_GSI:
-		*wire = PVHCA_QPT_GSI;
-		return 0;
-	case IB_QPT_RC:
-		*wire = PVHCA_QPT_RC;
-		return 0;
-	case IB_QPT_UC:
-		*wire = PVHCA_QPT_UC;
-		return 0;
-	case IB_QPT_UD:
-		*wire = PVHCA_QPT_UD;
-		return 0;
-	default:
-		return -EOPNOTSUPP;
-	}
-}
-
 /* ----------------------------- create and destroy -------------------------- */
 
 static int pvhca_kwq_init(struct pvhca_kwq *wq, void *buf, __le32 *shared_pi, u32 offset,
@@ -194,6 +174,7 @@ static int pvhca_kqp_open(struct pvhca_qp *qp, const struct ib_qp_init_attr *att
 		.send_cq = to_pvhca_cq(attr->send_cq)->handle,
 		.recv_cq = to_pvhca_cq(attr->recv_cq)->handle,
 		.srq = PVHCA_NO_HANDLE,
+		.type = attr->qp_type,
 		.cap = &attr->cap,
 		.ring = ring,
 		.mem = &mem,
@@ -201,9 +182,6 @@ static int pvhca_kqp_open(struct pvhca_qp *qp, const struct ib_qp_init_attr *att
 	struct pvhca_com_create_qp_result result;
 	int err;
 
-	err = pvhca_kqp_type_to_wire(attr->qp_type, &params.type);
-	if (err)
-		return err;
 	if (attr->sq_sig_type == IB_SIGNAL_ALL_WR)
 		params.flags |= PVHCA_CREATE_QP_SIG_ALL;
 	pvhca_kbuf_list(&kqp->buf, &mem);

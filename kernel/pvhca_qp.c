@@ -14,23 +14,6 @@
 
 /* ----------------------------- create and destroy -------------------------- */
 
-static int pvhca_qp_type_to_wire(enum ib_qp_type type, u32 *wire)
-{
-	switch (type) {
-	case IB_QPT_RC:
-		*wire = PVHCA_QPT_RC;
-		return 0;
-	case IB_QPT_UC:
-		*wire = PVHCA_QPT_UC;
-		return 0;
-	case IB_QPT_UD:
-		*wire = PVHCA_QPT_UD;
-		return 0;
-	default:
-		return -EOPNOTSUPP;
-	}
-}
-
 static int pvhca_qp_check_attr(struct pvhca_dev *dev, const struct ib_qp_init_attr *attr)
 {
 	const struct pvhca_rsp_query_device *limit = &dev->attr;
@@ -87,6 +70,7 @@ static int pvhca_qp_open(const struct pvhca_object_user *object, const struct pv
 		.send_cq = to_pvhca_cq(attr->send_cq)->handle,
 		.recv_cq = to_pvhca_cq(attr->recv_cq)->handle,
 		.srq = attr->srq ? to_pvhca_srq(attr->srq)->handle : PVHCA_NO_HANDLE,
+		.type = attr->qp_type,
 		.cap = &attr->cap,
 		.ring = user->req,
 		.mem = pvhca_mem_list(mem),
@@ -95,9 +79,6 @@ static int pvhca_qp_open(const struct pvhca_object_user *object, const struct pv
 	struct pvhca_com_create_qp_result result;
 	int err;
 
-	err = pvhca_qp_type_to_wire(attr->qp_type, &params.type);
-	if (err)
-		return err;
 	if (attr->srq)
 		params.flags |= PVHCA_CREATE_QP_SRQ;
 	if (attr->sq_sig_type == IB_SIGNAL_ALL_WR)
@@ -156,14 +137,13 @@ int pvhca_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr, struct ib_
 	struct pvhca_dev *dev = to_pvhca_dev(ibqp->device);
 	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
 	struct pvhca_create_qp_req req;
-	u32 type;
 	int err;
 
 	if (!udata)
 		return pvhca_kqp_create(qp, attr);
-	err = pvhca_qp_type_to_wire(attr->qp_type, &type);
-	if (err)
-		return err;
+	/* Only the kernel has the GSI QP. */
+	if (attr->qp_type == IB_QPT_GSI)
+		return -EOPNOTSUPP;
 	if (attr->srq) {
 		/* There is no receive queue: ibv_create_qp(3). */
 		attr->cap.max_recv_wr = 0;
@@ -325,7 +305,7 @@ int pvhca_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask, struc
 	struct pvhca_qp_attr wire = {};
 	int err;
 
-	err = pvhca_udata_in(udata, NULL, 0);
+	err = pvhca_udata_none(udata);
 	if (err)
 		return err;
 	err = pvhca_qp_lock(qp);

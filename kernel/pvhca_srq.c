@@ -154,7 +154,7 @@ int pvhca_modify_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr, enum ib_srq
 	struct pvhca_srq *srq = to_pvhca_srq(ibsrq);
 	int err;
 
-	err = pvhca_udata_in(udata, NULL, 0);
+	err = pvhca_udata_none(udata);
 	if (err)
 		return err;
 	/* A ring cannot be made larger. */

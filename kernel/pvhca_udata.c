@@ -50,3 +50,16 @@ int pvhca_udata_out(struct ib_udata *udata, void *resp, size_t size)
 		return -EFAULT;
 	return 0;
 }
+
+/**
+ * pvhca_udata_none - take and answer the provider's part of a call that has none
+ * @udata: of the call; NULL if the kernel calls
+ *
+ * Return: as pvhca_udata_in() and pvhca_udata_out().
+ */
+int pvhca_udata_none(struct ib_udata *udata)
+{
+	int err = pvhca_udata_in(udata, NULL, 0);
+
+	return err ? err : pvhca_udata_out(udata, NULL, 0);
+}

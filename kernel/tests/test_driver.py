@@ -681,6 +681,19 @@ def abandoned_command_times_out_too(rig):
 
 
 @drivertest
+def driver_goes_with_an_abandoned_command(rig):
+    bench = Bench(rig)
+    bench.set(drop=["CREATE_QP"])
+    application = bench.begun("CREATE_QP")
+    application.kill()
+    application.wait(20)
+    bench.guest.check("/sbin/rmmod pvhca", timeout=20)
+    bench.behave()
+    bench.guest.load_driver()
+    bench.recovers()
+
+
+@drivertest
 def lost_admin_interrupt_loses_no_event(rig):
     bench = Bench(rig, 1)
     application = bench.start()
