@@ -607,6 +607,7 @@ def port_goes_down_and_up_with_the_network_interface(rig):
 @drivertest(timeout=300)
 def killed_process_does_not_wait_for_its_command(rig):
     bench = Bench(rig)
+    bench.host("answer_late")   # what is left of other tests
     sessions = bench.host("sessions")
     for name in ("ALLOC_CONTEXT", "ALLOC_PD", "REG_MR", "CREATE_CQ", "CREATE_QP", "MODIFY_QP", "QUERY_QP", "CREATE_SRQ",
                  "CREATE_AH", "ATTACH_MCAST", "ALLOC_MW", "REREG_MR", "RESIZE_CQ"):
