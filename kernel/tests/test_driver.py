@@ -696,7 +696,7 @@ def driver_goes_with_an_abandoned_command(rig):
 
 @drivertest
 def lost_admin_interrupt_loses_no_event(rig):
-    bench = Bench(rig, 1)
+    bench = Bench(rig, 2)
     application = bench.start()
     qp = bench.commands("CREATE_QP")[-1]["made"]
     # After that no interrupt comes any more.
@@ -711,7 +711,7 @@ def lost_admin_interrupt_loses_no_event(rig):
 
 @drivertest
 def list_of_a_timed_out_command_is_lost_rather_than_freed_when_the_reset_does_not_end(rig):
-    bench = Bench(rig, 1)
+    bench = Bench(rig, 2)
     bench.set(reset_ends=False, drop=["REG_MR"])
     result = bench.run("-S -l 5000000 -o 5")
     assert "failed REG_MR Input/output error" in result.out, result
@@ -723,20 +723,30 @@ def list_of_a_timed_out_command_is_lost_rather_than_freed_when_the_reset_does_no
     bench.guest.check("echo 60000 >/sys/module/pvhca/parameters/admin_timeout_ms")
 
 
-@drivertest(timeout=300)
-def port_is_not_looked_at_while_the_device_goes(rig):
+@drivertest
+def port_is_left_alone_while_the_device_goes(rig):
     bench = Bench(rig)
     guest = bench.guest
-    for _ in range(3):
-        # The work waits for an answer until the reset has ended; then it goes on, as does the removal.
-        bench.set(drop=["QUERY_PORT"], reset_delay=0.5)
-        asked = len(bench.commands("QUERY_PORT"))
-        bench.host("async_event", GID_CHANGE, 1)
-        bench.wait(lambda: len(bench.commands("QUERY_PORT")) > asked, "the port is not looked at")
-        guest.check("/sbin/rmmod pvhca", timeout=20)
-        bench.behave()
-        guest.load_driver()
-        bench.recovers()
+    tracing = "/sys/kernel/tracing"
+
+    def rescans():
+        return int(guest.check(f"cat {tracing}/kprobe_profile").split()[1])
+
+    guest.check(f"mountpoint -q {tracing} || mount -t tracefs tracefs {tracing}; cd {tracing} && "
+                "echo p:rescan ib_core:rdma_roce_rescan_device >kprobe_events && echo 1 >events/kprobes/rescan/enable")
+    bench.host("async_event", GID_CHANGE, 1)
+    bench.wait(lambda: rescans() == 1, "the addresses are not looked at")
+    # Now the work waits for an answer until the reset has ended; so does the removal.
+    bench.set(drop=["QUERY_PORT"], reset_delay=0.5)
+    asked = len(bench.commands("QUERY_PORT"))
+    bench.host("async_event", GID_CHANGE, 1)
+    bench.wait(lambda: len(bench.commands("QUERY_PORT")) > asked, "the port is not looked at")
+    guest.check("/sbin/rmmod pvhca", timeout=20)
+    assert rescans() == 1, "the device was rescanned while it went"
+    guest.check(f"cd {tracing} && echo 0 >events/kprobes/rescan/enable && echo >kprobe_events")
+    bench.behave()
+    guest.load_driver()
+    bench.recovers()
 
 
 @drivertest(timeout=400, reboot_after=True)
