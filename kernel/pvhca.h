@@ -109,7 +109,7 @@ struct pvhca_kqp;
  * @wq: ordered; runs @attach_work and the sessions' port work. Making and
  *	unregistering a device needs memory and flushes queues of the core's, so this
  *	one gives no promise to those who reclaim memory
- * @reclaim_wq: runs what gives memory and work back to its owners: the RESET of a
+ * @reclaim_wq: gives memory and work back to their owners: runs the RESET of a
  *	dead session, flushes for kernel consumers, abandoned commands
  * @attach_work: pvhca_attach.c's state machine, the only writer of @dev
  * @dev_lock: held to use @dev outside @attach_work
@@ -153,11 +153,11 @@ struct pvhca_pci {
  * @header: start of the queue's memory; entries follow at PVHCA_EQ_HEADER_SIZE
  * @dma: its address for pvhcad
  * @size: bytes allocated
- * @log_entries: of entries
+ * @log_entries: log2 of the number of entries
  * @ci: next entry to be read, free running; owned by the interrupt handler
  * @handle: pvhcad's; not of the async event queue
  * @irq: Linux interrupt number, 0 while none is requested
- * @name: of the interrupt
+ * @name: name of the interrupt
  */
 struct pvhca_eq {
 	struct pvhca_dev *dev;
@@ -183,7 +183,7 @@ enum pvhca_stat {
 };
 
 /**
- * struct pvhca_dev_ops - what lower layers have to tell upper ones
+ * struct pvhca_dev_ops - callbacks from lower layers to upper ones
  * @died: the session is over; once, from any context
  * @quiesced: the device was reset; @leak tells whether pvhcad has let go. Once,
  *	from a process, with pvhca_dev.quiesce_lock held
@@ -200,22 +200,22 @@ struct pvhca_dev_ops {
  * struct pvhca_dev - one session with pvhcad
  * @ibdev: verbs device
  * @pci: where it lives
- * @ops: of pvhca_attach.c
+ * @ops: callbacks of pvhca_attach.c
  * @dead: the session is over; never cleared
  * @generation: PVHCA_REG_GENERATION that was enabled
  * @com: admin queue
  * @admin_lock: held while admin completions and then async events are read
  * @aeq: async events; shares its interrupt with @com
  * @ceqs: completion event queues, one per completion vector
- * @num_ceqs: of them
- * @attr: what pvhcad said of the device; constant
+ * @num_ceqs: number of completion event queues
+ * @attr: the device's attributes, as pvhcad answered; constant
  * @kctx: the driver's own context; NULL: no kernel verbs. Constant while the
  *	device is registered
  * @qps: struct pvhca_qp by handle
  * @cqs: struct pvhca_cq by handle
  * @srqs: struct pvhca_srq by handle
  * @contexts_lock: guards @contexts and the alive words of their pages
- * @contexts: of struct pvhca_ucontext
+ * @contexts: list of struct pvhca_ucontext
  * @quiesce_lock: guards @quiesced and @leak
  * @quiesce_work: resets the device once the session died
  * @quiesced: the device was reset (or it was tried) after the session died
@@ -279,7 +279,7 @@ struct pvhca_ucontext_page {
  * @ibucontext: the core's part
  * @link: in pvhca_dev.contexts
  * @handle: pvhcad's
- * @page: of struct pvhca_context_page
+ * @page: the page, struct pvhca_context_page
  * @page_mmap: how user space maps @page
  * @db_mmap: how user space maps the doorbells
  */
@@ -306,7 +306,7 @@ struct pvhca_pd {
  * struct pvhca_mr - memory region
  * @ibmr: the core's part
  * @umem: pinned user memory
- * @kernel: of a region for fast registration
+ * @kernel: the kernel's side of a region for fast registration; else NULL
  * @umem_failed: memory that it was to have when its change failed on the host
  * @handle: pvhcad's
  * @access: IB_ACCESS_*
@@ -337,7 +337,7 @@ struct pvhca_mw {
  * @ibcq: the core's part
  * @umem: pinned ring of a user CQ
  * @umem_failed: ring that it was to have when the process that asked was killed
- * @kernel: of a kernel consumer's
+ * @kernel: the kernel's side; NULL for an application's
  * @eq: raises its completion events
  * @handle: pvhcad's
  * @lock: one resize at a time; guards @umem and @umem_failed after the CQ is made
@@ -356,7 +356,7 @@ struct pvhca_cq {
  * struct pvhca_qp - queue pair
  * @ibqp: the core's part
  * @umem: pinned rings of a user QP
- * @kernel: of a kernel consumer's
+ * @kernel: the kernel's side; NULL for an application's
  * @handle: pvhcad's
  * @cap: as created
  * @sig_type: as created
@@ -552,10 +552,10 @@ void pvhca_ucontext_kill_all(struct pvhca_dev *dev);
  * @object: complete once @open succeeded
  * @handle: pvhcad's, set by @open
  * @umem: where the memory of its ring goes
- * @buf_addr: of the ring, in the calling process
+ * @buf_addr: address of the ring, in the calling process
  * @buf_len: bytes
  * @resp: answer to the provider, filled by @open
- * @resp_size: of it, bytes
+ * @resp_size: size of the answer, bytes
  * @open: have pvhcad serve the ring
  * @close: undo it
  */

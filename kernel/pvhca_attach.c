@@ -368,7 +368,7 @@ static void pvhca_attach_work(struct work_struct *work)
 }
 
 /**
- * pvhca_attach_config_changed - see whether the session is still what it was
+ * pvhca_attach_config_changed - end the session if the device has changed
  * @pci: device
  *
  * Context: process.

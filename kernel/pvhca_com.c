@@ -8,7 +8,7 @@
  * the slot's number and a sequence number, so that a completion is only ever
  * taken for the command that it answers.
  *
- * A queue that is closed stays so: nobody reads its completions any more. It is
+ * A queue that is closed stays so: its completions are not read any more. It is
  * closed when the session ends (pvhca_dev_kill()), for example when a command times
  * out.
  *
@@ -254,7 +254,7 @@ static int pvhca_com_wait(struct pvhca_com *com, struct pvhca_com_slot *slot, bo
 static int pvhca_com_finish(struct pvhca_com *com, struct pvhca_com_slot *slot,
 			    struct pvhca_admin_rsp *rsp)
 {
-	/* Nobody writes to a slot that is not busy. */
+	/* A slot that is not busy is not written to. */
 	int err = slot->err;
 
 	if (!err)
@@ -314,7 +314,7 @@ static void pvhca_com_abandoned_work(struct work_struct *work)
  * stays as it is until its hold is released.
  *
  * Context: process; may be called with rtnl_lock() held.
- * Return: 0 if the command completed, with whatever status; -EIO; -EINTR, only with
+ * Return: 0 if the command completed, with any status; -EIO; -EINTR, only with
  * @leave.
  */
 int pvhca_com_exec(struct pvhca_com *com, struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp,
@@ -371,7 +371,7 @@ u32 pvhca_com_count_settled(struct pvhca_com *com, bool *more)
 /**
  * pvhca_com_wait_settled - wait until another abandoned command was settled
  * @com: queue
- * @count: of those that were, while there were more
+ * @count: result of pvhca_com_count_settled(), which set @more
  *
  * Context: process; may be called with rtnl_lock() held.
  */
@@ -382,7 +382,7 @@ void pvhca_com_wait_settled(struct pvhca_com *com, u32 count)
 
 /**
  * pvhca_com_drain - wait until all abandoned commands were settled
- * @com: queue of a dead session, which nobody sends commands to any more
+ * @com: queue of a dead session, which gets no commands any more
  *
  * Context: process.
  */
@@ -396,7 +396,7 @@ void pvhca_com_drain(struct pvhca_com *com)
 
 /**
  * pvhca_com_hold_init - memory that commands may name from now on
- * @hold: part of what owns the memory
+ * @hold: part of the memory's owner
  * @release: frees it
  */
 void pvhca_com_hold_init(struct pvhca_com_hold *hold, void (*release)(struct pvhca_com_hold *hold))

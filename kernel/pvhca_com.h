@@ -33,7 +33,7 @@ struct pvhca_com_hold {
 /**
  * struct pvhca_com_leave - how a killed process leaves a command behind
  * @hold: memory that the command names; NULL: none
- * @settle: undoes what the command did; called in a process if the answer comes
+ * @settle: undoes the command; called in a process if the answer comes
  *	after the process has left
  */
 struct pvhca_com_leave {
@@ -45,15 +45,15 @@ struct pvhca_com_leave {
 /**
  * struct pvhca_com_slot - a command under way
  * @com: the queue
- * @cookie: of the command; its low bits are the slot's number
+ * @cookie: cookie of the command; its low bits are the slot's number
  * @busy: waits for its completion
  * @err: 0 once completed, -EIO if the queue was closed first
  * @done: completed or closed
  * @cq_ci: pvhca_com.cq_ci when it was submitted
  * @rsp: the completion
- * @cmd: of an abandoned command: a copy
- * @leave: of an abandoned command: what is to be done when it is over
- * @abandoned_work: of an abandoned command: waits for it
+ * @cmd: copy of an abandoned command
+ * @leave: steps to be taken when an abandoned command is over
+ * @abandoned_work: waits for an abandoned command
  */
 struct pvhca_com_slot {
 	struct pvhca_com *com;
@@ -71,7 +71,7 @@ struct pvhca_com_slot {
 /**
  * struct pvhca_com - admin queue of a session
  * @dev: the session
- * @area: what pvhcad is given to begin with
+ * @area: admin area, whose address pvhcad gets at ENABLE
  * @area_dma: its address for pvhcad
  * @sq: commands
  * @sq_dma: their address
@@ -79,10 +79,10 @@ struct pvhca_com_slot {
  * @cq_dma: their address
  * @credits: one per free slot
  * @slots: by the low bits of the cookie
- * @abandoned: commands that nobody waits for and that are not settled
+ * @abandoned: abandoned commands that are not settled
  * @settled: counts those that were
  * @settled_wait: woken when @settled changes
- * @lock: guards what follows, and writing to @sq
+ * @lock: guards the fields that follow, and writing to @sq
  * @open: pvhcad serves the queue
  * @sq_pi: next free command, free running
  * @cq_ci: next completion, free running

@@ -273,9 +273,9 @@ int pvhca_com_query_port(struct pvhca_dev *dev, u32 port, struct pvhca_rsp_query
  * pvhca_com_create_ceq - make a completion event queue
  * @dev: session
  * @addr: DMA address of its header
- * @log_entries: of entries
+ * @log_entries: log2 of the number of entries
  * @vector: MSI-X vector it raises
- * @handle: of the queue
+ * @handle: handle of the queue
  *
  * Return: 0 or a negative errno.
  */
@@ -298,7 +298,7 @@ int pvhca_com_create_ceq(struct pvhca_dev *dev, dma_addr_t addr, u32 log_entries
 /**
  * pvhca_com_destroy_ceq - destroy a completion event queue
  * @dev: session
- * @handle: of the queue
+ * @handle: handle of the queue
  */
 void pvhca_com_destroy_ceq(struct pvhca_dev *dev, u32 handle)
 {
@@ -309,7 +309,7 @@ void pvhca_com_destroy_ceq(struct pvhca_dev *dev, u32 handle)
  * pvhca_com_add_gid - fill an entry of the GID table
  * @dev: session
  * @port: number
- * @index: of the entry
+ * @index: index of the entry
  * @gid: for it; RoCE v2, without a VLAN
  *
  * Return: 0; -EPERM where policy refuses; -EADDRINUSE; -ENODEV if the host has
@@ -332,7 +332,7 @@ int pvhca_com_add_gid(struct pvhca_dev *dev, u32 port, u32 index, const union ib
  * pvhca_com_del_gid - empty an entry of the GID table
  * @dev: session
  * @port: number
- * @index: of the entry
+ * @index: index of the entry
  *
  * Return: 0 or a negative errno; the entry is not used any more in either case.
  */
@@ -349,8 +349,8 @@ int pvhca_com_del_gid(struct pvhca_dev *dev, u32 port, u32 index)
 /**
  * pvhca_com_alloc_context - introduce a process, or the driver
  * @dev: session
- * @params: what it brings
- * @result: what it gets; the versions are also valid with -EPROTO
+ * @params: description of the process
+ * @result: handle and versions; the versions are also valid with -EPROTO
  *
  * Return: 0; -EPROTO if pvhcad does not speak the provider's ring ABI; another
  * negative errno.
@@ -379,7 +379,7 @@ int pvhca_com_alloc_context(struct pvhca_dev *dev,
 /**
  * pvhca_com_dealloc_context - a process is done
  * @dev: session
- * @handle: of the context
+ * @handle: handle of the context
  */
 void pvhca_com_dealloc_context(struct pvhca_dev *dev, u32 handle)
 {
@@ -390,7 +390,7 @@ void pvhca_com_dealloc_context(struct pvhca_dev *dev, u32 handle)
  * pvhca_com_alloc_pd - make a protection domain
  * @dev: session
  * @context: handle
- * @handle: of the protection domain
+ * @handle: handle of the protection domain
  *
  * Return: 0 or a negative errno.
  */
@@ -410,7 +410,7 @@ int pvhca_com_alloc_pd(struct pvhca_dev *dev, u32 context, u32 *handle)
 /**
  * pvhca_com_dealloc_pd - destroy a protection domain
  * @dev: session
- * @handle: of the protection domain
+ * @handle: handle of the protection domain
  */
 void pvhca_com_dealloc_pd(struct pvhca_dev *dev, u32 handle)
 {
@@ -451,9 +451,9 @@ int pvhca_com_reg_mr(struct pvhca_dev *dev, const struct pvhca_com_reg_mr_params
 /**
  * pvhca_com_rereg_mr - change a region in place
  * @dev: session
- * @handle: of the region
+ * @handle: handle of the region
  * @flags: enum ib_mr_rereg_flags
- * @params: what they name
+ * @params: values that @flags name
  * @result: the same handle; keys
  *
  * Return: 0; -EIO if the region is not what it was any more; another negative
@@ -489,7 +489,7 @@ int pvhca_com_rereg_mr(struct pvhca_dev *dev, u32 handle, u32 flags,
 /**
  * pvhca_com_dereg_mr - deregister memory
  * @dev: session
- * @handle: of the region
+ * @handle: handle of the region
  *
  * Return: 0 or -EBUSY.
  */
@@ -503,7 +503,7 @@ int pvhca_com_dereg_mr(struct pvhca_dev *dev, u32 handle)
  * @dev: session
  * @pd: handle
  * @type: enum ib_mw_type
- * @handle: of the window
+ * @handle: handle of the window
  * @rkey: its key, the host's
  *
  * Return: 0 or a negative errno.
@@ -527,7 +527,7 @@ int pvhca_com_alloc_mw(struct pvhca_dev *dev, u32 pd, u32 type, u32 *handle, u32
 /**
  * pvhca_com_dealloc_mw - destroy a memory window
  * @dev: session
- * @handle: of the window
+ * @handle: handle of the window
  */
 void pvhca_com_dealloc_mw(struct pvhca_dev *dev, u32 handle)
 {
@@ -537,7 +537,7 @@ void pvhca_com_dealloc_mw(struct pvhca_dev *dev, u32 handle)
 /**
  * pvhca_com_create_cq - make a completion queue
  * @dev: session
- * @params: of it
+ * @params: parameters of the object
  * @result: handle and doorbell
  *
  * Return: 0 or a negative errno.
@@ -566,7 +566,7 @@ int pvhca_com_create_cq(struct pvhca_dev *dev, const struct pvhca_com_create_cq_
 /**
  * pvhca_com_destroy_cq - destroy a completion queue
  * @dev: session
- * @handle: of the CQ
+ * @handle: handle of the CQ
  */
 void pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle)
 {
@@ -576,10 +576,10 @@ void pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle)
 /**
  * pvhca_com_resize_cq - give a completion queue another buffer
  * @dev: session
- * @handle: of the CQ
- * @log_entries: of the new buffer
+ * @handle: handle of the CQ
+ * @log_entries: log2 of the number of entries of the new buffer
  * @mem: the new buffer
- * @hold: of @mem
+ * @hold: hold of @mem
  *
  * Return: 0: the old buffer is not touched any more; -EINTR: both may be; or another
  * negative errno: the new one is not.
@@ -637,7 +637,7 @@ static int pvhca_com_qp_type_to_wire(enum ib_qp_type type, __le32 *wire)
 /**
  * pvhca_com_create_qp - make a queue pair
  * @dev: session
- * @params: of it
+ * @params: parameters of the object
  * @result: handle, number and where work is announced
  *
  * Return: 0; -EOPNOTSUPP for a type that pvhcad does not have; another negative errno.
@@ -681,7 +681,7 @@ int pvhca_com_create_qp(struct pvhca_dev *dev, const struct pvhca_com_create_qp_
 /**
  * pvhca_com_modify_qp - change a queue pair
  * @dev: session
- * @handle: of the QP
+ * @handle: handle of the QP
  * @mask: enum ib_qp_attr_mask
  * @attr: as on the wire
  * @killable: a process that is killed need not wait; the state is unknown then
@@ -704,7 +704,7 @@ int pvhca_com_modify_qp(struct pvhca_dev *dev, u32 handle, u32 mask,
 /**
  * pvhca_com_query_qp - ask for a queue pair's attributes
  * @dev: session
- * @handle: of the QP
+ * @handle: handle of the QP
  * @mask: enum ib_qp_attr_mask
  * @result: as on the wire
  *
@@ -727,7 +727,7 @@ int pvhca_com_query_qp(struct pvhca_dev *dev, u32 handle, u32 mask, struct pvhca
 /**
  * pvhca_com_destroy_qp - destroy a queue pair
  * @dev: session
- * @handle: of the QP
+ * @handle: handle of the QP
  */
 void pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle)
 {
@@ -739,7 +739,7 @@ void pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle)
  * @dev: session
  * @pd: handle
  * @av: the address
- * @handle: of the address handle
+ * @handle: handle of the address handle
  *
  * Return: 0 or a negative errno.
  */
@@ -760,7 +760,7 @@ int pvhca_com_create_ah(struct pvhca_dev *dev, u32 pd, const struct pvhca_av *av
 /**
  * pvhca_com_destroy_ah - destroy an address handle
  * @dev: session
- * @handle: of the address handle
+ * @handle: handle of the address handle
  */
 void pvhca_com_destroy_ah(struct pvhca_dev *dev, u32 handle)
 {
@@ -770,7 +770,7 @@ void pvhca_com_destroy_ah(struct pvhca_dev *dev, u32 handle)
 /**
  * pvhca_com_create_srq - make a shared receive queue
  * @dev: session
- * @params: of it
+ * @params: parameters of the object
  * @result: handle and where work is announced
  *
  * Return: 0 or a negative errno.
@@ -806,7 +806,7 @@ int pvhca_com_create_srq(struct pvhca_dev *dev, const struct pvhca_com_create_sr
 /**
  * pvhca_com_modify_srq - change a shared receive queue
  * @dev: session
- * @handle: of the SRQ
+ * @handle: handle of the SRQ
  * @mask: enum ib_srq_attr_mask
  * @limit: entries below which the event comes, 0 for none
  *
@@ -826,7 +826,7 @@ int pvhca_com_modify_srq(struct pvhca_dev *dev, u32 handle, u32 mask, u32 limit)
 /**
  * pvhca_com_query_srq - ask for a shared receive queue's attributes
  * @dev: session
- * @handle: of the SRQ
+ * @handle: handle of the SRQ
  * @result: the attributes
  *
  * Return: 0 or a negative errno.
@@ -850,7 +850,7 @@ int pvhca_com_query_srq(struct pvhca_dev *dev, u32 handle, struct ib_srq_attr *r
 /**
  * pvhca_com_destroy_srq - destroy a shared receive queue
  * @dev: session
- * @handle: of the SRQ
+ * @handle: handle of the SRQ
  */
 void pvhca_com_destroy_srq(struct pvhca_dev *dev, u32 handle)
 {
@@ -869,8 +869,8 @@ static void pvhca_com_fill_mcast(struct pvhca_cmd_mcast *mcast, u32 qp, const un
  * pvhca_com_attach_mcast - have a queue pair receive what is sent to a group
  * @dev: session
  * @qp: handle
- * @gid: of the group
- * @lid: of the group
+ * @gid: GID of the group
+ * @lid: LID of the group
  *
  * Return: 0 or a negative errno.
  */
@@ -887,8 +887,8 @@ int pvhca_com_attach_mcast(struct pvhca_dev *dev, u32 qp, const union ib_gid *gi
  * pvhca_com_detach_mcast - undo pvhca_com_attach_mcast()
  * @dev: session
  * @qp: handle
- * @gid: of the group
- * @lid: of the group
+ * @gid: GID of the group
+ * @lid: LID of the group
  *
  * Return: 0 or a negative errno.
  */

@@ -18,7 +18,7 @@ struct pvhca_dev;
  * @ring_abi_minor: the provider's
  * @flags: PVHCA_CONTEXT_*
  * @version: text, as the provider gave it
- * @hold: of the page; NULL: the driver's own, which waits
+ * @hold: hold of the page; NULL: the driver's own, which waits
  */
 struct pvhca_com_alloc_context_params {
 	u64 page;
@@ -31,7 +31,7 @@ struct pvhca_com_alloc_context_params {
 
 /**
  * struct pvhca_com_alloc_context_result - of pvhca_com_alloc_context()
- * @handle: of the context
+ * @handle: handle of the context
  * @ring_abi_major: pvhcad's; also valid with -EPROTO
  * @ring_abi_minor: spoken; also valid with -EPROTO
  */
@@ -47,9 +47,9 @@ struct pvhca_com_alloc_context_result {
  * @access: IB_ACCESS_*
  * @iova: address of the first byte in the keys' address space
  * @length: bytes
- * @offset: of the first byte in @mem, bytes
+ * @offset: offset of the first byte in @mem, bytes
  * @mem: the memory; may be NULL if only something else changes
- * @hold: of @mem
+ * @hold: hold of @mem
  */
 struct pvhca_com_reg_mr_params {
 	u32 pd;
@@ -63,7 +63,7 @@ struct pvhca_com_reg_mr_params {
 
 /**
  * struct pvhca_com_reg_mr_result - of pvhca_com_reg_mr() and pvhca_com_rereg_mr()
- * @handle: of the region
+ * @handle: handle of the region
  * @lkey: the host's
  * @rkey: the host's
  */
@@ -77,10 +77,10 @@ struct pvhca_com_reg_mr_result {
  * struct pvhca_com_create_cq_params - for pvhca_com_create_cq()
  * @context: handle
  * @ceq: handle of the event queue
- * @log_entries: of entries
+ * @log_entries: log2 of the number of entries
  * @flags: PVHCA_CREATE_CQ_*
  * @mem: the ring
- * @hold: of @mem; NULL: a kernel consumer's, which waits
+ * @hold: hold of @mem; NULL: a kernel consumer's, which waits
  */
 struct pvhca_com_create_cq_params {
 	u32 context;
@@ -93,7 +93,7 @@ struct pvhca_com_create_cq_params {
 
 /**
  * struct pvhca_com_create_cq_result - of pvhca_com_create_cq()
- * @handle: of the CQ
+ * @handle: handle of the CQ
  * @doorbell: byte offset in the window
  */
 struct pvhca_com_create_cq_result {
@@ -108,12 +108,12 @@ struct pvhca_com_create_cq_result {
  * @send_cq: handle
  * @recv_cq: handle
  * @srq: handle or PVHCA_NO_HANDLE
- * @type: of the QP
+ * @type: type of the QP
  * @flags: PVHCA_CREATE_QP_*
  * @cap: wanted
  * @ring: where in @mem the rings are
  * @mem: the rings
- * @hold: of @mem; NULL: a kernel consumer's, which waits
+ * @hold: hold of @mem; NULL: a kernel consumer's, which waits
  */
 struct pvhca_com_create_qp_params {
 	u32 context;
@@ -131,7 +131,7 @@ struct pvhca_com_create_qp_params {
 
 /**
  * struct pvhca_com_create_qp_result - of pvhca_com_create_qp()
- * @handle: of the QP
+ * @handle: handle of the QP
  * @qpn: its number, the host's
  * @slot: in the context page
  * @doorbell: byte offset in the window
@@ -153,7 +153,7 @@ struct pvhca_com_create_qp_result {
  * @max_sge: wanted
  * @ring: where in @mem the ring is, as a receive queue
  * @mem: the ring
- * @hold: of @mem
+ * @hold: hold of @mem
  */
 struct pvhca_com_create_srq_params {
 	u32 context;
@@ -167,7 +167,7 @@ struct pvhca_com_create_srq_params {
 
 /**
  * struct pvhca_com_create_srq_result - of pvhca_com_create_srq()
- * @handle: of the SRQ
+ * @handle: handle of the SRQ
  * @srqn: its number, the host's
  * @slot: in the context page
  * @doorbell: byte offset in the window

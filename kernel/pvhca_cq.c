@@ -94,7 +94,7 @@ static int pvhca_cq_create_user(struct pvhca_dev *dev, struct pvhca_cq *cq,
 /**
  * pvhca_create_cq - ib_device_ops.create_cq
  * @ibcq: CQ
- * @attr: of it
+ * @attr: attributes
  * @arg: struct pvhca_create_cq_req, struct pvhca_create_cq_resp; NULL for a
  *	kernel consumer
  *
@@ -166,7 +166,7 @@ static int pvhca_cq_replace(struct pvhca_dev *dev, struct pvhca_cq *cq,
  * After -EINTR the CQ can only be destroyed. It is not known which buffer pvhcad
  * uses then, so both stay pinned until the CQ is destroyed.
  *
- * Return: 0; -EINVAL if what was not polled does not fit; another negative errno.
+ * Return: 0; -EINVAL if the completions that were not polled do not fit; another negative errno.
  */
 int pvhca_resize_cq(struct ib_cq *ibcq, int cqe, struct ib_udata *udata)
 {
@@ -230,9 +230,9 @@ int pvhca_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata)
 }
 
 /**
- * pvhca_cq_comp_event - a CQ has what it was armed for
+ * pvhca_cq_comp_event - a CQ has a completion that it was armed for
  * @dev: session
- * @handle: of the CQ, or of one that is being destroyed
+ * @handle: handle of the CQ, or of one that is being destroyed
  *
  * Context: interrupt of the CQ's event queue.
  */
@@ -253,8 +253,8 @@ void pvhca_cq_comp_event(struct pvhca_dev *dev, u32 handle)
 /**
  * pvhca_cq_async_event - something happened to a CQ
  * @dev: session
- * @handle: of the CQ, or of one that is being destroyed
- * @type: what
+ * @handle: handle of the CQ, or of one that is being destroyed
+ * @type: kind of event
  *
  * Context: admin interrupt.
  */

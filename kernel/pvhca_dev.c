@@ -24,7 +24,7 @@ static void pvhca_dev_quiesce_work(struct work_struct *work)
  * pvhca_dev_init - prepare the end of a session
  * @dev: session
  * @pci: where it lives
- * @ops: what is to be told to upper layers
+ * @ops: callbacks of upper layers
  */
 void pvhca_dev_init(struct pvhca_dev *dev, struct pvhca_pci *pci, const struct pvhca_dev_ops *ops)
 {

@@ -119,7 +119,7 @@ static void pvhca_kcq_fill_wc(struct ib_wc *wc, const struct pvhca_cqe *cqe, u32
 	}
 }
 
-/* Report an entry of the ring; false: it is nobody's. */
+/* Report an entry of the ring; false: it has no owner. */
 static bool pvhca_kcq_report(struct pvhca_kcq *kcq, const struct pvhca_cqe *cqe, u32 word,
 			     struct ib_wc *wc)
 {
@@ -132,7 +132,8 @@ static bool pvhca_kcq_report(struct pvhca_kcq *kcq, const struct pvhca_cqe *cqe,
 	memset(wc, 0, sizeof(*wc));
 	wq = PVHCA_CQE_OPCODE(word) >= PVHCA_CQE_RECV ? &kqp->rq : &kqp->sq;
 	if (!pvhca_kcq_retire(wq, le16_to_cpu(cqe->wqe_index), &wc->wr_id)) {
-		ibdev_err_ratelimited(kcq->ibcq->device, "QP %u: completion of nothing\n", qpn);
+		ibdev_err_ratelimited(kcq->ibcq->device,
+				      "QP %u: completion without outstanding work\n", qpn);
 		return false;
 	}
 	wc->qp = kqp->ibqp;
@@ -283,7 +284,7 @@ int pvhca_poll_cq(struct ib_cq *ibcq, int num_entries, struct ib_wc *wc)
 /**
  * pvhca_req_notify_cq - ib_device_ops.req_notify_cq
  * @ibcq: CQ
- * @flags: of what
+ * @flags: kind of completion, IB_CQ_*
  *
  * Context: any.
  * Return: 0; 1 if there is something to be polled and the caller wants to know;
@@ -392,7 +393,7 @@ static void pvhca_kcq_reset_queue(struct pvhca_kcq *kcq, u32 qpn, struct pvhca_k
 }
 
 /**
- * pvhca_kcq_reset_qp - forget what a QP has queued, and its completions
+ * pvhca_kcq_reset_qp - forget a QP's work and its completions
  * @kqp: QP in the state RESET, where pvhcad does not look at its rings
  *
  * Context: process.
@@ -435,7 +436,7 @@ static int pvhca_kcq_open(struct pvhca_cq *cq, struct pvhca_kcq *kcq)
 /**
  * pvhca_kcq_create - make a CQ for a kernel consumer
  * @cq: CQ; of a device with kernel verbs
- * @attr: of it
+ * @attr: attributes
  *
  * Return: 0 or a negative errno.
  */
@@ -490,7 +491,7 @@ err_free:
 }
 
 /**
- * pvhca_kcq_destroy - free what a kernel consumer's CQ has
+ * pvhca_kcq_destroy - free the kernel's side of a CQ
  * @cq: CQ that pvhcad and events do not know any more
  */
 void pvhca_kcq_destroy(struct pvhca_cq *cq)

@@ -106,7 +106,7 @@ static bool pvhca_kctx_clear_bit(__le64 *word, unsigned int bit)
 /**
  * pvhca_kctx_notify - tell pvhcad that a producer index has moved
  * @kctx: context
- * @slot: of the queue
+ * @slot: slot of the queue
  *
  * To be called after the index was stored; it begins with a full barrier. It needs no
  * lock. providers/pvhca/ring.h explains why no wake-up is lost.
@@ -168,7 +168,7 @@ static void pvhca_kctx_flush_work(struct work_struct *work)
 }
 
 /**
- * pvhca_kctx_flush - give kernel consumers back what they have posted
+ * pvhca_kctx_flush - give kernel consumers their work back
  * @dev: dead session, reset
  */
 void pvhca_kctx_flush(struct pvhca_dev *dev)

@@ -223,7 +223,7 @@ static int pvhca_kqp_enlist(struct pvhca_dev *dev, struct pvhca_qp *qp)
 /**
  * pvhca_kqp_create - make a QP for a kernel consumer
  * @qp: QP; of a device with kernel verbs
- * @attr: of it; the capabilities are those given on return
+ * @attr: attributes; on return with the capabilities that were given
  *
  * Return: 0; -EOPNOTSUPP if pvhcad does not serve such QPs; another negative
  * errno.
@@ -285,7 +285,7 @@ static void pvhca_kwq_sync(struct pvhca_kwq *wq)
 }
 
 /**
- * pvhca_kqp_destroy - free what a kernel consumer's QP has
+ * pvhca_kqp_destroy - free the kernel's side of a QP
  * @qp: QP that pvhcad and events do not know any more
  */
 void pvhca_kqp_destroy(struct pvhca_qp *qp)
@@ -307,7 +307,7 @@ void pvhca_kqp_destroy(struct pvhca_qp *qp)
  * @qp: QP
  * @attr: as for ib_device_ops.modify_qp
  * @mask: likewise
- * @err: what pvhcad said
+ * @err: pvhcad's answer
  *
  * A consumer that drains a QP sets it to the error state first, and needs that to
  * succeed. On a dead session all QPs are in error already.

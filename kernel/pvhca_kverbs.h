@@ -72,7 +72,7 @@ struct pvhca_kbuf {
  * @page: struct pvhca_context_page
  * @doorbells: window that doorbell offsets are counted from
  * @qps: struct pvhca_kqp by QP number, as completions have it
- * @flushing: what is in the queues is reported as flushed; never cleared
+ * @flushing: work in the queues is reported as flushed; never cleared
  * @flush_work: raises the events that go with it
  */
 struct pvhca_kctx {
@@ -91,8 +91,8 @@ struct pvhca_kctx {
  * @kctx: context
  * @buf: header and entries
  * @doorbell: told when pvhcad waits for room
- * @log_entries: of entries
- * @lock: guards what follows, and pvhca_kwq.ci of the queues that complete here
+ * @log_entries: log2 of the number of entries
+ * @lock: guards the fields that follow, and pvhca_kwq.ci of the queues that complete here
  * @ci: next entry to be polled, free running
  * @armed: an event was asked for and has not been raised yet
  * @senders: pvhca_kqp.send_link of the QPs whose sends complete here
@@ -115,9 +115,9 @@ struct pvhca_kcq {
 /**
  * struct pvhca_kwq - a send or receive queue
  * @lock: one thread posts at a time
- * @pi: next entry to be written, free running; released with what it covers
+ * @pi: next entry to be written, free running; released with the entries that it covers
  * @max_wr: entries that may be outstanding
- * @max_sge: of an entry
+ * @max_sge: SGEs of an entry
  * @mask: entries of the ring - 1
  * @log_stride: bytes from an entry to the next
  * @entries: the ring, NULL without one
@@ -174,7 +174,7 @@ struct pvhca_kqp {
  * struct pvhca_kmr - the kernel's side of a region for fast registration
  * @pages: __le64 addresses
  * @max_pages: that there is room for
- * @num_pages: of the memory that was mapped last
+ * @num_pages: pages of the memory that was mapped last
  */
 struct pvhca_kmr {
 	struct pvhca_kbuf pages;

@@ -83,7 +83,8 @@ static int pvhca_check_dma(struct pvhca_pci *pci)
 		goto out;
 	}
 	if (addr != page_to_phys(page)) {
-		dev_err(dev, "needs guest-physical DMA: no IOMMU, bounce buffers, encryption\n");
+		dev_err(dev,
+			"DMA addresses must be guest-physical: no IOMMU, no bounce buffers, no encryption\n");
 		err = -EOPNOTSUPP;
 	}
 	dma_unmap_page(dev, addr, PAGE_SIZE, DMA_BIDIRECTIONAL);
@@ -137,7 +138,7 @@ static int pvhca_alloc_vectors(struct pvhca_pci *pci)
 	return 0;
 }
 
-/* Interrupts, and what they schedule. */
+/* Interrupts, and the work that they schedule. */
 static int pvhca_setup_config(struct pvhca_pci *pci)
 {
 	struct pci_dev *pdev = pci->pdev;

@@ -31,7 +31,7 @@ struct pvhca_mem_chunk {
  * @hold: how long that is
  * @dev: session
  * @umem: the memory; NULL once pvhca_mem_take() gave it away
- * @list: what goes into the command
+ * @list: part that goes into the command
  * @num_chunks: allocated
  * @chunks: that hold the extents, if they do not fit into @list
  */
@@ -218,7 +218,7 @@ struct pvhca_mem *pvhca_mem_describe(struct pvhca_dev *dev, struct ib_umem *umem
  * @dev: session
  * @addr: first byte, in the calling process
  * @length: bytes
- * @access: IB_ACCESS_*; memory that nobody may write to may be read-only
+ * @access: IB_ACCESS_*; memory for reading only may be read-only
  *
  * Return: as pvhca_mem_describe().
  */

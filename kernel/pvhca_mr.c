@@ -145,10 +145,10 @@ struct ib_mr *pvhca_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 length, u64 v
 /**
  * pvhca_reg_user_mr_dmabuf - ib_device_ops.reg_user_mr_dmabuf
  * @ibpd: protection domain
- * @offset: of the first byte in the buffer
+ * @offset: offset of the first byte in the buffer
  * @length: bytes
  * @virt_addr: address of the first byte, in the keys' address space
- * @fd: of the buffer
+ * @fd: descriptor of the buffer
  * @access: IB_ACCESS_*
  * @arg: struct pvhca_reg_mr_resp, where the core has room for one
  *

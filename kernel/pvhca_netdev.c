@@ -96,7 +96,7 @@ int pvhca_netdev_create(struct pvhca_pci *pci, const u8 *mac)
 	int err;
 
 	if (!is_valid_ether_addr(mac)) {
-		dev_err(&pci->pdev->dev, "the host gave no valid MAC address: %pM\n", mac);
+		dev_err(&pci->pdev->dev, "the host gave an invalid MAC address: %pM\n", mac);
 		return -EINVAL;
 	}
 	if (pci->netdev) {
@@ -159,7 +159,7 @@ void pvhca_netdev_set_link(struct pvhca_pci *pci, bool up)
 /**
  * pvhca_netdev_set_mtu - follow the host's MTU
  * @pci: device
- * @mtu: of the interface, bytes
+ * @mtu: MTU of the interface, bytes
  *
  * Context: process, without rtnl_lock().
  */

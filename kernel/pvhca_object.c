@@ -16,8 +16,8 @@
 /**
  * pvhca_object_publish - let events find an object
  * @dev: session
- * @table: of it
- * @handle: of the object
+ * @table: table of its kind
+ * @handle: handle of the object
  * @object: complete
  *
  * Context: process.
@@ -37,7 +37,7 @@ int pvhca_object_publish(struct pvhca_dev *dev, struct xarray *table, u32 handle
 /**
  * pvhca_object_create_user - make an object whose ring is an application's memory
  * @user: how
- * @udata: of the call
+ * @udata: provider's part of the call
  *
  * Context: process.
  * Return: 0 or a negative errno.
@@ -77,8 +77,8 @@ err_close:
 /**
  * pvhca_object_delist - no event finds an object any more
  * @dev: session
- * @table: of it
- * @handle: of the object; the command that destroyed it has completed
+ * @table: table of its kind
+ * @handle: handle of the object; the command that destroyed it has completed
  *
  * On return no handler of async events is still at work on the object.
  *

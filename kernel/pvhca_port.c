@@ -101,7 +101,7 @@ int pvhca_port_update(struct pvhca_dev *dev)
 
 /**
  * pvhca_port_work - after an event of the port, or of the network interface
- * @work: of the session
+ * @work: port_work of the session
  */
 void pvhca_port_work(struct work_struct *work)
 {
@@ -171,7 +171,7 @@ int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *att
  * pvhca_get_port_immutable - ib_device_ops.get_port_immutable
  * @ibdev: device
  * @port: number
- * @immutable: what does not change while the device is registered
+ * @immutable: attributes that are constant while the device is registered
  *
  * Return: 0 or a negative errno.
  */

@@ -45,7 +45,7 @@ static int pvhca_qp_check_req(const struct pvhca_create_qp_req *req)
  * struct pvhca_qp_user - an application's QP while it is made
  * @user: steps in common
  * @qp: the QP
- * @attr: of it
+ * @attr: attributes
  * @req: the provider's request
  * @resp: answer to it
  */
@@ -126,7 +126,7 @@ static int pvhca_qp_create_user(struct pvhca_dev *dev, struct pvhca_qp *qp,
 /**
  * pvhca_create_qp - ib_device_ops.create_qp
  * @ibqp: QP
- * @attr: of it; the capabilities are those given on return
+ * @attr: attributes; on return with the capabilities that were given
  * @udata: struct pvhca_create_qp_req, struct pvhca_create_qp_resp; NULL for a
  *	kernel consumer
  *
@@ -293,7 +293,7 @@ static int pvhca_qp_lock(struct pvhca_qp *qp)
 /**
  * pvhca_modify_qp - ib_device_ops.modify_qp
  * @ibqp: QP
- * @attr: what is to change; the core has resolved the address
+ * @attr: attributes to be changed; the core has resolved the address
  * @mask: enum ib_qp_attr_mask
  * @udata: not used
  *
@@ -376,8 +376,8 @@ int pvhca_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 /**
  * pvhca_qp_async_event - something happened to a QP
  * @dev: session
- * @handle: of the QP, or of one that is being destroyed
- * @type: what
+ * @handle: handle of the QP, or of one that is being destroyed
+ * @type: kind of event
  *
  * Context: admin interrupt.
  */

@@ -34,7 +34,7 @@ static int pvhca_srq_check_req(const struct pvhca_create_qp_req *req)
  * struct pvhca_srq_user - an application's SRQ while it is made
  * @user: steps in common
  * @srq: the SRQ
- * @attr: of it
+ * @attr: attributes
  * @req: the provider's request
  * @resp: answer to it
  */
@@ -107,7 +107,7 @@ static int pvhca_srq_create_user(struct pvhca_dev *dev, struct pvhca_srq *srq,
 /**
  * pvhca_create_srq - ib_device_ops.create_srq
  * @ibsrq: SRQ
- * @attr: of it; the sizes are those given on return
+ * @attr: attributes; on return with the sizes that were given
  * @udata: struct pvhca_create_qp_req, struct pvhca_create_srq_resp
  *
  * Return: 0 or a negative errno.
@@ -142,8 +142,8 @@ int pvhca_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr, struct
 /**
  * pvhca_modify_srq - ib_device_ops.modify_srq
  * @ibsrq: SRQ
- * @attr: what is to change
- * @mask: what that is; only the limit can
+ * @attr: attributes to be changed
+ * @mask: which attributes; only the limit can change
  * @udata: not used
  *
  * Return: 0 or a negative errno.
@@ -201,8 +201,8 @@ int pvhca_destroy_srq(struct ib_srq *ibsrq, struct ib_udata *udata)
 /**
  * pvhca_srq_async_event - something happened to an SRQ
  * @dev: session
- * @handle: of the SRQ, or of one that is being destroyed
- * @type: what
+ * @handle: handle of the SRQ, or of one that is being destroyed
+ * @type: kind of event
  *
  * Context: admin interrupt.
  */

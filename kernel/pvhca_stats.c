@@ -34,7 +34,7 @@ struct rdma_hw_stats *pvhca_alloc_hw_port_stats(struct ib_device *ibdev, u32 por
  * @ibdev: device
  * @stats: room for the counters
  * @port: number, or 0 for the device, which has none
- * @index: of the one that is wanted
+ * @index: index of the counter that is wanted
  *
  * Return: how many were filled in: all.
  */

@@ -320,7 +320,7 @@ int pvhca_mmap(struct ib_ucontext *ibucontext, struct vm_area_struct *vma)
 
 /**
  * pvhca_mmap_free - ib_device_ops.mmap_free
- * @rdma_entry: that nobody can map any more
+ * @rdma_entry: entry that no process can map any more
  */
 void pvhca_mmap_free(struct rdma_user_mmap_entry *rdma_entry)
 {

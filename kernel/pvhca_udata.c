@@ -15,7 +15,7 @@
  * pvhca_udata_in - take the provider's part of a call
  * @udata: where from; NULL if the kernel calls
  * @req: where to; NULL if no part is known, with @size 0
- * @size: of it, bytes
+ * @size: size of it, bytes
  *
  * Return: 0; -EINVAL if there is less; -EOPNOTSUPP if there is more than we know
  * and it is used; -EFAULT.
@@ -36,7 +36,7 @@ int pvhca_udata_in(struct ib_udata *udata, void *req, size_t size)
  * @udata: where to; NULL if the kernel calls. It takes what it has room for; what it
  *	has room for beyond the answer is zero
  * @resp: the answer; NULL if there is none, with @size 0
- * @size: of it, bytes
+ * @size: size of it, bytes
  *
  * Return: 0 or -EFAULT.
  */
@@ -53,7 +53,7 @@ int pvhca_udata_out(struct ib_udata *udata, void *resp, size_t size)
 
 /**
  * pvhca_udata_none - take and answer the provider's part of a call that has none
- * @udata: of the call; NULL if the kernel calls
+ * @udata: provider's part of the call; NULL if the kernel calls
  *
  * Return: as pvhca_udata_in() and pvhca_udata_out().
  */
