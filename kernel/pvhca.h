@@ -4,12 +4,12 @@
  *
  * Theory of operation
  *
- * The adapter carries the guest's verbs calls to a process on the host, pvhcad,
- * which makes them on a real verbs device or serves them itself. This driver is
- * the control path only: it pins memory, keeps the uverbs objects and sends
- * commands. Posting work and polling for completions is between the provider in
- * the application and pvhcad, in memory that both see (rdma/pvhca-ring.h). Only
- * for kernel consumers does the driver do that itself (pvhca_kverbs.h).
+ * The adapter carries the guest's verbs calls to a process on the host, pvhcad.
+ * pvhcad makes them on a real verbs device or serves them itself. This driver is the
+ * control path only: it pins memory, keeps the uverbs objects and sends commands. The
+ * provider in the application posts work and polls for completions in memory that it
+ * shares with pvhcad (rdma/pvhca-ring.h). For kernel consumers the driver does that
+ * itself (pvhca_kverbs.h).
  *
  * There are two lives, and a structure for each:
  *
@@ -19,32 +19,38 @@
  *			other words one session with pvhcad: admin queue, event
  *			queues and the ib_device with all that hangs on it.
  *
- * A session never changes its mind: once dead (pvhcad is gone, a command timed
- * out, the host device failed, the driver goes) it stays dead, and when pvhcad
- * can serve again, a new one is made. So nothing of an old session can be taken
- * for something of the new one. pvhca_attach.c decides about both.
+ * A session dies when pvhcad goes, a command times out, the host device fails or the
+ * driver goes. It stays dead: when pvhcad can serve again, a new session is made. So
+ * nothing of an old session can be taken for a part of the new one. pvhca_attach.c
+ * begins and ends sessions.
  *
- * Layers, each using only those below it:
+ * Layers, each using only those below it (./check-layers reads this list):
  *
  *   pvhca_main.c				module, PCI
  *   pvhca_attach.c				begin and end of sessions
+ *   pvhca_eq.c					events, and the objects they go to
  *   pvhca_ibdev.c, _port.c, _ucontext.c,
  *   _pd.c, _mr.c, _mw.c, _cq.c, _qp.c, _srq.c,
  *   _mcast.c, _ah.c, _stats.c			verbs, a file per object
- *   pvhca_object.c				where events find objects
  *   pvhca_kctx.c, _kcq.c, _kqp.c, _kpost.c,
- *   _kmr.c					their part for kernel consumers
- *   pvhca_netdev.c, pvhca_mem.c, pvhca_eq.c	network interface, memory lists, events
- *   pvhca_com_cmd.c				a function per command
- *   pvhca_com.c				the admin queue
+ *   _kmr.c, _kverbs.h				their part for kernel consumers
+ *   pvhca_object.c				where events find objects
+ *   pvhca_mem.c, _netdev.c, _udata.c		memory lists, network interface, providers
+ *   pvhca_com_cmd.c, _com_cmd.h		a function per command
+ *   pvhca_com.c, _com.h			the admin queue
+ *   pvhca_dev.c				the end of a session
  *   pvhca_regs.c				registers
  *
- * Memory that pvhcad may write (rings, queues, regions) must not be given back
- * before pvhcad let go of it: that is when the command that destroys the object
- * completed, or else when a RESET did. pvhca_com_exec() waits for the RESET
- * itself before it reports a dead session, so that its callers may free memory
- * on return; pvhca_dev_may_free() tells the one exception, a RESET that did not
- * end either. Then memory is lost rather than corrupted.
+ * A lower layer tells an upper one something by struct pvhca_dev_ops only.
+ *
+ * Memory that pvhcad may write (rings, queues, regions) must not be freed before
+ * pvhcad lets go of it. It does so when the command that destroys the object
+ * completes, or else when a RESET does. pvhca_com_exec() waits for the RESET before it
+ * reports a dead session, so that its callers may free memory on return. There is one
+ * exception, which pvhca_dev_may_free() reports: the RESET did not end either. Then
+ * memory is lost rather than corrupted. A process that is killed
+ * leaves its command behind; memory that the command names has a hold, struct
+ * pvhca_com_hold, which the command shares until it is over.
  *
  * Locks, outer first:
  *
@@ -55,9 +61,11 @@
  *   pvhca_cq.lock		one resize of a completion queue at a time
  *   pvhca_dev.quiesce_lock	one RESET of a session
  *   pvhca_pci.dev_lock		the pointer to the session
+ *   pvhca_dev.admin_lock	one reader of completions and events; a spin lock, and
+ *				the locks of those who handle events nest inside
  *   pvhca_com.lock, pvhca_dev.contexts_lock, xarray locks: spin locks, taken in
- *				hard interrupts; not nested. Those of kernel
- *				consumers' queues: pvhca_kverbs.h
+ *				hard interrupts; not nested in each other. Those of
+ *				kernel consumers' queues: pvhca_kverbs.h
  */
 #ifndef PVHCA_H
 #define PVHCA_H
@@ -98,7 +106,11 @@ struct pvhca_kqp;
  * @netdev: network interface; made with the first session, which tells its MAC
  * @config_wait: woken by the config interrupt
  * @config_seq: counts config interrupts
- * @wq: ordered; runs @attach_work and the sessions' port work
+ * @wq: ordered; runs @attach_work and the sessions' port work. Making and
+ *	unregistering a device needs memory and flushes queues of the core's, so this
+ *	one gives no promise to those who reclaim memory
+ * @reclaim_wq: gives memory and work back to their owners: runs the RESET of a
+ *	dead session, flushes for kernel consumers, abandoned commands
  * @attach_work: pvhca_attach.c's state machine, the only writer of @dev
  * @dev_lock: held to use @dev outside @attach_work
  * @dev: the session, NULL without one
@@ -121,6 +133,7 @@ struct pvhca_pci {
 	wait_queue_head_t config_wait;
 	atomic_t config_seq;
 	struct workqueue_struct *wq;
+	struct workqueue_struct *reclaim_wq;
 	struct delayed_work attach_work;
 	struct mutex dev_lock; /* see above */
 	struct pvhca_dev *dev;
@@ -140,11 +153,11 @@ struct pvhca_pci {
  * @header: start of the queue's memory; entries follow at PVHCA_EQ_HEADER_SIZE
  * @dma: its address for pvhcad
  * @size: bytes allocated
- * @log_entries: of entries
+ * @log_entries: log2 of the number of entries
  * @ci: next entry to be read, free running; owned by the interrupt handler
  * @handle: pvhcad's; not of the async event queue
  * @irq: Linux interrupt number, 0 while none is requested
- * @name: of the interrupt
+ * @name: name of the interrupt
  */
 struct pvhca_eq {
 	struct pvhca_dev *dev;
@@ -162,6 +175,7 @@ enum pvhca_stat {
 	PVHCA_STAT_ADMIN_COMMANDS,
 	PVHCA_STAT_ADMIN_REFUSALS, /* answered with another status than OK */
 	PVHCA_STAT_ADMIN_TIMEOUTS,
+	PVHCA_STAT_ADMIN_ABANDONED, /* the process that waited was killed */
 	PVHCA_STAT_COMP_EVENTS,
 	PVHCA_STAT_ASYNC_EVENTS,
 	PVHCA_STAT_STALE_EVENTS, /* of an object that is gone or going */
@@ -169,27 +183,46 @@ enum pvhca_stat {
 };
 
 /**
+ * struct pvhca_dev_ops - callbacks from lower layers to upper ones
+ * @died: the session is over; once, from any context
+ * @quiesced: the device was reset; @leak tells whether pvhcad has let go. Once,
+ *	from a process, with pvhca_dev.quiesce_lock held
+ * @serve_admin: read admin completions and async events that are there; from any
+ *	context
+ */
+struct pvhca_dev_ops {
+	void (*died)(struct pvhca_dev *dev);
+	void (*quiesced)(struct pvhca_dev *dev);
+	void (*serve_admin)(struct pvhca_dev *dev);
+};
+
+/**
  * struct pvhca_dev - one session with pvhcad
  * @ibdev: verbs device
  * @pci: where it lives
+ * @ops: callbacks of pvhca_attach.c
+ * @dead: the session is over; never cleared
  * @generation: PVHCA_REG_GENERATION that was enabled
  * @com: admin queue
+ * @admin_lock: held while admin completions and then async events are read
  * @aeq: async events; shares its interrupt with @com
  * @ceqs: completion event queues, one per completion vector
- * @num_ceqs: of them
- * @attr: what pvhcad said of the device; constant
+ * @num_ceqs: number of completion event queues
+ * @attr: the device's attributes, as pvhcad answered; constant
  * @kctx: the driver's own context; NULL: no kernel verbs. Constant while the
  *	device is registered
  * @qps: struct pvhca_qp by handle
  * @cqs: struct pvhca_cq by handle
  * @srqs: struct pvhca_srq by handle
  * @contexts_lock: guards @contexts and the alive words of their pages
- * @contexts: of struct pvhca_ucontext
+ * @contexts: list of struct pvhca_ucontext
  * @quiesce_lock: guards @quiesced and @leak
+ * @quiesce_work: resets the device once the session died
  * @quiesced: the device was reset (or it was tried) after the session died
  * @leak: that reset did not end: pvhcad may still write to guest memory
  * @registered: with the RDMA core: events may be dispatched
- * @port_work: looks at the port after an event
+ * @port_work: looks at the port after an event, or when the interface is set up or
+ *	down; does nothing unless @registered
  * @port_up: the port is active, as users of the device were told
  * @gids_changed: the host's GID table did; @port_work is to see to it
  * @stats: counters, by enum pvhca_stat
@@ -197,9 +230,12 @@ enum pvhca_stat {
 struct pvhca_dev {
 	struct ib_device ibdev;
 	struct pvhca_pci *pci;
+	const struct pvhca_dev_ops *ops;
+	bool dead;
 	u32 generation;
 
 	struct pvhca_com com;
+	spinlock_t admin_lock; /* see above */
 	struct pvhca_eq aeq;
 	struct pvhca_eq *ceqs;
 	int num_ceqs;
@@ -213,6 +249,7 @@ struct pvhca_dev {
 	struct list_head contexts;
 
 	struct mutex quiesce_lock; /* see above */
+	struct work_struct quiesce_work;
 	bool quiesced;
 	bool leak;
 
@@ -224,12 +261,25 @@ struct pvhca_dev {
 };
 
 /**
+ * struct pvhca_ucontext_page - page of an open device
+ * @hold: by the context, and by a command that told pvhcad of it
+ * @dev: session
+ * @page: struct pvhca_context_page, which user mappings may outlast
+ * @dma: its address for pvhcad
+ */
+struct pvhca_ucontext_page {
+	struct pvhca_com_hold hold;
+	struct pvhca_dev *dev;
+	struct page *page;
+	dma_addr_t dma;
+};
+
+/**
  * struct pvhca_ucontext - a process's open device
  * @ibucontext: the core's part
  * @link: in pvhca_dev.contexts
  * @handle: pvhcad's
- * @page: struct pvhca_context_page, which user mappings may outlast
- * @page_dma: its address for pvhcad
+ * @page: the page, struct pvhca_context_page
  * @page_mmap: how user space maps @page
  * @db_mmap: how user space maps the doorbells
  */
@@ -237,8 +287,7 @@ struct pvhca_ucontext {
 	struct ib_ucontext ibucontext;
 	struct list_head link;
 	u32 handle;
-	struct page *page;
-	dma_addr_t page_dma;
+	struct pvhca_ucontext_page *page;
 	struct rdma_user_mmap_entry *page_mmap;
 	struct rdma_user_mmap_entry *db_mmap;
 };
@@ -257,7 +306,7 @@ struct pvhca_pd {
  * struct pvhca_mr - memory region
  * @ibmr: the core's part
  * @umem: pinned user memory
- * @kernel: of a region for fast registration
+ * @kernel: the kernel's side of a region for fast registration; else NULL
  * @umem_failed: memory that it was to have when its change failed on the host
  * @handle: pvhcad's
  * @access: IB_ACCESS_*
@@ -287,14 +336,16 @@ struct pvhca_mw {
  * struct pvhca_cq - completion queue
  * @ibcq: the core's part
  * @umem: pinned ring of a user CQ
- * @kernel: of a kernel consumer's
+ * @umem_failed: ring that it was to have when the process that asked was killed
+ * @kernel: the kernel's side; NULL for an application's
  * @eq: raises its completion events
  * @handle: pvhcad's
- * @lock: one resize at a time; guards @umem after the CQ is made
+ * @lock: one resize at a time; guards @umem and @umem_failed after the CQ is made
  */
 struct pvhca_cq {
 	struct ib_cq ibcq;
 	struct ib_umem *umem;
+	struct ib_umem *umem_failed;
 	struct pvhca_kcq *kernel;
 	struct pvhca_eq *eq;
 	u32 handle;
@@ -305,7 +356,7 @@ struct pvhca_cq {
  * struct pvhca_qp - queue pair
  * @ibqp: the core's part
  * @umem: pinned rings of a user QP
- * @kernel: of a kernel consumer's
+ * @kernel: the kernel's side; NULL for an application's
  * @handle: pvhcad's
  * @cap: as created
  * @sig_type: as created
@@ -401,15 +452,21 @@ static inline struct device *pvhca_to_dma_device(struct pvhca_dev *dev)
 	return &dev->pci->pdev->dev;
 }
 
+/*
+ * Text of an application, of pvhcad or of QEMU goes to the log by "%*pE", with its
+ * length in front: a line feed or an escape sequence in it would forge lines. The text
+ * ends at its first NUL, or with its array.
+ */
+#define PVHCA_TEXT_LEN(text) \
+	((int)strnlen((const char *)(text), sizeof(text) + __must_be_array(text)))
+
 static inline void pvhca_stat_inc(struct pvhca_dev *dev, enum pvhca_stat stat)
 {
 	atomic64_inc(&dev->stats[stat]);
 }
 
-/* pvhca_main.c */
-unsigned long pvhca_admin_timeout(void);
-
 /* pvhca_regs.c */
+unsigned long pvhca_regs_timeout(void);
 u32 pvhca_regs_read(struct pvhca_pci *pci, u32 reg);
 void pvhca_regs_write(struct pvhca_pci *pci, u32 reg, u32 value);
 void pvhca_regs_read_text(struct pvhca_pci *pci, u32 reg, char text[PVHCA_REG_VERSION_LEN]);
@@ -417,20 +474,28 @@ void pvhca_regs_wake(struct pvhca_pci *pci);
 int pvhca_regs_reset(struct pvhca_pci *pci);
 int pvhca_regs_enable(struct pvhca_pci *pci, dma_addr_t admin_area);
 
+/* pvhca_dev.c */
+void pvhca_dev_init(struct pvhca_dev *dev, struct pvhca_pci *pci, const struct pvhca_dev_ops *ops);
+void pvhca_dev_cleanup(struct pvhca_dev *dev);
+void pvhca_dev_sync_admin(struct pvhca_dev *dev);
+void pvhca_dev_kill(struct pvhca_dev *dev, const char *why);
+bool pvhca_dev_is_dead(const struct pvhca_dev *dev);
+void pvhca_dev_quiesce(struct pvhca_dev *dev);
+bool pvhca_dev_may_free(struct pvhca_dev *dev);
+
 /* pvhca_attach.c */
 void pvhca_attach_init(struct pvhca_pci *pci);
 void pvhca_attach_config_changed(struct pvhca_pci *pci);
 void pvhca_attach_start(struct pvhca_pci *pci);
 void pvhca_attach_stop(struct pvhca_pci *pci);
 void pvhca_attach_shutdown(struct pvhca_pci *pci);
-void pvhca_dev_kill(struct pvhca_dev *dev, const char *why);
-bool pvhca_dev_may_free(struct pvhca_dev *dev);
 
 /* pvhca_eq.c */
 int pvhca_eq_create_async(struct pvhca_dev *dev);
 void pvhca_eq_destroy_async(struct pvhca_dev *dev);
 int pvhca_eq_create_comp(struct pvhca_dev *dev);
 void pvhca_eq_destroy_comp(struct pvhca_dev *dev);
+void pvhca_eq_serve_admin(struct pvhca_dev *dev);
 
 /* pvhca_netdev.c */
 int pvhca_netdev_create(struct pvhca_pci *pci, const u8 *mac);
@@ -441,22 +506,28 @@ void pvhca_netdev_set_mtu(struct pvhca_pci *pci, u32 mtu);
 /* pvhca_mem.c */
 struct pvhca_mem;
 struct pvhca_mem *pvhca_mem_describe(struct pvhca_dev *dev, struct ib_umem *umem);
-void pvhca_mem_free(struct pvhca_dev *dev, struct pvhca_mem *mem);
+struct pvhca_mem *pvhca_mem_pin(struct pvhca_dev *dev, u64 addr, u64 length, int access);
 const struct pvhca_mem_list *pvhca_mem_list(const struct pvhca_mem *mem);
-struct ib_umem *pvhca_mem_pin(struct pvhca_dev *dev, u64 addr, u64 length, int access,
-			      struct pvhca_mem **mem);
+struct pvhca_com_hold *pvhca_mem_hold(struct pvhca_mem *mem);
+struct ib_umem *pvhca_mem_take(struct pvhca_mem *mem);
+void pvhca_mem_put(struct pvhca_mem *mem);
 void pvhca_mem_unpin(struct pvhca_dev *dev, struct ib_umem *umem);
+
+/* pvhca_udata.c */
+int pvhca_udata_in(struct ib_udata *udata, void *req, size_t size);
+int pvhca_udata_out(struct ib_udata *udata, void *resp, size_t size);
+int pvhca_udata_none(struct ib_udata *udata);
 
 /* pvhca_ibdev.c */
 int pvhca_ibdev_register(struct pvhca_dev *dev);
 void pvhca_ibdev_unregister(struct pvhca_dev *dev);
-int pvhca_udata_in(struct ib_udata *udata, void *req, size_t size);
-int pvhca_udata_out(struct ib_udata *udata, void *resp, size_t size);
 
 /* pvhca_port.c */
 int pvhca_port_update(struct pvhca_dev *dev);
 void pvhca_port_async_event(struct pvhca_dev *dev, u32 event);
 void pvhca_port_work(struct work_struct *work);
+void pvhca_report_port_event(struct ib_device *ibdev, struct net_device *netdev,
+			     unsigned long event);
 int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *attr);
 int pvhca_get_port_immutable(struct ib_device *ibdev, u32 port,
 			     struct ib_port_immutable *immutable);
@@ -474,8 +545,37 @@ void pvhca_mmap_free(struct rdma_user_mmap_entry *rdma_entry);
 void pvhca_ucontext_kill_all(struct pvhca_dev *dev);
 
 /* pvhca_object.c */
-int pvhca_object_publish(struct pvhca_dev *dev, struct xarray *table, u32 handle, void *object,
-			 struct ib_udata *udata, void *resp, size_t size);
+/**
+ * struct pvhca_object_user - how an application's QP, CQ or SRQ is made
+ * @dev: session
+ * @table: where events find it
+ * @object: complete once @open succeeded
+ * @handle: pvhcad's, set by @open
+ * @umem: where the memory of its ring goes
+ * @buf_addr: address of the ring, in the calling process
+ * @buf_len: bytes
+ * @resp: answer to the provider, filled by @open
+ * @resp_size: size of the answer, bytes
+ * @open: have pvhcad serve the ring
+ * @close: undo it
+ */
+struct pvhca_object_user {
+	struct pvhca_dev *dev;
+	struct xarray *table;
+	void *object;
+	const u32 *handle;
+	struct ib_umem **umem;
+	u64 buf_addr;
+	u32 buf_len;
+	void *resp;
+	size_t resp_size;
+	int (*open)(const struct pvhca_object_user *user, const struct pvhca_ucontext *ctx,
+		    struct pvhca_mem *mem);
+	void (*close)(struct pvhca_dev *dev, u32 handle);
+};
+
+int pvhca_object_create_user(const struct pvhca_object_user *user, struct ib_udata *udata);
+int pvhca_object_publish(struct pvhca_dev *dev, struct xarray *table, u32 handle, void *object);
 void pvhca_object_delist(struct pvhca_dev *dev, struct xarray *table, u32 handle);
 
 /* pvhca_pd.c */

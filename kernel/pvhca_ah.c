@@ -65,7 +65,7 @@ void pvhca_ah_attr_from_wire(struct rdma_ah_attr *ah, const struct pvhca_av *wir
 /**
  * pvhca_create_ah - ib_device_ops.create_ah, for kernel consumers
  * @ibah: address handle
- * @attr: of it
+ * @attr: attributes
  * @udata: NULL
  *
  * Context: any.
@@ -82,7 +82,7 @@ int pvhca_create_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *attr, struct i
 /**
  * pvhca_create_user_ah - ib_device_ops.create_user_ah
  * @ibah: address handle
- * @attr: of it
+ * @attr: attributes
  * @udata: struct pvhca_create_ah_resp
  *
  * Context: process.
@@ -96,8 +96,9 @@ int pvhca_create_user_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *attr, str
 	struct pvhca_ah *ah = to_pvhca_ah(ibah);
 	int err;
 
-	if (udata->inlen && !ib_is_udata_cleared(udata, 0, udata->inlen))
-		return -EOPNOTSUPP;
+	err = pvhca_udata_in(udata, NULL, 0);
+	if (err)
+		return err;
 	err = pvhca_ah_attr_to_wire(&ah->av, attr->ah_attr);
 	if (err)
 		return err;

@@ -4,15 +4,11 @@
  *
  * One work item decides: it ends a session that is dead, and makes one when
  * there is none and pvhcad is there. Interrupts, events and commands that time
- * out only mark a session dead and schedule it.
+ * out only mark a session dead (pvhca_dev.c) and schedule it.
  *
- *   pvhca_dev_kill()		a session dies. From any context, at once: commands
- *				fail, those under way included, and applications see
- *				it in their context page.
- *   pvhca_dev_quiesce()	the device is reset, once for each dead session, by
- *				whoever first has memory to free: often a thread
- *				that destroys an object. It needs nothing but the
- *				registers, so that it can be done under any lock.
+ *   pvhca_attach_died()	what a death means above the registers: commands fail,
+ *				those under way included, and applications see it in
+ *				their context page.
  *   pvhca_attach_work()	unregisters the ib_device, which detaches the
  *				applications and destroys their objects; frees the
  *				session; makes a new one.
@@ -32,56 +28,18 @@
 
 /* -------------------------------- dead sessions ---------------------------- */
 
-/**
- * pvhca_dev_kill - a session is over
- * @dev: session; harmless if it is dead already
- * @why: for the log; NULL: nothing to be said
- *
- * Context: any.
- */
-void pvhca_dev_kill(struct pvhca_dev *dev, const char *why)
+static void pvhca_attach_died(struct pvhca_dev *dev)
 {
-	struct pvhca_pci *pci = dev->pci;
-
-	if (!pvhca_com_close(&dev->com))
-		return;
-	if (why)
-		dev_warn(&pci->pdev->dev, "device is down: %s\n", why);
+	pvhca_com_close(&dev->com);
 	pvhca_ucontext_kill_all(dev);
-	mod_delayed_work(pci->wq, &pci->attach_work, 0);
+	mod_delayed_work(dev->pci->wq, &dev->pci->attach_work, 0);
 }
 
-/* Have pvhcad let go of all memory of a dead session. */
-static void pvhca_dev_quiesce(struct pvhca_dev *dev)
-{
-	mutex_lock(&dev->quiesce_lock);
-	if (!dev->quiesced) {
-		dev->leak = pvhca_regs_reset(dev->pci) != 0;
-		dev->quiesced = true;
-		if (dev->leak)
-			dev_err(&dev->pci->pdev->dev,
-				"reset timed out: memory that pvhcad may still use is not freed\n");
-		pvhca_kctx_flush(dev);
-	}
-	mutex_unlock(&dev->quiesce_lock);
-}
-
-/**
- * pvhca_dev_may_free - may memory be freed that pvhcad used?
- * @dev: session; if it is dead, waits until pvhcad has let go
- *
- * To be asked after the command that ends the use.
- *
- * Context: process; may be called with rtnl_lock() held.
- * Return: false if a RESET timed out.
- */
-bool pvhca_dev_may_free(struct pvhca_dev *dev)
-{
-	if (!pvhca_com_is_dead(&dev->com))
-		return true;
-	pvhca_dev_quiesce(dev);
-	return !dev->leak;
-}
+static const struct pvhca_dev_ops pvhca_attach_ops = {
+	.died = pvhca_attach_died,
+	.quiesced = pvhca_kctx_flush,
+	.serve_admin = pvhca_eq_serve_admin,
+};
 
 /* ---------------------------------- sessions ------------------------------- */
 
@@ -94,13 +52,12 @@ static struct pvhca_dev *pvhca_dev_create(struct pvhca_pci *pci)
 	dev = ib_alloc_device(pvhca_dev, ibdev);
 	if (!dev)
 		return ERR_PTR(-ENOMEM);
-	dev->pci = pci;
+	pvhca_dev_init(dev, pci, &pvhca_attach_ops);
 	xa_init_flags(&dev->qps, XA_FLAGS_LOCK_IRQ);
 	xa_init_flags(&dev->cqs, XA_FLAGS_LOCK_IRQ);
 	xa_init_flags(&dev->srqs, XA_FLAGS_LOCK_IRQ);
 	spin_lock_init(&dev->contexts_lock);
 	INIT_LIST_HEAD(&dev->contexts);
-	mutex_init(&dev->quiesce_lock);
 	INIT_WORK(&dev->port_work, pvhca_port_work);
 
 	err = pvhca_com_create(dev);
@@ -114,20 +71,22 @@ static struct pvhca_dev *pvhca_dev_create(struct pvhca_pci *pci)
 err_destroy_com:
 	pvhca_com_destroy(dev);
 err_dealloc:
+	pvhca_dev_cleanup(dev);
 	ib_dealloc_device(&dev->ibdev);
 	return ERR_PTR(err);
 }
 
-/* The session is dead, and nobody but us knows of it any more. */
+/* The session is dead, and only the caller knows of it. */
 static void pvhca_dev_destroy(struct pvhca_dev *dev)
 {
+	cancel_work_sync(&dev->port_work);
+	pvhca_com_drain(&dev->com);
 	pvhca_kctx_destroy(dev);
 	pvhca_eq_destroy_comp(dev);
 	pvhca_eq_destroy_async(dev);
-	cancel_work_sync(&dev->port_work);
 	if (pvhca_dev_may_free(dev))
 		pvhca_com_destroy(dev);
-	mutex_destroy(&dev->quiesce_lock);
+	pvhca_dev_cleanup(dev);
 	WARN_ON(!xa_empty(&dev->qps) || !xa_empty(&dev->cqs) || !xa_empty(&dev->srqs) ||
 		!list_empty(&dev->contexts));
 	xa_destroy(&dev->qps);
@@ -136,10 +95,10 @@ static void pvhca_dev_destroy(struct pvhca_dev *dev)
 	ib_dealloc_device(&dev->ibdev);
 }
 
-/* ENABLE failed: for good? And why, in the words of whoever knows. */
+/* ENABLE failed: is that final? The log gets the reason that pvhcad gave. */
 static void pvhca_dev_refused(struct pvhca_dev *dev)
 {
-	struct pvhca_admin_area *area = dev->com.area;
+	const struct pvhca_admin_area *area = dev->com.area;
 	u32 error = pvhca_regs_read(dev->pci, PVHCA_REG_ERROR);
 	char hostd[PVHCA_REG_VERSION_LEN];
 	char qemu[PVHCA_REG_VERSION_LEN];
@@ -152,18 +111,19 @@ static void pvhca_dev_refused(struct pvhca_dev *dev)
 		dev->pci->refused = true;
 	}
 
-	/* Once is enough for what is tried over and over. */
+	/* Attempts are repeated; one message is enough. */
 	if (dev->pci->failure_logged)
 		return;
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_HOSTD_VERSION, hostd);
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
-	area->hostd_message[PVHCA_MESSAGE_LEN - 1] = '\0';
-	dev_err(&dev->pci->pdev->dev, "pvhcad %s refused the driver, error %u%s%s\n", hostd, error,
-		area->hostd_message[0] ? ": " : "", area->hostd_message);
+	dev_err(&dev->pci->pdev->dev, "pvhcad %*pE refused the driver, error %u%s%*pE\n",
+		PVHCA_TEXT_LEN(hostd), hostd, error, area->hostd_message[0] ? ": " : "",
+		PVHCA_TEXT_LEN(area->hostd_message), area->hostd_message);
 	dev_err(&dev->pci->pdev->dev,
-		"admin ABI of driver %s is %u.%u, pvhcad's %u.%u; QEMU's device is %s\n",
+		"admin ABI of driver %s is %u.%u, pvhcad's %u.%u; QEMU's device is %*pE\n",
 		PVHCA_VERSION, PVHCA_ADMIN_ABI_MAJOR, PVHCA_ADMIN_ABI_MINOR,
-		le16_to_cpu(area->hostd_abi_major), le16_to_cpu(area->hostd_abi_minor), qemu);
+		le16_to_cpu(area->hostd_abi_major), le16_to_cpu(area->hostd_abi_minor),
+		PVHCA_TEXT_LEN(qemu), qemu);
 }
 
 static int pvhca_dev_check_hostd(struct pvhca_dev *dev)
@@ -173,10 +133,11 @@ static int pvhca_dev_check_hostd(struct pvhca_dev *dev)
 	if (le16_to_cpu(area->hostd_abi_major) == PVHCA_ADMIN_ABI_MAJOR && !area->hostd_features)
 		return 0;
 	dev_err(&dev->pci->pdev->dev,
-		"pvhcad %.*s speaks admin ABI %u.%u, features %#llx; driver %s speaks %u.%u\n",
-		PVHCA_VERSION_LEN, area->hostd_version, le16_to_cpu(area->hostd_abi_major),
-		le16_to_cpu(area->hostd_abi_minor), le64_to_cpu(area->hostd_features),
-		PVHCA_VERSION, PVHCA_ADMIN_ABI_MAJOR, PVHCA_ADMIN_ABI_MINOR);
+		"pvhcad %*pE speaks admin ABI %u.%u, features %#llx; driver %s speaks %u.%u\n",
+		PVHCA_TEXT_LEN(area->hostd_version), area->hostd_version,
+		le16_to_cpu(area->hostd_abi_major), le16_to_cpu(area->hostd_abi_minor),
+		le64_to_cpu(area->hostd_features), PVHCA_VERSION, PVHCA_ADMIN_ABI_MAJOR,
+		PVHCA_ADMIN_ABI_MINOR);
 	dev->pci->refused = true;
 	return -EPROTO;
 }
@@ -198,7 +159,7 @@ static int pvhca_dev_enable(struct pvhca_dev *dev)
 		return err;
 	pvhca_com_open(&dev->com);
 
-	/* From here on the config interrupt watches over it; did it go before? */
+	/* The config interrupt watches the session from now on. Did it end before? */
 	mutex_lock(&pci->dev_lock);
 	pci->dev = dev;
 	mutex_unlock(&pci->dev_lock);
@@ -206,7 +167,7 @@ static int pvhca_dev_enable(struct pvhca_dev *dev)
 	return 0;
 }
 
-/* Nobody finds the session any more, and pvhcad has let go of it. */
+/* On return no other thread finds the session, and pvhcad has let go of it. */
 static void pvhca_dev_disable(struct pvhca_dev *dev)
 {
 	struct pvhca_pci *pci = dev->pci;
@@ -218,7 +179,7 @@ static void pvhca_dev_disable(struct pvhca_dev *dev)
 	mutex_unlock(&pci->dev_lock);
 }
 
-/* Fill an enabled session with life. */
+/* Make everything that an enabled session needs, and register the device. */
 static int pvhca_dev_start(struct pvhca_dev *dev)
 {
 	int err;
@@ -243,7 +204,7 @@ static int pvhca_dev_start(struct pvhca_dev *dev)
 
 /* ------------------------------- state machine ----------------------------- */
 
-/* Which kernel consumers have to do without. */
+/* Name the kernel verbs that are missing. */
 static void pvhca_attach_log_kernel(struct pvhca_dev *dev)
 {
 	u16 caps = le16_to_cpu(dev->attr.kernel_caps);
@@ -259,8 +220,8 @@ static void pvhca_attach_log_kernel(struct pvhca_dev *dev)
 			"no kernel consumers that need fast registration (NFS, NVMe, SMC and their like)";
 	else
 		return;
-	dev_notice(&dev->pci->pdev->dev,
-		   "of what the guest's kernel could use, pvhcad offers: %s\n", without);
+	dev_notice(&dev->pci->pdev->dev, "kernel verbs that pvhcad offers are limited: %s\n",
+		   without);
 }
 
 static void pvhca_attach_log(struct pvhca_dev *dev)
@@ -272,9 +233,9 @@ static void pvhca_attach_log(struct pvhca_dev *dev)
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
 	dev_info(
 		&dev->pci->pdev->dev,
-		"attached to pvhcad %s, host device %.*s, QEMU's device %s, %d completion vectors\n",
-		hostd, (int)sizeof(dev->attr.host_device), dev->attr.host_device, qemu,
-		dev->num_ceqs);
+		"attached to pvhcad %*pE, host device %*pE, QEMU's device %*pE, %d completion vectors\n",
+		PVHCA_TEXT_LEN(hostd), hostd, PVHCA_TEXT_LEN(dev->attr.host_device),
+		dev->attr.host_device, PVHCA_TEXT_LEN(qemu), qemu, dev->num_ceqs);
 	pvhca_attach_log_kernel(dev);
 }
 
@@ -283,7 +244,7 @@ static int pvhca_attach(struct pvhca_pci *pci)
 	struct pvhca_dev *dev;
 	int err;
 
-	/* Left by whoever had the device before: firmware, another kernel. */
+	/* Firmware or another kernel may have left the device enabled. */
 	if (pvhca_regs_read(pci, PVHCA_REG_STATUS) != PVHCA_STATUS_LINK) {
 		err = pvhca_regs_reset(pci);
 		if (err)
@@ -300,7 +261,7 @@ static int pvhca_attach(struct pvhca_pci *pci)
 	if (err)
 		goto err_disable;
 	pvhca_attach_log(dev);
-	/* Nobody was told what happened to the port while it was registered. */
+	/* Events of the port during registration were not reported. */
 	queue_work(pci->wq, &dev->port_work);
 	pci->failure_logged = false;
 	return 0;
@@ -322,7 +283,7 @@ static void pvhca_detach(struct pvhca_pci *pci)
 	pvhca_dev_destroy(dev);
 }
 
-/* QEMU and pvhcad do not get along, which only the guest's log may ever show. */
+/* QEMU and pvhcad refuse each other. The guest's log may be the only place that shows it. */
 static void pvhca_attach_log_mismatch(struct pvhca_pci *pci)
 {
 	u32 link_abi = pvhca_regs_read(pci, PVHCA_REG_LINK_ABI);
@@ -335,11 +296,12 @@ static void pvhca_attach_log_mismatch(struct pvhca_pci *pci)
 	pvhca_regs_read_text(pci, PVHCA_REG_HOSTD_VERSION, hostd);
 	pvhca_regs_read_text(pci, PVHCA_REG_QEMU_VERSION, qemu);
 	dev_err(&pci->pdev->dev,
-		"pvhcad %s and QEMU's device %s refuse each other (link ABI %u.%u)\n", hostd, qemu,
-		link_abi >> 16, link_abi & 0xffff);
+		"pvhcad %*pE and QEMU's device %*pE refuse each other (link ABI %u.%u)\n",
+		PVHCA_TEXT_LEN(hostd), hostd, PVHCA_TEXT_LEN(qemu), qemu, link_abi >> 16,
+		link_abi & 0xffff);
 }
 
-/* Can a session be made? If that is only a question of time, come back then. */
+/* Can a session be made now? If it can be made later, the work is scheduled for then. */
 static bool pvhca_attach_is_due(struct pvhca_pci *pci)
 {
 	u32 generation = pvhca_regs_read(pci, PVHCA_REG_GENERATION);
@@ -367,7 +329,7 @@ static bool pvhca_attach_is_due(struct pvhca_pci *pci)
 	return true;
 }
 
-/* The next attempt with this pvhcad has to wait, the longer the more there were. */
+/* The next attempt with this pvhcad has to wait, longer after each failure. */
 static void pvhca_attach_hold_off(struct pvhca_pci *pci)
 {
 	unsigned int shift = min_t(unsigned int, pci->attempts, PVHCA_RETRY_MAX_SHIFT);
@@ -385,8 +347,8 @@ static void pvhca_attach_work(struct work_struct *work)
 		return;
 
 	pvhca_attach_config_changed(pci);
-	if (pci->dev && pvhca_com_is_dead(&pci->dev->com)) {
-		/* A session that lasted speaks for the next one. */
+	if (pci->dev && pvhca_dev_is_dead(pci->dev)) {
+		/* After a session that lasted, failures are counted anew. */
 		if (time_after(jiffies, pci->retry_at + (PVHCA_RETRY_MIN << PVHCA_RETRY_MAX_SHIFT)))
 			pci->attempts = 0;
 		pvhca_attach_hold_off(pci);
@@ -406,7 +368,7 @@ static void pvhca_attach_work(struct work_struct *work)
 }
 
 /**
- * pvhca_attach_config_changed - see whether the session is still what it was
+ * pvhca_attach_config_changed - end the session if the device has changed
  * @pci: device
  *
  * Context: process.
@@ -416,7 +378,7 @@ void pvhca_attach_config_changed(struct pvhca_pci *pci)
 	u32 status, generation;
 
 	mutex_lock(&pci->dev_lock);
-	if (!pci->dev || pvhca_com_is_dead(&pci->dev->com))
+	if (!pci->dev || pvhca_dev_is_dead(pci->dev))
 		goto out;
 	/* In this order: a new pvhcad has counted before it shows as enabled. */
 	status = pvhca_regs_read(pci, PVHCA_REG_STATUS);
@@ -424,7 +386,7 @@ void pvhca_attach_config_changed(struct pvhca_pci *pci)
 	if (READ_ONCE(pci->stopping))
 		pvhca_dev_kill(pci->dev, NULL);
 	else if (status & PVHCA_STATUS_FAILED)
-		pvhca_dev_kill(pci->dev, "pvhcad gave it up");
+		pvhca_dev_kill(pci->dev, "pvhcad reported a failure");
 	else if (!(status & PVHCA_STATUS_ENABLED) || generation != pci->dev->generation)
 		pvhca_dev_kill(pci->dev, "pvhcad is gone");
 out:
@@ -439,7 +401,7 @@ void pvhca_attach_init(struct pvhca_pci *pci)
 {
 	mutex_init(&pci->dev_lock);
 	INIT_DELAYED_WORK(&pci->attach_work, pvhca_attach_work);
-	/* A generation that there is not. */
+	/* No generation has this number. */
 	pci->tried_generation = ~pvhca_regs_read(pci, PVHCA_REG_GENERATION);
 	pci->retry_at = jiffies;
 }
@@ -454,7 +416,7 @@ void pvhca_attach_start(struct pvhca_pci *pci)
 	mod_delayed_work(pci->wq, &pci->attach_work, 0);
 }
 
-/* The session dies, the work does nothing any more, and waits for nobody. */
+/* The session dies. The work ends, and does nothing from now on. */
 static void pvhca_attach_halt(struct pvhca_pci *pci)
 {
 	WRITE_ONCE(pci->stopping, true);
@@ -483,8 +445,7 @@ void pvhca_attach_stop(struct pvhca_pci *pci)
  * pvhca_attach_shutdown - have pvhcad let go of guest memory, for good
  * @pci: device
  *
- * The session dies, but nothing is freed: the next to run is another kernel, or
- * nothing.
+ * The session dies, but nothing is freed: this kernel ends, and another may follow.
  */
 void pvhca_attach_shutdown(struct pvhca_pci *pci)
 {

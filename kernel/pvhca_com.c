@@ -8,13 +8,25 @@
  * the slot's number and a sequence number, so that a completion is only ever
  * taken for the command that it answers.
  *
- * A queue that is closed stays so: nobody reads its completions any more. That
- * is the whole treatment of late answers. It is closed when a command times out
- * and by whoever finds that the session is over (pvhca_dev_kill()).
+ * A queue that is closed stays so: its completions are not read any more. It is
+ * closed when the session ends (pvhca_dev_kill()), for example when a command times
+ * out.
+ *
+ * A process that is killed need not wait for its command, unless the command ends
+ * something. Then the command is abandoned: its slot stays taken, so that the late
+ * answer is not taken for another command's, and a work item waits in the process's
+ * place. It times out as a process does. When the answer is there it has the upper
+ * layer undo what the command did, and drops the reference on memory that the
+ * command named. pvhcad may use that memory until then.
+ *
+ * An object that an abandoned command made keeps others in use: pvhcad refuses to
+ * destroy these with PVHCA_ST_BUSY. The destruction is tried again each time that
+ * an abandoned command was settled (pvhca_com_wait_settled()).
  */
 
 #include <linux/io.h>
 #include <linux/random.h>
+#include <linux/slab.h>
 
 #include "pvhca.h"
 
@@ -42,6 +54,23 @@ static void pvhca_com_fill_area(struct pvhca_com *com)
 	strscpy(area->driver_version, PVHCA_VERSION, sizeof(area->driver_version));
 }
 
+static void pvhca_com_abandoned_work(struct work_struct *work);
+
+static int pvhca_com_create_slots(struct pvhca_com *com)
+{
+	u32 i;
+
+	com->slots = kvcalloc(PVHCA_COM_ENTRIES, sizeof(*com->slots), GFP_KERNEL);
+	if (!com->slots)
+		return -ENOMEM;
+	for (i = 0; i < PVHCA_COM_ENTRIES; i++) {
+		com->slots[i].com = com;
+		init_completion(&com->slots[i].done);
+		INIT_WORK(&com->slots[i].abandoned_work, pvhca_com_abandoned_work);
+	}
+	return 0;
+}
+
 /**
  * pvhca_com_create - allocate the admin queue of a session
  * @dev: session
@@ -55,19 +84,19 @@ int pvhca_com_create(struct pvhca_dev *dev)
 {
 	struct device *dma_dev = pvhca_to_dma_device(dev);
 	struct pvhca_com *com = &dev->com;
-	u32 i;
 
 	com->dev = dev;
 	spin_lock_init(&com->lock);
 	sema_init(&com->credits, PVHCA_COM_ENTRIES);
-	/* Unlike those of other sessions. */
+	init_waitqueue_head(&com->settled_wait);
+	/* Cookies differ from those of other sessions. */
 	com->cookie_seq = get_random_u32();
-	for (i = 0; i < PVHCA_COM_ENTRIES; i++)
-		init_completion(&com->slots[i].done);
+	if (pvhca_com_create_slots(com))
+		return -ENOMEM;
 
 	com->area = dma_alloc_coherent(dma_dev, sizeof(*com->area), &com->area_dma, GFP_KERNEL);
 	if (!com->area)
-		return -ENOMEM;
+		goto err_free_slots;
 	com->sq = dma_alloc_coherent(dma_dev, pvhca_com_sq_size(), &com->sq_dma, GFP_KERNEL);
 	if (!com->sq)
 		goto err_free_area;
@@ -81,6 +110,8 @@ err_free_sq:
 	dma_free_coherent(dma_dev, pvhca_com_sq_size(), com->sq, com->sq_dma);
 err_free_area:
 	dma_free_coherent(dma_dev, sizeof(*com->area), com->area, com->area_dma);
+err_free_slots:
+	kvfree(com->slots);
 	return -ENOMEM;
 }
 
@@ -96,6 +127,7 @@ void pvhca_com_destroy(struct pvhca_dev *dev)
 	dma_free_coherent(dma_dev, pvhca_com_cq_size(), com->cq, com->cq_dma);
 	dma_free_coherent(dma_dev, pvhca_com_sq_size(), com->sq, com->sq_dma);
 	dma_free_coherent(dma_dev, sizeof(*com->area), com->area, com->area_dma);
+	kvfree(com->slots);
 }
 
 /**
@@ -107,28 +139,24 @@ void pvhca_com_open(struct pvhca_com *com)
 	unsigned long flags;
 
 	spin_lock_irqsave(&com->lock, flags);
-	com->open = !com->dead;
+	com->open = !pvhca_dev_is_dead(com->dev);
 	spin_unlock_irqrestore(&com->lock, flags);
 }
 
 /**
  * pvhca_com_close - accept neither commands nor completions any more
- * @com: queue
+ * @com: queue of a dead session
  *
- * Wakes all who wait for a completion; theirs failed.
+ * Wakes all threads that wait for a completion: their commands have failed.
  *
  * Context: any.
- * Return: false if it was dead already.
  */
-bool pvhca_com_close(struct pvhca_com *com)
+void pvhca_com_close(struct pvhca_com *com)
 {
 	unsigned long flags;
-	bool was_dead;
 	u32 i;
 
 	spin_lock_irqsave(&com->lock, flags);
-	was_dead = com->dead;
-	WRITE_ONCE(com->dead, true);
 	com->open = false;
 	for (i = 0; i < PVHCA_COM_ENTRIES; i++) {
 		if (!com->slots[i].busy)
@@ -138,19 +166,6 @@ bool pvhca_com_close(struct pvhca_com *com)
 		complete(&com->slots[i].done);
 	}
 	spin_unlock_irqrestore(&com->lock, flags);
-	return !was_dead;
-}
-
-/**
- * pvhca_com_is_dead - was the queue closed?
- * @com: queue
- *
- * Context: any.
- * Return: that.
- */
-bool pvhca_com_is_dead(struct pvhca_com *com)
-{
-	return READ_ONCE(com->dead);
 }
 
 /* Take a slot and write the command. NULL: the queue is not open. */
@@ -179,7 +194,7 @@ static struct pvhca_com_slot *pvhca_com_submit(struct pvhca_com *com, struct pvh
 	cmd->cookie = cpu_to_le32(slot->cookie);
 	com->sq[com->sq_pi % PVHCA_COM_ENTRIES] = *cmd;
 	com->sq_pi++;
-	/* Who sees the index sees the command. */
+	/* The command is visible before the index. */
 	smp_store_release(&com->area->sq_pi, cpu_to_le32(com->sq_pi));
 out:
 	spin_unlock_irqrestore(&com->lock, flags);
@@ -195,10 +210,13 @@ static void pvhca_com_release(struct pvhca_com *com, struct pvhca_com_slot *slot
 	spin_unlock_irqrestore(&com->lock, flags);
 }
 
-/* The time is over; has the interrupt been lost rather than the answer? */
+/*
+ * The time is over; has the interrupt been lost rather than the answer? Then do what
+ * its handler would have done.
+ */
 static void pvhca_com_timed_out(struct pvhca_com *com, struct pvhca_com_slot *slot, u16 opcode)
 {
-	pvhca_com_reap(com);
+	com->dev->ops->serve_admin(com->dev);
 	if (completion_done(&slot->done)) {
 		dev_warn_ratelimited(pvhca_to_dma_device(com->dev),
 				     "admin command %u completed without an interrupt\n", opcode);
@@ -206,24 +224,81 @@ static void pvhca_com_timed_out(struct pvhca_com *com, struct pvhca_com_slot *sl
 	}
 	pvhca_stat_inc(com->dev, PVHCA_STAT_ADMIN_TIMEOUTS);
 	dev_err(pvhca_to_dma_device(com->dev), "admin command %u timed out after %u ms\n", opcode,
-		jiffies_to_msecs(pvhca_admin_timeout()));
+		jiffies_to_msecs(pvhca_regs_timeout()));
 	pvhca_dev_kill(com->dev, "a command timed out");
 }
 
 /*
  * Commands are carried out in order, one at a time: a command that has others
- * before it may wait as long as these complete, each in its time.
+ * before it may wait as long as these complete, each in its time. Returns 0 if the
+ * slot is not busy any more, -ETIMEDOUT, or -EINTR if the process was killed.
  */
-static bool pvhca_com_wait(struct pvhca_com *com, struct pvhca_com_slot *slot)
+static int pvhca_com_wait(struct pvhca_com *com, struct pvhca_com_slot *slot, bool killable)
 {
+	unsigned long timeout;
+	long left;
 	u32 seen;
 
 	do {
 		seen = READ_ONCE(com->cq_ci);
-		if (wait_for_completion_timeout(&slot->done, pvhca_admin_timeout()))
-			return true;
+		timeout = pvhca_regs_timeout();
+		left = killable ? wait_for_completion_killable_timeout(&slot->done, timeout) :
+				  (long)wait_for_completion_timeout(&slot->done, timeout);
+		if (left)
+			return left < 0 ? -EINTR : 0;
 	} while (READ_ONCE(com->cq_ci) != seen && seen - slot->cq_ci < PVHCA_COM_ENTRIES);
-	return false;
+	return -ETIMEDOUT;
+}
+
+/* The command has ended: give its slot back. */
+static int pvhca_com_finish(struct pvhca_com *com, struct pvhca_com_slot *slot,
+			    struct pvhca_admin_rsp *rsp)
+{
+	/* A slot that is not busy is not written to. */
+	int err = slot->err;
+
+	if (!err)
+		*rsp = slot->rsp;
+	pvhca_com_release(com, slot);
+	up(&com->credits);
+	if (err)
+		pvhca_dev_may_free(com->dev);
+	return err;
+}
+
+static void pvhca_com_abandon(struct pvhca_com *com, struct pvhca_com_slot *slot,
+			      const struct pvhca_admin_cmd *cmd,
+			      const struct pvhca_com_leave *leave)
+{
+	slot->cmd = *cmd;
+	slot->leave = *leave;
+	if (leave->hold)
+		refcount_inc(&leave->hold->refs);
+	atomic_inc(&com->abandoned);
+	pvhca_stat_inc(com->dev, PVHCA_STAT_ADMIN_ABANDONED);
+	queue_work(com->dev->pci->reclaim_wq, &slot->abandoned_work);
+}
+
+static void pvhca_com_abandoned_work(struct work_struct *work)
+{
+	struct pvhca_com_slot *slot = container_of(work, struct pvhca_com_slot, abandoned_work);
+	/* Copies: the slot may be another command's before this one is settled. */
+	const struct pvhca_admin_cmd cmd = slot->cmd;
+	const struct pvhca_com_leave leave = slot->leave;
+	struct pvhca_com *com = slot->com;
+	struct pvhca_admin_rsp rsp;
+
+	if (pvhca_com_wait(com, slot, false))
+		pvhca_com_timed_out(com, slot, le16_to_cpu(cmd.opcode));
+	if (!pvhca_com_finish(com, slot, &rsp))
+		leave.settle(com->dev, &cmd, &rsp);
+	if (leave.hold)
+		pvhca_com_hold_put(leave.hold);
+	/* In this order: see pvhca_com_count_settled(). */
+	atomic_dec(&com->abandoned);
+	smp_mb__after_atomic();
+	atomic_inc(&com->settled);
+	wake_up_all(&com->settled_wait);
 }
 
 /**
@@ -231,40 +306,115 @@ static bool pvhca_com_wait(struct pvhca_com *com, struct pvhca_com_slot *slot)
  * @com: queue
  * @cmd: command; its cookie is filled in
  * @rsp: where the completion goes; valid with 0
+ * @leave: how a process that is killed leaves the command behind; NULL: it waits
  *
  * With -EIO the session is dead, and unless pvhca_dev_may_free() says otherwise
  * pvhcad does not touch any memory that it was told of, by this or any earlier
- * command.
+ * command. With -EINTR pvhcad may still carry the command out; memory that it names
+ * stays as it is until its hold is released.
  *
  * Context: process; may be called with rtnl_lock() held.
- * Return: 0 if the command completed, with whatever status; -EIO.
+ * Return: 0 if the command completed, with any status; -EIO; -EINTR, only with
+ * @leave.
  */
-int pvhca_com_exec(struct pvhca_com *com, struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
+int pvhca_com_exec(struct pvhca_com *com, struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp,
+		   const struct pvhca_com_leave *leave)
 {
 	struct pvhca_com_slot *slot;
-	int err = -EIO;
+	int err;
 
 	might_sleep();
 
 	/* The holders of the credits time out themselves, and give them back. */
-	down(&com->credits);
+	if (!leave)
+		down(&com->credits);
+	else if (down_killable(&com->credits))
+		return -EINTR;
 	slot = pvhca_com_submit(com, cmd);
-	if (!slot)
-		goto out;
+	if (!slot) {
+		up(&com->credits);
+		pvhca_dev_may_free(com->dev);
+		return -EIO;
+	}
 	writel(1, com->dev->pci->admin_db);
 
-	if (!pvhca_com_wait(com, slot))
-		pvhca_com_timed_out(com, slot, le16_to_cpu(cmd->opcode));
-	/* Nobody writes to a slot that is not busy. */
-	err = slot->err;
-	if (!err)
-		*rsp = slot->rsp;
-	pvhca_com_release(com, slot);
-out:
-	up(&com->credits);
+	err = pvhca_com_wait(com, slot, leave);
+	if (err == -EINTR) {
+		pvhca_com_abandon(com, slot, cmd, leave);
+		return err;
+	}
 	if (err)
-		pvhca_dev_may_free(com->dev);
-	return err;
+		pvhca_com_timed_out(com, slot, le16_to_cpu(cmd->opcode));
+	return pvhca_com_finish(com, slot, rsp);
+}
+
+/**
+ * pvhca_com_count_settled - count abandoned commands that were settled
+ * @com: queue
+ * @more: set: are there others?
+ *
+ * To be called before the command that may find a late object in its way. Without
+ * @more there is none: what an abandoned command left was undone before.
+ *
+ * Return: the count, for pvhca_com_wait_settled().
+ */
+u32 pvhca_com_count_settled(struct pvhca_com *com, bool *more)
+{
+	u32 count = atomic_read(&com->settled);
+
+	/* A command between its two counts has undone all. */
+	smp_rmb();
+	*more = atomic_read(&com->abandoned);
+	return count;
+}
+
+/**
+ * pvhca_com_wait_settled - wait until another abandoned command was settled
+ * @com: queue
+ * @count: result of pvhca_com_count_settled(), which set @more
+ *
+ * Context: process; may be called with rtnl_lock() held.
+ */
+void pvhca_com_wait_settled(struct pvhca_com *com, u32 count)
+{
+	wait_event(com->settled_wait, (u32)atomic_read(&com->settled) != count);
+}
+
+/**
+ * pvhca_com_drain - wait until all abandoned commands were settled
+ * @com: queue of a dead session, which gets no commands any more
+ *
+ * Context: process.
+ */
+void pvhca_com_drain(struct pvhca_com *com)
+{
+	u32 i;
+
+	for (i = 0; i < PVHCA_COM_ENTRIES; i++)
+		flush_work(&com->slots[i].abandoned_work);
+}
+
+/**
+ * pvhca_com_hold_init - memory that commands may name from now on
+ * @hold: part of the memory's owner
+ * @release: frees it
+ */
+void pvhca_com_hold_init(struct pvhca_com_hold *hold, void (*release)(struct pvhca_com_hold *hold))
+{
+	refcount_set(&hold->refs, 1);
+	hold->release = release;
+}
+
+/**
+ * pvhca_com_hold_put - the owner, or an abandoned command, is done with memory
+ * @hold: of it
+ *
+ * Context: process.
+ */
+void pvhca_com_hold_put(struct pvhca_com_hold *hold)
+{
+	if (refcount_dec_and_test(&hold->refs))
+		hold->release(hold);
 }
 
 /* Take a completion that is there to its command. */

@@ -8,6 +8,7 @@
 #include <rdma/ib_verbs.h>
 #include <pvhca/pvhca-admin.h>
 
+struct pvhca_com_hold;
 struct pvhca_dev;
 
 /**
@@ -17,6 +18,7 @@ struct pvhca_dev;
  * @ring_abi_minor: the provider's
  * @flags: PVHCA_CONTEXT_*
  * @version: text, as the provider gave it
+ * @hold: hold of the page; NULL: the driver's own, which waits
  */
 struct pvhca_com_alloc_context_params {
 	u64 page;
@@ -24,11 +26,12 @@ struct pvhca_com_alloc_context_params {
 	u16 ring_abi_minor;
 	u32 flags;
 	const u8 *version;
+	struct pvhca_com_hold *hold;
 };
 
 /**
  * struct pvhca_com_alloc_context_result - of pvhca_com_alloc_context()
- * @handle: of the context
+ * @handle: handle of the context
  * @ring_abi_major: pvhcad's; also valid with -EPROTO
  * @ring_abi_minor: spoken; also valid with -EPROTO
  */
@@ -44,8 +47,9 @@ struct pvhca_com_alloc_context_result {
  * @access: IB_ACCESS_*
  * @iova: address of the first byte in the keys' address space
  * @length: bytes
- * @offset: of the first byte in @mem, bytes
+ * @offset: offset of the first byte in @mem, bytes
  * @mem: the memory; may be NULL if only something else changes
+ * @hold: hold of @mem
  */
 struct pvhca_com_reg_mr_params {
 	u32 pd;
@@ -54,11 +58,12 @@ struct pvhca_com_reg_mr_params {
 	u64 length;
 	u64 offset;
 	const struct pvhca_mem_list *mem;
+	struct pvhca_com_hold *hold;
 };
 
 /**
  * struct pvhca_com_reg_mr_result - of pvhca_com_reg_mr() and pvhca_com_rereg_mr()
- * @handle: of the region
+ * @handle: handle of the region
  * @lkey: the host's
  * @rkey: the host's
  */
@@ -72,9 +77,10 @@ struct pvhca_com_reg_mr_result {
  * struct pvhca_com_create_cq_params - for pvhca_com_create_cq()
  * @context: handle
  * @ceq: handle of the event queue
- * @log_entries: of entries
+ * @log_entries: log2 of the number of entries
  * @flags: PVHCA_CREATE_CQ_*
  * @mem: the ring
+ * @hold: hold of @mem; NULL: a kernel consumer's, which waits
  */
 struct pvhca_com_create_cq_params {
 	u32 context;
@@ -82,11 +88,12 @@ struct pvhca_com_create_cq_params {
 	u32 log_entries;
 	u32 flags;
 	const struct pvhca_mem_list *mem;
+	struct pvhca_com_hold *hold;
 };
 
 /**
  * struct pvhca_com_create_cq_result - of pvhca_com_create_cq()
- * @handle: of the CQ
+ * @handle: handle of the CQ
  * @doorbell: byte offset in the window
  */
 struct pvhca_com_create_cq_result {
@@ -101,11 +108,12 @@ struct pvhca_com_create_cq_result {
  * @send_cq: handle
  * @recv_cq: handle
  * @srq: handle or PVHCA_NO_HANDLE
- * @type: PVHCA_QPT_*
+ * @type: type of the QP
  * @flags: PVHCA_CREATE_QP_*
  * @cap: wanted
  * @ring: where in @mem the rings are
  * @mem: the rings
+ * @hold: hold of @mem; NULL: a kernel consumer's, which waits
  */
 struct pvhca_com_create_qp_params {
 	u32 context;
@@ -113,16 +121,17 @@ struct pvhca_com_create_qp_params {
 	u32 send_cq;
 	u32 recv_cq;
 	u32 srq;
-	u32 type;
+	enum ib_qp_type type;
 	u32 flags;
 	const struct ib_qp_cap *cap;
 	const struct pvhca_create_qp_req *ring;
 	const struct pvhca_mem_list *mem;
+	struct pvhca_com_hold *hold;
 };
 
 /**
  * struct pvhca_com_create_qp_result - of pvhca_com_create_qp()
- * @handle: of the QP
+ * @handle: handle of the QP
  * @qpn: its number, the host's
  * @slot: in the context page
  * @doorbell: byte offset in the window
@@ -144,6 +153,7 @@ struct pvhca_com_create_qp_result {
  * @max_sge: wanted
  * @ring: where in @mem the ring is, as a receive queue
  * @mem: the ring
+ * @hold: hold of @mem
  */
 struct pvhca_com_create_srq_params {
 	u32 context;
@@ -152,11 +162,12 @@ struct pvhca_com_create_srq_params {
 	u32 max_sge;
 	const struct pvhca_create_qp_req *ring;
 	const struct pvhca_mem_list *mem;
+	struct pvhca_com_hold *hold;
 };
 
 /**
  * struct pvhca_com_create_srq_result - of pvhca_com_create_srq()
- * @handle: of the SRQ
+ * @handle: handle of the SRQ
  * @srqn: its number, the host's
  * @slot: in the context page
  * @doorbell: byte offset in the window
@@ -198,12 +209,12 @@ void pvhca_com_dealloc_mw(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_cq(struct pvhca_dev *dev, const struct pvhca_com_create_cq_params *params,
 			struct pvhca_com_create_cq_result *result);
 int pvhca_com_resize_cq(struct pvhca_dev *dev, u32 handle, u32 log_entries,
-			const struct pvhca_mem_list *mem);
+			const struct pvhca_mem_list *mem, struct pvhca_com_hold *hold);
 void pvhca_com_destroy_cq(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_qp(struct pvhca_dev *dev, const struct pvhca_com_create_qp_params *params,
 			struct pvhca_com_create_qp_result *result);
 int pvhca_com_modify_qp(struct pvhca_dev *dev, u32 handle, u32 mask,
-			const struct pvhca_qp_attr *attr);
+			const struct pvhca_qp_attr *attr, bool killable);
 int pvhca_com_query_qp(struct pvhca_dev *dev, u32 handle, u32 mask, struct pvhca_qp_attr *result);
 void pvhca_com_destroy_qp(struct pvhca_dev *dev, u32 handle);
 int pvhca_com_create_ah(struct pvhca_dev *dev, u32 pd, const struct pvhca_av *av, u32 *handle);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
 /*
- * What differs between the kernels that the driver is built for; the rest of
- * the source is written for the newest.
+ * Differences between the kernels that the driver is built for. The rest of the
+ * source is written for the newest.
  */
 #ifndef PVHCA_COMPAT_H
 #define PVHCA_COMPAT_H
@@ -48,6 +48,16 @@ static inline struct ib_udata *pvhca_reg_dmabuf_udata(struct ib_udata *udata)
 {
 	return udata;
 }
+#endif
+
+/*
+ * 6.14: the core tells users of the port when its network interface goes up or down,
+ * unless the driver says that it does.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
+#define PVHCA_REPORT_PORT_EVENT(function) .report_port_event = (function),
+#else
+#define PVHCA_REPORT_PORT_EVENT(function)
 #endif
 
 /* 6.12: "transmit takes no lock" is a field instead of a feature flag. */

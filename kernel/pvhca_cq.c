@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
  * Completion queues: rings in user memory, which pvhcad writes and the provider
- * reads. What comes through here are events.
+ * reads. Only their events pass through the driver.
  */
 
 #include <linux/interrupt.h>
@@ -28,62 +28,73 @@ static int pvhca_cq_check_req(const struct pvhca_create_cq_req *req, u32 cqe)
 	return 0;
 }
 
-/* Have pvhcad serve the ring; cq->umem and cq->eq are set. */
-static int pvhca_cq_open(struct pvhca_dev *dev, struct pvhca_cq *cq, struct pvhca_ucontext *ctx,
-			 const struct pvhca_create_cq_req *req, struct pvhca_mem *mem,
-			 struct pvhca_create_cq_resp *resp)
+/**
+ * struct pvhca_cq_user - an application's CQ while it is made
+ * @user: steps in common
+ * @cq: the CQ; its event queue is set
+ * @req: the provider's request
+ * @resp: answer to it
+ */
+struct pvhca_cq_user {
+	struct pvhca_object_user user;
+	struct pvhca_cq *cq;
+	const struct pvhca_create_cq_req *req;
+	struct pvhca_create_cq_resp resp;
+};
+
+/* pvhca_object_user.open */
+static int pvhca_cq_open(const struct pvhca_object_user *object, const struct pvhca_ucontext *ctx,
+			 struct pvhca_mem *mem)
 {
+	struct pvhca_cq_user *user = container_of(object, struct pvhca_cq_user, user);
 	const struct pvhca_com_create_cq_params params = {
 		.context = ctx->handle,
-		.ceq = cq->eq->handle,
-		.log_entries = req->log_entries,
-		.flags = req->flags,
+		.ceq = user->cq->eq->handle,
+		.log_entries = user->req->log_entries,
+		.flags = user->req->flags,
 		.mem = pvhca_mem_list(mem),
+		.hold = pvhca_mem_hold(mem),
 	};
 	struct pvhca_com_create_cq_result result;
 	int err;
 
-	err = pvhca_com_create_cq(dev, &params, &result);
+	err = pvhca_com_create_cq(object->dev, &params, &result);
 	if (err)
 		return err;
-	cq->handle = result.handle;
-	resp->cq_handle = result.handle;
-	resp->doorbell = result.doorbell;
+	user->cq->handle = result.handle;
+	user->resp.cq_handle = result.handle;
+	user->resp.doorbell = result.doorbell;
 	return 0;
 }
 
 static int pvhca_cq_create_user(struct pvhca_dev *dev, struct pvhca_cq *cq,
 				const struct pvhca_create_cq_req *req, struct ib_udata *udata)
 {
-	struct pvhca_ucontext *ctx =
-		rdma_udata_to_drv_context(udata, struct pvhca_ucontext, ibucontext);
-	struct pvhca_create_cq_resp resp = {};
-	struct pvhca_mem *mem;
-	int err;
+	struct pvhca_cq_user user = {
+		.user = {
+			.dev = dev,
+			.table = &dev->cqs,
+			.object = cq,
+			.handle = &cq->handle,
+			.umem = &cq->umem,
+			.buf_addr = req->buf_addr,
+			.buf_len = req->buf_len,
+			.resp = &user.resp,
+			.resp_size = sizeof(user.resp),
+			.open = pvhca_cq_open,
+			.close = pvhca_com_destroy_cq,
+		},
+		.cq = cq,
+		.req = req,
+	};
 
-	cq->umem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE, &mem);
-	if (IS_ERR(cq->umem))
-		return PTR_ERR(cq->umem);
-	err = pvhca_cq_open(dev, cq, ctx, req, mem, &resp);
-	pvhca_mem_free(dev, mem);
-	if (err)
-		goto err_unpin;
-	err = pvhca_object_publish(dev, &dev->cqs, cq->handle, cq, udata, &resp, sizeof(resp));
-	if (err)
-		goto err_close;
-	return 0;
-
-err_close:
-	pvhca_com_destroy_cq(dev, cq->handle);
-err_unpin:
-	pvhca_mem_unpin(dev, cq->umem);
-	return err;
+	return pvhca_object_create_user(&user.user, udata);
 }
 
 /**
  * pvhca_create_cq - ib_device_ops.create_cq
  * @ibcq: CQ
- * @attr: of it
+ * @attr: attributes
  * @arg: struct pvhca_create_cq_req, struct pvhca_create_cq_resp; NULL for a
  *	kernel consumer
  *
@@ -122,22 +133,26 @@ int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 static int pvhca_cq_replace(struct pvhca_dev *dev, struct pvhca_cq *cq,
 			    const struct pvhca_create_cq_req *req)
 {
-	struct ib_umem *umem;
 	struct pvhca_mem *mem;
 	int err;
 
 	lockdep_assert_held(&cq->lock);
 
-	umem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE, &mem);
-	if (IS_ERR(umem))
-		return PTR_ERR(umem);
-	err = pvhca_com_resize_cq(dev, cq->handle, req->log_entries, pvhca_mem_list(mem));
-	pvhca_mem_free(dev, mem);
+	if (cq->umem_failed)
+		return -EIO;
+	mem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE);
+	if (IS_ERR(mem))
+		return PTR_ERR(mem);
+	err = pvhca_com_resize_cq(dev, cq->handle, req->log_entries, pvhca_mem_list(mem),
+				  pvhca_mem_hold(mem));
 	if (!err) {
-		swap(cq->umem, umem);
+		pvhca_mem_unpin(dev, cq->umem);
+		cq->umem = pvhca_mem_take(mem);
 		cq->ibcq.cqe = 1 << req->log_entries;
+	} else if (err == -EINTR) {
+		cq->umem_failed = pvhca_mem_take(mem);
 	}
-	pvhca_mem_unpin(dev, umem);
+	pvhca_mem_put(mem);
 	return err;
 }
 
@@ -148,7 +163,10 @@ static int pvhca_cq_replace(struct pvhca_dev *dev, struct pvhca_cq *cq,
  * @udata: struct pvhca_create_cq_req, struct pvhca_resize_cq_resp; NULL for a
  *	kernel consumer
  *
- * Return: 0; -EINVAL if what was not polled does not fit; another negative errno.
+ * After -EINTR the CQ can only be destroyed. It is not known which buffer pvhcad
+ * uses then, so both stay pinned until the CQ is destroyed.
+ *
+ * Return: 0; -EINVAL if the completions that were not polled do not fit; another negative errno.
  */
 int pvhca_resize_cq(struct ib_cq *ibcq, int cqe, struct ib_udata *udata)
 {
@@ -169,15 +187,23 @@ int pvhca_resize_cq(struct ib_cq *ibcq, int cqe, struct ib_udata *udata)
 	err = pvhca_cq_check_req(&req, cqe);
 	if (err)
 		return err;
-	/* It has no news, and afterwards would be too late to fail. */
+	/* The answer says nothing. After the command it would be too late to fail. */
 	err = pvhca_udata_out(udata, &resp, sizeof(resp));
 	if (err)
 		return err;
 
-	mutex_lock(&cq->lock);
+	err = mutex_lock_killable(&cq->lock);
+	if (err)
+		return err;
 	err = pvhca_cq_replace(to_pvhca_dev(ibcq->device), cq, &req);
 	mutex_unlock(&cq->lock);
 	return err;
+}
+
+static void pvhca_cq_unpin(struct pvhca_dev *dev, struct pvhca_cq *cq)
+{
+	pvhca_mem_unpin(dev, cq->umem);
+	pvhca_mem_unpin(dev, cq->umem_failed);
 }
 
 /**
@@ -198,15 +224,15 @@ int pvhca_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata)
 	if (cq->kernel)
 		pvhca_kcq_destroy(cq);
 	else
-		pvhca_mem_unpin(dev, cq->umem);
+		pvhca_cq_unpin(dev, cq);
 	mutex_destroy(&cq->lock);
 	return 0;
 }
 
 /**
- * pvhca_cq_comp_event - a CQ has what it was armed for
+ * pvhca_cq_comp_event - a CQ has a completion that it was armed for
  * @dev: session
- * @handle: of the CQ, or of one that is being destroyed
+ * @handle: handle of the CQ, or of one that is being destroyed
  *
  * Context: interrupt of the CQ's event queue.
  */
@@ -227,8 +253,8 @@ void pvhca_cq_comp_event(struct pvhca_dev *dev, u32 handle)
 /**
  * pvhca_cq_async_event - something happened to a CQ
  * @dev: session
- * @handle: of the CQ, or of one that is being destroyed
- * @type: what
+ * @handle: handle of the CQ, or of one that is being destroyed
+ * @type: kind of event
  *
  * Context: admin interrupt.
  */

@@ -8,11 +8,12 @@
  * made by command, each with a vector of its own.
  *
  * Events name objects by handle. An object leaves its xarray after its destroy
- * command completed, and then waits for the running handler of its vector
- * (synchronize_irq()); so a handler may use what it finds there. And since the
- * admin handler reads completions first and async events then, that wait also
- * means that all events which pvhcad wrote before the completion have been read:
- * none is left that could hit a new object with the same handle.
+ * command completed, and then waits for the running handlers (for completion events
+ * synchronize_irq(), for async events pvhca_dev_sync_admin()); so a handler may use
+ * what it finds there. And since completions are read first and async events then,
+ * with pvhca_dev.admin_lock held over both, that wait also means that all events
+ * which pvhcad wrote before the completion have been read: none is left that could
+ * hit a new object with the same handle.
  */
 
 #include <linux/cpumask.h>
@@ -158,7 +159,7 @@ static void pvhca_aeq_drain(struct pvhca_eq *eq)
 	u32 mask = (1u << eq->log_entries) - 1;
 	const struct pvhca_aeqe *entry;
 
-	while (!pvhca_com_is_dead(&eq->dev->com)) {
+	while (!pvhca_dev_is_dead(eq->dev)) {
 		entry = &entries[eq->ci & mask];
 		if (!pvhca_eq_has_entry(eq, &entry->flags))
 			break;
@@ -168,13 +169,28 @@ static void pvhca_aeq_drain(struct pvhca_eq *eq)
 	pvhca_eq_publish_ci(eq);
 }
 
+/**
+ * pvhca_eq_serve_admin - read the admin completions and the async events that are there
+ * @dev: session
+ *
+ * Context: any, for the most part the admin interrupt.
+ */
+void pvhca_eq_serve_admin(struct pvhca_dev *dev)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->admin_lock, flags);
+	/* In this order: see above. */
+	pvhca_com_reap(&dev->com);
+	pvhca_aeq_drain(&dev->aeq);
+	spin_unlock_irqrestore(&dev->admin_lock, flags);
+}
+
 static irqreturn_t pvhca_admin_irq(int irq, void *data)
 {
 	struct pvhca_eq *eq = data;
 
-	/* In this order: see above. */
-	pvhca_com_reap(&eq->dev->com);
-	pvhca_aeq_drain(eq);
+	pvhca_eq_serve_admin(eq->dev);
 	return IRQ_HANDLED;
 }
 
@@ -222,7 +238,7 @@ static irqreturn_t pvhca_ceq_irq(int irq, void *data)
 	u32 mask = (1u << eq->log_entries) - 1;
 	const struct pvhca_ceqe *entry;
 
-	while (!pvhca_com_is_dead(&eq->dev->com)) {
+	while (!pvhca_dev_is_dead(eq->dev)) {
 		entry = &entries[eq->ci & mask];
 		if (!pvhca_eq_has_entry(eq, &entry->flags))
 			break;
@@ -281,7 +297,7 @@ err_free:
  * pvhca_eq_create_comp - make a completion event queue for each vector left
  * @dev: session, whose attributes are known
  *
- * What was made when it failed is for pvhca_eq_destroy_comp() to undo.
+ * After a failure pvhca_eq_destroy_comp() undoes what was made.
  *
  * Return: 0 or a negative errno.
  */

@@ -6,14 +6,13 @@
  * offers the device to user space only.
  */
 
-#include <linux/interrupt.h>
 #include <linux/module.h>
 #include <net/addrconf.h>
 
 #include "pvhca.h"
 #include "pvhca_kverbs.h"
 
-/* What a host may have and guests can make use of. */
+/* Capabilities of a host that guests can use. */
 #define PVHCA_DEVICE_CAPS                                                                    \
 	(IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT | \
 	 IB_DEVICE_CURR_QP_STATE_MOD | IB_DEVICE_BAD_PKEY_CNTR | IB_DEVICE_BAD_QKEY_CNTR |   \
@@ -21,44 +20,15 @@
 	 IB_DEVICE_MEM_WINDOW_TYPE_2A | IB_DEVICE_MEM_WINDOW_TYPE_2B |                       \
 	 IB_DEVICE_MEM_MGT_EXTENSIONS)
 
-/**
- * pvhca_udata_in - take the provider's part of a call
- * @udata: where from
- * @req: where to
- * @size: of it, bytes
- *
- * Return: 0; -EINVAL if there is less; -EOPNOTSUPP if there is more than we know
- * and it is used; -EFAULT.
- */
-int pvhca_udata_in(struct ib_udata *udata, void *req, size_t size)
-{
-	if (udata->inlen < size)
-		return -EINVAL;
-	if (udata->inlen > size && !ib_is_udata_cleared(udata, size, udata->inlen - size))
-		return -EOPNOTSUPP;
-	return ib_copy_from_udata(req, udata, size);
-}
-
-/**
- * pvhca_udata_out - answer the provider
- * @udata: where to; takes what it has room for
- * @resp: the answer
- * @size: of it, bytes
- *
- * Return: 0 or -EFAULT.
- */
-int pvhca_udata_out(struct ib_udata *udata, void *resp, size_t size)
-{
-	return ib_copy_to_udata(udata, resp, min(size, udata->outlen));
-}
-
 static int pvhca_query_device(struct ib_device *ibdev, struct ib_device_attr *attr,
 			      struct ib_udata *udata)
 {
 	const struct pvhca_rsp_query_device *host = &to_pvhca_dev(ibdev)->attr;
+	int err;
 
-	if (udata && udata->inlen && !ib_is_udata_cleared(udata, 0, udata->inlen))
-		return -EOPNOTSUPP;
+	err = pvhca_udata_none(udata);
+	if (err)
+		return err;
 
 	memset(attr, 0, sizeof(*attr));
 	attr->sys_image_guid = (__force __be64)host->sys_image_guid;
@@ -104,7 +74,7 @@ static void pvhca_get_fw_str(struct ib_device *ibdev, char *str)
 {
 	const struct pvhca_rsp_query_device *host = &to_pvhca_dev(ibdev)->attr;
 
-	snprintf(str, IB_FW_VERSION_NAME_MAX, "%.*s", (int)sizeof(host->fw_ver), host->fw_ver);
+	snprintf(str, IB_FW_VERSION_NAME_MAX, "%*pE", PVHCA_TEXT_LEN(host->fw_ver), host->fw_ver);
 }
 
 static const struct ib_device_ops pvhca_ops = {
@@ -119,7 +89,10 @@ static const struct ib_device_ops pvhca_ops = {
 
 	.query_port = pvhca_query_port,
 	.get_port_immutable = pvhca_get_port_immutable,
-	.get_link_layer = pvhca_get_link_layer,
+	/* clang-format off */
+	PVHCA_REPORT_PORT_EVENT(pvhca_report_port_event)
+		/* clang-format on */
+		.get_link_layer = pvhca_get_link_layer,
 	.query_pkey = pvhca_query_pkey,
 	.add_gid = pvhca_add_gid,
 	.del_gid = pvhca_del_gid,
@@ -171,7 +144,7 @@ static const struct ib_device_ops pvhca_ops = {
 	INIT_RDMA_OBJ_SIZE(ib_srq, pvhca_srq, ibsrq),
 };
 
-/* With these the core takes the device for one that kernel consumers can use. */
+/* With these operations the core offers the device to kernel consumers. */
 static const struct ib_device_ops pvhca_kernel_ops = {
 	.post_send = pvhca_post_send,
 	.post_recv = pvhca_post_recv,
@@ -218,7 +191,7 @@ int pvhca_ibdev_register(struct pvhca_dev *dev)
 }
 
 /**
- * pvhca_ibdev_unregister - take the device away from all who use it
+ * pvhca_ibdev_unregister - take the device away from all its users
  * @dev: dead session, registered
  *
  * All its objects are destroyed on return, applications may live on.
@@ -234,8 +207,9 @@ void pvhca_ibdev_unregister(struct pvhca_dev *dev)
 	};
 
 	WRITE_ONCE(dev->registered, false);
-	/* No handler that saw it registered is still at work. */
-	synchronize_irq(dev->aeq.irq);
+	/* No thread that saw it registered is still at work, and none will be. */
+	pvhca_dev_sync_admin(dev);
+	cancel_work_sync(&dev->port_work);
 	ib_dispatch_event(&event);
 	ib_unregister_device(&dev->ibdev);
 }

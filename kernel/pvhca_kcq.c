@@ -13,7 +13,7 @@
 #include "pvhca_com_cmd.h"
 #include "pvhca_kverbs.h"
 
-/* In place of the QP number: the QP is gone, nobody wants this completion. */
+/* In place of the QP number: the QP is gone, the completion is skipped. */
 #define PVHCA_QPN_SKIP 0xffffffffu
 
 /* The last four bytes of a completion as pvhcad writes them: in one word. */
@@ -107,7 +107,7 @@ static void pvhca_kcq_fill_wc(struct ib_wc *wc, const struct pvhca_cqe *cqe, u32
 	wc->pkey_index = le16_to_cpu(cqe->pkey_index);
 	wc->sl = PVHCA_CQE_SL(word);
 	wc->port_num = PVHCA_PORT;
-	/* Of which kind the header is, the core finds out by itself. */
+	/* The core finds the kind of the header by itself. */
 	if (flags & PVHCA_CQE_F_GRH)
 		wc->wc_flags |= IB_WC_GRH;
 	if (flags & PVHCA_CQE_F_IMM) {
@@ -119,7 +119,7 @@ static void pvhca_kcq_fill_wc(struct ib_wc *wc, const struct pvhca_cqe *cqe, u32
 	}
 }
 
-/* Report an entry of the ring; false: it is nobody's. */
+/* Report an entry of the ring; false: it has no owner. */
 static bool pvhca_kcq_report(struct pvhca_kcq *kcq, const struct pvhca_cqe *cqe, u32 word,
 			     struct ib_wc *wc)
 {
@@ -132,7 +132,8 @@ static bool pvhca_kcq_report(struct pvhca_kcq *kcq, const struct pvhca_cqe *cqe,
 	memset(wc, 0, sizeof(*wc));
 	wq = PVHCA_CQE_OPCODE(word) >= PVHCA_CQE_RECV ? &kqp->rq : &kqp->sq;
 	if (!pvhca_kcq_retire(wq, le16_to_cpu(cqe->wqe_index), &wc->wr_id)) {
-		ibdev_err_ratelimited(kcq->ibcq->device, "QP %u: completion of nothing\n", qpn);
+		ibdev_err_ratelimited(kcq->ibcq->device,
+				      "QP %u: completion without outstanding work\n", qpn);
 		return false;
 	}
 	wc->qp = kqp->ibqp;
@@ -220,7 +221,7 @@ static bool pvhca_kcq_has_something(struct pvhca_kcq *kcq)
  * @kcq: CQ of a dead session
  *
  * Context: any.
- * Return: that; it is the caller's to raise.
+ * Return: true if so; the caller has to raise it.
  */
 bool pvhca_kcq_take_event(struct pvhca_kcq *kcq)
 {
@@ -271,7 +272,7 @@ int pvhca_poll_cq(struct ib_cq *ibcq, int num_entries, struct ib_wc *wc)
 	if (!kcq)
 		return -EINVAL;
 	spin_lock_irqsave(&kcq->lock, flags);
-	/* In this order: the ring has all that pvhcad ever writes. */
+	/* In this order: once flushing is set, the ring has all that pvhcad ever wrote. */
 	flushing = pvhca_kctx_is_flushing(kcq->kctx);
 	n = pvhca_kcq_poll_ring(kcq, num_entries, wc);
 	if (unlikely(flushing))
@@ -283,7 +284,7 @@ int pvhca_poll_cq(struct ib_cq *ibcq, int num_entries, struct ib_wc *wc)
 /**
  * pvhca_req_notify_cq - ib_device_ops.req_notify_cq
  * @ibcq: CQ
- * @flags: of what
+ * @flags: kind of completion, IB_CQ_*
  *
  * Context: any.
  * Return: 0; 1 if there is something to be polled and the caller wants to know;
@@ -306,7 +307,7 @@ int pvhca_req_notify_cq(struct ib_cq *ibcq, enum ib_cq_notify_flags flags)
 	spin_lock_irqsave(&kcq->lock, irq_flags);
 	kcq->armed = true;
 	WRITE_ONCE(*count, cpu_to_le32(le32_to_cpu(*count) + 1));
-	/* Either pvhcad sees that, or we see what it has written. */
+	/* Either pvhcad sees the new count, or this thread sees its entry. */
 	virt_mb();
 	if ((flags & IB_CQ_REPORT_MISSED_EVENTS) && pvhca_kcq_has_something(kcq))
 		ret = 1;
@@ -359,7 +360,7 @@ void pvhca_kcq_add_qp(struct pvhca_kqp *kqp)
  * pvhca_kcq_remove_qp - undo pvhca_kcq_add_qp()
  * @kqp: QP that no completion can be taken to any more, nor be written for
  *
- * Nobody who polls uses it on return.
+ * No thread that polls uses it on return.
  *
  * Context: process.
  */
@@ -392,7 +393,7 @@ static void pvhca_kcq_reset_queue(struct pvhca_kcq *kcq, u32 qpn, struct pvhca_k
 }
 
 /**
- * pvhca_kcq_reset_qp - forget what a QP has queued, and its completions
+ * pvhca_kcq_reset_qp - forget a QP's work and its completions
  * @kqp: QP in the state RESET, where pvhcad does not look at its rings
  *
  * Context: process.
@@ -435,7 +436,7 @@ static int pvhca_kcq_open(struct pvhca_cq *cq, struct pvhca_kcq *kcq)
 /**
  * pvhca_kcq_create - make a CQ for a kernel consumer
  * @cq: CQ; of a device with kernel verbs
- * @attr: of it
+ * @attr: attributes
  *
  * Return: 0 or a negative errno.
  */
@@ -473,7 +474,7 @@ int pvhca_kcq_create(struct pvhca_cq *cq, const struct ib_cq_init_attr *attr)
 		goto err_free_buf;
 	cq->kernel = kcq;
 	cq->ibcq.cqe = 1 << kcq->log_entries;
-	err = pvhca_object_publish(dev, &dev->cqs, cq->handle, cq, NULL, NULL, 0);
+	err = pvhca_object_publish(dev, &dev->cqs, cq->handle, cq);
 	if (err)
 		goto err_close;
 	return 0;
@@ -490,7 +491,7 @@ err_free:
 }
 
 /**
- * pvhca_kcq_destroy - free what a kernel consumer's CQ has
+ * pvhca_kcq_destroy - free the kernel's side of a CQ
  * @cq: CQ that pvhcad and events do not know any more
  */
 void pvhca_kcq_destroy(struct pvhca_cq *cq)

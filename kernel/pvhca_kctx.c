@@ -72,7 +72,7 @@ void pvhca_kbuf_list(const struct pvhca_kbuf *buf, struct pvhca_mem_list *list)
  * @kctx: context
  * @offset: as pvhcad told
  *
- * Return: that, NULL if it is outside of the window.
+ * Return: its address, or NULL if it is outside of the window.
  */
 void __iomem *pvhca_kctx_doorbell(struct pvhca_kctx *kctx, u32 offset)
 {
@@ -106,10 +106,10 @@ static bool pvhca_kctx_clear_bit(__le64 *word, unsigned int bit)
 /**
  * pvhca_kctx_notify - tell pvhcad that a producer index has moved
  * @kctx: context
- * @slot: of the queue
+ * @slot: slot of the queue
  *
- * To be called after the index was stored; it begins with a full barrier. Needs
- * no lock. providers/pvhca/ring.h has the argument why no wake-up is lost.
+ * To be called after the index was stored; it begins with a full barrier. It needs no
+ * lock. providers/pvhca/ring.h explains why no wake-up is lost.
  *
  * Context: any.
  * Return: whether pvhcad sleeps and the caller has to write the doorbell.
@@ -128,11 +128,11 @@ bool pvhca_kctx_notify(struct pvhca_kctx *kctx, u32 slot)
 /* --------------------------- the end of the session ------------------------ */
 
 /**
- * pvhca_kctx_is_flushing - is what is left in the queues reported as flushed?
+ * pvhca_kctx_is_flushing - is work that is left in the queues reported as flushed?
  * @kctx: context
  *
  * Context: any.
- * Return: that. pvhcad writes no completions any more then.
+ * Return: true if so; then pvhcad does not write completions any more.
  */
 bool pvhca_kctx_is_flushing(const struct pvhca_kctx *kctx)
 {
@@ -140,15 +140,15 @@ bool pvhca_kctx_is_flushing(const struct pvhca_kctx *kctx)
 }
 
 /**
- * pvhca_kctx_schedule_flush - somebody posted to a dead session, or asked for events
+ * pvhca_kctx_schedule_flush - a consumer posted to a dead session, or asked for events
  * @kctx: context
  *
  * Context: any.
  */
 void pvhca_kctx_schedule_flush(struct pvhca_kctx *kctx)
 {
-	/* Not the session's workqueue: that waits for consumers to go. */
-	schedule_work(&kctx->flush_work);
+	/* Not pvhca_pci.wq: that waits for consumers to go. */
+	queue_work(kctx->dev->pci->reclaim_wq, &kctx->flush_work);
 }
 
 static void pvhca_kctx_flush_work(struct work_struct *work)
@@ -168,16 +168,16 @@ static void pvhca_kctx_flush_work(struct work_struct *work)
 }
 
 /**
- * pvhca_kctx_flush - give kernel consumers back what they have posted
+ * pvhca_kctx_flush - give kernel consumers their work back
  * @dev: dead session, reset
  */
 void pvhca_kctx_flush(struct pvhca_dev *dev)
 {
 	if (!dev->kctx)
 		return;
-	/* What pvhcad wrote is read first. */
+	/* Completions that pvhcad wrote are read first. */
 	smp_store_release(&dev->kctx->flushing, true);
-	/* Either who posts sees that, or the work sees what was posted. */
+	/* Either a thread that posts sees the flag, or the work sees what it posted. */
 	smp_mb();
 	pvhca_kctx_schedule_flush(dev->kctx);
 }

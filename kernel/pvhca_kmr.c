@@ -66,7 +66,7 @@ static int pvhca_kmr_open(struct pvhca_dev *dev, struct pvhca_mr *mr, u32 max_pa
 /**
  * pvhca_alloc_mr - ib_device_ops.alloc_mr
  * @ibpd: protection domain of a kernel consumer
- * @type: of region
+ * @type: type of the region
  * @max_num_sg: pages
  *
  * Return: the region or ERR_PTR().
@@ -106,7 +106,7 @@ err_free:
 }
 
 /**
- * pvhca_kmr_destroy - what ib_device_ops.dereg_mr is for kernel consumers
+ * pvhca_kmr_destroy - ib_device_ops.dereg_mr for kernel consumers
  * @mr: region without pinned user memory
  *
  * Return: 0 or -EBUSY.

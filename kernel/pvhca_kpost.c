@@ -4,7 +4,8 @@
  *
  * A chain of work requests is written entry by entry, published with one store
  * of the producer index and announced once. The first request that cannot be
- * posted ends the chain; what stands before it is posted.
+ * posted ends the chain; what stands before it is posted. An empty chain succeeds in
+ * every state of the QP.
  *
  * Posting to a dead session succeeds, as it does to a QP in the error state: the
  * work comes back flushed, see pvhca_kverbs.h.
@@ -35,19 +36,39 @@ static bool pvhca_kwq_publish(struct pvhca_kwq *wq, u32 pi)
 
 	if (pi == wq->pi)
 		return false;
-	/* Who sees the index sees the entries, and their wr_ids. */
+	/* The entries and their wr_ids are visible before the index. */
 	smp_store_release(&wq->pi, pi);
 	virt_store_release(wq->shared_pi, cpu_to_le32(pi));
 	return true;
 }
 
-static void pvhca_kqp_announce(struct pvhca_kqp *kqp)
+/**
+ * struct pvhca_kpost_place - where new work of a QP is announced
+ * @kctx: context
+ * @slot: in its page
+ * @doorbell: told when pvhcad sleeps
+ *
+ * A copy: once the work is published, another thread may see it complete and destroy
+ * the QP. That thread waits for the queue's lock only.
+ */
+struct pvhca_kpost_place {
+	struct pvhca_kctx *kctx;
+	u32 slot;
+	void __iomem *doorbell;
+};
+
+static struct pvhca_kpost_place pvhca_kpost_place(const struct pvhca_kqp *kqp)
 {
-	if (pvhca_kctx_notify(kqp->kctx, kqp->slot))
-		writel(0, kqp->doorbell);
+	return (struct pvhca_kpost_place){ kqp->kctx, kqp->slot, kqp->doorbell };
+}
+
+static void pvhca_kpost_announce(const struct pvhca_kpost_place *place)
+{
+	if (pvhca_kctx_notify(place->kctx, place->slot))
+		writel(0, place->doorbell);
 	/* After the index was stored and a full barrier: pvhca_kctx_flush(). */
-	if (unlikely(pvhca_kctx_is_flushing(kqp->kctx)))
-		pvhca_kctx_schedule_flush(kqp->kctx);
+	if (unlikely(pvhca_kctx_is_flushing(place->kctx)))
+		pvhca_kctx_schedule_flush(place->kctx);
 }
 
 static void pvhca_kqp_write_sges(struct pvhca_sge *to, const struct ib_sge *list, int num)
@@ -130,7 +151,7 @@ static int pvhca_kpost_reg(struct pvhca_kpost *post, const struct ib_reg_wr *wr)
 	return 0;
 }
 
-/* What is particular to an opcode of connected QPs. */
+/* The part of an entry that depends on the opcode, for connected QPs. */
 static int pvhca_kpost_operation(struct pvhca_kpost *post, const struct ib_send_wr *wr)
 {
 	switch (wr->opcode) {
@@ -189,7 +210,7 @@ static int pvhca_kpost_datagram(struct pvhca_kpost *post, const struct ib_ud_wr 
 	return pvhca_kpost_operation(post, &wr->wr);
 }
 
-/* Inline data: addresses are the kernel's own, as the verbs have it. */
+/* Inline data: the verbs say that its addresses are the kernel's own. */
 static int pvhca_kpost_inline(struct pvhca_kqp *kqp, struct pvhca_kpost *post,
 			      const struct ib_send_wr *wr)
 {
@@ -225,7 +246,7 @@ static int pvhca_kpost_data(struct pvhca_kqp *kqp, struct pvhca_kpost *post,
 	return 0;
 }
 
-/* Write an entry; unless that returns 0 it is not valid. */
+/* Write an entry; it is valid only after 0. */
 static int pvhca_kpost_send(struct pvhca_kqp *kqp, void *entry, const struct ib_send_wr *wr)
 {
 	struct pvhca_qp *qp = to_pvhca_qp(kqp->ibqp);
@@ -264,6 +285,7 @@ int pvhca_post_send(struct ib_qp *ibqp, const struct ib_send_wr *wr,
 		    const struct ib_send_wr **bad_wr)
 {
 	struct pvhca_kqp *kqp = to_pvhca_qp(ibqp)->kernel;
+	struct pvhca_kpost_place place;
 	struct pvhca_kwq *sq;
 	enum ib_qp_state state;
 	unsigned long flags;
@@ -272,6 +294,8 @@ int pvhca_post_send(struct ib_qp *ibqp, const struct ib_send_wr *wr,
 	u32 pi;
 
 	*bad_wr = wr;
+	if (!wr)
+		return 0;
 	if (!kqp)
 		return -EINVAL;
 	state = READ_ONCE(kqp->state);
@@ -280,6 +304,7 @@ int pvhca_post_send(struct ib_qp *ibqp, const struct ib_send_wr *wr,
 
 	sq = &kqp->sq;
 	spin_lock_irqsave(&sq->lock, flags);
+	place = pvhca_kpost_place(kqp);
 	for (pi = sq->pi; wr; wr = wr->next, pi++) {
 		err = pvhca_kwq_is_full(sq, pi) ?
 			-ENOMEM :
@@ -292,7 +317,7 @@ int pvhca_post_send(struct ib_qp *ibqp, const struct ib_send_wr *wr,
 	spin_unlock_irqrestore(&sq->lock, flags);
 
 	if (published)
-		pvhca_kqp_announce(kqp);
+		pvhca_kpost_announce(&place);
 	*bad_wr = wr;
 	return err;
 }
@@ -327,6 +352,7 @@ int pvhca_post_recv(struct ib_qp *ibqp, const struct ib_recv_wr *wr,
 		    const struct ib_recv_wr **bad_wr)
 {
 	struct pvhca_kqp *kqp = to_pvhca_qp(ibqp)->kernel;
+	struct pvhca_kpost_place place;
 	struct pvhca_kwq *rq;
 	unsigned long flags;
 	bool published;
@@ -334,11 +360,14 @@ int pvhca_post_recv(struct ib_qp *ibqp, const struct ib_recv_wr *wr,
 	u32 pi;
 
 	*bad_wr = wr;
+	if (!wr)
+		return 0;
 	if (!kqp || READ_ONCE(kqp->state) == IB_QPS_RESET)
 		return -EINVAL;
 
 	rq = &kqp->rq;
 	spin_lock_irqsave(&rq->lock, flags);
+	place = pvhca_kpost_place(kqp);
 	for (pi = rq->pi; wr; wr = wr->next, pi++) {
 		err = pvhca_kwq_is_full(rq, pi) ?
 			-ENOMEM :
@@ -351,7 +380,7 @@ int pvhca_post_recv(struct ib_qp *ibqp, const struct ib_recv_wr *wr,
 	spin_unlock_irqrestore(&rq->lock, flags);
 
 	if (published)
-		pvhca_kqp_announce(kqp);
+		pvhca_kpost_announce(&place);
 	*bad_wr = wr;
 	return err;
 }

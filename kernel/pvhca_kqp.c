@@ -64,7 +64,7 @@ static u32 pvhca_kqp_layout(enum ib_qp_type type, const struct ib_qp_cap *cap,
 	return end;
 }
 
-/* Limits of the host's and the rings'; also those that keep the layout in 32 bits. */
+/* Limits of the host and of the rings. They also keep the layout within 32 bits. */
 static int pvhca_kqp_check(struct pvhca_dev *dev, const struct ib_qp_init_attr *attr)
 {
 	const struct pvhca_rsp_query_device *host = &dev->attr;
@@ -87,26 +87,6 @@ static int pvhca_kqp_check(struct pvhca_dev *dev, const struct ib_qp_init_attr *
 	entry = max_t(u32, pvhca_kqp_send_entry(attr->qp_type, cap),
 		      PVHCA_RQ_WQE_DATA + cap->max_recv_sge * sizeof(struct pvhca_sge));
 	return entry > 1u << PVHCA_RING_MAX_LOG_STRIDE ? -EINVAL : 0;
-}
-
-static int pvhca_kqp_type_to_wire(enum ib_qp_type type, u32 *wire)
-{
-	switch (type) {
-	case IB_QPT_GSI:
-		*wire = PVHCA_QPT_GSI;
-		return 0;
-	case IB_QPT_RC:
-		*wire = PVHCA_QPT_RC;
-		return 0;
-	case IB_QPT_UC:
-		*wire = PVHCA_QPT_UC;
-		return 0;
-	case IB_QPT_UD:
-		*wire = PVHCA_QPT_UD;
-		return 0;
-	default:
-		return -EOPNOTSUPP;
-	}
 }
 
 /* ----------------------------- create and destroy -------------------------- */
@@ -162,7 +142,7 @@ static void pvhca_kqp_free_queues(struct pvhca_dev *dev, struct pvhca_kqp *kqp)
 	pvhca_kbuf_free(dev, &kqp->buf);
 }
 
-/* The host may give more than was asked for, but there is no room for it. */
+/* The host may give more than the rings have room for. */
 static void pvhca_kqp_set_limits(struct pvhca_qp *qp, const struct ib_qp_cap *wanted,
 				 const struct ib_qp_cap *given)
 {
@@ -194,6 +174,7 @@ static int pvhca_kqp_open(struct pvhca_qp *qp, const struct ib_qp_init_attr *att
 		.send_cq = to_pvhca_cq(attr->send_cq)->handle,
 		.recv_cq = to_pvhca_cq(attr->recv_cq)->handle,
 		.srq = PVHCA_NO_HANDLE,
+		.type = attr->qp_type,
 		.cap = &attr->cap,
 		.ring = ring,
 		.mem = &mem,
@@ -201,9 +182,6 @@ static int pvhca_kqp_open(struct pvhca_qp *qp, const struct ib_qp_init_attr *att
 	struct pvhca_com_create_qp_result result;
 	int err;
 
-	err = pvhca_kqp_type_to_wire(attr->qp_type, &params.type);
-	if (err)
-		return err;
 	if (attr->sq_sig_type == IB_SIGNAL_ALL_WR)
 		params.flags |= PVHCA_CREATE_QP_SIG_ALL;
 	pvhca_kbuf_list(&kqp->buf, &mem);
@@ -233,7 +211,7 @@ static int pvhca_kqp_enlist(struct pvhca_dev *dev, struct pvhca_qp *qp)
 	err = xa_insert_irq(&kqp->kctx->qps, kqp->qpn, kqp, GFP_KERNEL);
 	if (err)
 		return err;
-	err = pvhca_object_publish(dev, &dev->qps, qp->handle, qp, NULL, NULL, 0);
+	err = pvhca_object_publish(dev, &dev->qps, qp->handle, qp);
 	if (err) {
 		xa_erase_irq(&kqp->kctx->qps, kqp->qpn);
 		return err;
@@ -245,7 +223,7 @@ static int pvhca_kqp_enlist(struct pvhca_dev *dev, struct pvhca_qp *qp)
 /**
  * pvhca_kqp_create - make a QP for a kernel consumer
  * @qp: QP; of a device with kernel verbs
- * @attr: of it; the capabilities are those given on return
+ * @attr: attributes; on return with the capabilities that were given
  *
  * Return: 0; -EOPNOTSUPP if pvhcad does not serve such QPs; another negative
  * errno.
@@ -299,8 +277,15 @@ err_free:
 	return err;
 }
 
+/* A thread whose work has completed may still hold the lock that it posted under. */
+static void pvhca_kwq_sync(struct pvhca_kwq *wq)
+{
+	spin_lock_irq(&wq->lock);
+	spin_unlock_irq(&wq->lock);
+}
+
 /**
- * pvhca_kqp_destroy - free what a kernel consumer's QP has
+ * pvhca_kqp_destroy - free the kernel's side of a QP
  * @qp: QP that pvhcad and events do not know any more
  */
 void pvhca_kqp_destroy(struct pvhca_qp *qp)
@@ -309,6 +294,8 @@ void pvhca_kqp_destroy(struct pvhca_qp *qp)
 
 	xa_erase_irq(&kqp->kctx->qps, kqp->qpn);
 	pvhca_kcq_remove_qp(kqp);
+	pvhca_kwq_sync(&kqp->sq);
+	pvhca_kwq_sync(&kqp->rq);
 	pvhca_kqp_free_queues(to_pvhca_dev(qp->ibqp.device), kqp);
 	kfree(kqp);
 }
@@ -320,10 +307,10 @@ void pvhca_kqp_destroy(struct pvhca_qp *qp)
  * @qp: QP
  * @attr: as for ib_device_ops.modify_qp
  * @mask: likewise
- * @err: what pvhcad said
+ * @err: pvhcad's answer
  *
- * Who drains a QP sends it to the error state first, and wants to succeed there:
- * on a dead session everything is in error already.
+ * A consumer that drains a QP sets it to the error state first, and needs that to
+ * succeed. On a dead session all QPs are in error already.
  *
  * Return: 0 or a negative errno: the new outcome.
  */
@@ -336,7 +323,7 @@ int pvhca_kqp_modified(struct pvhca_qp *qp, const struct ib_qp_attr *attr, int m
 
 	if (!(mask & IB_QP_STATE))
 		return err;
-	if (err && pvhca_com_is_dead(&dev->com) &&
+	if (err && pvhca_dev_is_dead(dev) &&
 	    (attr->qp_state == IB_QPS_ERR || attr->qp_state == IB_QPS_RESET))
 		err = 0;
 	if (err)

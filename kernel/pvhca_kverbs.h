@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
 /*
- * Kernel verbs: what ib_mad, ib_cm, rdma_cm and upper layer protocols in the
- * guest's kernel call.
+ * Kernel verbs: ib_mad, ib_cm, rdma_cm and upper layer protocols in the guest's
+ * kernel call them.
  *
  * Theory of operation
  *
@@ -17,17 +17,17 @@
  * address, which goes into the work (PVHCA_WQE_F_AV), as they are made where
  * nothing can wait for a command.
  *
- * A session that is dead. Consumers must get a completion for everything that
- * they have posted and may post after that, else they never let go of the device;
- * but with a completion they take their memory back, so none may come before
- * pvhcad has let go of it. Hence:
+ * When a session is dead, consumers must get a completion for everything that they
+ * have posted or still post, else they never let go of the device. But after a
+ * completion they take their memory back, so no completion may come before pvhcad has
+ * let go of it. Hence:
  *
- *   - until the RESET has ended (pvhca_dev.quiesced) nothing is made up: what
- *     pvhcad completes is reported, what is posted stays in the queue;
- *   - after it, pvhca_kctx.flushing is set, and polling reports what is left in
- *     the queues as flushed. Who is to be told of that by an event is told by
- *     flush_work, which never runs in the caller's context: a consumer may post
- *     with a lock held that its event handler takes.
+ *   - until the RESET has ended (pvhca_dev.quiesced) only pvhcad's completions are
+ *     reported, and posted work stays in the queue;
+ *   - after it, pvhca_kctx.flushing is set, and polling reports the work that is left
+ *     in the queues as flushed. flush_work raises the events for it. It never runs in
+ *     the caller's context: a consumer may post with a lock held that its event
+ *     handler takes.
  *
  * A RESET that does not end is the one case where memory may be given back that
  * pvhcad still writes to: a consumer cannot be made to lose it.
@@ -72,7 +72,7 @@ struct pvhca_kbuf {
  * @page: struct pvhca_context_page
  * @doorbells: window that doorbell offsets are counted from
  * @qps: struct pvhca_kqp by QP number, as completions have it
- * @flushing: what is in the queues is reported as flushed; never cleared
+ * @flushing: work in the queues is reported as flushed; never cleared
  * @flush_work: raises the events that go with it
  */
 struct pvhca_kctx {
@@ -91,8 +91,8 @@ struct pvhca_kctx {
  * @kctx: context
  * @buf: header and entries
  * @doorbell: told when pvhcad waits for room
- * @log_entries: of entries
- * @lock: guards what follows, and pvhca_kwq.ci of the queues that complete here
+ * @log_entries: log2 of the number of entries
+ * @lock: guards the fields that follow, and pvhca_kwq.ci of the queues that complete here
  * @ci: next entry to be polled, free running
  * @armed: an event was asked for and has not been raised yet
  * @senders: pvhca_kqp.send_link of the QPs whose sends complete here
@@ -114,17 +114,17 @@ struct pvhca_kcq {
 
 /**
  * struct pvhca_kwq - a send or receive queue
- * @lock: serialises who posts
- * @pi: next entry to be written, free running; released with what it covers
+ * @lock: one thread posts at a time
+ * @pi: next entry to be written, free running; released with the entries that it covers
  * @max_wr: entries that may be outstanding
- * @max_sge: of an entry
+ * @max_sge: SGEs of an entry
  * @mask: entries of the ring - 1
  * @log_stride: bytes from an entry to the next
  * @entries: the ring, NULL without one
  * @shared_pi: @pi for pvhcad
  * @wr_ids: by place in the ring
- * @ci: entries below are retired; released by who polls once it has read
- *	@wr_ids, acquired by who posts before it writes there again
+ * @ci: entries below are retired. A thread that polls releases it after reading
+ *	@wr_ids; a thread that posts acquires it before it writes there again
  */
 struct pvhca_kwq {
 	spinlock_t lock; /* see above */
@@ -174,7 +174,7 @@ struct pvhca_kqp {
  * struct pvhca_kmr - the kernel's side of a region for fast registration
  * @pages: __le64 addresses
  * @max_pages: that there is room for
- * @num_pages: of the memory that was mapped last
+ * @num_pages: pages of the memory that was mapped last
  */
 struct pvhca_kmr {
 	struct pvhca_kbuf pages;

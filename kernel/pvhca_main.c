@@ -21,21 +21,6 @@ MODULE_DESCRIPTION("Paravirtual RDMA adapter");
 MODULE_LICENSE("Dual BSD/GPL");
 MODULE_VERSION(PVHCA_VERSION);
 
-static unsigned int admin_timeout_ms = 60000;
-module_param(admin_timeout_ms, uint, 0644);
-MODULE_PARM_DESC(admin_timeout_ms,
-		 "Time for the host to answer a command, in ms, before a reset (default 60000)");
-
-/**
- * pvhca_admin_timeout - how long pvhcad may take to answer
- *
- * Return: that, in jiffies, not 0.
- */
-unsigned long pvhca_admin_timeout(void)
-{
-	return max(msecs_to_jiffies(READ_ONCE(admin_timeout_ms)), 1ul);
-}
-
 static irqreturn_t pvhca_config_irq(int irq, void *data)
 {
 	struct pvhca_pci *pci = data;
@@ -70,8 +55,9 @@ static int pvhca_check_registers(struct pvhca_pci *pci)
 
 	pvhca_regs_read_text(pci, PVHCA_REG_QEMU_VERSION, qemu);
 	dev_err(&pci->pdev->dev,
-		"QEMU's device %s speaks register ABI %u.%u, driver %s speaks %u.%u\n", qemu,
-		abi >> 16, abi & 0xffff, PVHCA_VERSION, PVHCA_REGS_ABI_MAJOR, PVHCA_REGS_ABI_MINOR);
+		"QEMU's device %*pE speaks register ABI %u.%u, driver %s speaks %u.%u\n",
+		PVHCA_TEXT_LEN(qemu), qemu, abi >> 16, abi & 0xffff, PVHCA_VERSION,
+		PVHCA_REGS_ABI_MAJOR, PVHCA_REGS_ABI_MINOR);
 	return -EPROTO;
 }
 
@@ -97,7 +83,8 @@ static int pvhca_check_dma(struct pvhca_pci *pci)
 		goto out;
 	}
 	if (addr != page_to_phys(page)) {
-		dev_err(dev, "needs guest-physical DMA: no IOMMU, bounce buffers, encryption\n");
+		dev_err(dev,
+			"DMA addresses must be guest-physical: no IOMMU, no bounce buffers, no encryption\n");
 		err = -EOPNOTSUPP;
 	}
 	dma_unmap_page(dev, addr, PAGE_SIZE, DMA_BIDIRECTIONAL);
@@ -151,7 +138,7 @@ static int pvhca_alloc_vectors(struct pvhca_pci *pci)
 	return 0;
 }
 
-/* Interrupts, and what they schedule. */
+/* Interrupts, and the work that they schedule. */
 static int pvhca_setup_config(struct pvhca_pci *pci)
 {
 	struct pci_dev *pdev = pci->pdev;
@@ -161,11 +148,17 @@ static int pvhca_setup_config(struct pvhca_pci *pci)
 	pci->wq = alloc_ordered_workqueue(PVHCA_DRV_NAME "-%s", 0, pci_name(pdev));
 	if (!pci->wq)
 		return -ENOMEM;
+	pci->reclaim_wq = alloc_workqueue(PVHCA_DRV_NAME "-reclaim-%s", WQ_UNBOUND | WQ_MEM_RECLAIM,
+					  0, pci_name(pdev));
+	if (!pci->reclaim_wq) {
+		err = -ENOMEM;
+		goto err_destroy_wq;
+	}
 	pvhca_attach_init(pci);
 
 	err = pvhca_alloc_vectors(pci);
 	if (err)
-		goto err_destroy_wq;
+		goto err_destroy_reclaim_wq;
 	err = request_threaded_irq(pci_irq_vector(pdev, PVHCA_VECTOR_CONFIG), pvhca_config_irq,
 				   pvhca_config_thread, 0, PVHCA_DRV_NAME "-config", pci);
 	if (err)
@@ -174,6 +167,8 @@ static int pvhca_setup_config(struct pvhca_pci *pci)
 
 err_free_vectors:
 	pci_free_irq_vectors(pdev);
+err_destroy_reclaim_wq:
+	destroy_workqueue(pci->reclaim_wq);
 err_destroy_wq:
 	destroy_workqueue(pci->wq);
 	return err;
@@ -183,6 +178,7 @@ static void pvhca_teardown_config(struct pvhca_pci *pci)
 {
 	free_irq(pci_irq_vector(pci->pdev, PVHCA_VECTOR_CONFIG), pci);
 	pci_free_irq_vectors(pci->pdev);
+	destroy_workqueue(pci->reclaim_wq);
 	destroy_workqueue(pci->wq);
 }
 

@@ -9,8 +9,8 @@
 /**
  * pvhca_attach_mcast - ib_device_ops.attach_mcast
  * @ibqp: UD
- * @gid: of the group
- * @lid: of the group; RoCE has none
+ * @gid: GID of the group
+ * @lid: LID of the group; RoCE has none
  *
  * Return: 0 or a negative errno.
  */
@@ -23,8 +23,8 @@ int pvhca_attach_mcast(struct ib_qp *ibqp, union ib_gid *gid, u16 lid)
 /**
  * pvhca_detach_mcast - ib_device_ops.detach_mcast
  * @ibqp: UD
- * @gid: of the group
- * @lid: of the group; RoCE has none
+ * @gid: GID of the group
+ * @lid: LID of the group; RoCE has none
  *
  * Return: 0, also on a dead session, where nothing is attached any more; or a
  * negative errno.
@@ -35,5 +35,5 @@ int pvhca_detach_mcast(struct ib_qp *ibqp, union ib_gid *gid, u16 lid)
 	int err;
 
 	err = pvhca_com_detach_mcast(dev, to_pvhca_qp(ibqp)->handle, gid, lid);
-	return pvhca_com_is_dead(&dev->com) ? 0 : err;
+	return pvhca_dev_is_dead(dev) ? 0 : err;
 }

@@ -6,6 +6,8 @@
  * that lie behind one another become one extent, whatever their sizes are. A
  * list that does not fit into the command goes to a chain of chunks, which
  * pvhcad reads while it carries the command out; they are freed afterwards.
+ *
+ * A list owns the memory until the command has succeeded and an object takes it.
  */
 
 #include <linux/scatterlist.h>
@@ -25,12 +27,18 @@ struct pvhca_mem_chunk {
 };
 
 /**
- * struct pvhca_mem - a memory list while it is needed
- * @list: what goes into the command
+ * struct pvhca_mem - memory and its list, while a command needs the list
+ * @hold: how long that is
+ * @dev: session
+ * @umem: the memory; NULL once pvhca_mem_take() gave it away
+ * @list: part that goes into the command
  * @num_chunks: allocated
  * @chunks: that hold the extents, if they do not fit into @list
  */
 struct pvhca_mem {
+	struct pvhca_com_hold hold;
+	struct pvhca_dev *dev;
+	struct ib_umem *umem;
 	struct pvhca_mem_list list;
 	u32 num_chunks;
 	struct pvhca_mem_chunk chunks[];
@@ -139,64 +147,70 @@ static void pvhca_mem_fill(struct pvhca_mem *mem, struct ib_umem *umem)
 	mem->list.num_extents = cpu_to_le32(i);
 }
 
-/**
- * pvhca_mem_describe - make the memory list of a region
- * @dev: session
- * @umem: the region, not empty
- *
- * Return: the list, for pvhca_mem_free(); ERR_PTR(-ENOMEM); ERR_PTR(-EINVAL).
+/*
+ * pvhca_com_hold.release. If pvhcad may still use the memory, all is lost, the chunks
+ * included: pvhcad would take their next contents for extents.
  */
-struct pvhca_mem *pvhca_mem_describe(struct pvhca_dev *dev, struct ib_umem *umem)
+static void pvhca_mem_release(struct pvhca_com_hold *hold)
 {
-	u64 count = pvhca_mem_count(umem);
-	struct pvhca_mem *mem;
-	u32 num_chunks = 0;
-	int err;
-
-	if (!count || count > U32_MAX)
-		return ERR_PTR(-EINVAL);
-	if (count > PVHCA_INLINE_EXTENTS)
-		num_chunks = DIV_ROUND_UP((u32)count, PVHCA_CHUNK_EXTENTS);
-
-	mem = kvzalloc(struct_size(mem, chunks, num_chunks), GFP_KERNEL);
-	if (!mem)
-		return ERR_PTR(-ENOMEM);
-	err = pvhca_mem_alloc_chunks(dev, mem, num_chunks);
-	if (err) {
-		pvhca_mem_free(dev, mem);
-		return ERR_PTR(err);
-	}
-	pvhca_mem_fill(mem, umem);
-	return mem;
-}
-
-/**
- * pvhca_mem_free - free a memory list
- * @dev: session; pvhcad only reads the chunks, so freeing them is always safe
- * @mem: the list; the region stays as it is
- */
-void pvhca_mem_free(struct pvhca_dev *dev, struct pvhca_mem *mem)
-{
-	struct device *dma_dev = pvhca_to_dma_device(dev);
+	struct pvhca_mem *mem = container_of(hold, struct pvhca_mem, hold);
+	struct device *dma_dev = pvhca_to_dma_device(mem->dev);
 	struct pvhca_mem_chunk *c;
 	u32 i;
 
+	if (!pvhca_dev_may_free(mem->dev))
+		return;
 	for (i = 0; i < mem->num_chunks; i++) {
 		c = &mem->chunks[i];
 		dma_free_coherent(dma_dev, sizeof(*c->chunk), c->chunk, c->dma);
 	}
+	ib_umem_release(mem->umem);
 	kvfree(mem);
 }
 
-/**
- * pvhca_mem_list - what goes into the command
- * @mem: list
- *
- * Return: that; @mem keeps it.
- */
-const struct pvhca_mem_list *pvhca_mem_list(const struct pvhca_mem *mem)
+/* Room for the list of @count extents. */
+static struct pvhca_mem *pvhca_mem_new(struct pvhca_dev *dev, struct ib_umem *umem, u32 count)
 {
-	return &mem->list;
+	struct pvhca_mem *mem;
+	u32 num_chunks = 0;
+	int err;
+
+	if (count > PVHCA_INLINE_EXTENTS)
+		num_chunks = DIV_ROUND_UP(count, PVHCA_CHUNK_EXTENTS);
+	mem = kvzalloc(struct_size(mem, chunks, num_chunks), GFP_KERNEL);
+	if (!mem)
+		return ERR_PTR(-ENOMEM);
+	pvhca_com_hold_init(&mem->hold, pvhca_mem_release);
+	mem->dev = dev;
+	err = pvhca_mem_alloc_chunks(dev, mem, num_chunks);
+	if (err) {
+		pvhca_mem_put(mem);
+		return ERR_PTR(err);
+	}
+	mem->umem = umem;
+	return mem;
+}
+
+/**
+ * pvhca_mem_describe - make the memory list of a region
+ * @dev: session
+ * @umem: the region, not empty, of which pvhcad was told nothing so far. It belongs
+ *	to the list from now on; it is released if the list cannot be made
+ *
+ * Return: the list, for pvhca_mem_put(); ERR_PTR(-ENOMEM); ERR_PTR(-EINVAL).
+ */
+struct pvhca_mem *pvhca_mem_describe(struct pvhca_dev *dev, struct ib_umem *umem)
+{
+	u64 count = pvhca_mem_count(umem);
+	struct pvhca_mem *mem = ERR_PTR(-EINVAL);
+
+	if (count && count <= U32_MAX)
+		mem = pvhca_mem_new(dev, umem, count);
+	if (IS_ERR(mem))
+		ib_umem_release(umem);
+	else
+		pvhca_mem_fill(mem, umem);
+	return mem;
 }
 
 /**
@@ -204,25 +218,60 @@ const struct pvhca_mem_list *pvhca_mem_list(const struct pvhca_mem *mem)
  * @dev: session
  * @addr: first byte, in the calling process
  * @length: bytes
- * @access: IB_ACCESS_*; memory that nobody may write to may be read-only
- * @mem: the list
+ * @access: IB_ACCESS_*; memory for reading only may be read-only
  *
- * Return: the pinned memory, for pvhca_mem_unpin(), or ERR_PTR().
+ * Return: as pvhca_mem_describe().
  */
-struct ib_umem *pvhca_mem_pin(struct pvhca_dev *dev, u64 addr, u64 length, int access,
-			      struct pvhca_mem **mem)
+struct pvhca_mem *pvhca_mem_pin(struct pvhca_dev *dev, u64 addr, u64 length, int access)
 {
-	struct ib_umem *umem;
+	struct ib_umem *umem = ib_umem_get(&dev->ibdev, addr, length, access);
 
-	umem = ib_umem_get(&dev->ibdev, addr, length, access);
-	if (IS_ERR(umem))
-		return umem;
-	*mem = pvhca_mem_describe(dev, umem);
-	if (IS_ERR(*mem)) {
-		ib_umem_release(umem);
-		return ERR_CAST(*mem);
-	}
+	return IS_ERR(umem) ? ERR_CAST(umem) : pvhca_mem_describe(dev, umem);
+}
+
+/**
+ * pvhca_mem_list - the part that goes into the command
+ * @mem: list
+ *
+ * Return: that part; it belongs to @mem.
+ */
+const struct pvhca_mem_list *pvhca_mem_list(const struct pvhca_mem *mem)
+{
+	return &mem->list;
+}
+
+/**
+ * pvhca_mem_hold - the part that lets a process leave the command when it is killed
+ * @mem: list
+ *
+ * Return: that part.
+ */
+struct pvhca_com_hold *pvhca_mem_hold(struct pvhca_mem *mem)
+{
+	return &mem->hold;
+}
+
+/**
+ * pvhca_mem_take - the memory is an object's now
+ * @mem: list, which is still to be put
+ *
+ * Return: the memory, for pvhca_mem_unpin().
+ */
+struct ib_umem *pvhca_mem_take(struct pvhca_mem *mem)
+{
+	struct ib_umem *umem = mem->umem;
+
+	mem->umem = NULL;
 	return umem;
+}
+
+/**
+ * pvhca_mem_put - the command is over, or its process was killed
+ * @mem: list. It is freed with the memory that was not taken when the command is over
+ */
+void pvhca_mem_put(struct pvhca_mem *mem)
+{
+	pvhca_com_hold_put(&mem->hold);
 }
 
 /**

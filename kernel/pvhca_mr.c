@@ -10,8 +10,9 @@
 #include "pvhca_kverbs.h"
 
 /*
- * What reaches the host, and what does not: where the keys' address space begins
- * is said by the iova, and pages are whatever they are.
+ * Access flags that reach the host, and all that are allowed. The others have no
+ * meaning there: the iova says where the keys' address space begins, and pages may
+ * have any size.
  */
 #define PVHCA_MR_HOST_ACCESS                                                      \
 	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | \
@@ -28,6 +29,7 @@ static void pvhca_mr_fill_params(struct pvhca_com_reg_mr_params *params, struct 
 	params->length = umem->length;
 	params->offset = ib_umem_offset(umem) % PVHCA_GRANULE;
 	params->mem = pvhca_mem_list(mem);
+	params->hold = pvhca_mem_hold(mem);
 }
 
 static void pvhca_mr_set_keys(struct pvhca_mr *mr, const struct pvhca_com_reg_mr_result *result)
@@ -37,21 +39,25 @@ static void pvhca_mr_set_keys(struct pvhca_mr *mr, const struct pvhca_com_reg_mr
 	mr->ibmr.rkey = result->rkey;
 }
 
-static int pvhca_mr_register(struct pvhca_dev *dev, struct pvhca_mr *mr, u64 virt_addr, int access)
+/* Takes @umem. */
+static int pvhca_mr_register(struct pvhca_dev *dev, struct pvhca_mr *mr, struct ib_umem *umem,
+			     u64 virt_addr, int access)
 {
 	struct pvhca_com_reg_mr_params params;
 	struct pvhca_com_reg_mr_result result;
 	struct pvhca_mem *mem;
 	int err;
 
-	mem = pvhca_mem_describe(dev, mr->umem);
+	mem = pvhca_mem_describe(dev, umem);
 	if (IS_ERR(mem))
 		return PTR_ERR(mem);
-	pvhca_mr_fill_params(&params, mr->ibmr.pd, virt_addr, access, mr->umem, mem);
+	pvhca_mr_fill_params(&params, mr->ibmr.pd, virt_addr, access, umem, mem);
 	err = pvhca_com_reg_mr(dev, &params, &result);
-	pvhca_mem_free(dev, mem);
-	if (!err)
+	if (!err) {
+		mr->umem = pvhca_mem_take(mem);
 		pvhca_mr_set_keys(mr, &result);
+	}
+	pvhca_mem_put(mem);
 	return err;
 }
 
@@ -70,24 +76,35 @@ static int pvhca_mr_destroy(struct pvhca_dev *dev, struct pvhca_mr *mr)
 	return 0;
 }
 
-/* What all registrations have in common: pinned memory in, keys out. Takes @umem. */
+/* May the call have that access? None of these calls has a request of the provider's. */
+static int pvhca_mr_check(struct ib_udata *udata, int access)
+{
+	if (access & ~PVHCA_MR_ACCESS)
+		return -EOPNOTSUPP;
+	return pvhca_udata_in(udata, NULL, 0);
+}
+
+/* The common part of all registrations: pinned memory in, keys out. Takes @umem. */
 static struct ib_mr *pvhca_mr_create(struct ib_pd *ibpd, struct ib_umem *umem, u64 virt_addr,
 				     int access, struct ib_udata *udata)
 {
 	struct pvhca_dev *dev = to_pvhca_dev(ibpd->device);
 	struct pvhca_reg_mr_resp resp = {};
 	struct pvhca_mr *mr;
-	int err = -ENOMEM;
+	int err;
 
 	mr = kzalloc(sizeof(*mr), GFP_KERNEL);
-	if (!mr)
-		goto err_unpin;
+	if (!mr) {
+		ib_umem_release(umem);
+		return ERR_PTR(-ENOMEM);
+	}
 	mr->ibmr.pd = ibpd;
-	mr->umem = umem;
 	mr->access = access;
-	err = pvhca_mr_register(dev, mr, virt_addr, access);
-	if (err)
-		goto err_free;
+	err = pvhca_mr_register(dev, mr, umem, virt_addr, access);
+	if (err) {
+		kfree(mr);
+		return ERR_PTR(err);
+	}
 	resp.mr_handle = mr->handle;
 	err = pvhca_udata_out(udata, &resp, sizeof(resp));
 	if (err) {
@@ -95,12 +112,6 @@ static struct ib_mr *pvhca_mr_create(struct ib_pd *ibpd, struct ib_umem *umem, u
 		return ERR_PTR(err);
 	}
 	return &mr->ibmr;
-
-err_free:
-	kfree(mr);
-err_unpin:
-	pvhca_mem_unpin(dev, umem);
-	return ERR_PTR(err);
 }
 
 /**
@@ -108,7 +119,7 @@ err_unpin:
  * @ibpd: protection domain
  * @start: first byte, in the calling process
  * @length: bytes
- * @virt_addr: address of the first byte for those who use the keys
+ * @virt_addr: address of the first byte, in the keys' address space
  * @access: IB_ACCESS_*
  * @udata: struct pvhca_reg_mr_resp
  *
@@ -118,8 +129,12 @@ struct ib_mr *pvhca_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 length, u64 v
 				int access, PVHCA_REG_MR_DMAH_ARG struct ib_udata *udata)
 {
 	struct ib_umem *umem;
+	int err;
 
-	if ((access & ~PVHCA_MR_ACCESS) || PVHCA_REG_MR_HAS_DMAH)
+	err = pvhca_mr_check(udata, access);
+	if (err)
+		return ERR_PTR(err);
+	if (PVHCA_REG_MR_HAS_DMAH)
 		return ERR_PTR(-EOPNOTSUPP);
 	umem = ib_umem_get(ibpd->device, start, length, access);
 	if (IS_ERR(umem))
@@ -130,16 +145,16 @@ struct ib_mr *pvhca_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 length, u64 v
 /**
  * pvhca_reg_user_mr_dmabuf - ib_device_ops.reg_user_mr_dmabuf
  * @ibpd: protection domain
- * @offset: of the first byte in the buffer
+ * @offset: offset of the first byte in the buffer
  * @length: bytes
- * @virt_addr: address of the first byte for those who use the keys
- * @fd: of the buffer
+ * @virt_addr: address of the first byte, in the keys' address space
+ * @fd: descriptor of the buffer
  * @access: IB_ACCESS_*
  * @arg: struct pvhca_reg_mr_resp, where the core has room for one
  *
- * The buffer has to lie in guest RAM, and its exporter to pin it: pvhcad maps
- * guest RAM only, so that another device's memory gets -EFAULT, and nothing tells
- * it of a buffer that moves.
+ * The buffer has to lie in guest RAM, and its exporter has to pin it. pvhcad maps
+ * guest RAM only, so another device's memory gets -EFAULT. pvhcad is not told when a
+ * buffer moves, so it must not move.
  *
  * Return: the region or ERR_PTR().
  */
@@ -148,8 +163,12 @@ struct ib_mr *pvhca_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 lengt
 				       PVHCA_REG_MR_DMAH_ARG struct pvhca_reg_dmabuf_arg *arg)
 {
 	struct ib_umem_dmabuf *dmabuf;
+	int err;
 
-	if ((access & ~PVHCA_MR_ACCESS) || PVHCA_REG_MR_HAS_DMAH)
+	err = pvhca_mr_check(pvhca_reg_dmabuf_udata(arg), access);
+	if (err)
+		return ERR_PTR(err);
+	if (PVHCA_REG_MR_HAS_DMAH)
 		return ERR_PTR(-EOPNOTSUPP);
 	dmabuf = ib_umem_dmabuf_get_pinned(ibpd->device, offset, length, fd, access);
 	if (IS_ERR(dmabuf))
@@ -157,29 +176,32 @@ struct ib_mr *pvhca_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 lengt
 	return pvhca_mr_create(ibpd, &dmabuf->umem, virt_addr, access, pvhca_reg_dmabuf_udata(arg));
 }
 
-/* Other memory for a region, or the same where @umem is NULL. */
+/*
+ * Have the host change a region. @mem is its new memory, or NULL. After -EIO or
+ * -EINTR it is not known which memory the host uses.
+ */
 static int pvhca_mr_change(struct pvhca_dev *dev, struct pvhca_mr *mr, int flags,
-			   struct ib_umem *umem, u64 virt_addr, int access, struct ib_pd *pd)
+			   struct ib_umem *umem, struct pvhca_mem *mem, u64 virt_addr, int access,
+			   struct ib_pd *pd)
 {
 	struct pvhca_com_reg_mr_params params = {};
 	struct pvhca_com_reg_mr_result result;
-	struct pvhca_mem *mem = NULL;
 	int err;
 
-	if (umem) {
-		mem = pvhca_mem_describe(dev, umem);
-		if (IS_ERR(mem))
-			return PTR_ERR(mem);
+	if (mem)
 		pvhca_mr_fill_params(&params, pd, virt_addr, access, umem, mem);
-	}
 	params.pd = flags & IB_MR_REREG_PD ? to_pvhca_pd(pd)->handle : 0;
 	params.access = flags & IB_MR_REREG_ACCESS ? access & PVHCA_MR_HOST_ACCESS : 0;
 	err = pvhca_com_rereg_mr(dev, mr->handle, flags, &params, &result);
-	if (mem)
-		pvhca_mem_free(dev, mem);
-	if (!err)
-		pvhca_mr_set_keys(mr, &result);
-	return err;
+	if (err)
+		return err;
+	pvhca_mr_set_keys(mr, &result);
+	mr->access = access;
+	if (mem) {
+		pvhca_mem_unpin(dev, mr->umem);
+		mr->umem = pvhca_mem_take(mem);
+	}
+	return 0;
 }
 
 /*
@@ -208,13 +230,14 @@ static struct ib_umem *pvhca_mr_repin(struct pvhca_mr *mr, int *flags, u64 start
  * @flags: enum ib_mr_rereg_flags: which of what follows changes
  * @start: first byte, in the calling process
  * @length: bytes
- * @virt_addr: address of the first byte for those who use the keys
+ * @virt_addr: address of the first byte, in the keys' address space
  * @access: IB_ACCESS_*
  * @pd: protection domain
  * @udata: not used
  *
- * A region whose change failed on the host (-EIO) can only be deregistered; which
- * memory the host has then is not known, so both stay pinned until that.
+ * A region whose change failed on the host (-EIO), or whose process was killed
+ * (-EINTR), can only be deregistered. It is not known which memory the host uses then,
+ * so both stay pinned until the region is deregistered.
  *
  * Return: NULL, since it is changed in place; ERR_PTR().
  */
@@ -224,35 +247,39 @@ struct ib_mr *pvhca_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start, u64 
 {
 	struct pvhca_dev *dev = to_pvhca_dev(ibmr->device);
 	struct pvhca_mr *mr = to_pvhca_mr(ibmr);
+	struct pvhca_mem *mem = NULL;
 	struct ib_umem *umem;
 	int err;
 
 	if (!(flags & IB_MR_REREG_ACCESS))
 		access = mr->access;
-	if (access & ~PVHCA_MR_ACCESS)
-		return ERR_PTR(-EOPNOTSUPP);
+	err = pvhca_mr_check(udata, access);
+	if (err)
+		return ERR_PTR(err);
+	/* The answer says nothing. After the command it would be too late to fail. */
+	err = pvhca_udata_out(udata, NULL, 0);
+	if (err)
+		return ERR_PTR(err);
 	if (mr->failed)
 		return ERR_PTR(-EIO);
 
 	umem = pvhca_mr_repin(mr, &flags, start, length, &virt_addr, access);
 	if (IS_ERR(umem))
 		return ERR_CAST(umem);
-	err = pvhca_mr_change(dev, mr, flags, umem, virt_addr, access, pd);
-	if (err == -EIO) {
-		mr->failed = true;
-		mr->umem_failed = umem;
-		return ERR_PTR(err);
-	}
-	if (err) {
-		pvhca_mem_unpin(dev, umem);
-		return ERR_PTR(err);
-	}
-	mr->access = access;
 	if (umem) {
-		pvhca_mem_unpin(dev, mr->umem);
-		mr->umem = umem;
+		mem = pvhca_mem_describe(dev, umem);
+		if (IS_ERR(mem))
+			return ERR_CAST(mem);
 	}
-	return NULL;
+	err = pvhca_mr_change(dev, mr, flags, umem, mem, virt_addr, access, pd);
+	if (err == -EIO || err == -EINTR) {
+		mr->failed = true;
+		if (mem)
+			mr->umem_failed = pvhca_mem_take(mem);
+	}
+	if (mem)
+		pvhca_mem_put(mem);
+	return ERR_PTR(err);
 }
 
 /**

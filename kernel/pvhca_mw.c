@@ -21,8 +21,9 @@ int pvhca_alloc_mw(struct ib_mw *ibmw, struct ib_udata *udata)
 	struct pvhca_alloc_mw_resp resp = {};
 	int err;
 
-	if (udata->inlen && !ib_is_udata_cleared(udata, 0, udata->inlen))
-		return -EOPNOTSUPP;
+	err = pvhca_udata_in(udata, NULL, 0);
+	if (err)
+		return err;
 	err = pvhca_com_alloc_mw(dev, to_pvhca_pd(ibmw->pd)->handle, ibmw->type, &mw->handle,
 				 &ibmw->rkey);
 	if (err)

@@ -2,10 +2,10 @@
 /*
  * The network interface that gives the RDMA port its addresses.
  *
- * RoCE takes GIDs, routes and source addresses from a network interface. This
- * one is nothing but that: it needs no ARP, and drops what is sent through it.
- * It stays when pvhcad goes, so that addresses need not be set up anew; its
- * carrier tells the state of the port.
+ * RoCE takes GIDs, routes and source addresses from a network interface. This one has
+ * no other purpose: it needs no ARP, and drops all packets. It stays when pvhcad goes,
+ * so that addresses need not be set up again. Its carrier tells the state of the
+ * host's port.
  */
 
 #include <linux/etherdevice.h>
@@ -25,7 +25,22 @@ static netdev_tx_t pvhca_netdev_xmit(struct sk_buff *skb, struct net_device *net
 	return NETDEV_TX_OK;
 }
 
+/* Set up or down by the administrator: the port goes along, see pvhca_port.c. */
+static int pvhca_netdev_switched(struct net_device *netdev)
+{
+	struct pvhca_netdev *priv = netdev_priv(netdev);
+	struct pvhca_pci *pci = priv->pci;
+
+	mutex_lock(&pci->dev_lock);
+	if (pci->dev)
+		queue_work(pci->wq, &pci->dev->port_work);
+	mutex_unlock(&pci->dev_lock);
+	return 0;
+}
+
 static const struct net_device_ops pvhca_netdev_ops = {
+	.ndo_open = pvhca_netdev_switched,
+	.ndo_stop = pvhca_netdev_switched,
 	.ndo_start_xmit = pvhca_netdev_xmit,
 	.ndo_validate_addr = eth_validate_addr,
 };
@@ -55,7 +70,7 @@ static void pvhca_netdev_setup(struct net_device *netdev)
 	pvhca_netdev_set_lltx(netdev);
 }
 
-/* A host that comes back may have been given another idea of the address. */
+/* A host that comes back may have another MAC address for the guest. */
 static void pvhca_netdev_set_mac(struct net_device *netdev, const u8 *mac)
 {
 	rtnl_lock();
@@ -81,7 +96,7 @@ int pvhca_netdev_create(struct pvhca_pci *pci, const u8 *mac)
 	int err;
 
 	if (!is_valid_ether_addr(mac)) {
-		dev_err(&pci->pdev->dev, "the host gave no valid MAC address: %pM\n", mac);
+		dev_err(&pci->pdev->dev, "the host gave an invalid MAC address: %pM\n", mac);
 		return -EINVAL;
 	}
 	if (pci->netdev) {
@@ -129,7 +144,7 @@ void pvhca_netdev_destroy(struct pvhca_pci *pci)
  * @pci: device
  * @up: which of them
  *
- * Context: process; rtnl_lock() does not matter.
+ * Context: process, with or without rtnl_lock().
  */
 void pvhca_netdev_set_link(struct pvhca_pci *pci, bool up)
 {
@@ -144,7 +159,7 @@ void pvhca_netdev_set_link(struct pvhca_pci *pci, bool up)
 /**
  * pvhca_netdev_set_mtu - follow the host's MTU
  * @pci: device
- * @mtu: of the interface, bytes
+ * @mtu: MTU of the interface, bytes
  *
  * Context: process, without rtnl_lock().
  */

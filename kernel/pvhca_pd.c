@@ -28,6 +28,9 @@ int pvhca_alloc_pd(struct ib_pd *ibpd, struct ib_udata *udata)
 	if (!udata)
 		return dev->kctx ? pvhca_com_alloc_pd(dev, dev->kctx->handle, &pd->handle) :
 				   -EOPNOTSUPP;
+	err = pvhca_udata_in(udata, NULL, 0);
+	if (err)
+		return err;
 	ctx = rdma_udata_to_drv_context(udata, struct pvhca_ucontext, ibucontext);
 
 	err = pvhca_com_alloc_pd(dev, ctx->handle, &pd->handle);

@@ -5,6 +5,10 @@
  * The core keeps the GID table from the addresses of the network interface;
  * pvhcad is asked for each entry and may refuse it, and then the core leaves the
  * entry empty.
+ *
+ * The port is up while both sides want it: the host's port is active, and the guest's
+ * administrator has not set the network interface down. The interface's carrier tells
+ * of the host's port alone.
  */
 
 #include <rdma/ib_cache.h>
@@ -29,9 +33,14 @@ static void pvhca_port_dispatch(struct pvhca_dev *dev, enum ib_event_type type)
 		ib_dispatch_event(&event);
 }
 
+static bool pvhca_port_is_enabled(struct pvhca_dev *dev)
+{
+	return netif_running(dev->pci->netdev);
+}
+
 /*
- * The port went up or down, or not: events tell it, and so do answers to queries,
- * which may overtake them. Users of the port are told each change once.
+ * Events tell the state of the port, and so do answers to queries, which may overtake
+ * events. Users of the port are told each change once.
  */
 static void pvhca_port_set_up(struct pvhca_dev *dev, bool up)
 {
@@ -57,7 +66,8 @@ void pvhca_port_async_event(struct pvhca_dev *dev, u32 event)
 	switch (event) {
 	case PVHCA_EVENT_PORT_ACTIVE:
 	case PVHCA_EVENT_PORT_ERR:
-		pvhca_port_set_up(dev, event == PVHCA_EVENT_PORT_ACTIVE);
+		pvhca_port_set_up(dev,
+				  event == PVHCA_EVENT_PORT_ACTIVE && pvhca_port_is_enabled(dev));
 		break;
 	case PVHCA_EVENT_PORT_ATTR:
 		break;
@@ -85,13 +95,13 @@ int pvhca_port_update(struct pvhca_dev *dev)
 	if (port.netdev_mtu)
 		pvhca_netdev_set_mtu(dev->pci, le32_to_cpu(port.netdev_mtu));
 	pvhca_netdev_set_link(dev->pci, port.state == IB_PORT_ACTIVE);
-	pvhca_port_set_up(dev, port.state == IB_PORT_ACTIVE);
+	pvhca_port_set_up(dev, port.state == IB_PORT_ACTIVE && pvhca_port_is_enabled(dev));
 	return 0;
 }
 
 /**
- * pvhca_port_work - after an event of the port
- * @work: of the session
+ * pvhca_port_work - after an event of the port, or of the network interface
+ * @work: port_work of the session
  */
 void pvhca_port_work(struct work_struct *work)
 {
@@ -100,10 +110,25 @@ void pvhca_port_work(struct work_struct *work)
 	/* Before that, pvhca_dev_start() is still to look at the port itself. */
 	if (!READ_ONCE(dev->registered))
 		return;
-	pvhca_port_update(dev);
+	if (pvhca_port_update(dev))
+		return;
 	/* An address that the host did not have may be there now. */
 	if (xchg(&dev->gids_changed, false))
 		rdma_roce_rescan_device(&dev->ibdev);
+}
+
+/**
+ * pvhca_report_port_event - ib_device_ops.report_port_event
+ * @ibdev: device
+ * @netdev: its interface
+ * @event: NETDEV_*
+ *
+ * It does nothing, but without it the core would report the interface's state to users
+ * of the port. pvhca_port_work() reports the port's: the core does not know the host's.
+ */
+void pvhca_report_port_event(struct ib_device *ibdev, struct net_device *netdev,
+			     unsigned long event)
+{
 }
 
 /**
@@ -125,6 +150,10 @@ int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *att
 
 	attr->state = (enum ib_port_state)host.state;
 	attr->phys_state = host.phys_state;
+	if (!pvhca_port_is_enabled(to_pvhca_dev(ibdev))) {
+		attr->state = IB_PORT_DOWN;
+		attr->phys_state = IB_PORT_PHYS_STATE_DISABLED;
+	}
 	attr->max_mtu = (enum ib_mtu)host.max_mtu;
 	attr->active_mtu = (enum ib_mtu)host.active_mtu;
 	attr->active_width = host.active_width;
@@ -142,7 +171,7 @@ int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *att
  * pvhca_get_port_immutable - ib_device_ops.get_port_immutable
  * @ibdev: device
  * @port: number
- * @immutable: what does not change while the device is registered
+ * @immutable: attributes that are constant while the device is registered
  *
  * Return: 0 or a negative errno.
  */
@@ -211,7 +240,7 @@ int pvhca_add_gid(const struct ib_gid_attr *attr, void **context)
 		return -EOPNOTSUPP;
 
 	err = pvhca_com_add_gid(dev, attr->port_num, attr->index, &attr->gid);
-	if (err && !pvhca_com_is_dead(&dev->com))
+	if (err && !pvhca_dev_is_dead(dev))
 		ibdev_warn(&dev->ibdev, "the host does not let this guest use address %pI6c: %d\n",
 			   attr->gid.raw, err);
 	return err;
@@ -232,7 +261,7 @@ int pvhca_del_gid(const struct ib_gid_attr *attr, void **context)
 
 	/* The core empties the entry in any case. */
 	err = pvhca_com_del_gid(dev, attr->port_num, attr->index);
-	if (err && !pvhca_com_is_dead(&dev->com))
+	if (err && !pvhca_dev_is_dead(dev))
 		ibdev_warn(&dev->ibdev, "GID %u could not be removed on the host: %d\n",
 			   attr->index, err);
 	return 0;

@@ -14,23 +14,6 @@
 
 /* ----------------------------- create and destroy -------------------------- */
 
-static int pvhca_qp_type_to_wire(enum ib_qp_type type, u32 *wire)
-{
-	switch (type) {
-	case IB_QPT_RC:
-		*wire = PVHCA_QPT_RC;
-		return 0;
-	case IB_QPT_UC:
-		*wire = PVHCA_QPT_UC;
-		return 0;
-	case IB_QPT_UD:
-		*wire = PVHCA_QPT_UD;
-		return 0;
-	default:
-		return -EOPNOTSUPP;
-	}
-}
-
 static int pvhca_qp_check_attr(struct pvhca_dev *dev, const struct ib_qp_init_attr *attr)
 {
 	const struct pvhca_rsp_query_device *limit = &dev->attr;
@@ -48,7 +31,7 @@ static int pvhca_qp_check_attr(struct pvhca_dev *dev, const struct ib_qp_init_at
 	return 0;
 }
 
-/* pvhcad checks the layout of the rings, as it has to. */
+/* pvhcad checks the layout of the rings. */
 static int pvhca_qp_check_req(const struct pvhca_create_qp_req *req)
 {
 	if (req->comp_mask || req->flags)
@@ -58,42 +41,59 @@ static int pvhca_qp_check_req(const struct pvhca_create_qp_req *req)
 	return 0;
 }
 
-/* Have pvhcad serve the rings; qp->umem is set. */
-static int pvhca_qp_open(struct pvhca_qp *qp, const struct ib_qp_init_attr *attr,
-			 struct pvhca_ucontext *ctx, const struct pvhca_create_qp_req *req,
-			 struct pvhca_mem *mem, struct pvhca_create_qp_resp *resp)
+/**
+ * struct pvhca_qp_user - an application's QP while it is made
+ * @user: steps in common
+ * @qp: the QP
+ * @attr: attributes
+ * @req: the provider's request
+ * @resp: answer to it
+ */
+struct pvhca_qp_user {
+	struct pvhca_object_user user;
+	struct pvhca_qp *qp;
+	const struct ib_qp_init_attr *attr;
+	const struct pvhca_create_qp_req *req;
+	struct pvhca_create_qp_resp resp;
+};
+
+/* pvhca_object_user.open */
+static int pvhca_qp_open(const struct pvhca_object_user *object, const struct pvhca_ucontext *ctx,
+			 struct pvhca_mem *mem)
 {
+	struct pvhca_qp_user *user = container_of(object, struct pvhca_qp_user, user);
+	const struct ib_qp_init_attr *attr = user->attr;
+	struct pvhca_qp *qp = user->qp;
 	struct pvhca_com_create_qp_params params = {
 		.context = ctx->handle,
 		.pd = to_pvhca_pd(qp->ibqp.pd)->handle,
 		.send_cq = to_pvhca_cq(attr->send_cq)->handle,
 		.recv_cq = to_pvhca_cq(attr->recv_cq)->handle,
 		.srq = attr->srq ? to_pvhca_srq(attr->srq)->handle : PVHCA_NO_HANDLE,
+		.type = attr->qp_type,
 		.cap = &attr->cap,
-		.ring = req,
+		.ring = user->req,
 		.mem = pvhca_mem_list(mem),
+		.hold = pvhca_mem_hold(mem),
 	};
 	struct pvhca_com_create_qp_result result;
 	int err;
 
-	err = pvhca_qp_type_to_wire(attr->qp_type, &params.type);
-	if (err)
-		return err;
 	if (attr->srq)
 		params.flags |= PVHCA_CREATE_QP_SRQ;
 	if (attr->sq_sig_type == IB_SIGNAL_ALL_WR)
 		params.flags |= PVHCA_CREATE_QP_SIG_ALL;
 	if (attr->create_flags & IB_QP_CREATE_BLOCK_MULTICAST_LOOPBACK)
 		params.flags |= PVHCA_CREATE_QP_BLOCK_LOOPBACK;
-	err = pvhca_com_create_qp(to_pvhca_dev(qp->ibqp.device), &params, &result);
+	err = pvhca_com_create_qp(object->dev, &params, &result);
 	if (err)
 		return err;
 
 	qp->handle = result.handle;
 	qp->cap = result.cap;
 	qp->ibqp.qp_num = result.qpn;
-	resp->slot = result.slot;
-	resp->doorbell = result.doorbell;
+	user->resp.slot = result.slot;
+	user->resp.doorbell = result.doorbell;
 	return 0;
 }
 
@@ -101,35 +101,32 @@ static int pvhca_qp_create_user(struct pvhca_dev *dev, struct pvhca_qp *qp,
 				const struct ib_qp_init_attr *attr,
 				const struct pvhca_create_qp_req *req, struct ib_udata *udata)
 {
-	struct pvhca_ucontext *ctx =
-		rdma_udata_to_drv_context(udata, struct pvhca_ucontext, ibucontext);
-	struct pvhca_create_qp_resp resp = {};
-	struct pvhca_mem *mem;
-	int err;
+	struct pvhca_qp_user user = {
+		.user = {
+			.dev = dev,
+			.table = &dev->qps,
+			.object = qp,
+			.handle = &qp->handle,
+			.umem = &qp->umem,
+			.buf_addr = req->buf_addr,
+			.buf_len = req->buf_len,
+			.resp = &user.resp,
+			.resp_size = sizeof(user.resp),
+			.open = pvhca_qp_open,
+			.close = pvhca_com_destroy_qp,
+		},
+		.qp = qp,
+		.attr = attr,
+		.req = req,
+	};
 
-	qp->umem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE, &mem);
-	if (IS_ERR(qp->umem))
-		return PTR_ERR(qp->umem);
-	err = pvhca_qp_open(qp, attr, ctx, req, mem, &resp);
-	pvhca_mem_free(dev, mem);
-	if (err)
-		goto err_unpin;
-	err = pvhca_object_publish(dev, &dev->qps, qp->handle, qp, udata, &resp, sizeof(resp));
-	if (err)
-		goto err_close;
-	return 0;
-
-err_close:
-	pvhca_com_destroy_qp(dev, qp->handle);
-err_unpin:
-	pvhca_mem_unpin(dev, qp->umem);
-	return err;
+	return pvhca_object_create_user(&user.user, udata);
 }
 
 /**
  * pvhca_create_qp - ib_device_ops.create_qp
  * @ibqp: QP
- * @attr: of it; the capabilities are those given on return
+ * @attr: attributes; on return with the capabilities that were given
  * @udata: struct pvhca_create_qp_req, struct pvhca_create_qp_resp; NULL for a
  *	kernel consumer
  *
@@ -140,14 +137,13 @@ int pvhca_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr, struct ib_
 	struct pvhca_dev *dev = to_pvhca_dev(ibqp->device);
 	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
 	struct pvhca_create_qp_req req;
-	u32 type;
 	int err;
 
 	if (!udata)
 		return pvhca_kqp_create(qp, attr);
-	err = pvhca_qp_type_to_wire(attr->qp_type, &type);
-	if (err)
-		return err;
+	/* Only the kernel has the GSI QP. */
+	if (attr->qp_type == IB_QPT_GSI)
+		return -EOPNOTSUPP;
 	if (attr->srq) {
 		/* There is no receive queue: ibv_create_qp(3). */
 		attr->cap.max_recv_wr = 0;
@@ -282,10 +278,22 @@ static int pvhca_qp_check_modify(struct pvhca_qp *qp, const struct ib_qp_attr *a
 	return 0;
 }
 
+/*
+ * A process that is killed need not wait for another's command. Kernel consumers wait:
+ * after a drain they take their memory back, even if it failed.
+ */
+static int pvhca_qp_lock(struct pvhca_qp *qp)
+{
+	if (!qp->kernel)
+		return mutex_lock_killable(&qp->lock);
+	mutex_lock(&qp->lock);
+	return 0;
+}
+
 /**
  * pvhca_modify_qp - ib_device_ops.modify_qp
  * @ibqp: QP
- * @attr: what is to change; the core has resolved the address
+ * @attr: attributes to be changed; the core has resolved the address
  * @mask: enum ib_qp_attr_mask
  * @udata: not used
  *
@@ -297,14 +305,19 @@ int pvhca_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask, struc
 	struct pvhca_qp_attr wire = {};
 	int err;
 
-	mutex_lock(&qp->lock);
+	err = pvhca_udata_none(udata);
+	if (err)
+		return err;
+	err = pvhca_qp_lock(qp);
+	if (err)
+		return err;
 	err = pvhca_qp_check_modify(qp, attr, mask);
 	if (err)
 		goto out;
 	err = pvhca_qp_attr_to_wire(&wire, attr, mask);
 	if (err)
 		goto out;
-	err = pvhca_com_modify_qp(to_pvhca_dev(ibqp->device), qp->handle, mask, &wire);
+	err = pvhca_com_modify_qp(to_pvhca_dev(ibqp->device), qp->handle, mask, &wire, !qp->kernel);
 	if (qp->kernel)
 		err = pvhca_kqp_modified(qp, attr, mask, err);
 	if (!err && (mask & IB_QP_STATE))
@@ -333,7 +346,9 @@ int pvhca_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 	memset(attr, 0, sizeof(*attr));
 	memset(init_attr, 0, sizeof(*init_attr));
 
-	mutex_lock(&qp->lock);
+	err = pvhca_qp_lock(qp);
+	if (err)
+		return err;
 	err = pvhca_com_query_qp(to_pvhca_dev(ibqp->device), qp->handle,
 				 (mask & IB_QP_ATTR_STANDARD_BITS) | IB_QP_STATE, &wire);
 	if (!err && wire.qp_state <= IB_QPS_ERR)
@@ -361,8 +376,8 @@ int pvhca_query_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 /**
  * pvhca_qp_async_event - something happened to a QP
  * @dev: session
- * @handle: of the QP, or of one that is being destroyed
- * @type: what
+ * @handle: handle of the QP, or of one that is being destroyed
+ * @type: kind of event
  *
  * Context: admin interrupt.
  */

@@ -7,14 +7,30 @@
  */
 
 #include <linux/io.h>
+#include <linux/moduleparam.h>
 
 #include "pvhca.h"
 
-/* A lost config interrupt delays by no more than this. */
+/* The longest delay by a lost config interrupt. */
 #define PVHCA_POLL_JIFFIES (HZ / 10)
 
-/* What reads give once the function is unplugged. */
+/* Reads give this once the function is unplugged. */
 #define PVHCA_GONE 0xffffffffu
+
+static unsigned int admin_timeout_ms = 60000;
+module_param(admin_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(admin_timeout_ms,
+		 "Time for the host to answer a command, in ms, before a reset (default 60000)");
+
+/**
+ * pvhca_regs_timeout - how long pvhcad may take to answer
+ *
+ * Return: jiffies, at least 1.
+ */
+unsigned long pvhca_regs_timeout(void)
+{
+	return max(msecs_to_jiffies(READ_ONCE(admin_timeout_ms)), 1ul);
+}
 
 /**
  * pvhca_regs_read - read a register
@@ -57,14 +73,14 @@ void pvhca_regs_read_text(struct pvhca_pci *pci, u32 reg, char text[PVHCA_REG_VE
 }
 
 /*
- * Wait until a bit of @clear is clear or one of @set is set, whatever comes
- * first; returns that STATUS. PVHCA_GONE once the function is gone, 0 with @err
- * set to -ETIMEDOUT after the admin time-out, to -EINTR once *@cancel is set
- * (together with pvhca_regs_wake()).
+ * Wait until a bit of @clear is clear or a bit of @set is set. Returns that STATUS, or
+ * PVHCA_GONE once the function is gone. Otherwise it returns 0 and sets @err:
+ * -ETIMEDOUT after the admin time-out, -EINTR once *@cancel is set (together with
+ * pvhca_regs_wake()).
  */
 static u32 pvhca_regs_wait(struct pvhca_pci *pci, u32 clear, u32 set, bool *cancel, int *err)
 {
-	unsigned long deadline = jiffies + pvhca_admin_timeout();
+	unsigned long deadline = jiffies + pvhca_regs_timeout();
 	u32 status;
 	int seq;
 
@@ -88,7 +104,7 @@ static u32 pvhca_regs_wait(struct pvhca_pci *pci, u32 clear, u32 set, bool *canc
 }
 
 /**
- * pvhca_regs_wake - have those who wait for a change of STATUS look at it
+ * pvhca_regs_wake - wake the threads that wait for a change of STATUS
  * @pci: device
  *
  * Context: any.
@@ -111,7 +127,7 @@ int pvhca_regs_reset(struct pvhca_pci *pci)
 {
 	int err;
 
-	/* A function that is gone has no session any more: that is a reset, too. */
+	/* A function that is gone has no session: that counts as a reset. */
 	pvhca_regs_write(pci, PVHCA_REG_CONTROL, PVHCA_CONTROL_RESET);
 	pvhca_regs_wait(pci, PVHCA_STATUS_RESETTING, 0, NULL, &err);
 	return err;

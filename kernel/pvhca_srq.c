@@ -18,7 +18,7 @@ static int pvhca_srq_check_attr(struct pvhca_dev *dev, const struct ib_srq_init_
 	return 0;
 }
 
-/* pvhcad checks the layout of the ring, as it has to. */
+/* pvhcad checks the layout of the ring. */
 static int pvhca_srq_check_req(const struct pvhca_create_qp_req *req)
 {
 	if (req->comp_mask || req->flags)
@@ -30,33 +30,51 @@ static int pvhca_srq_check_req(const struct pvhca_create_qp_req *req)
 	return 0;
 }
 
-/* Have pvhcad serve the ring; srq->umem is set. */
-static int pvhca_srq_open(struct pvhca_srq *srq, const struct ib_srq_attr *attr,
-			  struct pvhca_ucontext *ctx, const struct pvhca_create_qp_req *req,
-			  struct pvhca_mem *mem, struct pvhca_create_srq_resp *resp)
+/**
+ * struct pvhca_srq_user - an application's SRQ while it is made
+ * @user: steps in common
+ * @srq: the SRQ
+ * @attr: attributes
+ * @req: the provider's request
+ * @resp: answer to it
+ */
+struct pvhca_srq_user {
+	struct pvhca_object_user user;
+	struct pvhca_srq *srq;
+	const struct ib_srq_attr *attr;
+	const struct pvhca_create_qp_req *req;
+	struct pvhca_create_srq_resp resp;
+};
+
+/* pvhca_object_user.open */
+static int pvhca_srq_open(const struct pvhca_object_user *object, const struct pvhca_ucontext *ctx,
+			  struct pvhca_mem *mem)
 {
+	struct pvhca_srq_user *user = container_of(object, struct pvhca_srq_user, user);
+	struct pvhca_srq *srq = user->srq;
 	/* A limit is not armed by creating the queue: ibv_create_srq(3). */
 	const struct pvhca_com_create_srq_params params = {
 		.context = ctx->handle,
 		.pd = to_pvhca_pd(srq->ibsrq.pd)->handle,
-		.max_wr = attr->max_wr,
-		.max_sge = attr->max_sge,
-		.ring = req,
+		.max_wr = user->attr->max_wr,
+		.max_sge = user->attr->max_sge,
+		.ring = user->req,
 		.mem = pvhca_mem_list(mem),
+		.hold = pvhca_mem_hold(mem),
 	};
 	struct pvhca_com_create_srq_result result;
 	int err;
 
-	err = pvhca_com_create_srq(to_pvhca_dev(srq->ibsrq.device), &params, &result);
+	err = pvhca_com_create_srq(object->dev, &params, &result);
 	if (err)
 		return err;
 
 	srq->handle = result.handle;
 	srq->max_wr = result.max_wr;
 	srq->max_sge = result.max_sge;
-	resp->slot = result.slot;
-	resp->doorbell = result.doorbell;
-	resp->srqn = result.srqn;
+	user->resp.slot = result.slot;
+	user->resp.doorbell = result.doorbell;
+	user->resp.srqn = result.srqn;
 	return 0;
 }
 
@@ -64,35 +82,32 @@ static int pvhca_srq_create_user(struct pvhca_dev *dev, struct pvhca_srq *srq,
 				 const struct ib_srq_attr *attr,
 				 const struct pvhca_create_qp_req *req, struct ib_udata *udata)
 {
-	struct pvhca_ucontext *ctx =
-		rdma_udata_to_drv_context(udata, struct pvhca_ucontext, ibucontext);
-	struct pvhca_create_srq_resp resp = {};
-	struct pvhca_mem *mem;
-	int err;
+	struct pvhca_srq_user user = {
+		.user = {
+			.dev = dev,
+			.table = &dev->srqs,
+			.object = srq,
+			.handle = &srq->handle,
+			.umem = &srq->umem,
+			.buf_addr = req->buf_addr,
+			.buf_len = req->buf_len,
+			.resp = &user.resp,
+			.resp_size = sizeof(user.resp),
+			.open = pvhca_srq_open,
+			.close = pvhca_com_destroy_srq,
+		},
+		.srq = srq,
+		.attr = attr,
+		.req = req,
+	};
 
-	srq->umem = pvhca_mem_pin(dev, req->buf_addr, req->buf_len, IB_ACCESS_LOCAL_WRITE, &mem);
-	if (IS_ERR(srq->umem))
-		return PTR_ERR(srq->umem);
-	err = pvhca_srq_open(srq, attr, ctx, req, mem, &resp);
-	pvhca_mem_free(dev, mem);
-	if (err)
-		goto err_unpin;
-	err = pvhca_object_publish(dev, &dev->srqs, srq->handle, srq, udata, &resp, sizeof(resp));
-	if (err)
-		goto err_close;
-	return 0;
-
-err_close:
-	pvhca_com_destroy_srq(dev, srq->handle);
-err_unpin:
-	pvhca_mem_unpin(dev, srq->umem);
-	return err;
+	return pvhca_object_create_user(&user.user, udata);
 }
 
 /**
  * pvhca_create_srq - ib_device_ops.create_srq
  * @ibsrq: SRQ
- * @attr: of it; the sizes are those given on return
+ * @attr: attributes; on return with the sizes that were given
  * @udata: struct pvhca_create_qp_req, struct pvhca_create_srq_resp
  *
  * Return: 0 or a negative errno.
@@ -127,8 +142,8 @@ int pvhca_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr, struct
 /**
  * pvhca_modify_srq - ib_device_ops.modify_srq
  * @ibsrq: SRQ
- * @attr: what is to change
- * @mask: what that is; only the limit can
+ * @attr: attributes to be changed
+ * @mask: which attributes; only the limit can change
  * @udata: not used
  *
  * Return: 0 or a negative errno.
@@ -137,7 +152,11 @@ int pvhca_modify_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr, enum ib_srq
 		     struct ib_udata *udata)
 {
 	struct pvhca_srq *srq = to_pvhca_srq(ibsrq);
+	int err;
 
+	err = pvhca_udata_none(udata);
+	if (err)
+		return err;
 	/* A ring cannot be made larger. */
 	if (mask & IB_SRQ_MAX_WR)
 		return -EOPNOTSUPP;
@@ -182,8 +201,8 @@ int pvhca_destroy_srq(struct ib_srq *ibsrq, struct ib_udata *udata)
 /**
  * pvhca_srq_async_event - something happened to an SRQ
  * @dev: session
- * @handle: of the SRQ, or of one that is being destroyed
- * @type: what
+ * @handle: handle of the SRQ, or of one that is being destroyed
+ * @type: kind of event
  *
  * Context: admin interrupt.
  */

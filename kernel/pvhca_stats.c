@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
- * Counters for `rdma statistic` and sysfs: what passes through the driver in the
- * life of a session. Work and doorbells do not, so pvhcad counts these.
+ * Counters for `rdma statistic` and sysfs, from the start of a session. Work and
+ * doorbells do not pass through the driver, so pvhcad counts them.
  */
 
 #include "pvhca.h"
@@ -10,6 +10,7 @@ static const struct rdma_stat_desc pvhca_stat_descs[PVHCA_STATS] = {
 	[PVHCA_STAT_ADMIN_COMMANDS].name = "admin_commands",
 	[PVHCA_STAT_ADMIN_REFUSALS].name = "admin_refusals",
 	[PVHCA_STAT_ADMIN_TIMEOUTS].name = "admin_timeouts",
+	[PVHCA_STAT_ADMIN_ABANDONED].name = "admin_abandoned",
 	[PVHCA_STAT_COMP_EVENTS].name = "completion_events",
 	[PVHCA_STAT_ASYNC_EVENTS].name = "async_events",
 	[PVHCA_STAT_STALE_EVENTS].name = "stale_events",
@@ -33,7 +34,7 @@ struct rdma_hw_stats *pvhca_alloc_hw_port_stats(struct ib_device *ibdev, u32 por
  * @ibdev: device
  * @stats: room for the counters
  * @port: number, or 0 for the device, which has none
- * @index: of the one that is wanted
+ * @index: index of the counter that is wanted
  *
  * Return: how many were filled in: all.
  */

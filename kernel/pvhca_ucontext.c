@@ -2,10 +2,10 @@
 /*
  * Contexts: a process that has opened the device, and what it maps.
  *
- * The context page is a page of the kernel's that the process keeps for as long
- * as it has it mapped, even when the device is gone: its alive word is how a
- * thread that polls learns of that. The doorbells are device memory, which the
- * core replaces in the process when the device goes.
+ * The context page is kernel memory. The process keeps it as long as it has it mapped,
+ * even when the device is gone: a thread that polls sees that in the page's alive word.
+ * The doorbells are device memory; the core replaces them in the process when the
+ * device goes.
  */
 
 #include <linux/mm.h>
@@ -27,19 +27,19 @@ struct pvhca_mmap_entry {
 
 static void pvhca_ucontext_set_alive(struct pvhca_ucontext *ctx, u32 alive)
 {
-	struct pvhca_context_page *page = page_address(ctx->page);
+	struct pvhca_context_page *page = page_address(ctx->page->page);
 
 	WRITE_ONCE(page->alive, cpu_to_le32(alive));
 }
 
-/* Fails if the session died: then nobody would tell the page. */
+/* Fails on a dead session: the page would not be told of its end. */
 static int pvhca_ucontext_enlist(struct pvhca_dev *dev, struct pvhca_ucontext *ctx)
 {
 	unsigned long flags;
 	int err = 0;
 
 	spin_lock_irqsave(&dev->contexts_lock, flags);
-	if (pvhca_com_is_dead(&dev->com)) {
+	if (pvhca_dev_is_dead(dev)) {
 		err = -EIO;
 	} else {
 		pvhca_ucontext_set_alive(ctx, 1);
@@ -76,29 +76,44 @@ void pvhca_ucontext_kill_all(struct pvhca_dev *dev)
 	spin_unlock_irqrestore(&dev->contexts_lock, flags);
 }
 
+/* pvhca_com_hold.release; lost if pvhcad may still write to it. */
+static void pvhca_ucontext_release_page(struct pvhca_com_hold *hold)
+{
+	struct pvhca_ucontext_page *page = container_of(hold, struct pvhca_ucontext_page, hold);
+
+	if (!pvhca_dev_may_free(page->dev))
+		return;
+	dma_unmap_page(pvhca_to_dma_device(page->dev), page->dma, PAGE_SIZE, DMA_BIDIRECTIONAL);
+	put_page(page->page);
+	kfree(page);
+}
+
 static int pvhca_ucontext_alloc_page(struct pvhca_dev *dev, struct pvhca_ucontext *ctx)
 {
 	struct device *dma_dev = pvhca_to_dma_device(dev);
+	struct pvhca_ucontext_page *page;
 
 	BUILD_BUG_ON(sizeof(struct pvhca_context_page) > PAGE_SIZE);
 
-	ctx->page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-	if (!ctx->page)
+	page = kzalloc(sizeof(*page), GFP_KERNEL);
+	if (!page)
 		return -ENOMEM;
-	ctx->page_dma = dma_map_page(dma_dev, ctx->page, 0, PAGE_SIZE, DMA_BIDIRECTIONAL);
-	if (dma_mapping_error(dma_dev, ctx->page_dma)) {
-		__free_page(ctx->page);
-		return -ENOMEM;
-	}
+	pvhca_com_hold_init(&page->hold, pvhca_ucontext_release_page);
+	page->dev = dev;
+	page->page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!page->page)
+		goto err_free;
+	page->dma = dma_map_page(dma_dev, page->page, 0, PAGE_SIZE, DMA_BIDIRECTIONAL);
+	if (dma_mapping_error(dma_dev, page->dma))
+		goto err_free_page;
+	ctx->page = page;
 	return 0;
-}
 
-static void pvhca_ucontext_free_page(struct pvhca_dev *dev, struct pvhca_ucontext *ctx)
-{
-	if (!pvhca_dev_may_free(dev))
-		return;
-	dma_unmap_page(pvhca_to_dma_device(dev), ctx->page_dma, PAGE_SIZE, DMA_BIDIRECTIONAL);
-	put_page(ctx->page);
+err_free_page:
+	__free_page(page->page);
+err_free:
+	kfree(page);
+	return -ENOMEM;
 }
 
 static struct rdma_user_mmap_entry *pvhca_ucontext_add_mmap(struct pvhca_ucontext *ctx,
@@ -115,7 +130,7 @@ static struct rdma_user_mmap_entry *pvhca_ucontext_add_mmap(struct pvhca_ucontex
 		kfree(entry);
 		return ERR_PTR(err);
 	}
-	/* Nobody maps it before the call that makes the context is over. */
+	/* No process can map it before the call that makes the context returns. */
 	if (page) {
 		get_page(page);
 		entry->page = page;
@@ -127,7 +142,7 @@ static int pvhca_ucontext_add_mmaps(struct pvhca_ucontext *ctx)
 {
 	BUILD_BUG_ON(PVHCA_DB_MAX * PVHCA_DB_STRIDE > PAGE_SIZE);
 
-	ctx->page_mmap = pvhca_ucontext_add_mmap(ctx, ctx->page);
+	ctx->page_mmap = pvhca_ucontext_add_mmap(ctx, ctx->page->page);
 	if (IS_ERR(ctx->page_mmap))
 		return PTR_ERR(ctx->page_mmap);
 	ctx->db_mmap = pvhca_ucontext_add_mmap(ctx, NULL);
@@ -149,10 +164,11 @@ static int pvhca_ucontext_open(struct pvhca_dev *dev, struct pvhca_ucontext *ctx
 			       const struct pvhca_uctx_req *req, u16 *ring_abi_minor)
 {
 	const struct pvhca_com_alloc_context_params params = {
-		.page = ctx->page_dma,
+		.page = ctx->page->dma,
 		.ring_abi_major = req->ring_abi_major,
 		.ring_abi_minor = req->ring_abi_minor,
 		.version = req->version,
+		.hold = &ctx->page->hold,
 	};
 	struct pvhca_com_alloc_context_result result;
 	int err;
@@ -161,10 +177,10 @@ static int pvhca_ucontext_open(struct pvhca_dev *dev, struct pvhca_ucontext *ctx
 	if (err == -EPROTO)
 		ibdev_err_ratelimited(
 			&dev->ibdev,
-			"provider %.*s speaks ring ABI %u.%u, pvhcad %.*s speaks %u.%u\n",
-			(int)sizeof(req->version), req->version, req->ring_abi_major,
-			req->ring_abi_minor, PVHCA_VERSION_LEN, dev->com.area->hostd_version,
-			result.ring_abi_major, result.ring_abi_minor);
+			"provider %*pE speaks ring ABI %u.%u, pvhcad %*pE speaks %u.%u\n",
+			PVHCA_TEXT_LEN(req->version), req->version, req->ring_abi_major,
+			req->ring_abi_minor, PVHCA_TEXT_LEN(dev->com.area->hostd_version),
+			dev->com.area->hostd_version, result.ring_abi_major, result.ring_abi_minor);
 	if (err)
 		return err;
 	ctx->handle = result.handle;
@@ -235,7 +251,7 @@ err_close:
 err_delist:
 	pvhca_ucontext_delist(dev, ctx);
 err_free_page:
-	pvhca_ucontext_free_page(dev, ctx);
+	pvhca_com_hold_put(&ctx->page->hold);
 	return err;
 }
 
@@ -251,15 +267,16 @@ void pvhca_dealloc_ucontext(struct ib_ucontext *ibucontext)
 	pvhca_ucontext_remove_mmaps(ctx);
 	pvhca_com_dealloc_context(dev, ctx->handle);
 	pvhca_ucontext_delist(dev, ctx);
-	pvhca_ucontext_free_page(dev, ctx);
+	pvhca_com_hold_put(&ctx->page->hold);
 }
 
 /**
  * pvhca_disassociate_ucontext - ib_device_ops.disassociate_ucontext
  * @ibucontext: context
  *
- * The core takes the doorbells away, and pvhca_ucontext_kill_all() has told the
- * process; but that the function exists lets the core go on without the process.
+ * There is nothing left to do: the core takes the doorbells away, and
+ * pvhca_ucontext_kill_all() has told the process. The function must exist, for only
+ * then does the core go on without waiting for the process.
  */
 void pvhca_disassociate_ucontext(struct ib_ucontext *ibucontext)
 {
@@ -303,7 +320,7 @@ int pvhca_mmap(struct ib_ucontext *ibucontext, struct vm_area_struct *vma)
 
 /**
  * pvhca_mmap_free - ib_device_ops.mmap_free
- * @rdma_entry: that nobody can map any more
+ * @rdma_entry: entry that no process can map any more
  */
 void pvhca_mmap_free(struct rdma_user_mmap_entry *rdma_entry)
 {

@@ -55,12 +55,15 @@ class Behaviour:
 
     def __init__(self):
         self.unanswered = []        # what commands that were dropped wait for
+        self.unanswered_region = b""   # the body of the last REG_MR that was dropped
         self.kernel_caps = 0        # PVHCA_KERNEL_*; clear() leaves it
         self.sessions = 0           # that were enabled
         self.clear()
 
     def clear(self):
         self.drop = set()           # commands that are not answered
+        self.silent = set()         # commands whose answers raise no interrupt
+        self.event_before = {}      # command: [event, handle] that happens before it, without an interrupt either
         self.refuse = {}            # command: status
         self.mangle = {}            # command: (index, value) of a word of its answer
         self.delay = {}             # command: seconds
@@ -68,6 +71,8 @@ class Behaviour:
         self.enable_error, self.enable_delay = 0, 0
         self.admin_major = 1
         self.reset_ends = True
+        self.reset_delay = 0        # seconds
+        self.version, self.message, self.host_device = "fake 0", "it was asked to refuse", "fake"
         self.hello_refused = False
 
 
@@ -120,6 +125,14 @@ class Memory:
         return found
 
 
+    def sum_of_region(self, body):
+        """The sum of the bytes of a struct pvhca_cmd_reg_mr."""
+        length, offset = struct.unpack_from("<QQ", body, 16)
+        content = b"".join(self.read(*extent) for extent in self.extents(body[32:]))
+        assert offset + length <= len(content)
+        return sum(content[offset:offset + length]) & 0xffffffff
+
+
 class Ring:
     """What pvhcad writes with a phase bit: admin completions and events."""
 
@@ -162,7 +175,7 @@ class Admin:
         self.events = EventQueue(memory, aeq, aeq_log, 16)
         self.ceqs, self.cq_ceq, self.qp_state = {}, {}, {}
         self.handles = self.slots = 0
-        self.alive, self.members, self.limits = {}, set(), {}
+        self.alive, self.members, self.late_members, self.limits = {}, set(), set(), {}
         self.read = 0
         self.commands = []
         self.driver = self.gsi = self.gsi_slot = self.driver_page = None
@@ -177,9 +190,10 @@ class Admin:
             self.read = self.read + 1 & 0xffffffff
             self._command(self.memory.read(at, COMMAND_SIZE))
 
-    def answer(self, cookie, status, response):
+    def answer(self, cookie, status, response, silent=False):
         self.completions.put(response.ljust(COMMAND_SIZE - 12, b"\0") + struct.pack("<II", cookie, status))
-        self.raise_vector(VECTOR_ADMIN)
+        if not silent:
+            self.raise_vector(VECTOR_ADMIN)
 
     def async_event(self, event, handle):
         self.events.put(struct.pack("<III", event, handle, 0))
@@ -204,10 +218,14 @@ class Admin:
             response = response[:4 * index] + struct.pack("<I", value) + response[4 * index + 4:]
         self.commands.append([name, details])
         time.sleep(self.behaviour.delay.get(name, 0))
+        if name in self.behaviour.event_before:
+            self.events.put(struct.pack("<III", *self.behaviour.event_before.pop(name), 0))
         if name in self.behaviour.drop:
             self.behaviour.unanswered.append((cookie, status, response))
+            if name == "REG_MR":
+                self.behaviour.unanswered_region = raw[8:]
         else:
-            self.answer(cookie, status, response)
+            self.answer(cookie, status, response, name in self.behaviour.silent)
 
     def _account(self, name, details):
         """What there is: of each handle, what it is of."""
@@ -230,7 +248,7 @@ class Admin:
                    1000, 100, 10, 1000, 1000, 100, 4096, 16, 1, 64, 128)
         response = struct.pack("<6Q", 1 << 40, 0xfffff000, 0, 0, 0, 0) + struct.pack("<27I", *numbers)
         response += bytes(4) + bytes((0x52, 0x54, 0, 0x77, 0, 1)) + struct.pack("<H", self.behaviour.kernel_caps)
-        return {}, response + b"fake-fw".ljust(32, b"\0") + b"fake".ljust(32, b"\0")
+        return {}, response + b"fake-fw".ljust(32, b"\0") + self.behaviour.host_device.encode().ljust(32, b"\0")
 
     def _query_port(self, _):
         wanted = self.behaviour
@@ -258,12 +276,9 @@ class Admin:
         return self._made()
 
     def _reg_mr(self, body):
-        pd, access, iova, length, offset = struct.unpack_from("<IIQQQ", body)
-        extents = self.memory.extents(body[32:])
-        content = b"".join(self.memory.read(*extent) for extent in extents)
-        assert offset + length <= len(content)
-        details, _ = self._made(access=access, iova=iova, length=length, extents=len(extents),
-                                sum=sum(content[offset:offset + length]) & 0xffffffff)
+        _, access, iova, length = struct.unpack_from("<IIQQ", body)
+        details, _ = self._made(access=access, iova=iova, length=length, extents=len(self.memory.extents(body[32:])),
+                                sum=self.memory.sum_of_region(body))
         return details, struct.pack("<4I", details["made"], 0x100, 0x200, 0)
 
     def _create_cq(self, body):
@@ -339,13 +354,15 @@ class Admin:
 
     def _attach_mcast(self, body):
         member = struct.unpack_from("<I", body, 16)[0], socket.inet_ntop(socket.AF_INET6, body[:16])
-        if "ATTACH_MCAST" not in self.behaviour.refuse:
+        if "ATTACH_MCAST" in self.behaviour.drop:
+            self.late_members.add(member)   # which the driver hears of when the QP may be gone
+        elif "ATTACH_MCAST" not in self.behaviour.refuse:
             self.members.add(member)
         return {"member": member}, b""
 
     def _detach_mcast(self, body):
         member = struct.unpack_from("<I", body, 16)[0], socket.inet_ntop(socket.AF_INET6, body[:16])
-        self.members.remove(member)
+        (self.late_members if member in self.late_members else self.members).remove(member)
         return {"member": member}, b""
 
     def _modify_qp(self, body):
@@ -410,22 +427,24 @@ class Session:
         elif kind == RESET:
             log("RESET")
             self.admin = None
+            time.sleep(self.behaviour.reset_delay)
             if self.behaviour.reset_ends:
                 self.send(RESET_REPLY, payload + struct.pack("<II", 0, 0))
 
     def _hello(self):
         refused = self.behaviour.hello_refused
         major, error, reason = (9, 71, b"of another age") if refused else (1, 0, b"")
-        self.send(HELLO_REPLY, struct.pack("<HHIQ32s160s", major, 0, error, 0, b"fake 0", reason))
+        self.send(HELLO_REPLY, struct.pack("<HHIQ32s160s", major, 0, error, 0, self.behaviour.version.encode(),
+                                              reason))
         if refused:
             raise EOFError
 
     def _enable(self, number, area):
         time.sleep(self.behaviour.enable_delay)
         error = self.behaviour.enable_error
-        message = b"it was asked to refuse" if error else b""
+        message = self.behaviour.message.encode() if error else b""
         self.memory.write(area + AREA_HOSTD, struct.pack("<IHHQ32s160s", error, self.behaviour.admin_major, 0, 0,
-                                                         b"fake 0", message))
+                                                         self.behaviour.version.encode(), message))
         self.admin = None if error else Admin(self.memory, self.eventfds, self.behaviour, area)
         self.behaviour.sessions += not error
         log("ENABLE", error)
@@ -447,7 +466,7 @@ class Control:
     def set(self, **values):
         for key, value in values.items():
             assert hasattr(self.behaviour, key)
-            setattr(self.behaviour, key, set(value) if key == "drop" else value)
+            setattr(self.behaviour, key, set(value) if key in ("drop", "silent") else value)
 
     def behave(self):
         """From now on. Commands that were not answered stay so."""
@@ -459,6 +478,10 @@ class Control:
         for answer in late:
             self.session.admin.answer(*answer)
         return len(late)
+
+    def unanswered_sum(self):
+        """The sum of the bytes of the last region whose command was dropped, by what is in memory now."""
+        return self.session.memory.sum_of_region(self.behaviour.unanswered_region)
 
     def commands(self):
         """Of this session: [name, details]."""

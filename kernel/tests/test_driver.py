@@ -21,7 +21,8 @@ TIMEOUT = 3     # seconds that a command may take, where that matters
 
 
 def drivertest(function=None, **more):
-    return vmtest(function, rigs=("loopback",), bring_up=False, **more)
+    """Pages that the guest frees are zeroed: what the host still reads then is seen to be gone."""
+    return vmtest(function, rigs=("loopback",), bring_up=False, append="init_on_free=1", **more)
 
 
 class Bench:
@@ -98,11 +99,11 @@ class Bench:
         application.expect("ready")
         return application
 
-    def begun(self, command):
+    def begun(self, command, options=""):
         """An application, once it has come to a command. The session may be that of the test before."""
         told = len(self.commands(command))
-        application = self.guest.spawn(self.command(""))
-        self.wait(lambda: len(self.commands(command)) > told, "the application does not begin")
+        application = self.guest.spawn(self.command(options))
+        self.wait(lambda: len(self.commands(command)) > told, f"the application does not come to {command}")
         return application
 
     def ends(self, application):
@@ -225,7 +226,7 @@ def answer_that_cannot_be_ends_the_session(rig):
         bench.set(mangle={name: (index, value)})
         result = bench.more()
         assert f"failed {name} Input/output error" in result.out and "end alive 0" in result.out, (name, result)
-        bench.said("pvhcad gave what cannot be")
+        bench.said("pvhcad returned an invalid slot or doorbell")
         bench.begins_anew()
     application = bench.start(f"-x -w -g {bench.gid_index}")
     for name in ("CREATE_CQ", "CREATE_QP", "CREATE_SRQ"):
@@ -531,6 +532,220 @@ def memory_is_lost_rather_than_freed_when_a_reset_does_not_end(rig):
     bench.said("memory that pvhcad may still use is not freed")
     bench.behave()
     bench.host("hang_up")
+    bench.recovers()
+
+
+@drivertest
+def input_that_is_not_known_is_refused_for_every_object_and_longer_answers_are_zeroed(rig):
+    bench = Bench(rig)
+    result = bench.more("-u")
+    assert result.rc == 0 and "must not" not in result.out, result
+    for name in ("GET_CONTEXT", "ALLOC_PD", "REG_MR", "REREG_MR", "ALLOC_MW", "CREATE_CQ", "RESIZE_CQ", "CREATE_QP",
+                 "CREATE_AH", "CREATE_SRQ", "MODIFY_SRQ"):
+        assert f"newer {name} Operation not supported" in result.out, (name, result)
+    bench.nothing_left()
+
+
+@drivertest
+def texts_of_others_are_escaped_in_the_log(rig):
+    bench = Bench(rig)
+    text = "a\nforged\x1b[31m"
+    logged = r"a\x5cnforged\x5ce[31m"       # /dev/kmsg escapes the backslashes once more
+    register = "a?forged?[31m"              # what QEMU makes of it
+    bench.set(refuse={"ALLOC_CONTEXT": "VERSION"}, version=text, message=text, host_device=text)
+    bench.run(f"-v '{text}'")
+    bench.said(f"provider {logged} speaks ring ABI")
+    bench.host("hang_up")
+    bench.said(f"attached to pvhcad {register}, host device {logged}, QEMU's device")
+    bench.set(enable_error=ERROR_VERSION)
+    bench.host("hang_up")
+    bench.said(f"pvhcad {register} refused the driver, error 4: {logged}")
+    bench.set(enable_error=0, admin_major=7)
+    bench.host("hang_up")
+    bench.said(f"pvhcad {logged} speaks admin ABI 7.0")
+    bench.set(admin_major=1, hello_refused=True)
+    bench.host("hang_up")
+    bench.said(f"pvhcad {register} and QEMU's device")
+    bench.set(hello_refused=False)
+    assert r"\x0a" not in bench.guest.dmesg()[bench.logged:]
+    bench.behave()
+    bench.recovers()
+
+
+@drivertest
+def port_goes_down_and_up_with_the_network_interface(rig):
+    bench = Bench(rig)
+    guest = bench.guest
+    state = f"/sys/class/infiniband/{guest.ibdev}/ports/1/state"
+    application = bench.start()
+
+    def switched(way, event, seen):
+        told = application.out.count(f"async {event} ")
+        guest.check(f"ip link set {guest.netdev} {way}")
+        bench.wait(lambda: application.out.count(f"async {event} ") > told, "the application is not told")
+        assert seen in bench.sysfs(state), bench.sysfs(state)
+        # The host's port has no part in it, and what it says does not bring the port up.
+        asked = len(bench.commands("QUERY_PORT"))
+        bench.host("async_event", PORT_ACTIVE, 1)
+        bench.wait(lambda: len(bench.commands("QUERY_PORT")) > asked, "the port is not looked at")
+        assert application.out.count(f"async {event} ") == told + 1, application.out
+        assert seen in bench.sysfs(state), bench.sysfs(state)
+
+    for _ in range(2):
+        switched("down", PORT_ERR, "DOWN")
+        switched("up", PORT_ACTIVE, "ACTIVE")
+    # Without a session it is set down for the next one.
+    application.send(b"")
+    guest.check(f"ip link set {guest.netdev} down")
+    bench.host("hang_up")
+    bench.wait(lambda: bench.attempt("commands") and bench.commands("QUERY_PORT"), "no new session")
+    guest.find_device()
+    bench.wait(lambda: "DOWN" in bench.sysfs(state), "the port is up")
+    bench.recovers()
+
+
+@drivertest(timeout=300)
+def killed_process_does_not_wait_for_its_command(rig):
+    bench = Bench(rig)
+    bench.host("answer_late")   # what is left of other tests
+    sessions = bench.host("sessions")
+    for name in ("ALLOC_CONTEXT", "ALLOC_PD", "REG_MR", "CREATE_CQ", "CREATE_QP", "MODIFY_QP", "QUERY_QP", "CREATE_SRQ",
+                 "CREATE_AH", "ATTACH_MCAST", "ALLOC_MW", "REREG_MR", "RESIZE_CQ"):
+        bench.set(drop=[name])
+        application = bench.begun(name, f"-x -g {bench.gid_index}")
+        bench.set(drop=[])
+        application.kill()
+        application.wait(20)
+        assert bench.host("answer_late") == 1
+        # What the late answer made is destroyed, and the session goes on.
+        bench.nothing_left()
+        if name == "ATTACH_MCAST":
+            joined = bench.commands(name)[-1]["member"]
+            bench.wait(lambda: bench.commands("DETACH_MCAST")[-1]["member"] == joined, "the group is not left")
+        bench.check()
+    assert bench.host("sessions") == sessions
+
+
+@drivertest
+def memory_of_an_abandoned_command_stays_until_its_answer(rig):
+    bench = Bench(rig)
+
+    def pinned():
+        return sum(int(bench.guest.check(f"grep nr_foll_pin_{way} /proc/vmstat").split()[1]) * sign
+                   for way, sign in (("acquired", 1), ("released", -1)))
+
+    before = pinned()
+    bench.set(drop=["REG_MR"])
+    application = bench.begun("REG_MR", "-S -l 5000000 -o 5")
+    seen = bench.commands("REG_MR")[-1]
+    assert seen["extents"] > 255
+    bench.set(drop=[])
+    application.kill()
+    application.wait(20)
+    assert pinned() >= before + 5000000 // 4096
+    # The list is there as well: pages that are freed are zeroed.
+    assert bench.host("unanswered_sum") == seen["sum"]
+    bench.host("answer_late")
+    bench.nothing_left()
+    bench.wait(lambda: pinned() == before, "pages stay pinned")
+
+
+@drivertest
+def object_that_an_abandoned_command_made_is_not_in_the_way(rig):
+    bench = Bench(rig)
+    sessions = bench.host("sessions")
+    bench.set(drop=["CREATE_QP"], refuse={"DESTROY_CQ": "BUSY"})
+    application = bench.begun("CREATE_QP")
+    refused = len(bench.commands("DESTROY_CQ"))
+    application.kill()
+    bench.wait(lambda: len(bench.commands("DESTROY_CQ")) > refused, "the process does not end")
+    bench.set(drop=[], refuse={})
+    bench.host("answer_late")
+    application.wait(20)
+    bench.nothing_left()
+    bench.check()
+    assert bench.host("sessions") == sessions
+
+
+@drivertest
+def abandoned_command_times_out_too(rig):
+    bench = Bench(rig, TIMEOUT)
+    sessions = bench.host("sessions")
+    bench.set(drop=["CREATE_QP"])
+    application = bench.begun("CREATE_QP")
+    application.kill()
+    application.wait(20)
+    bench.wait(lambda: bench.host("sessions") > sessions, "no new session")
+    bench.said("admin command 15 timed out")
+    bench.begins_anew()
+    bench.guest.check("echo 60000 >/sys/module/pvhca/parameters/admin_timeout_ms")
+
+
+@drivertest
+def driver_goes_with_an_abandoned_command(rig):
+    bench = Bench(rig)
+    bench.set(drop=["CREATE_QP"])
+    application = bench.begun("CREATE_QP")
+    application.kill()
+    application.wait(20)
+    bench.guest.check("/sbin/rmmod pvhca", timeout=20)
+    bench.behave()
+    bench.guest.load_driver()
+    bench.recovers()
+
+
+@drivertest
+def lost_admin_interrupt_loses_no_event(rig):
+    bench = Bench(rig, 2)
+    application = bench.start()
+    qp = bench.commands("CREATE_QP")[-1]["made"]
+    # After that no interrupt comes any more.
+    bench.set(silent=["ALLOC_PD"], event_before={"ALLOC_PD": [QP_FATAL, qp]}, drop=["REG_MR"])
+    bench.run()
+    bench.said("admin command 9 completed without an interrupt")
+    bench.said("admin command 11 timed out")
+    assert f"async {QP_FATAL} alive 1" in bench.ends(application).out, application.out
+    bench.begins_anew()
+    bench.guest.check("echo 60000 >/sys/module/pvhca/parameters/admin_timeout_ms")
+
+
+@drivertest
+def list_of_a_timed_out_command_is_lost_rather_than_freed_when_the_reset_does_not_end(rig):
+    bench = Bench(rig, 2)
+    bench.set(reset_ends=False, drop=["REG_MR"])
+    result = bench.run("-S -l 5000000 -o 5")
+    assert "failed REG_MR Input/output error" in result.out, result
+    bench.said("memory that pvhcad may still use is not freed")
+    assert bench.host("unanswered_sum") == int(re.search(r"sum (\d+)", result.out)[1])
+    bench.behave()
+    bench.host("hang_up")
+    bench.recovers()
+    bench.guest.check("echo 60000 >/sys/module/pvhca/parameters/admin_timeout_ms")
+
+
+@drivertest
+def port_is_left_alone_while_the_device_goes(rig):
+    bench = Bench(rig)
+    guest = bench.guest
+    tracing = "/sys/kernel/tracing"
+
+    def rescans():
+        return int(guest.check(f"cat {tracing}/kprobe_profile").split()[1])
+
+    guest.check(f"mountpoint -q {tracing} || mount -t tracefs tracefs {tracing}; cd {tracing} && "
+                "echo p:rescan ib_core:rdma_roce_rescan_device >kprobe_events && echo 1 >events/kprobes/rescan/enable")
+    bench.host("async_event", GID_CHANGE, 1)
+    bench.wait(lambda: rescans() == 1, "the addresses are not looked at")
+    # Now the work waits for an answer until the reset has ended; so does the removal.
+    bench.set(drop=["QUERY_PORT"], reset_delay=0.5)
+    asked = len(bench.commands("QUERY_PORT"))
+    bench.host("async_event", GID_CHANGE, 1)
+    bench.wait(lambda: len(bench.commands("QUERY_PORT")) > asked, "the port is not looked at")
+    guest.check("/sbin/rmmod pvhca", timeout=20)
+    assert rescans() == 1, "the device was rescanned while it went"
+    guest.check(f"cd {tracing} && echo 0 >events/kprobes/rescan/enable && echo >kprobe_events")
+    bench.behave()
+    guest.load_driver()
     bench.recovers()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import fake_gsi
+from harness import paths
 from test_driver import ADDRESS, DEVICE_FATAL, Bench, drivertest
 
 PEER = "10.77.0.77"
@@ -176,3 +177,13 @@ def command_that_times_out_takes_the_mad_layer_along(rig):
     bench.recovers(sessions)
     client.kill()
     bench.guest.check("echo 60000 >/sys/module/pvhca/parameters/admin_timeout_ms")
+
+
+@drivertest
+def empty_list_is_posted_in_any_state(rig):
+    bench = KernelBench(rig, GSI_CAP | QP_CAP)
+    module = paths.kernel_module().parent / "tests" / "module" / "pvhca_test_verbs.ko"
+    bench.guest.load_module(module)
+    for fact in ("empty send 0", "empty receive 0", "send -22", "receive -22", "done"):
+        bench.said(f"pvhca_test_verbs: {fact}")
+    bench.guest.check("/sbin/rmmod pvhca_test_verbs")

@@ -13,6 +13,8 @@
  *   -S         have pages scattered over physical memory
  *   -R         a region that may only be read
  *   -r MAJOR   ring ABI
+ *   -v TEXT    version
+ *   -u         each call is also made by a newer provider: see newer()
  *   -q         query the QP over and over until that fails
  *   -d         destroy the QP before the end
  *   -x         make objects of the other kinds, too
@@ -41,11 +43,12 @@
 static struct {
 	unsigned long length, offset;
 	int ring_abi;
-	bool huge, scattered, read_only, query, destroy, wait, more, dmabuf;
-} options = { .length = 10000, .offset = 123, .ring_abi = PVHCA_RING_ABI_MAJOR };
+	const char *version;
+	bool huge, scattered, read_only, query, destroy, wait, more, dmabuf, newer;
+} options = { .length = 10000, .offset = 123, .ring_abi = PVHCA_RING_ABI_MAJOR, .version = "test" };
 
-bool command(struct app *app, uint32_t number, const char *name, void *in, size_t in_size,
-	     void *out, size_t out_size)
+static bool send_command(struct app *app, uint32_t number, void *in, size_t in_size, void *out,
+			 size_t out_size)
 {
 	struct ib_uverbs_cmd_hdr *header = in;
 
@@ -54,10 +57,71 @@ bool command(struct app *app, uint32_t number, const char *name, void *in, size_
 	header->out_words = out_size / 4;
 	if (out_size)
 		*(uint64_t *)(header + 1) = (uintptr_t)out;
-	if (write(app->device, in, in_size) == (ssize_t)in_size)
+	return write(app->device, in, in_size) == (ssize_t)in_size;
+}
+
+/* Has the driver a part in this call's input? The core refuses what it does not know itself. */
+static bool takes_driver_data(uint32_t number)
+{
+	switch (number) {
+	case IB_USER_VERBS_CMD_GET_CONTEXT:
+	case IB_USER_VERBS_CMD_ALLOC_PD:
+	case IB_USER_VERBS_CMD_REG_MR:
+	case IB_USER_VERBS_CMD_REREG_MR:
+	case IB_USER_VERBS_CMD_ALLOC_MW:
+	case IB_USER_VERBS_CMD_CREATE_CQ:
+	case IB_USER_VERBS_CMD_RESIZE_CQ:
+	case IB_USER_VERBS_CMD_CREATE_QP:
+	case IB_USER_VERBS_CMD_CREATE_AH:
+	case IB_USER_VERBS_CMD_CREATE_SRQ:
+	case IB_USER_VERBS_CMD_MODIFY_SRQ:
 		return true;
-	printf("failed %s %s\n", name, strerror(errno));
-	return false;
+	default:
+		return false;
+	}
+}
+
+#define MORE 16 /* bytes that a newer provider adds */
+
+/*
+ * A newer provider sends more than the driver knows, and has room for a longer answer.
+ * What the driver does not know must be zero, and what it does not answer it zeroes.
+ */
+static bool newer(struct app *app, uint32_t number, const char *name, const void *in,
+		  size_t in_size, void *out, size_t out_size)
+{
+	unsigned char input[1024] = {}, answer[1024];
+
+	memcpy(input, in, in_size);
+	input[in_size + MORE - 1] = 1;
+	if (send_command(app, number, input, in_size + MORE, out, out_size))
+		printf("allowed what it must not: %s with input that is not known\n", name);
+	else
+		printf("newer %s %s\n", name, strerror(errno));
+
+	input[in_size + MORE - 1] = 0;
+	memset(answer, 0xff, sizeof(answer));
+	if (!send_command(app, number, input, in_size + MORE, answer,
+			  out_size ? out_size + MORE : 0))
+		return false;
+	for (size_t i = out_size; out_size && i < out_size + MORE; i++)
+		if (answer[i])
+			printf("left what it must not: byte %zu of the answer to %s\n", i, name);
+	if (out_size)
+		memcpy(out, answer, out_size);
+	return true;
+}
+
+bool command(struct app *app, uint32_t number, const char *name, void *in, size_t in_size,
+	     void *out, size_t out_size)
+{
+	bool fine = options.newer && takes_driver_data(number) ?
+		newer(app, number, name, in, in_size, out, out_size) :
+		send_command(app, number, in, in_size, out, out_size);
+
+	if (!fine)
+		printf("failed %s %s\n", name, strerror(errno));
+	return fine;
 }
 
 static bool open_device(struct app *app)
@@ -93,12 +157,14 @@ static bool make_context(struct app *app)
 		struct ib_uverbs_cmd_hdr header;
 		struct ib_uverbs_get_context core;
 		struct pvhca_uctx_req driver;
-	} in = { .driver.ring_abi_major = options.ring_abi, .driver.version = "test" };
+	} in = { .driver.ring_abi_major = options.ring_abi };
 	struct {
 		struct ib_uverbs_get_context_resp core;
 		struct pvhca_uctx_resp driver;
 	} out = {};
 
+	memcpy(in.driver.version, options.version,
+	       strnlen(options.version, sizeof(in.driver.version)));
 	if (!COMMAND(app, GET_CONTEXT, in, out))
 		return false;
 	app->async = out.core.async_fd;
@@ -369,7 +435,7 @@ int main(int argc, char **argv)
 	int c;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	while ((c = getopt(argc, argv, "g:l:o:r:DHSRqdwx")) != -1) {
+	while ((c = getopt(argc, argv, "g:l:o:r:v:DHSRqduwx")) != -1) {
 		switch (c) {
 		case 'l':
 			options.length = strtoul(optarg, NULL, 0);
@@ -379,6 +445,12 @@ int main(int argc, char **argv)
 			break;
 		case 'r':
 			options.ring_abi = atoi(optarg);
+			break;
+		case 'v':
+			options.version = optarg;
+			break;
+		case 'u':
+			options.newer = true;
 			break;
 		case 'H':
 			options.huge = true;
