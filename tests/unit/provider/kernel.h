@@ -238,7 +238,7 @@ int ibv_cmd_dealloc_pd(struct ibv_pd *ibpd)
 	return destroy();
 }
 
-static struct pvhca_pd pd;
+static struct pvhca_pd test_pd;
 
 static void setup_kernel(void)
 {
@@ -248,21 +248,21 @@ static void setup_kernel(void)
 	kernel.slot = SLOT;
 	kernel.doorbell = QP_DOORBELL;
 	kernel.handle = 77;
-	ctx.max_cqe = 1 << PVHCA_CQ_MAX_LOG_ENTRIES;
-	ctx.max_qp_wr = 1 << PVHCA_RING_MAX_LOG_ENTRIES;
-	ctx.max_srq_wr = 1 << PVHCA_RING_MAX_LOG_ENTRIES;
-	ctx.max_srq_sge = 30;
-	ctx.max_sq_sge = 30;
-	ctx.max_rq_sge = 30;
-	ctx.max_inline = 512;
-	pthread_mutex_init(&ctx.qp_lock, NULL);
-	memset(&pd, 0, sizeof(pd));
-	pd.ibv_pd.context = &ctx.vctx.context;
+	test_ctx.max_cqe = 1 << PVHCA_CQ_MAX_LOG_ENTRIES;
+	test_ctx.max_qp_wr = 1 << PVHCA_RING_MAX_LOG_ENTRIES;
+	test_ctx.max_srq_wr = 1 << PVHCA_RING_MAX_LOG_ENTRIES;
+	test_ctx.max_srq_sge = 30;
+	test_ctx.max_sq_sge = 30;
+	test_ctx.max_rq_sge = 30;
+	test_ctx.max_inline = 512;
+	pthread_mutex_init(&test_ctx.qp_lock, NULL);
+	memset(&test_pd, 0, sizeof(test_pd));
+	test_pd.ibv_pd.context = &test_ctx.vctx.context;
 }
 
 static void teardown_kernel(void)
 {
-	pvhca_qp_table_free(&ctx.qp_table);
+	pvhca_qp_table_free(&test_ctx.qp_table);
 	ck_assert_uint_eq(kernel.dontfork, kernel.dofork);
 }
 
