@@ -21,17 +21,17 @@
 
 #include <pvhca-version.h>
 
-#include "config.h"
-#include "cpuset.h"
-#include "fabric.h"
-#include "link.h"
-#include "listener.h"
-#include "log.h"
-#include "memory.h"
-#include "metrics.h"
-#include "session.h"
-#include "stats.h"
-#include "worker.h"
+#include "config/config.h"
+#include "lib/cpuset.h"
+#include "fabric/fabric.h"
+#include "session/link.h"
+#include "lib/listener.h"
+#include "lib/log.h"
+#include "memory/memory.h"
+#include "stats/metrics.h"
+#include "session/session.h"
+#include "stats/stats.h"
+#include "worker/worker.h"
 
 /* Descriptors that those from outside must leave free. */
 #define DAEMON_OWN_FDS 1024
@@ -57,12 +57,8 @@ struct daemon {
 };
 
 static const struct fabric_ops *const daemon_fabrics[] = {
-#ifdef HAVE_FABRIC_LOOPBACK
 	&fabric_loopback,
-#endif
-#ifdef HAVE_FABRIC_VERBS
 	&fabric_verbs,
-#endif
 };
 
 static const struct fabric_ops *daemon_find_fabric(const char *name)

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "counters.h"
+#include "lib/counters.h"
 
 enum field_id {
 #define FIELD_ID(name, text) FIELD_##name,

@@ -9,7 +9,7 @@
 
 #include <pvhca-version.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "ctl.h"
 
 /* Of --interval and --count: not given. */

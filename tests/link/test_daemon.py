@@ -44,7 +44,7 @@ class Settings(unittest.TestCase):
 
     def test_the_example_is_right(self):
         example = os.path.join(os.path.dirname(__file__), "..", "..", "hostd",
-                               "pvhcad.conf")
+                               "dist", "pvhcad.conf")
         with open(example) as f:
             text = f.read()
         done = self.check(config=text)
@@ -252,7 +252,7 @@ class SystemCalls(unittest.TestCase):
     """What the unit file allows is what the daemon does."""
 
     UNIT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..",
-                        "hostd", "pvhcad.service")
+                        "hostd", "dist", "pvhcad.service")
 
     def allowed(self):
         with open(self.UNIT) as f:

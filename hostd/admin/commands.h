@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the guest's admin commands do. All in the session's thread. Handlers get a
+ * private copy of the command and a zeroed response, and return an enum
+ * pvhca_admin_status; where they fail they leave nothing behind.
+ */
+#ifndef HOSTD_ADMIN_COMMANDS_H
+#define HOSTD_ADMIN_COMMANDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vm/objects.h"
+#include "pvhca/pvhca-admin.h"
+#include "vm/vm.h"
+
+/*
+ * Memory lists of rings may be this much longer than the ring, bytes: the guest's
+ * pages may be larger than ours. A bound, as each granule costs us a pointer.
+ */
+#define COMMANDS_RING_SLACK (64u << 10)
+
+uint32_t commands_execute(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+			  struct pvhca_admin_rsp *rsp);
+/* What was completed before shall not wait for this one. */
+bool commands_may_take_long(const struct pvhca_admin_cmd *cmd);
+
+/* Give back all that the guest has: QPs, SRQs, AHs, MWs, CQs, MRs, PDs, GIDs, contexts, CEQs. */
+void commands_destroy_all(struct vm *vm);
+
+/* Log (rate-limited) which quota is exhausted and how to raise it. Returns PVHCA_ST_QUOTA. */
+int commands_quota(struct vm *vm, const char *key, uint64_t limit);
+/* table_add() that logs. */
+int commands_table_add(struct vm *vm, struct table *table, const char *key, void *object,
+		       uint32_t *handle);
+
+typedef int command_fn(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+		       struct pvhca_admin_rsp *rsp);
+
+/* Is this address vector right, and its source an address of the guest's? */
+bool commands_av_valid(const struct vm *vm, const struct pvhca_av *av);
+
+/*
+ * IBV_ACCESS_* that a guest asks for, without hints that may be dropped; false where
+ * a region or QP cannot have them.
+ */
+bool commands_mr_access(uint32_t *access);
+
+/* Do iova, length and offset of a region fit each other and bytes of memory? */
+bool commands_mr_range_valid(const struct mr *mr, uint64_t bytes);
+
+/* A slot in the context's page. False: all are in use. */
+bool commands_slot_take(struct context *context, uint32_t *slot);
+void commands_slot_give(struct context *context, uint32_t slot);
+
+/* admin/commands_device.c */
+command_fn commands_nop, commands_query_device, commands_query_port;
+/* admin/commands_ceq.c */
+command_fn commands_create_ceq, commands_destroy_ceq;
+void commands_free_ceq(void *ceq, void *vm);
+/* admin/commands_gid.c */
+command_fn commands_add_gid, commands_del_gid;
+void commands_free_gids(struct vm *vm);
+/* admin/commands_context.c */
+command_fn commands_alloc_context, commands_dealloc_context;
+command_fn commands_alloc_pd, commands_dealloc_pd;
+void commands_free_context(void *context, void *vm);
+void commands_free_pd(void *pd, void *vm);
+/* admin/commands_mr.c */
+command_fn commands_reg_mr, commands_dereg_mr, commands_alloc_mr;
+/* What a region counts against the quota of pinned bytes. */
+uint64_t commands_mr_pinned(const struct mr *mr);
+/* Another length bytes, with less bytes given back. */
+int commands_check_pinned(struct vm *vm, uint64_t length, uint64_t less);
+void commands_free_mr(void *mr, void *vm);
+/* admin/commands_rereg.c */
+command_fn commands_rereg_mr;
+/* admin/commands_mw.c */
+command_fn commands_alloc_mw, commands_dealloc_mw;
+void commands_free_mw(void *mw, void *vm);
+/* admin/commands_ah.c */
+command_fn commands_create_ah, commands_destroy_ah;
+void commands_free_ah(void *ah, void *vm);
+/* admin/commands_cq.c */
+command_fn commands_create_cq, commands_destroy_cq, commands_resize_cq;
+void commands_free_cq(void *cq, void *vm);
+/* admin/commands_srq.c */
+command_fn commands_create_srq, commands_destroy_srq;
+command_fn commands_modify_srq, commands_query_srq;
+void commands_unpublish_srq(void *srq, void *vm);
+/* The SRQ was unpublished, and a grace period has passed; it has no QPs. */
+void commands_free_srq(void *srq, void *vm);
+/* admin/commands_qp.c */
+command_fn commands_create_qp, commands_destroy_qp;
+void commands_unpublish_qp(void *qp, void *vm);
+/* The QP was unpublished, and a grace period has passed. */
+void commands_free_qp(void *qp, void *vm);
+/* admin/commands_qp_state.c */
+command_fn commands_modify_qp, commands_query_qp;
+/* admin/commands_mcast.c */
+command_fn commands_attach_mcast, commands_detach_mcast;
+
+#endif

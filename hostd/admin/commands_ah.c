@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Address handles: a UD QP's entries name them, so workers look them up.
+ */
+#include <endian.h>
+#include <stdlib.h>
+
+#include <urcu-qsbr.h>
+
+#include "admin/commands.h"
+
+#define MAX_3_BITS  7
+#define MAX_20_BITS 0xfffffu
+
+bool commands_av_valid(const struct vm *vm, const struct pvhca_av *av)
+{
+	return av->is_global == 1 && av->port == 1 && !av->reserved0 && !av->reserved1 &&
+		av->sl <= MAX_3_BITS && le32toh(av->flow_label) <= MAX_20_BITS &&
+		vm_gid(vm, av->sgid_index, NULL, NULL);
+}
+
+int commands_create_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+		       struct pvhca_admin_rsp *rsp)
+{
+	const struct pvhca_cmd_create_ah *create = &cmd->create_ah;
+	struct pd *pd = table_find(&vm->pds, le32toh(create->pd));
+	struct ah *ah;
+	int status;
+
+	if (!pd || create->reserved || !commands_av_valid(vm, &create->av))
+		return PVHCA_ST_INVALID;
+	if (!vm->ops->ah_create)
+		return PVHCA_ST_UNSUPPORTED;
+	ah = calloc(1, sizeof(*ah));
+	if (!ah)
+		return PVHCA_ST_NO_MEMORY;
+	ah->vm = vm;
+	ah->pd = pd;
+	ah->av = create->av;
+	vm_gid(vm, ah->av.sgid_index, &ah->host_gid_index, NULL);
+	status = commands_table_add(vm, &vm->ahs, "ahs", ah, &ah->handle);
+	if (status)
+		goto err_free;
+	status = vm->ops->ah_create(ah);
+	if (status)
+		goto err_del;
+	pd->users++;
+	table_publish(&vm->ahs, ah->handle);
+	rsp->created.handle = htole32(ah->handle);
+	return PVHCA_ST_OK;
+
+err_del:
+	table_del(&vm->ahs, ah->handle);
+err_free:
+	free(ah);
+	return status;
+}
+
+void commands_free_ah(void *object, void *arg)
+{
+	struct vm *vm = arg;
+	struct ah *ah = object;
+
+	table_del(&vm->ahs, ah->handle);
+	vm->ops->ah_destroy(ah);
+	ah->pd->users--;
+	free(ah);
+}
+
+int commands_destroy_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+			struct pvhca_admin_rsp *rsp)
+{
+	struct ah *ah = table_find(&vm->ahs, le32toh(cmd->destroy.handle));
+
+	(void)rsp;
+	if (!ah || cmd->destroy.reserved)
+		return PVHCA_ST_INVALID;
+	table_unpublish(&vm->ahs, ah->handle);
+	synchronize_rcu();
+	commands_free_ah(ah, vm);
+	return PVHCA_ST_OK;
+}

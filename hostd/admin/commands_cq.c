@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <endian.h>
+#include <stdlib.h>
+
+#include "admin/commands.h"
+#include "vm/cq.h"
+#include "vm/cq_blocked.h"
+#include "vm/events.h"
+#include "lib/log.h"
+#include "rdma/pvhca-abi.h"
+#include "worker/worker.h"
+
+/* A ring of so many entries in memory of that length; *bytes: the most that it may have. */
+static int cq_check(struct vm *vm, uint32_t log_entries, const struct pvhca_mem_list *mem,
+		    uint64_t *bytes)
+{
+	uint32_t max_cqe = vm->policy->quota.max_cqe;
+
+	if (log_entries > PVHCA_CQ_MAX_LOG_ENTRIES)
+		return PVHCA_ST_INVALID;
+	if (1u << log_entries > max_cqe)
+		return commands_quota(vm, "max-cqe", max_cqe);
+	*bytes = PVHCA_CQ_HEADER_SIZE + (sizeof(struct pvhca_cqe) << log_entries);
+	if (le64toh(mem->length) < *bytes)
+		return PVHCA_ST_INVALID;
+	*bytes += COMMANDS_RING_SLACK;
+	return PVHCA_ST_OK;
+}
+
+static int cq_buffer(struct vm *vm, const struct pvhca_mem_list *mem, uint64_t bytes,
+		     struct ring_buffer **buffer)
+{
+	struct extents *extents;
+	int status;
+
+	status = extents_from_list(vm->memory, mem, bytes, &extents);
+	if (status)
+		return status;
+	*buffer = ring_buffer_new(extents);
+	return *buffer ? PVHCA_ST_OK : PVHCA_ST_NO_MEMORY;
+}
+
+/* The buffer, and what vm/cq.c keeps; undone by cq_fini() and ring_buffer_free(). */
+static int cq_set_up(struct cq *cq, const struct pvhca_mem_list *mem, uint64_t bytes)
+{
+	int status;
+
+	status = cq_buffer(cq->vm, mem, bytes, &cq->buffer);
+	if (status)
+		return status;
+	if (cq_init(cq)) {
+		ring_buffer_free(cq->buffer);
+		return PVHCA_ST_NO_MEMORY;
+	}
+	return PVHCA_ST_OK;
+}
+
+int commands_create_cq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+		       struct pvhca_admin_rsp *rsp)
+{
+	const struct pvhca_cmd_create_cq *create = &cmd->create_cq;
+	struct context *context = table_find(&vm->contexts, le32toh(create->context));
+	struct ceq *ceq = table_find(&vm->ceqs, le32toh(create->ceq));
+	uint64_t bytes = 0;
+	struct cq *cq;
+	int status;
+
+	if (!context || !ceq || le32toh(create->flags) & ~PVHCA_CREATE_CQ_TIMESTAMPS)
+		return PVHCA_ST_INVALID;
+	status = cq_check(vm, le32toh(create->log_entries), &create->mem, &bytes);
+	if (status)
+		return status;
+	cq = calloc(1, sizeof(*cq));
+	if (!cq)
+		return PVHCA_ST_NO_MEMORY;
+	cq->vm = vm;
+	cq->context = context;
+	cq->ceq = ceq;
+	cq->log_entries = le32toh(create->log_entries);
+	cq->flags = le32toh(create->flags);
+	status = cq_set_up(cq, &create->mem, bytes);
+	if (status)
+		goto err_free;
+	status = commands_table_add(vm, &vm->cqs, "cqs", cq, &cq->handle);
+	if (status)
+		goto err_fini;
+	status = vm->ops->cq_create(cq);
+	if (status)
+		goto err_del;
+	context->users++;
+	ceq->users++;
+	rsp->create_cq.handle = htole32(cq->handle);
+	rsp->create_cq.doorbell = htole32(vm->doorbell);
+	return PVHCA_ST_OK;
+
+err_del:
+	table_del(&vm->cqs, cq->handle);
+err_fini:
+	cq_fini(cq);
+	ring_buffer_free(cq->buffer);
+err_free:
+	free(cq);
+	return status;
+}
+
+/* Its QPs are gone, so nobody writes into it any more. */
+void commands_free_cq(void *object, void *arg)
+{
+	struct vm *vm = arg;
+	struct cq *cq = object;
+
+	table_del(&vm->cqs, cq->handle);
+	cq_blocked_del(cq);
+	vm->ops->cq_destroy(cq);
+	cq_fini(cq);
+	ring_buffer_free(cq->buffer);
+	cq->ceq->users--;
+	cq->context->users--;
+	free(cq);
+}
+
+int commands_destroy_cq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+			struct pvhca_admin_rsp *rsp)
+{
+	struct cq *cq = table_find(&vm->cqs, le32toh(cmd->destroy.handle));
+
+	(void)rsp;
+	if (!cq || cmd->destroy.reserved)
+		return PVHCA_ST_INVALID;
+	if (cq->users)
+		return PVHCA_ST_BUSY;
+	commands_free_cq(cq, vm);
+	return PVHCA_ST_OK;
+}
+
+int commands_resize_cq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+		       struct pvhca_admin_rsp *rsp)
+{
+	const struct pvhca_cmd_resize_cq *resize = &cmd->resize_cq;
+	struct cq *cq = table_find(&vm->cqs, le32toh(resize->cq));
+	uint32_t log_entries = le32toh(resize->log_entries);
+	struct ring_buffer *buffer, *old;
+	uint64_t bytes = 0;
+	int status;
+
+	(void)rsp;
+	if (!cq)
+		return PVHCA_ST_INVALID;
+	status = cq_check(vm, log_entries, &resize->mem, &bytes);
+	if (status)
+		return status;
+	status = cq_buffer(vm, &resize->mem, bytes, &buffer);
+	if (status)
+		return status;
+	/* Completions of what was posted before the call count. */
+	worker_settle(cq->context);
+	status = cq_resize(cq, buffer, log_entries, &old);
+	ring_buffer_free(status ? buffer : old);
+	/* What was held back may fit now. */
+	if (!status)
+		vm->wake_worker = true;
+	return status;
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <endian.h>
+#include <string.h>
+
+#include "lib/address.h"
+#include "admin/commands.h"
+#include "gsi/gsi.h"
+#include "lib/log.h"
+#include "vm/policy.h"
+
+#define GID_TYPE_ROCE_V2 1
+#define GID_NO_VLAN	 0xffff
+
+static bool gid_is_there(const struct vm *vm, const uint8_t gid[16])
+{
+	for (unsigned int i = 0; i < VM_GIDS; i++)
+		if (vm->gids[i].used && !memcmp(vm->gids[i].gid, gid, 16))
+			return true;
+	return false;
+}
+
+static int gid_check(struct vm *vm, const struct pvhca_cmd_add_gid *add)
+{
+	static const uint8_t zero[16];
+	uint32_t index = le32toh(add->index);
+
+	if (le32toh(add->port) != 1 || le32toh(add->gid_type) != GID_TYPE_ROCE_V2 ||
+	    le16toh(add->vlan) != GID_NO_VLAN || add->reserved ||
+	    !memcmp(add->gid, zero, sizeof(zero)) || add->gid[0] == 0xff)
+		return PVHCA_ST_INVALID;
+	if (index >= VM_GIDS || vm->gids[index].used || gid_is_there(vm, add->gid))
+		return PVHCA_ST_INVALID;
+	if (index >= vm->policy->quota.gids)
+		return commands_quota(vm, "gids", vm->policy->quota.gids);
+	return PVHCA_ST_OK;
+}
+
+int commands_add_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
+{
+	const struct pvhca_cmd_add_gid *add = &cmd->add_gid;
+	struct vm_gid *entry;
+	char text[ADDRESS_TEXT];
+	uint32_t host_index = 0;
+	int status;
+
+	(void)rsp;
+	status = gid_check(vm, add);
+	if (status)
+		return status;
+	status = policy_claim_gid(vm, add->gid);
+	if (status)
+		goto out;
+	status = vm->ops->gid_add(vm, add->gid, &host_index);
+	if (status)
+		goto err_release;
+	status = gsi_gid_add(vm, le32toh(add->index), add->gid);
+	if (status)
+		goto err_del;
+	entry = &vm->gids[le32toh(add->index)];
+	memcpy(entry->gid, add->gid, sizeof(entry->gid));
+	entry->host_index = host_index;
+	entry->used = true;
+	goto out;
+
+err_del:
+	vm->ops->gid_del(vm, add->gid);
+err_release:
+	policy_release_gid(vm, add->gid);
+out:
+	g_info("VM %s: address %s %s", vm->name, address_text(add->gid, text),
+	       status == PVHCA_ST_OK		    ? "is its own now" :
+		       status == PVHCA_ST_DENIED    ? "is not allowed by its settings" :
+		       status == PVHCA_ST_IN_USE    ? "is another VM's" :
+		       status == PVHCA_ST_NOT_FOUND ? "is none of the host device's" :
+						      "was refused by the host device");
+	return status;
+}
+
+static void gid_remove(struct vm *vm, struct vm_gid *entry)
+{
+	gsi_gid_del(vm, entry - vm->gids);
+	vm->ops->gid_del(vm, entry->gid);
+	policy_release_gid(vm, entry->gid);
+	entry->used = false;
+}
+
+int commands_del_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
+{
+	uint32_t index = le32toh(cmd->del_gid.index);
+
+	(void)rsp;
+	if (le32toh(cmd->del_gid.port) != 1 || index >= VM_GIDS || !vm->gids[index].used)
+		return PVHCA_ST_INVALID;
+	gid_remove(vm, &vm->gids[index]);
+	return PVHCA_ST_OK;
+}
+
+void commands_free_gids(struct vm *vm)
+{
+	for (unsigned int i = 0; i < VM_GIDS; i++)
+		if (vm->gids[i].used)
+			gid_remove(vm, &vm->gids[i]);
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Memory regions. Registering can take long and be large: nothing is locked meanwhile, and
+ * what a VM may register is bounded by its quota before its list is walked.
+ */
+#include <endian.h>
+#include <stdlib.h>
+
+#include <urcu-qsbr.h>
+
+#include "admin/commands.h"
+#include "lib/log.h"
+
+#define MR_ACCESS                                                                    \
+	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
+	 IBV_ACCESS_REMOTE_ATOMIC | IBV_ACCESS_MW_BIND)
+/* IB_ACCESS_OPTIONAL of the kernel: hints, which may be dropped. */
+#define MR_ACCESS_OPTIONAL 0x3ff00000u
+
+bool commands_mr_access(uint32_t *access)
+{
+	*access &= ~MR_ACCESS_OPTIONAL;
+	if (*access & ~MR_ACCESS)
+		return false;
+	/* As ibv_reg_mr(3): who lets others write must be able to write. */
+	return !(*access & (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)) ||
+		*access & IBV_ACCESS_LOCAL_WRITE;
+}
+
+bool commands_mr_range_valid(const struct mr *mr, uint64_t bytes)
+{
+	uint64_t end;
+
+	/* Whether iova may differ from the memory's place in its page is the engine's word. */
+	return mr->length && !__builtin_add_overflow(mr->iova, mr->length, &end) &&
+		!__builtin_add_overflow(mr->offset, mr->length, &end) && end <= bytes;
+}
+
+uint64_t commands_mr_pinned(const struct mr *mr)
+{
+	return mr->extents ? mr->extents->length : (uint64_t)mr->max_pages << PVHCA_GRANULE_SHIFT;
+}
+
+int commands_check_pinned(struct vm *vm, uint64_t length, uint64_t less)
+{
+	uint64_t quota = vm->policy->quota.pinned_bytes;
+
+	if (length > quota - (atomic_load(&vm->pinned_bytes) - less))
+		return commands_quota(vm, "pinned-bytes", quota);
+	return PVHCA_ST_OK;
+}
+
+/*
+ * Handle, the fabric's part by make, and to the workers; then the answer. Undone by
+ * commands_free_mr().
+ */
+static int mr_bring_up(struct vm *vm, struct mr *mr, int (*make)(struct mr *mr),
+		       struct pvhca_rsp_reg_mr *rsp)
+{
+	int status;
+
+	status = commands_table_add(vm, &vm->mrs, "mrs", mr, &mr->handle);
+	if (status)
+		return status;
+	status = make(mr);
+	if (status) {
+		table_del(&vm->mrs, mr->handle);
+		return status;
+	}
+	mr->pd->users++;
+	atomic_fetch_add(&vm->pinned_bytes, commands_mr_pinned(mr));
+	table_publish(&vm->mrs, mr->handle);
+	rsp->handle = htole32(mr->handle);
+	rsp->lkey = htole32(mr->lkey);
+	rsp->rkey = htole32(mr->rkey);
+	return PVHCA_ST_OK;
+}
+
+int commands_reg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
+{
+	const struct pvhca_cmd_reg_mr *reg = &cmd->reg_mr;
+	uint64_t pinned = le64toh(reg->mem.length);
+	struct pd *pd = table_find(&vm->pds, le32toh(reg->pd));
+	struct mr *mr;
+	int status;
+
+	if (!pd)
+		return PVHCA_ST_INVALID;
+	mr = calloc(1, sizeof(*mr));
+	if (!mr)
+		return PVHCA_ST_NO_MEMORY;
+	mr->vm = vm;
+	mr->pd = pd;
+	mr->access = le32toh(reg->access);
+	mr->iova = le64toh(reg->iova);
+	mr->length = le64toh(reg->length);
+	mr->offset = le64toh(reg->offset);
+	status = PVHCA_ST_INVALID;
+	if (!commands_mr_access(&mr->access) || !commands_mr_range_valid(mr, pinned))
+		goto err_free;
+	status = commands_check_pinned(vm, pinned, 0);
+	if (status)
+		goto err_free;
+	status = extents_from_list(vm->memory, &reg->mem, pinned, &mr->extents);
+	if (status)
+		goto err_free;
+	status = mr_bring_up(vm, mr, vm->ops->mr_reg, &rsp->reg_mr);
+	if (status)
+		goto err_free_extents;
+	return PVHCA_ST_OK;
+
+err_free_extents:
+	extents_put(mr->extents);
+err_free:
+	free(mr);
+	return status;
+}
+
+int commands_alloc_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
+{
+	const struct pvhca_cmd_alloc_mr *alloc = &cmd->alloc_mr;
+	uint32_t max_pages = le32toh(alloc->max_pages);
+	struct pd *pd = table_find(&vm->pds, le32toh(alloc->pd));
+	struct mr *mr;
+	int status;
+
+	if (!pd || !max_pages)
+		return PVHCA_ST_INVALID;
+	/* Its pages are named guest-physically. */
+	if (!pd->context->kernel)
+		return PVHCA_ST_DENIED;
+	if (!vm->ops->mr_alloc)
+		return PVHCA_ST_UNSUPPORTED;
+	status = commands_check_pinned(vm, (uint64_t)max_pages << PVHCA_GRANULE_SHIFT, 0);
+	if (status)
+		return status;
+	mr = calloc(1, sizeof(*mr));
+	if (!mr)
+		return PVHCA_ST_NO_MEMORY;
+	mr->vm = vm;
+	mr->pd = pd;
+	mr->max_pages = max_pages;
+	status = mr_bring_up(vm, mr, vm->ops->mr_alloc, &rsp->reg_mr);
+	if (status)
+		free(mr);
+	return status;
+}
+
+/* What is left when the fabric has given the region up. */
+static void mr_put(struct vm *vm, struct mr *mr)
+{
+	table_del(&vm->mrs, mr->handle);
+	atomic_fetch_sub(&vm->pinned_bytes, commands_mr_pinned(mr));
+	mr->pd->users--;
+	if (mr->extents)
+		extents_put(mr->extents);
+	free(mr);
+}
+
+void commands_free_mr(void *object, void *arg)
+{
+	struct vm *vm = arg;
+	struct mr *mr = object;
+	int status;
+
+	table_unpublish(&vm->mrs, mr->handle);
+	status = vm->ops->mr_dereg(mr);
+	/* Its windows are gone, so this is a fabric's mistake. */
+	if (status)
+		g_warning("VM %s: a region is kept, status %d", vm->name, status);
+	mr_put(vm, mr);
+}
+
+int commands_dereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
+{
+	struct mr *mr = table_find(&vm->mrs, le32toh(cmd->destroy.handle));
+	int status;
+
+	(void)rsp;
+	if (!mr || cmd->destroy.reserved)
+		return PVHCA_ST_INVALID;
+	table_unpublish(&vm->mrs, mr->handle);
+	synchronize_rcu();
+	status = vm->ops->mr_dereg(mr);
+	if (status) {
+		table_publish(&vm->mrs, mr->handle);
+		return status;
+	}
+	mr_put(vm, mr);
+	return PVHCA_ST_OK;
+}

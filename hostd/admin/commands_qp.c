@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Making and destroying queue pairs.
+ *
+ * A QP is known to the fabric first, then published in its context's slot, where
+ * the worker finds it; and is taken out in the opposite order, with a grace period
+ * between.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include <urcu-qsbr.h>
+
+#include "gsi/gsi.h"
+#include "admin/commands.h"
+#include "admin/commands_ring.h"
+#include "vm/cq.h"
+#include "lib/log.h"
+
+static struct ring_wish qp_sq_wish(const struct pvhca_cmd_create_qp *create)
+{
+	return (struct ring_wish){
+		.offset = le32toh(create->sq_offset),
+		.log_entries = create->sq_log_entries,
+		.log_stride = create->sq_log_stride,
+		.min_log_stride = PVHCA_SQ_MIN_LOG_STRIDE,
+		.data_offset = PVHCA_SQ_WQE_DATA,
+		.max_wr = le32toh(create->cap.max_send_wr),
+		.max_sge = le32toh(create->cap.max_send_sge),
+	};
+}
+
+static struct ring_wish qp_rq_wish(const struct pvhca_cmd_create_qp *create)
+{
+	return (struct ring_wish){
+		.offset = le32toh(create->rq_offset),
+		.log_entries = create->rq_log_entries,
+		.log_stride = create->rq_log_stride,
+		.min_log_stride = PVHCA_RQ_MIN_LOG_STRIDE,
+		.data_offset = PVHCA_RQ_WQE_DATA,
+		.max_wr = le32toh(create->cap.max_recv_wr),
+		.max_sge = le32toh(create->cap.max_recv_sge),
+	};
+}
+
+/* Numbers and flags; objects are looked up elsewhere. */
+static int qp_check(struct vm *vm, const struct pvhca_cmd_create_qp *create, uint64_t *bytes)
+{
+	struct ring_wish sq = qp_sq_wish(create), rq = qp_rq_wish(create);
+	uint32_t flags = le32toh(create->flags);
+	uint32_t type = le32toh(create->type);
+	uint32_t max_inline = le32toh(create->cap.max_inline);
+	int status;
+
+	if (type < PVHCA_QPT_GSI || type > PVHCA_QPT_UD || create->reserved ||
+	    flags &
+		    ~(PVHCA_CREATE_QP_SIG_ALL | PVHCA_CREATE_QP_SRQ |
+		      PVHCA_CREATE_QP_BLOCK_LOOPBACK))
+		return PVHCA_ST_INVALID;
+	if (flags & PVHCA_CREATE_QP_BLOCK_LOOPBACK && type != PVHCA_QPT_UD)
+		return PVHCA_ST_INVALID;
+	if (flags & PVHCA_CREATE_QP_SRQ) {
+		if (type == PVHCA_QPT_GSI || !ring_wish_is_absent(&rq))
+			return PVHCA_ST_INVALID;
+	} else if (le32toh(create->srq) != PVHCA_NO_HANDLE) {
+		return PVHCA_ST_INVALID;
+	}
+
+	*bytes = PVHCA_QUEUE_HEADER_SIZE;
+	status = ring_wish_check(vm, &sq, bytes);
+	if (!status)
+		status = ring_wish_check(vm, &rq, bytes);
+	if (status)
+		return status;
+	if (ring_wishes_overlap(&sq, &rq) ||
+	    max_inline + (uint64_t)PVHCA_SQ_WQE_DATA >
+		    (ring_wish_is_absent(&sq) ? PVHCA_SQ_WQE_DATA : 1ull << sq.log_stride))
+		return PVHCA_ST_INVALID;
+	if (le64toh(create->mem.length) < *bytes)
+		return PVHCA_ST_INVALID;
+	*bytes += COMMANDS_RING_SLACK;
+	return PVHCA_ST_OK;
+}
+
+/* The driver's own context may have what others may not, and the other way round. */
+static int qp_check_kernel(const struct qp *qp)
+{
+	uint32_t caps = qp->vm->ops->kernel_caps;
+
+	if (qp->type == PVHCA_QPT_GSI)
+		return qp->context->kernel ? PVHCA_ST_OK : PVHCA_ST_DENIED;
+	/* Their entries name memory as no fabric without this can take it. */
+	if (qp->context->kernel && !(caps & PVHCA_KERNEL_QP))
+		return PVHCA_ST_UNSUPPORTED;
+	return PVHCA_ST_OK;
+}
+
+/* The objects that a QP hangs on, all of one context. */
+static int qp_find_objects(struct vm *vm, struct qp *qp, const struct pvhca_cmd_create_qp *create)
+{
+	qp->context = table_find(&vm->contexts, le32toh(create->context));
+	qp->pd = table_find(&vm->pds, le32toh(create->pd));
+	qp->send_cq = table_find(&vm->cqs, le32toh(create->send_cq));
+	qp->recv_cq = table_find(&vm->cqs, le32toh(create->recv_cq));
+	if (!qp->context || !qp->pd || !qp->send_cq || !qp->recv_cq ||
+	    qp->pd->context != qp->context || qp->send_cq->context != qp->context ||
+	    qp->recv_cq->context != qp->context)
+		return PVHCA_ST_INVALID;
+	if (qp->flags & PVHCA_CREATE_QP_SRQ) {
+		qp->srq = table_find(&vm->srqs, le32toh(create->srq));
+		if (!qp->srq || qp->srq->context != qp->context)
+			return PVHCA_ST_INVALID;
+	}
+	return qp_check_kernel(qp);
+}
+
+/* Buffer and rings; undone by ring_buffer_free(). */
+static int qp_set_up_rings(struct qp *qp, const struct pvhca_cmd_create_qp *create, uint64_t bytes)
+{
+	struct ring_wish sq = qp_sq_wish(create), rq = qp_rq_wish(create);
+	struct pvhca_queue_header *header;
+	struct extents *extents;
+	int status;
+
+	status = extents_from_list(qp->vm->memory, &create->mem, bytes, &extents);
+	if (status)
+		return status;
+	qp->buffer = ring_buffer_new(extents);
+	if (!qp->buffer)
+		return PVHCA_ST_NO_MEMORY;
+	header = ring_buffer_at(qp->buffer, 0);
+	status = ring_wish_set_up(&sq, &qp->sq, qp->buffer, &header->sq_pi);
+	if (!status)
+		status = ring_wish_set_up(&rq, &qp->rq, qp->buffer, &header->rq_pi);
+	if (status)
+		ring_buffer_free(qp->buffer);
+	return status;
+}
+
+static struct qp *qp_new(struct vm *vm, const struct pvhca_cmd_create_qp *create)
+{
+	struct qp *qp = calloc(1, sizeof(*qp));
+
+	if (!qp)
+		return NULL;
+	qp->vm = vm;
+	qp->type = le32toh(create->type);
+	qp->flags = le32toh(create->flags);
+	qp->cap = create->cap;
+	qp->state = IBV_QPS_RESET;
+	pthread_mutex_init(&qp->lock, NULL);
+	pthread_mutex_init(&qp->rq_lock, NULL);
+	return qp;
+}
+
+static void qp_free(struct qp *qp)
+{
+	pthread_mutex_destroy(&qp->rq_lock);
+	pthread_mutex_destroy(&qp->lock);
+	free(qp);
+}
+
+/* What the receives of an SRQ need, once for each CQ in which they may complete. */
+static int qp_reserve_srq(struct qp *qp)
+{
+	struct srq *srq = qp->srq;
+	unsigned int users;
+
+	users = GPOINTER_TO_UINT(g_hash_table_lookup(srq->cqs, qp->recv_cq));
+	if (!users && cq_reserve(qp->recv_cq, srq->rq.entries))
+		return -ENOMEM;
+	g_hash_table_insert(srq->cqs, qp->recv_cq, GUINT_TO_POINTER(users + 1));
+	return 0;
+}
+
+static void qp_unreserve_srq(struct qp *qp)
+{
+	struct srq *srq = qp->srq;
+	unsigned int users;
+
+	users = GPOINTER_TO_UINT(g_hash_table_lookup(srq->cqs, qp->recv_cq));
+	if (users > 1) {
+		g_hash_table_insert(srq->cqs, qp->recv_cq, GUINT_TO_POINTER(users - 1));
+		return;
+	}
+	g_hash_table_remove(srq->cqs, qp->recv_cq);
+	cq_unreserve(qp->recv_cq, srq->rq.entries);
+}
+
+/* Room for all completions that the rings can have outstanding. */
+static int qp_reserve(struct qp *qp)
+{
+	int err;
+
+	if (cq_reserve(qp->send_cq, qp->sq.entries))
+		return PVHCA_ST_NO_MEMORY;
+	err = qp->srq ? qp_reserve_srq(qp) : cq_reserve(qp->recv_cq, qp->rq.entries);
+	if (err) {
+		cq_unreserve(qp->send_cq, qp->sq.entries);
+		return PVHCA_ST_NO_MEMORY;
+	}
+	return PVHCA_ST_OK;
+}
+
+static void qp_unreserve(struct qp *qp)
+{
+	cq_unreserve(qp->send_cq, qp->sq.entries);
+	if (qp->srq)
+		qp_unreserve_srq(qp);
+	else
+		cq_unreserve(qp->recv_cq, qp->rq.entries);
+}
+
+/* Handle, slot, completions, the fabric's part; and to the workers. */
+static int qp_bring_up(struct vm *vm, struct qp *qp)
+{
+	int status;
+
+	status = commands_table_add(vm, &vm->qps, "qps", qp, &qp->handle);
+	if (status)
+		return status;
+	status = PVHCA_ST_NO_MEMORY;
+	if (!commands_slot_take(qp->context, &qp->slot))
+		goto err_del;
+	status = qp_reserve(qp);
+	if (status)
+		goto err_give_slot;
+	qp->ops = qp->type == PVHCA_QPT_GSI ? &gsi_qp_ops : qp->vm->ops->qp;
+	status = qp->ops->create(qp);
+	if (status)
+		goto err_unreserve;
+	qp->context->users++;
+	qp->pd->users++;
+	qp->send_cq->users++;
+	qp->recv_cq->users++;
+	if (qp->srq)
+		qp->srq->users++;
+	rcu_assign_pointer(qp->context->slots[qp->slot], qp);
+	return PVHCA_ST_OK;
+
+err_unreserve:
+	qp_unreserve(qp);
+err_give_slot:
+	commands_slot_give(qp->context, qp->slot);
+err_del:
+	table_del(&vm->qps, qp->handle);
+	return status;
+}
+
+int commands_create_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+		       struct pvhca_admin_rsp *rsp)
+{
+	const struct pvhca_cmd_create_qp *create = &cmd->create_qp;
+	uint64_t bytes = 0;
+	struct qp *qp;
+	int status;
+
+	status = qp_check(vm, create, &bytes);
+	if (status)
+		return status;
+	qp = qp_new(vm, create);
+	if (!qp)
+		return PVHCA_ST_NO_MEMORY;
+	status = qp_find_objects(vm, qp, create);
+	if (status)
+		goto err_free;
+	status = qp_set_up_rings(qp, create, bytes);
+	if (status)
+		goto err_free;
+	status = qp_bring_up(vm, qp);
+	if (status)
+		goto err_free_buffer;
+	rsp->create_qp.handle = htole32(qp->handle);
+	rsp->create_qp.qpn = htole32(qp->qpn);
+	rsp->create_qp.slot = htole32(qp->slot);
+	rsp->create_qp.doorbell = htole32(vm->doorbell);
+	rsp->create_qp.cap = qp->cap;
+	return PVHCA_ST_OK;
+
+err_free_buffer:
+	ring_buffer_free(qp->buffer);
+err_free:
+	qp_free(qp);
+	return status;
+}
+
+void commands_unpublish_qp(void *object, void *arg)
+{
+	struct qp *qp = object;
+
+	(void)arg;
+	rcu_assign_pointer(qp->context->slots[qp->slot], NULL);
+}
+
+void commands_free_qp(void *object, void *arg)
+{
+	struct vm *vm = arg;
+	struct qp *qp = object;
+
+	table_del(&vm->qps, qp->handle);
+	qp->ops->destroy(qp);
+	cq_forget(qp->send_cq, qp->qpn);
+	cq_forget(qp->recv_cq, qp->qpn);
+	qp_unreserve(qp);
+	commands_slot_give(qp->context, qp->slot);
+	if (qp->srq)
+		qp->srq->users--;
+	qp->recv_cq->users--;
+	qp->send_cq->users--;
+	qp->pd->users--;
+	qp->context->users--;
+	ring_buffer_free(qp->buffer);
+	qp_free(qp);
+}
+
+int commands_destroy_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+			struct pvhca_admin_rsp *rsp)
+{
+	struct qp *qp = table_find(&vm->qps, le32toh(cmd->destroy.handle));
+
+	(void)rsp;
+	if (!qp || cmd->destroy.reserved)
+		return PVHCA_ST_INVALID;
+	commands_unpublish_qp(qp, vm);
+	synchronize_rcu();
+	commands_free_qp(qp, vm);
+	return PVHCA_ST_OK;
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Changing a region in place. The fabric is given the region as it is to be, so
+ * that it can make that before it gives up what is there.
+ */
+#include <endian.h>
+#include <stdlib.h>
+
+#include <urcu-qsbr.h>
+
+#include "admin/commands.h"
+
+#define REREG_FLAGS \
+	(IBV_REREG_MR_CHANGE_TRANSLATION | IBV_REREG_MR_CHANGE_PD | IBV_REREG_MR_CHANGE_ACCESS)
+
+/* The new memory: what the command says, checked as REG_MR does. */
+static int rereg_translation(struct vm *vm, const struct mr *mr,
+			     const struct pvhca_cmd_rereg_mr *rereg, struct mr *next)
+{
+	uint64_t length = le64toh(rereg->mem.length);
+	int status;
+
+	next->iova = le64toh(rereg->iova);
+	next->length = le64toh(rereg->length);
+	next->offset = le64toh(rereg->offset);
+	if (!commands_mr_range_valid(next, length))
+		return PVHCA_ST_INVALID;
+	status = commands_check_pinned(vm, length, commands_mr_pinned(mr));
+	if (status)
+		return status;
+	return extents_from_list(vm->memory, &rereg->mem, length, &next->extents);
+}
+
+/* next as the command wants it; its extents are its own where they changed. */
+static int rereg_next(struct vm *vm, const struct mr *mr, const struct pvhca_cmd_rereg_mr *rereg,
+		      struct mr *next)
+{
+	uint32_t flags = le32toh(rereg->flags);
+
+	*next = *mr;
+	if (flags & IBV_REREG_MR_CHANGE_PD) {
+		next->pd = table_find(&vm->pds, le32toh(rereg->pd));
+		if (!next->pd || next->pd->context != mr->pd->context)
+			return PVHCA_ST_INVALID;
+	}
+	if (flags & IBV_REREG_MR_CHANGE_ACCESS) {
+		next->access = le32toh(rereg->access);
+		if (!commands_mr_access(&next->access))
+			return PVHCA_ST_INVALID;
+	}
+	if (flags & IBV_REREG_MR_CHANGE_TRANSLATION)
+		return rereg_translation(vm, mr, rereg, next);
+	return PVHCA_ST_OK;
+}
+
+/* The region is what next is now. */
+static void rereg_take_over(struct vm *vm, struct mr *mr, struct pd *old_pd, struct extents *old,
+			    const struct mr *next)
+{
+	*mr = *next;
+	old_pd->users--;
+	mr->pd->users++;
+	if (mr->extents == old)
+		return;
+	atomic_fetch_add(&vm->pinned_bytes, mr->extents->length);
+	atomic_fetch_sub(&vm->pinned_bytes, old->length);
+	synchronize_rcu();
+	extents_put(old);
+}
+
+int commands_rereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
+{
+	const struct pvhca_cmd_rereg_mr *rereg = &cmd->rereg_mr;
+	struct mr *mr = table_find(&vm->mrs, le32toh(rereg->mr));
+	uint32_t flags = le32toh(rereg->flags);
+	struct extents *extents;
+	struct pd *pd;
+	struct mr next;
+	int status;
+
+	if (!mr || !mr->extents || !flags || flags & ~(uint32_t)REREG_FLAGS)
+		return PVHCA_ST_INVALID;
+	if (!vm->ops->mr_rereg)
+		return PVHCA_ST_UNSUPPORTED;
+	status = rereg_next(vm, mr, rereg, &next);
+	if (status)
+		return status;
+	pd = mr->pd;
+	extents = mr->extents;
+	table_unpublish(&vm->mrs, mr->handle);
+	synchronize_rcu();
+	status = vm->ops->mr_rereg(mr, flags, &next);
+	if (!status)
+		rereg_take_over(vm, mr, pd, extents, &next);
+	else if (next.extents != extents)
+		extents_put(next.extents);
+	table_publish(&vm->mrs, mr->handle);
+	if (status)
+		return status;
+	rsp->reg_mr.handle = htole32(mr->handle);
+	rsp->reg_mr.lkey = htole32(mr->lkey);
+	rsp->reg_mr.rkey = htole32(mr->rkey);
+	return PVHCA_ST_OK;
+}

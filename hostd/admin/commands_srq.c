@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Shared receive queues. Like a QP, an SRQ is known to the fabric first and then
+ * published in its context's slot; it goes in the opposite order.
+ */
+#include <endian.h>
+#include <stdlib.h>
+
+#include <urcu-qsbr.h>
+
+#include "admin/commands.h"
+#include "admin/commands_ring.h"
+#include "lib/log.h"
+
+static struct ring_wish srq_wish(const struct pvhca_cmd_create_srq *create)
+{
+	return (struct ring_wish){
+		.offset = le32toh(create->rq_offset),
+		.log_entries = create->rq_log_entries,
+		.log_stride = create->rq_log_stride,
+		.min_log_stride = PVHCA_RQ_MIN_LOG_STRIDE,
+		.data_offset = PVHCA_RQ_WQE_DATA,
+		.max_wr = le32toh(create->max_wr),
+		.max_sge = le32toh(create->max_sge),
+	};
+}
+
+static int srq_check(struct vm *vm, const struct pvhca_cmd_create_srq *create, uint64_t *bytes)
+{
+	struct ring_wish wish = srq_wish(create);
+	int status;
+
+	if (create->reserved0[0] || create->reserved0[1] || create->reserved1 ||
+	    ring_wish_is_absent(&wish) || le32toh(create->limit) > le32toh(create->max_wr))
+		return PVHCA_ST_INVALID;
+	*bytes = PVHCA_QUEUE_HEADER_SIZE;
+	status = ring_wish_check(vm, &wish, bytes);
+	if (status)
+		return status;
+	if (le64toh(create->mem.length) < *bytes)
+		return PVHCA_ST_INVALID;
+	*bytes += COMMANDS_RING_SLACK;
+	return PVHCA_ST_OK;
+}
+
+static int srq_find_objects(struct vm *vm, struct srq *srq,
+			    const struct pvhca_cmd_create_srq *create)
+{
+	srq->context = table_find(&vm->contexts, le32toh(create->context));
+	srq->pd = table_find(&vm->pds, le32toh(create->pd));
+	if (!srq->context || !srq->pd || srq->pd->context != srq->context)
+		return PVHCA_ST_INVALID;
+	/* Kernel consumers' entries name memory by a key that few fabrics know. */
+	if (srq->context->kernel && !(vm->ops->kernel_caps & PVHCA_KERNEL_QP))
+		return PVHCA_ST_UNSUPPORTED;
+	return PVHCA_ST_OK;
+}
+
+/* Buffer and ring; undone by ring_buffer_free(). */
+static int srq_set_up_ring(struct srq *srq, const struct pvhca_cmd_create_srq *create,
+			   uint64_t bytes)
+{
+	struct ring_wish wish = srq_wish(create);
+	struct pvhca_queue_header *header;
+	struct extents *extents;
+	int status;
+
+	status = extents_from_list(srq->vm->memory, &create->mem, bytes, &extents);
+	if (status)
+		return status;
+	srq->buffer = ring_buffer_new(extents);
+	if (!srq->buffer)
+		return PVHCA_ST_NO_MEMORY;
+	header = ring_buffer_at(srq->buffer, 0);
+	status = ring_wish_set_up(&wish, &srq->rq, srq->buffer, &header->rq_pi);
+	if (status)
+		ring_buffer_free(srq->buffer);
+	return status;
+}
+
+static struct srq *srq_new(struct vm *vm, const struct pvhca_cmd_create_srq *create)
+{
+	struct srq *srq = calloc(1, sizeof(*srq));
+
+	if (!srq)
+		return NULL;
+	srq->vm = vm;
+	srq->max_wr = le32toh(create->max_wr);
+	srq->max_sge = le32toh(create->max_sge);
+	srq->cqs = g_hash_table_new(NULL, NULL);
+	pthread_mutex_init(&srq->lock, NULL);
+	return srq;
+}
+
+static void srq_free(struct srq *srq)
+{
+	pthread_mutex_destroy(&srq->lock);
+	g_hash_table_destroy(srq->cqs);
+	free(srq);
+}
+
+static int srq_set_limit(struct srq *srq, uint32_t limit)
+{
+	return srq->vm->ops->srq_set_limit(srq, limit);
+}
+
+/* Handle, slot, the fabric's part; and to the workers. */
+static int srq_bring_up(struct vm *vm, struct srq *srq, uint32_t limit)
+{
+	int status;
+
+	status = commands_table_add(vm, &vm->srqs, "srqs", srq, &srq->handle);
+	if (status)
+		return status;
+	status = PVHCA_ST_NO_MEMORY;
+	if (!commands_slot_take(srq->context, &srq->slot))
+		goto err_del;
+	status = vm->ops->srq_create(srq);
+	if (status)
+		goto err_give_slot;
+	status = limit ? srq_set_limit(srq, limit) : PVHCA_ST_OK;
+	if (status)
+		goto err_destroy;
+	srq->context->users++;
+	srq->pd->users++;
+	rcu_assign_pointer(srq->context->srq_slots[srq->slot], srq);
+	return PVHCA_ST_OK;
+
+err_destroy:
+	vm->ops->srq_destroy(srq);
+err_give_slot:
+	commands_slot_give(srq->context, srq->slot);
+err_del:
+	table_del(&vm->srqs, srq->handle);
+	return status;
+}
+
+int commands_create_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+			struct pvhca_admin_rsp *rsp)
+{
+	const struct pvhca_cmd_create_srq *create = &cmd->create_srq;
+	uint64_t bytes = 0;
+	struct srq *srq;
+	int status;
+
+	status = srq_check(vm, create, &bytes);
+	if (status)
+		return status;
+	if (!vm->ops->srq_create)
+		return PVHCA_ST_UNSUPPORTED;
+	srq = srq_new(vm, create);
+	if (!srq)
+		return PVHCA_ST_NO_MEMORY;
+	status = srq_find_objects(vm, srq, create);
+	if (status)
+		goto err_free;
+	status = srq_set_up_ring(srq, create, bytes);
+	if (status)
+		goto err_free;
+	status = srq_bring_up(vm, srq, le32toh(create->limit));
+	if (status)
+		goto err_free_buffer;
+	rsp->create_srq.handle = htole32(srq->handle);
+	rsp->create_srq.srqn = htole32(srq->srqn);
+	rsp->create_srq.slot = htole32(srq->slot);
+	rsp->create_srq.doorbell = htole32(vm->doorbell);
+	rsp->create_srq.max_wr = htole32(srq->max_wr);
+	rsp->create_srq.max_sge = htole32(srq->max_sge);
+	return PVHCA_ST_OK;
+
+err_free_buffer:
+	ring_buffer_free(srq->buffer);
+err_free:
+	srq_free(srq);
+	return status;
+}
+
+void commands_unpublish_srq(void *object, void *arg)
+{
+	struct srq *srq = object;
+
+	(void)arg;
+	rcu_assign_pointer(srq->context->srq_slots[srq->slot], NULL);
+}
+
+void commands_free_srq(void *object, void *arg)
+{
+	struct vm *vm = arg;
+	struct srq *srq = object;
+
+	table_del(&vm->srqs, srq->handle);
+	vm->ops->srq_destroy(srq);
+	commands_slot_give(srq->context, srq->slot);
+	srq->pd->users--;
+	srq->context->users--;
+	ring_buffer_free(srq->buffer);
+	srq_free(srq);
+}
+
+int commands_destroy_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+			 struct pvhca_admin_rsp *rsp)
+{
+	struct srq *srq = table_find(&vm->srqs, le32toh(cmd->destroy.handle));
+
+	(void)rsp;
+	if (!srq || cmd->destroy.reserved)
+		return PVHCA_ST_INVALID;
+	if (srq->users)
+		return PVHCA_ST_BUSY;
+	commands_unpublish_srq(srq, vm);
+	synchronize_rcu();
+	commands_free_srq(srq, vm);
+	return PVHCA_ST_OK;
+}
+
+int commands_modify_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+			struct pvhca_admin_rsp *rsp)
+{
+	const struct pvhca_cmd_modify_srq *modify = &cmd->modify_srq;
+	struct srq *srq = table_find(&vm->srqs, le32toh(modify->srq));
+	uint32_t mask = le32toh(modify->attr_mask);
+	int status;
+
+	(void)rsp;
+	if (!srq || modify->reserved || mask & ~(uint32_t)(IBV_SRQ_MAX_WR | IBV_SRQ_LIMIT))
+		return PVHCA_ST_INVALID;
+	if (mask & IBV_SRQ_MAX_WR)
+		return PVHCA_ST_UNSUPPORTED; /* the ring is the guest's */
+	if (!(mask & IBV_SRQ_LIMIT))
+		return PVHCA_ST_OK;
+	if (le32toh(modify->limit) > srq->max_wr)
+		return PVHCA_ST_INVALID;
+	status = srq_set_limit(srq, le32toh(modify->limit));
+	if (status)
+		return status;
+	/* What is there may be less than the limit already. */
+	context_again(srq->context, srq->slot);
+	vm->wake_worker = true;
+	return PVHCA_ST_OK;
+}
+
+int commands_query_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
+		       struct pvhca_admin_rsp *rsp)
+{
+	struct srq *srq = table_find(&vm->srqs, le32toh(cmd->query_srq.srq));
+	int status;
+
+	if (!srq || cmd->query_srq.reserved)
+		return PVHCA_ST_INVALID;
+	status = vm->ops->srq_query(srq, &rsp->query_srq);
+	if (!status) {
+		rsp->query_srq.max_wr = htole32(srq->max_wr);
+		rsp->query_srq.max_sge = htole32(srq->max_sge);
+	}
+	return status;
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What pvhcad is told: defaults, the configuration file (config/file.c), the command
+ * line, and what of it holds for one VM.
+ */
+#include <string.h>
+
+#include "lib/address.h"
+#include "config/private.h"
+
+/* --------------------------- the command line --------------------------- */
+
+struct command_line {
+	char *file;
+	char **quotas;
+	gboolean version, check, foreground;
+	char **values; /* as config_settings; NULL: not given */
+};
+
+static bool config_parse_command_line(struct command_line *line, int *argc, char ***argv,
+				      GError **error)
+{
+	GOptionEntry fixed[] = { { "config", 'c', 0, G_OPTION_ARG_FILENAME, &line->file,
+				   "Configuration file (" CONFIG_DEFAULT_FILE ")", "PATH" },
+				 { "quota", 'q', 0, G_OPTION_ARG_STRING_ARRAY, &line->quotas,
+				   "Default quota of every VM, as in [quota]; may be repeated",
+				   "KEY=VALUE" },
+				 { "foreground", 'f', 0, G_OPTION_ARG_NONE, &line->foreground,
+				   "Stay in the foreground (always done)", NULL },
+				 { "check-config", 0, 0, G_OPTION_ARG_NONE, &line->check,
+				   "Check the settings and exit", NULL },
+				 { "version", 0, 0, G_OPTION_ARG_NONE, &line->version,
+				   "Show the version and exit", NULL },
+				 { NULL } };
+	GOptionEntry *settings = g_new0(GOptionEntry, config_num_settings + 1);
+	GOptionContext *context;
+	bool ok;
+
+	line->values = g_new0(char *, config_num_settings);
+	for (size_t i = 0; i < config_num_settings; i++)
+		settings[i] = (GOptionEntry){
+			.long_name = config_settings[i].key,
+			.arg = G_OPTION_ARG_STRING,
+			.arg_data = &line->values[i],
+			.description = config_settings[i].help,
+			.arg_description = config_settings[i].arg,
+		};
+	context = g_option_context_new("- serve paravirtual RDMA adapters");
+	g_option_context_add_main_entries(context, fixed, NULL);
+	g_option_context_add_main_entries(context, settings, NULL);
+	ok = g_option_context_parse(context, argc, argv, error);
+	g_option_context_free(context);
+	g_free(settings);
+	if (ok && *argc > 1)
+		ok = config_error(error, (*argv)[1], "unexpected argument");
+	return ok;
+}
+
+static bool config_apply_command_line(struct config *config, const struct command_line *line,
+				      GError **error)
+{
+	for (size_t i = 0; i < config_num_settings; i++) {
+		char *where;
+		bool ok;
+
+		if (!line->values[i])
+			continue;
+		where = g_strdup_printf("option --%s", config_settings[i].key);
+		ok = config_set(&config_settings[i], config, line->values[i], where, error);
+		g_free(where);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+/* ------------------------------- all together ------------------------------ */
+
+static const struct quota quota_defaults = {
+	.contexts = 256,
+	.pds = 4096,
+	.mrs = 65536,
+	.mws = 65536,
+	.ahs = 16384,
+	.cqs = 16384,
+	.srqs = 4096,
+	.qps = 4096,
+	.max_wr = 16384,
+	.max_cqe = 1u << 17,
+	.gids = 64,
+	.connections = 4096,
+	.pinned_bytes = 64ull << 30,
+};
+
+/* Those of the programs that come with librdmacm, and of perftest. */
+#define PORTS_DEFAULT "7174, 7471, 18515-18516"
+
+static struct config *config_new(void)
+{
+	struct config *config = g_new0(struct config, 1);
+
+	config->socket = g_strdup(CONFIG_DEFAULT_SOCKET);
+	config->socket_mode = 0660;
+	config->fabric = g_strdup("loopback");
+	config->ib_port = 1;
+	config->log_level = g_strdup("message");
+	config->workers = 1;
+	config->spin_us = 50;
+	config->max_sessions = 256;
+	config->keep_mapped = 4ull << 30;
+	config->unlisted_vms = true;
+	config->give_way = true;
+	config->quota = quota_defaults;
+	config_set_ports(&config->listen, PORTS_DEFAULT, "", NULL);
+	config->vms = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+					    (GDestroyNotify)vm_policy_free);
+	return config;
+}
+
+struct config *config_load(int *argc, char ***argv, struct config_actions *actions, GError **error)
+{
+	struct config *config = config_new();
+	struct command_line line = { 0 };
+	bool ok;
+
+	ok = config_parse_command_line(&line, argc, argv, error);
+	if (ok && !line.version)
+		ok = config_load_file(config, line.file ? line.file : CONFIG_DEFAULT_FILE,
+				      line.file, line.quotas, error);
+	if (ok)
+		ok = config_apply_command_line(config, &line, error);
+	actions->version = line.version;
+	actions->check = line.check;
+
+	g_free(line.file);
+	g_strfreev(line.quotas);
+	for (size_t i = 0; i < config_num_settings; i++)
+		g_free(line.values[i]);
+	g_free(line.values);
+	if (ok)
+		return config;
+	config_free(config);
+	return NULL;
+}
+
+void config_free(struct config *config)
+{
+	if (!config)
+		return;
+	g_hash_table_destroy(config->vms);
+	g_free(config->socket);
+	g_free(config->fabric);
+	g_free(config->ibdev);
+	g_free(config->log_level);
+	g_free(config->cpus);
+	g_free(config->metrics);
+	g_free(config);
+}
+
+/* ---------------------------------- one VM's ------------------------------- */
+
+struct vm_policy *vm_policy_new(const struct config *config, const char *name,
+				const uint8_t uuid[16])
+{
+	static const uint8_t no_uuid[16];
+	struct vm_policy *policy = g_new0(struct vm_policy, 1);
+	const struct vm_policy *vm = NULL;
+	char text[UUID_TEXT];
+
+	if (memcmp(uuid, no_uuid, sizeof(no_uuid)))
+		vm = g_hash_table_lookup(config->vms, address_uuid_text(uuid, text));
+	if (!vm && name[0])
+		vm = g_hash_table_lookup(config->vms, name);
+	if (vm) {
+		*policy = *vm;
+		policy->addresses = g_strdupv(vm->addresses);
+	} else {
+		policy->quota = config->quota;
+		policy->refused = !config->unlisted_vms;
+	}
+	if (!policy->has_listen)
+		policy->listen = config->listen;
+	return policy;
+}
+
+void vm_policy_free(struct vm_policy *policy)
+{
+	if (!policy)
+		return;
+	g_strfreev(policy->addresses);
+	g_free(policy);
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Multicast groups of the loopback fabric: which UD QPs are attached to which
+ * GID, for senders in any worker (RCU). A group begins with its first QP and ends
+ * with its last.
+ *
+ * What a sender has to do for one message is bounded by what each VM may attach
+ * to a group; nobody can use up what others need.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <urcu-qsbr.h>
+#include <urcu/rcuhlist.h>
+
+#include "lib/address.h"
+#include "fabric/loopback/private.h"
+#include "vm/vm.h"
+
+/**
+ * struct loopback_attachment - a QP in a group
+ * @in_group: RCU
+ * @next: the QP's next; its session's thread only
+ */
+struct loopback_attachment {
+	struct cds_hlist_node in_group;
+	struct loopback_attachment *next;
+	struct loopback_group *group;
+	struct loopback_qp *lqp;
+};
+
+struct loopback_group {
+	struct cds_hlist_node node;
+	struct cds_hlist_head members;
+	uint8_t gid[LOOPBACK_GID_LEN];
+};
+
+static unsigned int bucket_of(const uint8_t gid[LOOPBACK_GID_LEN])
+{
+	uint32_t low;
+
+	memcpy(&low, gid + LOOPBACK_GID_LEN - sizeof(low), sizeof(low));
+	return low * 2654435761u >> (32 - LOOPBACK_GROUP_BITS);
+}
+
+/* In an RCU read section, or with fabric->lock held. */
+static struct loopback_group *group_find(struct loopback *fabric,
+					 const uint8_t gid[LOOPBACK_GID_LEN])
+{
+	struct loopback_group *group;
+
+	cds_hlist_for_each_entry_rcu_2(group, &fabric->groups[bucket_of(gid)],
+				       node) if (!memcmp(group->gid, gid,
+							 LOOPBACK_GID_LEN)) return group;
+	return NULL;
+}
+
+void loopback_mcast_for_each(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN],
+			     void (*fn)(struct loopback_qp *lqp, void *arg), void *arg)
+{
+	struct loopback_group *group = group_find(fabric, gid);
+	struct loopback_attachment *attachment;
+
+	if (!group)
+		return;
+	cds_hlist_for_each_entry_rcu_2(attachment, &group->members, in_group)
+		fn(attachment->lqp, arg);
+}
+
+/* --------------------------------- attach ---------------------------------- */
+
+static struct loopback_attachment **attachment_find(struct loopback_qp *lqp,
+						    const uint8_t gid[LOOPBACK_GID_LEN])
+{
+	struct loopback_attachment **place = &lqp->attachments;
+
+	while (*place && memcmp((*place)->group->gid, gid, LOOPBACK_GID_LEN))
+		place = &(*place)->next;
+	return place;
+}
+
+/* QPs that a VM has in a group; with fabric->lock held. */
+static unsigned int count_members(const struct loopback_group *group, const struct vm *vm)
+{
+	struct loopback_attachment *attachment;
+	unsigned int count = 0;
+
+	cds_hlist_for_each_entry_rcu_2(attachment, &group->members, in_group)
+		count += attachment->lqp->qp->vm == vm;
+	return count;
+}
+
+/* With fabric->lock held. */
+static int attach(struct loopback *fabric, struct loopback_qp *lqp,
+		  const uint8_t gid[LOOPBACK_GID_LEN], struct loopback_attachment *attachment)
+{
+	struct loopback_group *group = group_find(fabric, gid);
+
+	if (group && count_members(group, lqp->qp->vm) >= LOOPBACK_MAX_MCAST_ATTACH)
+		return PVHCA_ST_QUOTA;
+	if (!group) {
+		group = calloc(1, sizeof(*group));
+		if (!group)
+			return PVHCA_ST_NO_MEMORY;
+		memcpy(group->gid, gid, LOOPBACK_GID_LEN);
+		cds_hlist_add_head_rcu(&group->node, &fabric->groups[bucket_of(gid)]);
+	}
+	attachment->group = group;
+	attachment->lqp = lqp;
+	cds_hlist_add_head_rcu(&attachment->in_group, &group->members);
+	return PVHCA_ST_OK;
+}
+
+int loopback_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
+{
+	struct loopback_vm *ls = qp->vm->fabric_vm;
+	struct loopback_attachment *attachment;
+	struct loopback_qp *lqp = qp->fabric;
+	int status;
+
+	(void)lid; /* of InfiniBand's links */
+	if (qp->type != PVHCA_QPT_UD || !address_is_group(gid))
+		return PVHCA_ST_INVALID;
+	/* A second time changes nothing: one copy of a message is delivered. */
+	if (*attachment_find(lqp, gid))
+		return PVHCA_ST_OK;
+	if (ls->attachments >= LOOPBACK_MAX_MCAST_TOTAL)
+		return PVHCA_ST_QUOTA;
+	attachment = calloc(1, sizeof(*attachment));
+	if (!attachment)
+		return PVHCA_ST_NO_MEMORY;
+	pthread_mutex_lock(&ls->fabric->lock);
+	status = attach(ls->fabric, lqp, gid, attachment);
+	pthread_mutex_unlock(&ls->fabric->lock);
+	if (status) {
+		free(attachment);
+		return status;
+	}
+	attachment->next = lqp->attachments;
+	lqp->attachments = attachment;
+	ls->attachments++;
+	return PVHCA_ST_OK;
+}
+
+/* --------------------------------- detach ---------------------------------- */
+
+/* Returns whether the group is empty now, and so gone. With fabric->lock held. */
+static bool detach(struct loopback_attachment *attachment)
+{
+	struct loopback_group *group = attachment->group;
+
+	cds_hlist_del_rcu(&attachment->in_group);
+	if (group->members.next)
+		return false;
+	cds_hlist_del_rcu(&group->node);
+	return true;
+}
+
+int loopback_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
+{
+	struct loopback_vm *ls = qp->vm->fabric_vm;
+	struct loopback_attachment **place, *attachment;
+	struct loopback_qp *lqp = qp->fabric;
+	bool last;
+
+	(void)lid;
+	place = attachment_find(lqp, gid);
+	attachment = *place;
+	if (!attachment)
+		return PVHCA_ST_INVALID;
+	*place = attachment->next;
+	ls->attachments--;
+	pthread_mutex_lock(&ls->fabric->lock);
+	last = detach(attachment);
+	pthread_mutex_unlock(&ls->fabric->lock);
+	synchronize_rcu();
+	if (last)
+		free(attachment->group);
+	free(attachment);
+	return PVHCA_ST_OK;
+}
+
+void loopback_mcast_detach_all(struct loopback_qp *lqp)
+{
+	struct loopback_vm *ls = lqp->qp->vm->fabric_vm;
+	struct loopback_attachment *attachment;
+
+	pthread_mutex_lock(&ls->fabric->lock);
+	for (attachment = lqp->attachments; attachment; attachment = attachment->next)
+		if (!detach(attachment))
+			attachment->group = NULL;
+	pthread_mutex_unlock(&ls->fabric->lock);
+}
+
+void loopback_mcast_free_all(struct loopback_qp *lqp)
+{
+	struct loopback_vm *ls = lqp->qp->vm->fabric_vm;
+	struct loopback_attachment *attachment;
+
+	while ((attachment = lqp->attachments)) {
+		lqp->attachments = attachment->next;
+		free(attachment->group);
+		free(attachment);
+		ls->attachments--;
+	}
+}

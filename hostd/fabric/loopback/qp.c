@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * QPs of the loopback fabric: life, state changes from inside, queries.
+ */
+#include <endian.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <urcu-qsbr.h>
+
+#include "lib/counters.h"
+#include "vm/cq.h"
+#include "vm/events.h"
+#include "fabric/loopback/private.h"
+#include "vm/pass.h"
+#include "vm/vm.h"
+#include "worker/worker.h"
+
+/* ---------------------------------- life ----------------------------------- */
+
+static int qp_check(const struct qp *qp)
+{
+	if (qp->type != PVHCA_QPT_RC && qp->type != PVHCA_QPT_UC && qp->type != PVHCA_QPT_UD)
+		return PVHCA_ST_UNSUPPORTED;
+	if (le32toh(qp->cap.max_send_sge) > LOOPBACK_MAX_SGE ||
+	    le32toh(qp->cap.max_recv_sge) > LOOPBACK_MAX_SGE ||
+	    le32toh(qp->cap.max_inline) > LOOPBACK_MAX_INLINE)
+		return PVHCA_ST_INVALID;
+	return PVHCA_ST_OK;
+}
+
+int loopback_qp_create(struct qp *qp)
+{
+	struct loopback_vm *ls = qp->vm->fabric_vm;
+	struct loopback *fabric = ls->fabric;
+	struct loopback_qp *lqp;
+	uint32_t qpn;
+	int status;
+
+	status = qp_check(qp);
+	if (status)
+		return status;
+	lqp = calloc(1, sizeof(*lqp));
+	if (!lqp)
+		return PVHCA_ST_NO_MEMORY;
+	lqp->qp = qp;
+	lqp->fabric = fabric;
+	lqp->attr.cap = qp->cap;
+
+	pthread_mutex_lock(&fabric->lock);
+	if (loopback_table_reserve(&fabric->qps, &qpn)) {
+		pthread_mutex_unlock(&fabric->lock);
+		free(lqp);
+		return PVHCA_ST_NO_MEMORY;
+	}
+	qp->qpn = qpn;
+	qp->fabric = lqp;
+	atomic_store(&qp->state, IBV_QPS_RESET);
+	loopback_table_publish(&fabric->qps, qpn, qp);
+	pthread_mutex_unlock(&fabric->lock);
+	cds_list_add_tail(&lqp->node, &ls->qps);
+	return PVHCA_ST_OK;
+}
+
+void loopback_qp_destroy(struct qp *qp)
+{
+	struct loopback_qp *lqp = qp->fabric;
+	struct loopback *fabric = lqp->fabric;
+	struct loopback_page *page;
+
+	cds_list_del(&lqp->node);
+	loopback_mcast_detach_all(lqp);
+	pthread_mutex_lock(&fabric->lock);
+	page = loopback_table_remove(&fabric->qps, qp->qpn);
+	pthread_mutex_unlock(&fabric->lock);
+	/* No peer's worker completes receives of this QP after this. */
+	synchronize_rcu();
+	loopback_mcast_free_all(lqp);
+	loopback_mw_end_all(lqp);
+	loopback_srq_forget(lqp);
+	cq_forget(qp->send_cq, qp->qpn);
+	cq_forget(qp->recv_cq, qp->qpn);
+	qp->fabric = NULL;
+	free(page);
+	free(lqp);
+}
+
+/* ------------------------- state changes from inside ----------------------- */
+
+void loopback_qp_set_state(struct loopback_qp *lqp, enum ibv_qp_state state)
+{
+	struct qp *qp = lqp->qp;
+
+	pthread_mutex_lock(&qp->rq_lock);
+	atomic_store_explicit(&qp->state, state, memory_order_release);
+	atomic_store(&lqp->failed, false);
+	pthread_mutex_unlock(&qp->rq_lock);
+	if (state != IBV_QPS_SQD)
+		atomic_store(&lqp->draining, false);
+}
+
+void loopback_qp_settle(struct loopback_qp *lqp)
+{
+	if (atomic_load_explicit(&lqp->failed, memory_order_acquire))
+		loopback_qp_set_state(lqp, IBV_QPS_ERR);
+}
+
+bool loopback_qp_fits(const struct loopback_qp *lqp, const struct loopback_qp *peer)
+{
+	return lqp->has_source && peer->has_source && peer->qp->type == lqp->qp->type &&
+		peer->dest_qpn == lqp->qp->qpn && lqp->dest_qpn == peer->qp->qpn &&
+		!memcmp(peer->source, lqp->dgid, LOOPBACK_GID_LEN) &&
+		!memcmp(peer->dgid, lqp->source, LOOPBACK_GID_LEN);
+}
+
+void loopback_qp_kick(struct loopback_qp *lqp, struct pass *pass)
+{
+	struct qp *qp = lqp->qp;
+
+	atomic_store(&lqp->kicked, true);
+	context_again(qp->context, qp->slot);
+	/* A worker that is running sees again_summary in its next pass. */
+	if (!pass || qp->vm->worker != pass->worker)
+		worker_wake(qp->vm->worker);
+}
+
+void loopback_qp_fail(struct loopback_qp *lqp, uint32_t event)
+{
+	struct qp *qp = lqp->qp;
+
+	if (atomic_exchange(&lqp->failed, true))
+		return;
+	if (event != LOOPBACK_NO_EVENT)
+		events_async(qp->vm, event, qp->handle);
+	loopback_qp_kick(lqp, NULL);
+}
+
+void loopback_qp_drained(struct loopback_qp *lqp)
+{
+	struct qp *qp = lqp->qp;
+
+	if (atomic_load(&qp->state) != IBV_QPS_SQD)
+		return;
+	atomic_store(&lqp->draining, false);
+	if (lqp->notify_drained)
+		events_async(qp->vm, PVHCA_EVENT_SQ_DRAINED, qp->handle);
+	lqp->notify_drained = false;
+}
+
+/* --------------------------------- queries --------------------------------- */
+
+int loopback_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr)
+{
+	const struct loopback_qp *lqp = qp->fabric;
+
+	(void)attr_mask; /* all attributes are at hand */
+	*attr = lqp->attr;
+	attr->qp_state = loopback_qp_state(lqp);
+	attr->cur_qp_state = attr->qp_state;
+	attr->sq_draining = atomic_load(&lqp->draining);
+	attr->path_mig_state = IBV_MIG_MIGRATED;
+	return PVHCA_ST_OK;
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Addresses: of connections, and of datagrams (address handles). The host's table of
+ * GIDs has other indices than the guest's, and the host finds out the MAC.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "fabric/verbs/private.h"
+
+int verbs_av_to_host(struct vm *vm, const struct pvhca_av *av, struct ibv_ah_attr *ah)
+{
+	struct verbs_vm *vv = vm->fabric_vm;
+	const uint8_t *gid;
+	uint32_t hint;
+	int index;
+
+	if (!av->is_global)
+		return PVHCA_ST_INVALID; /* RoCE has no other addresses */
+	if (!vm_gid(vm, av->sgid_index, &hint, &gid))
+		return PVHCA_ST_INVALID;
+	index = verbs_gid_index(vv, gid, hint);
+	if (index < 0)
+		return PVHCA_ST_NOT_FOUND;
+
+	*ah = (struct ibv_ah_attr) {
+		.grh = {
+			.flow_label = le32toh(av->flow_label),
+			.sgid_index = index,
+			.hop_limit = av->hop_limit,
+			.traffic_class = av->traffic_class,
+		},
+		.sl = av->sl,
+		.static_rate = av->static_rate,
+		.is_global = 1,
+		.port_num = vv->fabric->port,
+	};
+	memcpy(ah->grh.dgid.raw, av->dgid, sizeof(av->dgid));
+	return PVHCA_ST_OK;
+}
+
+void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct pvhca_av *av)
+{
+	struct verbs_vm *vv = vm->fabric_vm;
+	const uint8_t *gid;
+	uint32_t i, hint;
+	union ibv_gid host;
+
+	*av = (struct pvhca_av){
+		.flow_label = htole32(ah->grh.flow_label),
+		.hop_limit = ah->grh.hop_limit,
+		.traffic_class = ah->grh.traffic_class,
+		.sl = ah->sl,
+		.port = 1,
+		.static_rate = ah->static_rate,
+		.is_global = ah->is_global,
+	};
+	memcpy(av->dgid, ah->grh.dgid.raw, sizeof(av->dgid));
+	/* The index in the guest's own table. */
+	if (!ah->is_global ||
+	    ibv_query_gid(vv->context, vv->fabric->port, ah->grh.sgid_index, &host))
+		return;
+	for (i = 0; i < VM_GIDS; i++)
+		if (vm_gid(vm, i, &hint, &gid) && !memcmp(gid, host.raw, sizeof(host.raw))) {
+			av->sgid_index = i;
+			return;
+		}
+}
+
+int verbs_ah_create(struct ah *ah)
+{
+	struct ibv_ah_attr attr;
+	int status;
+
+	status = verbs_av_to_host(ah->vm, &ah->av, &attr);
+	if (status)
+		return status;
+	errno = 0;
+	ah->fabric = ibv_create_ah(ah->pd->fabric, &attr);
+	return ah->fabric ? PVHCA_ST_OK : verbs_status(errno ?: EIO);
+}
+
+void verbs_ah_destroy(struct ah *ah)
+{
+	int err = ibv_destroy_ah(ah->fabric);
+
+	if (err)
+		g_warning("%s: host address handle could not be destroyed: %s", ah->vm->name,
+			  g_strerror(err));
+}

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Connections as such: where they are found, how long they stay, and what is said
+ * to the guest about them.
+ */
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "lib/address.h"
+#include "fabric/verbs/cm/private.h"
+#include "gsi/gsi.h"
+
+/*
+ * How long each state may last: the timer runs out repeats + 1 times, and says
+ * again what was said until the last time. Guests' CMs give up after some 16
+ * tries of 4 seconds.
+ */
+static const struct {
+	unsigned int ms;
+	unsigned int repeats;
+	unsigned int patient_ms; /* once the guest has asked for time */
+} cm_times[CM_STATES] = {
+	/* clang-format off */
+	[CM_RESOLVING] = { 15000, 0, 0 },
+	[CM_ASKING] = { 120000, 0, 0 },
+	[CM_ANSWERED] = { 1000, 30, 60000 },
+	[CM_ASKED] = { 1000, 30, 60000 },
+	[CM_ACCEPTED] = { 120000, 0, 0 },
+	[CM_ESTABLISHED] = { 0, 0, 0 },
+	[CM_LEAVING] = { 60000, 0, 0 },
+	[CM_LEFT] = { 1000, 10, 0 },
+	[CM_OVER] = { 75000, 0, 0 },
+	/* clang-format on */
+};
+
+/* All connections by our id; the thread's own. */
+static GHashTable *cm_conns;
+static uint32_t cm_last_id;
+
+/* -------------------------------- addresses -------------------------------- */
+
+void cm_sockaddr(const uint8_t gid[16], uint16_t port, uint32_t scope,
+		 struct sockaddr_storage *address)
+{
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)address;
+	struct sockaddr_in *in = (struct sockaddr_in *)address;
+
+	memset(address, 0, sizeof(*address));
+	if (address_is_ipv4(gid)) {
+		in->sin_family = AF_INET;
+		in->sin_port = htons(port);
+		memcpy(&in->sin_addr, gid + 12, 4);
+		return;
+	}
+	in6->sin6_family = AF_INET6;
+	in6->sin6_port = htons(port);
+	memcpy(&in6->sin6_addr, gid, 16);
+	if (IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr))
+		in6->sin6_scope_id = scope;
+}
+
+bool cm_sockaddr_gid(const struct sockaddr *address, uint8_t gid[16])
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+
+	switch (address->sa_family) {
+	case AF_INET:
+		memset(gid, 0, 10);
+		gid[10] = gid[11] = 0xff;
+		memcpy(gid + 12, &in->sin_addr, 4);
+		return true;
+	case AF_INET6:
+		memcpy(gid, &in6->sin6_addr, 16);
+		return true;
+	default:
+		return false;
+	}
+}
+
+uint64_t cm_peer_guid(const uint8_t peer[16])
+{
+	uint64_t guid = 0;
+
+	for (int i = 0; i < 16; i++)
+		guid ^= (uint64_t)peer[i] << (i % 8 * 8);
+	return guid;
+}
+
+/* ----------------------------- finding, ending ----------------------------- */
+
+struct cm_conn *cm_conn_find(struct cm_vm *cv, uint32_t id)
+{
+	struct cm_conn *conn;
+
+	if (!cm_conns)
+		return NULL;
+	conn = g_hash_table_lookup(cm_conns, GUINT_TO_POINTER(id));
+	return conn && conn->cv == cv ? conn : NULL;
+}
+
+struct cm_conn *cm_conn_find_guest(struct cm_vm *cv, uint32_t guest_id)
+{
+	return g_hash_table_lookup(cv->by_guest, GUINT_TO_POINTER(guest_id));
+}
+
+/* Not 0, and none that is in use; the first tries do. */
+static uint32_t cm_new_id(void)
+{
+	do {
+		cm_last_id++;
+	} while (!cm_last_id || g_hash_table_contains(cm_conns, GUINT_TO_POINTER(cm_last_id)));
+	return cm_last_id;
+}
+
+/* Room for one more: the oldest that is only remembered goes. */
+static bool cm_make_room(struct cm_vm *cv)
+{
+	uint32_t limit = cv->vm->policy->quota.connections;
+	GList *link;
+
+	if (cv->conns.length < limit)
+		return true;
+	for (link = cv->conns.head; link; link = link->next) {
+		struct cm_conn *conn = link->data;
+
+		if (conn->state != CM_OVER)
+			continue;
+		cm_conn_drop(conn);
+		return true;
+	}
+	log_warning_limited(
+		&cv->log,
+		"VM %s: has its quota of connections=%u to native peers; raise it in group [quota] or [vm %s] of the configuration",
+		cv->vm->name, limit, cv->vm->name);
+	return false;
+}
+
+struct cm_conn *cm_conn_new(struct cm_vm *cv, const uint8_t own[16], const uint8_t peer[16])
+{
+	struct cm_conn *conn;
+
+	if (!cm_conns)
+		cm_conns = g_hash_table_new(NULL, NULL);
+	if (!cm_make_room(cv))
+		return NULL;
+	conn = g_try_new0(struct cm_conn, 1);
+	if (!conn)
+		return NULL;
+	conn->kind = CM_CONN;
+	conn->cv = cv;
+	conn->link.data = conn;
+	conn->id = cm_new_id();
+	memcpy(conn->own, own, sizeof(conn->own));
+	memcpy(conn->peer, peer, sizeof(conn->peer));
+	g_hash_table_insert(cm_conns, GUINT_TO_POINTER(conn->id), conn);
+	g_queue_push_tail_link(&cv->conns, &conn->link);
+	conn->counted = true;
+	atomic_fetch_add(&cv->vm->connections, 1);
+	return conn;
+}
+
+static void cm_conn_stop_timer(struct cm_conn *conn)
+{
+	if (!conn->timer)
+		return;
+	g_source_destroy(conn->timer);
+	g_source_unref(conn->timer);
+	conn->timer = NULL;
+}
+
+static void cm_conn_release(struct cm_conn *conn)
+{
+	cm_psn_forget(conn);
+	if (conn->counted)
+		atomic_fetch_sub(&conn->cv->vm->connections, 1);
+	conn->counted = false;
+	if (!conn->rdma)
+		return;
+	if (rdma_destroy_id(conn->rdma))
+		g_warning("VM %s: a connection of the host could not be given back",
+			  conn->cv->vm->name);
+	conn->rdma = NULL;
+}
+
+void cm_conn_drop(struct cm_conn *conn)
+{
+	struct cm_vm *cv = conn->cv;
+
+	cm_conn_stop_timer(conn);
+	cm_conn_release(conn);
+	if (conn->has_guest_id && cm_conn_find_guest(cv, conn->guest_id) == conn)
+		g_hash_table_remove(cv->by_guest, GUINT_TO_POINTER(conn->guest_id));
+	g_hash_table_remove(cm_conns, GUINT_TO_POINTER(conn->id));
+	g_queue_unlink(&cv->conns, &conn->link);
+	g_free(conn);
+}
+
+void cm_conn_set_guest_id(struct cm_conn *conn, uint32_t guest_id)
+{
+	if (conn->has_guest_id)
+		return;
+	conn->guest_id = guest_id;
+	conn->has_guest_id = true;
+	g_hash_table_insert(conn->cv->by_guest, GUINT_TO_POINTER(guest_id), conn);
+}
+
+/* ---------------------------------- timers --------------------------------- */
+
+/* The state has lasted as long as it may. */
+static void cm_conn_expire(struct cm_conn *conn)
+{
+	switch (conn->state) {
+	case CM_RESOLVING:
+		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_BAD_GID, NULL, 0);
+		return;
+	case CM_ACCEPTED:
+		cm_conn_refuse(conn, MAD_ABOUT_REP, MAD_REASON_TIMEOUT, NULL, 0);
+		return;
+	case CM_ANSWERED:
+	case CM_ASKED:
+		/* The guest says nothing: the peer is told at once. */
+		rdma_reject(conn->rdma, NULL, 0);
+		break;
+	case CM_LEAVING:
+		cm_conn_message(conn, MAD_DREP);
+		cm_conn_over(conn);
+		return;
+	default:
+		break;
+	}
+	cm_conn_drop(conn);
+}
+
+static gboolean cm_conn_on_timer(void *arg)
+{
+	struct cm_conn *conn = arg;
+
+	if (!conn->repeats) {
+		cm_conn_expire(conn);
+		return G_SOURCE_REMOVE;
+	}
+	conn->repeats--;
+	if (conn->has_said)
+		gsi_deliver(conn->cv->vm, conn->peer, conn->own, &conn->said);
+	return G_SOURCE_CONTINUE;
+}
+
+void cm_conn_set_state(struct cm_conn *conn, enum cm_state state)
+{
+	unsigned int ms = cm_times[state].ms;
+
+	conn->state = state;
+	conn->repeats = cm_times[state].repeats;
+	if (conn->patient && cm_times[state].patient_ms) {
+		/* And then asked once more, which it may answer so again. */
+		ms = cm_times[state].patient_ms;
+		conn->repeats = 1;
+	}
+	cm_conn_stop_timer(conn);
+	if (ms)
+		conn->timer = cm_timer(ms, cm_conn_on_timer, conn);
+}
+
+/* --------------------------------- messages -------------------------------- */
+
+void cm_conn_say(struct cm_conn *conn)
+{
+	if (conn->has_said)
+		gsi_deliver(conn->cv->vm, conn->peer, conn->own, &conn->said);
+}
+
+void cm_conn_message(struct cm_conn *conn, enum mad_attribute attribute)
+{
+	/* An answer bears the id of what it answers, ours one of our own. */
+	mad_init(&conn->said, attribute, conn->tid ?: conn->id);
+	conn->has_said = true;
+	conn->patient = false;
+	if (attribute == MAD_SIDR_REQ) {
+		mad_set(&conn->said, SIDR_REQ_ID, conn->id);
+		return;
+	}
+	if (attribute == MAD_SIDR_REP) {
+		mad_set(&conn->said, SIDR_REP_ID, conn->guest_id);
+		return;
+	}
+	mad_set(&conn->said, MAD_LOCAL_ID, conn->id);
+	if (attribute != MAD_REQ)
+		mad_set(&conn->said, MAD_REMOTE_ID, conn->guest_id);
+}
+
+void cm_conn_over(struct cm_conn *conn)
+{
+	cm_conn_release(conn);
+	cm_conn_set_state(conn, CM_OVER);
+	cm_conn_say(conn);
+}
+
+void cm_conn_refuse(struct cm_conn *conn, enum mad_about about, uint32_t reason,
+		    const void *private_data, unsigned int length)
+{
+	if (conn->ud) {
+		cm_conn_message(conn, MAD_SIDR_REP);
+		mad_set(&conn->said, SIDR_REP_STATUS, MAD_SIDR_REJECTED);
+		mad_set_private(&conn->said, SIDR_REP_PRIVATE, SIDR_REP_PRIVATE_LEN, private_data,
+				length);
+	} else {
+		cm_conn_message(conn, MAD_REJ);
+		mad_set(&conn->said, REJ_MESSAGE, about);
+		mad_set(&conn->said, REJ_REASON, reason);
+		/* 12.6.7.2: who gave up may not know the other's id. */
+		if (reason == MAD_REASON_TIMEOUT) {
+			mad_set(&conn->said, REJ_INFO_LEN, sizeof(uint64_t));
+			mad_set(&conn->said, REJ_INFO_GUID, cm_peer_guid(conn->peer));
+		}
+		mad_set_private(&conn->said, REJ_PRIVATE, REJ_PRIVATE_LEN, private_data, length);
+	}
+	cm_conn_over(conn);
+}
+
+void cm_conn_leave(struct cm_conn *conn)
+{
+	cm_conn_message(conn, MAD_DREQ);
+	mad_set(&conn->said, DREQ_QPN, conn->qpn);
+	cm_conn_over(conn);
+	cm_conn_set_state(conn, CM_LEFT);
+}

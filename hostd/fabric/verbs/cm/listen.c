@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Listening on the host for guests, on each of a VM's addresses and each port
+ * that its settings name, in both port spaces.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+
+#include "lib/address.h"
+#include "fabric/verbs/cm/private.h"
+
+/* The host's bound applies where it is lower. */
+#define BACKLOG 1024
+
+static void cm_listener_free(void *data)
+{
+	struct cm_listener *listener = data;
+
+	if (listener->rdma)
+		rdma_destroy_id(listener->rdma);
+	g_free(listener);
+}
+
+static int cm_listener_open(struct cm_listener *listener, uint32_t ifindex)
+{
+	struct sockaddr_storage address;
+
+	if (rdma_create_id(cm_channel(), &listener->rdma, listener,
+			   listener->ud ? RDMA_PS_UDP : RDMA_PS_TCP)) {
+		listener->rdma = NULL;
+		return -errno;
+	}
+	cm_sockaddr(listener->gid, listener->port, ifindex, &address);
+	if (rdma_bind_addr(listener->rdma, (struct sockaddr *)&address))
+		return -errno;
+	if (!cm_right_device(listener->rdma))
+		return -ENODEV;
+	return rdma_listen(listener->rdma, BACKLOG) ? -errno : 0;
+}
+
+/* Guests share the host's; what one has, the others lack, which is no surprise. */
+static bool cm_is_link_local(const uint8_t gid[16])
+{
+	return gid[0] == 0xfe && (gid[1] & 0xc0) == 0x80;
+}
+
+static void cm_listen_refused(const struct cm_listener *listener, int error)
+{
+	char text[ADDRESS_TEXT];
+
+	g_log(G_LOG_DOMAIN,
+	      cm_is_link_local(listener->gid) ? G_LOG_LEVEL_INFO : G_LOG_LEVEL_WARNING,
+	      "VM %s: cannot listen on %s port %u (%s): %s; native peers do not reach it there",
+	      listener->cv->vm->name, address_text(listener->gid, text), listener->port,
+	      listener->ud ? "UDP" : "TCP",
+	      error == -EADDRINUSE || error == -EADDRNOTAVAIL ?
+		      "another VM or a program of the host does" :
+		      error == -ENODEV ? "another device of the host has the address" :
+					 g_strerror(-error));
+}
+
+/* False: refused; the reason is logged. */
+static bool cm_listen_one(struct cm_vm *cv, struct cm_gid *gid, uint16_t port, bool ud)
+{
+	struct cm_listener *listener = g_new0(struct cm_listener, 1);
+	int error;
+
+	listener->kind = CM_LISTENER;
+	listener->cv = cv;
+	listener->port = port;
+	listener->ud = ud;
+	memcpy(listener->gid, gid->gid, sizeof(listener->gid));
+	error = cm_listener_open(listener, gid->ifindex);
+	if (error) {
+		cm_listen_refused(listener, error);
+		cm_listener_free(listener);
+		return false;
+	}
+	gid->listeners = g_slist_prepend(gid->listeners, listener);
+	return true;
+}
+
+void cm_listen(struct cm_vm *cv, struct cm_gid *gid)
+{
+	const struct port_list *ports = &cv->vm->policy->listen;
+
+	for (unsigned int i = 0; i < ports->count; i++)
+		for (uint32_t port = ports->range[i].first; port <= ports->range[i].last; port++)
+			/* Who has one of the two has, as a rule, both. */
+			if (cm_listen_one(cv, gid, port, false))
+				cm_listen_one(cv, gid, port, true);
+}
+
+void cm_unlisten(struct cm_gid *gid)
+{
+	g_slist_free_full(gid->listeners, cm_listener_free);
+	gid->listeners = NULL;
+}

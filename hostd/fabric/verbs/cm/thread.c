@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The connection manager's thread, the jobs it is given, and what it keeps of
+ * each session.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "fabric/verbs/cm/private.h"
+
+#define JOBS_PER_WAKE 64u
+/* MADs of one VM that may wait: more than its CM has under way at a time. */
+#define MAX_QUEUED 1024u
+
+struct cm_job {
+	void (*run)(struct cm_job *job);
+	struct cm_vm *cv;
+	uint8_t source[16];
+	uint8_t destination[16];
+	uint32_t ifindex;
+	struct mad mad;
+	bool *done; /* under cm.lock; signalled by cm.cond */
+};
+
+static struct {
+	char *device;
+	struct rdma_event_channel *channel; /* NULL: librdmacm is of no use */
+	GMainContext *context;
+	GMainLoop *loop;
+	GThread *thread;
+	GSource *wake;
+	GSource *events;
+	int wake_fd;
+
+	pthread_mutex_t lock; /* covers jobs */
+	pthread_cond_t cond;
+	GQueue jobs;
+} cm = {
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.cond = PTHREAD_COND_INITIALIZER,
+	.jobs = G_QUEUE_INIT,
+};
+
+struct rdma_event_channel *cm_channel(void)
+{
+	return cm.channel;
+}
+
+bool cm_right_device(const struct rdma_cm_id *id)
+{
+	return id->verbs && !strcmp(ibv_get_device_name(id->verbs->device), cm.device);
+}
+
+GSource *cm_timer(unsigned int ms, GSourceFunc fn, void *arg)
+{
+	GSource *timer = g_timeout_source_new(ms);
+
+	g_source_set_callback(timer, fn, arg, NULL);
+	g_source_attach(timer, cm.context);
+	return timer;
+}
+
+/* ----------------------------------- jobs ---------------------------------- */
+
+static void cm_post(struct cm_job *job)
+{
+	pthread_mutex_lock(&cm.lock);
+	g_queue_push_tail(&cm.jobs, job);
+	pthread_mutex_unlock(&cm.lock);
+	eventfd_write(cm.wake_fd, 1);
+}
+
+/* And wait until it, and with it all that came before, is done. */
+static void cm_post_and_wait(struct cm_job *job)
+{
+	bool done = false;
+
+	job->done = &done;
+	cm_post(job);
+	pthread_mutex_lock(&cm.lock);
+	while (!done)
+		pthread_cond_wait(&cm.cond, &cm.lock);
+	pthread_mutex_unlock(&cm.lock);
+}
+
+static void cm_run(struct cm_job *job)
+{
+	bool *done = job->done;
+
+	job->run(job);
+	g_free(job);
+	if (!done)
+		return;
+	pthread_mutex_lock(&cm.lock);
+	*done = true;
+	pthread_cond_broadcast(&cm.cond);
+	pthread_mutex_unlock(&cm.lock);
+}
+
+static gboolean cm_on_wake(int fd, GIOCondition condition, void *arg)
+{
+	struct cm_job *job;
+	eventfd_t count;
+	unsigned int i;
+
+	(void)condition;
+	(void)arg;
+	eventfd_read(fd, &count);
+	for (i = 0; i < JOBS_PER_WAKE; i++) {
+		pthread_mutex_lock(&cm.lock);
+		job = g_queue_pop_head(&cm.jobs);
+		pthread_mutex_unlock(&cm.lock);
+		if (!job)
+			return G_SOURCE_CONTINUE;
+		cm_run(job);
+	}
+	/* The rest after others had their turn. */
+	eventfd_write(cm.wake_fd, 1);
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean cm_on_events(int fd, GIOCondition condition, void *arg)
+{
+	(void)fd;
+	(void)condition;
+	(void)arg;
+	cm_peer_events(cm.channel);
+	return G_SOURCE_CONTINUE;
+}
+
+/* ------------------------------- start and stop ---------------------------- */
+
+static void *cm_main(void *arg)
+{
+	(void)arg;
+	g_main_context_push_thread_default(cm.context);
+	g_main_loop_run(cm.loop);
+	g_main_context_pop_thread_default(cm.context);
+	return NULL;
+}
+
+static GSource *cm_watch(int fd, GUnixFDSourceFunc fn)
+{
+	GSource *source = g_unix_fd_source_new(fd, G_IO_IN);
+
+	g_source_set_callback(source, G_SOURCE_FUNC(fn), NULL, NULL);
+	g_source_attach(source, cm.context);
+	return source;
+}
+
+static void cm_unwatch(GSource *source)
+{
+	g_source_destroy(source);
+	g_source_unref(source);
+}
+
+static struct rdma_event_channel *cm_open_channel(void)
+{
+	struct rdma_event_channel *channel = rdma_create_event_channel();
+	int flags;
+
+	if (!channel)
+		return NULL;
+	flags = fcntl(channel->fd, F_GETFL);
+	if (flags >= 0 && !fcntl(channel->fd, F_SETFL, flags | O_NONBLOCK))
+		return channel;
+	rdma_destroy_event_channel(channel);
+	return NULL;
+}
+
+void cm_start(const char *device)
+{
+	cm.channel = cm_open_channel();
+	if (!cm.channel) {
+		g_warning(
+			"the host's connection manager cannot be used: %s (is rdma_ucm loaded?); guests connect to each other only",
+			g_strerror(errno));
+		return;
+	}
+	cm.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (cm.wake_fd < 0) {
+		g_warning("no connections to native peers: %s", g_strerror(errno));
+		rdma_destroy_event_channel(cm.channel);
+		cm.channel = NULL;
+		return;
+	}
+	cm.device = g_strdup(device);
+	cm.context = g_main_context_new();
+	cm.loop = g_main_loop_new(cm.context, FALSE);
+	cm.wake = cm_watch(cm.wake_fd, cm_on_wake);
+	cm.events = cm_watch(cm.channel->fd, cm_on_events);
+	cm.thread = g_thread_new("cm", cm_main, NULL);
+}
+
+static void cm_job_quit(struct cm_job *job)
+{
+	(void)job;
+	g_main_loop_quit(cm.loop);
+}
+
+void cm_stop(void)
+{
+	struct cm_job *job;
+
+	if (!cm.channel)
+		return;
+	job = g_new0(struct cm_job, 1);
+	job->run = cm_job_quit;
+	cm_post(job);
+	g_thread_join(cm.thread);
+	cm_unwatch(cm.events);
+	cm_unwatch(cm.wake);
+	g_main_loop_unref(cm.loop);
+	g_main_context_unref(cm.context);
+	close(cm.wake_fd);
+	rdma_destroy_event_channel(cm.channel);
+	cm.channel = NULL;
+	g_free(cm.device);
+}
+
+/* --------------------------------- sessions -------------------------------- */
+
+/* First PSN that the host's CM told a peer; the key are its first two fields. */
+struct cm_psn {
+	uint8_t peer[16];
+	uint32_t peer_qpn;
+	uint32_t psn;
+	uint32_t conn; /* whose it is */
+};
+
+static guint psn_hash(const void *key)
+{
+	const struct cm_psn *psn = key;
+	guint hash = psn->peer_qpn;
+
+	for (int i = 0; i < 16; i++)
+		hash = hash * 31 + psn->peer[i];
+	return hash;
+}
+
+static gboolean psn_equal(const void *a, const void *b)
+{
+	const struct cm_psn *x = a, *y = b;
+
+	return x->peer_qpn == y->peer_qpn && !memcmp(x->peer, y->peer, 16);
+}
+
+struct cm_vm *cm_vm_open(struct vm *vm)
+{
+	struct cm_vm *cv;
+
+	if (!cm.channel)
+		return NULL;
+	cv = g_try_new0(struct cm_vm, 1);
+	if (!cv)
+		return NULL;
+	cv->vm = vm;
+	pthread_mutex_init(&cv->lock, NULL);
+	g_queue_init(&cv->conns);
+	cv->qpns = g_hash_table_new(NULL, NULL);
+	cv->psns = g_hash_table_new_full(psn_hash, psn_equal, g_free, NULL);
+	cv->by_guest = g_hash_table_new(NULL, NULL);
+	return cv;
+}
+
+static void cm_gid_free(void *data)
+{
+	struct cm_gid *gid = data;
+
+	cm_unlisten(gid);
+	g_free(gid);
+}
+
+static void cm_job_close(struct cm_job *job)
+{
+	struct cm_vm *cv = job->cv;
+
+	g_slist_free_full(cv->gids, cm_gid_free);
+	cv->gids = NULL;
+	while (cv->conns.head)
+		cm_conn_drop(cv->conns.head->data);
+}
+
+void cm_vm_close(struct cm_vm *cv)
+{
+	struct cm_job *job;
+
+	if (!cv)
+		return;
+	job = g_new0(struct cm_job, 1);
+	job->run = cm_job_close;
+	job->cv = cv;
+	cm_post_and_wait(job);
+
+	g_hash_table_destroy(cv->by_guest);
+	g_hash_table_destroy(cv->psns);
+	g_hash_table_destroy(cv->qpns);
+	pthread_mutex_destroy(&cv->lock);
+	g_free(cv);
+}
+
+/* --------------------------------- addresses ------------------------------- */
+
+struct cm_gid *cm_find_gid(struct cm_vm *cv, const uint8_t gid[16])
+{
+	for (GSList *link = cv->gids; link; link = link->next) {
+		struct cm_gid *own = link->data;
+
+		if (!memcmp(own->gid, gid, sizeof(own->gid)))
+			return own;
+	}
+	return NULL;
+}
+
+static void cm_job_gid_add(struct cm_job *job)
+{
+	struct cm_gid *gid = g_new0(struct cm_gid, 1);
+
+	memcpy(gid->gid, job->source, sizeof(gid->gid));
+	gid->ifindex = job->ifindex;
+	job->cv->gids = g_slist_prepend(job->cv->gids, gid);
+	cm_listen(job->cv, gid);
+}
+
+static void cm_job_gid_del(struct cm_job *job)
+{
+	struct cm_gid *gid = cm_find_gid(job->cv, job->source);
+
+	if (!gid)
+		return;
+	job->cv->gids = g_slist_remove(job->cv->gids, gid);
+	cm_gid_free(gid);
+}
+
+static struct cm_job *cm_gid_job(struct cm_vm *cv, const uint8_t gid[16],
+				 void (*run)(struct cm_job *job))
+{
+	struct cm_job *job = g_new0(struct cm_job, 1);
+
+	job->run = run;
+	job->cv = cv;
+	memcpy(job->source, gid, sizeof(job->source));
+	return job;
+}
+
+void cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], uint32_t ifindex)
+{
+	struct cm_job *job;
+
+	if (!cv)
+		return;
+	job = cm_gid_job(cv, gid, cm_job_gid_add);
+	job->ifindex = ifindex;
+	cm_post(job);
+}
+
+/* Waits: the address may be another VM's at once, with the same ports. */
+void cm_gid_del(struct cm_vm *cv, const uint8_t gid[16])
+{
+	if (cv)
+		cm_post_and_wait(cm_gid_job(cv, gid, cm_job_gid_del));
+}
+
+/* ----------------------------- queue pairs, PSNs --------------------------- */
+
+void cm_qp_add(struct cm_vm *cv, uint32_t qpn)
+{
+	if (!cv)
+		return;
+	pthread_mutex_lock(&cv->lock);
+	g_hash_table_add(cv->qpns, GUINT_TO_POINTER(qpn));
+	pthread_mutex_unlock(&cv->lock);
+}
+
+void cm_qp_del(struct cm_vm *cv, uint32_t qpn)
+{
+	if (!cv)
+		return;
+	pthread_mutex_lock(&cv->lock);
+	g_hash_table_remove(cv->qpns, GUINT_TO_POINTER(qpn));
+	pthread_mutex_unlock(&cv->lock);
+}
+
+bool cm_owns_qp(struct cm_vm *cv, uint32_t qpn)
+{
+	bool owns;
+
+	pthread_mutex_lock(&cv->lock);
+	owns = g_hash_table_contains(cv->qpns, GUINT_TO_POINTER(qpn));
+	pthread_mutex_unlock(&cv->lock);
+	return owns;
+}
+
+static struct cm_psn cm_psn_key(const uint8_t peer[16], uint32_t peer_qpn)
+{
+	struct cm_psn key = { .peer_qpn = peer_qpn };
+
+	memcpy(key.peer, peer, sizeof(key.peer));
+	return key;
+}
+
+/* A later connection of the same two replaces what an earlier one left. */
+void cm_psn_learn(struct cm_conn *conn, uint32_t psn)
+{
+	struct cm_vm *cv = conn->cv;
+	struct cm_psn *entry = g_new(struct cm_psn, 1);
+
+	*entry = cm_psn_key(conn->peer, conn->peer_qpn);
+	entry->psn = psn;
+	entry->conn = conn->id;
+	pthread_mutex_lock(&cv->lock);
+	g_hash_table_replace(cv->psns, entry, entry);
+	pthread_mutex_unlock(&cv->lock);
+	conn->has_psn = true;
+}
+
+void cm_psn_forget(struct cm_conn *conn)
+{
+	struct cm_psn key = cm_psn_key(conn->peer, conn->peer_qpn);
+	struct cm_vm *cv = conn->cv;
+	struct cm_psn *entry;
+
+	if (!conn->has_psn)
+		return;
+	pthread_mutex_lock(&cv->lock);
+	entry = g_hash_table_lookup(cv->psns, &key);
+	if (entry && entry->conn == conn->id)
+		g_hash_table_remove(cv->psns, &key);
+	pthread_mutex_unlock(&cv->lock);
+	conn->has_psn = false;
+}
+
+uint32_t cm_rq_psn(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, uint32_t psn)
+{
+	struct cm_psn key = cm_psn_key(peer, peer_qpn), *entry;
+
+	if (!cv)
+		return psn;
+	pthread_mutex_lock(&cv->lock);
+	entry = g_hash_table_lookup(cv->psns, &key);
+	if (entry)
+		psn = entry->psn;
+	pthread_mutex_unlock(&cv->lock);
+	return psn;
+}
+
+/* ----------------------------------- MADs ---------------------------------- */
+
+static void cm_job_mad(struct cm_job *job)
+{
+	atomic_fetch_sub(&job->cv->queued, 1);
+	cm_guest_mad(job->cv, job->source, job->destination, &job->mad);
+}
+
+bool cm_send(struct cm_vm *cv, const uint8_t source[16], const uint8_t destination[16],
+	     const void *mad)
+{
+	struct cm_job *job;
+
+	if (!cv)
+		return false;
+	if (atomic_fetch_add(&cv->queued, 1) >= MAX_QUEUED)
+		goto err_uncount;
+	job = g_try_new0(struct cm_job, 1);
+	if (!job)
+		goto err_uncount;
+	job->run = cm_job_mad;
+	job->cv = cv;
+	memcpy(job->source, source, sizeof(job->source));
+	memcpy(job->destination, destination, sizeof(job->destination));
+	memcpy(&job->mad, mad, sizeof(job->mad));
+	cm_post(job);
+	return true;
+
+err_uncount:
+	atomic_fetch_sub(&cv->queued, 1);
+	return false;
+}

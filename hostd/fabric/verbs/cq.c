@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The host's CQs: reserved by QPs, polled by the pass, delivered to guests.
+ */
+#include <endian.h>
+#include <errno.h>
+
+#include "lib/clock.h"
+#include "vm/cq.h"
+#include "lib/log.h"
+#include "fabric/verbs/private.h"
+#include "worker/worker.h"
+
+#include <urcu-qsbr.h>
+
+#define HOST_CQ_SIZE 4096u /* usual; larger where one QP needs it */
+#define POLL_BATCH   32
+#define POLL_MAX     256 /* of one CQ in one pass */
+
+static int host_cq_create(struct verbs_vm *vv, enum verbs_completions what, uint32_t n)
+{
+	uint32_t count = atomic_load(&vv->num_host_cqs);
+	uint32_t limit = vv->attr.max_cqe, size = HOST_CQ_SIZE;
+	struct verbs_host_cq *host_cq = &vv->host_cq[count];
+
+	if (size < n)
+		size = n;
+	if (size > limit)
+		size = limit;
+	if (size < n || count == VERBS_HOST_CQS)
+		return PVHCA_ST_NO_MEMORY;
+	host_cq->cq = ibv_create_cq(vv->context, size, host_cq, vv->channel, 0);
+	if (!host_cq->cq)
+		return verbs_status(errno);
+	host_cq->what = what;
+	host_cq->capacity = host_cq->cq->cqe;
+	host_cq->reserved = 0;
+	host_cq->armed = false;
+	atomic_store(&vv->num_host_cqs, count + 1);
+	return PVHCA_ST_OK;
+}
+
+int verbs_host_cq_reserve(struct verbs_vm *vv, enum verbs_completions what, uint32_t n,
+			  struct verbs_host_cq **host_cq)
+{
+	uint32_t i, count = atomic_load(&vv->num_host_cqs);
+	int status;
+
+	for (i = 0; i < count; i++)
+		if (vv->host_cq[i].what == what &&
+		    n <= vv->host_cq[i].capacity - vv->host_cq[i].reserved)
+			goto found;
+	status = host_cq_create(vv, what, n);
+	if (status)
+		return status;
+found:
+	*host_cq = &vv->host_cq[i];
+	(*host_cq)->reserved += n;
+	return PVHCA_ST_OK;
+}
+
+void verbs_host_cq_release(struct verbs_host_cq *host_cq, uint32_t n)
+{
+	host_cq->reserved -= n;
+}
+
+void verbs_host_cqs_destroy(struct verbs_vm *vv)
+{
+	uint32_t i, count = atomic_exchange(&vv->num_host_cqs, 0);
+	int err;
+
+	for (i = 0; i < count; i++) {
+		err = ibv_destroy_cq(vv->host_cq[i].cq);
+		if (err)
+			g_warning("host CQ could not be destroyed: %s", g_strerror(err));
+	}
+}
+
+static uint8_t cqe_opcode(const struct ibv_wc *wc)
+{
+	if (wc->status != IBV_WC_SUCCESS)
+		return wc->wr_id & WR_ID_RECV ? PVHCA_CQE_RECV : PVHCA_CQE_SEND;
+	switch (wc->opcode) {
+	case IBV_WC_RDMA_WRITE:
+		return PVHCA_CQE_WRITE;
+	case IBV_WC_RDMA_READ:
+		return PVHCA_CQE_READ;
+	case IBV_WC_COMP_SWAP:
+		return PVHCA_CQE_COMP_SWAP;
+	case IBV_WC_FETCH_ADD:
+		return PVHCA_CQE_FETCH_ADD;
+	case IBV_WC_BIND_MW:
+		return PVHCA_CQE_BIND_MW;
+	case IBV_WC_LOCAL_INV:
+		return PVHCA_CQE_LOCAL_INV;
+	case IBV_WC_RECV:
+		return PVHCA_CQE_RECV;
+	case IBV_WC_RECV_RDMA_WITH_IMM:
+		return PVHCA_CQE_RECV_WRITE_IMM;
+	default:
+		return PVHCA_CQE_SEND;
+	}
+}
+
+static uint8_t cqe_flags(const struct ibv_wc *wc)
+{
+	uint8_t flags = 0;
+
+	if (wc->status != IBV_WC_SUCCESS)
+		return 0;
+	if (wc->wc_flags & IBV_WC_GRH)
+		flags |= PVHCA_CQE_F_GRH;
+	if (wc->wc_flags & IBV_WC_WITH_IMM)
+		flags |= PVHCA_CQE_F_IMM;
+	if (wc->wc_flags & IBV_WC_WITH_INV)
+		flags |= PVHCA_CQE_F_INV;
+	return flags;
+}
+
+static void cqe_from_wc(const struct ibv_wc *wc, const struct qp *qp, uint64_t now,
+			struct pvhca_cqe *cqe)
+{
+	bool failed = wc->status != IBV_WC_SUCCESS;
+	uint8_t status = wc->status;
+
+	/* The stand-in for a bad entry was flushed in its order. */
+	if (wc->wr_id & WR_ID_BAD)
+		status = wc->wr_id & WR_ID_BIND ? IBV_WC_MW_BIND_ERR : IBV_WC_LOC_QP_OP_ERR;
+	*cqe = (struct pvhca_cqe){
+		.qpn = htole32(qp->qpn),
+		.byte_len = htole32(failed ? wc->vendor_err : wc->byte_len),
+		.src_qp = htole32(failed ? 0 : wc->src_qp),
+		.timestamp = htole64(now),
+		.pkey_index = htole16(failed ? 0 : wc->pkey_index),
+		.wqe_index = htole16(wc->wr_id & WR_ID_INDEX_MASK),
+		.opcode = cqe_opcode(wc),
+		.status = status,
+		.sl = failed ? 0 : wc->sl,
+		.flags = cqe_flags(wc),
+	};
+	if (cqe->flags & PVHCA_CQE_F_INV)
+		cqe->inv_rkey = htole32(wc->invalidated_rkey);
+	else if (cqe->flags & PVHCA_CQE_F_IMM)
+		cqe->imm_data = wc->imm_data;
+}
+
+/* A send completed, and with it all before it. Under qp->rq_lock. */
+static void retire_sends(struct verbs_vm *vv, struct qp *qp, struct verbs_qp *vqp, uint32_t index)
+{
+	uint32_t count = (index - vqp->retired - 1) & (qp->sq.entries - 1);
+
+	count++;
+	vqp->retired = index;
+	atomic_fetch_sub_explicit(&vqp->in_flight, count, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&vv->in_flight, count, memory_order_relaxed);
+}
+
+void verbs_forget_in_flight(struct verbs_vm *vv, struct verbs_qp *vqp)
+{
+	uint32_t count = atomic_exchange(&vqp->in_flight, 0);
+
+	atomic_fetch_sub_explicit(&vv->in_flight, count, memory_order_relaxed);
+	vqp->retired = UINT32_MAX;
+}
+
+unsigned int verbs_vm_in_flight(const struct vm *vm)
+{
+	const struct verbs_vm *vv = vm->fabric_vm;
+	int32_t count = atomic_load_explicit(&vv->in_flight, memory_order_relaxed);
+
+	return count > 0 ? count : 0;
+}
+
+/* Room in the host's queue again: have the guest's ring looked at. */
+static void resume_stalled(struct qp *qp, struct verbs_qp *vqp)
+{
+	bool stalled = atomic_load_explicit(&vqp->send_stalled, memory_order_relaxed) ||
+		atomic_load_explicit(&vqp->recv_stalled, memory_order_relaxed);
+
+	if (!stalled)
+		return;
+	atomic_store(&vqp->send_stalled, false);
+	atomic_store(&vqp->recv_stalled, false);
+	context_again(qp->context, qp->slot);
+}
+
+static void resume_stalled_srq(struct srq *srq)
+{
+	struct verbs_srq *vsrq = srq->fabric;
+
+	if (!atomic_load_explicit(&vsrq->stalled, memory_order_relaxed))
+		return;
+	atomic_store(&vsrq->stalled, false);
+	context_again(srq->context, srq->slot);
+}
+
+/* The QP of a completion, or NULL: it is gone. */
+static struct qp *find_qp(struct verbs_vm *vv, const struct ibv_wc *wc)
+{
+	uint32_t index = wc->wr_id >> WR_ID_QP_SHIFT & ((1u << VERBS_QP_INDEX_BITS) - 1);
+
+	if (wc->wr_id & WR_ID_SRQ)
+		return verbs_qp_by_num(vv, wc->qp_num);
+	return index < vv->max_qps ? rcu_dereference(vv->qps[index]) : NULL;
+}
+
+/*
+ * Of the work from before a RESET nothing is delivered any more, but what an SRQ's
+ * entry received: nobody else would tell the guest that the entry is gone.
+ */
+static bool is_current(const struct verbs_qp *vqp, const struct ibv_wc *wc)
+{
+	return wc->wr_id & WR_ID_SRQ || wc->wr_id >> WR_ID_QP_SHIFT == vqp->id;
+}
+
+static void deliver(struct pass *pass, struct vm *vm, const struct ibv_wc *wc, uint64_t now)
+{
+	struct verbs_vm *vv = vm->fabric_vm;
+	struct qp *qp = find_qp(vv, wc);
+	bool recv = wc->wr_id & WR_ID_RECV;
+	struct verbs_qp *vqp;
+	struct pvhca_cqe cqe;
+
+	if (!qp)
+		return;
+	vqp = qp->fabric;
+
+	/* Against a RESET in between, after which nothing old may appear. */
+	pthread_mutex_lock(&qp->rq_lock);
+	if (is_current(vqp, wc)) {
+		cqe_from_wc(wc, qp, now, &cqe);
+		/*
+		 * ibv_wc does not tell whether the sender asked for an event, so
+		 * each receive counts as solicited.
+		 */
+		if (!cq_push(pass, recv ? qp->recv_cq : qp->send_cq, &cqe, recv))
+			vm_guest_fault(vm, "QP 0x%x has more work outstanding than its queues hold",
+				       qp->qpn);
+		if (!recv)
+			retire_sends(vv, qp, vqp, wc->wr_id & WR_ID_INDEX_MASK);
+		resume_stalled(qp, vqp);
+		if (wc->wr_id & WR_ID_SRQ)
+			resume_stalled_srq(qp->srq);
+	}
+	pthread_mutex_unlock(&qp->rq_lock);
+}
+
+static unsigned int poll_host_cq(struct pass *pass, struct vm *vm, struct verbs_host_cq *host_cq)
+{
+	struct counters *counters = &vm->counters;
+	unsigned int total = 0, errors = 0;
+	struct ibv_wc wc[POLL_BATCH];
+	uint64_t now = 0;
+	int i, n;
+
+	do {
+		n = ibv_poll_cq(host_cq->cq, POLL_BATCH, wc);
+		if (n > 0)
+			now = clock_ns();
+		for (i = 0; i < n; i++) {
+			errors += wc[i].status != IBV_WC_SUCCESS;
+			deliver(pass, vm, &wc[i], now);
+		}
+		if (n > 0)
+			total += n;
+	} while (n == POLL_BATCH && total < POLL_MAX);
+
+	if (total)
+		counter_add(&counters->completions, total);
+	if (errors)
+		counter_add(&counters->errors, errors);
+	return total;
+}
+
+/* False: a CQ is being drained, and a worker does not wait for that. */
+static bool poll_all(struct pass *pass, struct vm *vm, unsigned int *total)
+{
+	struct verbs_vm *vv = vm->fabric_vm;
+	uint32_t i, count = atomic_load_explicit(&vv->num_host_cqs, memory_order_acquire);
+
+	*total = 0;
+	if (pthread_mutex_trylock(&vv->poll_lock))
+		return false;
+	for (i = 0; i < count; i++)
+		*total += poll_host_cq(pass, vm, &vv->host_cq[i]);
+	pthread_mutex_unlock(&vv->poll_lock);
+	return true;
+}
+
+unsigned int verbs_vm_poll(struct pass *pass, struct vm *vm)
+{
+	unsigned int total;
+
+	(void)poll_all(pass, vm, &total);
+	return total;
+}
+
+/*
+ * As many as it holds at most: other QPs may go on filling it, and what was there
+ * at the start is out by then.
+ */
+void verbs_host_cq_drain(struct vm *vm, struct verbs_host_cq *host_cq)
+{
+	struct verbs_vm *vv = vm->fabric_vm;
+	unsigned int n, total = 0;
+
+	pthread_mutex_lock(&vv->poll_lock);
+	do {
+		n = poll_host_cq(NULL, vm, host_cq);
+		total += n;
+	} while (n && total < host_cq->capacity);
+	pthread_mutex_unlock(&vv->poll_lock);
+}
+
+void verbs_receiving_begins(struct vm *vm, bool *receiving)
+{
+	struct verbs_vm *vv = vm->fabric_vm;
+
+	if (*receiving)
+		return;
+	*receiving = true;
+	/* A worker that sleeps may not have armed anything. */
+	if (!atomic_fetch_add(&vv->receivers, 1))
+		worker_wake(vm->worker);
+}
+
+void verbs_receiving_ends(struct vm *vm, bool *receiving)
+{
+	struct verbs_vm *vv = vm->fabric_vm;
+
+	if (!*receiving)
+		return;
+	*receiving = false;
+	atomic_fetch_sub(&vv->receivers, 1);
+}
+
+static bool may_complete(const struct verbs_vm *vv, const struct verbs_host_cq *host_cq)
+{
+	return atomic_load(host_cq->what == VERBS_SENDS ? &vv->in_flight : &vv->receivers);
+}
+
+/*
+ * An event costs more than a completion, so none is asked for while the engine has no
+ * work that could complete. Who gives it some is the worker itself, or wakes it
+ * afterwards.
+ */
+bool verbs_vm_arm(struct pass *pass, struct vm *vm)
+{
+	struct verbs_vm *vv = vm->fabric_vm;
+	uint32_t i, count = atomic_load(&vv->num_host_cqs);
+	struct verbs_host_cq *host_cq;
+	unsigned int total;
+	int err;
+
+	for (i = 0; i < count; i++) {
+		host_cq = &vv->host_cq[i];
+		if (host_cq->armed || !may_complete(vv, host_cq))
+			continue;
+		err = ibv_req_notify_cq(host_cq->cq, 0);
+		if (err)
+			return true; /* poll on rather than sleep for ever */
+		host_cq->armed = true;
+	}
+	/* Whoever drains may have looked before we armed. */
+	return !poll_all(pass, vm, &total) || total;
+}
+
+static bool is_any_armed(const struct verbs_vm *vv)
+{
+	uint32_t i, count = atomic_load(&vv->num_host_cqs);
+
+	for (i = 0; i < count; i++)
+		if (vv->host_cq[i].armed)
+			return true;
+	return false;
+}
+
+/* Each armed CQ has one event at most: no call is made to learn that there is none. */
+void verbs_vm_event(struct pass *pass, struct vm *vm)
+{
+	struct verbs_vm *vv = vm->fabric_vm;
+	struct ibv_cq *cq;
+	void *host_cq;
+
+	(void)pass;
+	while (is_any_armed(vv) && !ibv_get_cq_event(vv->channel, &cq, &host_cq)) {
+		((struct verbs_host_cq *)host_cq)->armed = false;
+		ibv_ack_cq_events(cq, 1);
+	}
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The verbs fabric: guests' verbs calls made on a host device by libibverbs.
+ *
+ *   fabric/verbs/verbs.c  device, port, addresses, async events
+ *   fabric/verbs/mr.c      protection domains and memory regions
+ *   fabric/verbs/mw.c      memory windows
+ *   fabric/verbs/ah.c      addresses, address handles
+ *   fabric/verbs/cq.c      the host's CQs and what they deliver
+ *   fabric/verbs/qp.c      queue pairs
+ *   fabric/verbs/srq.c     shared receive queues
+ *   fabric/verbs/group.c   the host's own membership in multicast groups
+ *   fabric/verbs/mcast.c   multicast groups
+ *   fabric/verbs/post.c    from guests' rings to ibv_post_send
+ *   fabric/verbs/recv.c    from guests' rings to ibv_post_recv, ibv_post_srq_recv
+ *
+ * Each session opens the device for itself, so that the engine keeps the VMs
+ * apart and closing the context gives everything back.
+ *
+ * Guests' CQs have no counterpart on the host. A session has few host CQs,
+ * shared by its QPs, so that polling and arming cost the same however many CQs
+ * the guest has; the completion names the QP by its work request id, and the QP
+ * knows its guest CQs. QPs reserve their share of a host CQ, so none overruns.
+ */
+#ifndef HOSTD_FABRIC_VERBS_PRIVATE_H
+#define HOSTD_FABRIC_VERBS_PRIVATE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <infiniband/verbs.h>
+
+#include "vm/objects.h"
+#include "vm/vm.h"
+
+#define VERBS_HOST_CQS	    256 /* of one session */
+#define VERBS_QP_INDEX_BITS 16
+#define VERBS_NUM_BUCKETS   256
+#define VERBS_MAX_MCASTS    64 /* multicast groups of one QP */
+#define VERBS_GROUPS	    64 /* multicast groups of one session */
+/* Inline data: the most that is tried, and the step of the search; bytes. */
+#define VERBS_MAX_INLINE  1024
+#define VERBS_INLINE_STEP 4
+
+struct fabric {
+	struct ibv_device **list; /* keeps the device */
+	struct ibv_device *device;
+	uint8_t port;
+	uint8_t mac[6]; /* of the port's netdev */
+	uint32_t netdev_mtu;
+	int netdev_ifindex;  /* 0: not known */
+	uint32_t max_inline; /* bytes; found by trying */
+};
+
+/* Apart, for an event that announces a receive is not to come with each send, too. */
+enum verbs_completions {
+	VERBS_SENDS,
+	VERBS_RECEIVES,
+};
+
+/**
+ * struct verbs_host_cq - a host CQ
+ * @what: it is for
+ * @capacity, @reserved: completions it holds, and those the QPs may have
+ *	outstanding; the session's thread only
+ * @armed: an event is to come; its worker only
+ */
+struct verbs_host_cq {
+	struct ibv_cq *cq;
+	enum verbs_completions what;
+	uint32_t capacity;
+	uint32_t reserved;
+	bool armed;
+};
+
+/* A multicast group that the host is a member of for a guest; see fabric/verbs/group.c. */
+struct verbs_group {
+	union ibv_gid gid;
+	unsigned int users; /* attachments; 0: the place is free */
+	int fd;
+};
+
+struct verbs_vm {
+	struct fabric *fabric;
+	struct ibv_context *context;
+	struct ibv_device_attr attr;
+	struct ibv_comp_channel *channel;
+	struct verbs_host_cq host_cq[VERBS_HOST_CQS];
+	_Atomic uint32_t num_host_cqs; /* only grows */
+	pthread_mutex_t poll_lock;     /* who polls: the order of completions is kept */
+	uint32_t max_qps;
+	uint32_t next_qp;
+	uint16_t generation;
+	struct verbs_group group[VERBS_GROUPS]; /* the session's thread only */
+	_Atomic uint32_t in_flight;		/* sum of its QPs' */
+	_Atomic uint32_t receivers;		/* QPs and SRQs that are receiving */
+	struct cm_vm *cm;			/* or NULL: no connections to native peers */
+	struct qp **qps;			/* by index; RCU */
+	struct qp *by_num[VERBS_NUM_BUCKETS];	/* QPs with an SRQ, by QP number; RCU */
+};
+
+/**
+ * struct verbs_srq - an SRQ's part
+ * @host_cq: receives of all its QPs complete there
+ * @stalled: the host's queue was full; go on after the next receive
+ * @failed: an entry was refused; under srq->lock
+ * @receiving: the engine was given a receive; under srq->lock
+ */
+struct verbs_srq {
+	struct ibv_srq *srq;
+	struct verbs_host_cq *host_cq;
+	_Atomic bool stalled;
+	bool failed;
+	bool receiving;
+};
+
+/* A region's part. */
+struct verbs_mr {
+	struct ibv_mr *mr;
+	struct stitch *stitch;
+};
+
+static inline struct ibv_mr *verbs_mr_host(const struct mr *mr)
+{
+	return ((const struct verbs_mr *)mr->fabric)->mr;
+}
+
+struct verbs_mcast;
+
+/**
+ * struct verbs_qp - a QP's part
+ * @id: index in verbs_vm.qps and a generation above; stands in work request
+ *	ids, so that completions from before a RESET or of a destroyed QP are known.
+ *	Under qp->rq_lock
+ * @send_stalled, @recv_stalled: the host's queue was full; go on after its next
+ *	completion
+ * @failing: a bad entry was found: the host QP is in error and flushes
+ * @receiving: the engine was given a receive since the last RESET; under qp->lock
+ * @in_flight: sends that the engine was given and that no completion has retired
+ * @retired: place in the send queue of the last that was; under qp->rq_lock
+ * @send_cq, @recv_cq: host CQs, the second one an SRQ's if there is one; and what is
+ * @send_share, @recv_share: reserved in them for this QP
+ * @next_by_num: in a bucket of verbs_vm.by_num
+ * @mcasts, @num_mcasts: groups it is attached to; the session's thread only
+ */
+struct verbs_qp {
+	struct ibv_qp *qp;
+	struct verbs_host_cq *send_cq, *recv_cq;
+	uint32_t send_share, recv_share;
+	uint32_t id;
+	uint32_t send_opcodes;
+	_Atomic bool send_stalled;
+	_Atomic bool recv_stalled;
+	bool failing;
+	bool receiving;
+	_Atomic uint32_t in_flight;
+	uint32_t retired;
+	struct qp *next_by_num;
+	struct verbs_mcast *mcasts;
+	unsigned int num_mcasts;
+};
+
+/*
+ * Work request ids: QP id, kind, and the guest's index or tag. An SRQ's receives
+ * have no QP id: the completion has the QP's number.
+ */
+#define WR_ID_QP_SHIFT	 32
+#define WR_ID_RECV	 (1u << 31)
+#define WR_ID_BAD	 (1u << 30) /* stands for an entry that was refused */
+#define WR_ID_SRQ	 (1u << 29)
+#define WR_ID_BIND	 (1u << 28) /* with BAD: it was to bind a window */
+#define WR_ID_INDEX_MASK 0xffffu
+
+/* The one translation of the host's errno (positive) to the admin ABI. */
+int verbs_status(int err);
+
+/* fabric/verbs/verbs.c: index of a GID (RoCE v2) in the host's table, or -1. */
+int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint);
+
+int verbs_pd_alloc(struct pd *pd);
+void verbs_pd_free(struct pd *pd);
+int verbs_mr_reg(struct mr *mr);
+int verbs_mr_dereg(struct mr *mr);
+int verbs_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next);
+
+int verbs_mw_alloc(struct mw *mw);
+void verbs_mw_dealloc(struct mw *mw);
+
+/* fabric/verbs/ah.c: address vectors, with indices of the other side's table. PVHCA_ST_*. */
+int verbs_av_to_host(struct vm *vm, const struct pvhca_av *av, struct ibv_ah_attr *ah);
+void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct pvhca_av *av);
+int verbs_ah_create(struct ah *ah);
+void verbs_ah_destroy(struct ah *ah);
+
+/* fabric/verbs/cq.c: a host CQ with room for n more completions; PVHCA_ST_*. */
+int verbs_host_cq_reserve(struct verbs_vm *vv, enum verbs_completions what, uint32_t n,
+			  struct verbs_host_cq **host_cq);
+void verbs_host_cq_release(struct verbs_host_cq *host_cq, uint32_t n);
+void verbs_host_cqs_destroy(struct verbs_vm *vv);
+/*
+ * Deliver what is in a host CQ, when the guest is to find it before the session's
+ * thread goes on.
+ */
+void verbs_host_cq_drain(struct vm *vm, struct verbs_host_cq *host_cq);
+unsigned int verbs_vm_poll(struct pass *pass, struct vm *vm);
+bool verbs_vm_arm(struct pass *pass, struct vm *vm);
+unsigned int verbs_vm_in_flight(const struct vm *vm);
+void verbs_vm_event(struct pass *pass, struct vm *vm);
+/*
+ * Before a QP's or SRQ's receives are handed over, and when none is left of them; the
+ * flag is theirs. Between the two completions may come at any time.
+ */
+void verbs_receiving_begins(struct vm *vm, bool *receiving);
+void verbs_receiving_ends(struct vm *vm, bool *receiving);
+
+int verbs_qp_create(struct qp *qp);
+void verbs_qp_destroy(struct qp *qp);
+int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct pvhca_qp_attr *attr);
+int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct pvhca_qp_attr *attr);
+
+/* Nothing of a QP is in flight any more; no completion of it is delivered now. */
+void verbs_forget_in_flight(struct verbs_vm *vv, struct verbs_qp *vqp);
+
+/* A QP with an SRQ, in a worker. */
+struct qp *verbs_qp_by_num(struct verbs_vm *vv, uint32_t qpn);
+int verbs_srq_create(struct srq *srq);
+void verbs_srq_destroy(struct srq *srq);
+int verbs_srq_set_limit(struct srq *srq, uint32_t limit);
+int verbs_srq_query(struct srq *srq, struct pvhca_rsp_query_srq *rsp);
+
+/* A guest's QP is in the group now, or no more: so is the host. */
+int verbs_group_join(struct verbs_vm *vv, const union ibv_gid *gid);
+void verbs_group_leave(struct verbs_vm *vv, const union ibv_gid *gid);
+
+int verbs_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
+int verbs_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
+void verbs_mcast_detach_all(struct verbs_vm *vv, struct verbs_qp *vqp);
+
+static inline uint64_t verbs_wr_id(const struct verbs_qp *vqp, uint32_t flags, uint16_t index)
+{
+	return (uint64_t)vqp->id << WR_ID_QP_SHIFT | flags | index;
+}
+
+/* fabric/verbs/post.c */
+unsigned int verbs_qp_serve(struct pass *pass, struct qp *qp);
+/* Hand all posted sends over; with qp->lock held. Returns their number. */
+unsigned int verbs_serve_sends(struct qp *qp);
+
+/* fabric/verbs/recv.c */
+/* Hand all posted receives over; with qp->lock held. Returns their number. */
+unsigned int verbs_serve_receives(struct qp *qp);
+unsigned int verbs_srq_serve(struct pass *pass, struct srq *srq);
+/* Move the host QP to the error state; with qp->lock held. */
+void verbs_qp_fail(struct qp *qp);
+/*
+ * The host's queue is full: the next completion has us look again, and so does
+ * the clock, should none come.
+ */
+void verbs_retry_later(struct qp *qp, _Atomic bool *stalled);
+void verbs_stop_hostile(struct qp *qp, const char *queue);
+
+#endif

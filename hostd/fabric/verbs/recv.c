@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Receives: from guests' receive queues and SRQs to the host engine. What fabric/verbs/post.c
+ * says of entries that are refused holds for receive queues as well; an SRQ has no
+ * QP to put into error: it gets its error event, and is not served any more.
+ */
+#include <errno.h>
+
+#include "lib/clock.h"
+#include "vm/events.h"
+#include "lib/log.h"
+#include "fabric/verbs/private.h"
+
+#define BATCH	 32
+#define SGE_POOL 512
+#define STALL_NS (1 * NS_PER_MS)
+
+struct recv_batch {
+	struct ibv_recv_wr wr[BATCH];
+	struct ibv_sge sge[SGE_POOL];
+	unsigned int count, sges;
+};
+
+/* Per thread, being too large for a stack. */
+static __thread struct recv_batch recv_batch;
+
+void verbs_qp_fail(struct qp *qp)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+	struct verbs_qp *vqp = qp->fabric;
+	int err;
+
+	if (vqp->failing)
+		return;
+	vqp->failing = true;
+	err = ibv_modify_qp(vqp->qp, &attr, IBV_QP_STATE);
+	if (err)
+		g_warning("%s: host QP 0x%x could not be moved to error: %s", qp->vm->name, qp->qpn,
+			  g_strerror(err));
+	atomic_store(&qp->state, IBV_QPS_ERR);
+}
+
+void verbs_retry_later(struct qp *qp, _Atomic bool *stalled)
+{
+	qp->deadline_ns = clock_ns() + STALL_NS;
+	context_timed(qp->context, qp->slot);
+	atomic_store(stalled, true);
+}
+
+void verbs_stop_hostile(struct qp *qp, const char *queue)
+{
+	verbs_qp_fail(qp);
+	vm_guest_fault(qp->vm, "QP 0x%x: more posted to its %s queue than it holds", qp->qpn,
+		       queue);
+}
+
+static void post_bad_recv(struct qp *qp, uint16_t tag)
+{
+	struct verbs_qp *vqp = qp->fabric;
+	struct ibv_recv_wr wr = {
+		.wr_id = verbs_wr_id(vqp, WR_ID_RECV | WR_ID_BAD, tag),
+	}, *bad;
+	int err;
+
+	verbs_qp_fail(qp);
+	counter_add(&qp->vm->counters.protocol_errors, 1);
+	err = ibv_post_recv(vqp->qp, &wr, &bad);
+	if (err)
+		g_info("%s: QP 0x%x: a refused receive has no completion: %s", qp->vm->name,
+		       qp->qpn, g_strerror(err));
+}
+
+/* Up to posted entries of rq. False: the entry after them is refused. */
+static bool build_receives(const struct work_queue *rq, uint64_t id, struct recv_batch *batch,
+			   uint32_t posted)
+{
+	struct recv_request request;
+	struct ibv_recv_wr *wr;
+
+	batch->count = batch->sges = 0;
+	while (batch->count < posted && batch->count < BATCH &&
+	       batch->sges + rq->max_sge <= SGE_POOL) {
+		if (recv_request_take(rq, rq->ci + batch->count, &request,
+				      &batch->sge[batch->sges]))
+			return false;
+		wr = &batch->wr[batch->count];
+		*wr = (struct ibv_recv_wr){
+			.wr_id = id | request.tag,
+			.sg_list = &batch->sge[batch->sges],
+			.num_sge = request.num_sge,
+		};
+		batch->sges += request.num_sge;
+		if (batch->count++)
+			wr[-1].next = wr;
+	}
+	return true;
+}
+
+static unsigned int serve_receives(struct qp *qp, bool *more)
+{
+	struct recv_batch *batch = &recv_batch;
+	struct verbs_qp *vqp = qp->fabric;
+	struct ibv_recv_wr *bad = NULL;
+	unsigned int taken;
+	uint32_t posted;
+	bool refused;
+	int err = 0;
+
+	*more = false;
+	posted = work_queue_posted(&qp->rq);
+	if (posted == UINT32_MAX) {
+		verbs_stop_hostile(qp, "receive");
+		return 0;
+	}
+	if (!posted)
+		return 0;
+	refused = !build_receives(&qp->rq, verbs_wr_id(vqp, WR_ID_RECV, 0), batch, posted);
+	verbs_receiving_begins(qp->vm, &vqp->receiving);
+	if (batch->count)
+		err = ibv_post_recv(vqp->qp, batch->wr, &bad);
+	taken = !err ? batch->count : bad ? bad - batch->wr : 0;
+	qp->rq.ci += taken;
+
+	if (err == ENOMEM) {
+		verbs_retry_later(qp, &vqp->recv_stalled);
+	} else if (err || refused) {
+		post_bad_recv(qp, work_queue_index(&qp->rq, qp->rq.ci));
+		qp->rq.ci++;
+		taken++;
+		*more = true;
+	} else {
+		*more = taken < posted;
+	}
+	counter_add(&qp->vm->counters.receives, taken);
+	return taken;
+}
+
+unsigned int verbs_serve_receives(struct qp *qp)
+{
+	unsigned int taken = 0, rounds = 0;
+	bool more = true;
+
+	if (!qp->rq.entries || atomic_load(&qp->state) == IBV_QPS_RESET)
+		return 0;
+	/* A hostile guest may post as fast as we take: bounded by the ring. */
+	while (more && rounds++ <= qp->rq.entries / BATCH)
+		taken += serve_receives(qp, &more);
+	return taken;
+}
+
+static void srq_fail(struct srq *srq, const char *why)
+{
+	struct verbs_srq *vsrq = srq->fabric;
+
+	vsrq->failed = true;
+	counter_add(&srq->vm->counters.protocol_errors, 1);
+	g_info("%s: an SRQ is not served any more: %s", srq->vm->name, why);
+	events_async(srq->vm, PVHCA_EVENT_SRQ_ERR, srq->handle);
+}
+
+static unsigned int serve_srq(struct srq *srq, bool *more)
+{
+	struct recv_batch *batch = &recv_batch;
+	struct verbs_srq *vsrq = srq->fabric;
+	uint32_t posted = work_queue_posted(&srq->rq);
+	struct ibv_recv_wr *bad = NULL;
+	unsigned int taken;
+	bool refused;
+	int err = 0;
+
+	*more = false;
+	if (posted == UINT32_MAX) {
+		vsrq->failed = true;
+		vm_guest_fault(srq->vm, "more posted to an SRQ than it holds");
+		return 0;
+	}
+	if (!posted)
+		return 0;
+	refused = !build_receives(&srq->rq, WR_ID_RECV | WR_ID_SRQ, batch, posted);
+	verbs_receiving_begins(srq->vm, &vsrq->receiving);
+	if (batch->count)
+		err = ibv_post_srq_recv(vsrq->srq, batch->wr, &bad);
+	taken = !err ? batch->count : bad ? bad - batch->wr : 0;
+	srq->rq.ci += taken;
+	if (err == ENOMEM)
+		atomic_store(&vsrq->stalled, true);
+	else if (err || refused)
+		srq_fail(srq, err ? g_strerror(err) : "an entry makes no sense");
+	else
+		*more = taken < posted;
+	counter_add(&srq->vm->counters.receives, taken);
+	return taken;
+}
+
+unsigned int verbs_srq_serve(struct pass *pass, struct srq *srq)
+{
+	struct verbs_srq *vsrq = srq->fabric;
+	unsigned int taken = 0, rounds = 0;
+	bool more = true;
+
+	(void)pass;
+	while (more && !vsrq->failed && rounds++ <= srq->rq.entries / BATCH)
+		taken += serve_srq(srq, &more);
+	return taken;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The general services interface: QP 1 of each guest, which its kernel's
+ * connection manager speaks over. It is pvhcad's own work, whatever the fabric.
+ *
+ * A send is a MAD with an address (struct pvhca_av). MADs of the CM class go to
+ * the GSI QP of the VM that has the destination GID; where none of this pvhcad
+ * has it, to fabric/verbs/cm/cm.h, which speaks with native and remote peers. All others are
+ * dropped, as are those that find no receive posted: MADs are datagrams.
+ *
+ * One process-wide lock covers who has which GID, the list of GSI QPs, and the
+ * delivery of a MAD; a QP stays while it is held. Order: qp->lock of the sender
+ * (its worker has it), the GSI lock, rq_lock of the receiver, cq->lock.
+ */
+#ifndef HOSTD_GSI_GSI_H
+#define HOSTD_GSI_GSI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fabric/fabric.h"
+#include "vm/objects.h"
+
+#define GSI_QPN	    1u
+#define GSI_MAD_LEN 256u /* IB vol 1, 13.4.2 */
+#define GSI_GRH_LEN 40u
+
+/*
+ * Operations of a QP of type PVHCA_QPT_GSI (fabric/fabric.h). create refuses a second
+ * one, and any outside the driver's own context.
+ */
+extern const struct qp_ops gsi_qp_ops;
+
+/*
+ * The session's GID table entry index has (no longer) this address. The session's
+ * thread; entries end with gsi_gid_del. gsi_gid_add: PVHCA_ST_OK or NO_MEMORY.
+ */
+int gsi_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16]);
+void gsi_gid_del(struct vm *vm, uint32_t index);
+
+/*
+ * A MAD of GSI_MAD_LEN bytes to the guest, from a peer that has the GID source,
+ * to its own GID destination; any thread but a worker's. False: lost, as the
+ * guest has no GSI QP or no receive posted.
+ */
+bool gsi_deliver(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
+		 const void *mad);
+
+#endif

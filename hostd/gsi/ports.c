@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Which session has which address and which GSI queue pair. */
+#include <glib.h>
+#include <string.h>
+
+#include "gsi/private.h"
+
+pthread_mutex_t gsi_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* By session, few addresses each: MADs are rare, so a walk will do. Under gsi_lock. */
+static GList *ports;
+
+struct gsi_port *gsi_port_find(const struct vm *vm)
+{
+	for (GList *link = ports; link; link = link->next) {
+		struct gsi_port *port = link->data;
+
+		if (port->vm == vm)
+			return port;
+	}
+	return NULL;
+}
+
+struct gsi_port *gsi_port_get(struct vm *vm)
+{
+	struct gsi_port *port = gsi_port_find(vm);
+
+	if (port)
+		return port;
+	port = g_try_new0(struct gsi_port, 1);
+	if (!port)
+		return NULL;
+	port->vm = vm;
+	ports = g_list_prepend(ports, port);
+	return port;
+}
+
+void gsi_port_put(struct gsi_port *port)
+{
+	if (port->qp || port->num_gids)
+		return;
+	ports = g_list_remove(ports, port);
+	g_free(port);
+}
+
+static bool gsi_port_has(const struct gsi_port *port, const uint8_t gid[16])
+{
+	unsigned int left = port->num_gids;
+
+	for (unsigned int i = 0; left; i++) {
+		if (!port->used[i])
+			continue;
+		if (!memcmp(port->gid[i], gid, 16))
+			return true;
+		left--;
+	}
+	return false;
+}
+
+struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16])
+{
+	if (gsi_port_has(from, gid))
+		return from;
+	for (GList *link = ports; link; link = link->next)
+		if (gsi_port_has(link->data, gid))
+			return link->data;
+	return NULL;
+}
+
+int gsi_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
+{
+	struct gsi_port *port;
+
+	pthread_mutex_lock(&gsi_lock);
+	port = gsi_port_get(vm);
+	if (port) {
+		memcpy(port->gid[index], gid, 16);
+		port->used[index] = true;
+		port->num_gids++;
+	}
+	pthread_mutex_unlock(&gsi_lock);
+	return port ? PVHCA_ST_OK : PVHCA_ST_NO_MEMORY;
+}
+
+void gsi_gid_del(struct vm *vm, uint32_t index)
+{
+	struct gsi_port *port;
+
+	pthread_mutex_lock(&gsi_lock);
+	port = gsi_port_find(vm);
+	if (port && port->used[index]) {
+		port->used[index] = false;
+		port->num_gids--;
+		gsi_port_put(port);
+	}
+	pthread_mutex_unlock(&gsi_lock);
+}

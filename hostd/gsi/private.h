@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the GSI share; all others see gsi/gsi.h, which has the lock order. */
+#ifndef HOSTD_GSI_PRIVATE_H
+#define HOSTD_GSI_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "gsi/gsi.h"
+#include "rdma/pvhca-abi.h"
+#include "vm/vm.h"
+
+#define GSI_BATCH   16u /* entries of one call */
+#define GSI_MAX_SGE 8u
+
+/**
+ * struct gsi - a GSI QP's part
+ * @attr: as the guest set it; the session's thread
+ * @failed: a receive completed in error: the state is to become ERR. Set under
+ *	rq_lock
+ * @broken: rings were abused; not served any more. Under qp->lock
+ */
+struct gsi {
+	struct pvhca_qp_attr attr;
+	atomic_bool failed;
+	bool broken;
+	uint8_t inline_data[PVHCA_GRANULE];
+};
+
+/* What is known of a session; there while it has a QP or an address. */
+struct gsi_port {
+	struct vm *vm;
+	struct qp *qp; /* or NULL */
+	unsigned int num_gids;
+	bool used[VM_GIDS];
+	uint8_t gid[VM_GIDS][16];
+};
+
+/* ------------------------------- gsi/ports.c ------------------------------- */
+
+/* Who has which address and which QP, and the delivery of a MAD. */
+extern pthread_mutex_t gsi_lock;
+
+/* All of these with gsi_lock held. NULL: it has none. */
+struct gsi_port *gsi_port_find(const struct vm *vm);
+/* Likewise, made if need be. NULL: no memory. */
+struct gsi_port *gsi_port_get(struct vm *vm);
+/* It may have nothing left, and goes then. */
+void gsi_port_put(struct gsi_port *port);
+/*
+ * Whose address this is. One that several have (see vm/policy.c) is the asker's own
+ * if he has it: such an address means "here" to each of them.
+ */
+struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16]);
+
+/* ---------------------------------- gsi/gsi.c ---------------------------------- */
+
+/* False: the guest has more outstanding than its queues hold. */
+bool gsi_complete(struct pass *pass, struct qp *qp, struct cq *cq, struct pvhca_cqe *cqe,
+		  bool solicited);
+/* With qp->lock held, without rq_lock. */
+void gsi_set_state(struct qp *qp, enum ibv_qp_state state);
+/* The guest's fault; the QP is not served any more. */
+void gsi_abused(struct qp *qp);
+
+/* ------------------------------ gsi/receive.c ------------------------------ */
+
+/*
+ * What the guest's core takes addresses from; see enum pvhca_qp_type. False: the
+ * addresses are of different families.
+ */
+bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct pvhca_av *from,
+			const uint8_t source[16], const uint8_t destination[16]);
+/* With gsi_lock held. message: network header and MAD. False: it is dropped. */
+bool gsi_port_receive(struct gsi_port *port, const uint8_t *message, uint8_t sl);
+/* Of a QP in error. Returns how many; more than a batch are left to the next call. */
+unsigned int gsi_flush_receives(struct pass *pass, struct qp *qp);
+
+/* -------------------------------- gsi/send.c ------------------------------- */
+
+/* Serve, or flush, the send queue; likewise. */
+unsigned int gsi_serve_sends(struct pass *pass, struct qp *qp);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is counted per session. Each counter has one writer at a time or is
+ * updated atomically; readers see a recent value (relaxed).
+ */
+#ifndef HOSTD_LIB_COUNTERS_H
+#define HOSTD_LIB_COUNTERS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* X(name, what it counts) */
+#define COUNTERS(X)                                                            \
+	X(doorbells, "doorbell writes by the guest (exits)")                   \
+	X(admin_commands, "admin commands")                                    \
+	X(interrupts, "interrupts raised")                                     \
+	X(messages, "send queue entries taken")                                \
+	X(receives, "receive queue entries taken")                             \
+	X(completions, "completions written")                                  \
+	X(completion_events, "completion events raised")                       \
+	X(async_events, "async events raised")                                 \
+	X(async_events_dropped, "async events that found no room")             \
+	X(mads_sent, "management datagrams that the guest sent")               \
+	X(mads_received, "management datagrams that the guest was given")      \
+	X(mads_dropped, "management datagrams that went nowhere")              \
+	X(payload_bytes_copied, "payload bytes that pvhcad copied")            \
+	X(payload_bytes_sent, "payload bytes of successful requests")          \
+	X(inline_bytes, "payload bytes that stood in send queue entries")      \
+	X(mappings_reused, "regions registered whose memory was mapped still") \
+	X(errors, "completions in error")                                      \
+	X(protocol_errors, "entries or commands that broke the ABI")
+
+/* What a VM has now, each bounded by its quota of that name. X(name, what it is) */
+#define OBJECTS(X)                                    \
+	X(contexts, "open device contexts")           \
+	X(pds, "protection domains")                  \
+	X(mrs, "memory regions")                      \
+	X(mws, "memory windows")                      \
+	X(ahs, "address handles")                     \
+	X(cqs, "completion queues")                   \
+	X(srqs, "shared receive queues")              \
+	X(qps, "queue pairs")                         \
+	X(connections, "connections to native peers") \
+	X(pinned_bytes, "bytes of registered memory")
+
+/* What it has now, without a quota of its own. */
+#define AMOUNTS(X)                                                     \
+	X(ceqs, "completion event queues")                             \
+	X(mappings, "mappings that registered memory takes in pvhcad") \
+	X(mappings_kept, "mappings kept of memory that was registered")
+
+struct counters {
+#define COUNTER_FIELD(name, text) _Atomic uint64_t name;
+	COUNTERS(COUNTER_FIELD)
+#undef COUNTER_FIELD
+};
+
+static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What stands before a received datagram: the network header of its packet.
+ */
+#ifndef HOSTD_LIB_GRH_H
+#define HOSTD_LIB_GRH_H
+
+#include <stdint.h>
+
+#include "pvhca/pvhca-admin.h"
+
+#define GRH_LEN 40u
+
+/*
+ * The 40 bytes as a RoCE v2 adapter leaves them: between two v4-mapped GIDs 20 bytes
+ * of 0 and an IPv4 header, else an IPv6 header. payload: bytes of the message. av: of
+ * the sender; its dgid and sgid_index are not looked at.
+ */
+void grh_fill(uint8_t grh[GRH_LEN], const struct pvhca_av *av, const uint8_t source[16],
+	      const uint8_t destination[16], uint32_t payload);
+
+#endif

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What QEMU says to a session over the link (pvhca-link.h): who it is, what it has,
+ * and what its driver wants. Whatever does not fit closes the connection.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <pvhca-version.h>
+
+#include "lib/address.h"
+#include "lib/log.h"
+#include "memory/memory.h"
+#include "vm/policy.h"
+#include "session/private.h"
+
+int session_refuse(struct session *session, const char *format, ...)
+{
+	va_list args;
+	char *what;
+
+	va_start(args, format);
+	what = g_strdup_vprintf(format, args);
+	va_end(args);
+	g_warning("VM %s: bad message from QEMU: %s", session->vm.name, what);
+	g_free(what);
+	return -EPROTO;
+}
+
+static bool session_text_ends(const char *text, size_t size)
+{
+	return memchr(text, '\0', size);
+}
+
+/* A name for logs, of printable characters, never empty. */
+static void session_set_name(struct session *session, const struct pvhca_link_hello *hello)
+{
+	static const uint8_t no_uuid[16];
+	char uuid[UUID_TEXT];
+
+	if (hello->name[0])
+		snprintf(session->vm.name, sizeof(session->vm.name), "%s", hello->name);
+	else if (memcmp(hello->uuid, no_uuid, sizeof(no_uuid)))
+		snprintf(session->vm.name, sizeof(session->vm.name), "%s",
+			 address_uuid_text(hello->uuid, uuid));
+	for (char *c = session->vm.name; *c; c++)
+		if (!g_ascii_isprint(*c))
+			*c = '?';
+}
+
+static int session_check_hello(struct session *session, const struct pvhca_link_hello *hello)
+{
+	static const uint8_t zero[sizeof(hello->reserved1)];
+
+	if (!session_text_ends(hello->name, sizeof(hello->name)) ||
+	    !session_text_ends(hello->version, sizeof(hello->version)))
+		return session_refuse(session, "text without end in HELLO");
+	if (hello->reserved0 || memcmp(hello->reserved1, zero, sizeof(zero)))
+		return session_refuse(session, "reserved field in HELLO");
+	if (hello->num_vectors <= PVHCA_VECTOR_COMP || hello->num_vectors > PVHCA_VECTORS_MAX)
+		return session_refuse(session, "%u vectors", hello->num_vectors);
+	if (!hello->num_doorbells || hello->num_doorbells > PVHCA_DB_MAX)
+		return session_refuse(session, "%u doorbells", hello->num_doorbells);
+	return 0;
+}
+
+/* Why this VM is not served: an errno and the reason, or 0. */
+static uint32_t session_judge(struct session *session, const struct pvhca_link_hello *hello,
+			      struct pvhca_link_hello_reply *reply)
+{
+	if (hello->abi_major != PVHCA_LINK_ABI_MAJOR) {
+		snprintf(reply->reason, sizeof(reply->reason),
+			 "pvhcad %s speaks link ABI %u.%u, this QEMU %u.%u", PVHCA_VERSION,
+			 PVHCA_LINK_ABI_MAJOR, PVHCA_LINK_ABI_MINOR, hello->abi_major,
+			 hello->abi_minor);
+		return EPROTO;
+	}
+	if (session->vm.policy->refused) {
+		snprintf(
+			reply->reason, sizeof(reply->reason),
+			"pvhcad's configuration has no [vm] group for this VM and unlisted-vms=false");
+		return EACCES;
+	}
+	return 0;
+}
+
+static int session_hello(struct session *session, struct link_message *message)
+{
+	const struct pvhca_link_hello *hello = &message->hello;
+	struct pvhca_link_hello_reply reply = {
+		.abi_major = PVHCA_LINK_ABI_MAJOR,
+		.abi_minor = PVHCA_LINK_ABI_MINOR,
+		.version = PVHCA_VERSION,
+	};
+	int ret;
+
+	if (atomic_load(&session->vm.state) != VM_CONNECTED)
+		return session_refuse(session, "a second HELLO");
+	/* What another major version says beyond its number is not ours to check. */
+	if (hello->abi_major == PVHCA_LINK_ABI_MAJOR) {
+		ret = session_check_hello(session, hello);
+		if (ret)
+			return ret;
+		session_set_name(session, hello);
+		memcpy(session->vm.uuid, hello->uuid, sizeof(session->vm.uuid));
+		memcpy(session->vm.hello_mac, hello->mac, sizeof(session->vm.hello_mac));
+		session->vm.num_vectors = hello->num_vectors;
+		session->vm.num_doorbells = hello->num_doorbells;
+		vm_policy_free(session->vm.policy);
+		session->vm.policy = vm_policy_new(session->vm.config, hello->name, hello->uuid);
+	}
+	reply.refused = session_judge(session, hello, &reply);
+	if (!reply.refused) {
+		vm_init_tables(&session->vm);
+		session_detach(&session->hello_timer);
+		vm_set_state(&session->vm, VM_IDLE);
+	}
+	/* Who has the answer finds all that it says in the statistics. */
+	session_send(session, PVHCA_LINK_HELLO_REPLY, &reply, sizeof(reply));
+	if (reply.refused) {
+		g_message("VM %s: refused: %s", session->vm.name, reply.reason);
+		return -ECONNREFUSED;
+	}
+	g_message("VM %s: connected, session %u", session->vm.name, session->vm.id);
+	return 0;
+}
+
+/* Is it an eventfd? Other kinds could block whoever writes. */
+static bool session_is_eventfd(int fd)
+{
+	char path[32], target[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return false;
+	target[n] = '\0';
+	return !strcmp(target, "anon_inode:[eventfd]");
+}
+
+/* Where a received event descriptor belongs; NULL: nowhere. */
+static int *session_event_place(struct session *session, uint32_t kind, uint32_t index)
+{
+	switch (kind) {
+	case PVHCA_LINK_EVENT_ADMIN_DB:
+		return index ? NULL : &session->vm.admin_doorbell_fd;
+	case PVHCA_LINK_EVENT_DATA_DB:
+		return index < session->vm.num_doorbells ? &session->vm.doorbell_fds[index] : NULL;
+	case PVHCA_LINK_EVENT_VECTOR:
+		return index >= PVHCA_VECTOR_ADMIN && index < session->vm.num_vectors ?
+			&session->vm.vector_fds[index] :
+			NULL;
+	default:
+		return NULL;
+	}
+}
+
+static int session_event_fds(struct session *session, struct link_message *message)
+{
+	const struct pvhca_link_event_fds *event = &message->event_fds;
+
+	if (event->count != message->num_fds || event->reserved ||
+	    event->first >= PVHCA_VECTORS_MAX)
+		return session_refuse(session, "EVENT_FDS of %u from %u with %u descriptors",
+				      event->count, event->first, message->num_fds);
+	for (unsigned int i = 0; i < message->num_fds; i++) {
+		int *place = session_event_place(session, event->kind, event->first + i);
+		int fd = message->fds[i];
+		int flags;
+
+		if (!place || *place >= 0)
+			return session_refuse(
+				session,
+				"event descriptor %u of kind %u is unknown or was sent before",
+				event->first + i, event->kind);
+		flags = fcntl(fd, F_GETFL);
+		if (!session_is_eventfd(fd) || flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+			return session_refuse(session,
+					      "event descriptor %u of kind %u is no eventfd",
+					      event->first + i, event->kind);
+		*place = fd;
+		message->fds[i] = -1;
+	}
+	return 0;
+}
+
+static int session_mem_add(struct session *session, struct link_message *message)
+{
+	const struct pvhca_link_mem *mem = &message->mem;
+	int ret;
+
+	ret = memory_add(session->vm.memory, mem->gpa, mem->size, mem->fd_offset, mem->page_size,
+			 message->fds[0]);
+	message->fds[0] = -1;
+	if (ret)
+		return session_refuse(session,
+				      "memory at %#" G_GINT64_MODIFIER "x, %" G_GUINT64_FORMAT
+				      " bytes: %s",
+				      mem->gpa, mem->size, g_strerror(-ret));
+	return 0;
+}
+
+static int session_mem_del(struct session *session, struct link_message *message)
+{
+	const struct pvhca_link_mem *mem = &message->mem;
+
+	if (mem->fd_offset || memory_del(session->vm.memory, mem->gpa, mem->size))
+		return session_refuse(session,
+				      "no memory at %#" G_GINT64_MODIFIER "x of %" G_GUINT64_FORMAT
+				      " bytes to take away",
+				      mem->gpa, mem->size);
+	return 0;
+}
+
+static int session_reset(struct session *session, struct link_message *message)
+{
+	session_tear_down(session);
+	atomic_store(&session->vm.failing, PVHCA_DEV_ERR_NONE);
+	vm_set_state(&session->vm, VM_IDLE);
+	session_reply(session, PVHCA_LINK_RESET_REPLY, message->reset.id, 0);
+	return 0;
+}
+
+int session_on_message(void *arg, struct link_message *message)
+{
+	struct session *session = arg;
+
+	if (message->type == PVHCA_LINK_HELLO)
+		return session_hello(session, message);
+	if (atomic_load(&session->vm.state) == VM_CONNECTED)
+		return session_refuse(session, "type %u before HELLO", message->type);
+	switch (message->type) {
+	case PVHCA_LINK_EVENT_FDS:
+		return session_event_fds(session, message);
+	case PVHCA_LINK_MEM_ADD:
+		return session_mem_add(session, message);
+	case PVHCA_LINK_MEM_DEL:
+		return session_mem_del(session, message);
+	case PVHCA_LINK_ENABLE:
+		session_reply(session, PVHCA_LINK_ENABLE_REPLY, message->enable.id,
+			      session_enable(session, message->enable.admin_gpa));
+		return 0;
+	case PVHCA_LINK_RESET:
+		return session_reset(session, message);
+	}
+	return session_refuse(session, "type %u", message->type);
+}

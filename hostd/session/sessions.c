@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * All sessions: made by the main thread for each connection, each run by a thread
+ * of its own, and taken away by the main thread when that has ended.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <pvhca-version.h>
+
+#include "lib/log.h"
+#include "session/private.h"
+
+struct seat {
+	struct session *session;
+	GThread *thread;
+	_Atomic bool ended;
+};
+
+/* The lock covers the list, and keeps its sessions alive. */
+static struct {
+	GMutex lock;
+	GList *seats;
+	unsigned int count;
+	unsigned int last_id;
+	const struct config *config;
+	const struct fabric_ops *ops;
+	struct fabric *fabric;
+} sessions;
+
+void sessions_init(const struct config *config, const struct fabric_ops *ops, struct fabric *fabric)
+{
+	sessions.config = config;
+	sessions.ops = ops;
+	sessions.fabric = fabric;
+}
+
+/* Its thread has ended, or is about to. */
+static void seat_free(struct seat *seat)
+{
+	g_thread_join(seat->thread);
+	session_free(seat->session);
+	g_free(seat);
+}
+
+/* Take away who has ended; in the main loop. */
+static gboolean sessions_reap(void *arg)
+{
+	GList *ended = NULL, *link, *next;
+
+	(void)arg;
+	g_mutex_lock(&sessions.lock);
+	for (link = sessions.seats; link; link = next) {
+		struct seat *seat = link->data;
+
+		next = link->next;
+		if (!atomic_load(&seat->ended))
+			continue;
+		sessions.seats = g_list_remove_link(sessions.seats, link);
+		sessions.count--;
+		ended = g_list_concat(link, ended);
+	}
+	g_mutex_unlock(&sessions.lock);
+	for (link = ended; link; link = link->next)
+		seat_free(link->data);
+	g_list_free(ended);
+	return G_SOURCE_REMOVE;
+}
+
+static void *seat_main(void *arg)
+{
+	struct seat *seat = arg;
+
+	session_run(seat->session);
+	atomic_store(&seat->ended, true);
+	g_idle_add(sessions_reap, NULL);
+	return NULL;
+}
+
+/* QEMU is told why; that it may not listen yet is no matter. */
+static void sessions_refuse(int fd, int error, const char *reason)
+{
+	struct pvhca_link_hello_reply reply = {
+		.abi_major = PVHCA_LINK_ABI_MAJOR,
+		.abi_minor = PVHCA_LINK_ABI_MINOR,
+		.refused = error,
+		.version = PVHCA_VERSION,
+	};
+	struct link link;
+
+	snprintf(reply.reason, sizeof(reply.reason), "%s", reason);
+	link_init(&link, fd);
+	link_send(&link, PVHCA_LINK_HELLO_REPLY, &reply, sizeof(reply));
+	link_fini(&link);
+}
+
+void sessions_accept(int fd)
+{
+	static struct log_limit limit;
+	struct seat *seat = NULL;
+	GError *error = NULL;
+	char name[16];
+
+	/* Only this thread adds, so that count cannot grow meanwhile. */
+	if (sessions.count >= sessions.config->max_sessions) {
+		log_warning_limited(
+			&limit,
+			"connection refused: there are %u sessions, the most that max-sessions allows",
+			sessions.count);
+		sessions_refuse(fd, EBUSY, "pvhcad serves as many VMs as max-sessions allows");
+		return;
+	}
+	if (!link_fd_fits(fd)) {
+		log_warning_limited(&limit,
+				    "connection refused: out of descriptors; raise RLIMIT_NOFILE");
+		sessions_refuse(fd, EMFILE, "pvhcad is out of descriptors");
+		return;
+	}
+	seat = g_try_new0(struct seat, 1);
+	if (!seat) {
+		close(fd);
+		return;
+	}
+	seat->session =
+		session_new(fd, ++sessions.last_id, sessions.config, sessions.ops, sessions.fabric);
+	if (!seat->session)
+		goto err_free;
+
+	g_mutex_lock(&sessions.lock);
+	sessions.seats = g_list_prepend(sessions.seats, seat);
+	sessions.count++;
+	snprintf(name, sizeof(name), "session-%u", sessions.last_id);
+	seat->thread = g_thread_try_new(name, seat_main, seat, &error);
+	if (!seat->thread) {
+		sessions.seats = g_list_remove(sessions.seats, seat);
+		sessions.count--;
+	}
+	g_mutex_unlock(&sessions.lock);
+	if (seat->thread)
+		return;
+	g_warning("cannot serve a connection: %s", error->message);
+	g_error_free(error);
+	session_free(seat->session);
+err_free:
+	g_free(seat);
+}
+
+void sessions_for_each(void (*fn)(struct vm *vm, void *arg), void *arg)
+{
+	g_mutex_lock(&sessions.lock);
+	for (GList *link = sessions.seats; link; link = link->next)
+		fn(&((struct seat *)link->data)->session->vm, arg);
+	g_mutex_unlock(&sessions.lock);
+}
+
+static void sessions_each(void (*fn)(struct session *session))
+{
+	g_mutex_lock(&sessions.lock);
+	for (GList *link = sessions.seats; link; link = link->next)
+		fn(((struct seat *)link->data)->session);
+	g_mutex_unlock(&sessions.lock);
+}
+
+void sessions_check_memory(void)
+{
+	sessions_each(session_check_memory);
+}
+
+void sessions_stop(void)
+{
+	GList *seats;
+
+	sessions_each(session_quit);
+	g_mutex_lock(&sessions.lock);
+	seats = sessions.seats;
+	sessions.seats = NULL;
+	sessions.count = 0;
+	g_mutex_unlock(&sessions.lock);
+	for (GList *link = seats; link; link = link->next)
+		seat_free(link->data);
+	g_list_free(seats);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Statistics: whoever connects to the statistics socket gets one JSON text and the
+ * end of the stream. All in the main thread.
+ */
+#ifndef HOSTD_STATS_STATS_H
+#define HOSTD_STATS_STATS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/address.h"
+#include "config/config.h"
+#include "lib/counters.h"
+
+struct stats_values {
+#define STATS_FIELD(name, text) uint64_t name;
+	COUNTERS(STATS_FIELD)
+	OBJECTS(STATS_FIELD)
+	AMOUNTS(STATS_FIELD)
+#undef STATS_FIELD
+};
+
+/**
+ * struct stats_session - one session at a moment
+ * @greeted: HELLO came; without it, all but id, state and regions are empty
+ * @uuid: empty: none
+ */
+struct stats_session {
+	unsigned int id;
+	bool greeted;
+	char name[64];
+	char uuid[UUID_TEXT];
+	const char *state;
+	uint64_t regions;
+	struct quota quota;
+	struct stats_values values;
+};
+
+/* All sessions; to be freed with g_free(). */
+struct stats_session *stats_sessions(unsigned int *count);
+
+/* The text, of *length bytes; to be freed with g_free(). */
+char *stats_text(const char *fabric, unsigned long *length);
+
+/* A connection; takes fd over. It is closed when it took all, or after a while. */
+void stats_accept(int fd, const char *fabric);
+/* Close those that are still there. */
+void stats_stop(void);
+
+#endif

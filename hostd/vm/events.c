@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Event queues: rings that pvhcad fills and the guest driver empties, as CQs are,
+ * with the phase bit of an entry written last, with release. The guest's consumer
+ * index is the guest's word: one that makes no sense only makes the queue look full.
+ *
+ * A completion event that finds no room is held back by its CQ (vm/cq.c). Async
+ * events are kept here, up to a bound; as the guest does not say when it made
+ * room, the session's thread looks again now and then.
+ */
+#include "vm/events.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "memory/memory.h"
+#include "rdma/pvhca-ring.h"
+#include "vm/vm.h"
+
+#define EVENTS_KEPT 256u /* a power of two */
+
+struct async_event {
+	uint32_t event;
+	uint32_t object;
+};
+
+/* The queue's lock covers what is kept, too. */
+struct async_queue {
+	struct event_queue queue;
+	uint32_t first, count;
+	struct async_event kept[EVENTS_KEPT];
+};
+
+void events_interrupt(struct vm *vm, uint32_t vector)
+{
+	static const uint64_t one = 1;
+	int fd = vector < PVHCA_VECTORS_MAX ? vm->vector_fds[vector] : -1;
+
+	if (fd < 0)
+		return;
+	/* EAGAIN: the counter is at its end, so the reader will be woken anyway. */
+	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		return;
+	counter_add(&vm->counters.interrupts, 1);
+}
+
+static int queue_init(struct event_queue *queue, struct memory *memory, uint64_t gpa,
+		      unsigned int log_entries, uint32_t entry_size)
+{
+	uint64_t size;
+
+	if ((gpa & (PVHCA_GRANULE - 1)) || log_entries > PVHCA_EQ_MAX_LOG_ENTRIES)
+		return -EINVAL;
+	size = PVHCA_EQ_HEADER_SIZE + ((uint64_t)entry_size << log_entries);
+	queue->header = memory_resolve(memory, gpa, size, &queue->region);
+	if (!queue->header)
+		return -EFAULT;
+	queue->log_entries = log_entries;
+	queue->entry_size = entry_size;
+	queue->pi = 0;
+	pthread_mutex_init(&queue->lock, NULL);
+	return 0;
+}
+
+static void queue_fini(struct event_queue *queue)
+{
+	pthread_mutex_destroy(&queue->lock);
+	region_put(queue->region);
+}
+
+/*
+ * Write an entry of 32-bit words, all but the last, which holds flags. Lock held.
+ * False: no room.
+ */
+static bool queue_write(struct event_queue *queue, const uint32_t *words)
+{
+	const struct pvhca_eq_header *header = (void *)queue->header;
+	uint32_t entries = 1u << queue->log_entries;
+	uint32_t last = queue->entry_size - sizeof(uint32_t);
+	uint32_t ci, flags;
+	uint8_t *entry;
+
+	ci = le32toh(__atomic_load_n(&header->ci, __ATOMIC_ACQUIRE));
+	if (queue->pi - ci >= entries)
+		return false;
+	entry = queue->header + PVHCA_EQ_HEADER_SIZE +
+		(size_t)(queue->pi & (entries - 1)) * queue->entry_size;
+	memcpy(entry, words, last);
+	flags = (queue->pi >> queue->log_entries) & 1 ? 0 : PVHCA_EQE_F_PHASE;
+	__atomic_store_n((uint32_t *)(entry + last), htole32(flags), __ATOMIC_RELEASE);
+	queue->pi++;
+	return true;
+}
+
+/* ---------------------------- completion events ---------------------------- */
+
+int ceq_init(struct ceq *ceq, uint64_t gpa, unsigned int log_entries)
+{
+	return queue_init(&ceq->queue, ceq->vm->memory, gpa, log_entries,
+			  sizeof(struct pvhca_ceqe));
+}
+
+void ceq_fini(struct ceq *ceq)
+{
+	queue_fini(&ceq->queue);
+}
+
+bool events_completion(struct ceq *ceq, uint32_t cq_handle)
+{
+	const uint32_t word = htole32(cq_handle);
+	bool done;
+
+	pthread_mutex_lock(&ceq->queue.lock);
+	done = queue_write(&ceq->queue, &word);
+	pthread_mutex_unlock(&ceq->queue.lock);
+	if (done)
+		events_interrupt(ceq->vm, ceq->vector);
+	return done;
+}
+
+/* ------------------------------ async events ------------------------------- */
+
+int events_open(struct vm *vm, uint64_t gpa, unsigned int log_entries)
+{
+	struct async_queue *aeq = calloc(1, sizeof(*aeq));
+	int ret;
+
+	if (!aeq)
+		return -ENOMEM;
+	ret = queue_init(&aeq->queue, vm->memory, gpa, log_entries, sizeof(struct pvhca_aeqe));
+	if (ret) {
+		free(aeq);
+		return ret;
+	}
+	vm->aeq = aeq;
+	return 0;
+}
+
+void events_close(struct vm *vm)
+{
+	struct async_queue *aeq = vm->aeq;
+
+	if (!aeq)
+		return;
+	vm->aeq = NULL;
+	queue_fini(&aeq->queue);
+	free(aeq);
+}
+
+static bool async_write(struct async_queue *aeq, uint32_t event, uint32_t object)
+{
+	const uint32_t words[3] = { htole32(event), htole32(object), 0 };
+
+	return queue_write(&aeq->queue, words);
+}
+
+void events_async(struct vm *vm, uint32_t event, uint32_t object)
+{
+	struct async_queue *aeq = vm->aeq;
+	bool kept = false, written = false;
+
+	if (!aeq)
+		return;
+	pthread_mutex_lock(&aeq->queue.lock);
+	if (!aeq->count) /* else it would overtake what is kept */
+		written = async_write(aeq, event, object);
+	if (!written && aeq->count < EVENTS_KEPT) {
+		aeq->kept[(aeq->first + aeq->count++) % EVENTS_KEPT] =
+			(struct async_event){ event, object };
+		kept = true;
+	}
+	pthread_mutex_unlock(&aeq->queue.lock);
+
+	if (written) {
+		counter_add(&vm->counters.async_events, 1);
+		events_interrupt(vm, PVHCA_VECTOR_ADMIN);
+	} else if (kept) {
+		vm_retry_soon(vm);
+	} else {
+		counter_add(&vm->counters.async_events_dropped, 1);
+	}
+}
+
+void events_retry(struct vm *vm)
+{
+	struct async_queue *aeq = vm->aeq;
+	unsigned int written = 0;
+	bool left;
+
+	if (!aeq)
+		return;
+	pthread_mutex_lock(&aeq->queue.lock);
+	while (aeq->count &&
+	       async_write(aeq, aeq->kept[aeq->first].event, aeq->kept[aeq->first].object)) {
+		aeq->first = (aeq->first + 1) % EVENTS_KEPT;
+		aeq->count--;
+		written++;
+	}
+	left = aeq->count;
+	pthread_mutex_unlock(&aeq->queue.lock);
+
+	if (written) {
+		counter_add(&vm->counters.async_events, written);
+		events_interrupt(vm, PVHCA_VECTOR_ADMIN);
+	}
+	if (left)
+		vm_retry_soon(vm);
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a guest has on the host: contexts, protection domains, memory regions and
+ * windows, address handles, completion queues, shared receive queues, queue pairs.
+ *
+ * Life and locks
+ *
+ *  - Objects are made and destroyed by their session's thread alone. Handles are
+ *    looked up there alone, so that reference counts between objects (pd->users,
+ *    cq->users) need no lock.
+ *  - Workers find QPs by context->slots[], SRQs by context->srq_slots[], AHs, MRs
+ *    and MWs that a WQE names by their handles with table_find_rcu(), MRs and QPs
+ *    of other sessions by the fabric's tables. Whoever removes an object from where workers can find it
+ *    calls synchronize_rcu() (liburcu, QSBR: a worker is quiescent between
+ *    passes) before it frees it.
+ *  - qp->lock: serving the rings against control operations. Taken first.
+ *    qp->rq_lock: taking entries from the receive queue, where others than the
+ *    session's worker do so (loopback). Never two QPs' lock at once; one QP's
+ *    lock and then another's rq_lock is the order on the loopback fabric.
+ *  - cq->lock: the guest's CQ ring. Taken last; nothing is called under it but
+ *    events_*, whose lock is the innermost.
+ */
+#ifndef HOSTD_VM_OBJECTS_H
+#define HOSTD_VM_OBJECTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <infiniband/verbs.h>
+
+#include "pvhca/pvhca-admin.h"
+#include "rdma/pvhca-ring.h"
+#include "memory/memory.h"
+#include "vm/ring.h"
+
+struct vm;
+struct _GHashTable;
+
+/**
+ * struct context - a process's open device
+ * @page: the guest's context page, in its RAM
+ * @kernel: made by the driver for kernel consumers: PVHCA_LKEY_DMA is valid
+ * @slots: QP of each slot, for workers; RCU
+ * @srq_slots: likewise SRQs; a slot has one or the other
+ * @again: slots that pvhcad itself wants to serve again (atomic bits), as the
+ *	guest's pending[] is for what the guest posted
+ * @again_summary: bit w: again[w] may be non-zero
+ * @timed, @timed_summary: likewise, slots whose QP waits for qp->deadline_ns
+ * @taken, @taken_summary: slots that the pass under way serves; the worker's own
+ * @busy_until_ns: likewise, until when the worker looks at it in each pass
+ * @slot_used: slots in use; the session's thread only
+ */
+struct context {
+	/* What a worker looks at in each pass, in one line of the cache. */
+	_Alignas(64) struct pvhca_context_page *page;
+	_Atomic uint64_t again_summary;
+	_Atomic uint64_t timed_summary;
+	uint64_t taken_summary;
+	uint64_t busy_until_ns;
+	struct vm *vm;
+
+	uint32_t handle;
+	bool kernel;
+	unsigned int users; /* PDs, CQs, QPs, SRQs */
+	struct region *page_region;
+	struct qp *slots[PVHCA_SLOTS];
+	struct srq *srq_slots[PVHCA_SLOTS];
+	_Atomic uint64_t again[PVHCA_SLOT_WORDS];
+	_Atomic uint64_t timed[PVHCA_SLOT_WORDS];
+	uint64_t taken[PVHCA_SLOT_WORDS];
+	uint64_t slot_used[PVHCA_SLOT_WORDS];
+};
+
+struct pd {
+	struct vm *vm;
+	struct context *context;
+	uint32_t handle;
+	unsigned int users; /* MRs, MWs, AHs, SRQs, QPs */
+	void *fabric;	    /* the fabric's part */
+};
+
+/* What the data path reads comes first, in one line of the cache. */
+struct mr {
+	struct pd *pd;
+	void *fabric;
+	uint32_t lkey;
+	uint32_t rkey;
+	uint32_t access; /* IBV_ACCESS_* */
+	uint32_t handle;
+	uint64_t iova;
+	uint64_t length;
+	uint64_t offset;	 /* of the first byte in extents */
+	struct extents *extents; /* owned; NULL: made by ALLOC_MR */
+	struct vm *vm;
+	uint32_t max_pages;	  /* made by ALLOC_MR: of one PVHCA_WQE_REG_MR */
+	_Atomic uint32_t windows; /* bound to it, on the loopback fabric */
+};
+
+struct mw {
+	struct vm *vm;
+	struct pd *pd;
+	uint32_t handle;
+	uint32_t rkey; /* as allocated; a type 2 window's changes with each bind */
+	enum ibv_mw_type type;
+	void *fabric;
+};
+
+struct ah {
+	struct vm *vm;
+	struct pd *pd;
+	uint32_t handle;
+	uint32_t host_gid_index; /* of av.sgid_index */
+	struct pvhca_av av;
+	void *fabric;
+};
+
+struct ceq; /* vm/events.h */
+
+/**
+ * struct cq - see vm/cq.h for the operations
+ * @pi: next entry pvhcad writes
+ * @ci_seen: the guest's ci when it was last read
+ * @any_fired, @solicited_fired: counts of the guest's arm requests at the last event
+ * @want_event, @want_solicited: completions were written since the last look at
+ *	the arm counts
+ * @backlog: completions that found no room, a ring of backlog_room entries that
+ *	grows as needed up to backlog_limit, which the QPs reserve (cq_reserve): no
+ *	guest that keeps to its queues' sizes can have more outstanding
+ * @event_held: an event found no room in the event queue
+ * @listed: on the worker's list of CQs to look after; under the worker's lock
+ */
+struct cq {
+	struct vm *vm;
+	struct context *context;
+	uint32_t handle;
+	unsigned int users;	    /* QPs; twice if a QP uses it for both */
+	struct ring_buffer *buffer; /* owned */
+	struct pvhca_cq_header *header;
+	uint32_t log_entries;
+	uint32_t flags; /* PVHCA_CREATE_CQ_* */
+	struct ceq *ceq;
+
+	pthread_mutex_t lock; /* covers all below */
+	uint32_t pi;
+	uint32_t ci_seen;
+	uint32_t any_fired;
+	uint32_t solicited_fired;
+	bool want_event;
+	bool want_solicited;
+	bool event_held;
+	struct pvhca_cqe *backlog;
+	uint32_t backlog_limit;
+	uint32_t backlog_room;
+	uint32_t backlog_head;
+	uint32_t backlog_count;
+
+	bool listed;
+	void *fabric;
+};
+
+/**
+ * struct srq - shared receive queue
+ * @cqs: number of its QPs by the CQ (struct cq *) of their receives, which has
+ *	room reserved for all entries
+ * @lock: taking entries from the queue, and limit; the order is that of qp->rq_lock
+ * @limit: the event is armed: fewer entries than that raise it, once. 0: not armed
+ */
+struct srq {
+	struct vm *vm;
+	struct context *context;
+	struct pd *pd;
+	uint32_t handle;
+	uint32_t srqn;
+	uint32_t slot;
+	unsigned int users; /* QPs */
+	struct _GHashTable *cqs;
+	uint32_t max_wr;
+	uint32_t max_sge;
+	struct ring_buffer *buffer; /* owned */
+
+	pthread_mutex_t lock;
+	struct work_queue rq;
+	uint32_t limit;
+	void *fabric;
+};
+
+struct qp {
+	const struct qp_ops *ops;
+	struct vm *vm;
+	struct context *context;
+	struct pd *pd;
+	struct cq *send_cq;
+	struct cq *recv_cq;
+	struct srq *srq; /* or NULL: it has a receive queue of its own */
+	uint32_t handle;
+	uint32_t qpn; /* as the guest and its peers see it */
+	uint32_t slot;
+	enum pvhca_qp_type type;
+	uint32_t flags;		    /* PVHCA_CREATE_QP_* */
+	struct pvhca_qp_cap cap;    /* host endian on x86; use le32toh */
+	struct ring_buffer *buffer; /* owned */
+
+	pthread_mutex_t lock; /* sq and state; see above */
+	struct work_queue sq;
+	_Atomic uint32_t state; /* enum ibv_qp_state; written under lock and rq_lock */
+	uint64_t deadline_ns;	/* CLOCK_MONOTONIC, while its timed bit is set */
+
+	pthread_mutex_t rq_lock;
+	struct work_queue rq;
+	void *fabric;
+};
+
+/* Does a QP in this state take messages? IB vol 1, 10.3.1. */
+static inline bool qp_state_responds(enum ibv_qp_state state)
+{
+	switch (state) {
+	case IBV_QPS_RTR:
+	case IBV_QPS_RTS:
+	case IBV_QPS_SQD:
+	case IBV_QPS_SQE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Ask the context's worker to serve a slot (again); from any thread. Does not wake a sleeping worker. */
+static inline void context_again(struct context *context, uint32_t slot)
+{
+	atomic_fetch_or(&context->again[slot / 64], 1ull << (slot % 64));
+	atomic_fetch_or(&context->again_summary, 1ull << (slot / 64));
+}
+
+/* Ask for qp_serve() once CLOCK_MONOTONIC has passed qp->deadline_ns; under qp->lock, in its worker. */
+static inline void context_timed(struct context *context, uint32_t slot)
+{
+	atomic_fetch_or(&context->timed[slot / 64], 1ull << (slot % 64));
+	atomic_fetch_or(&context->timed_summary, 1ull << (slot / 64));
+}
+
+#endif

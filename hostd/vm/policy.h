@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who may have which address: per-VM settings, and what other VMs have.
+ * All functions may be called from any thread.
+ */
+#ifndef HOSTD_VM_POLICY_H
+#define HOSTD_VM_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vm;
+
+/*
+ * Claim a GID for a session: PVHCA_ST_OK; PVHCA_ST_DENIED when its settings do not
+ * allow it; PVHCA_ST_IN_USE when another session has it. Each claim needs its release.
+ */
+int policy_claim_gid(struct vm *vm, const uint8_t gid[16]);
+void policy_release_gid(struct vm *vm, const uint8_t gid[16]);
+
+/*
+ * Choose vm->mac, once for the session's life: its settings', else QEMU's wish,
+ * else the fabric's, else one derived from UUID or name. But for the
+ * fabric's, no two sessions have the same. PVHCA_ST_OK or PVHCA_ST_IN_USE.
+ */
+int policy_claim_mac(struct vm *vm);
+void policy_release_mac(struct vm *vm);
+
+#endif

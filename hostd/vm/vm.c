@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A VM's own state.
+ */
+#include "vm/vm.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "memory/memory.h"
+
+static const char *const vm_state_names[VM_STATES] = {
+	[VM_CONNECTED] = "connected",
+	[VM_IDLE] = "idle",
+	[VM_ENABLED] = "enabled",
+	[VM_FAILED] = "failed",
+};
+
+const char *vm_state_name(const struct vm *vm)
+{
+	return vm_state_names[atomic_load(&vm->state)];
+}
+
+void vm_set_state(struct vm *vm, enum vm_state state)
+{
+	atomic_store(&vm->state, state);
+}
+
+/* ------------------------------ life and death ----------------------------- */
+
+int vm_init(struct vm *vm, unsigned int id, const struct config *config,
+	    const struct vm_thread_ops *thread)
+{
+	static const uint8_t no_uuid[16];
+
+	vm->memory = memory_new();
+	if (!vm->memory)
+		return -ENOMEM;
+	vm->id = id;
+	vm->config = config;
+	vm->thread = thread;
+	snprintf(vm->name, sizeof(vm->name), "session-%u", id);
+	vm->policy = vm_policy_new(config, "", no_uuid);
+	vm->admin_doorbell_fd = -1;
+	for (unsigned int i = 0; i < PVHCA_DB_MAX; i++)
+		vm->doorbell_fds[i] = -1;
+	for (unsigned int i = 0; i < PVHCA_VECTORS_MAX; i++)
+		vm->vector_fds[i] = -1;
+	return 0;
+}
+
+static void vm_close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void vm_fini(struct vm *vm)
+{
+	vm_close_fd(vm->admin_doorbell_fd);
+	for (unsigned int i = 0; i < PVHCA_DB_MAX; i++)
+		vm_close_fd(vm->doorbell_fds[i]);
+	for (unsigned int i = 0; i < PVHCA_VECTORS_MAX; i++)
+		vm_close_fd(vm->vector_fds[i]);
+	table_fini(&vm->contexts);
+	table_fini(&vm->pds);
+	table_fini(&vm->mrs);
+	table_fini(&vm->mws);
+	table_fini(&vm->ahs);
+	table_fini(&vm->cqs);
+	table_fini(&vm->srqs);
+	table_fini(&vm->qps);
+	table_fini(&vm->ceqs);
+	memory_free(vm->memory);
+	vm_policy_free(vm->policy);
+}
+
+void vm_init_tables(struct vm *vm)
+{
+	const struct quota *quota = &vm->policy->quota;
+
+	table_init(&vm->contexts, quota->contexts);
+	table_init(&vm->pds, quota->pds);
+	table_init(&vm->mrs, quota->mrs);
+	table_init(&vm->mws, quota->mws);
+	table_init(&vm->ahs, quota->ahs);
+	table_init(&vm->cqs, quota->cqs);
+	table_init(&vm->srqs, quota->srqs);
+	table_init(&vm->qps, quota->qps);
+	table_init(&vm->ceqs, PVHCA_VECTORS_MAX);
+}
+
+/* --------------------------------- addresses ------------------------------- */
+
+bool vm_gid(const struct vm *vm, uint32_t index, uint32_t *host_index, const uint8_t **gid)
+{
+	if (index >= VM_GIDS || !vm->gids[index].used)
+		return false;
+	if (host_index)
+		*host_index = vm->gids[index].host_index;
+	if (gid)
+		*gid = vm->gids[index].gid;
+	return true;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One VM: the guest's memory, its device's descriptors, the objects that the guest
+ * has on the host, and what is counted of it.
+ *
+ * The session (session/session.h) makes it, fills it from the link, and has the
+ * thread that carries out the guest's commands. All rooms between know only this
+ * structure; they reach that thread by struct vm_thread_ops.
+ */
+#ifndef HOSTD_VM_VM_H
+#define HOSTD_VM_VM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "fabric/fabric.h"
+#include "lib/counters.h"
+#include "lib/log.h"
+#include "lib/table.h"
+#include "pvhca/pvhca-regs.h"
+
+struct admin;
+struct async_queue;
+struct cq_blocked_list;
+struct memory;
+struct vm;
+struct worker;
+
+#define VM_GIDS 256
+
+/* A guest's GID table entry. */
+struct vm_gid {
+	bool used;
+	uint8_t gid[16];
+	uint32_t host_index;
+};
+
+/*
+ * CONNECTED --HELLO--> IDLE --ENABLE--> ENABLED
+ * ENABLE refused, a fault of the guest, the host or the memory: --> FAILED
+ * RESET from any but CONNECTED: --> IDLE
+ */
+enum vm_state {
+	VM_CONNECTED,
+	VM_IDLE,
+	VM_ENABLED,
+	VM_FAILED,
+	VM_STATES,
+};
+
+/* What the session's thread is asked for. Any thread calls these; they do not block. */
+struct vm_thread_ops {
+	/* vm->failing was set: tear down, and tell the guest. */
+	void (*failed)(struct vm *vm);
+	/* Look again, some milliseconds later, at what waits for room in guest memory. */
+	void (*retry)(struct vm *vm);
+};
+
+/**
+ * struct vm - see above; the session's thread writes it unless a field says otherwise
+ * @thread: how to reach that thread; constant
+ * @failing: enum pvhca_dev_error; the VM is not served any more. Any thread
+ * @retrying: a call of thread->retry has not been carried out yet. Any thread
+ * @vector_fds, @doorbell_fds: -1 where not received
+ * @policy: settings and quota of this VM; constant after HELLO
+ * @mac, @mac_chosen, @mac_shared: chosen at the first ENABLE; shared when it is
+ *	the host's own, which other VMs have too
+ * @hello_mac: QEMU's wish; 0: none
+ * @fabric_vm: the fabric's part
+ * @admin: while enabled
+ * @aeq: while enabled; vm/events.c
+ * @pinned_bytes: registered, in granules
+ * @connections: to native peers; the fabric counts them
+ * @worker, @blocked_cqs: while attached
+ * @wake_worker: wake it once the guest knows of its commands' ends; admin/admin.c
+ * @doorbell: byte offset of the data doorbell that wakes its worker
+ * @counters: any thread
+ */
+struct vm {
+	unsigned int id;
+	char name[64];
+	uint8_t uuid[16];
+	uint8_t mac[6];
+	bool mac_chosen;
+	bool mac_shared;
+	uint8_t hello_mac[6];
+	const struct config *config;
+	struct vm_policy *policy;
+	_Atomic unsigned int state; /* enum vm_state */
+	const struct vm_thread_ops *thread;
+	_Atomic uint32_t failing;
+	_Atomic bool retrying;
+	const struct fabric_ops *ops;
+	struct fabric *fabric;
+	void *fabric_vm;
+
+	struct memory *memory;
+	int admin_doorbell_fd;
+	int doorbell_fds[PVHCA_DB_MAX];
+	int vector_fds[PVHCA_VECTORS_MAX];
+	uint32_t num_doorbells;
+	uint32_t num_vectors;
+
+	struct admin *admin;
+	struct async_queue *aeq;
+	struct table contexts, pds, mrs, mws, ahs, cqs, srqs, qps, ceqs;
+	struct vm_gid gids[VM_GIDS];
+	_Atomic uint64_t pinned_bytes;
+	_Atomic uint64_t connections;
+
+	struct worker *worker;
+	struct cq_blocked_list *blocked_cqs;
+	bool wake_worker;
+	uint32_t doorbell;
+	struct counters counters;
+	struct log_limit quota_log;
+	struct log_limit fault_log;
+};
+
+/* As it is before HELLO; policy and memory are made. Returns 0 or -ENOMEM, nothing is left then. */
+int vm_init(struct vm *vm, unsigned int id, const struct config *config,
+	    const struct vm_thread_ops *thread);
+/* Closes descriptors, frees memory, policy and (empty) tables. */
+void vm_fini(struct vm *vm);
+/* Tables of objects as vm->policy has the quotas. */
+void vm_init_tables(struct vm *vm);
+
+const char *vm_state_name(const struct vm *vm);
+void vm_set_state(struct vm *vm, enum vm_state state);
+
+/* Host index of a guest GID table entry; false if the guest has none there. */
+bool vm_gid(const struct vm *vm, uint32_t index, uint32_t *host_index, const uint8_t **gid);
+
+/*
+ * The guest broke the protocol: log it once (rate-limited) with what it did, stop
+ * serving this VM and tell QEMU (PVHCA_LINK_FATAL). Any thread; the tear-down follows in the
+ * session's thread.
+ */
+void vm_guest_fault(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Likewise for another reason (enum pvhca_dev_error), such as PVHCA_DEV_ERR_HOST. */
+void vm_fail(struct vm *vm, uint32_t error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The above happened and the tear-down is still to come. */
+bool vm_failing(const struct vm *vm);
+
+/*
+ * Look soon (milliseconds) again at what waits for room in guest memory: admin completions,
+ * async events. Any thread.
+ */
+void vm_retry_soon(struct vm *vm);
+
+#endif

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Worker threads
+ *
+ * A worker makes passes (worker/pass.c). In each it looks at the summary word of
+ * every context of its sessions (worker/assign.c), serves the QPs named there,
+ * lets the fabric collect completions, retries what guests had no room for, and
+ * raises the events that were asked for (vm/pass.c). Between passes it is
+ * quiescent for liburcu. When there is nothing to do it rests (worker/sleep.c).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <urcu-qsbr.h>
+
+#include "lib/clock.h"
+#include "lib/cpuset.h"
+#include "lib/log.h"
+#include "worker/private.h"
+
+struct workers workers = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+void worker_wake(struct worker *worker)
+{
+	eventfd_write(worker->wake_fd, 1);
+}
+
+/* -------------------------------- the thread ------------------------------- */
+
+/* The thread's own nice value, as Linux has it. */
+static void raise_priority(const struct worker *worker)
+{
+	int nice;
+
+	if (!worker->priority)
+		return;
+	errno = 0;
+	nice = getpriority(PRIO_PROCESS, 0);
+	if (errno || setpriority(PRIO_PROCESS, 0, nice - (int)worker->priority))
+		g_warning("worker %u keeps its usual priority: %s", worker->index,
+			  g_strerror(errno));
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *worker = arg;
+	uint64_t last_work;
+
+	worker->blocked_cqs.thread = pthread_self();
+	raise_priority(worker);
+	rcu_register_thread();
+	last_work = clock_ns();
+	while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
+		worker->pass.now = clock_ns();
+		if (worker_pass(worker)) {
+			last_work = worker->pass.now;
+		} else if (worker->pass.now - last_work > worker->spin_ns ||
+			   worker_poll_politely(worker)) {
+			worker_rest(worker);
+			last_work = clock_ns();
+		}
+		rcu_quiescent_state();
+	}
+	rcu_unregister_thread();
+	return NULL;
+}
+
+/* ----------------------------- start and stop ------------------------------ */
+
+static int worker_init(struct worker *worker, unsigned int index, const struct config *config)
+{
+	int err;
+
+	worker->index = index;
+	worker->pass.worker = worker;
+	worker->priority = config->priority;
+	worker_sleep_init(worker, config);
+
+	worker->assignment = calloc(1, sizeof(*worker->assignment));
+	if (!worker->assignment)
+		return -ENOMEM;
+	worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (worker->epoll_fd < 0) {
+		err = -errno;
+		goto err_free;
+	}
+	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (worker->wake_fd < 0) {
+		err = -errno;
+		goto err_close_epoll;
+	}
+	cq_blocked_init(&worker->blocked_cqs, worker->wake_fd);
+	err = worker_listen(worker, worker->wake_fd, 0, SOURCE_WAKE);
+	if (!err)
+		err = -pthread_create(&worker->thread, NULL, worker_main, worker);
+	if (err)
+		goto err_close_wake;
+	cpuset_pin(worker->thread, config->cpus, index);
+	return 0;
+
+err_close_wake:
+	close(worker->wake_fd);
+err_close_epoll:
+	close(worker->epoll_fd);
+err_free:
+	worker_assignment_free(worker->assignment);
+	return err;
+}
+
+static void worker_fini(struct worker *worker)
+{
+	atomic_store(&worker->stop, true);
+	worker_wake(worker);
+	pthread_join(worker->thread, NULL);
+	close(worker->wake_fd);
+	close(worker->epoll_fd);
+	worker_assignment_free(worker->assignment);
+	cq_blocked_fini(&worker->blocked_cqs);
+}
+
+int workers_start(const struct config *config)
+{
+	int err;
+
+	workers.worker = calloc(config->workers, sizeof(*workers.worker));
+	if (!workers.worker)
+		return -ENOMEM;
+	for (; workers.count < config->workers; workers.count++) {
+		err = worker_init(&workers.worker[workers.count], workers.count, config);
+		if (err) {
+			workers_stop();
+			return err;
+		}
+	}
+	return 0;
+}
+
+void workers_stop(void)
+{
+	while (workers.count)
+		worker_fini(&workers.worker[--workers.count]);
+	free(workers.worker);
+	workers.worker = NULL;
+}

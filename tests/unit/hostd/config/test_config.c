@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "suite.h"
+
+static char *path;
+static GError *error;
+
+static void setup(void)
+{
+	int fd = g_file_open_tmp("pvhca-XXXXXX", &path, NULL);
+
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+}
+
+static void teardown(void)
+{
+	g_unlink(path);
+	g_free(path);
+	g_clear_error(&error);
+}
+
+/* Load a file's text and options, separated by blanks. */
+static struct config *load(const char *text, const char *options)
+{
+	char *line = g_strdup_printf("pvhcad --config %s %s", path, options);
+	char **words = g_strsplit(g_strstrip(line), " ", -1);
+	char **argv = g_memdup2(words, (g_strv_length(words) + 1) * sizeof(*words));
+	int argc = g_strv_length(words);
+	struct config_actions actions;
+	struct config *config;
+
+	g_file_set_contents(path, text, -1, NULL);
+	config = config_load(&argc, &argv, &actions, &error);
+	g_free(argv);
+	g_strfreev(words);
+	g_free(line);
+	return config;
+}
+
+static const uint8_t no_uuid[16];
+
+START_TEST(an_empty_file_gives_the_defaults)
+{
+	struct config *config = load("", "");
+
+	ck_assert_ptr_nonnull(config);
+	ck_assert_str_eq(config->socket, "/run/pvhca/pvhcad.sock");
+	ck_assert_str_eq(config->fabric, "loopback");
+	ck_assert_uint_eq(config->socket_mode, 0660);
+	ck_assert_uint_eq(config->max_sessions, 256);
+	ck_assert_uint_eq(config->quota.qps, 4096);
+	ck_assert_uint_eq(config->quota.pinned_bytes, 64ull << 30);
+	ck_assert_ptr_null(config->ibdev);
+	ck_assert(config->unlisted_vms);
+	config_free(config);
+}
+END_TEST
+
+START_TEST(the_command_line_wins_over_the_file)
+{
+	struct config *config = load("[pvhcad]\nworkers=2\nspin-us=7\npriority=10\nibdev=rxe0\n",
+				     "--workers 3 --fabric=verbs");
+
+	ck_assert_ptr_nonnull(config);
+	ck_assert_uint_eq(config->workers, 3);
+	ck_assert_uint_eq(config->spin_us, 7);
+	ck_assert_uint_eq(config->priority, 10);
+	ck_assert_str_eq(config->fabric, "verbs");
+	ck_assert_str_eq(config->ibdev, "rxe0");
+	config_free(config);
+}
+END_TEST
+
+START_TEST(a_vm_inherits_quotas_wherever_they_stand)
+{
+	struct config *config = load("[vm a]\nqps=3\n[quota]\nqps=2\nmrs=5\n",
+				     "--quota cqs=9 --quota pinned-bytes=8K");
+	struct vm_policy *policy;
+
+	ck_assert_ptr_nonnull(config);
+	policy = vm_policy_new(config, "a", no_uuid);
+	ck_assert_uint_eq(policy->quota.qps, 3);
+	ck_assert_uint_eq(policy->quota.mrs, 5);
+	ck_assert_uint_eq(policy->quota.cqs, 9);
+	vm_policy_free(policy);
+	policy = vm_policy_new(config, "b", no_uuid);
+	ck_assert_uint_eq(policy->quota.qps, 2);
+	vm_policy_free(policy);
+	config_free(config);
+}
+END_TEST
+
+START_TEST(ports_to_listen_on_are_the_vms_or_everybodys)
+{
+	struct config *config =
+		load("[vm a]\nlisten=4420, 20049-20050\n[vm n]\nlisten=none\n", "--listen 1-3");
+	struct vm_policy *policy;
+
+	ck_assert_ptr_nonnull(config);
+	policy = vm_policy_new(config, "a", no_uuid);
+	ck_assert_uint_eq(policy->listen.count, 2);
+	ck_assert_uint_eq(policy->listen.range[0].first, 4420);
+	ck_assert_uint_eq(policy->listen.range[0].last, 4420);
+	ck_assert_uint_eq(policy->listen.range[1].last, 20050);
+	vm_policy_free(policy);
+	policy = vm_policy_new(config, "n", no_uuid);
+	ck_assert_uint_eq(policy->listen.count, 0);
+	vm_policy_free(policy);
+	policy = vm_policy_new(config, "b", no_uuid);
+	ck_assert_uint_eq(policy->listen.count, 1);
+	ck_assert_uint_eq(policy->listen.range[0].last, 3);
+	vm_policy_free(policy);
+	config_free(config);
+	config = load("", "");
+	ck_assert_uint_eq(config->listen.count, 3);
+	config_free(config);
+}
+END_TEST
+
+START_TEST(what_is_no_list_of_ports_is_refused)
+{
+	static const char *const wrong[] = {
+		"0",
+		"5-4",
+		"1-257",
+		"65536",
+		"a",
+		"1;2",
+		"1-",
+		"-1",
+		"1 x",
+		"18446744073709551617",
+		"1-4294967297",
+	};
+
+	for (unsigned int i = 0; i < G_N_ELEMENTS(wrong); i++) {
+		char *file = g_strdup_printf("[pvhcad]\nlisten=%s\n", wrong[i]);
+
+		ck_assert_msg(!load(file, ""), "%s", wrong[i]);
+		g_clear_error(&error);
+		g_free(file);
+	}
+}
+END_TEST
+
+START_TEST(a_vm_is_found_by_uuid_in_either_case_before_its_name)
+{
+	static const uint8_t uuid[16] = {
+		0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff, 0x11, 0x22,
+		0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0x00,
+	};
+	struct config *config =
+		load("[vm AABBCCDD-eeff-1122-3344-556677889900]\nqps=1\n"
+		     "[vm name]\nqps=2\nmac=02:00:00:00:00:05\naddresses=10.0.0.1, fd00::/8\n",
+		     "--unlisted-vms=false");
+	struct vm_policy *policy;
+
+	ck_assert_ptr_nonnull(config);
+	policy = vm_policy_new(config, "name", uuid);
+	ck_assert_uint_eq(policy->quota.qps, 1);
+	ck_assert(!policy->has_mac);
+	ck_assert_ptr_null(policy->addresses);
+	vm_policy_free(policy);
+
+	policy = vm_policy_new(config, "name", no_uuid);
+	ck_assert_uint_eq(policy->quota.qps, 2);
+	ck_assert(policy->has_mac);
+	ck_assert_uint_eq(policy->mac[5], 5);
+	ck_assert_str_eq(policy->addresses[0], "10.0.0.1");
+	ck_assert(!policy->refused);
+	vm_policy_free(policy);
+
+	policy = vm_policy_new(config, "other", no_uuid);
+	ck_assert(policy->refused);
+	vm_policy_free(policy);
+	policy = vm_policy_new(config, "", no_uuid);
+	ck_assert(policy->refused);
+	vm_policy_free(policy);
+	config_free(config);
+}
+END_TEST
+
+static const struct {
+	const char *text, *options, *word;
+} wrong[] = {
+	{ "[pvhcad]\nnone=1\n", "", "none" },
+	{ "[none]\n", "", "[none]" },
+	{ "[quota]\nqps=0\n", "", "qps" },
+	{ "[quota]\nqps=1K\n", "", "1K" },
+	{ "[quota]\nmax-wr=32769\n", "", "32768" },
+	{ "[quota]\npinned-bytes=1KK\n", "", "1KK" },
+	{ "[quota]\npinned-bytes=17179869184G\n", "", "pinned-bytes" },
+	{ "[quota]\npinned-bytes= -1\n", "", "pinned-bytes" },
+	{ "[vm x]\nmac=x\n", "", "[vm x]" },
+	{ "[vm x]\nfabric=verbs\n", "", "fabric" },
+	{ "[vm x]\n[vm x ]\n", "", "already" },
+	{ "[pvhcad]\nsocket=\n", "", "socket" },
+	{ "garbage", "", "garbage" },
+	{ "", "--quota qps", "KEY=VALUE" },
+	{ "", "--quota none=1", "none" },
+	{ "", "--socket-mode 8", "--socket-mode" },
+	{ "", "--socket-mode 1777", "0777" },
+	{ "", "extra", "extra" },
+};
+
+START_TEST(an_error_names_what_is_wrong)
+{
+	struct config *config = load(wrong[_i].text, wrong[_i].options);
+
+	ck_assert_msg(!config, "%s %s", wrong[_i].text, wrong[_i].options);
+	ck_assert_msg(strstr(error->message, wrong[_i].word) != NULL, "%s", error->message);
+	if (!wrong[_i].options[0])
+		ck_assert_ptr_nonnull(strstr(error->message, path));
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tc = tcase_create("config");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, an_empty_file_gives_the_defaults);
+	tcase_add_test(tc, the_command_line_wins_over_the_file);
+	tcase_add_test(tc, a_vm_inherits_quotas_wherever_they_stand);
+	tcase_add_test(tc, ports_to_listen_on_are_the_vms_or_everybodys);
+	tcase_add_test(tc, what_is_no_list_of_ports_is_refused);
+	tcase_add_test(tc, a_vm_is_found_by_uuid_in_either_case_before_its_name);
+	tcase_add_loop_test(tc, an_error_names_what_is_wrong, 0, sizeof(wrong) / sizeof(wrong[0]));
+	return suite_run("config", tc);
+}

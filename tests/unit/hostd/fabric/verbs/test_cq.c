@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* When the host's CQs of a session wake its worker: verbs_cq.c with a host device that is played here. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vm/cq.h"
+#include "suite.h"
+#include "fabric/verbs/private.h"
+#include "worker/worker.h"
+
+static struct {
+	struct ibv_cq *cq[8];
+	unsigned int cqs;
+	unsigned int notified[8];
+	int refuse_notify;
+	struct ibv_wc wc;
+	bool has_wc;
+	unsigned int events, asked; /* CQs 0 to events - 1 have one each */
+	unsigned int woken, delivered;
+} host;
+
+static unsigned int index_of(const struct ibv_cq *cq)
+{
+	unsigned int i = 0;
+
+	while (host.cq[i] != cq)
+		i++;
+	return i;
+}
+
+static int host_req_notify_cq(struct ibv_cq *cq, int solicited_only)
+{
+	ck_assert(!solicited_only);
+	if (host.refuse_notify)
+		return host.refuse_notify;
+	host.notified[index_of(cq)]++;
+	return 0;
+}
+
+static int host_poll_cq(struct ibv_cq *cq, int num, struct ibv_wc *wc)
+{
+	(void)cq;
+	ck_assert_int_gt(num, 0);
+	if (!host.has_wc)
+		return 0;
+	host.has_wc = false;
+	*wc = host.wc;
+	return 1;
+}
+
+static struct ibv_context host_context = {
+	.ops.req_notify_cq = host_req_notify_cq,
+	.ops.poll_cq = host_poll_cq,
+};
+
+struct ibv_cq *ibv_create_cq(struct ibv_context *context, int cqe, void *arg,
+			     struct ibv_comp_channel *channel, int vector)
+{
+	struct ibv_cq *cq = calloc(1, sizeof(*cq));
+
+	(void)channel;
+	(void)vector;
+	cq->context = context;
+	cq->cq_context = arg;
+	cq->cqe = cqe;
+	host.cq[host.cqs++] = cq;
+	return cq;
+}
+
+int ibv_destroy_cq(struct ibv_cq *cq)
+{
+	free(cq);
+	return 0;
+}
+
+int ibv_get_cq_event(struct ibv_comp_channel *channel, struct ibv_cq **cq, void **cq_context)
+{
+	(void)channel;
+	host.asked++;
+	if (!host.events) {
+		errno = EAGAIN;
+		return -1;
+	}
+	*cq = host.cq[--host.events];
+	*cq_context = (*cq)->cq_context;
+	return 0;
+}
+
+void ibv_ack_cq_events(struct ibv_cq *cq, unsigned int n)
+{
+	(void)cq;
+	ck_assert_uint_eq(n, 1);
+}
+
+/* ---------------------------- the rest of pvhcad --------------------------- */
+
+void worker_wake(struct worker *worker)
+{
+	(void)worker;
+	host.woken++;
+}
+
+bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
+{
+	(void)pass;
+	(void)cq;
+	(void)cqe;
+	(void)solicited;
+	host.delivered++;
+	return true;
+}
+
+struct qp *verbs_qp_by_num(struct verbs_vm *vv, uint32_t qpn)
+{
+	(void)vv;
+	(void)qpn;
+	return NULL;
+}
+
+int verbs_status(int err)
+{
+	(void)err;
+	return PVHCA_ST_IO;
+}
+
+void vm_guest_fault(struct vm *vm, const char *format, ...)
+{
+	(void)vm;
+	(void)format;
+	ck_abort();
+}
+
+/* -------------------------------- a session -------------------------------- */
+
+static struct vm vm;
+static struct verbs_vm vv;
+static struct verbs_host_cq *sends, *receives;
+
+static void setup(void)
+{
+	memset(&host, 0, sizeof(host));
+	memset(&vv, 0, sizeof(vv));
+	vv.context = &host_context;
+	vv.attr.max_cqe = 4096;
+	pthread_mutex_init(&vv.poll_lock, NULL);
+	vm.fabric_vm = &vv;
+	ck_assert_int_eq(verbs_host_cq_reserve(&vv, VERBS_SENDS, 16, &sends), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_host_cq_reserve(&vv, VERBS_RECEIVES, 16, &receives), PVHCA_ST_OK);
+}
+
+static void teardown(void)
+{
+	verbs_host_cqs_destroy(&vv);
+}
+
+static unsigned int notified(const struct verbs_host_cq *host_cq)
+{
+	return host.notified[index_of(host_cq->cq)];
+}
+
+START_TEST(sends_and_receives_complete_apart)
+{
+	struct verbs_host_cq *host_cq;
+
+	ck_assert_ptr_ne(sends->cq, receives->cq);
+	ck_assert_int_eq(verbs_host_cq_reserve(&vv, VERBS_RECEIVES, 100, &host_cq), PVHCA_ST_OK);
+	ck_assert_ptr_eq(host_cq, receives);
+	/* No room: another one. */
+	ck_assert_int_eq(verbs_host_cq_reserve(&vv, VERBS_SENDS, 4096, &host_cq), PVHCA_ST_OK);
+	ck_assert_ptr_ne(host_cq, sends);
+	ck_assert_uint_eq(host.cqs, 3);
+}
+END_TEST
+
+START_TEST(no_event_is_asked_for_while_nothing_can_complete)
+{
+	ck_assert(!verbs_vm_arm(NULL, &vm));
+	ck_assert_uint_eq(notified(sends) + notified(receives), 0);
+}
+END_TEST
+
+START_TEST(sends_in_flight_have_an_event)
+{
+	vv.in_flight = 1;
+	ck_assert(!verbs_vm_arm(NULL, &vm));
+	ck_assert_uint_eq(notified(sends), 1);
+	ck_assert_uint_eq(notified(receives), 0);
+	/* Until it came, it is to come. */
+	ck_assert(!verbs_vm_arm(NULL, &vm));
+	ck_assert_uint_eq(notified(sends), 1);
+	host.events = 1;
+	verbs_vm_event(NULL, &vm);
+	ck_assert(!verbs_vm_arm(NULL, &vm));
+	ck_assert_uint_eq(notified(sends), 2);
+}
+END_TEST
+
+START_TEST(receives_have_an_event_from_the_first_to_the_last)
+{
+	bool one = false, other = false;
+
+	verbs_receiving_begins(&vm, &one);
+	verbs_receiving_begins(&vm, &one);
+	/* The worker may be asleep without it. */
+	ck_assert_uint_eq(host.woken, 1);
+	verbs_receiving_begins(&vm, &other);
+	ck_assert_uint_eq(host.woken, 1);
+	verbs_receiving_ends(&vm, &one);
+	verbs_receiving_ends(&vm, &one);
+	ck_assert(!verbs_vm_arm(NULL, &vm));
+	ck_assert_uint_eq(notified(receives), 1);
+	ck_assert_uint_eq(notified(sends), 0);
+
+	host.events = 2;
+	verbs_vm_event(NULL, &vm);
+	verbs_receiving_ends(&vm, &other);
+	ck_assert(!verbs_vm_arm(NULL, &vm));
+	ck_assert_uint_eq(notified(receives), 1);
+	verbs_receiving_begins(&vm, &one);
+	ck_assert_uint_eq(host.woken, 2);
+}
+END_TEST
+
+START_TEST(what_completed_before_is_not_slept_over)
+{
+	vv.in_flight = 1;
+	host.has_wc = true;
+	ck_assert(verbs_vm_arm(NULL, &vm));
+	ck_assert(!verbs_vm_arm(NULL, &vm));
+}
+END_TEST
+
+START_TEST(who_cannot_be_woken_does_not_sleep)
+{
+	vv.in_flight = 1;
+	host.refuse_notify = EIO;
+	ck_assert(verbs_vm_arm(NULL, &vm));
+	host.refuse_notify = 0;
+	ck_assert(!verbs_vm_arm(NULL, &vm));
+	ck_assert_uint_eq(notified(sends), 1);
+}
+END_TEST
+
+START_TEST(events_are_read_as_long_as_there_may_be_some)
+{
+	verbs_vm_event(NULL, &vm);
+	ck_assert_uint_eq(host.asked, 0);
+
+	vv.in_flight = vv.receivers = 1;
+	verbs_vm_arm(NULL, &vm);
+	host.events = 2;
+	verbs_vm_event(NULL, &vm);
+	ck_assert_uint_eq(host.asked, 2);
+	/* One of two: the other is asked for. */
+	verbs_vm_arm(NULL, &vm);
+	host.events = 1;
+	verbs_vm_event(NULL, &vm);
+	ck_assert_uint_eq(host.asked, 4);
+	ck_assert(!sends->armed);
+	ck_assert(receives->armed);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tc = tcase_create("verbs_cq");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, sends_and_receives_complete_apart);
+	tcase_add_test(tc, no_event_is_asked_for_while_nothing_can_complete);
+	tcase_add_test(tc, sends_in_flight_have_an_event);
+	tcase_add_test(tc, receives_have_an_event_from_the_first_to_the_last);
+	tcase_add_test(tc, what_completed_before_is_not_slept_over);
+	tcase_add_test(tc, who_cannot_be_woken_does_not_sleep);
+	tcase_add_test(tc, events_are_read_as_long_as_there_may_be_some);
+	return suite_run("verbs_cq", tc);
+}

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* From guests' send queues to a host engine that is played here. */
+#include <check.h>
+#include <endian.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "fabric/verbs/private.h"
+#include "suite.h"
+
+#define DEPTH_LOG 4
+#define DEPTH	  (1u << DEPTH_LOG)
+
+/* ------------------------------ the host engine ---------------------------- */
+
+static struct {
+	uint64_t wr_id[256];
+	enum ibv_wr_opcode opcode[256];
+	unsigned int flags[256];
+	uint8_t inline_byte[256];
+	uint64_t remote_addr[256];
+	unsigned int sends;
+	struct ibv_send_wr last;
+	uint32_t key_at_bind;
+	unsigned int room; /* sends that still fit */
+	int refuse_index;  /* this one is refused with EINVAL */
+	unsigned int to_error;
+	unsigned int faults;
+} host;
+
+static int host_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad)
+{
+	(void)qp;
+	for (; wr; wr = wr->next) {
+		*bad = wr;
+		if (!host.room)
+			return ENOMEM;
+		if (!(wr->wr_id & WR_ID_BAD) &&
+		    (int)(wr->wr_id & WR_ID_INDEX_MASK) == host.refuse_index)
+			return EINVAL;
+		host.room--;
+		host.wr_id[host.sends] = wr->wr_id;
+		host.opcode[host.sends] = wr->opcode;
+		host.flags[host.sends] = wr->send_flags;
+		host.last = *wr;
+		if (wr->opcode == IBV_WR_BIND_MW)
+			host.key_at_bind = wr->bind_mw.mw->rkey;
+		host.remote_addr[host.sends] = wr->wr.rdma.remote_addr;
+		if (wr->send_flags & IBV_SEND_INLINE)
+			host.inline_byte[host.sends] = *(uint8_t *)(uintptr_t)wr->sg_list->addr;
+		host.sends++;
+	}
+	return 0;
+}
+
+int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
+{
+	(void)qp;
+	ck_assert_int_eq(mask, IBV_QP_STATE);
+	ck_assert_int_eq(attr->qp_state, IBV_QPS_ERR);
+	host.to_error++;
+	return 0;
+}
+
+void events_async(struct vm *vm, uint32_t event, uint32_t object)
+{
+	(void)vm;
+	(void)event;
+	(void)object;
+}
+
+void verbs_receiving_begins(struct vm *vm, bool *receiving)
+{
+	(void)vm;
+	(void)receiving;
+}
+
+void vm_guest_fault(struct vm *vm, const char *format, ...)
+{
+	(void)vm;
+	(void)format;
+	host.faults++;
+}
+
+/* ------------------------------- the guest's QP ---------------------------- */
+
+static struct vm vm;
+static struct verbs_vm verbs_vm;
+static struct context context;
+static struct pd pd;
+static struct ah ah;
+static struct mr mr;
+static struct mw mw;
+static struct ibv_ah host_ah;
+static struct ibv_mr host_mr;
+static struct verbs_mr vmr = { .mr = &host_mr };
+static struct ibv_mw host_mw;
+static struct verbs_qp vqp;
+static struct qp qp;
+static struct ibv_context host_context;
+static struct ibv_qp host_qp;
+static struct pvhca_queue_header *header;
+static uint8_t *memory;
+
+static void publish(struct table *table, void *object, uint32_t *handle)
+{
+	table_init(table, 4);
+	ck_assert_int_eq(table_add(table, object, handle), PVHCA_ST_OK);
+	table_publish(table, *handle);
+}
+
+static void setup(void)
+{
+	memset(&host, 0, sizeof(host));
+	memset(&context, 0, sizeof(context));
+	host.room = 256;
+	host.refuse_index = -1;
+	host_context.ops.post_send = host_post_send;
+	host_qp.context = &host_context;
+
+	memory = aligned_alloc(PVHCA_GRANULE, 2 * PVHCA_GRANULE);
+	memset(memory, 0, 2 * PVHCA_GRANULE);
+	header = (struct pvhca_queue_header *)memory;
+	vqp = (struct verbs_qp){ .qp = &host_qp, .id = 0x50003, .send_opcodes = UINT32_MAX };
+	memset(&qp, 0, sizeof(qp));
+	memset(&verbs_vm, 0, sizeof(verbs_vm));
+	vm.fabric_vm = &verbs_vm;
+	qp.pd = &pd;
+	ah.pd = mr.pd = mw.pd = &pd;
+	ah.fabric = &host_ah;
+	mr.fabric = &vmr;
+	mw.fabric = &host_mw;
+	host_mw.rkey = 0x4401;
+	publish(&vm.ahs, &ah, &ah.handle);
+	publish(&vm.mrs, &mr, &mr.handle);
+	publish(&vm.mws, &mw, &mw.handle);
+	qp.vm = &vm;
+	qp.context = &context;
+	qp.slot = 5;
+	qp.state = IBV_QPS_RTS;
+	qp.fabric = &vqp;
+	qp.buffer = malloc(sizeof(*qp.buffer) + 2 * sizeof(uint8_t *));
+	qp.buffer->granules = 2;
+	qp.buffer->granule[0] = memory;
+	qp.buffer->granule[1] = memory + PVHCA_GRANULE;
+	ck_assert(!work_queue_init(&qp.sq, qp.buffer, &header->sq_pi, 256, DEPTH_LOG, 6, 6,
+				   PVHCA_SQ_WQE_DATA, 2));
+}
+
+static void teardown(void)
+{
+	table_fini(&vm.ahs);
+	table_fini(&vm.mrs);
+	table_fini(&vm.mws);
+	free(qp.buffer);
+	free(memory);
+}
+
+static struct pvhca_sq_wqe *post(uint8_t opcode, uint8_t flags)
+{
+	uint32_t pi = le32toh(header->sq_pi);
+	struct pvhca_sq_wqe *wqe;
+
+	wqe = (struct pvhca_sq_wqe *)work_queue_entry(&qp.sq, pi);
+	memset(wqe, 0, 64);
+	wqe->opcode = opcode;
+	wqe->flags = flags;
+	wqe->remote_addr = htole64(0x1000 + pi);
+	header->sq_pi = htole32(pi + 1);
+	return wqe;
+}
+
+static bool wants_again(void)
+{
+	return context.again[0] & 1ull << qp.slot;
+}
+
+static unsigned int serve(void)
+{
+	work_queue_look(&qp.sq);
+	return verbs_qp_serve(NULL, &qp);
+}
+
+START_TEST(posted_sends_reach_the_engine_in_order_with_their_place)
+{
+	unsigned int i;
+
+	for (i = 0; i < DEPTH; i++)
+		post(PVHCA_WQE_WRITE, i & 1 ? PVHCA_WQE_F_SIGNALED : 0);
+	ck_assert_uint_eq(serve(), DEPTH);
+	ck_assert_uint_eq(host.sends, DEPTH);
+	for (i = 0; i < DEPTH; i++) {
+		ck_assert_uint_eq(host.wr_id[i], 0x50003ull << 32 | i);
+		ck_assert_int_eq(host.opcode[i], IBV_WR_RDMA_WRITE);
+		ck_assert_uint_eq(host.flags[i], i & 1 ? IBV_SEND_SIGNALED : 0);
+		ck_assert_uint_eq(host.remote_addr[i], 0x1000 + i);
+	}
+	ck_assert(!wants_again());
+	ck_assert_uint_eq(serve(), 0);
+	ck_assert_uint_eq(vqp.in_flight, DEPTH);
+	ck_assert_uint_eq(verbs_vm.in_flight, DEPTH);
+}
+END_TEST
+
+START_TEST(what_a_full_engine_did_not_take_is_not_in_flight)
+{
+	unsigned int i;
+
+	host.room = 3;
+	for (i = 0; i < DEPTH; i++)
+		post(PVHCA_WQE_WRITE, PVHCA_WQE_F_SIGNALED);
+	ck_assert_uint_eq(serve(), 3);
+	ck_assert_uint_eq(vqp.in_flight, 3);
+	ck_assert_uint_eq(verbs_vm.in_flight, 3);
+}
+END_TEST
+
+START_TEST(flags_and_inline_data_are_passed_on)
+{
+	struct pvhca_sq_wqe *wqe = post(PVHCA_WQE_SEND, PVHCA_WQE_F_MASK);
+
+	wqe->inline_len = htole32(1);
+	*(uint8_t *)(wqe + 1) = 0x5a;
+	serve();
+	ck_assert_uint_eq(host.flags[0],
+			  IBV_SEND_SIGNALED | IBV_SEND_FENCE | IBV_SEND_SOLICITED |
+				  IBV_SEND_INLINE);
+	ck_assert_uint_eq(host.inline_byte[0], 0x5a);
+	ck_assert_uint_eq(vm.counters.payload_bytes_copied, 0);
+}
+END_TEST
+
+START_TEST(what_was_posted_after_the_look_waits_for_the_next_pass)
+{
+	post(PVHCA_WQE_SEND, 0);
+	work_queue_look(&qp.sq);
+	post(PVHCA_WQE_SEND, 0);
+	ck_assert_uint_eq(verbs_qp_serve(NULL, &qp), 1);
+	ck_assert(wants_again());
+	ck_assert_uint_eq(serve(), 1);
+}
+END_TEST
+
+START_TEST(an_outdated_look_takes_nothing)
+{
+	post(PVHCA_WQE_SEND, 0);
+	serve();
+	ck_assert_uint_eq(verbs_qp_serve(NULL, &qp), 0);
+	/* Taken without a look, as before a change of state. */
+	post(PVHCA_WQE_SEND, 0);
+	ck_assert_uint_eq(verbs_serve_sends(&qp), 1);
+	ck_assert_uint_eq(verbs_qp_serve(NULL, &qp), 0);
+	post(PVHCA_WQE_SEND, 0);
+	work_queue_look(&qp.sq);
+	header->sq_pi = 0;
+	work_queue_reset(&qp.sq);
+	ck_assert_uint_eq(verbs_qp_serve(NULL, &qp), 0);
+	ck_assert_uint_eq(host.faults, 0);
+}
+END_TEST
+
+START_TEST(all_sends_are_taken_before_a_drain)
+{
+	for (unsigned int i = 0; i < DEPTH; i++)
+		post(PVHCA_WQE_WRITE, 0);
+	ck_assert_uint_eq(verbs_serve_sends(&qp), DEPTH);
+	ck_assert_uint_eq(host.sends, DEPTH);
+}
+END_TEST
+
+START_TEST(a_datagram_goes_where_its_address_handle_says)
+{
+	struct pvhca_sq_wqe *wqe = post(PVHCA_WQE_SEND, 0);
+
+	qp.type = PVHCA_QPT_UD;
+	wqe->ah = htole32(ah.handle);
+	wqe->remote_qpn = htole32(77);
+	wqe->remote_qkey = htole32(0x1234);
+	ck_assert_uint_eq(serve(), 1);
+	ck_assert_ptr_eq(host.last.wr.ud.ah, &host_ah);
+	ck_assert_uint_eq(host.last.wr.ud.remote_qpn, 77);
+	ck_assert_uint_eq(host.last.wr.ud.remote_qkey, 0x1234);
+	ck_assert_uint_eq(host.to_error, 0);
+}
+END_TEST
+
+/* Also in the completion of a datagram that was refused: libraries look at it. */
+START_TEST(an_address_handle_that_is_not_there_is_refused)
+{
+	struct pd other = { 0 };
+
+	qp.type = PVHCA_QPT_UD;
+	post(PVHCA_WQE_SEND, 0)->ah = htole32(ah.handle + 1);
+	ck_assert_uint_eq(serve(), 1);
+	ck_assert_uint_eq(host.wr_id[0], 0x50003ull << 32 | WR_ID_BAD);
+	ck_assert_ptr_nonnull(host.last.wr.ud.ah);
+	ck_assert_uint_eq(host.to_error, 1);
+	ah.pd = &other;
+	post(PVHCA_WQE_SEND, 0)->ah = htole32(ah.handle);
+	serve();
+	ck_assert_uint_eq(host.wr_id[1], 0x50003ull << 32 | WR_ID_BAD | 1);
+	ah.pd = &pd;
+	table_unpublish(&vm.ahs, ah.handle);
+	post(PVHCA_WQE_SEND, 0)->ah = htole32(ah.handle);
+	serve();
+	ck_assert_uint_eq(host.wr_id[2], 0x50003ull << 32 | WR_ID_BAD | 2);
+}
+END_TEST
+
+static struct pvhca_bind_seg *post_bind(uint64_t length, uint32_t rkey)
+{
+	struct pvhca_sq_wqe *wqe = post(PVHCA_WQE_BIND_MW, PVHCA_WQE_F_SIGNALED);
+	struct pvhca_bind_seg *seg = (struct pvhca_bind_seg *)(wqe + 1);
+
+	*seg = (struct pvhca_bind_seg){
+		.addr = htole64(0x10000),
+		.length = htole64(length),
+		.mr_handle = htole32(mr.handle),
+		.mw_handle = htole32(mw.handle),
+		.rkey = htole32(rkey),
+		.access = htole32(IBV_ACCESS_REMOTE_READ),
+	};
+	return seg;
+}
+
+START_TEST(a_bind_has_the_windows_key_of_before_and_its_own)
+{
+	post_bind(64, 0x4402);
+	post_bind(0, 0x4403);
+	ck_assert_uint_eq(serve(), 1); /* one in a batch */
+	ck_assert(wants_again());
+	ck_assert_int_eq(host.opcode[0], IBV_WR_BIND_MW);
+	ck_assert_ptr_eq(host.last.bind_mw.mw, &host_mw);
+	ck_assert_ptr_eq(host.last.bind_mw.bind_info.mr, &host_mr);
+	ck_assert_uint_eq(host.last.bind_mw.bind_info.addr, 0x10000);
+	ck_assert_uint_eq(host.last.bind_mw.bind_info.length, 64);
+	ck_assert_uint_eq(host.last.bind_mw.rkey, 0x4402);
+	ck_assert_uint_eq(host.key_at_bind, 0x4401);
+	ck_assert_uint_eq(serve(), 1);
+	ck_assert_uint_eq(host.key_at_bind, 0x4402);
+	/* Bound to nothing, and yet libraries want a region. */
+	ck_assert_ptr_nonnull(host.last.bind_mw.bind_info.mr);
+	ck_assert_ptr_ne(host.last.bind_mw.bind_info.mr, &host_mr);
+	ck_assert_uint_eq(host_mw.rkey, 0x4403);
+}
+END_TEST
+
+START_TEST(a_bind_of_what_is_not_there_fails_as_a_bind)
+{
+	struct pd other = { 0 };
+
+	post_bind(64, 0x4402)->mw_handle = htole32(mw.handle + 1);
+	ck_assert_uint_eq(serve(), 1);
+	ck_assert_uint_eq(host.wr_id[0], 0x50003ull << 32 | WR_ID_BAD | WR_ID_BIND);
+	post_bind(64, 0x4402)->mr_handle = htole32(PVHCA_NO_HANDLE);
+	serve();
+	mr.pd = &other;
+	post_bind(64, 0x4402);
+	serve();
+	ck_assert_uint_eq(host.wr_id[2], 0x50003ull << 32 | WR_ID_BAD | WR_ID_BIND | 2);
+	ck_assert_uint_eq(host_mw.rkey, 0x4401);
+}
+END_TEST
+
+START_TEST(nothing_is_taken_in_reset)
+{
+	post(PVHCA_WQE_SEND, 0);
+	qp.state = IBV_QPS_RESET;
+	ck_assert_uint_eq(serve(), 0);
+	qp.state = IBV_QPS_RTR;
+	ck_assert_uint_eq(serve(), 0);
+}
+END_TEST
+
+START_TEST(a_full_engine_is_tried_again_after_its_next_completion)
+{
+	unsigned int i;
+
+	host.room = 3;
+	for (i = 0; i < 5; i++)
+		post(PVHCA_WQE_WRITE, 0);
+	ck_assert_uint_eq(serve(), 3);
+	ck_assert(vqp.send_stalled);
+	ck_assert(context.timed[0] & 1ull << qp.slot);
+	ck_assert_uint_eq(host.to_error, 0);
+	host.room = 10;
+	ck_assert_uint_eq(serve(), 2);
+	ck_assert_uint_eq(host.wr_id[4] & WR_ID_INDEX_MASK, 4);
+}
+END_TEST
+
+START_TEST(an_entry_that_the_engine_refuses_completes_in_its_order)
+{
+	unsigned int i;
+
+	for (i = 0; i < 5; i++)
+		post(PVHCA_WQE_WRITE, 0);
+	host.refuse_index = 2;
+	ck_assert_uint_eq(serve(), 3);
+	ck_assert_uint_eq(host.to_error, 1);
+	ck_assert(wants_again());
+	ck_assert_uint_eq(host.sends, 3);
+	ck_assert_uint_eq(host.wr_id[2], 0x50003ull << 32 | WR_ID_BAD | 2);
+	ck_assert_uint_eq(host.flags[2], IBV_SEND_SIGNALED);
+	/* The rest goes to the engine to be flushed there. */
+	ck_assert_uint_eq(serve(), 2);
+	ck_assert_uint_eq(host.wr_id[4], 0x50003ull << 32 | 4);
+}
+END_TEST
+
+START_TEST(an_entry_without_sense_completes_in_its_order)
+{
+	post(PVHCA_WQE_WRITE, 0);
+	post(200, 0);
+	ck_assert_uint_eq(serve(), 2);
+	ck_assert_uint_eq(host.sends, 2);
+	ck_assert_uint_eq(host.to_error, 1);
+	ck_assert_uint_eq(host.wr_id[1], 0x50003ull << 32 | WR_ID_BAD | 1);
+	ck_assert_uint_eq(vm.counters.protocol_errors, 1);
+}
+END_TEST
+
+START_TEST(a_producer_index_beyond_the_ring_stops_the_guest)
+{
+	header->sq_pi = htole32(DEPTH + 1);
+	ck_assert_uint_eq(serve(), 0);
+	ck_assert_uint_eq(host.faults, 1);
+	ck_assert_uint_eq(host.to_error, 1);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tc = tcase_create("verbs_post");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, posted_sends_reach_the_engine_in_order_with_their_place);
+	tcase_add_test(tc, what_a_full_engine_did_not_take_is_not_in_flight);
+	tcase_add_test(tc, flags_and_inline_data_are_passed_on);
+	tcase_add_test(tc, what_was_posted_after_the_look_waits_for_the_next_pass);
+	tcase_add_test(tc, an_outdated_look_takes_nothing);
+	tcase_add_test(tc, all_sends_are_taken_before_a_drain);
+	tcase_add_test(tc, a_datagram_goes_where_its_address_handle_says);
+	tcase_add_test(tc, an_address_handle_that_is_not_there_is_refused);
+	tcase_add_test(tc, a_bind_has_the_windows_key_of_before_and_its_own);
+	tcase_add_test(tc, a_bind_of_what_is_not_there_fails_as_a_bind);
+	tcase_add_test(tc, nothing_is_taken_in_reset);
+	tcase_add_test(tc, a_full_engine_is_tried_again_after_its_next_completion);
+	tcase_add_test(tc, an_entry_that_the_engine_refuses_completes_in_its_order);
+	tcase_add_test(tc, an_entry_without_sense_completes_in_its_order);
+	tcase_add_test(tc, a_producer_index_beyond_the_ring_stops_the_guest);
+	return suite_run("verbs_post", tc);
+}

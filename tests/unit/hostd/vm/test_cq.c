@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <check.h>
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vm/cq.h"
+#include "vm/events.h"
+#include "vm/vm.h"
+#include "vm/cq_blocked.h"
+#include "vm/pass.h"
+#include "suite.h"
+
+#define LOG_ENTRIES 3
+#define ENTRIES	    (1u << LOG_ENTRIES)
+#define PASS	    ((struct pass *)1)
+
+static unsigned int events, dirty, blocked;
+static bool no_room_for_events;
+
+bool events_completion(struct ceq *ceq, uint32_t cq_handle)
+{
+	(void)ceq;
+	ck_assert_uint_eq(cq_handle, 42);
+	if (no_room_for_events)
+		return false;
+	events++;
+	return true;
+}
+
+void pass_add_cq(struct pass *pass, struct cq *cq)
+{
+	(void)pass;
+	(void)cq;
+	dirty++;
+}
+
+void cq_blocked_add(struct cq *cq)
+{
+	(void)cq;
+	blocked++;
+}
+
+static struct vm vm;
+static struct cq cq;
+static struct ring_buffer *buffer;
+static uint8_t *memory;
+
+static void setup(void)
+{
+	events = dirty = blocked = 0;
+	no_room_for_events = false;
+	memory = aligned_alloc(PVHCA_GRANULE, PVHCA_GRANULE);
+	memset(memory, 0, PVHCA_GRANULE);
+	buffer = malloc(sizeof(*buffer) + sizeof(buffer->granule[0]));
+	*buffer = (struct ring_buffer){ .granules = 1 };
+	buffer->granule[0] = memory;
+	memset(&vm, 0, sizeof(vm));
+	cq = (struct cq){
+		.vm = &vm,
+		.handle = 42,
+		.buffer = buffer,
+		.log_entries = LOG_ENTRIES,
+	};
+	ck_assert_int_eq(cq_init(&cq), 0);
+	ck_assert_int_eq(cq_reserve(&cq, 200), 0);
+}
+
+static void teardown(void)
+{
+	cq_fini(&cq);
+	free(buffer);
+	free(memory);
+}
+
+static struct pvhca_cqe *guest_entry(uint32_t index)
+{
+	return (struct pvhca_cqe *)(memory + PVHCA_CQ_HEADER_SIZE) + index % ENTRIES;
+}
+
+static bool guest_sees(uint32_t index)
+{
+	bool phase = guest_entry(index)->flags & PVHCA_CQE_F_PHASE;
+
+	return phase == !(index / ENTRIES & 1);
+}
+
+static bool push(uint32_t qpn, uint16_t index, uint8_t status, bool solicited)
+{
+	struct pvhca_cqe cqe = {
+		.qpn = htole32(qpn),
+		.wqe_index = htole16(index),
+		.status = status,
+	};
+
+	return cq_push(PASS, &cq, &cqe, solicited);
+}
+
+START_TEST(a_completion_appears_with_the_phase_of_its_lap)
+{
+	uint32_t i;
+
+	for (i = 0; i < 3 * ENTRIES; i++) {
+		ck_assert(!guest_sees(i));
+		ck_assert(push(7, i, 0, false));
+		ck_assert(guest_sees(i));
+		ck_assert_uint_eq(le16toh(guest_entry(i)->wqe_index), i);
+		cq.header->ci = htole32(i + 1);
+	}
+	ck_assert_uint_eq(blocked, 0);
+}
+END_TEST
+
+START_TEST(a_full_ring_keeps_completions_and_their_order)
+{
+	uint32_t i, ci = 0;
+
+	for (i = 0; i < 150; i++)
+		ck_assert(push(7, i, 0, false));
+	ck_assert_uint_ge(blocked, 1);
+	ck_assert(cq.header->flags & htole32(PVHCA_CQ_F_BLOCKED));
+	ck_assert(!cq_retry(&cq));
+	while (ci < 150) {
+		ck_assert(guest_sees(ci));
+		ck_assert_uint_eq(le16toh(guest_entry(ci)->wqe_index), ci);
+		cq.header->ci = htole32(++ci);
+		cq_retry(&cq);
+	}
+	ck_assert(cq_retry(&cq));
+	ck_assert_uint_eq(cq.header->flags, 0);
+}
+END_TEST
+
+START_TEST(more_than_was_reserved_is_refused_and_bounded)
+{
+	uint32_t i;
+
+	for (i = 0; i < ENTRIES + 200; i++)
+		ck_assert(push(7, i, 0, false));
+	ck_assert(!push(7, i, 0, false));
+}
+END_TEST
+
+START_TEST(a_consumer_index_without_sense_only_blocks)
+{
+	uint32_t i;
+
+	cq.header->ci = htole32(0x80000000u);
+	for (i = 0; i < 100; i++)
+		ck_assert(push(7, i, 0, false));
+	ck_assert_uint_le(cq.pi, ENTRIES);
+}
+END_TEST
+
+START_TEST(a_forgotten_qp_leaves_the_others_in_order)
+{
+	uint32_t i;
+
+	for (i = 0; i < ENTRIES + 20; i++)
+		push(i & 1 ? 7 : 8, i, 0, false);
+	cq_forget(&cq, 7);
+	cq.header->ci = htole32(ENTRIES);
+	cq_retry(&cq);
+	for (i = 0; i < ENTRIES; i++)
+		ck_assert_uint_eq(le16toh(guest_entry(ENTRIES + i)->wqe_index), ENTRIES + 2 * i);
+}
+END_TEST
+
+START_TEST(no_event_without_a_request)
+{
+	push(7, 0, 0, true);
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 0);
+}
+END_TEST
+
+START_TEST(one_request_gives_one_event)
+{
+	cq.header->arm_any = htole32(1);
+	push(7, 0, 0, false);
+	push(7, 1, 0, false);
+	ck_assert_uint_eq(dirty, 1);
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 1);
+	push(7, 2, 0, false);
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 1);
+	cq.header->arm_any = htole32(2);
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 1);
+	push(7, 3, 0, false);
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 2);
+}
+END_TEST
+
+START_TEST(a_solicited_request_waits_for_a_solicited_message_or_an_error)
+{
+	cq.header->arm_solicited = htole32(1);
+	push(7, 0, 0, false);
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 0);
+	push(7, 1, 0, true);
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 1);
+	ck_assert_uint_eq(guest_entry(1)->flags, PVHCA_CQE_F_PHASE);
+	cq.header->arm_solicited = htole32(2);
+	push(7, 2, IBV_WC_WR_FLUSH_ERR, false);
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 2);
+}
+END_TEST
+
+START_TEST(an_event_that_finds_no_room_is_raised_later)
+{
+	no_room_for_events = true;
+	cq.header->arm_any = htole32(1);
+	push(7, 0, 0, false);
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 0);
+	ck_assert_uint_eq(blocked, 1);
+	ck_assert(!cq_retry(&cq));
+	no_room_for_events = false;
+	ck_assert(cq_retry(&cq));
+	ck_assert_uint_eq(events, 1);
+	ck_assert(cq_retry(&cq));
+	ck_assert_uint_eq(events, 1);
+}
+END_TEST
+
+START_TEST(completions_outside_a_worker_raise_their_event_at_once)
+{
+	struct pvhca_cqe cqe = { 0 };
+
+	cq.header->arm_any = htole32(1);
+	ck_assert(cq_push(NULL, &cq, &cqe, false));
+	ck_assert_uint_eq(events, 1);
+}
+END_TEST
+
+static struct ring_buffer *other_buffer(void)
+{
+	struct ring_buffer *other = malloc(sizeof(*other) + sizeof(other->granule[0]));
+
+	*other = (struct ring_buffer){ .granules = 1 };
+	other->granule[0] = aligned_alloc(PVHCA_GRANULE, PVHCA_GRANULE);
+	memset(other->granule[0], 0, PVHCA_GRANULE);
+	return other;
+}
+
+START_TEST(a_resize_takes_along_what_was_not_polled)
+{
+	struct ring_buffer *other = other_buffer(), *old = NULL;
+	struct pvhca_cqe *entries;
+
+	cq.header->arm_any = htole32(5);
+	for (uint32_t i = 0; i < ENTRIES + 12; i++) {
+		push(7, i, 0, false);
+		if (i < 5)
+			cq.header->ci = htole32(i + 1);
+	}
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 1);
+	/* 8 in the ring, 7 held back; of both sizes only the larger fits. */
+	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES - 1, &old), PVHCA_ST_INVALID);
+	ck_assert_ptr_eq(cq.buffer, buffer);
+	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES + 1, &old), PVHCA_ST_OK);
+	ck_assert_ptr_eq(old, buffer);
+	memset(memory, 0xee, PVHCA_GRANULE); /* nobody looks at it any more */
+	entries = (struct pvhca_cqe *)(other->granule[0] + PVHCA_CQ_HEADER_SIZE);
+	ck_assert_uint_eq(le32toh(cq.header->flags), PVHCA_CQ_F_BLOCKED);
+	ck_assert(cq_retry(&cq));
+	for (uint32_t i = 0; i < 15; i++) {
+		ck_assert_uint_eq(le16toh(entries[i].wqe_index), 5 + i);
+		ck_assert(entries[i].flags & PVHCA_CQE_F_PHASE);
+	}
+	ck_assert(!(entries[15].flags & PVHCA_CQE_F_PHASE));
+	ck_assert_uint_eq(cq.header->flags, 0);
+	/* The request for an event was taken along as one that is done. */
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 1);
+	cq.header->arm_any = htole32(6);
+	cq.header->ci = htole32(15);
+	push(7, 20, 0, false);
+	push(7, 21, 0, false);
+	cq_notify(&cq);
+	ck_assert_uint_eq(events, 2);
+	ck_assert_uint_eq(le16toh(entries[15].wqe_index), 20);
+	ck_assert_uint_eq(le16toh(entries[0].wqe_index), 21);
+	ck_assert(!(entries[0].flags & PVHCA_CQE_F_PHASE));
+	free(other->granule[0]);
+	free(other);
+}
+END_TEST
+
+START_TEST(a_consumer_index_without_sense_refuses_a_resize)
+{
+	struct ring_buffer *other = other_buffer(), *old = NULL;
+
+	push(7, 0, 0, false);
+	cq.header->ci = htole32(2);
+	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES + 1, &old), PVHCA_ST_INVALID);
+	cq.header->ci = htole32(0x80000000u);
+	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES + 1, &old), PVHCA_ST_INVALID);
+	free(other->granule[0]);
+	free(other);
+}
+END_TEST
+
+START_TEST(reservations_cannot_overflow)
+{
+	ck_assert_int_eq(cq_reserve(&cq, UINT32_MAX), -ENOMEM);
+	cq_unreserve(&cq, 200);
+	ck_assert_uint_eq(cq.backlog_limit, 0);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tc = tcase_create("cq");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, a_completion_appears_with_the_phase_of_its_lap);
+	tcase_add_test(tc, a_full_ring_keeps_completions_and_their_order);
+	tcase_add_test(tc, more_than_was_reserved_is_refused_and_bounded);
+	tcase_add_test(tc, a_consumer_index_without_sense_only_blocks);
+	tcase_add_test(tc, a_forgotten_qp_leaves_the_others_in_order);
+	tcase_add_test(tc, no_event_without_a_request);
+	tcase_add_test(tc, one_request_gives_one_event);
+	tcase_add_test(tc, a_solicited_request_waits_for_a_solicited_message_or_an_error);
+	tcase_add_test(tc, an_event_that_finds_no_room_is_raised_later);
+	tcase_add_test(tc, completions_outside_a_worker_raise_their_event_at_once);
+	tcase_add_test(tc, a_resize_takes_along_what_was_not_polled);
+	tcase_add_test(tc, a_consumer_index_without_sense_refuses_a_resize);
+	tcase_add_test(tc, reservations_cannot_overflow);
+	return suite_run("cq", tc);
+}
