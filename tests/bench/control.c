@@ -229,7 +229,7 @@ static void memory_regions(struct control *c, const struct region *region)
 
 static void completion_queues(struct control *c)
 {
-	struct ibv_cq *cqs[MAX_REPEAT];
+	struct ibv_cq *cqs[MAX_REPEAT] = { NULL };
 	unsigned int i;
 	int error;
 
@@ -304,7 +304,7 @@ static void queue_pairs(struct control *c)
 			 .max_send_sge = 1,
 			 .max_recv_sge = 1 },
 	};
-	struct ibv_qp *qps[MAX_REPEAT];
+	struct ibv_qp *qps[MAX_REPEAT] = { NULL };
 	unsigned int i;
 	int error;
 

@@ -96,7 +96,7 @@ class Goals(unittest.TestCase):
         meta = report.machine(Path(__file__).parent) | {"rounds": 1, "command": "scripts/bench"}
         figures = goals.figures(self.samples)
         result = json.loads(json.dumps(report.document(meta, self.samples, figures) | {"plots": []}))
-        path = self.directory / "performance.md"
+        path = self.directory / "results.md"
         path.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
         for _ in range(2):
             report.rewrite(path, result)

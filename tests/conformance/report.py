@@ -114,25 +114,25 @@ def remaining(expected):
 def document(expected):
     return f"""# Conformance
 
-rdma-core 44 comes with {len(expected)} Python tests. All of them run in CI on Debian 12: natively on the host's software
-engine (rxe of Linux 6.1), in a guest whose adapter pvhcad serves from that same engine, and in a guest on the loopback
-fabric. In a guest no test may fail that does not fail natively, and none may give less than it gives natively or than
-stands here. What stands here is the least: `tests/conformance/expected.tsv` has it test by test.
+rdma-core 44 comes with {len(expected)} Python tests. CI on Debian 12 runs all of them three times: natively on the host's
+software engine (rxe of Linux 6.1), in a guest on the verbs fabric with the same engine, and in a guest on the loopback fabric.
+In a guest no test may fail, except tests that fail natively too. No test may give less in a guest than natively, or less than
+this page shows. So this page shows the minimum; `tests/conformance/expected.tsv` has it test by test.
 
     scripts/conformance          runs all, and writes both files anew
 
-This file is written by that script. Its numbers are passed / skipped / failed.
+`scripts/conformance` writes this page. Its numbers are passed / skipped / failed.
 
 {table(expected)}
 
-"Others' hardware" are the tests for the drivers of mlx5 and efa and for CUDA.
+"Others' hardware" means the tests for the drivers of mlx5 and efa, and for CUDA.
 
 ## Where the columns differ
 
 {differences(expected)}
 
-Natively rxe on a virtual Ethernet pair has no network interface that these tests can find, so that natively none of
-the tests of rdma_cm runs; in a guest they do.
+Natively none of the tests of rdma_cm runs: they cannot find the network interface of rxe on a virtual Ethernet pair. In a
+guest they run.
 
 ## What no column passes
 

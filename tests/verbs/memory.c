@@ -196,9 +196,10 @@ static uint8_t *scattered_memory(struct memory_test *t, uint64_t size)
 	madvise(memory, size, MADV_NOHUGEPAGE);
 	for (i = 0; i < pages; i++) {
 		j = random_below(&t->random, i + 1);
+		order[i] = i;
 		other = order[j];
-		order[i] = i == j ? i : other;
 		order[j] = i;
+		order[i] = other;
 	}
 	for (i = 0; i < pages; i++)
 		memory[order[i] * PAGE] = i;

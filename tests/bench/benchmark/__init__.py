@@ -8,6 +8,6 @@ control.py   the control path, verb by verb
 counts.py    exits, interrupts, doorbells, processor time
 ring.py      rounds without virtual machines
 goals.py     samples to figures, each beside its goal
-report.py    the table, the JSON, docs/performance.md
+report.py    the table, the JSON, docs/performance/results.md
 plots.py     gnuplot
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What comes out: one table, its JSON, and the section of docs/performance.md that is written from that."""
+"""What comes out: one table, its JSON, and the section of docs/performance/results.md that is written from that."""
 
 import dataclasses
 import json
@@ -106,7 +106,7 @@ def document(meta, samples, figures):
 
 
 def markdown(result):
-    """The results section of docs/performance.md."""
+    """The results section of docs/performance/results.md."""
     meta = result["meta"]
     figures = [goals.Figure(**figure) for figure in result["figures"]]
     held = [figure for figure in figures if figure.met is not None]

@@ -25,7 +25,7 @@ static void complete(uint16_t place)
 
 static struct pvhca_cq *create(int cqe)
 {
-	struct ibv_cq *ibcq = pvhca_create_cq(&ctx.vctx.context, cqe, NULL, 0);
+	struct ibv_cq *ibcq = pvhca_create_cq(&test_ctx.vctx.context, cqe, NULL, 0);
 
 	ck_assert_ptr_nonnull(ibcq);
 	return to_pvhca_cq(ibcq);
@@ -39,7 +39,7 @@ static void setup_cq(void)
 	host_pi = 0;
 	for (i = 0; i < ENTRIES; i++)
 		sq_wrid[i] = 100 + i;
-	ck_assert_int_eq(pvhca_qp_table_insert(&ctx.qp_table, QPN, &qp), 0);
+	ck_assert_int_eq(pvhca_qp_table_insert(&test_ctx.qp_table, QPN, &test_qp), 0);
 	c = create(4);
 }
 
@@ -177,9 +177,9 @@ static void *poll_meanwhile(void *arg)
 static void *clean_meanwhile(void *arg)
 {
 	(void)arg;
-	pvhca_lock_cqs(c, &cq);
-	pvhca_cq_clean(c, &qp);
-	pvhca_unlock_cqs(c, &cq);
+	pvhca_lock_cqs(c, &test_cq);
+	pvhca_cq_clean(c, &test_qp);
+	pvhca_unlock_cqs(c, &test_cq);
 	__atomic_store_n(&other_done, 1, __ATOMIC_RELEASE);
 	return NULL;
 }
@@ -233,14 +233,14 @@ static void refused_ex(int err)
 	int created = kernel.created - kernel.destroyed;
 
 	errno = 0;
-	ck_assert_ptr_null(pvhca_create_cq_ex(&ctx.vctx.context, &attr));
+	ck_assert_ptr_null(pvhca_create_cq_ex(&test_ctx.vctx.context, &attr));
 	ck_assert_int_eq(errno, err);
 	ck_assert_int_eq(kernel.created - kernel.destroyed, created);
 }
 
 static struct pvhca_cq *create_ex(void)
 {
-	struct ibv_cq_ex *ibcq = pvhca_create_cq_ex(&ctx.vctx.context, &attr);
+	struct ibv_cq_ex *ibcq = pvhca_create_cq_ex(&test_ctx.vctx.context, &attr);
 
 	ck_assert_ptr_nonnull(ibcq);
 	return to_pvhca_cq_ex(ibcq);
@@ -275,7 +275,7 @@ START_TEST(timestamps_need_a_host_that_has_them)
 
 	attr.wc_flags = IBV_WC_EX_WITH_COMPLETION_TIMESTAMP;
 	refused_ex(EOPNOTSUPP);
-	ctx.timestamps = true;
+	test_ctx.timestamps = true;
 	x = create_ex();
 	ck_assert_uint_eq(kernel.cq_req.flags, PVHCA_CREATE_CQ_TIMESTAMPS);
 	ck_assert_ptr_nonnull(x->vcq.cq_ex.read_completion_ts);
@@ -306,7 +306,7 @@ START_TEST(bad_extended_cqs_are_refused)
 	refused_ex(EOPNOTSUPP);
 	attr.comp_mask = IBV_CQ_INIT_ATTR_MASK_PD;
 	refused_ex(EINVAL);
-	attr.parent_domain = &pd.ibv_pd; /* not a parent domain */
+	attr.parent_domain = &test_pd.ibv_pd; /* not a parent domain */
 	refused_ex(EINVAL);
 	attr.comp_mask = 0;
 	attr.cqe = 0;

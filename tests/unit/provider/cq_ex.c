@@ -19,9 +19,9 @@ static void setup_cq_ex(void)
 	srq.q.max_wr = ENTRIES;
 	srq.free_tags = free_tags;
 	pvhca_lock_init(&srq.q.lock, false);
-	ck_assert_int_eq(pvhca_qp_table_insert(&ctx.qp_table, QPN, &qp), 0);
-	pvhca_set_cq_ex_ops(&cq, PVHCA_CQ_WC_FLAGS);
-	ex = &cq.vcq.cq_ex;
+	ck_assert_int_eq(pvhca_qp_table_insert(&test_ctx.qp_table, QPN, &test_qp), 0);
+	pvhca_set_cq_ex_ops(&test_cq, PVHCA_CQ_WC_FLAGS);
+	ex = &test_cq.vcq.cq_ex;
 }
 
 /* Writes entry @i of the first lap. */
@@ -111,9 +111,9 @@ START_TEST(reads_are_what_poll_cq_gives)
 	sq_wrid[2] = 111;
 	rq_wrid[2] = 222;
 	fill(complete(0, 0, 2), _i);
-	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 1, &a), 1);
+	ck_assert_int_eq(pvhca_poll_cq(&test_cq.vcq.cq, 1, &a), 1);
 
-	cq.ci = 0;
+	test_cq.ci = 0;
 	ck_assert_int_eq(ibv_start_poll(ex, &no_attr), 0);
 	b = read_wc();
 	ibv_end_poll(ex);
@@ -142,8 +142,8 @@ END_TEST
 
 START_TEST(only_fields_that_were_asked_for_can_be_read)
 {
-	memset(&cq.vcq, 0, sizeof(cq.vcq));
-	pvhca_set_cq_ex_ops(&cq, IBV_WC_EX_WITH_BYTE_LEN);
+	memset(&test_cq.vcq, 0, sizeof(test_cq.vcq));
+	pvhca_set_cq_ex_ops(&test_cq, IBV_WC_EX_WITH_BYTE_LEN);
 	ck_assert_ptr_nonnull(ex->read_opcode);
 	ck_assert_ptr_nonnull(ex->read_byte_len);
 	ck_assert_ptr_null(ex->read_imm_data);
@@ -164,7 +164,7 @@ START_TEST(entries_are_given_back_when_the_poll_ends)
 	ibv_end_poll(ex);
 	ck_assert_uint_eq(le32toh(cq_mem.header.ci), 2);
 	ck_assert_uint_eq(rings, 1);
-	ck_assert_uint_eq(qp.sq.ci, 2);
+	ck_assert_uint_eq(test_qp.sq.ci, 2);
 }
 END_TEST
 
@@ -172,20 +172,20 @@ START_TEST(poll_locks_the_cq_until_its_end)
 {
 	complete(0, PVHCA_CQE_SEND, 0);
 	ck_assert_int_eq(ibv_start_poll(ex, &no_attr), 0);
-	ck_assert_int_eq(pthread_spin_trylock(&cq.lock.spin), EBUSY);
+	ck_assert_int_eq(pthread_spin_trylock(&test_cq.lock.spin), EBUSY);
 	ibv_end_poll(ex);
-	ck_assert_int_eq(pthread_spin_trylock(&cq.lock.spin), 0);
-	pthread_spin_unlock(&cq.lock.spin);
+	ck_assert_int_eq(pthread_spin_trylock(&test_cq.lock.spin), 0);
+	pthread_spin_unlock(&test_cq.lock.spin);
 }
 END_TEST
 
 START_TEST(one_thread_needs_no_lock)
 {
-	cq.lock.one_thread = true;
+	test_cq.lock.one_thread = true;
 	complete(0, PVHCA_CQE_SEND, 0);
 	ck_assert_int_eq(ibv_start_poll(ex, &no_attr), 0);
-	ck_assert_int_eq(pthread_spin_trylock(&cq.lock.spin), 0);
-	pthread_spin_unlock(&cq.lock.spin);
+	ck_assert_int_eq(pthread_spin_trylock(&test_cq.lock.spin), 0);
+	pthread_spin_unlock(&test_cq.lock.spin);
 	ibv_end_poll(ex);
 }
 END_TEST
@@ -196,17 +196,17 @@ START_TEST(empty_queue_has_no_poll_to_end)
 
 	ck_assert_int_eq(ibv_start_poll(ex, &no_attr), ENOENT);
 	ck_assert_int_eq(ibv_start_poll(ex, &attr), EINVAL);
-	page.alive = 0;
+	test_page.alive = 0;
 	ck_assert_int_eq(ibv_start_poll(ex, &no_attr), EIO);
-	ck_assert_int_eq(pthread_spin_trylock(&cq.lock.spin), 0);
-	pthread_spin_unlock(&cq.lock.spin);
+	ck_assert_int_eq(pthread_spin_trylock(&test_cq.lock.spin), 0);
+	pthread_spin_unlock(&test_cq.lock.spin);
 }
 END_TEST
 
 START_TEST(skipped_entries_are_given_back_though_nothing_is_found)
 {
 	complete(0, PVHCA_CQE_SEND, 0);
-	pvhca_cq_clean(&cq, &qp);
+	pvhca_cq_clean(&test_cq, &test_qp);
 	ck_assert_int_eq(ibv_start_poll(ex, &no_attr), ENOENT);
 	ck_assert_uint_eq(le32toh(cq_mem.header.ci), 1);
 }
@@ -214,7 +214,7 @@ END_TEST
 
 START_TEST(receives_of_an_srq_are_found_by_their_tags)
 {
-	qp.vqp.qp.srq = &srq.vsrq.srq;
+	test_qp.vqp.qp.srq = &srq.vsrq.srq;
 	srq_wrid[1] = 11;
 	srq_wrid[3] = 33;
 	complete(0, PVHCA_CQE_RECV, 3);
@@ -227,7 +227,7 @@ START_TEST(receives_of_an_srq_are_found_by_their_tags)
 	ck_assert_uint_eq(srq.num_free, 2);
 	ck_assert_uint_eq(free_tags[0], 3);
 	ck_assert_uint_eq(free_tags[1], 1);
-	ck_assert_uint_eq(qp.rq.ci, 0);
+	ck_assert_uint_eq(test_qp.rq.ci, 0);
 }
 END_TEST
 

@@ -37,11 +37,11 @@ static void note_doorbell(void *addr, uint32_t value)
 #define QP_DOORBELL 8
 #define CQ_DOORBELL 16
 
-static struct pvhca_context ctx;
-static struct pvhca_context_page page;
+static struct pvhca_context test_ctx;
+static struct pvhca_context_page test_page;
 static uint8_t doorbells[64];
-static struct pvhca_qp qp;
-static struct pvhca_cq cq;
+static struct pvhca_qp test_qp;
+static struct pvhca_cq test_cq;
 static struct {
 	struct pvhca_queue_header header;
 	uint8_t sq[ENTRIES * STRIDE];
@@ -69,39 +69,39 @@ static void setup_queue(struct pvhca_queue *q, uint8_t *entries, __le32 *pi, uin
 
 static void setup(void)
 {
-	memset(&ctx, 0, sizeof(ctx));
-	memset(&page, 0, sizeof(page));
+	memset(&test_ctx, 0, sizeof(test_ctx));
+	memset(&test_page, 0, sizeof(test_page));
 	memset(&queues, 0, sizeof(queues));
 	memset(&cq_mem, 0, sizeof(cq_mem));
-	page.alive = htole32(1);
-	ctx.page = &page;
-	ctx.doorbells = doorbells;
-	ctx.doorbells_len = sizeof(doorbells);
+	test_page.alive = htole32(1);
+	test_ctx.page = &test_page;
+	test_ctx.doorbells = doorbells;
+	test_ctx.doorbells_len = sizeof(doorbells);
 	rings = 0;
 	rung = NULL;
 
-	memset(&cq, 0, sizeof(cq));
-	pvhca_lock_init(&cq.lock, false);
-	pthread_mutex_init(&cq.resize_lock, NULL);
-	cq.ctx = &ctx;
-	cq.header = &cq_mem.header;
-	cq.entries = cq_mem.entries;
-	cq.log_entries = LOG_ENTRIES;
-	cq.doorbell = doorbells + CQ_DOORBELL;
+	memset(&test_cq, 0, sizeof(test_cq));
+	pvhca_lock_init(&test_cq.lock, false);
+	pthread_mutex_init(&test_cq.resize_lock, NULL);
+	test_cq.ctx = &test_ctx;
+	test_cq.header = &cq_mem.header;
+	test_cq.entries = cq_mem.entries;
+	test_cq.log_entries = LOG_ENTRIES;
+	test_cq.doorbell = doorbells + CQ_DOORBELL;
 
-	memset(&qp, 0, sizeof(qp));
-	qp.ctx = &ctx;
-	qp.vqp.qp.context = &ctx.vctx.context;
-	qp.vqp.qp.qp_type = IBV_QPT_RC;
-	qp.vqp.qp.qp_num = QPN;
-	qp.vqp.qp.send_cq = &cq.vcq.cq;
-	qp.vqp.qp.recv_cq = &cq.vcq.cq;
-	qp.state = IBV_QPS_RTS;
-	qp.max_inline = MAX_INLINE;
-	qp.slot = SLOT;
-	qp.doorbell = doorbells + QP_DOORBELL;
-	setup_queue(&qp.sq, queues.sq, &queues.header.sq_pi, sq_wrid);
-	setup_queue(&qp.rq, queues.rq, &queues.header.rq_pi, rq_wrid);
+	memset(&test_qp, 0, sizeof(test_qp));
+	test_qp.ctx = &test_ctx;
+	test_qp.vqp.qp.context = &test_ctx.vctx.context;
+	test_qp.vqp.qp.qp_type = IBV_QPT_RC;
+	test_qp.vqp.qp.qp_num = QPN;
+	test_qp.vqp.qp.send_cq = &test_cq.vcq.cq;
+	test_qp.vqp.qp.recv_cq = &test_cq.vcq.cq;
+	test_qp.state = IBV_QPS_RTS;
+	test_qp.max_inline = MAX_INLINE;
+	test_qp.slot = SLOT;
+	test_qp.doorbell = doorbells + QP_DOORBELL;
+	setup_queue(&test_qp.sq, queues.sq, &queues.header.sq_pi, sq_wrid);
+	setup_queue(&test_qp.rq, queues.rq, &queues.header.rq_pi, rq_wrid);
 }
 
 static int run_suite(Suite *s)

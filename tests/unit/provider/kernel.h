@@ -47,12 +47,12 @@ static void run_once(void (**hook)(void))
 /* A command may wait for a thread that needs the lock, so none may be held. */
 static int answer(void)
 {
-	ck_assert_int_eq(pthread_mutex_trylock(&ctx.qp_lock), 0);
-	pthread_mutex_unlock(&ctx.qp_lock);
+	ck_assert_int_eq(pthread_mutex_trylock(&test_ctx.qp_lock), 0);
+	pthread_mutex_unlock(&test_ctx.qp_lock);
 	if (kernel.poll_is_open)
 		return kernel.err;
-	ck_assert_int_eq(pthread_spin_trylock(&cq.lock.spin), 0);
-	pthread_spin_unlock(&cq.lock.spin);
+	ck_assert_int_eq(pthread_spin_trylock(&test_cq.lock.spin), 0);
+	pthread_spin_unlock(&test_cq.lock.spin);
 	return kernel.err;
 }
 
@@ -280,7 +280,7 @@ int ibv_cmd_dealloc_pd(struct ibv_pd *ibpd)
 	return destroy();
 }
 
-static struct pvhca_pd pd;
+static struct pvhca_pd test_pd;
 
 static void setup_kernel(void)
 {
@@ -290,17 +290,17 @@ static void setup_kernel(void)
 	kernel.slot = SLOT;
 	kernel.doorbell = QP_DOORBELL;
 	kernel.handle = 77;
-	ctx.max_cqe = 1 << PVHCA_CQ_MAX_LOG_ENTRIES;
-	ctx.max_qp_wr = 1 << PVHCA_RING_MAX_LOG_ENTRIES;
-	ctx.max_srq_wr = 1 << PVHCA_RING_MAX_LOG_ENTRIES;
-	ctx.max_srq_sge = 30;
-	ctx.max_sq_sge = 30;
-	ctx.max_rq_sge = 30;
-	ctx.max_inline = 512;
-	pthread_mutex_init(&ctx.qp_lock, NULL);
-	pthread_cond_init(&ctx.qp_cond, NULL);
-	memset(&pd, 0, sizeof(pd));
-	pd.ibv_pd.context = &ctx.vctx.context;
+	test_ctx.max_cqe = 1 << PVHCA_CQ_MAX_LOG_ENTRIES;
+	test_ctx.max_qp_wr = 1 << PVHCA_RING_MAX_LOG_ENTRIES;
+	test_ctx.max_srq_wr = 1 << PVHCA_RING_MAX_LOG_ENTRIES;
+	test_ctx.max_srq_sge = 30;
+	test_ctx.max_sq_sge = 30;
+	test_ctx.max_rq_sge = 30;
+	test_ctx.max_inline = 512;
+	pthread_mutex_init(&test_ctx.qp_lock, NULL);
+	pthread_cond_init(&test_ctx.qp_cond, NULL);
+	memset(&test_pd, 0, sizeof(test_pd));
+	test_pd.ibv_pd.context = &test_ctx.vctx.context;
 }
 
 static void teardown_kernel(void)

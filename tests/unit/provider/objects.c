@@ -110,7 +110,7 @@ int ibv_cmd_destroy_ah(struct ibv_ah *ibah)
 
 /* --------------------------------- domains -------------------------------- */
 
-static struct ibv_context *ibctx = &ctx.vctx.context;
+static struct ibv_context *ibctx = &test_ctx.vctx.context;
 
 static void setup_objects(void)
 {
@@ -290,7 +290,7 @@ END_TEST
 
 START_TEST(region_keeps_the_handle_that_binds_name)
 {
-	struct ibv_mr *ibmr = pvhca_reg_mr(&pd.ibv_pd, NULL, 1, 0, 0);
+	struct ibv_mr *ibmr = pvhca_reg_mr(&test_pd.ibv_pd, NULL, 1, 0, 0);
 	struct verbs_mr *vmr = verbs_get_mr(ibmr);
 
 	ck_assert_uint_eq(to_pvhca_mr(ibmr)->handle, 77);
@@ -303,7 +303,7 @@ START_TEST(region_keeps_the_handle_that_binds_name)
 	kernel.err = EBUSY;
 	ck_assert_int_eq(pvhca_rereg_mr(vmr, 0, NULL, NULL, 0, 0), EBUSY);
 	ck_assert_int_eq(pvhca_dereg_mr(vmr), EBUSY);
-	ck_assert_ptr_null(pvhca_reg_mr(&pd.ibv_pd, NULL, 1, 0, 0));
+	ck_assert_ptr_null(pvhca_reg_mr(&test_pd.ibv_pd, NULL, 1, 0, 0));
 	ck_assert_int_eq(errno, EBUSY);
 	kernel.err = 0;
 	ck_assert_int_eq(pvhca_dereg_mr(vmr), 0);
@@ -333,11 +333,11 @@ START_TEST(dma_buffers_are_registered_but_not_bound)
 {
 	struct ibv_mr *ibmr;
 
-	ck_assert_ptr_null(pvhca_reg_dmabuf_mr(&pd.ibv_pd, 0, 1, 0, -1, 0));
+	ck_assert_ptr_null(pvhca_reg_dmabuf_mr(&test_pd.ibv_pd, 0, 1, 0, -1, 0));
 	ck_assert_int_eq(errno, EBADF);
-	ck_assert_ptr_null(pvhca_reg_dmabuf_mr(&pd.ibv_pd, 0, 1, 0, 3, IBV_ACCESS_MW_BIND));
+	ck_assert_ptr_null(pvhca_reg_dmabuf_mr(&test_pd.ibv_pd, 0, 1, 0, 3, IBV_ACCESS_MW_BIND));
 	ck_assert_int_eq(errno, EOPNOTSUPP);
-	ibmr = pvhca_reg_dmabuf_mr(&pd.ibv_pd, 0, 1, 0, 3, 0);
+	ibmr = pvhca_reg_dmabuf_mr(&test_pd.ibv_pd, 0, 1, 0, 3, 0);
 	ck_assert_ptr_nonnull(ibmr);
 	ck_assert(!to_pvhca_mr(ibmr)->bindable);
 	ck_assert_int_eq(pvhca_dereg_mr(verbs_get_mr(ibmr)), 0);
@@ -351,8 +351,8 @@ static const struct pvhca_bind_seg *bind_seg(unsigned int i)
 
 START_TEST(bind_of_type_1_takes_the_next_key)
 {
-	struct ibv_mw *ibmw = pvhca_alloc_mw(&pd.ibv_pd, IBV_MW_TYPE_1);
-	struct ibv_mr *ibmr = pvhca_reg_mr(&pd.ibv_pd, NULL, 1, 0, 0);
+	struct ibv_mw *ibmw = pvhca_alloc_mw(&test_pd.ibv_pd, IBV_MW_TYPE_1);
+	struct ibv_mr *ibmr = pvhca_reg_mr(&test_pd.ibv_pd, NULL, 1, 0, 0);
 	const struct pvhca_sq_wqe *wqe = (const void *)queues.sq;
 	struct ibv_mw_bind bind = {
 		.wr_id = 8,
@@ -365,7 +365,7 @@ START_TEST(bind_of_type_1_takes_the_next_key)
 	int i;
 
 	ibmw->context = ibctx;
-	ck_assert_int_eq(ibv_bind_mw(&qp.vqp.qp, ibmw, &bind), 0);
+	ck_assert_int_eq(ibv_bind_mw(&test_qp.vqp.qp, ibmw, &bind), 0);
 	ck_assert_uint_eq(wqe->opcode, PVHCA_WQE_BIND_MW);
 	ck_assert_uint_eq(wqe->flags, PVHCA_WQE_F_SIGNALED);
 	ck_assert_uint_eq(sq_wrid[0], 8);
@@ -379,15 +379,15 @@ START_TEST(bind_of_type_1_takes_the_next_key)
 	ck_assert_uint_eq(le32toh(queues.header.sq_pi), 1);
 
 	bind.bind_info = (struct ibv_mw_bind_info){};
-	ck_assert_int_eq(ibv_bind_mw(&qp.vqp.qp, ibmw, &bind), 0);
+	ck_assert_int_eq(ibv_bind_mw(&test_qp.vqp.qp, ibmw, &bind), 0);
 	ck_assert_uint_eq(bind_seg(1)->length, 0);
 	ck_assert_uint_eq(ibmw->rkey, 0x1201);
 	bind.send_flags = IBV_SEND_INLINE;
-	ck_assert_int_eq(ibv_bind_mw(&qp.vqp.qp, ibmw, &bind), EINVAL);
+	ck_assert_int_eq(ibv_bind_mw(&test_qp.vqp.qp, ibmw, &bind), EINVAL);
 	bind.send_flags = 0;
 	for (i = 2; i < ENTRIES; i++)
-		ck_assert_int_eq(ibv_bind_mw(&qp.vqp.qp, ibmw, &bind), 0);
-	ck_assert_int_eq(ibv_bind_mw(&qp.vqp.qp, ibmw, &bind), ENOMEM);
+		ck_assert_int_eq(ibv_bind_mw(&test_qp.vqp.qp, ibmw, &bind), 0);
+	ck_assert_int_eq(ibv_bind_mw(&test_qp.vqp.qp, ibmw, &bind), ENOMEM);
 	ck_assert_uint_eq(ibmw->rkey, 0x1203);
 
 	ck_assert_int_eq(pvhca_dealloc_mw(ibmw), 0);
@@ -397,16 +397,16 @@ END_TEST
 
 START_TEST(datagram_qps_bind_nothing)
 {
-	struct ibv_mw *ibmw = pvhca_alloc_mw(&pd.ibv_pd, IBV_MW_TYPE_1);
+	struct ibv_mw *ibmw = pvhca_alloc_mw(&test_pd.ibv_pd, IBV_MW_TYPE_1);
 	struct ibv_mw_bind bind = {};
 
 	ibmw->context = ibctx;
-	qp.vqp.qp.qp_type = IBV_QPT_UD;
-	ck_assert_int_eq(ibv_bind_mw(&qp.vqp.qp, ibmw, &bind), EINVAL);
+	test_qp.vqp.qp.qp_type = IBV_QPT_UD;
+	ck_assert_int_eq(ibv_bind_mw(&test_qp.vqp.qp, ibmw, &bind), EINVAL);
 	ck_assert_uint_eq(ibmw->rkey, 0x12ff);
 	ck_assert_int_eq(pvhca_dealloc_mw(ibmw), 0);
 	kernel.err = ENOSPC;
-	ck_assert_ptr_null(pvhca_alloc_mw(&pd.ibv_pd, IBV_MW_TYPE_2));
+	ck_assert_ptr_null(pvhca_alloc_mw(&test_pd.ibv_pd, IBV_MW_TYPE_2));
 	ck_assert_int_eq(errno, ENOSPC);
 }
 END_TEST
@@ -414,17 +414,17 @@ END_TEST
 START_TEST(address_handle_keeps_what_entries_name)
 {
 	struct ibv_ah_attr attr = { .is_global = 1, .port_num = 1 };
-	struct ibv_ah *ibah = pvhca_create_ah(&pd.ibv_pd, &attr);
+	struct ibv_ah *ibah = pvhca_create_ah(&test_pd.ibv_pd, &attr);
 
 	ck_assert_uint_eq(to_pvhca_ah(ibah)->ah, 77);
 	kernel.err = EBUSY;
 	ck_assert_int_eq(pvhca_destroy_ah(ibah), EBUSY);
-	ck_assert_ptr_null(pvhca_create_ah(&pd.ibv_pd, &attr));
+	ck_assert_ptr_null(pvhca_create_ah(&test_pd.ibv_pd, &attr));
 	ck_assert_int_eq(errno, EBUSY);
 	kernel.err = 0;
 	ck_assert_int_eq(pvhca_destroy_ah(ibah), 0);
 	attr.is_global = 0;
-	ck_assert_ptr_null(pvhca_create_ah(&pd.ibv_pd, &attr));
+	ck_assert_ptr_null(pvhca_create_ah(&test_pd.ibv_pd, &attr));
 	ck_assert_int_eq(errno, EINVAL);
 }
 END_TEST

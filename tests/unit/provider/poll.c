@@ -13,9 +13,9 @@ static void setup_poll(void)
 {
 	setup();
 	host_pi = 0;
-	other_qp = qp;
+	other_qp = test_qp;
 	other_qp.vqp.qp.qp_num = OTHER_QPN;
-	ck_assert_int_eq(pvhca_qp_table_insert(&ctx.qp_table, QPN, &qp), 0);
+	ck_assert_int_eq(pvhca_qp_table_insert(&test_ctx.qp_table, QPN, &test_qp), 0);
 }
 
 /* Writes the next completion, with the phase of its lap. */
@@ -35,7 +35,7 @@ static struct pvhca_cqe *complete(uint8_t opcode, uint16_t place)
 
 static int poll(int num, struct ibv_wc *wc)
 {
-	return pvhca_poll_cq(&cq.vcq.cq, num, wc);
+	return pvhca_poll_cq(&test_cq.vcq.cq, num, wc);
 }
 
 START_TEST(empty_queue_gives_nothing_and_moves_nothing)
@@ -98,18 +98,18 @@ START_TEST(signaled_completion_retires_the_unsignaled_before_it)
 {
 	struct ibv_wc wc;
 
-	qp.sq.pi = ENTRIES;
+	test_qp.sq.pi = ENTRIES;
 	sq_wrid[2] = 33;
 	complete(PVHCA_CQE_SEND, 2);
 	ck_assert_int_eq(poll(1, &wc), 1);
 	ck_assert_uint_eq(wc.wr_id, 33);
-	ck_assert_uint_eq(qp.sq.ci, 3);
-	ck_assert_uint_eq(qp.rq.ci, 0);
+	ck_assert_uint_eq(test_qp.sq.ci, 3);
+	ck_assert_uint_eq(test_qp.rq.ci, 0);
 
 	/* across the end of the ring */
 	complete(PVHCA_CQE_SEND, 1);
 	ck_assert_int_eq(poll(1, &wc), 1);
-	ck_assert_uint_eq(qp.sq.ci, ENTRIES + 2);
+	ck_assert_uint_eq(test_qp.sq.ci, ENTRIES + 2);
 }
 END_TEST
 
@@ -128,8 +128,8 @@ START_TEST(receives_retire_the_receive_queue)
 	ck_assert_uint_eq(wc.byte_len, 12);
 	ck_assert_uint_eq(wc.wc_flags, IBV_WC_WITH_IMM);
 	ck_assert_uint_eq(wc.imm_data, htobe32(0xdeadbeef));
-	ck_assert_uint_eq(qp.rq.ci, 1);
-	ck_assert_uint_eq(qp.sq.ci, 0);
+	ck_assert_uint_eq(test_qp.rq.ci, 1);
+	ck_assert_uint_eq(test_qp.sq.ci, 0);
 }
 END_TEST
 
@@ -168,10 +168,10 @@ START_TEST(errors_tell_status_and_retire_too)
 	ck_assert_int_eq(wc.status, IBV_WC_REM_ACCESS_ERR);
 	ck_assert_uint_eq(wc.vendor_err, 0x42);
 	ck_assert_uint_eq(wc.wc_flags, 0);
-	ck_assert_uint_eq(qp.sq.ci, 2);
+	ck_assert_uint_eq(test_qp.sq.ci, 2);
 	ck_assert_int_eq(poll(1, &wc), 1);
 	ck_assert_int_eq(wc.status, IBV_WC_WR_FLUSH_ERR);
-	ck_assert_uint_eq(qp.rq.ci, 1);
+	ck_assert_uint_eq(test_qp.rq.ci, 1);
 }
 END_TEST
 
@@ -195,7 +195,7 @@ START_TEST(consumer_index_passes_32_bits)
 	struct ibv_wc wc[ENTRIES];
 
 	/* The last but one entry of an odd lap, and what was left by the host. */
-	cq.ci = host_pi = UINT32_MAX - 1;
+	test_cq.ci = host_pi = UINT32_MAX - 1;
 	cq_mem.entries[2].flags = cq_mem.entries[3].flags = PVHCA_CQE_F_PHASE;
 	ck_assert_int_eq(poll(ENTRIES, wc), 0);
 	complete(PVHCA_CQE_SEND, 0);
@@ -242,11 +242,11 @@ START_TEST(completions_of_a_gone_qp_are_skipped_but_make_room)
 {
 	struct ibv_wc wc[ENTRIES];
 
-	ck_assert_int_eq(pvhca_qp_table_insert(&ctx.qp_table, OTHER_QPN, &other_qp), 0);
+	ck_assert_int_eq(pvhca_qp_table_insert(&test_ctx.qp_table, OTHER_QPN, &other_qp), 0);
 	complete(PVHCA_CQE_SEND, 0)->qpn = htole32(OTHER_QPN);
 	complete(PVHCA_CQE_SEND, 0);
 	complete(PVHCA_CQE_SEND, 1)->qpn = htole32(OTHER_QPN);
-	pvhca_cq_clean(&cq, &other_qp);
+	pvhca_cq_clean(&test_cq, &other_qp);
 	ck_assert_int_eq(poll(ENTRIES, wc), 1);
 	ck_assert_uint_eq(wc[0].qp_num, QPN);
 	ck_assert_uint_eq(le32toh(cq_mem.header.ci), 3);
@@ -259,11 +259,11 @@ START_TEST(cleaning_forgets_the_qp_polled_last)
 
 	complete(PVHCA_CQE_SEND, 0);
 	ck_assert_int_eq(poll(1, &wc), 1);
-	ck_assert_ptr_eq(cq.last_qp, &qp);
-	pvhca_cq_clean(&cq, &other_qp);
-	ck_assert_ptr_eq(cq.last_qp, &qp);
-	pvhca_cq_clean(&cq, &qp);
-	ck_assert_ptr_null(cq.last_qp);
+	ck_assert_ptr_eq(test_cq.last_qp, &test_qp);
+	pvhca_cq_clean(&test_cq, &other_qp);
+	ck_assert_ptr_eq(test_cq.last_qp, &test_qp);
+	pvhca_cq_clean(&test_cq, &test_qp);
+	ck_assert_ptr_null(test_cq.last_qp);
 }
 END_TEST
 
@@ -274,7 +274,7 @@ START_TEST(cleaning_a_full_queue_ends)
 
 	for (i = 0; i < ENTRIES; i++)
 		complete(PVHCA_CQE_SEND, i);
-	pvhca_cq_clean(&cq, &qp);
+	pvhca_cq_clean(&test_cq, &test_qp);
 	ck_assert_int_eq(poll(ENTRIES, wc), 0);
 	ck_assert_uint_eq(le32toh(cq_mem.header.ci), ENTRIES);
 }
@@ -287,7 +287,7 @@ START_TEST(cleaning_leaves_what_was_polled_alone)
 	complete(PVHCA_CQE_SEND, 0);
 	complete(PVHCA_CQE_SEND, 1);
 	ck_assert_int_eq(poll(1, &wc), 1);
-	pvhca_cq_clean(&cq, &qp);
+	pvhca_cq_clean(&test_cq, &test_qp);
 	ck_assert_uint_eq(le32toh(cq_mem.entries[0].qpn), QPN);
 	ck_assert_uint_ne(le32toh(cq_mem.entries[1].qpn), QPN);
 }
@@ -309,7 +309,7 @@ START_TEST(gone_device_is_an_error_once_the_queue_is_empty)
 	struct ibv_wc wc;
 
 	complete(PVHCA_CQE_SEND, 0);
-	page.alive = 0;
+	test_page.alive = 0;
 	ck_assert_int_eq(poll(1, &wc), 1);
 	ck_assert_int_lt(poll(1, &wc), 0);
 }
@@ -317,13 +317,13 @@ END_TEST
 
 START_TEST(requests_for_events_are_counted_apart)
 {
-	ck_assert_int_eq(pvhca_req_notify_cq(&cq.vcq.cq, 0), 0);
-	ck_assert_int_eq(pvhca_req_notify_cq(&cq.vcq.cq, 1), 0);
-	ck_assert_int_eq(pvhca_req_notify_cq(&cq.vcq.cq, 1), 0);
+	ck_assert_int_eq(pvhca_req_notify_cq(&test_cq.vcq.cq, 0), 0);
+	ck_assert_int_eq(pvhca_req_notify_cq(&test_cq.vcq.cq, 1), 0);
+	ck_assert_int_eq(pvhca_req_notify_cq(&test_cq.vcq.cq, 1), 0);
 	ck_assert_uint_eq(le32toh(cq_mem.header.arm_any), 1);
 	ck_assert_uint_eq(le32toh(cq_mem.header.arm_solicited), 2);
-	page.alive = 0;
-	ck_assert_int_eq(pvhca_req_notify_cq(&cq.vcq.cq, 0), EIO);
+	test_page.alive = 0;
+	ck_assert_int_eq(pvhca_req_notify_cq(&test_cq.vcq.cq, 0), EIO);
 }
 END_TEST
 
@@ -331,7 +331,7 @@ START_TEST(table_finds_numbers_all_over_the_range)
 {
 	static const uint32_t numbers[] = { 0, 1, 255, 256, 65535, 65536, 0x00ff00, 0xffffff };
 	static struct pvhca_qp qps[ARRAY_SIZE(numbers)];
-	struct pvhca_qp_table *t = &ctx.qp_table;
+	struct pvhca_qp_table *t = &test_ctx.qp_table;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(numbers); i++)

@@ -20,7 +20,7 @@ static struct ibv_send_wr send_wr(enum ibv_wr_opcode opcode)
 static int post(struct ibv_send_wr *wr)
 {
 	struct ibv_send_wr *bad = NULL;
-	int err = pvhca_post_send(&qp.vqp.qp, wr, &bad);
+	int err = pvhca_post_send(&test_qp.vqp.qp, wr, &bad);
 
 	ck_assert_ptr_eq(bad, err ? wr : NULL);
 	return err;
@@ -29,7 +29,7 @@ static int post(struct ibv_send_wr *wr)
 static int post_recv(struct ibv_recv_wr *wr)
 {
 	struct ibv_recv_wr *bad = NULL;
-	int err = pvhca_post_recv(&qp.vqp.qp, wr, &bad);
+	int err = pvhca_post_recv(&test_qp.vqp.qp, wr, &bad);
 
 	ck_assert_ptr_eq(bad, err ? wr : NULL);
 	return err;
@@ -78,8 +78,8 @@ START_TEST(posting_marks_the_slot_and_its_word)
 	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
 
 	ck_assert_int_eq(post(&wr), 0);
-	ck_assert_uint_eq(le64toh(page.pending[2]), 1 << 2);
-	ck_assert_uint_eq(le64toh(page.summary), 1 << 2);
+	ck_assert_uint_eq(le64toh(test_page.pending[2]), 1 << 2);
+	ck_assert_uint_eq(le64toh(test_page.summary), 1 << 2);
 	ck_assert_uint_eq(rings, 0);
 }
 END_TEST
@@ -88,11 +88,11 @@ START_TEST(marks_of_others_stay)
 {
 	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
 
-	page.pending[2] = htole64(1ULL << 63 | 1);
-	page.summary = htole64(1ULL << 63);
+	test_page.pending[2] = htole64(1ULL << 63 | 1);
+	test_page.summary = htole64(1ULL << 63);
 	ck_assert_int_eq(post(&wr), 0);
-	ck_assert_uint_eq(le64toh(page.pending[2]), 1ULL << 63 | 1 << 2 | 1);
-	ck_assert_uint_eq(le64toh(page.summary), 1ULL << 63 | 1 << 2);
+	ck_assert_uint_eq(le64toh(test_page.pending[2]), 1ULL << 63 | 1 << 2 | 1);
+	ck_assert_uint_eq(le64toh(test_page.summary), 1ULL << 63 | 1 << 2);
 }
 END_TEST
 
@@ -100,11 +100,11 @@ START_TEST(sleeping_host_is_woken_once)
 {
 	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
 
-	page.need_kick = htole64(1 << 2 | 1 << 3);
+	test_page.need_kick = htole64(1 << 2 | 1 << 3);
 	ck_assert_int_eq(post(&wr), 0);
 	ck_assert_uint_eq(rings, 1);
 	ck_assert_ptr_eq(rung, doorbells + QP_DOORBELL);
-	ck_assert_uint_eq(le64toh(page.need_kick), 1 << 3);
+	ck_assert_uint_eq(le64toh(test_page.need_kick), 1 << 3);
 
 	ck_assert_int_eq(post(&wr), 0);
 	ck_assert_uint_eq(rings, 1);
@@ -115,10 +115,10 @@ START_TEST(need_kick_of_another_word_is_not_ours)
 {
 	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
 
-	page.need_kick = htole64(~(1ULL << 2));
+	test_page.need_kick = htole64(~(1ULL << 2));
 	ck_assert_int_eq(post(&wr), 0);
 	ck_assert_uint_eq(rings, 0);
-	ck_assert_uint_eq(le64toh(page.need_kick), ~(1ULL << 2));
+	ck_assert_uint_eq(le64toh(test_page.need_kick), ~(1ULL << 2));
 }
 END_TEST
 
@@ -127,7 +127,7 @@ START_TEST(chain_costs_one_doorbell)
 	struct ibv_send_wr wr[3];
 	unsigned int i;
 
-	page.need_kick = htole64(~0ULL);
+	test_page.need_kick = htole64(~0ULL);
 	for (i = 0; i < 3; i++) {
 		wr[i] = send_wr(IBV_WR_SEND);
 		wr[i].wr_id = 100 + i;
@@ -148,8 +148,8 @@ START_TEST(bad_request_in_a_chain_leaves_those_before_it_posted)
 	wr[0].next = &wr[1];
 	wr[1].next = &wr[2];
 	wr[1].num_sge = MAX_SGE + 1;
-	page.need_kick = htole64(~0ULL);
-	ck_assert_int_eq(pvhca_post_send(&qp.vqp.qp, wr, &bad), EINVAL);
+	test_page.need_kick = htole64(~0ULL);
+	ck_assert_int_eq(pvhca_post_send(&test_qp.vqp.qp, wr, &bad), EINVAL);
 	ck_assert_ptr_eq(bad, &wr[1]);
 	ck_assert_uint_eq(le32toh(queues.header.sq_pi), 1);
 	ck_assert_uint_eq(rings, 1);
@@ -160,10 +160,10 @@ START_TEST(nothing_posted_marks_nothing)
 {
 	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
 
-	page.need_kick = htole64(~0ULL);
+	test_page.need_kick = htole64(~0ULL);
 	wr.num_sge = MAX_SGE + 1;
 	ck_assert_int_eq(post(&wr), EINVAL);
-	ck_assert_uint_eq(page.summary, 0);
+	ck_assert_uint_eq(test_page.summary, 0);
 	ck_assert_uint_eq(rings, 0);
 }
 END_TEST
@@ -178,7 +178,7 @@ START_TEST(full_queue_gives_enomem_until_a_completion)
 	ck_assert_int_eq(post(&wr), ENOMEM);
 	ck_assert_uint_eq(le32toh(queues.header.sq_pi), ENTRIES);
 
-	qp.sq.ci = 2;
+	test_qp.sq.ci = 2;
 	ck_assert_int_eq(post(&wr), 0);
 	ck_assert_int_eq(post(&wr), 0);
 	ck_assert_int_eq(post(&wr), ENOMEM);
@@ -189,7 +189,7 @@ START_TEST(queue_is_full_at_max_wr_in_a_bigger_ring)
 {
 	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
 
-	qp.sq.max_wr = 3;
+	test_qp.sq.max_wr = 3;
 	ck_assert_int_eq(post(&wr), 0);
 	ck_assert_int_eq(post(&wr), 0);
 	ck_assert_int_eq(post(&wr), 0);
@@ -201,7 +201,7 @@ START_TEST(entries_wrap_with_the_ring)
 {
 	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
 
-	qp.sq.pi = qp.sq.ci = ENTRIES - 1;
+	test_qp.sq.pi = test_qp.sq.ci = ENTRIES - 1;
 	wr.wr_id = 1;
 	ck_assert_int_eq(post(&wr), 0);
 	wr.wr_id = 2;
@@ -219,7 +219,7 @@ START_TEST(indices_pass_32_bits)
 	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
 	int i;
 
-	qp.sq.pi = qp.sq.ci = UINT32_MAX - 1;
+	test_qp.sq.pi = test_qp.sq.ci = UINT32_MAX - 1;
 	for (i = 0; i < ENTRIES; i++)
 		ck_assert_int_eq(post(&wr), 0);
 	ck_assert_int_eq(post(&wr), ENOMEM);
@@ -324,7 +324,7 @@ START_TEST(flags_are_translated)
 	ck_assert_int_eq(post(&wr), 0);
 	ck_assert_uint_eq(sq_entry(1)->flags, PVHCA_WQE_F_SOLICITED | PVHCA_WQE_F_FENCE);
 	wr.send_flags = 0;
-	qp.sq_sig_all = true;
+	test_qp.sq_sig_all = true;
 	ck_assert_int_eq(post(&wr), 0);
 	ck_assert_uint_eq(sq_entry(2)->flags, PVHCA_WQE_F_SIGNALED);
 	wr.send_flags = IBV_SEND_IP_CSUM;
@@ -474,7 +474,7 @@ START_TEST(ud_names_the_receiver)
 	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
 	struct pvhca_ah ah = { .ah = 9 };
 
-	qp.vqp.qp.qp_type = IBV_QPT_UD;
+	test_qp.vqp.qp.qp_type = IBV_QPT_UD;
 	ck_assert_int_eq(post(&wr), EINVAL);
 	wr.wr.ud.ah = &ah.ibv_ah;
 	wr.wr.ud.remote_qpn = 0x111111;
@@ -501,7 +501,7 @@ START_TEST(sends_need_a_qp_that_can_send)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		qp.state = cases[i].state;
+		test_qp.state = cases[i].state;
 		ck_assert_int_eq(post(&wr), cases[i].err);
 	}
 }
@@ -512,12 +512,12 @@ START_TEST(gone_device_gives_eio)
 	struct ibv_send_wr wr = send_wr(IBV_WR_SEND);
 	struct ibv_recv_wr rwr = {};
 
-	page.alive = 0;
+	test_page.alive = 0;
 	ck_assert_int_eq(post(&wr), EIO);
 	ck_assert_int_eq(post_recv(&rwr), EIO);
 	ck_assert_uint_eq(queues.header.sq_pi, 0);
 	ck_assert_uint_eq(queues.header.rq_pi, 0);
-	ck_assert_uint_eq(page.summary, 0);
+	ck_assert_uint_eq(test_page.summary, 0);
 }
 END_TEST
 
@@ -528,8 +528,8 @@ START_TEST(receive_fills_entry_with_its_place)
 	const struct pvhca_sge *sge = (const void *)(queues.rq + STRIDE + PVHCA_RQ_WQE_DATA);
 
 	memset(queues.rq, 0xff, sizeof(queues.rq));
-	page.need_kick = htole64(~0ULL);
-	qp.rq.pi = qp.rq.ci = ENTRIES + 1;
+	test_page.need_kick = htole64(~0ULL);
+	test_qp.rq.pi = test_qp.rq.ci = ENTRIES + 1;
 	ck_assert_int_eq(post_recv(&wr), 0);
 	ck_assert_uint_eq(le16toh(wqe->num_sge), 2);
 	ck_assert_uint_eq(le16toh(wqe->tag), 1);
@@ -538,7 +538,7 @@ START_TEST(receive_fills_entry_with_its_place)
 	ck_assert_uint_eq(le64toh(sge[1].addr), 0x2000);
 	ck_assert_uint_eq(rq_wrid[1], 5);
 	ck_assert_uint_eq(le32toh(queues.header.rq_pi), ENTRIES + 2);
-	ck_assert_uint_eq(le64toh(page.pending[2]), 1 << 2);
+	ck_assert_uint_eq(le64toh(test_page.pending[2]), 1 << 2);
 	ck_assert_uint_eq(rings, 1);
 }
 END_TEST
@@ -563,11 +563,11 @@ START_TEST(receives_are_refused_in_reset_alone)
 {
 	struct ibv_recv_wr wr = {};
 
-	qp.state = IBV_QPS_RESET;
+	test_qp.state = IBV_QPS_RESET;
 	ck_assert_int_eq(post_recv(&wr), EINVAL);
-	qp.state = IBV_QPS_INIT;
+	test_qp.state = IBV_QPS_INIT;
 	ck_assert_int_eq(post_recv(&wr), 0);
-	qp.state = IBV_QPS_ERR;
+	test_qp.state = IBV_QPS_ERR;
 	ck_assert_int_eq(post_recv(&wr), 0);
 }
 END_TEST

@@ -16,8 +16,8 @@ static void setup_verbs(void)
 {
 	setup_kernel();
 	init = (struct ibv_qp_init_attr){
-		.send_cq = &cq.vcq.cq,
-		.recv_cq = &cq.vcq.cq,
+		.send_cq = &test_cq.vcq.cq,
+		.recv_cq = &test_cq.vcq.cq,
 		.qp_type = IBV_QPT_RC,
 		.cap = {
 			.max_send_wr = 10,
@@ -36,7 +36,7 @@ static void teardown_verbs(void)
 
 static struct pvhca_qp *create(void)
 {
-	struct ibv_qp *ibqp = pvhca_create_qp(&pd.ibv_pd, &init);
+	struct ibv_qp *ibqp = pvhca_create_qp(&test_pd.ibv_pd, &init);
 
 	ck_assert_ptr_nonnull(ibqp);
 	return to_pvhca_qp(ibqp);
@@ -45,7 +45,7 @@ static struct pvhca_qp *create(void)
 static void refused(int err)
 {
 	errno = 0;
-	ck_assert_ptr_null(pvhca_create_qp(&pd.ibv_pd, &init));
+	ck_assert_ptr_null(pvhca_create_qp(&test_pd.ibv_pd, &init));
 	ck_assert_int_eq(errno, err);
 	ck_assert_int_eq(kernel.created, kernel.destroyed);
 }
@@ -126,7 +126,7 @@ END_TEST
 
 START_TEST(limits_of_the_device_are_kept)
 {
-	ctx.max_qp_wr = 20;
+	test_ctx.max_qp_wr = 20;
 	init.cap.max_send_wr = 21;
 	refused(EINVAL);
 	init.cap.max_send_wr = 20;
@@ -234,9 +234,9 @@ START_TEST(number_of_a_destroyed_qp_can_be_given_again)
 {
 	struct pvhca_qp *q = create();
 
-	ck_assert_ptr_eq(pvhca_qp_table_find(&ctx.qp_table, QPN), q);
+	ck_assert_ptr_eq(pvhca_qp_table_find(&test_ctx.qp_table, QPN), q);
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
-	ck_assert_ptr_null(pvhca_qp_table_find(&ctx.qp_table, QPN));
+	ck_assert_ptr_null(pvhca_qp_table_find(&test_ctx.qp_table, QPN));
 	q = create();
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
 }
@@ -247,7 +247,7 @@ START_TEST(destroying_drops_completions_from_both_cqs)
 	static struct pvhca_cqe entries[2];
 	static struct pvhca_cq_header header;
 	struct pvhca_cq other = {
-		.ctx = &ctx, .log_entries = 0, .entries = entries, .header = &header
+		.ctx = &test_ctx, .log_entries = 0, .entries = entries, .header = &header
 	};
 	struct pvhca_qp *q;
 	struct ibv_wc wc;
@@ -264,7 +264,7 @@ START_TEST(destroying_drops_completions_from_both_cqs)
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
 
 	q = create(); /* of the same number */
-	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 1, &wc), 0);
+	ck_assert_int_eq(pvhca_poll_cq(&test_cq.vcq.cq, 1, &wc), 0);
 	ck_assert_int_eq(pvhca_poll_cq(&other.vcq.cq, 1, &wc), 0);
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
 }
@@ -279,7 +279,7 @@ START_TEST(failed_destruction_leaves_the_qp_as_it_is)
 	cq_mem.entries[0].flags = PVHCA_CQE_F_PHASE;
 	kernel.err = EBUSY;
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), EBUSY);
-	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 1, &wc), 1);
+	ck_assert_int_eq(pvhca_poll_cq(&test_cq.vcq.cq, 1, &wc), 1);
 	kernel.err = 0;
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
 }
@@ -444,7 +444,7 @@ START_TEST(reset_empties_queues_and_drops_completions)
 	cq_mem.entries[0].qpn = htole32(QPN);
 	cq_mem.entries[0].flags = PVHCA_CQE_F_PHASE;
 	cq_mem.entries[1] = cq_mem.entries[0];
-	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 1, &wc), 1);
+	ck_assert_int_eq(pvhca_poll_cq(&test_cq.vcq.cq, 1, &wc), 1);
 	ck_assert_uint_eq(le32toh(header->sq_pi), 2);
 
 	being_reset = q;
@@ -454,7 +454,7 @@ START_TEST(reset_empties_queues_and_drops_completions)
 	ck_assert_uint_eq(header->sq_pi, 0);
 	ck_assert_uint_eq(header->rq_pi, 0);
 	ck_assert_uint_eq(q->sq.pi | q->sq.ci | q->rq.pi | q->rq.ci, 0);
-	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 1, &wc), 0);
+	ck_assert_int_eq(pvhca_poll_cq(&test_cq.vcq.cq, 1, &wc), 0);
 	ck_assert_int_eq(send_one(q), EINVAL);
 
 	ck_assert_int_eq(modify(q, IBV_QPS_RTS), 0);
@@ -487,7 +487,7 @@ START_TEST(cq_has_room_for_what_was_asked)
 		unsigned int log;
 	} cases[] = { { 1, 0 }, { 2, 1 },     { 3, 2 },	      { 4, 2 },
 		      { 5, 3 }, { 1000, 10 }, { 1 << 20, 20 } };
-	struct ibv_context *ibctx = &ctx.vctx.context;
+	struct ibv_context *ibctx = &test_ctx.vctx.context;
 	struct pvhca_cq *c;
 	unsigned int i;
 
@@ -508,14 +508,14 @@ END_TEST
 START_TEST(impossible_cqs_are_refused)
 {
 	static const int bad[] = { 0, -1, (1 << 20) + 1, INT32_MAX };
-	struct ibv_context *ibctx = &ctx.vctx.context;
+	struct ibv_context *ibctx = &test_ctx.vctx.context;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		ck_assert_ptr_null(pvhca_create_cq(ibctx, bad[i], NULL, 0));
 		ck_assert_int_eq(errno, EINVAL);
 	}
-	ctx.max_cqe = 100;
+	test_ctx.max_cqe = 100;
 	ck_assert_ptr_null(pvhca_create_cq(ibctx, 101, NULL, 0));
 	ck_assert_int_eq(errno, EINVAL);
 	kernel.err = ENOSPC;

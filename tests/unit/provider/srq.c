@@ -27,7 +27,7 @@ static void setup_srq(void)
 
 static struct pvhca_srq *create(void)
 {
-	struct ibv_srq *ibsrq = pvhca_create_srq(&pd.ibv_pd, &init);
+	struct ibv_srq *ibsrq = pvhca_create_srq(&test_pd.ibv_pd, &init);
 
 	ck_assert_ptr_nonnull(ibsrq);
 	return to_pvhca_srq(ibsrq);
@@ -41,7 +41,7 @@ static void destroy_srq(struct pvhca_srq *srq)
 static void refused(int err)
 {
 	errno = 0;
-	ck_assert_ptr_null(pvhca_create_srq(&pd.ibv_pd, &init));
+	ck_assert_ptr_null(pvhca_create_srq(&test_pd.ibv_pd, &init));
 	ck_assert_int_eq(errno, err);
 	ck_assert_int_eq(kernel.created, kernel.destroyed);
 }
@@ -65,8 +65,8 @@ static const struct pvhca_rq_wqe *entry(struct pvhca_srq *srq, uint32_t i)
 /* The QP of the fixture takes from the SRQ. */
 static void use(struct pvhca_srq *srq)
 {
-	qp.vqp.qp.srq = &srq->vsrq.srq;
-	ck_assert_int_eq(pvhca_qp_table_insert(&ctx.qp_table, QPN, &qp), 0);
+	test_qp.vqp.qp.srq = &srq->vsrq.srq;
+	ck_assert_int_eq(pvhca_qp_table_insert(&test_ctx.qp_table, QPN, &test_qp), 0);
 }
 
 static void complete(uint16_t tag)
@@ -84,7 +84,7 @@ static uint64_t poll_one(void)
 {
 	struct ibv_wc wc;
 
-	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 1, &wc), 1);
+	ck_assert_int_eq(pvhca_poll_cq(&test_cq.vcq.cq, 1, &wc), 1);
 	return wc.wr_id;
 }
 
@@ -117,9 +117,9 @@ END_TEST
 
 START_TEST(impossible_srqs_are_refused)
 {
-	ctx.max_srq_wr = 0;
+	test_ctx.max_srq_wr = 0;
 	refused(EOPNOTSUPP);
-	ctx.max_srq_wr = 100;
+	test_ctx.max_srq_wr = 100;
 	init.attr.max_wr = 101;
 	refused(EINVAL);
 	init.attr.max_wr = 0;
@@ -203,14 +203,14 @@ START_TEST(receive_is_published_with_its_tag)
 	const struct pvhca_rq_wqe *wqe = entry(srq, 0);
 	const struct pvhca_sge *sge = (const void *)((uint8_t *)wqe + PVHCA_RQ_WQE_DATA);
 
-	page.need_kick = htole64(~0ULL);
+	test_page.need_kick = htole64(~0ULL);
 	ck_assert_int_eq(post(srq, 5), 0);
 	ck_assert_uint_eq(le16toh(wqe->num_sge), 2);
 	ck_assert_uint_eq(le64toh(sge[1].addr), 0x2000);
 	ck_assert_uint_eq(srq->q.wrid[le16toh(wqe->tag)], 5);
 	ck_assert_uint_eq(le32toh(header->rq_pi), 1);
 	ck_assert_uint_eq(header->sq_pi, 0);
-	ck_assert_uint_eq(le64toh(page.pending[2]), 1 << 2);
+	ck_assert_uint_eq(le64toh(test_page.pending[2]), 1 << 2);
 	ck_assert_uint_eq(rings, 1);
 	ck_assert_ptr_eq(rung, doorbells + QP_DOORBELL);
 	destroy_srq(srq);
@@ -232,7 +232,7 @@ START_TEST(bad_receive_in_a_chain_leaves_those_before_it_posted)
 	ck_assert_ptr_eq(bad, &wr[1]);
 	ck_assert_uint_eq(le32toh(header->rq_pi), 1);
 	ck_assert_uint_eq(srq->num_free, 3);
-	page.alive = 0;
+	test_page.alive = 0;
 	ck_assert_int_eq(post(srq, 1), EIO);
 	ck_assert_uint_eq(le32toh(header->rq_pi), 1);
 	destroy_srq(srq);
@@ -316,11 +316,11 @@ START_TEST(receives_of_a_gone_qp_can_be_posted_again)
 		ck_assert_int_eq(post(srq, i), 0);
 	complete(le16toh(entry(srq, 1)->tag));
 	complete(le16toh(entry(srq, 0)->tag));
-	pvhca_cq_clean(&cq, &qp);
+	pvhca_cq_clean(&test_cq, &test_qp);
 	ck_assert_uint_eq(srq->num_free, 2);
-	pvhca_cq_clean(&cq, &qp);
+	pvhca_cq_clean(&test_cq, &test_qp);
 	ck_assert_uint_eq(srq->num_free, 2);
-	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 1, &wc), 0);
+	ck_assert_int_eq(pvhca_poll_cq(&test_cq.vcq.cq, 1, &wc), 0);
 	ck_assert_int_eq(post(srq, 7), 0);
 	destroy_srq(srq);
 }
@@ -330,8 +330,8 @@ START_TEST(qp_with_an_srq_has_no_receive_queue)
 {
 	struct pvhca_srq *srq = create();
 	struct ibv_qp_init_attr attr = {
-		.send_cq = &cq.vcq.cq,
-		.recv_cq = &cq.vcq.cq,
+		.send_cq = &test_cq.vcq.cq,
+		.recv_cq = &test_cq.vcq.cq,
 		.srq = &srq->vsrq.srq,
 		.qp_type = IBV_QPT_RC,
 		.cap = { .max_send_wr = 1, .max_recv_wr = 9, .max_send_sge = 1, .max_recv_sge = 9 },
@@ -339,7 +339,7 @@ START_TEST(qp_with_an_srq_has_no_receive_queue)
 	struct ibv_recv_wr wr = {}, *bad;
 	struct ibv_qp *ibqp;
 
-	ibqp = pvhca_create_qp(&pd.ibv_pd, &attr);
+	ibqp = pvhca_create_qp(&test_pd.ibv_pd, &attr);
 	ck_assert_ptr_nonnull(ibqp);
 	ck_assert_uint_eq(kernel.qp_req.rq_log_entries | kernel.qp_req.rq_log_stride |
 				  kernel.qp_req.rq_offset,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "pvhca.h"
+#include "timescale.h"
 
 #include <util/mmio.h>
 
@@ -31,8 +32,8 @@
 
 #define fail(...) (fprintf(stderr, __VA_ARGS__), fflush(stderr), _exit(1))
 
-static struct pvhca_context ctx;
-static struct pvhca_context_page page;
+static struct pvhca_context test_ctx;
+static struct pvhca_context_page test_page;
 static struct pvhca_queue_header header;
 static uint8_t ring[SIZE << LOG_STRIDE];
 static uint64_t wrid[SIZE];
@@ -130,9 +131,9 @@ static void setup(void)
 {
 	unsigned int i;
 
-	page.alive = htole32(1);
-	ctx.page = &page;
-	srq.ctx = &ctx;
+	test_page.alive = htole32(1);
+	test_ctx.page = &test_page;
+	srq.ctx = &test_ctx;
 	pvhca_lock_init(&srq.q.lock, false);
 	srq.q.max_wr = SIZE;
 	srq.q.mask = SIZE - 1;
@@ -148,11 +149,11 @@ static void setup(void)
 		side[i].qp.vqp.qp.qp_num = 100 + i;
 		side[i].qp.vqp.qp.srq = &srq.vsrq.srq;
 		pvhca_lock_init(&side[i].cq.lock, false);
-		side[i].cq.ctx = &ctx;
+		side[i].cq.ctx = &test_ctx;
 		side[i].cq.header = &side[i].header;
 		side[i].cq.entries = side[i].cqes;
 		side[i].cq.log_entries = LOG_SRQ;
-		if (pvhca_qp_table_insert(&ctx.qp_table, 100 + i, &side[i].qp))
+		if (pvhca_qp_table_insert(&test_ctx.qp_table, 100 + i, &side[i].qp))
 			abort();
 	}
 }
@@ -162,7 +163,7 @@ int main(void)
 	pthread_t threads[POSTERS + CQS + 1];
 	uintptr_t i, n = 0;
 
-	alarm(120); /* a receive that is lost is waited for */
+	alarm(scaled(120)); /* a receive that is lost is waited for */
 	setup();
 	pthread_create(&threads[n++], NULL, host, NULL);
 	for (i = 0; i < POSTERS; i++)

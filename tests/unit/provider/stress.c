@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "pvhca.h"
+#include "timescale.h"
 
 #include <util/mmio.h>
 
@@ -68,7 +69,7 @@ static void wake_host(void)
 #define LOG_SQ	   2
 #define LOG_CQ	   1 /* smaller than the SQ, so that the host has to wait for room */
 #define LOG_STRIDE 6
-#define STALL_MS   10000
+#define STALL_MS   ((int)scaled(60000))
 
 struct lane {
 	struct pvhca_queue_header header;
@@ -84,8 +85,8 @@ struct lane {
 	uint64_t next;
 };
 
-static struct pvhca_context ctx;
-static struct pvhca_context_page page;
+static struct pvhca_context test_ctx;
+static struct pvhca_context_page test_page;
 static struct lane lanes[QPS];
 static const uint32_t slots[QPS] = { 0, 1, 64, 4095, 130 };
 static uint64_t done; /* messages that were polled */
@@ -143,15 +144,16 @@ static struct lane *lane_of(uint32_t slot)
 
 static void host_serve_word(unsigned int w)
 {
-	uint64_t bits = le64toh(__atomic_exchange_n(&page.pending[w], 0, __ATOMIC_SEQ_CST));
+	uint64_t bits = le64toh(__atomic_exchange_n(&test_page.pending[w], 0, __ATOMIC_SEQ_CST));
 	unsigned int bit;
 
 	for (; bits; bits &= bits - 1) {
 		bit = __builtin_ctzll(bits);
 		if (!host_serve(lane_of(w * 64 + bit))) {
 			/* look again: what pvhcad does while it holds back */
-			__atomic_fetch_or(&page.pending[w], htole64(1ULL << bit), __ATOMIC_SEQ_CST);
-			__atomic_fetch_or(&page.summary, htole64(1ULL << w), __ATOMIC_SEQ_CST);
+			__atomic_fetch_or(&test_page.pending[w], htole64(1ULL << bit),
+					  __ATOMIC_SEQ_CST);
+			__atomic_fetch_or(&test_page.summary, htole64(1ULL << w), __ATOMIC_SEQ_CST);
 			sched_yield();
 		}
 	}
@@ -162,9 +164,9 @@ static void host_sleep(void)
 	struct pollfd pfd = { .fd = host_eventfd, .events = POLLIN };
 	uint64_t before, count;
 
-	__atomic_store_n(&page.need_kick, ~(__le64)0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&test_page.need_kick, ~(__le64)0, __ATOMIC_SEQ_CST);
 	pvhca_full_barrier();
-	if (__atomic_load_n(&page.summary, __ATOMIC_SEQ_CST))
+	if (__atomic_load_n(&test_page.summary, __ATOMIC_SEQ_CST))
 		return;
 	before = __atomic_load_n(&done, __ATOMIC_RELAXED);
 	sleeps++;
@@ -181,7 +183,7 @@ static void *host(void *arg)
 	(void)arg;
 
 	while (__atomic_load_n(&done, __ATOMIC_RELAXED) != (QPS + 1) * (uint64_t)MESSAGES) {
-		words = le64toh(__atomic_exchange_n(&page.summary, 0, __ATOMIC_SEQ_CST));
+		words = le64toh(__atomic_exchange_n(&test_page.summary, 0, __ATOMIC_SEQ_CST));
 		if (!words)
 			host_sleep();
 		for (; words; words &= words - 1)
@@ -325,7 +327,7 @@ static void setup_lane(unsigned int i)
 	struct lane *l = &lanes[i];
 	struct pvhca_queue *sq = &l->qp.sq;
 
-	l->qp.ctx = l->cq.ctx = &ctx;
+	l->qp.ctx = l->cq.ctx = &test_ctx;
 	l->qp.vqp.qp.qp_type = IBV_QPT_RC;
 	l->qp.vqp.qp.qp_num = 100 + i;
 	l->qp.state = IBV_QPS_RTS;
@@ -345,7 +347,7 @@ static void setup_lane(unsigned int i)
 	l->cq.log_entries = LOG_CQ;
 	pvhca_set_wr_ops(&l->qp, IBV_QP_EX_WITH_RDMA_WRITE);
 	pvhca_set_cq_ex_ops(&l->cq, IBV_WC_EX_WITH_QP_NUM);
-	if (pvhca_qp_table_insert(&ctx.qp_table, 100 + i, &l->qp))
+	if (pvhca_qp_table_insert(&test_ctx.qp_table, 100 + i, &l->qp))
 		abort();
 }
 
@@ -355,8 +357,8 @@ int main(void)
 	unsigned int i;
 
 	host_eventfd = eventfd(0, 0);
-	page.alive = htole32(1);
-	ctx.page = &page;
+	test_page.alive = htole32(1);
+	test_ctx.page = &test_page;
 	for (i = 0; i < QPS; i++)
 		setup_lane(i);
 

@@ -29,8 +29,8 @@ static struct ibv_sge sges[MAX_SGE + 1] = {
 static void setup_wr(void)
 {
 	setup();
-	ex = &qp.vqp.qp_ex;
-	pvhca_set_wr_ops(&qp, ALL_OPS);
+	ex = &test_qp.vqp.qp_ex;
+	pvhca_set_wr_ops(&test_qp, ALL_OPS);
 	memset(queues.sq, 0xff, sizeof(queues.sq));
 }
 
@@ -118,12 +118,12 @@ static void compare(enum ibv_wr_opcode opcode, unsigned int flags, bool inl)
 		{ .addr = (uintptr_t)text + 6, .length = 2 },
 	};
 	struct ibv_send_wr wr = as_wr(opcode), *bad;
-	uint32_t first = qp.sq.pi;
+	uint32_t first = test_qp.sq.pi;
 
 	wr.send_flags = flags | (inl ? IBV_SEND_INLINE : 0);
 	wr.sg_list = inl ? inline_sges : sges;
 	wr.num_sge = data ? 2 : 0;
-	ck_assert_int_eq(pvhca_post_send(&qp.vqp.qp, &wr, &bad), 0);
+	ck_assert_int_eq(pvhca_post_send(&test_qp.vqp.qp, &wr, &bad), 0);
 
 	ibv_wr_start(ex);
 	ex->wr_id = 5;
@@ -137,7 +137,7 @@ static void compare(enum ibv_wr_opcode opcode, unsigned int flags, bool inl)
 	ck_assert_mem_eq(queues.sq + first % ENTRIES * STRIDE,
 			 queues.sq + (first + 1) % ENTRIES * STRIDE, STRIDE);
 	ck_assert_uint_eq(sq_wrid[(first + 1) % ENTRIES], 5);
-	qp.sq.ci = qp.sq.pi;
+	test_qp.sq.ci = test_qp.sq.pi;
 }
 
 START_TEST(entries_are_those_of_post_send)
@@ -156,7 +156,7 @@ START_TEST(entries_are_those_of_post_send)
 		if (pvhca_send_ops[_i].uses & PVHCA_MAY_INLINE)
 			compare(_i, flags[i], true);
 	}
-	qp.sq_sig_all = true;
+	test_qp.sq_sig_all = true;
 	compare(_i, 0, false);
 }
 END_TEST
@@ -165,12 +165,12 @@ START_TEST(datagrams_are_those_of_post_send)
 {
 	struct ibv_send_wr wr = { .opcode = IBV_WR_SEND, .sg_list = sges, .num_sge = 1 }, *bad;
 
-	qp.vqp.qp.qp_type = IBV_QPT_UD;
-	pvhca_set_wr_ops(&qp, IBV_QP_EX_WITH_SEND);
+	test_qp.vqp.qp.qp_type = IBV_QPT_UD;
+	pvhca_set_wr_ops(&test_qp, IBV_QP_EX_WITH_SEND);
 	wr.wr.ud.ah = &ah.ibv_ah;
 	wr.wr.ud.remote_qpn = 0x1234;
 	wr.wr.ud.remote_qkey = 0x11111111;
-	ck_assert_int_eq(pvhca_post_send(&qp.vqp.qp, &wr, &bad), 0);
+	ck_assert_int_eq(pvhca_post_send(&test_qp.vqp.qp, &wr, &bad), 0);
 
 	ibv_wr_start(ex);
 	ex->wr_flags = 0;
@@ -185,7 +185,7 @@ END_TEST
 
 START_TEST(batch_is_published_at_its_end)
 {
-	page.need_kick = htole64(~0ULL);
+	test_page.need_kick = htole64(~0ULL);
 	ibv_wr_start(ex);
 	ibv_wr_send(ex);
 	ibv_wr_set_sge_list(ex, 2, sges);
@@ -193,7 +193,7 @@ START_TEST(batch_is_published_at_its_end)
 	ibv_wr_set_inline_data(ex, text, 3);
 	ibv_wr_send(ex);
 	ck_assert_uint_eq(queues.header.sq_pi, 0);
-	ck_assert_uint_eq(page.summary, 0);
+	ck_assert_uint_eq(test_page.summary, 0);
 	ck_assert_int_eq(ibv_wr_complete(ex), 0);
 	ck_assert_uint_eq(le32toh(queues.header.sq_pi), 3);
 	ck_assert_uint_eq(rings, 1);
@@ -206,21 +206,21 @@ START_TEST(batch_may_be_given_up)
 	ibv_wr_send(ex);
 	ibv_wr_abort(ex);
 	ck_assert_uint_eq(queues.header.sq_pi, 0);
-	ck_assert_uint_eq(qp.sq.pi, 0);
+	ck_assert_uint_eq(test_qp.sq.pi, 0);
 
 	ibv_wr_start(ex);
 	ck_assert_int_eq(ibv_wr_complete(ex), 0);
-	ck_assert_uint_eq(page.summary, 0);
+	ck_assert_uint_eq(test_page.summary, 0);
 }
 END_TEST
 
 START_TEST(start_locks_the_queue)
 {
 	ibv_wr_start(ex);
-	ck_assert_int_eq(pthread_spin_trylock(&qp.sq.lock.spin), EBUSY);
+	ck_assert_int_eq(pthread_spin_trylock(&test_qp.sq.lock.spin), EBUSY);
 	ck_assert_int_eq(ibv_wr_complete(ex), 0);
-	ck_assert_int_eq(pthread_spin_trylock(&qp.sq.lock.spin), 0);
-	pthread_spin_unlock(&qp.sq.lock.spin);
+	ck_assert_int_eq(pthread_spin_trylock(&test_qp.sq.lock.spin), 0);
+	pthread_spin_unlock(&test_qp.sq.lock.spin);
 }
 END_TEST
 
@@ -257,7 +257,7 @@ START_TEST(too_much_data_is_refused)
 	static char big[MAX_INLINE + 1];
 
 	ck_assert_int_eq(complete_with_sges(IBV_WR_SEND, MAX_SGE), 0);
-	qp.sq.ci = qp.sq.pi;
+	test_qp.sq.ci = test_qp.sq.pi;
 	ck_assert_int_eq(complete_with_sges(IBV_WR_SEND, MAX_SGE + 1), EINVAL);
 	ck_assert_int_eq(complete_with_sges(IBV_WR_SEND, SIZE_MAX), EINVAL);
 	ck_assert_int_eq(complete_with_sges(IBV_WR_LOCAL_INV, 1), EINVAL);
@@ -281,7 +281,7 @@ END_TEST
 
 START_TEST(atomics_keep_their_segment_in_the_smallest_entry)
 {
-	qp.sq.log_stride = PVHCA_SQ_MIN_LOG_STRIDE;
+	test_qp.sq.log_stride = PVHCA_SQ_MIN_LOG_STRIDE;
 	ck_assert_int_eq(complete_with_sges(IBV_WR_ATOMIC_FETCH_AND_ADD, 1), 0);
 	ck_assert_int_eq(complete_with_sges(IBV_WR_ATOMIC_FETCH_AND_ADD, 2), EINVAL);
 }
@@ -316,13 +316,13 @@ END_TEST
 
 START_TEST(qp_that_cannot_send_says_so_at_the_end)
 {
-	qp.state = IBV_QPS_RTR;
+	test_qp.state = IBV_QPS_RTR;
 	ibv_wr_start(ex);
 	ibv_wr_send(ex);
 	ibv_wr_set_sge(ex, 1, 2, 3);
 	ck_assert_int_eq(ibv_wr_complete(ex), EINVAL);
-	qp.state = IBV_QPS_RTS;
-	page.alive = 0;
+	test_qp.state = IBV_QPS_RTS;
+	test_page.alive = 0;
 	ibv_wr_start(ex);
 	ck_assert_int_eq(ibv_wr_complete(ex), EIO);
 }
@@ -348,16 +348,17 @@ START_TEST(operations_are_those_of_the_type)
 	struct ibv_qp_ex *fresh;
 	struct pvhca_qp ud = {};
 
-	ctx.send_ops = UINT64_MAX;
-	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC, ALL_OPS), 0);
-	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC, ALL_OPS + 1), EOPNOTSUPP);
-	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_UC, IBV_QP_EX_WITH_RDMA_WRITE), 0);
-	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_UC, IBV_QP_EX_WITH_RDMA_READ),
+	test_ctx.send_ops = UINT64_MAX;
+	ck_assert_int_eq(pvhca_check_send_ops(&test_ctx, IBV_QPT_RC, ALL_OPS), 0);
+	ck_assert_int_eq(pvhca_check_send_ops(&test_ctx, IBV_QPT_RC, ALL_OPS + 1), EOPNOTSUPP);
+	ck_assert_int_eq(pvhca_check_send_ops(&test_ctx, IBV_QPT_UC, IBV_QP_EX_WITH_RDMA_WRITE), 0);
+	ck_assert_int_eq(pvhca_check_send_ops(&test_ctx, IBV_QPT_UC, IBV_QP_EX_WITH_RDMA_READ),
 			 EOPNOTSUPP);
-	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_UD, IBV_QP_EX_WITH_SEND_WITH_IMM), 0);
-	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_UD, IBV_QP_EX_WITH_RDMA_WRITE),
+	ck_assert_int_eq(pvhca_check_send_ops(&test_ctx, IBV_QPT_UD, IBV_QP_EX_WITH_SEND_WITH_IMM),
+			 0);
+	ck_assert_int_eq(pvhca_check_send_ops(&test_ctx, IBV_QPT_UD, IBV_QP_EX_WITH_RDMA_WRITE),
 			 EOPNOTSUPP);
-	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RAW_PACKET, IBV_QP_EX_WITH_SEND),
+	ck_assert_int_eq(pvhca_check_send_ops(&test_ctx, IBV_QPT_RAW_PACKET, IBV_QP_EX_WITH_SEND),
 			 EOPNOTSUPP);
 
 	fresh = &ud.vqp.qp_ex;
@@ -374,22 +375,23 @@ START_TEST(operations_are_those_of_the_device)
 {
 	struct ibv_device_attr attr = {};
 
-	ctx.send_ops = pvhca_device_send_ops(&attr);
+	test_ctx.send_ops = pvhca_device_send_ops(&attr);
 	ck_assert_int_eq(pvhca_check_send_ops(
-				 &ctx, IBV_QPT_RC,
+				 &test_ctx, IBV_QPT_RC,
 				 ALL_OPS & ~(ATOMIC_OPS | INVALIDATE_OPS | IBV_QP_EX_WITH_BIND_MW)),
 			 0);
-	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC, IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP),
+	ck_assert_int_eq(pvhca_check_send_ops(&test_ctx, IBV_QPT_RC,
+					      IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP),
 			 EOPNOTSUPP);
-	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC, IBV_QP_EX_WITH_BIND_MW),
+	ck_assert_int_eq(pvhca_check_send_ops(&test_ctx, IBV_QPT_RC, IBV_QP_EX_WITH_BIND_MW),
 			 EOPNOTSUPP);
 	attr.device_cap_flags = IBV_DEVICE_MEM_MGT_EXTENSIONS;
-	ctx.send_ops = pvhca_device_send_ops(&attr);
-	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC, INVALIDATE_OPS), 0);
+	test_ctx.send_ops = pvhca_device_send_ops(&attr);
+	ck_assert_int_eq(pvhca_check_send_ops(&test_ctx, IBV_QPT_RC, INVALIDATE_OPS), 0);
 	attr.device_cap_flags = IBV_DEVICE_MEM_WINDOW_TYPE_2B;
 	attr.atomic_cap = IBV_ATOMIC_HCA;
-	ctx.send_ops = pvhca_device_send_ops(&attr);
-	ck_assert_int_eq(pvhca_check_send_ops(&ctx, IBV_QPT_RC, ALL_OPS), 0);
+	test_ctx.send_ops = pvhca_device_send_ops(&attr);
+	ck_assert_int_eq(pvhca_check_send_ops(&test_ctx, IBV_QPT_RC, ALL_OPS), 0);
 }
 END_TEST
 

@@ -66,13 +66,15 @@ static struct job *jobs_find(uint32_t id)
 
 static int jobs_pipes(struct job *job, int child[3])
 {
-	int in[2], out[2], err[2];
+	int in[2], out[2], err[2], ret;
 
 	if (pipe2(in, O_CLOEXEC))
 		return -errno;
-	if (pipe2(out, O_CLOEXEC))
+	ret = pipe2(out, O_CLOEXEC) ? -errno : 0;
+	if (ret)
 		goto err_in;
-	if (pipe2(err, O_CLOEXEC))
+	ret = pipe2(err, O_CLOEXEC) ? -errno : 0;
+	if (ret)
 		goto err_out;
 	child[0] = in[0];
 	child[1] = out[1];
@@ -88,7 +90,7 @@ err_out:
 err_in:
 	close(in[0]);
 	close(in[1]);
-	return -errno;
+	return ret;
 }
 
 static int jobs_terminal(struct job *job, int child[3])
@@ -146,7 +148,7 @@ static void jobs_nonblock(int fd)
 static int jobs_start(uint32_t id, uint32_t flags, const char *directory, char **argv, char **env)
 {
 	struct job *job = calloc(1, sizeof(*job));
-	int child[3], ret, i;
+	int child[3] = { -1, -1, -1 }, ret, i;
 
 	if (!job)
 		return -ENOMEM;
