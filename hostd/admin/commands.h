@@ -37,8 +37,11 @@ int commands_table_add(struct vm *vm, struct table *table, const char *key, void
 typedef int command_fn(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp);
 
-/* Is this address vector right, and its source an address of the guest's? */
-bool commands_av_valid(const struct vm *vm, const struct pvhca_av *av);
+/*
+ * Is this address vector right, and its source an address of the guest's? Of fields
+ * with more bits than the packet's, the surplus is dropped, as adapters do.
+ */
+bool commands_av_take(const struct vm *vm, struct pvhca_av *av);
 
 /*
  * IBV_ACCESS_* that a guest asks for, without hints that may be dropped; false where

@@ -9,14 +9,18 @@
 
 #include "admin/commands.h"
 
-#define MAX_3_BITS  7
-#define MAX_20_BITS 0xfffffu
+/* A RoCE packet has 3 bits for the priority that the service level is. */
+#define SL_MASK		7
+#define FLOW_LABEL_MASK 0xfffffu
 
-bool commands_av_valid(const struct vm *vm, const struct pvhca_av *av)
+bool commands_av_take(const struct vm *vm, struct pvhca_av *av)
 {
-	return av->is_global == 1 && av->port == 1 && !av->reserved0 && !av->reserved1 &&
-		av->sl <= MAX_3_BITS && le32toh(av->flow_label) <= MAX_20_BITS &&
-		vm_gid(vm, av->sgid_index, NULL, NULL);
+	if (av->is_global != 1 || av->port != 1 || av->reserved0 || av->reserved1 ||
+	    !vm_gid(vm, av->sgid_index, NULL, NULL))
+		return false;
+	av->sl &= SL_MASK;
+	av->flow_label &= htole32(FLOW_LABEL_MASK);
+	return true;
 }
 
 int commands_create_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
@@ -24,10 +28,11 @@ int commands_create_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 {
 	const struct pvhca_cmd_create_ah *create = &cmd->create_ah;
 	struct pd *pd = table_find(&vm->pds, le32toh(create->pd));
+	struct pvhca_av av = create->av;
 	struct ah *ah;
 	int status;
 
-	if (!pd || create->reserved || !commands_av_valid(vm, &create->av))
+	if (!pd || create->reserved || !commands_av_take(vm, &av))
 		return PVHCA_ST_INVALID;
 	if (!vm->ops->ah_create)
 		return PVHCA_ST_UNSUPPORTED;
@@ -36,7 +41,7 @@ int commands_create_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		return PVHCA_ST_NO_MEMORY;
 	ah->vm = vm;
 	ah->pd = pd;
-	ah->av = create->av;
+	ah->av = av;
 	vm_gid(vm, ah->av.sgid_index, &ah->host_gid_index, NULL);
 	status = commands_table_add(vm, &vm->ahs, "ahs", ah, &ah->handle);
 	if (status)
