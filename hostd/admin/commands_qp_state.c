@@ -23,35 +23,35 @@
 #define QP_ACCESS                                                                    \
 	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
 	 IBV_ACCESS_REMOTE_ATOMIC | IBV_ACCESS_MW_BIND)
-#define MAX_24_BITS 0xffffffu
-#define MAX_5_BITS  31
-#define MAX_3_BITS  7
+#define MASK_24_BITS 0xffffffu
+#define MASK_5_BITS  31
+#define MASK_3_BITS  7
 
-/* Where bit is set in mask, value must not exceed max. */
-static bool at_most(uint32_t mask, uint32_t bit, uint32_t value, uint32_t max)
-{
-	return !(mask & bit) || value <= max;
-}
-
-static bool attr_is_valid(uint32_t mask, const struct qp_attr *attr)
+/*
+ * What could harm is refused. Of fields with more bits than the specification has, the
+ * surplus is dropped, as adapters do: programs rely on it. The fabric looks at the access
+ * flags that concern a QP and at no others.
+ */
+static bool attr_take(uint32_t mask, struct qp_attr *attr)
 {
 	if ((mask & IBV_QP_PORT) && attr->port_num != 1)
 		return false;
 	if ((mask & IBV_QP_PATH_MTU) &&
 	    (attr->path_mtu < IBV_MTU_256 || attr->path_mtu > IBV_MTU_4096))
 		return false;
-	if ((mask & IBV_QP_ACCESS_FLAGS) && attr->qp_access_flags & ~QP_ACCESS)
+	if (((mask & IBV_QP_STATE) && attr->qp_state > IBV_QPS_ERR) ||
+	    ((mask & IBV_QP_CUR_STATE) && attr->cur_qp_state > IBV_QPS_ERR) ||
+	    ((mask & IBV_QP_PKEY_INDEX) && attr->pkey_index))
 		return false;
-	return at_most(mask, IBV_QP_STATE, attr->qp_state, IBV_QPS_ERR) &&
-		at_most(mask, IBV_QP_CUR_STATE, attr->cur_qp_state, IBV_QPS_ERR) &&
-		at_most(mask, IBV_QP_PKEY_INDEX, attr->pkey_index, 0) &&
-		at_most(mask, IBV_QP_TIMEOUT, attr->timeout, MAX_5_BITS) &&
-		at_most(mask, IBV_QP_MIN_RNR_TIMER, attr->min_rnr_timer, MAX_5_BITS) &&
-		at_most(mask, IBV_QP_RETRY_CNT, attr->retry_cnt, MAX_3_BITS) &&
-		at_most(mask, IBV_QP_RNR_RETRY, attr->rnr_retry, MAX_3_BITS) &&
-		at_most(mask, IBV_QP_RQ_PSN, attr->rq_psn, MAX_24_BITS) &&
-		at_most(mask, IBV_QP_SQ_PSN, attr->sq_psn, MAX_24_BITS) &&
-		at_most(mask, IBV_QP_DEST_QPN, attr->dest_qp_num, MAX_24_BITS);
+	attr->qp_access_flags &= QP_ACCESS;
+	attr->timeout &= MASK_5_BITS;
+	attr->min_rnr_timer &= MASK_5_BITS;
+	attr->retry_cnt &= MASK_3_BITS;
+	attr->rnr_retry &= MASK_3_BITS;
+	attr->rq_psn &= MASK_24_BITS;
+	attr->sq_psn &= MASK_24_BITS;
+	attr->dest_qp_num &= MASK_24_BITS;
+	return true;
 }
 
 int commands_modify_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
@@ -69,7 +69,7 @@ int commands_modify_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (mask & QP_UNSUPPORTED_MASK)
 		return PVHCA_ST_UNSUPPORTED;
 	commands_read_qp_attr(&modify->attr, &attr);
-	if (modify->attr.reserved0 || !attr_is_valid(mask, &attr) ||
+	if (modify->attr.reserved0 || !attr_take(mask, &attr) ||
 	    (mask & IBV_QP_AV && !commands_av_valid(vm, &modify->attr.av)))
 		return PVHCA_ST_INVALID;
 

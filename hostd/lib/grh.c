@@ -57,6 +57,16 @@ static uint16_t checksum(const void *header, unsigned int len)
 	return htobe16(~sum);
 }
 
+static bool grh_is_ipv4(const uint8_t source[16], const uint8_t destination[16])
+{
+	return address_is_ipv4(source) && address_is_ipv4(destination);
+}
+
+uint8_t grh_packet_type(const uint8_t source[16], const uint8_t destination[16])
+{
+	return GRH_SL_ROCE_V2 | (grh_is_ipv4(source, destination) ? GRH_SL_IPV4 : GRH_SL_IPV6);
+}
+
 void grh_fill(uint8_t grh[GRH_LEN], const struct av *av, const uint8_t source[16],
 	      const uint8_t destination[16], uint32_t payload)
 {
@@ -78,7 +88,7 @@ void grh_fill(uint8_t grh[GRH_LEN], const struct av *av, const uint8_t source[16
 		.hop_limit = av->hop_limit,
 	};
 
-	if (address_is_ipv4(source) && address_is_ipv4(destination)) {
+	if (grh_is_ipv4(source, destination)) {
 		memcpy(v4.source, source + 12, sizeof(v4.source));
 		memcpy(v4.destination, destination + 12, sizeof(v4.destination));
 		v4.checksum = checksum(&v4, sizeof(v4));

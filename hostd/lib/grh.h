@@ -19,4 +19,16 @@
 void grh_fill(uint8_t grh[GRH_LEN], const struct av *av, const uint8_t source[16],
 	      const uint8_t destination[16], uint32_t payload);
 
+/*
+ * What ibv_wc.sl of a UD receive says besides the service level: that the packet is a
+ * RoCE v2 one, and which header stands in the 40 bytes (IB vol 1, A17.4.5.1). Programs
+ * such as UCX find the header by it. Bit 3: RoCE v2; bits 2:0: the header.
+ */
+#define GRH_SL_ROCE_V2 8u
+#define GRH_SL_IPV6    1u
+#define GRH_SL_IPV4    2u
+
+/* For a datagram between these two. */
+uint8_t grh_packet_type(const uint8_t source[16], const uint8_t destination[16]);
+
 #endif

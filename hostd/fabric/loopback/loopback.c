@@ -22,7 +22,7 @@
 #define MAX_MR	(1u << 20)
 #define MAX_PD	65536u
 #define MAX_AH	(1u << 20)
-#define MAX_WR	16384u
+#define MAX_WR	(1u << PVHCA_RING_MAX_LOG_ENTRIES)
 #define MAX_CQE ((1u << PVHCA_CQ_MAX_LOG_ENTRIES) - 1)
 
 /*

@@ -121,7 +121,7 @@ static void complete_receive(struct ud *ud, struct loopback_qp *rx)
 		.flags = PVHCA_CQE_F_GRH,
 		.byte_len = htole32(ud->length),
 		.src_qp = htole32(ud->lqp->qp->qpn),
-		.sl = ud->av->sl,
+		.sl = grh_packet_type(ud->source, ud->av->dgid),
 	};
 
 	if (request->opcode == PVHCA_WQE_SEND_IMM) {

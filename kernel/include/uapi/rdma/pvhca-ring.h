@@ -328,7 +328,8 @@ enum pvhca_cqe_opcode {	/* enum ibv_wc_opcode's meaning, own numbers */
  *	A send completion also retires all unsignaled entries before it.
  * @opcode: enum pvhca_cqe_opcode; on error only "receive or not" is valid
  * @status: enum ibv_wc_status, by number
- * @sl: UD receive
+ * @sl: UD receive: the packet's type, as RoCE adapters tell it (IB vol 1, A17.4.5.1). Bit 3:
+ *	RoCE v2; bits 2:0: the network header in the first 40 bytes, 0 GRH, 1 IPv6, 2 IPv4
  * @flags: PVHCA_CQE_F_*; written last, with release
  *
  * The last four bytes are written as one 32-bit word.

@@ -246,6 +246,7 @@ static void rig_qp_destroy(struct qp *qp)
 
 static int rig_qp_modify(struct qp *qp, uint32_t mask, const struct qp_attr *attr)
 {
+	rig.attr = *attr;
 	if (mask & IBV_QP_STATE)
 		qp->state = attr->qp_state;
 	return PVHCA_ST_OK;

@@ -242,6 +242,39 @@ START_TEST(a_query_tells_the_state_and_the_capabilities)
 }
 END_TEST
 
+/* As adapters do: programs set fields to all ones. */
+START_TEST(surplus_bits_of_qp_attributes_are_dropped)
+{
+	struct rig_world world = rig_world();
+	struct pvhca_cmd_modify_qp modify = {
+		.qp = world.qp,
+		.attr_mask = htole32(IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+				     IBV_QP_MIN_RNR_TIMER | IBV_QP_RQ_PSN | IBV_QP_SQ_PSN |
+				     IBV_QP_DEST_QPN | IBV_QP_ACCESS_FLAGS),
+		.attr = {
+			.timeout = 0xff,
+			.retry_cnt = 0xff,
+			.rnr_retry = 0xff,
+			.min_rnr_timer = 0xff,
+			.rq_psn = 0xffffffff,
+			.sq_psn = 0xff000001,
+			.dest_qp_num = 0x12345678,
+			.qp_access_flags = htole32(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_ON_DEMAND),
+		},
+	};
+
+	ck_assert_uint_eq(rig_run(PVHCA_CMD_MODIFY_QP, &modify, sizeof(modify)), PVHCA_ST_OK);
+	ck_assert_uint_eq(rig.attr.timeout, 31);
+	ck_assert_uint_eq(rig.attr.retry_cnt, 7);
+	ck_assert_uint_eq(rig.attr.rnr_retry, 7);
+	ck_assert_uint_eq(rig.attr.min_rnr_timer, 31);
+	ck_assert_uint_eq(rig.attr.rq_psn, 0xffffff);
+	ck_assert_uint_eq(rig.attr.sq_psn, 1);
+	ck_assert_uint_eq(rig.attr.dest_qp_num, 0x345678);
+	ck_assert_uint_eq(rig.attr.qp_access_flags, IBV_ACCESS_REMOTE_WRITE);
+}
+END_TEST
+
 START_TEST(limits_are_the_lower_of_host_and_quota)
 {
 	ck_assert_uint_eq(rig_run(PVHCA_CMD_QUERY_DEVICE, "", 0), 0);
@@ -326,6 +359,7 @@ int main(void)
 	tcase_add_test(tc, modify_asks_the_worker_to_look_again);
 	tcase_add_test(tc, an_av_needs_an_address_of_the_guests);
 	tcase_add_test(tc, a_query_tells_the_state_and_the_capabilities);
+	tcase_add_test(tc, surplus_bits_of_qp_attributes_are_dropped);
 	tcase_add_test(tc, limits_are_the_lower_of_host_and_quota);
 	tcase_add_test(tc, a_quota_ends_and_comes_back);
 	tcase_add_test(tc, handles_of_one_kind_are_none_of_another);

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs of others, unmodified, between guests: UCX, libfabric, fio, Open MPI, MPICH, rsockets.
+
+Most of them fall back to TCP without a word, so each test also counts the bytes that RDMA carried.
+"""
+
+from harness import vmtest
+from harness.paths import SOURCE, build
+from programs import totals
+from test_cm import both_end_well, load_cm, wait_listening
+
+PORT = 18660
+REMOTE = SOURCE / "tests" / "programs" / "remote.py"
+RSOCKET = "/usr/lib/x86_64-linux-gnu/rsocket/librspreload.so"
+
+
+def over_rdma(rig, least, function, *args, **kwargs):
+    """Run it; at least so many bytes must have been carried by RDMA."""
+    before = totals(rig)["payload_bytes_sent"]
+    function(*args, **kwargs)
+    moved = totals(rig)["payload_bytes_sent"] - before
+    assert moved >= least, f"only {moved} bytes of at least {least} went by RDMA"
+
+
+def serve_and_ask(server, client, served, asked, ready, env=None, timeout=120):
+    """Both programs must end well. ready waits until the server can be asked."""
+    load_cm(server, client)
+    running = server.spawn(f"exec {served}", env=env)
+    ready(running)
+    result = client.run(f"exec {asked}", env=env, timeout=timeout)
+    return both_end_well((running.wait(timeout), result))
+
+
+# ------------------------------------ UCX ------------------------------------
+
+def ucx_environment(guest, transports):
+    return {"UCX_TLS": transports, "UCX_NET_DEVICES": f"{guest.ibdev}:1", "UCX_IB_GID_INDEX": guest.gid_index,
+            "UCX_WARN_UNUSED_ENV_VARS": "n"}
+
+
+def ucx(rig, transport, test, size, count):
+    server, client = rig.guests
+    command = f"ucx_perftest -p {PORT} -t {test} -s {size} -n {count} -w 10"
+    over_rdma(rig, size * count, serve_and_ask, server, client, command, f"{command} {server.net_ip}",
+              lambda running: server.wait_port(PORT), ucx_environment(server, f"{transport},self"))
+
+
+@vmtest(guests=2, timeout=400)
+def ucx_talks_by_datagrams(rig):
+    ucx(rig, "ud_v", "tag_bw", 65536, 50)
+    ucx(rig, "ud_v", "tag_lat", 8, 50)
+
+
+@vmtest(guests=2, timeout=400)
+def ucx_talks_by_connections(rig):
+    ucx(rig, "rc_v", "tag_bw", 65536, 50)
+    ucx(rig, "rc_v", "ucp_put_bw", 4096, 50)
+    ucx(rig, "rc_v", "ucp_get", 4096, 20)
+    ucx(rig, "rc_v", "ucp_fadd", 8, 20)
+
+
+# --------------------------------- libfabric ---------------------------------
+
+@vmtest(guests=2, timeout=400)
+def libfabric_talks(rig):
+    server, client = rig.guests
+    for size in (64, 65536):
+        command = f"fi_pingpong -p 'verbs;ofi_rxm' -e rdm -I 20 -S {size} -c"
+        over_rdma(rig, 2 * 20 * size, serve_and_ask, server, client, f"{command} -B {PORT}",
+                  f"{command} -P {PORT} {server.net_ip}", lambda running: server.wait_port(PORT))
+
+
+# ------------------------------------ fio ------------------------------------
+
+def fio(rig, verb, server_depth=16):
+    server, client = rig.guests
+    common = f"fio --name=job --ioengine=rdma --port={PORT} --bs=64k --size=4m"
+    over_rdma(rig, 4 << 20, serve_and_ask, server, client, f"{common} --rw=read --iodepth={server_depth}",
+              f"{common} --hostname={server.rdma_ip} --verb={verb} --rw=write --iodepth=8",
+              lambda running: wait_listening(server, "fio"))
+
+
+@vmtest(guests=2, timeout=400)
+def fio_writes_and_reads(rig):
+    fio(rig, "write")
+    fio(rig, "read")
+
+
+@vmtest(guests=2, timeout=400)
+def fio_sends(rig):
+    # fio connects with an RNR retry count of 0, and its sender does not wait for its receiver: a
+    # receive for each of the 64 messages, or a slow receiver loses a race that no adapter can win.
+    fio(rig, "send", server_depth=128)
+
+
+# ------------------------------------ MPI ------------------------------------
+
+def mpi_program(name):
+    return build() / "tests" / "programs" / f"pvhca-test-mpi-{name}"
+
+
+def run_mpi(rig, hosts, command, env):
+    """An MPI job with a rank on each of the hosts; launched by a remote shell of our own."""
+    servers = [host.spawn(f"exec {REMOTE} serve") for host in set(hosts)]
+    load_cm(*set(hosts))
+    for host in set(hosts):
+        host.wait_port(18650)
+    result = hosts[0].run(command, timeout=300, env=env)
+    for server in servers:
+        server.kill()
+    assert result.rc == 0 and "exchange: ok" in result.out, result
+
+
+def open_mpi(rig, hosts):
+    names = ",".join(host.net_ip for host in hosts)
+    options = "--allow-run-as-root --oversubscribe --mca pml ucx --mca osc ucx --mca btl ^openib,tcp"
+    env = ucx_environment(hosts[0], "rc_v,ud_v,self")
+    export = " ".join(f"-x {name}" for name in env)
+    over_rdma(rig, 16 << 20, run_mpi, rig, hosts,
+              f"mpirun.openmpi {options} {export} --mca plm_rsh_agent {REMOTE} --mca oob_tcp_if_include eth0 "
+              f"-np {len(hosts)} --host {names} {mpi_program('openmpi')}", env)
+
+
+@vmtest(guests=2, timeout=600)
+def open_mpi_runs_in_two_guests(rig):
+    open_mpi(rig, rig.guests)
+
+
+@vmtest(guests=2, timeout=600)
+def open_mpi_runs_in_one_guest(rig):
+    guest = rig.guests[0]
+    env = ucx_environment(guest, "rc_v,ud_v,self")
+    over_rdma(rig, 16 << 20, run_mpi, rig, [guest],
+              "mpirun.openmpi --allow-run-as-root --oversubscribe --mca pml ucx --mca osc ucx --mca btl ^openib,tcp "
+              f"-np 2 {mpi_program('openmpi')}", env)
+
+
+@vmtest(guests=2, timeout=600)
+def mpich_runs_in_two_guests(rig):
+    hosts = ",".join(guest.net_ip for guest in rig.guests)
+    env = ucx_environment(rig.guests[0], "rc_v,ud_v,self")
+    over_rdma(rig, 16 << 20, run_mpi, rig, rig.guests,
+              f"mpiexec.mpich -launcher rsh -launcher-exec {REMOTE} -iface eth0 -hosts {hosts} -ppn 1 -n 2 "
+              f"{mpi_program('mpich')}", env)
+
+
+# ---------------------------------- rsockets ---------------------------------
+
+@vmtest(guests=2, timeout=400)
+def iperf3_runs_over_rsockets(rig):
+    server, client = rig.guests
+    env = {"LD_PRELOAD": RSOCKET}
+    over_rdma(rig, 8 << 20, serve_and_ask, server, client, f"iperf3 -s -1 --forceflush -B {server.rdma_ip} -p {PORT}",
+              f"iperf3 -c {server.rdma_ip} -p {PORT} -n 8M", lambda running: running.expect("Server listening"), env)
+
+
+ECHO = """
+import select, socket, sys
+server = len(sys.argv) > 3
+if server:
+    listener = socket.create_server((sys.argv[1], int(sys.argv[2])))
+    print('listening', flush=True)
+    peer, _ = listener.accept()
+else:
+    peer = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+poll = select.poll()
+poll.register(peer, select.POLLIN)
+data = bytes(i * 7 & 0xff for i in range(5000))
+for round in range(20):
+    if not server:
+        peer.sendall(data)
+    got = b''
+    while len(got) < len(data):
+        assert poll.poll(20000), 'nothing came'
+        got += peer.recv(len(data) - len(got))
+    assert got == data, round
+    if server:
+        peer.sendall(got)
+# Nothing more comes: poll ends by its time.
+if not server:
+    assert poll.poll(50) == [], 'poll without data'
+    print('echo: ok')
+"""
+
+
+@vmtest(guests=2, timeout=400)
+def an_echo_with_poll_runs_over_rsockets(rig):
+    server, client = rig.guests
+    for host in (server, client):
+        host.put("/tmp/echo.py", ECHO.encode())
+    command = f"python3 /tmp/echo.py {server.rdma_ip} {PORT}"
+    over_rdma(rig, 2 * 20 * 5000, serve_and_ask, server, client, f"{command} serve", command,
+              lambda running: running.expect("listening"), {"LD_PRELOAD": RSOCKET})
