@@ -293,6 +293,13 @@ static gboolean pvhca_server_writable(int fd, GIOCondition condition,
     return G_SOURCE_CONTINUE;
 }
 
+void pvhca_server_adopt(PvhcaServer *s, int fd)
+{
+    s->monitor.fd = fd;
+    s->monitor.readable =
+        pvhca_source_add(fd, G_IO_IN, pvhca_server_readable, s);
+}
+
 /* Whether the monitor has closed its end, which the main loop may yet find. */
 static bool pvhca_server_has_gone(const PvhcaMonitor *m)
 {
@@ -323,8 +330,7 @@ static gboolean pvhca_server_accept(int fd, GIOCondition condition,
         return G_SOURCE_CONTINUE;
     }
     pvhca_log("a monitor has connected");
-    m->fd = monitor;
-    m->readable = pvhca_source_add(m->fd, G_IO_IN, pvhca_server_readable, s);
+    pvhca_server_adopt(s, monitor);
     return G_SOURCE_CONTINUE;
 }
 

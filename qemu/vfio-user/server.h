@@ -154,6 +154,8 @@ void pvhca_log(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 bool pvhca_server_init(PvhcaServer *s);
 /* Serve monitors that connect to @listener, one after the other. */
 void pvhca_server_start(PvhcaServer *s, int listener);
+/* Serve the monitor behind @fd, which is taken over; there is no other. */
+void pvhca_server_adopt(PvhcaServer *s, int fd);
 void pvhca_server_cleanup(PvhcaServer *s);
 /* Forget the monitor and all that it gave. */
 void pvhca_server_drop(PvhcaServer *s);
