@@ -285,20 +285,22 @@ static void pvhca_main_raise_limit(void)
     }
 }
 
-static bool pvhca_main_enter_sandbox(const PvhcaOptions *o, uid_t uid,
-                                     gid_t gid)
+static bool pvhca_main_enter_sandbox(const PvhcaOptions *o, int socket_dir,
+                                     uid_t uid, gid_t gid)
 {
 #ifdef PVHCA_NO_SANDBOX
     g_autofree char *dir = g_path_get_dirname(o->link);
 
     /* Sanitizers need more than the filter allows. */
+    (void)socket_dir;
     (void)uid;
     (void)gid;
     return !chdir(dir);
 #else
     g_autofree char *dir = g_path_get_dirname(o->link);
 
-    return pvhca_sandbox_enter(dir, uid, gid) && pvhca_sandbox_filter();
+    return pvhca_sandbox_enter(dir, uid, gid) &&
+        pvhca_sandbox_filter(socket_dir);
 #endif
 }
 
@@ -318,7 +320,7 @@ static int pvhca_main_serve(PvhcaServer *s, const PvhcaOptions *o, uid_t uid,
     }
     if (!pvhca_main_mode(o->mode, &mode) ||
         !pvhca_main_listen(&l, o->socket, mode) ||
-        !pvhca_main_enter_sandbox(o, uid, gid)) {
+        !pvhca_main_enter_sandbox(o, l.dir, uid, gid)) {
         return EXIT_FAILURE;
     }
     source = pvhca_source_add(signals, G_IO_IN, pvhca_main_signal, loop);

@@ -46,7 +46,6 @@ static const int pvhca_sandbox_calls[] = {
     SCMP_SYS(getpid),
     SCMP_SYS(gettid),
     SCMP_SYS(tgkill),
-    SCMP_SYS(unlinkat),
     SCMP_SYS(exit_group),
     PVHCA_CALLS_END,
 };
@@ -187,7 +186,7 @@ static bool pvhca_sandbox_allow(scmp_filter_ctx filter, const int *calls)
 }
 
 /* What is allowed for one purpose only. */
-static bool pvhca_sandbox_allow_some(scmp_filter_ctx f)
+static bool pvhca_sandbox_allow_some(scmp_filter_ctx f, int dir)
 {
     const uint64_t commands[] = { F_GETFL, F_SETFL, F_DUPFD_CLOEXEC };
 
@@ -199,16 +198,18 @@ static bool pvhca_sandbox_allow_some(scmp_filter_ctx f)
     }
     return seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
                             SCMP_A0(SCMP_CMP_EQ, AF_UNIX)) >= 0 &&
+        seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(unlinkat), 1,
+                         SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)dir)) >= 0 &&
         seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
                          SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) >= 0 &&
         seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
                          SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) >= 0;
 }
 
-bool pvhca_sandbox_filter(void)
+bool pvhca_sandbox_filter(int dir)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    bool done = filter && pvhca_sandbox_allow_some(filter);
+    bool done = filter && pvhca_sandbox_allow_some(filter, dir);
 
     for (size_t i = 0; i < G_N_ELEMENTS(pvhca_sandbox_lists); i++) {
         done = done && pvhca_sandbox_allow(filter, pvhca_sandbox_lists[i]);

@@ -17,8 +17,9 @@ bool pvhca_sandbox_enter(const char *link_dir, uid_t uid, gid_t gid);
 
 /*
  * No system call but those that the sources list: others kill the process.
- * Returns false, with a message logged, if there is no such filter.
+ * Files can be removed from the directory @dir only: our own socket.  Returns
+ * false, with a message logged, if there is no such filter.
  */
-bool pvhca_sandbox_filter(void);
+bool pvhca_sandbox_filter(int dir);
 
 #endif /* PVHCA_SANDBOX_H */

@@ -23,6 +23,8 @@ void pvhca_log(const char *fmt, ...)
 	va_end(ap);
 }
 
+#define SOCKET_DIR 77 /* a descriptor that the test has not */
+
 /* What became of a child that made a call behind the filter. */
 static int status_of(long number, long a, long b, long c, long d)
 {
@@ -31,7 +33,7 @@ static int status_of(long number, long a, long b, long c, long d)
 
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
-		if (!pvhca_sandbox_filter())
+		if (!pvhca_sandbox_filter(SOCKET_DIR))
 			_exit(99);
 		syscall(number, a, b, c, d, 0, 0);
 		_exit(0);
@@ -60,6 +62,8 @@ static const struct {
 	  MAP_PRIVATE | MAP_ANONYMOUS },
 	{ "mprotect(PROT_EXEC)", SYS_mprotect, 0, 4096, PROT_EXEC, 0 },
 	{ "fcntl(F_SETOWN)", SYS_fcntl, 0, F_SETOWN, 0, 0 },
+	{ "unlinkat(AT_FDCWD)", SYS_unlinkat, AT_FDCWD, (long)"pvhca-none", 0, 0 },
+	{ "unlinkat(other)", SYS_unlinkat, SOCKET_DIR + 1, (long)"pvhca-none", 0, 0 },
 	{ "pwrite64", SYS_pwrite64, -1, 0, 0, 0 },
 	{ "unshare", SYS_unshare, 0, 0, 0, 0 },
 	{ "mount", SYS_mount, 0, 0, 0, 0 },
@@ -87,6 +91,7 @@ static const struct {
 	{ "mmap", SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS },
 	{ "fcntl(F_DUPFD_CLOEXEC)", SYS_fcntl, 0, F_DUPFD_CLOEXEC, 0, 0 },
 	{ "fcntl(F_GETFL)", SYS_fcntl, 0, F_GETFL, 0, 0 },
+	{ "unlinkat", SYS_unlinkat, SOCKET_DIR, (long)"pvhca-none", 0, 0 },
 	{ "pread64", SYS_pread64, -1, 0, 0, 0 },
 	{ "close", SYS_close, -1, 0, 0, 0 },
 };
@@ -110,7 +115,7 @@ START_TEST(call_of_another_architecture_kills)
 	if (pid == 0) {
 		long ret = 20; /* getpid of i386 */
 
-		if (!pvhca_sandbox_filter())
+		if (!pvhca_sandbox_filter(SOCKET_DIR))
 			_exit(99);
 		__asm__ volatile("int $0x80" : "+a"(ret) : : "memory", "r8", "r9", "r10", "r11");
 		_exit(ret == -ENOSYS ? 98 : 0);
