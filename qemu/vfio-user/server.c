@@ -128,7 +128,14 @@ static bool pvhca_server_check_header(const struct vfio_user_header *header)
     return true;
 }
 
-/* 1: a message is complete; 0: not yet; -1: the connection is at its end. */
+/* What gathering a message comes to. */
+enum {
+    PVHCA_GATHER_GONE = -1, /* the connection is at its end */
+    PVHCA_GATHER_MORE,      /* not yet complete */
+    PVHCA_GATHER_DONE,
+    PVHCA_GATHER_NONSENSE, /* answered, and then the end */
+};
+
 static int pvhca_server_gather(PvhcaMonitor *m)
 {
     struct vfio_user_header *header = &m->in.header;
@@ -138,25 +145,25 @@ static int pvhca_server_gather(PvhcaMonitor *m)
         n = pvhca_server_recv(m, (uint8_t *)header + m->received,
                               sizeof(*header) - m->received);
         if (n <= 0) {
-            return n;
+            return n ? PVHCA_GATHER_GONE : PVHCA_GATHER_MORE;
         }
         m->received += n;
         if (m->received < sizeof(*header)) {
-            return 0;
+            return PVHCA_GATHER_MORE;
         }
         if (!pvhca_server_check_header(header)) {
-            return -1;
+            return PVHCA_GATHER_NONSENSE;
         }
     }
     if (m->received < header->size) {
         n = pvhca_server_recv(m, m->in.payload + m->received - sizeof(*header),
                               header->size - m->received);
         if (n <= 0) {
-            return n;
+            return n ? PVHCA_GATHER_GONE : PVHCA_GATHER_MORE;
         }
         m->received += n;
     }
-    return m->received == header->size;
+    return m->received == header->size ? PVHCA_GATHER_DONE : PVHCA_GATHER_MORE;
 }
 
 /* Replies out */
@@ -215,8 +222,14 @@ static int pvhca_server_serve(PvhcaServer *s)
     int error, ready = pvhca_server_gather(m);
     bool drop;
 
-    if (ready <= 0) {
-        return ready;
+    switch (ready) {
+    case PVHCA_GATHER_GONE:
+        return -1;
+    case PVHCA_GATHER_MORE:
+        return 0;
+    case PVHCA_GATHER_NONSENSE:
+        pvhca_server_reply(s, EINVAL);
+        return -1;
     }
     m->received = 0;
     m->in.size = m->in.header.size - sizeof(m->in.header);

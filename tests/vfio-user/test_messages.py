@@ -73,10 +73,14 @@ class Version(Case):
 
 
 class Framing(Case):
-    def ends(self, act):
+    def ends(self, act, answered=False):
         server, client = self.connected()
         before = server.descriptors()
         act(client)
+        if answered:
+            ident, command, flags, error, payload = client.receive()
+            self.assertEqual((ident, command, flags, error, payload),
+                             (client.ident, GET_INFO, REPLY | ERROR, errno.EINVAL, b""))
         self.assertTrue(client.gone())
         client.close()
         # And the next monitor is served.
@@ -86,14 +90,14 @@ class Framing(Case):
 
     def test_sizes_below_a_header(self):
         for size in (0, 1, 15):
-            self.ends(lambda c: c.send(GET_INFO, bytes(16), size=size))
+            self.ends(lambda c: c.send(GET_INFO, bytes(16), size=size), answered=True)
 
     def test_sizes_beyond_the_longest_message(self):
         for size in (16 + 16 + 4096 + 1, 1 << 20, 0x7FFFFFFF, 0xFFFFFFFF):
-            self.ends(lambda c: c.send(GET_INFO, bytes(16), size=size))
+            self.ends(lambda c: c.send(GET_INFO, bytes(16), size=size), answered=True)
 
     def test_reply_that_nobody_asked_for(self):
-        self.ends(lambda c: c.send(GET_INFO, bytes(16), flags=REPLY))
+        self.ends(lambda c: c.send(GET_INFO, bytes(16), flags=REPLY), answered=True)
 
     def test_type_that_is_none(self):
         for kind in range(2, 16):

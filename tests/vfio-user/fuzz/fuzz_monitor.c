@@ -8,10 +8,10 @@
  * kinds. After an input the monitor is gone, and nothing may be left: no descriptor, no
  * memory.
  */
-#include <assert.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -77,6 +77,26 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		;
 	fds_at_rest = count_fds();
 	return 0;
+}
+
+/* What a monitor left behind, by name. */
+static void check_fds(void)
+{
+	char path[64], name[128];
+	unsigned int n = count_fds();
+
+	if (n == fds_at_rest)
+		return;
+	fprintf(stderr, "%u descriptors, at rest there were %u\n", n, fds_at_rest);
+	for (int fd = 0; fd < 1024; fd++) {
+		ssize_t len;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		len = readlink(path, name, sizeof(name) - 1);
+		if (len > 0)
+			fprintf(stderr, "%d: %.*s\n", fd, (int)len, name);
+	}
+	abort();
 }
 
 static void send_chunk(int fd, const void *bytes, size_t len, unsigned int num_fds)
@@ -157,7 +177,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	close(pair[1]);
 	serve(pair[1]);
 	pvhca_server_drop(&server);
-	if (count_fds() != fds_at_rest)
-		abort();
+	check_fds();
 	return 0;
 }
