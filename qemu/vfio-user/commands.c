@@ -154,7 +154,7 @@ static int pvhca_commands_unmap(PvhcaServer *s, PvhcaCommand *c, PvhcaReply *r)
             return EINVAL;
         }
         pvhca_dma_unmap_all(s);
-    } else if (unmap.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) {
+    } else if (unmap.flags == VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) {
         return ENOTSUP;
     } else if (unmap.flags) {
         return EINVAL;

@@ -117,7 +117,8 @@ class Map(Case):
                               ((1 << 64) - 1, (1 << 64) - 1)):
             self.refuses(errno.ENOENT, client.unmap, address, size)
         self.refuses(errno.ENOTSUP, client.unmap, MIB, MIB, flags=1)
-        self.refuses(errno.EINVAL, client.unmap, MIB, MIB, flags=4)
+        for flags in (3, 4, 5, 0x80000000):
+            self.refuses(errno.EINVAL, client.unmap, MIB, MIB, flags=flags)
         self.refuses(errno.EINVAL, client.unmap, MIB, MIB, flags=UNMAP_ALL)
         self.refuses(errno.EINVAL, client.unmap, MIB, MIB, argsz=23)
         client.unmap(MIB, MIB)

@@ -28,7 +28,7 @@
 
 static PvhcaServer server;
 static int kinds[NUM_KINDS];
-static unsigned int fds_at_rest;
+static unsigned int fds_before; /* an input: between them the fuzzer may open a symbolizer's pipes */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -75,7 +75,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		abort();
 	while (g_main_context_iteration(NULL, FALSE))
 		;
-	fds_at_rest = count_fds();
 	return 0;
 }
 
@@ -85,9 +84,9 @@ static void check_fds(void)
 	char path[64], name[128];
 	unsigned int n = count_fds();
 
-	if (n == fds_at_rest)
+	if (n == fds_before)
 		return;
-	fprintf(stderr, "%u descriptors, at rest there were %u\n", n, fds_at_rest);
+	fprintf(stderr, "%u descriptors, before there were %u\n", n, fds_before);
 	for (int fd = 0; fd < 1024; fd++) {
 		ssize_t len;
 
@@ -155,6 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static uint8_t message[sizeof(struct vfio_user_header) + UINT16_MAX];
 	int pair[2];
 
+	fds_before = count_fds();
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair))
 		abort();
 	pvhca_server_adopt(&server, pair[0]);
