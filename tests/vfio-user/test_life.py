@@ -118,51 +118,69 @@ class Session(Case):
 
 
 class Time(Case):
-    """A vCPU waits for each reply."""
+    """A vCPU waits for each reply. A server that waits for somebody is slow each time, a loaded machine now and then."""
+
+    def is_in_time(self, scenario):
+        slowest = []
+        for _ in range(3):
+            server = self.server()
+            with Client(server) as client:
+                scenario(server, client)
+                slowest.append(client.slowest)
+            if slowest[-1] < REPLY_SECONDS:
+                return
+        self.fail(f"slowest replies, in seconds: {slowest}")
 
     def test_pvhcad_that_does_not_answer_keeps_no_reply_waiting(self):
-        server, client = self.connected()       # it does not even accept
-        ram = memory(PAGE)
-        for i in range(300):
-            client.map(2 * i * PAGE, PAGE, ram)
-            client.reg(0x08)
-        client.set_reg(0x0C, 2)
-        client.call(DEVICE_RESET)
-        self.assertLess(client.slowest, REPLY_SECONDS)
-        os.close(ram)
+        def scenario(_, client):        # pvhcad does not even accept
+            ram = memory(PAGE)
+            for i in range(300):
+                client.map(2 * i * PAGE, PAGE, ram)
+                client.reg(0x08)
+            client.set_reg(0x0C, 2)
+            client.call(DEVICE_RESET)
+            os.close(ram)
+
+        self.is_in_time(scenario)
 
     def test_pvhcad_that_does_not_read_keeps_no_reply_waiting(self):
-        server, client = self.linked()
-        ram, before = memory(PAGE), server.descriptors()
-        for _ in range(3000):
-            client.map(0, PAGE, ram)
-            client.unmap(0, PAGE)
-        self.assertLess(client.slowest, REPLY_SECONDS)
-        self.assertIn("pvhcad does not read, disconnecting", server.output())
-        server.hostd.hang_up()
-        server.hostd.greet()
-        self.until_status(client, LINK)
-        self.descriptors_stay(server, before)
-        os.close(ram)
+        def scenario(server, client):
+            server.hostd.greet()
+            self.until_status(client, LINK)
+            ram, before = memory(PAGE), server.descriptors()
+            for _ in range(3000):
+                client.map(0, PAGE, ram)
+                client.unmap(0, PAGE)
+            self.assertIn("pvhcad does not read, disconnecting", server.output())
+            server.hostd.hang_up()
+            server.hostd.greet()
+            self.until_status(client, LINK)
+            self.descriptors_stay(server, before)
+            os.close(ram)
+
+        self.is_in_time(scenario)
 
     def test_storm_of_interrupts_keeps_no_reply_waiting(self):
-        server, client = self.linked("--vectors", "3")
-        fd, stop = eventfd(), threading.Event()
-        client.set_irqs(EVENTFD | TRIGGER, 1, 1, [fd])
+        def scenario(server, client):
+            server.hostd.greet()
+            self.until_status(client, LINK)
+            fd, stop = eventfd(), threading.Event()
+            client.set_irqs(EVENTFD | TRIGGER, 1, 1, [fd])
 
-        def storm():
-            while not stop.is_set():
-                os.write(server.hostd.events[EVENT_VECTOR, 1], struct.pack("=Q", 1))
+            def storm():
+                while not stop.is_set():
+                    os.write(server.hostd.events[EVENT_VECTOR, 1], struct.pack("=Q", 1))
 
-        thread = threading.Thread(target=storm)
-        thread.start()
-        client.slowest = 0
-        for _ in range(200):
-            client.reg(0x08)
-        stop.set()
-        thread.join()
-        self.assertLess(client.slowest, max(REPLY_SECONDS, 0.5))
-        os.close(fd)
+            thread = threading.Thread(target=storm)
+            thread.start()
+            for _ in range(200):
+                client.reg(0x08)
+            stop.set()
+            thread.join()
+            self.assertTrue(rung(fd))
+            os.close(fd)
+
+        self.is_in_time(scenario)
 
 
 class Monitors(Case):
