@@ -118,7 +118,7 @@ class Session(Case):
 
 
 class Time(Case):
-    """A vCPU waits for each reply. A server that waits for somebody is slow each time, a loaded machine now and then."""
+    """A vCPU waits for each reply. A server that waits for somebody is slow each time, a loaded machine at times."""
 
     def is_in_time(self, scenario):
         slowest = []
@@ -315,7 +315,8 @@ class Sandbox(Case):
         self.assertEqual(os.listdir(root), ["link"])
         self.assertIn("hostd", os.listdir(root + "/link"))
         for kind in ("mnt", "net", "ipc"):
-            self.assertNotEqual(os.readlink(f"/proc/{server.process.pid}/ns/{kind}"), os.readlink(f"/proc/self/ns/{kind}"))
+            self.assertNotEqual(os.readlink(f"/proc/{server.process.pid}/ns/{kind}"),
+                                os.readlink(f"/proc/self/ns/{kind}"))
 
     def test_whole_session_stays_within_the_filter(self):
         """Everything that makes a system call: memory, interrupts, doorbells, errors, pvhcads and monitors going."""

@@ -25,8 +25,8 @@ class Server:
         self.name, self.socket = name, directory / f"{name}.sock"
         self.log = logs / f"{name}.vfio-user.log"
         self._checked = 0
-        command = ["/usr/bin/setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig", "KILL",
-                   "--", paths.vfio_user(), "--socket", self.socket, "--link", link, "--name", name, *options]
+        command = ["/usr/bin/setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+                   "--pdeathsig", "KILL", "--", paths.vfio_user(), "--socket", self.socket, "--link", link, "--name", name, *options]
         with open(self.log, "ab") as log:
             self._process = processes.start(command, stdin=processes.subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
