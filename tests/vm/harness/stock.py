@@ -5,6 +5,7 @@ Each guest has a server of its own, which stays when the guest's QEMU ends and s
 as they would on a host.
 """
 
+import json
 import os
 import time
 from pathlib import Path
@@ -26,7 +27,8 @@ class Server:
         self.log = logs / f"{name}.vfio-user.log"
         self._checked = 0
         command = ["/usr/bin/setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
-                   "--pdeathsig", "KILL", "--", paths.vfio_user(), "--socket", self.socket, "--link", link, "--name", name, *options]
+                   "--pdeathsig", "KILL", "--", paths.vfio_user(), "--socket", self.socket, "--link", link,
+                   "--name", name, *options]
         with open(self.log, "ab") as log:
             self._process = processes.start(command, stdin=processes.subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
@@ -86,14 +88,18 @@ class StockRig(rigs.LoopbackRig):
         return f"{number},maxcpus={max(number, 2)}"
 
     def device_arguments(self, _emulator, guest):
-        if guest.name not in self.servers:
-            options = [word for option in self.setup.device_options.split(",") if option
-                       for word in ("--" + option.split("=")[0], option.split("=")[1])]
-            server = Server(guest.name, self._sockets, self.daemon.socket, self.logs, options)
-            self.servers[guest.name] = server
+        options = [word for option in self.setup.device_options.split(",") if option
+                   for word in ("--" + option.split("=")[0], option.split("=")[1])]
+        return ["-device", json.dumps(self.device("pvhca", guest.name, options))]
+
+    def device(self, ident, name, options=()):
+        """What QEMU's device_add is given; its server is started if there is none of that name."""
+        if name not in self.servers:
+            server = Server(name, self._sockets, self.daemon.socket, self.logs, options)
+            self.servers[name] = server
             self._cleanup.callback(server.stop)
-        return ["-device", '{"driver":"vfio-user-pci","id":"pvhca","socket":{"type":"unix","path":"%s"}}' %
-                self.servers[guest.name].socket]
+        return {"driver": "vfio-user-pci", "id": ident,
+                "socket": {"type": "unix", "path": str(self.servers[name].socket)}}
 
     def problems(self):
         return super().problems() + [problem for server in self.servers.values() for problem in server.check()]
