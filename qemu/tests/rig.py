@@ -321,7 +321,8 @@ class Machine:
     def raised(self, vector):
         """Whether the vector has been raised since this was last asked."""
         value = self.read(MSG_AREA + 8 * vector)
-        self.write(MSG_AREA + 8 * vector, 0)
+        if value:       # else one that comes just now would be wiped out
+            self.write(MSG_AREA + 8 * vector, 0)
         assert value in (0, 0x1000 + vector), hex(value)
         return value != 0
 

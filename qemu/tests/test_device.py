@@ -633,11 +633,34 @@ class Random(Case):
 
 
 class Unplug(Case):
-    def test_unplugged_device_ends_its_session_and_can_be_plugged_again(self):
-        vm = self.enabled(machine="pc")
-        self.assertIn("return", vm.command("device_del", id="hca"))
+    CYCLES = 50
+
+    def eject(self, vm, ident):
+        """As a guest does that was asked to."""
+        self.assertIn("return", vm.command("device_del", id=ident))
         vm.line("outl 0xae10 0")
         vm.line(f"outl 0xae08 {1 << SLOT:#x}")
+
+    def test_device_that_is_plugged_and_unplugged_again_and_again_leaves_nothing(self):
+        vm = self.enabled(machine="pc")
+        before = None
+        for i in range(self.CYCLES):
+            self.eject(vm, "hca")
+            self.expect_gone(vm)
+            self.assertIn("return", vm.command("device_add", driver="pvhca", id="hca", chardev="hostd",
+                                               addr=f"{SLOT:x}"))
+            vm.hostd.greet()
+            vm.setup()
+            vm.until_status(LINK)
+            vm.raised(0)
+            self.enable(vm)
+            descriptors = len(os.listdir(f"/proc/{vm.process.pid}/fd"))
+            before = before or descriptors
+            self.assertEqual(descriptors, before, f"after {i + 1} cycles")
+
+    def test_unplugged_device_ends_its_session_and_can_be_plugged_again(self):
+        vm = self.enabled(machine="pc")
+        self.eject(vm, "hca")
         self.expect_gone(vm)
         answer = vm.command("device_add", driver="pvhca", id="hca2", chardev="hostd",
                             addr=f"{SLOT:x}")

@@ -48,7 +48,8 @@ class Integrate(unittest.TestCase):
             device = self.tree / "hw/pvhca/pvhca.c"
             self.assertEqual(device.is_symlink(), bool(options))
             self.assertEqual(device.read_bytes(), (HERE / "hw/pvhca/pvhca.c").read_bytes())
-            for header in ("pvhca-regs.h", "pvhca-link.h", "pvhca-version.h"):
+            for header in ("pvhca-regs.h", "pvhca-link.h", "pvhca-version.h", "pvhca-device.h",
+                           "pvhca-device.c", "pvhca-client.h", "pvhca-client.c"):
                 self.assertTrue((self.tree / "hw/pvhca" / header).exists(), header)
 
     def test_a_tree_without_the_expected_lines_is_refused(self):

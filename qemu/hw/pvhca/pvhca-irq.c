@@ -204,6 +204,20 @@ static void pvhca_irq_close(PvhcaState *s, unsigned vectors, unsigned doorbells)
     s->vectors = NULL;
 }
 
+/* The descriptors that pvhcad gets. */
+static void pvhca_irq_identify(PvhcaState *s)
+{
+    PvhcaIdentity *identity = &s->device.identity;
+
+    identity->admin_db = event_notifier_get_fd(&s->admin_db);
+    for (unsigned db = 0; db < s->num_doorbells; db++) {
+        identity->data_db[db] = event_notifier_get_fd(&s->data_db[db]);
+    }
+    for (unsigned v = PVHCA_VECTOR_ADMIN; v < s->num_vectors; v++) {
+        identity->vectors[v] = event_notifier_get_fd(&s->vectors[v].notifier);
+    }
+}
+
 bool pvhca_irq_init(PvhcaState *s, Error **errp)
 {
     unsigned vector, db = 0;
@@ -240,6 +254,7 @@ bool pvhca_irq_init(PvhcaState *s, Error **errp)
     }
     memory_region_add_eventfd(&s->db_mr, PVHCA_DB_ADMIN, 4, false, 0,
                               &s->admin_db);
+    pvhca_irq_identify(s);
     if (!kvm_msi_via_irqfd_enabled()) {
         pvhca_irq_set_handlers(s, pvhca_irq_notify);
     }

@@ -70,7 +70,6 @@ static void pvhca_mem_append(PvhcaState *s, MemoryRegion *mr, uint64_t gpa,
             .page_size = qemu_ram_pagesize(mr->ram_block),
         },
         .mr = mr,
-        .fd = memory_region_get_fd(mr),
     };
 
     if (regions->len > 0) {
@@ -169,10 +168,6 @@ static void pvhca_mem_commit(MemoryListener *listener)
     GArray *old = s->regions;
     GArray *new = s->new_regions;
 
-    /*
-     * The list is complete before anything is sent: a session that begins
-     * meanwhile sends all of it.
-     */
     s->regions = new;
     s->new_regions = NULL;
 
@@ -181,27 +176,21 @@ static void pvhca_mem_commit(MemoryListener *listener)
 
         if (!pvhca_mem_contains(new, region)) {
             trace_pvhca_mem_del(region->mem.gpa, region->mem.size);
-            pvhca_link_send_mem(s, PVHCA_LINK_MEM_DEL, region);
+            pvhca_client_remove_ram(&s->device.client, region->mem.gpa);
         }
     }
     for (guint i = 0; i < new->len; i++) {
         PvhcaRegion *region = &g_array_index(new, PvhcaRegion, i);
 
         if (!pvhca_mem_contains(old, region)) {
-            trace_pvhca_mem_add(region->mem.gpa, region->mem.size, region->fd,
+            int fd = memory_region_get_fd(region->mr);
+
+            trace_pvhca_mem_add(region->mem.gpa, region->mem.size, fd,
                                 region->mem.fd_offset);
-            pvhca_link_send_mem(s, PVHCA_LINK_MEM_ADD, region);
+            pvhca_client_add_ram(&s->device.client, &region->mem, fd);
         }
     }
     pvhca_mem_free(old);
-}
-
-void pvhca_mem_send_all(PvhcaState *s)
-{
-    for (guint i = 0; i < s->regions->len; i++) {
-        pvhca_link_send_mem(s, PVHCA_LINK_MEM_ADD,
-                            &g_array_index(s->regions, PvhcaRegion, i));
-    }
 }
 
 bool pvhca_mem_init(PvhcaState *s, Error **errp)

@@ -1,233 +1,39 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pvhca: paravirtual RDMA adapter, PCI function and registers.
+ * pvhca: paravirtual RDMA adapter, PCI function.
  *
- * Theory of operation: the guest's verbs calls are carried out by pvhcad, a
- * daemon on the host.  This device gives the guest something to find on its
- * PCI bus, and pvhcad what it needs to serve the guest without QEMU: guest RAM,
- * doorbells and interrupts, all as file descriptors.  QEMU reads no structure
- * in guest memory and makes no verbs call.
- *
- * The registers (pvhca-regs.h, docs/pvhca-device.md) are a small state machine
- * whose two actions, ENABLE and RESET, are carried out by pvhcad while the
- * guest goes on.  Each request has an id; whatever puts an end to a request
- * forgets its id, so that a late answer is never taken for the next one's.
+ * A home for the device of pvhca-device.h: it gives it BARs and interrupts,
+ * guest RAM (pvhca-mem.c) and the way to pvhcad (pvhca-link.c).
  */
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/cutils.h"
+#include "qemu/uuid.h"
 #include "qemu/module.h"
 #include "hw/pci/msix.h"
 #include "pvhca-internal.h"
 #include "trace.h"
 
-QEMU_BUILD_BUG_ON(PVHCA_DB_MAX *PVHCA_DB_STRIDE > PVHCA_DB_ADMIN);
-QEMU_BUILD_BUG_ON(PVHCA_REG_HOSTD_VERSION + PVHCA_REG_VERSION_LEN >
-                  PVHCA_BAR_REGS_SIZE);
 QEMU_BUILD_BUG_ON(sizeof(PVHCA_VERSION " QEMU " QEMU_VERSION) >
                   PVHCA_REG_VERSION_LEN);
 
-#define PVHCA_VECTORS_MIN       (PVHCA_VECTOR_COMP + 1)
-#define PVHCA_DOORBELLS_DEFAULT 8
-
-static void pvhca_raise_config(PvhcaState *s)
+static void pvhca_raise_config(void *opaque)
 {
-    PCIDevice *pdev = PCI_DEVICE(s);
+    PCIDevice *pdev = PCI_DEVICE(opaque);
 
     if (msix_enabled(pdev)) {
         msix_notify(pdev, PVHCA_VECTOR_CONFIG);
     }
 }
 
-void pvhca_set_status(PvhcaState *s, uint32_t status, uint32_t error)
-{
-    s->status = status;
-    s->error = error;
-    trace_pvhca_status(status, error, s->generation);
-    pvhca_raise_config(s);
-}
-
-static void pvhca_fail(PvhcaState *s, uint32_t error)
-{
-    s->enable_id = 0;
-    pvhca_set_status(
-        s, (s->status & ~PVHCA_STATUS_ENABLED) | PVHCA_STATUS_FAILED, error);
-}
-
-void pvhca_link_up(PvhcaState *s)
-{
-    s->generation++;
-    s->used = false;
-    pvhca_set_status(s, (s->status & PVHCA_STATUS_FAILED) | PVHCA_STATUS_LINK,
-                     s->error);
-}
-
-void pvhca_link_down(PvhcaState *s, bool was_up)
-{
-    s->enable_id = 0;
-    s->reset_id = 0;
-    s->link_abi = 0;
-    /* After a disagreement about versions both texts stay readable. */
-    if (was_up || s->error != PVHCA_DEV_ERR_BACKEND_VERSION) {
-        memset(s->hostd_version, 0, sizeof(s->hostd_version));
-    }
-    if (was_up) {
-        pvhca_set_status(s, s->status & PVHCA_STATUS_FAILED, s->error);
-    }
-}
-
-void pvhca_refused(PvhcaState *s)
-{
-    if (s->error != PVHCA_DEV_ERR_BACKEND_VERSION) {
-        pvhca_fail(s, PVHCA_DEV_ERR_BACKEND_VERSION);
-    }
-}
-
-void pvhca_enable_reply(PvhcaState *s, const struct pvhca_link_reply *reply)
-{
-    if (!s->enable_id || reply->id != s->enable_id) {
-        trace_pvhca_link_stale_reply(PVHCA_LINK_ENABLE_REPLY, reply->id);
-        return;
-    }
-    s->enable_id = 0;
-    if (reply->error) {
-        pvhca_fail(s, reply->error);
-    } else {
-        pvhca_set_status(s, PVHCA_STATUS_LINK | PVHCA_STATUS_ENABLED, 0);
-    }
-}
-
-void pvhca_reset_reply(PvhcaState *s, const struct pvhca_link_reply *reply)
-{
-    if (!s->reset_id || reply->id != s->reset_id) {
-        trace_pvhca_link_stale_reply(PVHCA_LINK_RESET_REPLY, reply->id);
-        return;
-    }
-    s->reset_id = 0;
-    s->status &= ~PVHCA_STATUS_RESETTING;
-    if (reply->error) {
-        pvhca_fail(s, reply->error);
-    } else {
-        /* FAILED if the guest misbehaved meanwhile. */
-        pvhca_set_status(s, s->status, s->error);
-    }
-}
-
-void pvhca_fatal(PvhcaState *s, const struct pvhca_link_reply *reply)
-{
-    if (s->status & (PVHCA_STATUS_RESETTING | PVHCA_STATUS_FAILED)) {
-        /* Of what is being reset, or no news. */
-        return;
-    }
-    s->used = true;
-    pvhca_fail(s, reply->error);
-}
-
-/* Begin a reset of what the guest has at pvhcad; the status right after it. */
-static uint32_t pvhca_begin_reset(PvhcaState *s)
-{
-    s->enable_id = 0;
-    s->error = 0;
-    if (!(s->status & PVHCA_STATUS_LINK)) {
-        memset(s->hostd_version, 0, sizeof(s->hostd_version));
-        return 0;
-    }
-    /* One reset at a time: nothing can have been enabled since it began. */
-    if (!s->reset_id) {
-        s->used = false;
-        s->reset_id = ++s->last_id;
-    }
-    return PVHCA_STATUS_LINK | PVHCA_STATUS_RESETTING;
-}
-
-static void pvhca_control_reset(PvhcaState *s)
-{
-    uint64_t pending = s->reset_id;
-    uint32_t status = pvhca_begin_reset(s);
-
-    if (!status) {
-        /* Nobody to wait for: done. */
-        pvhca_set_status(s, 0, 0);
-        return;
-    }
-    s->status = status;
-    trace_pvhca_status(status, 0, s->generation);
-    if (s->reset_id != pending) {
-        pvhca_link_send_reset(s, s->reset_id);
-    }
-}
-
-static void pvhca_control_enable(PvhcaState *s)
-{
-    if (!(s->status & PVHCA_STATUS_LINK)) {
-        pvhca_fail(s, PVHCA_DEV_ERR_NO_BACKEND);
-        return;
-    }
-    if (s->status != PVHCA_STATUS_LINK || s->enable_id) {
-        pvhca_fail(s, PVHCA_DEV_ERR_BAD_STATE);
-        return;
-    }
-    s->used = true;
-    s->enable_id = ++s->last_id;
-    pvhca_link_send_enable(s, s->enable_id,
-                           (uint64_t)s->admin[1] << 32 | s->admin[0]);
-}
-
-/* Registers */
-
-static uint32_t pvhca_version_word(const char *version, hwaddr offset)
-{
-    return ldl_le_p(version + offset);
-}
-
-/* The aligned 32-bit register at @addr. */
-static uint32_t pvhca_reg_word(PvhcaState *s, hwaddr addr)
-{
-    switch (addr) {
-    case PVHCA_REG_MAGIC:
-        return PVHCA_MAGIC;
-    case PVHCA_REG_ABI:
-        return PVHCA_REGS_ABI_MAJOR << 16 | PVHCA_REGS_ABI_MINOR;
-    case PVHCA_REG_STATUS:
-        return s->status;
-    case PVHCA_REG_ADMIN_LO:
-        return s->admin[0];
-    case PVHCA_REG_ADMIN_HI:
-        return s->admin[1];
-    case PVHCA_REG_NUM_VECTORS:
-        return s->num_vectors;
-    case PVHCA_REG_NUM_DOORBELLS:
-        return s->num_doorbells;
-    case PVHCA_REG_ERROR:
-        return s->error;
-    case PVHCA_REG_GENERATION:
-        return s->generation;
-    case PVHCA_REG_LINK_ABI:
-        return s->link_abi;
-    case PVHCA_REG_QEMU_VERSION ... PVHCA_REG_QEMU_VERSION +
-        PVHCA_REG_VERSION_LEN - 1:
-        return pvhca_version_word(s->qemu_version,
-                                  addr - PVHCA_REG_QEMU_VERSION);
-    case PVHCA_REG_HOSTD_VERSION ... PVHCA_REG_HOSTD_VERSION +
-        PVHCA_REG_VERSION_LEN - 1:
-        return pvhca_version_word(s->hostd_version,
-                                  addr - PVHCA_REG_HOSTD_VERSION);
-    default:
-        return 0;
-    }
-}
+/* BARs */
 
 static uint64_t pvhca_regs_read(void *opaque, hwaddr addr, unsigned size)
 {
-    uint64_t val = 0;
+    PvhcaState *s = opaque;
+    uint64_t val = pvhca_device_read(&s->device, addr, size);
 
-    for (unsigned i = 0; i < size; i++) {
-        hwaddr byte = addr + i;
-        uint32_t word = pvhca_reg_word(opaque, QEMU_ALIGN_DOWN(byte, 4));
-
-        val |= (uint64_t)extract32(word, (byte & 3) * 8, 8) << (i * 8);
-    }
     trace_pvhca_reg_read(addr, size, val);
     return val;
 }
@@ -238,24 +44,7 @@ static void pvhca_regs_write(void *opaque, hwaddr addr, uint64_t val,
     PvhcaState *s = opaque;
 
     trace_pvhca_reg_write(addr, size, val);
-    if (size != 4 || !QEMU_IS_ALIGNED(addr, 4)) {
-        return;
-    }
-    switch (addr) {
-    case PVHCA_REG_ADMIN_LO:
-        s->admin[0] = val;
-        break;
-    case PVHCA_REG_ADMIN_HI:
-        s->admin[1] = val;
-        break;
-    case PVHCA_REG_CONTROL:
-        if (val == PVHCA_CONTROL_RESET) {
-            pvhca_control_reset(s);
-        } else if (val == PVHCA_CONTROL_ENABLE) {
-            pvhca_control_enable(s);
-        }
-        break;
-    }
+    pvhca_device_write(&s->device, addr, val, size);
 }
 
 static const MemoryRegionOps pvhca_regs_ops = {
@@ -299,48 +88,42 @@ static void pvhca_reset_hold(PVHCA_RESET_HOLD_ARGS)
 {
     PvhcaState *s = PVHCA(obj);
 
-    trace_pvhca_device_reset(s->status);
+    trace_pvhca_device_reset(s->device.status);
     pvhca_irq_reset(s);
-    s->admin[0] = 0;
-    s->admin[1] = 0;
-    /* No interrupt: the guest that would get it is gone. */
-    if (s->used || s->reset_id || !(s->status & PVHCA_STATUS_LINK)) {
-        uint64_t pending = s->reset_id;
-
-        s->status = pvhca_begin_reset(s);
-        if (s->reset_id != pending) {
-            pvhca_link_send_reset(s, s->reset_id);
-        }
-    } else {
-        s->status = PVHCA_STATUS_LINK;
-        s->error = 0;
-    }
+    pvhca_device_reset(&s->device);
 }
 
 static bool pvhca_check_properties(PvhcaState *s, Error **errp)
 {
-    static const MACAddr none;
+    const char *setting, *problem;
 
     if (!s->num_vectors) {
         s->num_vectors = MIN(PVHCA_VECTOR_COMP + current_machine->smp.max_cpus,
                              PVHCA_VECTORS_MAX);
     }
-    if (s->num_vectors < PVHCA_VECTORS_MIN ||
-        s->num_vectors > PVHCA_VECTORS_MAX) {
-        error_setg(errp, "pvhca: 'vectors' must be between %d and %d",
-                   PVHCA_VECTORS_MIN, PVHCA_VECTORS_MAX);
-        return false;
-    }
-    if (s->num_doorbells < 1 || s->num_doorbells > PVHCA_DB_MAX) {
-        error_setg(errp, "pvhca: 'doorbells' must be between 1 and %d",
-                   PVHCA_DB_MAX);
-        return false;
-    }
-    if (memcmp(&s->mac, &none, sizeof(none)) && (s->mac.a[0] & 1)) {
-        error_setg(errp, "pvhca: 'mac' must be a unicast address");
+    s->device.identity.num_vectors = s->num_vectors;
+    s->device.identity.num_doorbells = s->num_doorbells;
+    memcpy(s->device.identity.mac, s->mac.a, sizeof(s->mac.a));
+    problem = pvhca_device_check(&s->device.identity, &setting);
+    if (problem) {
+        error_setg(errp, "pvhca: '%s' %s", setting, problem);
         return false;
     }
     return true;
+}
+
+/* Who the VM is; its numbers and its address are there already. */
+static void pvhca_identify(PvhcaState *s)
+{
+    PvhcaIdentity *identity = &s->device.identity;
+
+    identity->home = "QEMU";
+    pstrcpy(identity->version, sizeof(identity->version),
+            PVHCA_VERSION " QEMU " QEMU_VERSION);
+    pstrcpy(identity->name, sizeof(identity->name), qemu_get_vm_name() ?: "");
+    if (qemu_uuid_set) {
+        memcpy(identity->uuid, qemu_uuid.data, sizeof(identity->uuid));
+    }
 }
 
 static bool pvhca_init_msix(PvhcaState *s, Error **errp)
@@ -375,11 +158,11 @@ static void pvhca_realize(PCIDevice *pdev, Error **errp)
     ERRP_GUARD();
     PvhcaState *s = PVHCA(pdev);
 
-    if (!pvhca_check_properties(s, errp) || !pvhca_link_init(s, errp)) {
-        return;
+    pvhca_device_init(&s->device, &pvhca_link_transport, pvhca_raise_config, s);
+    if (!pvhca_check_properties(s, errp) || !pvhca_link_check(s, errp)) {
+        goto cleanup_device;
     }
-    pstrcpy(s->qemu_version, sizeof(s->qemu_version),
-            PVHCA_VERSION " QEMU " QEMU_VERSION);
+    pvhca_identify(s);
 
     memory_region_init_io(&s->regs_mr, OBJECT(s), &pvhca_regs_ops, s,
                           "pvhca-regs", PVHCA_BAR_REGS_SIZE);
@@ -387,7 +170,7 @@ static void pvhca_realize(PCIDevice *pdev, Error **errp)
                           "pvhca-doorbells", PVHCA_BAR_DOORBELL_SIZE);
 
     if (!pvhca_init_msix(s, errp)) {
-        return;
+        goto cleanup_device;
     }
     if (!pvhca_irq_init(s, errp)) {
         goto uninit_msix;
@@ -415,6 +198,8 @@ cleanup_irq:
 uninit_msix:
     msix_unuse_all_vectors(pdev);
     msix_uninit_exclusive_bar(pdev);
+cleanup_device:
+    pvhca_device_cleanup(&s->device);
 }
 
 static void pvhca_exit(PCIDevice *pdev)
@@ -429,10 +214,11 @@ static void pvhca_exit(PCIDevice *pdev)
     pvhca_irq_cleanup(s);
     msix_unuse_all_vectors(pdev);
     msix_uninit_exclusive_bar(pdev);
+    pvhca_device_cleanup(&s->device);
 }
 
 static PVHCA_PROPERTY pvhca_properties[] = {
-    DEFINE_PROP_CHR("chardev", PvhcaState, link.chr),
+    DEFINE_PROP_CHR("chardev", PvhcaState, chr),
     DEFINE_PROP_UINT32("vectors", PvhcaState, num_vectors, 0),
     DEFINE_PROP_UINT32("doorbells", PvhcaState, num_doorbells,
                        PVHCA_DOORBELLS_DEFAULT),

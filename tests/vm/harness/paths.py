@@ -74,6 +74,15 @@ def qemu_with_device():
     return _product(Path(os.environ.get("PVHCA_QEMU", build() / "qemu" / "qemu-system-x86_64")))
 
 
+def stock_qemu():
+    """A QEMU as a distribution has it, with a client of vfio-user."""
+    return _product(Path(os.environ.get("PVHCA_STOCK_QEMU", build() / "qemu-11.1-bin" / "qemu-system-x86_64")))
+
+
+def vfio_user():
+    return _product(build() / "qemu" / "pvhca-vfio-user")
+
+
 def qemu():
     """An emulator for guests without the device, and for L1, where 10.0 is much steadier than Debian 12's 7.2."""
     candidates = [os.environ.get("PVHCA_QEMU"), build() / "qemu" / "qemu-system-x86_64",

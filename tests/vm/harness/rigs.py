@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The two rigs. A test sees the same on both:
+"""The rigs; "stock" is in stock.py. A test sees the same on all:
 
-    rig.name        "loopback" or "verbs"
+    rig.name        "loopback", "verbs" or "stock"
     rig.guests      the booted guests (guest.Guest)
     rig.daemon      pvhcad (daemon.Daemon), None in a setup without device
     rig.native      the verbs rig's host itself (native.Native): a native peer with its own device; None on loopback
@@ -47,6 +47,7 @@ def remove_abandoned():
 
 class Rig:
     name = None
+    like = None             # another rig whose tests are all this one's too
     accel = None
     cpu = None
     slowness = 1.0
@@ -70,7 +71,7 @@ class Rig:
 
     def _build(self):
         if self.setup.device:       # all of it or a clear reason, before anything is booted
-            paths.qemu_with_device(), paths.kernel_module(), paths.provider(), paths.daemon()
+            self.device_emulator(), paths.kernel_module(), paths.provider(), paths.daemon()
         self._prepare_host()
         self.network = self._make_network()
         self._cleanup.callback(self.network.close)
@@ -94,14 +95,21 @@ class Rig:
 
     def _start_machine(self, guest):
         options, fds = self.network.options(guest.index, f"52:54:00:88:00:{FIRST_GUEST + guest.index:02x}")
-        emulator = paths.qemu_with_device() if self.setup.device else paths.qemu()
+        emulator = self.device_emulator() if self.setup.device else paths.qemu()
         if self.setup.device:
-            options = [*options, *self.device_arguments(emulator)]
-        cpus = self.setup.cpus or (self.lone_guest_cpus if self.setup.guests == 1 else 1)
+            options = [*options, *self.device_arguments(emulator, guest)]
+        cpus = self.processors(self.setup.cpus or (self.lone_guest_cpus if self.setup.guests == 1 else 1))
         return Machine(guest.name, self.logs, emulator, self.setup.memory, cpus, self.accel, self.cpu,
                        f"vmtest.net={guest.net_ip} {self.setup.append}", [*options, *self.setup.qemu_args], fds)
 
-    def device_arguments(self, emulator):
+    def device_emulator(self):
+        return paths.qemu_with_device()
+
+    def processors(self, number):
+        """What QEMU's -smp says."""
+        return number
+
+    def device_arguments(self, emulator, _guest):
         again = "reconnect-ms=500" if paths.qemu_version(emulator) >= (9, 2) else "reconnect=1"
         more = f",{self.setup.device_options}" if self.setup.device_options else ""
         return ["-chardev", f"socket,id=pv,path={self.daemon.socket},{again}",

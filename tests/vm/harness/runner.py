@@ -17,7 +17,7 @@ from pathlib import Path
 from . import paths, testcase
 from .errors import HarnessError, Interrupted, Skip, TestTimeout
 from .qemu import EMULATOR_FAULTS
-from .rigs import RIGS
+from .stock import RIGS
 
 SKIP_EXIT_CODE = 77
 
@@ -116,7 +116,7 @@ class Runner:
         title = f"{stem}::{case.name}"
         started = time.monotonic()
         try:
-            if self.rig_name not in case.rigs:
+            if not {self.rig_name, RIGS[self.rig_name].like} & set(case.rigs):
                 raise Skip(f"not for the {self.rig_name} rig")
             rig = self._rig or self._boot(case.setup)
             with time_limit(case.timeout * rig.slowness):

@@ -3,7 +3,7 @@
 
 import dataclasses
 
-RIGS = ("loopback", "verbs")
+RIGS = ("loopback", "verbs", "stock")
 
 
 @dataclasses.dataclass(frozen=True)
