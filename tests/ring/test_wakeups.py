@@ -4,7 +4,7 @@ import os
 import subprocess
 import unittest
 
-from pvhca import Daemon
+from pvhca import PROGRAM_SECONDS, Daemon
 
 PROGRAM = os.environ["PVHCA_WAKEUPS"]
 
@@ -15,7 +15,7 @@ class Wakeups(unittest.TestCase):
         self.addCleanup(daemon.clean_up)
         done = subprocess.run([PROGRAM, "--socket", daemon.socket,
                                "--seconds", "4"], capture_output=True,
-                              text=True, timeout=120)
+                              text=True, timeout=PROGRAM_SECONDS)
         self.assertEqual(done.returncode, 0, done.stderr)
         requests, doorbells = map(int, done.stdout.split()[::2])
         # It did sleep, and often.

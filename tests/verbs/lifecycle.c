@@ -20,6 +20,7 @@
 
 #include "pair.h"
 #include "report.h"
+#include "timescale.h"
 
 enum seen {
 	/* 1: could not even start */
@@ -252,6 +253,8 @@ int main(int argc, char **argv)
 			return 1;
 		}
 	}
+	l.linger = scaled(l.linger);
+	l.stall = scaled(l.stall);
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
 	start(&l, device, gid);

@@ -304,7 +304,7 @@ def with_native(name, run):
     """In both directions, and nothing of it stays in pvhcad."""
     def test(rig, server, client):
         run(server, client)
-        wait_until(lambda: totals(rig)["connections"] == 0, "connections stay in pvhcad", 30, 3.0)
+        wait_until(lambda: totals(rig)["connections"] == 0, "connections stay in pvhcad", 30, rig.native.slowness)
 
     def to_native(rig):
         test(rig, rig.native, rig.guests[0])
@@ -361,7 +361,7 @@ def a_native_server_learns_of_a_killed_guest_process(rig):
     asking.kill(9)
     asking.wait(20)
     served.wait(30)
-    wait_until(lambda: totals(rig)["connections"] == 0, "a connection stays in pvhcad", 30, 3.0)
+    wait_until(lambda: totals(rig)["connections"] == 0, "a connection stays in pvhcad", 30, rig.native.slowness)
 
 
 @vmtest(guests=2, rigs=NATIVE, timeout=300, reboot_after=True)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "pvhca.h"
+#include "timescale.h"
 
 #include <util/mmio.h>
 
@@ -162,7 +163,7 @@ int main(void)
 	pthread_t threads[POSTERS + CQS + 1];
 	uintptr_t i, n = 0;
 
-	alarm(120); /* a receive that is lost is waited for */
+	alarm(scaled(120)); /* a receive that is lost is waited for */
 	setup();
 	pthread_create(&threads[n++], NULL, host, NULL);
 	for (i = 0; i < POSTERS; i++)

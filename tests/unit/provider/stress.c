@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "pvhca.h"
+#include "timescale.h"
 
 #include <util/mmio.h>
 
@@ -68,7 +69,7 @@ static void wake_host(void)
 #define LOG_SQ	   2
 #define LOG_CQ	   1 /* smaller than the SQ, so that the host has to wait for room */
 #define LOG_STRIDE 6
-#define STALL_MS   10000
+#define STALL_MS   ((int)scaled(60000))
 
 struct lane {
 	struct pvhca_queue_header header;

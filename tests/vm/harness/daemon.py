@@ -13,7 +13,7 @@ from . import paths, processes
 from .commands import tail
 from .errors import HarnessError
 
-START_SECONDS = 20
+START_SECONDS = 60
 
 # What a sanitizer or the C library says about a defect, whatever the daemon does next.
 DEFECTS = re.compile(r"ERROR: \w+Sanitizer|runtime error: |WARNING: ThreadSanitizer|Assertion .* failed|"
@@ -68,7 +68,7 @@ class Daemon:
             pass
         return found
 
-    def stop(self, timeout=20):
+    def stop(self, timeout=60):
         """SIGTERM; returns the exit code."""
         self.wanted = False
         if not self._process:
@@ -136,7 +136,7 @@ class Daemon:
     def stats(self):
         """The daemon's counters: one JSON document, written to whoever connects to the socket beside its own."""
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(10 * self._slowness)
+            sock.settimeout(30 * self._slowness)
             sock.connect(f"{self.socket}.stats")
             document = b"".join(iter(lambda: sock.recv(65536), b""))
         return json.loads(document)

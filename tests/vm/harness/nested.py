@@ -7,13 +7,13 @@ this machine's own root file system and starts itself in there; its logs come ou
 
 import sys
 
-from . import initramfs, kernelimage, paths
+from . import initramfs, kernelimage, limits, paths
 from .errors import GuestDied, HarnessError, Interrupted
 from .guest import Guest
 from .qemu import Machine
 
 MEMORY = "10G"
-SLOWNESS = 2.0
+NATURE = 3.0            # see rigs.Rig
 ATTEMPTS = 3
 LOOK_SECONDS = 60   # between two looks at whether L1 is still there
 SILENT_LOOKS = 2    # in a row: it has frozen
@@ -29,7 +29,7 @@ def start_l1(logs, memory=MEMORY, idle_poll=False, name="l1"):
         return Machine(name, logs, emulator, memory, 2, "tcg,thread=multi", "EPYC,+svm,+npt,-xsaves", append,
                        ["-virtfs", f"local,path={logs},mount_tag=logs,security_model=none"])
 
-    l1 = Guest(name, logs, machine, SLOWNESS)
+    l1 = Guest(name, logs, machine, NATURE * limits.scale())
     l1.start()
     try:
         l1.wait_booted()

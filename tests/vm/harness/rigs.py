@@ -17,7 +17,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from . import paths
+from . import limits, paths
 from .daemon import Daemon
 from .errors import HarnessError
 from .guest import Guest
@@ -49,7 +49,7 @@ class Rig:
     name = None
     accel = None
     cpu = None
-    slowness = 1.0
+    nature = 2.0            # how much slower than a process of this machine a guest is; widens time limits
     # An emulated machine on a loaded one now and then hangs in its first moments (TCG: calibrating its timer; KVM on
     # emulated SVM: seen without the device, too), long before there is a driver.
     boot_attempts = 2
@@ -57,6 +57,7 @@ class Rig:
 
     def __init__(self, setup, logs):
         self.setup, self.logs = setup, logs
+        self.slowness = self.nature * limits.scale()
         self.guests, self.daemon, self.native = [], None, None
         remove_abandoned()
         self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
@@ -163,7 +164,7 @@ class VerbsRig(Rig):
     lone_guest_cpus = 1     # L1 has two, and the host's part of the work needs one
     accel = "kvm"
     cpu = "host"
-    slowness = 3.0
+    nature = 5.0
 
     def _prepare_host(self):
         self.native = Native(self.logs, self.slowness)
@@ -184,7 +185,7 @@ class VerbsRig(Rig):
         commands += [f"ip addr add {RDMA}.{number}/24 dev {RDMA_LINK}"
                      for number in (HOST_NUMBER, *range(FIRST_GUEST, FIRST_GUEST + 4))]
         commands += [f"rdma link add {RXE} type rxe netdev {RDMA_LINK}"]
-        self.native.check(" && ".join(commands), timeout=60)
+        self.native.check(" && ".join(commands), timeout=120)
 
     @staticmethod
     def _gid_index(address):
