@@ -33,6 +33,7 @@ class Daemon:
         self._slowness = slowness
         self._checked = len(self.log_text().splitlines())
         self.wanted = False         # between start and stop or kill
+        self.starts = 0
 
     def start(self):
         command = [self._program, "--socket", self.socket, *self._arguments]
@@ -41,6 +42,7 @@ class Daemon:
         with open(self.log, "ab") as log:
             self._process = processes.start(command, stdin=processes.subprocess.DEVNULL, stdout=log, stderr=log)
         self.wanted = True
+        self.starts += 1
         deadline = time.monotonic() + START_SECONDS * self._slowness
         while not self._accepts():
             if not self.alive:

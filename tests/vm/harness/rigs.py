@@ -5,6 +5,7 @@
     rig.guests      the booted guests (guest.Guest)
     rig.daemon      pvhcad (daemon.Daemon), None in a setup without device
     rig.native      the verbs rig's host itself (native.Native): a native peer with its own device; None on loopback
+    rig.results     the directory of the running file's logs, for what should be kept
     rig.directory   a directory of the host for the test's own files; gone afterwards
 
 loopback: emulated guests, pvhcad with the loopback fabric, on the machine that runs the tests.
@@ -12,6 +13,7 @@ verbs:    inside L1 (see nested.py), KVM guests, pvhcad with the verbs fabric on
 """
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -54,11 +56,13 @@ class Rig:
     # emulated SVM: seen without the device, too), long before there is a driver.
     boot_attempts = 2
     lone_guest_cpus = 2     # two guests have one processor each
+    roomy = (1, "1G")       # guests, and memory of each, to boot at least when the rig is to serve many files
 
     def __init__(self, setup, logs):
-        self.setup, self.logs = setup, logs
+        self.setup, self.logs, self.results = setup, logs, logs
         self.slowness = self.nature * limits.scale()
         self.guests, self.daemon, self.native = [], None, None
+        self._undo = {}
         remove_abandoned()
         self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self._cleanup = contextlib.ExitStack()
@@ -76,10 +80,8 @@ class Rig:
         self.network = self._make_network()
         self._cleanup.callback(self.network.close)
         if self.setup.device:
-            self.daemon = Daemon(self.directory, self.logs, [*self._fabric(), *self.setup.daemon_args],
-                                 self.setup.daemon_config, self.slowness)
-            self._cleanup.callback(self.daemon.kill)
-            self.daemon.start()
+            self._start_daemon()
+            self._cleanup.callback(lambda: self.daemon.kill())
         for index in range(self.setup.guests):
             number = FIRST_GUEST + index
             guest = Guest(f"guest{index}", self.logs, self._start_machine, self.slowness,
@@ -92,6 +94,32 @@ class Rig:
             guest.wait_booted()
             if self.setup.device and self.setup.bring_up:
                 guest.bring_up_device()
+
+    def _start_daemon(self):
+        self.daemon = Daemon(self.directory, self.logs, [*self._fabric(), *self.setup.daemon_args],
+                             self.setup.daemon_config, self.slowness)
+        self.daemon.start()
+        self._known_starts = self.daemon.starts
+
+    def serves(self, setup):
+        """Whether tests that ask for setup can have this rig as it is."""
+        return setup == self.setup
+
+    def adapts_to(self, setup):
+        """Whether adapt() can make it serve them."""
+        return self.setup.device and self.setup.bring_up and setup.same_machines(self.setup)
+
+    def adapt(self, setup):
+        """Another pvhcad, with that setup's settings, for the same guests."""
+        status = self.daemon.stop()
+        if status or self.daemon.check():
+            raise HarnessError(f"pvhcad ended with {status}:\n{self.daemon.log_tail()}")
+        for guest in self.guests:
+            guest.wait_device_gone()
+        self.setup = dataclasses.replace(self.setup, daemon_config=setup.daemon_config, daemon_args=setup.daemon_args)
+        self._start_daemon()
+        for guest in self.guests:
+            guest.wait_device()
 
     def _start_machine(self, guest):
         options, fds = self.network.options(guest.index, f"52:54:00:88:00:{FIRST_GUEST + guest.index:02x}")
@@ -132,6 +160,20 @@ class Rig:
             found += [f"{host.name}'s kernel log: {line}" for line in host.log.check()]
         return found + (self.daemon.check() if self.daemon else [])
 
+    def for_this_file(self, command, undo):
+        """A change of the native host's settings that holds until the file's last test, done once."""
+        if command not in self._undo:
+            self.native.check(command)
+            self._undo[command] = undo
+
+    def end_file(self):
+        """As the file found it."""
+        undo, self._undo = self._undo, {}
+        for command in undo.values():
+            result = self.native.run(command)
+            if result.rc:
+                raise HarnessError(f"the host is not as it was: {result}")
+
     def healthy(self):
         return all(host.responds() for host in self.hosts()) and (not self.daemon or not self.daemon.check())
 
@@ -145,6 +187,10 @@ class Rig:
             raise HarnessError("pvhcad is not running")
         if self.setup.bring_up and any(guest.ibdev is None for guest in self.guests):
             raise HarnessError("a guest is without its device")
+        if self.setup.bring_up and self.daemon.starts != self._known_starts:
+            for guest in self.guests:       # the test was about one of them, perhaps
+                guest.wait_device()
+        self._known_starts = self.daemon.starts
 
     def close(self):
         self._cleanup.close()
@@ -165,6 +211,17 @@ class VerbsRig(Rig):
     accel = "kvm"
     cpu = "host"
     nature = 5.0
+    roomy = (2, "3G")
+
+    def _fits(self, setup):
+        """A guest has one processor here, alone or not: tests do not see that there is more than they asked for."""
+        return setup.enlarged(self.setup.guests, self.setup.memory)
+
+    def serves(self, setup):
+        return super().serves(self._fits(setup))
+
+    def adapts_to(self, setup):
+        return super().adapts_to(self._fits(setup))
 
     def _prepare_host(self):
         self.native = Native(self.logs, self.slowness)
