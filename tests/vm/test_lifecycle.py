@@ -86,7 +86,7 @@ def killed_application_with_64_queue_pairs_leaves_nothing(rig):
     check_works(guest)
 
 
-@vmtest(timeout=300)
+@vmtest(timeout=300, soak=("verbs",))
 def killed_application_that_was_idle_leaves_nothing(rig):
     guest = rig.guests[0]
     check_works(guest)
@@ -108,7 +108,7 @@ def rebooted_guest_leaves_nothing_and_works_again(rig):
     check_works(guest)
 
 
-@vmtest(timeout=400)
+@vmtest(timeout=400, soak=("verbs",))
 def reset_guest_leaves_nothing_and_works_again(rig):
     guest = rig.guests[0]
     check_works(guest)
@@ -119,7 +119,7 @@ def reset_guest_leaves_nothing_and_works_again(rig):
     check_works(guest)
 
 
-@vmtest(guests=2, timeout=500, reboot_after=True)
+@vmtest(guests=2, timeout=500)
 def guest_killed_in_mid_transfer_leaves_nothing_and_its_peer_is_told(rig):
     server, client = rig.guests
     check_programs(server, client, "stream", "--count 100")
@@ -156,7 +156,7 @@ def applications_survive_loss_of_the_daemon(rig, lose):
     check_works(guest)
 
 
-@vmtest(timeout=400)
+@vmtest(timeout=400, soak=("verbs",))
 def restarted_daemon_is_fatal_to_applications_and_the_device_comes_back(rig):
     guest = rig.guests[0]
     boots = guest.boots
