@@ -171,6 +171,12 @@ static int take(struct lifecycle *l)
 	return good;
 }
 
+/* How long to go on after the first trouble: longer on a slow machine, unless the last word has been said. */
+static unsigned int patience(const struct lifecycle *l)
+{
+	return l->seen & SEEN_DEVICE_FATAL ? l->linger : scaled(l->linger);
+}
+
 static void run(struct lifecycle *l)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
@@ -180,7 +186,7 @@ static void run(struct lifecycle *l)
 
 	for (i = 0; i < l->pairs && !l->idle; i++)
 		post(l, i);
-	while (!stop && !(trouble && time(NULL) - trouble > l->linger)) {
+	while (!stop && !(trouble && time(NULL) - trouble > patience(l))) {
 		now = time(NULL);
 		if (l->idle || take(l))
 			alive = now;
@@ -253,7 +259,6 @@ int main(int argc, char **argv)
 			return 1;
 		}
 	}
-	l.linger = scaled(l.linger);
 	l.stall = scaled(l.stall);
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
