@@ -368,7 +368,8 @@ def keeper_keeps_guests_until_a_failure_and_ends_with_its_owner(rig):
     test.write_text(KEPT_TEST)
     run = f"{paths.VM_TESTS}/run --rig loopback --build {build}"
     script = f"{run} --start && for i in 1 2 3 4 5; do {run} --shared {test}; echo status $?; done"
-    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=limits.scaled(600))
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=limits.scaled(600),
+                          env={**os.environ, "PVHCA_QEMU": str(paths.qemu())})
     assert re.findall(r"^notes (\d)", done.stdout, re.MULTILINE) == ["1", "2", "3", "4", "1"], done
     assert re.findall(r"^status (\d+)", done.stdout, re.MULTILINE) == ["0", "0", "0", "1", "0"], done
     assert done.stdout.count("booted in") == 2, done
