@@ -5,11 +5,12 @@
 """
 
 import json
+import math
 import re
 import socket
 import time
 
-from harness import CommandFailed, paths, vmtest
+from harness import CommandFailed, limits, paths, vmtest
 
 ADDRESS, OTHER_ADDRESS = "10.77.0.10", "10.77.0.99"
 QP_FATAL, CQ_ERR, DEVICE_FATAL, PORT_ACTIVE, PORT_ERR, PORT_ATTR = 1, 0, 8, 9, 10, 64
@@ -17,7 +18,7 @@ ERROR_VERSION, ERROR_HOST = 4, 6
 ACTIVE, DOWN = 4, 1
 QP_LAST_WQE, SRQ_LIMIT, GID_CHANGE, SRQ_ERR = 16, 15, 18, 14
 NO_HANDLE = 0xffffffff
-TIMEOUT = 3     # seconds that a command may take, where that matters
+TIMEOUT = math.ceil(limits.scaled(3))   # seconds that a command may take, where that matters
 
 
 def drivertest(function=None, **more):
@@ -39,7 +40,7 @@ class Bench:
     def host(self, method, *arguments, **named):
         """Of fake_pvhcad's Control."""
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(30)
+            sock.settimeout(30 * self.guest.slowness)
             sock.connect(f"{self.daemon.socket}.control")
             sock.sendall(json.dumps([method, named or arguments]).encode() + b"\n")
             answer = json.loads(sock.makefile().read())
@@ -451,7 +452,7 @@ def command_that_times_out_with_the_network_lock_held_does_not_block_the_reset(r
 @drivertest
 def queue_that_goes_on_is_not_timed_out(rig):
     bench = Bench(rig, TIMEOUT)
-    bench.set(delay={"ALLOC_PD": 1.5})
+    bench.set(delay={"ALLOC_PD": TIMEOUT / 2})
     applications = [bench.guest.spawn(bench.command("")) for _ in range(5)]
     for application in applications:
         result = application.wait()

@@ -13,11 +13,16 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "common"))
+
+from timescale import scaled  # noqa: E402
+
 QEMU = os.environ.get("PVHCA_QEMU", "build/qemu/qemu-system-x86_64")
-PATIENCE = 20.0     # seconds until something that must happen counts as missing
+PATIENCE = scaled(60)     # seconds until something that must happen counts as missing
 
 # pvhca-link.h
 LINK_MAGIC = 0x4B4E4C50
@@ -136,7 +141,7 @@ class Hostd:
         else:
             raise AssertionError(f"unexpected message {message}")
 
-    def settle(self, quiet=0.3):
+    def settle(self, quiet=scaled(0.3)):
         """Take messages until there are none for a while."""
         self.sock.settimeout(quiet)
         try:

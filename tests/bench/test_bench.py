@@ -3,9 +3,14 @@
 
 import json
 import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "common"))
+
+from timescale import scaled  # noqa: E402
 
 BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench"
 SHORT = "--parts ring,growth --rounds 1 --percent 1 --ring-sizes 64,65536".split()
@@ -15,11 +20,11 @@ class Bench(unittest.TestCase):
     def test_a_run_leaves_table_json_and_plots(self):
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
-            run = subprocess.run([BENCH, *SHORT, "--output", directory], capture_output=True, text=True, timeout=240)
+            run = subprocess.run([BENCH, *SHORT, "--output", directory], capture_output=True, text=True, timeout=scaled(900))
             self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
             result = json.loads((directory / "results.json").read_text())
             shown = (directory / "table.txt").read_text()
-            again = subprocess.run([BENCH, "--from", directory / "results.json"], capture_output=True, text=True, timeout=60)
+            again = subprocess.run([BENCH, "--from", directory / "results.json"], capture_output=True, text=True, timeout=scaled(120))
             plots = {file.name for file in directory.iterdir() if file.suffix in (".svg", ".png") and file.stat().st_size}
         self.assertIn(shown, run.stdout)
         self.assertEqual(again.stdout, shown)
@@ -35,7 +40,7 @@ class Bench(unittest.TestCase):
                                  for suffix in ("svg", "png")})
 
     def test_an_unknown_part_is_refused(self):
-        run = subprocess.run([BENCH, "--parts", "speed"], capture_output=True, text=True, timeout=60)
+        run = subprocess.run([BENCH, "--parts", "speed"], capture_output=True, text=True, timeout=scaled(120))
         self.assertEqual(run.returncode, 2)
         self.assertIn("speed", run.stderr)
 

@@ -9,8 +9,11 @@ they test through. Each result is a line of JSON on standard output: test, outco
 seconds. TEST selects by the beginning of a test's name, test_mr.MRTest for instance.
 
 The tests run in a process of their own. One that hangs or dies takes the running test with it, which has failed then,
-and another process goes on behind it. Many of the tests choose sizes and flags at random: the generator starts from
-the test's name, so that natively and in a guest the same is tried.
+and another process goes on behind it. The limit of a test begins with the test: loading and listing the tests, and
+what is done between two of them, has a wide limit of its own.
+
+Many of the tests choose sizes and flags at random: the generator starts from the test's name, so that natively and in
+a guest the same is tried.
 """
 
 import argparse
@@ -30,6 +33,10 @@ import time
 import unittest
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "common"))
+
+from timescale import scaled  # noqa: E402
+
 SOURCES = ("/usr/share/doc/rdma-core/tests", "/usr/share/doc/python3-pyverbs/tests")
 TODO, STARTED = "todo", "started"
 REASON_LENGTH = 300
@@ -40,7 +47,8 @@ def parse():
     parser.add_argument("--dev", required=True)
     parser.add_argument("--gid", required=True)
     parser.add_argument("--source", action="append", help="folder with the tests (default: where Debian has them)")
-    parser.add_argument("--limit", type=float, default=60, help="seconds for a test")
+    parser.add_argument("--limit", type=float, default=60, help="seconds for a test (longer on a slow machine)")
+    parser.add_argument("--load-limit", type=float, default=600, help="seconds to load and list them (likewise)")
     parser.add_argument("--seed", default="")
     parser.add_argument("--output", default="full", choices=("full", "reason"), help="how much of a failure is told")
     parser.add_argument("--unpacked", help=argparse.SUPPRESS)
@@ -159,23 +167,26 @@ def run_here(options):
     unittest.TestSuite(tests).run(teller)
 
 
-def records_of(process, limit):
-    """What the tests tell, as it comes. Ends when they do, or take longer than the limit for one."""
+def records_of(process, limit, load_limit):
+    """What the tests tell, as it comes. Ends when they do, or take longer than the limit of what is going on."""
     pending = b""
     descriptor = process.stdout.fileno()
-    while select.select([descriptor], [], [], limit)[0]:
+    running = False
+    while select.select([descriptor], [], [], scaled(limit if running else load_limit))[0]:
         data = os.read(descriptor, 65536)
         if not data:
             return
         *lines, pending = (pending + data).split(b"\n")
         for line in lines:
-            yield json.loads(line)
+            record = json.loads(line)
+            running = record["outcome"] == STARTED
+            yield record
 
 
 def end(process):
     """How the process for the tests ended, or that it had to be ended."""
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(5)
+        process.wait(scaled(30))
     hung = process.poll() is None
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)      # with what its tests have started
@@ -194,7 +205,7 @@ def run_all(options, folder):
                    *options.tests]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True)
         started, before = None, len(done)
-        for record in records_of(process, options.limit):
+        for record in records_of(process, options.limit, options.load_limit):
             if record["outcome"] == TODO:
                 todo.add(record["test"])
                 continue
@@ -205,7 +216,7 @@ def run_all(options, folder):
         how = end(process)
         if started:
             done.add(started)
-            print(json.dumps({"test": started, "outcome": "failed", "reason": how, "seconds": options.limit}),
+            print(json.dumps({"test": started, "outcome": "failed", "reason": how, "seconds": scaled(options.limit)}),
                   flush=True)
         elif not todo - done or len(done) == before:
             break

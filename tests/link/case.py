@@ -61,5 +61,5 @@ class DaemonCase(unittest.TestCase):
         guest.close()
         self.wait_idle()
         # An ended session is taken away by the main thread, a little later.
-        wait_for(lambda: self.daemon.fds() <= fds, "descriptors to be closed", 5)
+        wait_for(lambda: self.daemon.fds() <= fds, "descriptors to be closed")
         self.assertEqual(self.daemon.mappings(), 0)

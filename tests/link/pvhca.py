@@ -14,9 +14,19 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 import types
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                "..", "common"))
+
+from timescale import scaled  # noqa: E402
+
+# Seconds until what must happen counts as missing, and for a program to end.
+PATIENCE = scaled(60)
+PROGRAM_SECONDS = scaled(120)
 
 GRANULE = 4096
 
@@ -147,7 +157,7 @@ class Daemon:
 
     def stats(self):
         with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(20)
+            s.settimeout(PATIENCE)
             s.connect(self.socket + ".stats")
             text = b""
             while True:
@@ -163,7 +173,7 @@ class Daemon:
         """Stop it; its exit status."""
         if self.alive():
             self.process.send_signal(sig)
-        status = self.process.wait(60)
+        status = self.process.wait(PATIENCE)
         self.log_file.close()
         return status
 
@@ -175,7 +185,7 @@ class Daemon:
         self.folder.cleanup()
 
 
-def wait_for(condition, what, seconds=20):
+def wait_for(condition, what, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -192,7 +202,7 @@ class Peer:
         self.s = socket.socket(socket.AF_UNIX)
         # Blocking: with a timeout a full queue of connections is an error.
         self.s.connect(daemon.socket)
-        self.s.settimeout(20)
+        self.s.settimeout(PATIENCE)
 
     def send(self, data, fds=()):
         if fds:
@@ -273,7 +283,7 @@ class Qemu(Peer):
     def ring(self, kind=ADMIN_DB, index=0):
         os.eventfd_write(self.events[kind, index], 1)
 
-    def wait_event(self, kind, index, seconds=20):
+    def wait_event(self, kind, index, seconds=PATIENCE):
         fd = self.events[kind, index]
         poll = select.poll()
         poll.register(fd, select.POLLIN)
@@ -298,11 +308,15 @@ class Qemu(Peer):
         self.send(reset(self.ident))
         return self.reply(RESET_REPLY)
 
-    def close(self):
-        super().close()
+    def close_events(self):
+        """Our copies of the descriptors; pvhcad keeps its own."""
         for fd in self.events.values():
             os.close(fd)
         self.events = {}
+
+    def close(self):
+        super().close()
+        self.close_events()
 
 
 # ------------------------------------------------------------------- guest
@@ -404,7 +418,7 @@ class Guest:
         self.write(self.area + AREA_CQ_CI, struct.pack("<I", self.cq_ci))
         return cookie, status, entry[:240]
 
-    def complete(self, seconds=20):
+    def complete(self, seconds=PATIENCE):
         end = time.monotonic() + seconds
         while True:
             done = self.poll()
@@ -523,7 +537,7 @@ class Guest:
         if ring:
             self.qemu.ring(DATA_DB, q.doorbell // 8)
 
-    def poll_cq(self, q, seconds=20):
+    def poll_cq(self, q, seconds=PATIENCE):
         """The next completion: (qpn, byte_len, opcode, status, wqe_index)."""
         at = q.cq_at + 128 + (q.cq_ci % 64) * 32
         end = time.monotonic() + seconds

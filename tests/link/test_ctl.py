@@ -21,7 +21,7 @@ UUID_TEXT = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 
 def ctl(socket_path, *args, **kwargs):
     return subprocess.run([PROGRAM, "--socket", socket_path, *args],
-                          capture_output=True, text=True, timeout=60, **kwargs)
+                          capture_output=True, text=True, timeout=PROGRAM_SECONDS, **kwargs)
 
 
 class Commands(unittest.TestCase):
@@ -164,7 +164,7 @@ class Commands(unittest.TestCase):
         try:
             done = subprocess.run([PROGRAM, "-s", self.daemon.socket, "top",
                                    "-i", "0.1", "-n", "1"], stdout=slave,
-                                  timeout=60)
+                                  timeout=PROGRAM_SECONDS)
             self.assertEqual(done.returncode, 0)
             self.assertTrue(os.read(master, 65536).startswith(b"\033[H\033[2J"))
         finally:
@@ -221,7 +221,7 @@ class Commands(unittest.TestCase):
         with open("/dev/full", "w") as full:
             done = subprocess.run([PROGRAM, "-s", self.daemon.socket, "list"],
                                   stdout=full, stderr=subprocess.PIPE,
-                                  text=True, timeout=60)
+                                  text=True, timeout=PROGRAM_SECONDS)
         self.assertEqual(done.returncode, FAILED)
         self.assertIn("output", done.stderr)
 
@@ -284,7 +284,7 @@ class Alone(unittest.TestCase):
         drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] \
             if os.geteuid() == 0 else []
         done = subprocess.run([*drop, PROGRAM, "-s", daemon.socket, "list"],
-                              capture_output=True, text=True, timeout=60)
+                              capture_output=True, text=True, timeout=PROGRAM_SECONDS)
         if done.returncode == 127 or "setpriv" in done.stderr:
             self.skipTest("cannot be another user here")
         self.assertEqual(done.returncode, DENIED, done.stderr)

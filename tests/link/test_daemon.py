@@ -2,7 +2,6 @@
 """The daemon as whoever runs it sees it: options, file, socket, signals."""
 import os
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -28,7 +27,7 @@ class Settings(unittest.TestCase):
             f.write(config)
         return subprocess.run([PROGRAM, "--check-config", "--config", path,
                                *options], capture_output=True, text=True,
-                              timeout=60)
+                              timeout=PROGRAM_SECONDS)
 
     def assert_wrong(self, *words, options=(), config=""):
         done = self.check(*options, config=config)
@@ -38,7 +37,7 @@ class Settings(unittest.TestCase):
 
     def test_version(self):
         done = subprocess.run([PROGRAM, "--version"], capture_output=True,
-                              text=True, timeout=60)
+                              text=True, timeout=PROGRAM_SECONDS)
         self.assertEqual(done.returncode, 0)
         self.assertRegex(done.stdout, r"^pvhcad \d+\.\d+\.\d+\n$")
 
@@ -58,7 +57,7 @@ class Settings(unittest.TestCase):
     def test_file_that_is_missing(self):
         done = subprocess.run([PROGRAM, "--config", self.folder + "/none",
                                "--check-config"], capture_output=True,
-                              text=True, timeout=60)
+                              text=True, timeout=PROGRAM_SECONDS)
         self.assertEqual(done.returncode, 2)
         self.assertIn("/none", done.stderr)
 
@@ -156,7 +155,7 @@ class Running(unittest.TestCase):
         with tempfile.NamedTemporaryFile() as config:
             return subprocess.run([PROGRAM, "--socket", path, "--config",
                                    config.name], capture_output=True,
-                                  text=True, timeout=60)
+                                  text=True, timeout=PROGRAM_SECONDS)
 
     def test_a_living_daemons_socket_is_not(self):
         daemon = self.daemon()
@@ -195,15 +194,13 @@ class Running(unittest.TestCase):
         known.close()
 
     def test_peers_cannot_take_all_descriptors(self):
-        # Peers that were refused hold theirs for some time, and all are this process's.
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         daemon = self.daemon(fds=300)
         peers = []
         for _ in range(400):
             try:
                 peers.append(Qemu(daemon, vectors=66, doorbells=64))
+                # How many are refused meanwhile is a matter of speed: the test has no limit for them to meet.
+                peers[-1].close_events()
             except (OSError, EOFError):
                 pass
         self.assertTrue(daemon.alive(), daemon.log()[-2000:])

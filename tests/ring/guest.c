@@ -15,9 +15,10 @@
 #include "guest.h"
 #include "pvhca-link.h"
 #include "pvhca-version.h"
+#include "timescale.h"
 
 #define COMMANDS_LOG	  4
-#define ANSWER_TIMEOUT_MS 30000
+#define ANSWER_TIMEOUT_MS ((int)scaled(60000))
 
 static int fail(const char *what)
 {

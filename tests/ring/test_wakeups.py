@@ -4,9 +4,10 @@ import os
 import subprocess
 import unittest
 
-from pvhca import Daemon
+from pvhca import PROGRAM_SECONDS, Daemon
 
 PROGRAM = os.environ["PVHCA_WAKEUPS"]
+SECONDS = int(os.environ.get("PVHCA_WAKEUP_SECONDS", "4"))
 
 
 class Wakeups(unittest.TestCase):
@@ -14,8 +15,8 @@ class Wakeups(unittest.TestCase):
         daemon = Daemon("--log-level", "warning", *options)
         self.addCleanup(daemon.clean_up)
         done = subprocess.run([PROGRAM, "--socket", daemon.socket,
-                               "--seconds", "4"], capture_output=True,
-                              text=True, timeout=120)
+                               "--seconds", str(SECONDS)], capture_output=True,
+                              text=True, timeout=PROGRAM_SECONDS + SECONDS)
         self.assertEqual(done.returncode, 0, done.stderr)
         requests, doorbells = map(int, done.stdout.split()[::2])
         # It did sleep, and often.

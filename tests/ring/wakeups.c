@@ -13,9 +13,10 @@
 #include "objects.h"
 #include "raw.h"
 #include "ring.h"
+#include "timescale.h"
 
 #define AREA		 (1ul << 20)
-#define PATIENCE_NS	 (20 * 1000000000ull)
+#define PATIENCE_NS	 (scaled(60) * 1000000000ull)
 #define LONGEST_PAUSE_US 400u
 
 struct stress {

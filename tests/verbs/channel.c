@@ -15,8 +15,9 @@
 
 #include "channel.h"
 #include "report.h"
+#include "timescale.h"
 
-#define CONNECT_TRIES 600 /* of 100 ms */
+#define CONNECT_TRIES ((int)scaled(600)) /* of 100 ms */
 
 static struct addrinfo *resolve(const char *host, const char *port)
 {

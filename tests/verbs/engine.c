@@ -9,11 +9,12 @@
 
 #include "engine.h"
 #include "report.h"
+#include "timescale.h"
 
 #define BATCH 16
 #define CHAIN 8
 /* A completion this late will not come; far above what slow emulation takes. */
-#define STALL_SECONDS 120
+#define STALL_SECONDS ((int)scaled(120))
 
 enum { PLACE_CONNECTED = 100, PLACE_POSTED, PLACE_DONE };
 

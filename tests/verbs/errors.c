@@ -21,6 +21,7 @@
 
 #include "errors.h"
 #include "report.h"
+#include "timescale.h"
 
 struct options {
 	const char *device;
@@ -326,7 +327,7 @@ int main(int argc, char **argv)
 	device_open(&device, options.device, options.gid_index);
 	channel_open(&channel, options.host, options.port);
 	side.requester = !channel.server;
-	side.patience = options.patience;
+	side.patience = scaled(options.patience);
 	for (i = 0; i < error_case_count; i++) {
 		if (options.only && strcmp(options.only, error_cases[i].name))
 			continue;

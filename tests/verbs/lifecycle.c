@@ -20,6 +20,7 @@
 
 #include "pair.h"
 #include "report.h"
+#include "timescale.h"
 
 enum seen {
 	/* 1: could not even start */
@@ -170,6 +171,12 @@ static int take(struct lifecycle *l)
 	return good;
 }
 
+/* How long to go on after the first trouble: longer on a slow machine, unless the last word has been said. */
+static unsigned int patience(const struct lifecycle *l)
+{
+	return l->seen & SEEN_DEVICE_FATAL ? l->linger : scaled(l->linger);
+}
+
 static void run(struct lifecycle *l)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
@@ -179,7 +186,7 @@ static void run(struct lifecycle *l)
 
 	for (i = 0; i < l->pairs && !l->idle; i++)
 		post(l, i);
-	while (!stop && !(trouble && time(NULL) - trouble > l->linger)) {
+	while (!stop && !(trouble && time(NULL) - trouble > patience(l))) {
 		now = time(NULL);
 		if (l->idle || take(l))
 			alive = now;
@@ -252,6 +259,7 @@ int main(int argc, char **argv)
 			return 1;
 		}
 	}
+	l.stall = scaled(l.stall);
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
 	start(&l, device, gid);

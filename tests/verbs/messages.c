@@ -18,12 +18,13 @@
 #include "endpoint.h"
 #include "random.h"
 #include "report.h"
+#include "timescale.h"
 
 #define GRH	  40
 #define BATCH	  16 /* messages of a round, each way */
 #define UC_SIZE	  20000
 #define QKEY	  0x00005eedu
-#define PATIENCE  30 /* seconds */
+#define PATIENCE  scaled(60) /* seconds */
 #define UNTOUCHED 0xee
 
 struct options {

@@ -4,8 +4,9 @@
 
 #include "pair.h"
 #include "report.h"
+#include "timescale.h"
 
-#define STALL_SECONDS 120
+#define STALL_SECONDS ((int)scaled(120))
 
 static struct ibv_qp *create(struct pair *p, struct device *d, struct ibv_pd *pd,
 			     unsigned int depth)

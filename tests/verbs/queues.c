@@ -20,9 +20,10 @@
 
 #include "endpoint.h"
 #include "report.h"
+#include "timescale.h"
 
 #define ARENA	      65536
-#define STALL_SECONDS 120
+#define STALL_SECONDS ((int)scaled(120))
 
 struct queues {
 	struct device device;

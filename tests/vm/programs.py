@@ -4,7 +4,7 @@
 import re
 import time
 
-from harness import check_pair, test_program
+from harness import check_pair, limits, test_program
 
 PORT = 18600
 OBJECTS = ("contexts", "pds", "mrs", "mws", "ahs", "srqs", "cqs", "qps", "connections", "pinned_bytes",
@@ -34,8 +34,12 @@ def perftest_rows(out):
     return found
 
 
-def wait_until(condition, what, timeout=30, slowness=1.0):
-    """Until the condition holds; its last value is returned. Only a hang is caught by time."""
+def wait_until(condition, what, timeout=60, slowness=None):
+    """Until the condition holds; its last value is returned. Only a hang is caught by time.
+
+    slowness: of the host where it happens, if that is a guest.
+    """
+    slowness = slowness or limits.scale()
     deadline = time.monotonic() + timeout * slowness
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {timeout * slowness:g} s: {what() if callable(what) else what}"

@@ -15,20 +15,20 @@ sys.path.insert(0, str(CONFORMANCE))
 import report  # noqa: E402
 
 HUGE_PAGES = 32     # of 2 MiB: some tests want some
-LIMIT = 30          # seconds for a test; natively none takes one
+LIMIT = 120         # seconds for a test; natively none takes one
 
 
 def run_tests(host, rig, column):
     """All tests on a host: name to report.Result."""
     host.run(f"echo {HUGE_PAGES} >/proc/sys/vm/nr_hugepages")
-    with (rig.logs.parent / f"{column}.results").open("wb", buffering=0) as file:
+    with (rig.results / f"{column}.results").open("wb", buffering=0) as file:
         def keep(stream, data):
             if stream == "out":
                 file.write(data)
 
         running = host.spawn(f"exec {CONFORMANCE}/run_pyverbs.py --dev {host.ibdev} --gid {host.gid_index} "
                              f"--limit {LIMIT}", on_output=keep)
-        assert running.wait(900).rc == 0, running.result()
+        assert running.wait(1800).rc == 0, running.result()
     host.run("echo 0 >/proc/sys/vm/nr_hugepages")
     return report.parse_results(running.out)
 
@@ -41,10 +41,15 @@ def check(results, native, expected, column):
     assert not wrong, "\n".join(dict.fromkeys(wrong))
 
 
-@vmtest(guests=1, timeout=1500)
-def rdma_cores_tests_give_in_a_guest_what_they_give_natively(rig):
+@vmtest(guests=1, timeout=3600)
+def rdma_cores_tests_give_in_a_guest_what_is_known_of_them(rig):
     expected = report.read_expected()
     native = {test: outcomes["native"] for test, (outcomes, _) in expected.items()}
-    if rig.native:
-        native = {test: result.outcome for test, result in run_tests(rig.native, rig, "native").items()}
     check(run_tests(rig.guests[0], rig, rig.name), native, expected, rig.name)
+
+
+# The engine's own results change with the kernel only; scripts/conformance runs this, too.
+@vmtest(guests=1, rigs=("verbs",), timeout=3600, soak=True)
+def rdma_cores_tests_give_in_a_guest_what_they_give_natively(rig):
+    native = {test: result.outcome for test, result in run_tests(rig.native, rig, "native").items()}
+    check(run_tests(rig.guests[0], rig, rig.name), native, report.read_expected(), rig.name)

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The harness itself, in guests without the device."""
 
+import os
 import re
+import subprocess
 import time
 
-from harness import CommandFailed, CommandTimeout, GuestDied, HarnessError, daemon, kernlog, pair, processes, vmtest
+from harness import (CommandFailed, CommandTimeout, GuestDied, HarnessError, daemon, keeper, kernlog, limits, pair,
+                     paths, processes, rigs, testcase, vmtest)
 
 
 def raises(kind, function, *args, **kwargs):
@@ -323,3 +326,61 @@ def time_limits_hold_for_commands_of_the_shell_too(rig):
     started = time.monotonic()
     raises(CommandTimeout, rig.guests[0].run, "while :; do :; done", timeout=1)
     assert time.monotonic() - started < 20 * rig.slowness
+
+
+def booted_with(kind, **setup):
+    """A rig that was booted for that setup, as far as its choice for others goes."""
+    rig = object.__new__(kind)
+    rig.setup = testcase.Setup(**setup)
+    return rig
+
+
+@vmtest(guests=0, device=False)
+def rig_serves_setups_that_its_machines_are_enough_for(rig):
+    one, two, large = testcase.Setup(), testcase.Setup(guests=2), testcase.Setup(memory="3G")
+    other_daemon = testcase.Setup(daemon_args=("--spin-us", "0"))
+    loopback = booted_with(rigs.LoopbackRig, guests=2)
+    assert loopback.serves(two) and not loopback.serves(one) and not loopback.adapts_to(one)
+    verbs = booted_with(rigs.VerbsRig, guests=2, memory="3G")
+    assert verbs.serves(one) and verbs.serves(two) and verbs.serves(large)
+    assert not verbs.serves(other_daemon) and verbs.adapts_to(other_daemon)
+    assert not verbs.adapts_to(testcase.Setup(append="quiet")) and not verbs.adapts_to(testcase.Setup(guests=3))
+    assert not booted_with(rigs.VerbsRig, memory="512M").serves(one)
+    assert two.enlarged(1, "3G") == testcase.Setup(guests=2, memory="3G")
+
+
+KEPT_TEST = """from harness import vmtest
+@vmtest(device=False)
+def notes(rig):
+    rig.guests[0].check("echo x >>/run/notes")
+    print("notes", rig.guests[0].check("wc -l </run/notes").strip(), flush=True)
+    assert not rig.guests[0].run("[ -e /run/fail ]").rc == 0
+    rig.guests[0].check("[ $(wc -l </run/notes) -lt 3 ] || touch /run/fail")
+"""
+
+
+@vmtest(guests=0, device=False, rigs=("loopback",))
+def keeper_keeps_guests_until_a_failure_and_ends_with_its_owner(rig):
+    """Five runs by one keeper: three on one guest, the fourth fails on it, the fifth has a new one."""
+    build, test = rig.directory / "build", rig.directory / "test_kept.py"
+    (build / "tests").mkdir(parents=True)
+    (build / "tests" / "cache").symlink_to(paths.cache())
+    test.write_text(KEPT_TEST)
+    run = f"{paths.VM_TESTS}/run --rig loopback --build {build}"
+    script = f"{run} --start && for i in 1 2 3 4 5; do {run} --shared {test}; echo status $?; done"
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=limits.scaled(600),
+                          env={**os.environ, "PVHCA_QEMU": str(paths.qemu())})
+    assert re.findall(r"^notes (\d)", done.stdout, re.MULTILINE) == ["1", "2", "3", "4", "1"], done
+    assert re.findall(r"^status (\d+)", done.stdout, re.MULTILINE) == ["0", "0", "0", "1", "0"], done
+    assert done.stdout.count("booted in") == 2, done
+    deadline = time.monotonic() + limits.scaled(60)
+    while keeper_sockets(build):
+        assert time.monotonic() < deadline, "the keeper outlives the shell that started it"
+        time.sleep(0.2)
+
+
+def keeper_sockets(build):
+    """The lines of /proc/net/unix for the keeper of that build tree."""
+    name = "@" + keeper.address("loopback", build.resolve())[1:]
+    with open("/proc/net/unix", encoding="ascii") as sockets:
+        return [line for line in sockets if line.rstrip().endswith(name)]

@@ -17,7 +17,7 @@ def size_of(program, kind):
     return UD_SIZE if kind == "UD" else 65536 if program.endswith("_bw") else 2
 
 
-def perftest(name, kind, programs, ways):
+def perftest(name, kind, programs, ways, soak=()):
     """A test that runs the programs over one kind of QP, in each of the ways."""
     def test(rig):
         for program in programs:
@@ -30,14 +30,21 @@ def perftest(name, kind, programs, ways):
                     sizes=(size,), iterations=20)
 
     test.__name__ = name
-    globals()[name] = vmtest(guests=2, timeout=600)(test)
+    globals()[name] = vmtest(guests=2, timeout=600, soak=soak)(test)
 
 
-perftest("atomics_run_between_guests", "RC", ("ib_atomic_bw", "ib_atomic_lat"), (NEW, OLD, EVENTS))
-perftest("rc_latency_runs_by_the_old_posting_call", "RC", ("ib_send_lat", "ib_write_lat", "ib_read_lat"), (OLD,))
-perftest("uc_runs_between_guests", "UC", ("ib_send_bw", "ib_send_lat", "ib_write_bw", "ib_write_lat"),
-         (NEW, OLD, EVENTS))
-perftest("ud_runs_between_guests", "UD", ("ib_send_bw", "ib_send_lat"), (NEW, OLD, EVENTS))
+ATOMIC, UC, UD = ("ib_atomic_bw", "ib_atomic_lat"), ("ib_send_bw", "ib_send_lat", "ib_write_bw", "ib_write_lat"), \
+    ("ib_send_bw", "ib_send_lat")
+
+perftest("atomics_run_between_guests", "RC", ATOMIC, (NEW, EVENTS))
+perftest("uc_runs_between_guests", "UC", UC, (NEW, EVENTS))
+perftest("ud_runs_between_guests", "UD", UD, (NEW, EVENTS))
+# The old posting call ends in the same provider on both rigs.
+perftest("atomics_run_by_the_old_posting_call", "RC", ATOMIC, (OLD,), soak=("verbs",))
+perftest("rc_latency_runs_by_the_old_posting_call", "RC", ("ib_send_lat", "ib_write_lat", "ib_read_lat"), (OLD,),
+         soak=("verbs",))
+perftest("uc_runs_by_the_old_posting_call", "UC", UC, (OLD,), soak=("verbs",))
+perftest("ud_runs_by_the_old_posting_call", "UD", UD, (OLD,), soak=("verbs",))
 
 
 @vmtest(guests=2, timeout=400)

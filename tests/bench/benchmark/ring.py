@@ -6,14 +6,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import HarnessError, daemon, processes
+from harness import HarnessError, daemon, limits, processes
 from harness.paths import build
 
 from . import counts
 from .samples import in_turn
 
 RING_BENCH = "tests/ring/pvhca-ring-bench"
-SECONDS = 600
+SECONDS = limits.scaled(600)
 IDLE_SECONDS, SETTLE_SECONDS = 2, 0.5
 # Side to the ring benchmark's options: what is there beside the one pair that works.
 GROWTH = {"2 QPs": (), "1000 QPs": ("--qps", 1000), "64 sessions": ("--sessions", 64)}

@@ -2,13 +2,13 @@
 """What guests and the native host have in common: running commands."""
 
 import dataclasses
-import os
 import shlex
 import signal
 import threading
 import time
 from collections import deque
 
+from . import limits
 from .errors import CommandFailed, CommandTimeout, GuestDied
 
 TAIL_LINES = 25
@@ -124,11 +124,12 @@ class Running:
 
 
 class Host:
-    """Base of whatever runs commands. `slowness` multiplies every time limit."""
+    """Base of whatever runs commands. `slowness` multiplies every time limit: how much slower than a process of this
+    machine it is by its nature, times how slow this machine is (limits.scale)."""
 
     def __init__(self, name, slowness=1.0, transcript=None):
         self.name = name
-        self.slowness = slowness * float(os.environ.get("PVHCA_TIMEOUT_SCALE", "1"))
+        self.slowness = slowness
         self.recent = deque(maxlen=4)
         self._transcript = open(transcript, "a", encoding="utf-8", buffering=1) if transcript else None
 
@@ -149,7 +150,8 @@ class Host:
         shown = command if isinstance(command, str) else shlex.join(argv)
         running = Running(self, shown, on_output)
         data = input.encode() if isinstance(input, str) else input
-        self._start(running, argv, data, {key: str(value) for key, value in (env or {}).items()}, cwd)
+        environment = {limits.VARIABLE: limits.scale(), **(env or {})}
+        self._start(running, argv, data, {key: str(value) for key, value in environment.items()}, cwd)
         return running
 
     def processes(self):

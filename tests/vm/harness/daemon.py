@@ -13,7 +13,7 @@ from . import paths, processes
 from .commands import tail
 from .errors import HarnessError
 
-START_SECONDS = 20
+START_SECONDS = 60
 
 # What a sanitizer or the C library says about a defect, whatever the daemon does next.
 DEFECTS = re.compile(r"ERROR: \w+Sanitizer|runtime error: |WARNING: ThreadSanitizer|Assertion .* failed|"
@@ -33,6 +33,7 @@ class Daemon:
         self._slowness = slowness
         self._checked = len(self.log_text().splitlines())
         self.wanted = False         # between start and stop or kill
+        self.starts = 0
 
     def start(self):
         command = [self._program, "--socket", self.socket, *self._arguments]
@@ -41,6 +42,7 @@ class Daemon:
         with open(self.log, "ab") as log:
             self._process = processes.start(command, stdin=processes.subprocess.DEVNULL, stdout=log, stderr=log)
         self.wanted = True
+        self.starts += 1
         deadline = time.monotonic() + START_SECONDS * self._slowness
         while not self._accepts():
             if not self.alive:
@@ -68,7 +70,7 @@ class Daemon:
             pass
         return found
 
-    def stop(self, timeout=20):
+    def stop(self, timeout=60):
         """SIGTERM; returns the exit code."""
         self.wanted = False
         if not self._process:
@@ -136,7 +138,7 @@ class Daemon:
     def stats(self):
         """The daemon's counters: one JSON document, written to whoever connects to the socket beside its own."""
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(10 * self._slowness)
+            sock.settimeout(30 * self._slowness)
             sock.connect(f"{self.socket}.stats")
             document = b"".join(iter(lambda: sock.recv(65536), b""))
         return json.loads(document)

@@ -13,7 +13,7 @@ from .errors import CommandFailed, GuestDied, HarnessError
 from .kernlog import KernelLog
 from .qemu import EMULATOR_FAULTS
 
-BOOT_SECONDS = 60
+BOOT_SECONDS = 90
 STORE_CHUNK = 256 * 1024
 PROVIDER_DIRECTORY = "/usr/lib/x86_64-linux-gnu/libibverbs"
 BASE_MODULES = ("ib_uverbs", "rdma_ucm", "ib_umad")

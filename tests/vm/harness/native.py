@@ -26,6 +26,7 @@ class Native(Host):
     def follow_kernel_log(self):
         """From now on; only where this machine's kernel is the rig's own."""
         self._kmsg = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.lseek(self._kmsg, 0, os.SEEK_END)    # what came before was another rig's
 
     def dmesg(self):
         while self._kmsg is not None:

@@ -7,29 +7,30 @@ this machine's own root file system and starts itself in there; its logs come ou
 
 import sys
 
-from . import initramfs, kernelimage, paths
+from . import initramfs, kernelimage, limits, paths
 from .errors import GuestDied, HarnessError, Interrupted
 from .guest import Guest
 from .qemu import Machine
 
 MEMORY = "10G"
-SLOWNESS = 2.0
+NATURE = 3.0            # see rigs.Rig
 ATTEMPTS = 3
 LOOK_SECONDS = 60   # between two looks at whether L1 is still there
 SILENT_LOOKS = 2    # in a row: it has frozen
 
 
-def start_l1(logs, memory=MEMORY, idle_poll=False, name="l1"):
-    """Boot L1; the caller closes it."""
+def start_l1(logs, memory=MEMORY, idle_poll=False, name="l1", share=None):
+    """Boot L1; the caller closes it. share: the folder of this machine that it can write to (default: logs)."""
+    share = share or logs
     emulator = paths.qemu()
     initramfs.image(), kernelimage.file()   # made here, where the cache can be written, for the guests inside too
 
     def machine(_):
-        append = f"vmtest.share=logs:{logs}" + (" idle=poll" if idle_poll else "")
+        append = f"vmtest.share=logs:{share}" + (" idle=poll" if idle_poll else "")
         return Machine(name, logs, emulator, memory, 2, "tcg,thread=multi", "EPYC,+svm,+npt,-xsaves", append,
-                       ["-virtfs", f"local,path={logs},mount_tag=logs,security_model=none"])
+                       ["-virtfs", f"local,path={share},mount_tag=logs,security_model=none"])
 
-    l1 = Guest(name, logs, machine, SLOWNESS)
+    l1 = Guest(name, logs, machine, NATURE * limits.scale())
     l1.start()
     try:
         l1.wait_booted()
@@ -84,9 +85,14 @@ def _run(l1, program, arguments, logs, environment):
     return running.wait().rc
 
 
+def complaints(l1):
+    """What L1's kernel has complained of since the last look."""
+    return l1.log.check() if l1.responds() else []
+
+
 def _verdict(l1, rc):
     """The tests' own, unless L1's kernel has something to say that they did not see."""
-    complaints = l1.log.check() if rc == 0 and l1.responds() else []
-    for complaint in complaints:
+    found = complaints(l1) if rc == 0 else []
+    for complaint in found:
         print(f"# l1's kernel log: {complaint}", flush=True)
-    return 1 if complaints else rc
+    return 1 if found else rc

@@ -8,7 +8,7 @@ from .errors import CommandTimeout
 # perftest compares two clocks for some milliseconds when it reports, and gives up, whatever it was to report, if an
 # emulated processor was held up meanwhile.
 NO_CLOCK = "Correlation coefficient r^2"
-CALIBRATION_ATTEMPTS = 4
+CALIBRATION_ATTEMPTS = 6
 
 PINGPONG_PORT = PERFTEST_PORT = 18515
 

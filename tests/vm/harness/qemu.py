@@ -5,11 +5,11 @@ import json
 import socket
 import threading
 
-from . import initramfs, kernelimage, paths, processes
+from . import initramfs, kernelimage, limits, paths, processes
 from .errors import HarnessError
 
 # A processor that is emulated on a loaded machine is slow, which is no defect of the guest's kernel.
-PATIENCE = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120"
+PATIENCE = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=300"
 COMMAND_LINE = f"console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable random.trust_cpu=on {PATIENCE}"
 
 
@@ -85,7 +85,7 @@ class Machine:
             self.process = processes.start(
                 command, stdin=processes.subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=[agent_peer.fileno(), monitor_peer.fileno(), *pass_fds])
-        monitor.settimeout(60)
+        monitor.settimeout(limits.scaled(120))
         self.monitor = Monitor(monitor)
 
     @property

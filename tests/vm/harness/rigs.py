@@ -5,6 +5,7 @@
     rig.guests      the booted guests (guest.Guest)
     rig.daemon      pvhcad (daemon.Daemon), None in a setup without device
     rig.native      the verbs rig's host itself (native.Native): a native peer with its own device; None on loopback
+    rig.results     the directory of the running file's logs, for what should be kept
     rig.directory   a directory of the host for the test's own files; gone afterwards
 
 loopback: emulated guests, pvhcad with the loopback fabric, on the machine that runs the tests.
@@ -12,12 +13,13 @@ verbs:    inside L1 (see nested.py), KVM guests, pvhcad with the verbs fabric on
 """
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
-from . import paths
+from . import limits, paths
 from .daemon import Daemon
 from .errors import HarnessError
 from .guest import Guest
@@ -50,15 +52,18 @@ class Rig:
     like = None             # another rig whose tests are all this one's too
     accel = None
     cpu = None
-    slowness = 1.0
+    nature = 2.0            # how much slower than a process of this machine a guest is; widens time limits
     # An emulated machine on a loaded one now and then hangs in its first moments (TCG: calibrating its timer; KVM on
     # emulated SVM: seen without the device, too), long before there is a driver.
     boot_attempts = 2
     lone_guest_cpus = 2     # two guests have one processor each
+    roomy = (1, "1G")       # guests, and memory of each, to boot at least when the rig is to serve many files
 
     def __init__(self, setup, logs):
-        self.setup, self.logs = setup, logs
+        self.setup, self.logs, self.results = setup, logs, logs
+        self.slowness = self.nature * limits.scale()
         self.guests, self.daemon, self.native = [], None, None
+        self._undo = {}
         remove_abandoned()
         self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self._cleanup = contextlib.ExitStack()
@@ -76,10 +81,8 @@ class Rig:
         self.network = self._make_network()
         self._cleanup.callback(self.network.close)
         if self.setup.device:
-            self.daemon = Daemon(self.directory, self.logs, [*self._fabric(), *self.setup.daemon_args],
-                                 self.setup.daemon_config, self.slowness)
-            self._cleanup.callback(self.daemon.kill)
-            self.daemon.start()
+            self._start_daemon()
+            self._cleanup.callback(lambda: self.daemon.kill())
         for index in range(self.setup.guests):
             number = FIRST_GUEST + index
             guest = Guest(f"guest{index}", self.logs, self._start_machine, self.slowness,
@@ -92,6 +95,32 @@ class Rig:
             guest.wait_booted()
             if self.setup.device and self.setup.bring_up:
                 guest.bring_up_device()
+
+    def _start_daemon(self):
+        self.daemon = Daemon(self.directory, self.logs, [*self._fabric(), *self.setup.daemon_args],
+                             self.setup.daemon_config, self.slowness)
+        self.daemon.start()
+        self._known_starts = self.daemon.starts
+
+    def serves(self, setup):
+        """Whether tests that ask for setup can have this rig as it is."""
+        return setup == self.setup
+
+    def adapts_to(self, setup):
+        """Whether adapt() can make it serve them."""
+        return self.setup.device and self.setup.bring_up and setup.same_machines(self.setup)
+
+    def adapt(self, setup):
+        """Another pvhcad, with that setup's settings, for the same guests."""
+        status = self.daemon.stop()
+        if status or self.daemon.check():
+            raise HarnessError(f"pvhcad ended with {status}:\n{self.daemon.log_tail()}")
+        for guest in self.guests:
+            guest.wait_device_gone()
+        self.setup = dataclasses.replace(self.setup, daemon_config=setup.daemon_config, daemon_args=setup.daemon_args)
+        self._start_daemon()
+        for guest in self.guests:
+            guest.wait_device()
 
     def _start_machine(self, guest):
         options, fds = self.network.options(guest.index, f"52:54:00:88:00:{FIRST_GUEST + guest.index:02x}")
@@ -139,6 +168,20 @@ class Rig:
             found += [f"{host.name}'s kernel log: {line}" for line in host.log.check()]
         return found + (self.daemon.check() if self.daemon else [])
 
+    def for_this_file(self, command, undo):
+        """A change of the native host's settings that holds until the file's last test, done once."""
+        if command not in self._undo:
+            self.native.check(command)
+            self._undo[command] = undo
+
+    def end_file(self):
+        """As the file found it."""
+        undo, self._undo = self._undo, {}
+        for command in undo.values():
+            result = self.native.run(command)
+            if result.rc:
+                raise HarnessError(f"the host is not as it was: {result}")
+
     def healthy(self):
         return all(host.responds() for host in self.hosts()) and (not self.daemon or not self.daemon.check())
 
@@ -152,6 +195,10 @@ class Rig:
             raise HarnessError("pvhcad is not running")
         if self.setup.bring_up and any(guest.ibdev is None for guest in self.guests):
             raise HarnessError("a guest is without its device")
+        if self.setup.bring_up and self.daemon.starts != self._known_starts:
+            for guest in self.guests:       # the test was about one of them, perhaps
+                guest.wait_device()
+        self._known_starts = self.daemon.starts
 
     def close(self):
         self._cleanup.close()
@@ -171,7 +218,18 @@ class VerbsRig(Rig):
     lone_guest_cpus = 1     # L1 has two, and the host's part of the work needs one
     accel = "kvm"
     cpu = "host"
-    slowness = 3.0
+    nature = 5.0
+    roomy = (2, "3G")
+
+    def _fits(self, setup):
+        """A guest has one processor here, alone or not: tests do not see that there is more than they asked for."""
+        return setup.enlarged(self.setup.guests, self.setup.memory)
+
+    def serves(self, setup):
+        return super().serves(self._fits(setup))
+
+    def adapts_to(self, setup):
+        return super().adapts_to(self._fits(setup))
 
     def _prepare_host(self):
         self.native = Native(self.logs, self.slowness)
@@ -192,7 +250,7 @@ class VerbsRig(Rig):
         commands += [f"ip addr add {RDMA}.{number}/24 dev {RDMA_LINK}"
                      for number in (HOST_NUMBER, *range(FIRST_GUEST, FIRST_GUEST + 4))]
         commands += [f"rdma link add {RXE} type rxe netdev {RDMA_LINK}"]
-        self.native.check(" && ".join(commands), timeout=60)
+        self.native.check(" && ".join(commands), timeout=120)
 
     @staticmethod
     def _gid_index(address):

@@ -60,10 +60,14 @@ def load(path):
 
 
 class Runner:
-    def __init__(self, rig_name, logs, strict=False, keep_going=True):
-        self.rig_name, self.logs, self.strict = rig_name, logs, strict
+    """soak: the long tests, and no others. rig: one that an earlier runner has left, which this one now owns; keep: leave it to
+    take_rig() at the end, and boot what serves many files."""
+
+    def __init__(self, rig_name, logs, strict=False, soak=False, rig=None, keep=False):
+        self.rig_name, self.logs, self.strict, self._soak = rig_name, logs, strict, soak
         self.count = self.failed = self.skipped = 0
-        self._rig = None
+        self._rig, self._keep = rig, keep
+        self._kept = False
         self._booted = len(list(logs.glob("boot*")))
         self._finished = logs / "finished"
 
@@ -74,16 +78,23 @@ class Runner:
                 finished = self._resume()
                 for file, name in selections:
                     self._run_file(Path(file), name, finished)
+                self._kept = self._keep
             except Interrupted as interrupted:
                 print(f"Bail out! {interrupted}", flush=True)
                 return 130
             finally:
-                self._close_rig()
+                if not self._kept:
+                    self._close_rig()
         print(f"1..{self.count}", flush=True)
         if self.failed:
             print(f"# {self.failed} of {self.count} failed; logs: {self.logs}", flush=True)
             return 1
         return SKIP_EXIT_CODE if self.skipped == self.count else 0
+
+    def take_rig(self):
+        """The rig that is kept, if there is one: the caller's from now on."""
+        rig, self._rig = self._rig, None
+        return rig
 
     def _resume(self):
         """Count what an earlier run with these logs, which was cut short, had finished. Returns their titles."""
@@ -105,12 +116,30 @@ class Runner:
         if not cases:
             raise HarnessError(f"{file} has no test{' ' + name if name else 's'}")
         cases = [case for case in cases if f"{file.stem}::{case.name}" not in finished]
+        if not name:
+            cases = self._choose(file, cases)
         setups = list(dict.fromkeys(case.setup for case in cases))
-        for setup in setups:
+        while setups:
+            setup = min(setups, key=self._effort)
+            setups.remove(setup)
             for case in cases:
                 if case.setup == setup:
                     self._run_case(file.stem, case)
-            self._close_rig()
+        if self._rig:
+            self._rig.end_file()
+
+    def _choose(self, file, cases):
+        """Those that are due: the long ones, or the others."""
+        long = [case for case in cases if self.rig_name in case.soak]
+        if long and not self._soak:
+            print(f"# {len(long)} long test(s) of {file.stem} are left to scripts/soak", flush=True)
+        return long if self._soak else [case for case in cases if case not in long]
+
+    def _effort(self, setup):
+        """How much has to be done for a setup: the least comes first, as in the file when that is equal."""
+        if not self._rig:
+            return 2
+        return 0 if self._rig.serves(setup) else 1 if self._rig.adapts_to(setup) else 2
 
     def _run_case(self, stem, case, attempts_left=1):
         title = f"{stem}::{case.name}"
@@ -118,7 +147,8 @@ class Runner:
         try:
             if not {self.rig_name, RIGS[self.rig_name].like} & set(case.rigs):
                 raise Skip(f"not for the {self.rig_name} rig")
-            rig = self._rig or self._boot(case.setup)
+            rig = self._rig_for(case.setup)
+            rig.results = self.logs
             with time_limit(case.timeout * rig.slowness):
                 case.function(rig)
             problems = rig.problems()
@@ -143,7 +173,29 @@ class Runner:
             self._note_finished("passed", title)
         self._after(case, bool(error or problems))
 
+    def _rig_for(self, setup):
+        """The rig that there is, as it is or with another pvhcad; else a new one."""
+        if self._rig and not self._rig.serves(setup):
+            if self._rig.adapts_to(setup):
+                self._adapt(setup)
+            else:
+                self._close_rig()
+        return self._rig or self._boot(setup)
+
+    def _adapt(self, setup):
+        started = time.monotonic()
+        try:
+            self._rig.adapt(setup)
+            problems = self._rig.problems()
+        except (HarnessError, AssertionError) as error:
+            problems = [str(error)]
+        if problems:
+            raise HarnessError("while pvhcad got other settings:\n" + "\n".join(problems))
+        print(f"# the guests have another pvhcad after {time.monotonic() - started:.1f} s", flush=True)
+
     def _boot(self, setup):
+        if self._keep:
+            setup = setup.enlarged(*RIGS[self.rig_name].roomy)
         self._booted += 1
         logs = self.logs / f"boot{self._booted}"
         logs.mkdir(parents=True, exist_ok=True)
@@ -183,7 +235,10 @@ class Runner:
     def _close_rig(self):
         rig, self._rig = self._rig, None
         if rig:
-            rig.close()
+            try:
+                rig.end_file()
+            finally:
+                rig.close()
 
     def _report(self, verdict, title, rest):
         self.count += 1

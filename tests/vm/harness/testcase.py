@@ -22,6 +22,19 @@ class Setup:
     vhost: bool = False             # verbs rig: vhost-net for the plain network
     bring_up: bool = True           # False: the test loads the driver itself
 
+    def same_machines(self, other):
+        """Whether the two differ in pvhcad's settings at most."""
+        return dataclasses.replace(other, daemon_config=self.daemon_config, daemon_args=self.daemon_args) == self
+
+    def enlarged(self, guests, memory):
+        """As this, with at least so many guests of at least so much memory."""
+        return dataclasses.replace(self, guests=max(self.guests, guests), memory=max(self.memory, memory, key=mebibytes))
+
+
+def mebibytes(size):
+    """Of a size as QEMU's -m takes it."""
+    return int(size[:-1]) * {"M": 1, "G": 1024}[size[-1]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -31,15 +44,18 @@ class Case:
     rigs: tuple
     timeout: float
     reboot_after: bool
+    soak: tuple     # rigs on which only scripts/soak runs it
 
 
-def vmtest(function=None, *, rigs=RIGS, timeout=180, reboot_after=False, **setup):
+def vmtest(function=None, *, rigs=RIGS, timeout=180, reboot_after=False, soak=(), **setup):
     """Mark a function as a test: it is called with a rig (see rigs.py), set up as the other arguments say (see Setup).
 
     reboot_after: what the test leaves behind is unfit for others, so they get newly booted guests.
+    soak: True, or some rigs: there the test is one of the long ones, which scripts/soak runs and ctest does not.
     """
     def mark(marked):
-        marked.vmtest = Case(marked.__name__, marked, Setup(**setup), tuple(rigs), timeout, reboot_after)
+        marked.vmtest = Case(marked.__name__, marked, Setup(**setup), tuple(rigs), timeout, reboot_after,
+                             tuple(rigs) if soak is True else tuple(soak))
         return marked
 
     return mark(function) if function else mark
