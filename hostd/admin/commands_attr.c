@@ -7,15 +7,11 @@
 #include "vm/ring.h"
 #include "vm/vm.h"
 
-#define MAX_3_BITS  7
-#define MAX_20_BITS 0xfffffu
-
 /* ----------------------------- address vectors ----------------------------- */
 
 bool commands_av_valid(const struct vm *vm, const struct pvhca_av *av)
 {
 	return av->is_global == 1 && av->port == 1 && !av->reserved0 && !av->reserved1 &&
-		av->sl <= MAX_3_BITS && le32toh(av->flow_label) <= MAX_20_BITS &&
 		vm_gid(vm, av->sgid_index, NULL);
 }
 

@@ -40,14 +40,18 @@ void ring_buffer_free(struct ring_buffer *buffer)
 	free(buffer);
 }
 
+/* Of a packet's fields: a RoCE packet has 3 bits for the priority that the service level is. */
+#define FLOW_LABEL_MASK 0xfffffu
+#define SL_MASK		7
+
 void ring_read_av(const struct pvhca_av *from, struct av *to)
 {
 	*to = (struct av){
-		.flow_label = le32toh(from->flow_label),
+		.flow_label = le32toh(from->flow_label) & FLOW_LABEL_MASK,
 		.sgid_index = from->sgid_index,
 		.hop_limit = from->hop_limit,
 		.traffic_class = from->traffic_class,
-		.sl = from->sl,
+		.sl = from->sl & SL_MASK,
 		.port = from->port,
 		.static_rate = from->static_rate,
 		.is_global = from->is_global,

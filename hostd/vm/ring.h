@@ -31,7 +31,10 @@ static inline void *ring_buffer_at(const struct ring_buffer *buffer, uint64_t of
 	return buffer->granule[offset >> PVHCA_GRANULE_SHIFT] + (offset & (PVHCA_GRANULE - 1));
 }
 
-/* An address vector of an entry or a command; values are not checked. */
+/*
+ * An address vector of an entry or a command. Surplus bits of the service level and the flow
+ * label are dropped, as adapters do; no value is checked.
+ */
 void ring_read_av(const struct pvhca_av *from, struct av *to);
 
 /* enum pvhca_cqe_opcode that completes an enum pvhca_wqe_opcode. */

@@ -53,12 +53,12 @@ static void unlock_and_lose(struct pvhca_lock *lock)
 static void setup_gone(void)
 {
 	setup_kernel();
-	page.need_kick = htole64(~0ULL);
+	test_page.need_kick = htole64(~0ULL);
 	o = mmap(NULL, sizeof(*o), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(o, MAP_FAILED);
-	o->qp = qp;
-	o->cq = cq;
-	o->srq.ctx = &ctx;
+	o->qp = test_qp;
+	o->cq = test_cq;
+	o->srq.ctx = &test_ctx;
 	o->srq.slot = SLOT;
 	o->srq.doorbell = doorbells + QP_DOORBELL;
 	setup_queue(&o->srq.q, queues.rq, &queues.header.rq_pi, srq_wrid);
@@ -77,7 +77,7 @@ static void teardown_gone(void)
 
 static void announced(void)
 {
-	ck_assert_uint_eq(le64toh(page.pending[SLOT / 64]), 1 << SLOT % 64);
+	ck_assert_uint_eq(le64toh(test_page.pending[SLOT / 64]), 1 << SLOT % 64);
 	ck_assert_uint_eq(rings, 1);
 	ck_assert_ptr_eq(rung, doorbells + QP_DOORBELL);
 }
@@ -163,21 +163,21 @@ static struct {
 static void make_victim(void)
 {
 	struct ibv_qp_init_attr attr = {
-		.send_cq = &cq.vcq.cq,
-		.recv_cq = &cq.vcq.cq,
+		.send_cq = &test_cq.vcq.cq,
+		.recv_cq = &test_cq.vcq.cq,
 		.qp_type = IBV_QPT_RC,
 		.cap = { .max_send_wr = 1, .max_recv_wr = 1 },
 	};
 	struct ibv_srq_init_attr srq_attr = { .attr = { .max_wr = 1 } };
 
 	if (victim.kind == CQ) {
-		victim.ibcq = pvhca_create_cq(&ctx.vctx.context, 1, NULL, 0);
+		victim.ibcq = pvhca_create_cq(&test_ctx.vctx.context, 1, NULL, 0);
 		victim.lock = &to_pvhca_cq(victim.ibcq)->lock;
 	} else if (victim.kind == SRQ) {
-		victim.ibsrq = pvhca_create_srq(&pd.ibv_pd, &srq_attr);
+		victim.ibsrq = pvhca_create_srq(&test_pd.ibv_pd, &srq_attr);
 		victim.lock = &to_pvhca_srq(victim.ibsrq)->q.lock;
 	} else {
-		victim.ibqp = pvhca_create_qp(&pd.ibv_pd, &attr);
+		victim.ibqp = pvhca_create_qp(&test_pd.ibv_pd, &attr);
 		victim.lock = victim.kind == SQ ? &to_pvhca_qp(victim.ibqp)->sq.lock :
 						  &to_pvhca_qp(victim.ibqp)->rq.lock;
 	}

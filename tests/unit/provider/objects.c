@@ -317,7 +317,7 @@ START_TEST(rights_of_a_region_reach_the_kernel_one_by_one)
 	int i;
 
 	for (i = 0; i < 30; i++) {
-		ibmr = pvhca_reg_mr(&pd.ibv_pd, NULL, 1, 0, 1 << i);
+		ibmr = pvhca_reg_mr(&test_pd.ibv_pd, NULL, 1, 0, 1 << i);
 		ck_assert_ptr_nonnull(ibmr);
 		ck_assert_int_eq(asked.access, 1 << i);
 		ck_assert_int_eq(pvhca_rereg_mr(verbs_get_mr(ibmr), IBV_REREG_MR_CHANGE_ACCESS,
@@ -441,7 +441,7 @@ START_TEST(address_reaches_the_kernel_as_it_is)
 		.is_global = 255,
 		.port_num = 1,
 	};
-	struct ibv_ah *ibah = pvhca_create_ah(&pd.ibv_pd, &attr);
+	struct ibv_ah *ibah = pvhca_create_ah(&test_pd.ibv_pd, &attr);
 
 	ck_assert_ptr_nonnull(ibah);
 	ck_assert_uint_eq(asked.ah.grh.flow_label, UINT32_MAX);

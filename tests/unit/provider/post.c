@@ -389,18 +389,18 @@ START_TEST(empty_chain_is_posted)
 	struct ibv_recv_wr *bad_recv = NULL;
 	unsigned int i;
 
-	page.need_kick = htole64(~0ULL);
+	test_page.need_kick = htole64(~0ULL);
 	for (i = 0; i < ARRAY_SIZE(states); i++) {
-		qp.state = states[i];
-		ck_assert_int_eq(pvhca_post_send(&qp.vqp.qp, NULL, &bad), 0);
-		ck_assert_int_eq(pvhca_post_recv(&qp.vqp.qp, NULL, &bad_recv), 0);
+		test_qp.state = states[i];
+		ck_assert_int_eq(pvhca_post_send(&test_qp.vqp.qp, NULL, &bad), 0);
+		ck_assert_int_eq(pvhca_post_recv(&test_qp.vqp.qp, NULL, &bad_recv), 0);
 	}
-	page.alive = 0;
-	ck_assert_int_eq(pvhca_post_send(&qp.vqp.qp, NULL, &bad), 0);
-	ck_assert_int_eq(pvhca_post_recv(&qp.vqp.qp, NULL, &bad_recv), 0);
+	test_page.alive = 0;
+	ck_assert_int_eq(pvhca_post_send(&test_qp.vqp.qp, NULL, &bad), 0);
+	ck_assert_int_eq(pvhca_post_recv(&test_qp.vqp.qp, NULL, &bad_recv), 0);
 	ck_assert_ptr_null(bad);
 	ck_assert_ptr_null(bad_recv);
-	ck_assert_uint_eq(page.summary, 0);
+	ck_assert_uint_eq(test_page.summary, 0);
 	ck_assert_uint_eq(rings, 0);
 }
 END_TEST

@@ -293,7 +293,7 @@ static void one_more(void)
 
 	kernel.qpn = QPN + 1;
 	q = create();
-	ck_assert_ptr_eq(pvhca_qp_table_find(&ctx.qp_table, QPN + 1), q);
+	ck_assert_ptr_eq(pvhca_qp_table_find(&test_ctx.qp_table, QPN + 1), q);
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
 	kernel.qpn = qpn;
 }
@@ -308,7 +308,7 @@ START_TEST(others_are_made_and_destroyed_while_a_command_takes_its_time)
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
 	ck_assert_int_eq(kernel.created, 3);
 	ck_assert_int_eq(kernel.destroyed, 3);
-	ck_assert_uint_eq(ctx.qp_table.used, 0);
+	ck_assert_uint_eq(test_ctx.qp_table.used, 0);
 }
 END_TEST
 
@@ -336,29 +336,29 @@ START_TEST(number_may_be_given_again_before_destroy_returns)
 	cq_mem.entries[0].flags = PVHCA_CQE_F_PHASE;
 	cq_mem.entries[1] = cq_mem.entries[0];
 	cq_mem.entries[1].wqe_index = htole16(1);
-	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 1, &wc), 1);
-	ck_assert_ptr_eq(cq.last_qp, q);
+	ck_assert_int_eq(pvhca_poll_cq(&test_cq.vcq.cq, 1, &wc), 1);
+	ck_assert_ptr_eq(test_cq.last_qp, q);
 
 	kernel.on_destroy_qp = number_goes_to_another;
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
-	ck_assert_ptr_eq(pvhca_qp_table_find(&ctx.qp_table, QPN), successor);
+	ck_assert_ptr_eq(pvhca_qp_table_find(&test_ctx.qp_table, QPN), successor);
 	/* That of the first which was not polled is gone, that of the second is not. */
-	ck_assert_int_eq(pvhca_poll_cq(&cq.vcq.cq, 4, &wc), 1);
-	ck_assert_ptr_eq(cq.last_qp, successor);
+	ck_assert_int_eq(pvhca_poll_cq(&test_cq.vcq.cq, 4, &wc), 1);
+	ck_assert_ptr_eq(test_cq.last_qp, successor);
 	ck_assert_uint_eq(successor->sq.ci, 1);
 	ck_assert_int_eq(pvhca_destroy_qp(&successor->vqp.qp), 0);
-	ck_assert_ptr_null(pvhca_qp_table_find(&ctx.qp_table, QPN));
+	ck_assert_ptr_null(pvhca_qp_table_find(&test_ctx.qp_table, QPN));
 }
 END_TEST
 
 /* In the middle of a poll, which has locked the CQ: it must not be locked again. */
 START_TEST(qps_come_and_go_in_the_middle_of_a_poll)
 {
-	struct ibv_cq_ex *ex = &cq.vcq.cq_ex;
+	struct ibv_cq_ex *ex = &test_cq.vcq.cq_ex;
 	struct ibv_poll_cq_attr attr = {};
 	struct pvhca_qp *q = create();
 
-	pvhca_set_cq_ex_ops(&cq, 0);
+	pvhca_set_cq_ex_ops(&test_cq, 0);
 	ck_assert_int_eq(modify(q, IBV_QPS_RTS), 0);
 	ck_assert_int_eq(send_one(q), 0);
 	ck_assert_int_eq(send_one(q), 0);
@@ -370,16 +370,16 @@ START_TEST(qps_come_and_go_in_the_middle_of_a_poll)
 	ck_assert_int_eq(ibv_start_poll(ex, &attr), 0);
 	kernel.on_destroy_qp = number_goes_to_another;
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
-	ck_assert_int_eq(pthread_spin_trylock(&cq.lock.spin), EBUSY);
+	ck_assert_int_eq(pthread_spin_trylock(&test_cq.lock.spin), EBUSY);
 	ck_assert_int_eq(ibv_wc_read_opcode(ex), IBV_WC_SEND);
 	ck_assert_int_eq(ibv_next_poll(ex), 0);
-	ck_assert_ptr_eq(cq.last_qp, successor);
+	ck_assert_ptr_eq(test_cq.last_qp, successor);
 	ck_assert_int_eq(modify(successor, IBV_QPS_RESET), 0);
 	ck_assert_int_eq(pvhca_destroy_qp(&successor->vqp.qp), 0);
 	ibv_end_poll(ex);
 	kernel.poll_is_open = false;
-	ck_assert_int_eq(pthread_spin_trylock(&cq.lock.spin), 0);
-	pthread_spin_unlock(&cq.lock.spin);
+	ck_assert_int_eq(pthread_spin_trylock(&test_cq.lock.spin), 0);
+	pthread_spin_unlock(&test_cq.lock.spin);
 	ck_assert_int_eq(ibv_start_poll(ex, &attr), ENOENT);
 }
 END_TEST
@@ -388,15 +388,15 @@ START_TEST(number_of_a_living_qp_is_refused)
 {
 	struct pvhca_qp *q = create();
 
-	ck_assert_ptr_null(pvhca_create_qp(&pd.ibv_pd, &init));
+	ck_assert_ptr_null(pvhca_create_qp(&test_pd.ibv_pd, &init));
 	ck_assert_int_eq(errno, EEXIST);
 	ck_assert_int_eq(kernel.destroyed, 1);
-	ck_assert_ptr_eq(pvhca_qp_table_find(&ctx.qp_table, QPN), q);
+	ck_assert_ptr_eq(pvhca_qp_table_find(&test_ctx.qp_table, QPN), q);
 
 	kernel.err = EBUSY;
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), EBUSY);
 	kernel.err = 0;
-	ck_assert_ptr_null(pvhca_create_qp(&pd.ibv_pd, &init));
+	ck_assert_ptr_null(pvhca_create_qp(&test_pd.ibv_pd, &init));
 	ck_assert_int_eq(errno, EEXIST);
 	ck_assert_int_eq(pvhca_destroy_qp(&q->vqp.qp), 0);
 }

@@ -158,10 +158,10 @@ START_TEST(empty_chain_is_posted)
 	struct ibv_recv_wr *bad = NULL;
 
 	ck_assert_int_eq(pvhca_post_srq_recv(&srq->vsrq.srq, NULL, &bad), 0);
-	page.alive = 0;
+	test_page.alive = 0;
 	ck_assert_int_eq(pvhca_post_srq_recv(&srq->vsrq.srq, NULL, &bad), 0);
 	ck_assert_ptr_null(bad);
-	ck_assert_uint_eq(page.summary, 0);
+	ck_assert_uint_eq(test_page.summary, 0);
 	destroy_srq(srq);
 }
 END_TEST
@@ -356,9 +356,9 @@ END_TEST
 START_TEST(thread_domain_leaves_the_srq_its_lock)
 {
 	struct ibv_td_init_attr td_attr = {};
-	struct ibv_td *td = pvhca_alloc_td(&ctx.vctx.context, &td_attr);
-	struct ibv_parent_domain_init_attr attr = { .pd = &pd.ibv_pd, .td = td };
-	struct ibv_pd *parent = pvhca_alloc_parent_domain(&ctx.vctx.context, &attr);
+	struct ibv_td *td = pvhca_alloc_td(&test_ctx.vctx.context, &td_attr);
+	struct ibv_parent_domain_init_attr attr = { .pd = &test_pd.ibv_pd, .td = td };
+	struct ibv_pd *parent = pvhca_alloc_parent_domain(&test_ctx.vctx.context, &attr);
 	struct ibv_srq *ibsrq = pvhca_create_srq(parent, &init);
 
 	ck_assert_ptr_nonnull(ibsrq);

@@ -334,12 +334,12 @@ START_TEST(batch_without_requests_is_posted_in_any_state)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(states); i++) {
-		qp.state = states[i];
+		test_qp.state = states[i];
 		ibv_wr_start(ex);
 		ck_assert_int_eq(ibv_wr_complete(ex), 0);
 	}
 	ck_assert_uint_eq(queues.header.sq_pi, 0);
-	ck_assert_uint_eq(page.summary, 0);
+	ck_assert_uint_eq(test_page.summary, 0);
 }
 END_TEST
 

@@ -9,6 +9,8 @@
 #include "memory/memory.h"
 #include "vm/policy.h"
 #include "worker/worker.h"
+#include "vm/pass.h"
+#include "vm/cq_blocked.h"
 
 struct rig rig;
 

@@ -27,7 +27,7 @@ extern struct rig {
 	unsigned int faults, retries;
 	unsigned int wakes;	    /* of the worker */
 	uint64_t told;		    /* interrupts there were before the last of them */
-	struct pvhca_qp_attr attr;  /* that a QP was last changed by */
+	struct qp_attr attr;	    /* that a QP was last changed by */
 	struct pvhca_admin_rsp rsp; /* of the last command */
 } rig;
 

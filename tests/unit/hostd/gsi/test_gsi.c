@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "fabric/verbs/cm/cm.h"
 #include "vm/cq.h"
 #include "vm/events.h"
 #include "gsi/gsi.h"
@@ -15,6 +14,8 @@
 #include "vm/vm.h"
 #include "suite.h"
 #include "worker/worker.h"
+#include "vm/pass.h"
+#include "vm/cq_blocked.h"
 
 #define GRANULES     16
 #define RAM	     (GRANULES * PVHCA_GRANULE)

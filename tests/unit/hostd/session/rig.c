@@ -15,6 +15,7 @@
 
 #include "memory/memory.h"
 #include "worker/worker.h"
+#include "fabric/fabrics.h"
 
 struct rig rig;
 
@@ -155,7 +156,7 @@ void rig_configure(const char *text)
 	ck_assert(g_file_set_contents(path, text, -1, NULL));
 	argv[2] = path;
 	config_free(rig.config);
-	rig.config = config_load(&argc, &args, &actions, NULL);
+	rig.config = config_load(&argc, &args, fabrics_config(), &actions, NULL);
 	ck_assert_ptr_nonnull(rig.config);
 	g_unlink(path);
 	g_free(path);

@@ -156,8 +156,8 @@ struct worker *rig_worker(void)
 	cq_blocked_init(&worker.blocked_cqs, worker.wake_fd);
 	worker.blocked_cqs.thread = pthread_self();
 	ck_assert_int_eq(worker_listen(&worker, worker.wake_fd, 0, SOURCE_WAKE), 0);
-	workers.worker = &worker;
-	workers.count = 1;
+	worker_pool.worker = &worker;
+	worker_pool.count = 1;
 	return &worker;
 }
 
@@ -167,8 +167,8 @@ void rig_worker_free(void)
 	close(worker.wake_fd);
 	worker_assignment_free(worker.assignment);
 	cq_blocked_fini(&worker.blocked_cqs);
-	workers.worker = NULL;
-	workers.count = 0;
+	worker_pool.worker = NULL;
+	worker_pool.count = 0;
 }
 
 unsigned int rig_pass(uint64_t now)

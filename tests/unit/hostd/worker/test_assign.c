@@ -44,12 +44,12 @@ static void setup(void)
 	const struct config config = { .workers = WORKERS };
 
 	rig_setup();
-	ck_assert_int_eq(workers_start(&config), 0);
+	ck_assert_int_eq(worker_start_all(&config), 0);
 }
 
 static void teardown(void)
 {
-	workers_stop();
+	worker_stop_all();
 }
 
 /* Waits, however long it takes. */
@@ -251,11 +251,11 @@ START_TEST(workers_that_cannot_all_start_leave_none_behind)
 {
 	const struct config config = { .workers = WORKERS };
 
-	workers_stop();
+	worker_stop_all();
 	calls_until_none = _i;
-	ck_assert_int_eq(workers_start(&config), -ENOMEM);
+	ck_assert_int_eq(worker_start_all(&config), -ENOMEM);
 	calls_until_none = -1;
-	ck_assert_int_eq(workers_start(&config), 0);
+	ck_assert_int_eq(worker_start_all(&config), 0);
 	expect_nothing_left();
 }
 END_TEST

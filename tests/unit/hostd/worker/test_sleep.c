@@ -373,14 +373,14 @@ static const struct config one_worker = { .workers = 1 };
 static void setup_thread(void)
 {
 	rig_setup();
-	ck_assert_int_eq(workers_start(&one_worker), 0);
+	ck_assert_int_eq(worker_start_all(&one_worker), 0);
 	guest = guest_start(0);
 }
 
 static void teardown_thread(void)
 {
 	guest_stop(guest);
-	workers_stop();
+	worker_stop_all();
 }
 
 /* One that was lost leaves the last posts unserved for ever. */
@@ -423,8 +423,8 @@ START_TEST(workers_stop_whether_they_sleep_or_not)
 {
 	guest_stop(guest);
 	for (int i = 0; i < 50; i++) {
-		workers_stop();
-		ck_assert_int_eq(workers_start(&one_worker), 0);
+		worker_stop_all();
+		ck_assert_int_eq(worker_start_all(&one_worker), 0);
 		if (i % 2)
 			usleep(200);
 	}

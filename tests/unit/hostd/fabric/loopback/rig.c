@@ -10,6 +10,7 @@
 #include "fabric/loopback/rig.h"
 #include "vm/pass.h"
 #include "worker/worker.h"
+#include "vm/cq_blocked.h"
 
 struct rig rig;
 

@@ -15,6 +15,8 @@
 #include "fabric/verbs/cm/cm.h"
 #include "fabric/verbs/private.h"
 #include "worker/worker.h"
+#include "vm/events.h"
+#include "memory/private.h"
 
 /* ------------------------------- the host device --------------------------- */
 

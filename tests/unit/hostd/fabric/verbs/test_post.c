@@ -8,6 +8,7 @@
 
 #include "fabric/verbs/private.h"
 #include "suite.h"
+#include "vm/events.h"
 
 #define DEPTH_LOG 4
 #define DEPTH	  (1u << DEPTH_LOG)

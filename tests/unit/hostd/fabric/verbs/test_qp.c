@@ -9,6 +9,7 @@
 #include "fabric/verbs/cm/cm.h"
 #include "fabric/verbs/private.h"
 #include "worker/worker.h"
+#include "vm/events.h"
 
 static struct {
 	struct ibv_qp_init_attr made;
