@@ -75,6 +75,7 @@ struct context {
 };
 
 _Static_assert(offsetof(struct context, taken.words) == 64, "a pass reads one line of the cache");
+/* NOLINTNEXTLINE(misc-redundant-expression): of two headers, which must agree */
 _Static_assert(PVHCA_SLOTS == SLOT_SET_SLOTS, "a set holds the slots of a context");
 
 struct pd {
