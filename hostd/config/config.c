@@ -71,7 +71,7 @@ static bool config_parse_command_line(struct config *config, struct command_line
 				      char ***argv, GError **error)
 {
 	char *fabrics = g_strjoinv(", ", (char **)config->fabrics->names);
-	char *help = g_strdup_printf("What carries RDMA: one of %s", fabrics);
+	char *help = g_strdup_printf("Fabric that carries RDMA: one of %s", fabrics);
 	GOptionContext *context = g_option_context_new("- serve paravirtual RDMA adapters");
 	bool ok;
 

@@ -21,7 +21,7 @@ static const struct setting config_settings[] = {
 	  "Socket that QEMU connects to" },
 	{ "socket-mode", SETTING_MODE, AT(socket_mode), 0, 0777, NULL, "MODE",
 	  "Its access mode, octal" },
-	{ "fabric", SETTING_FABRIC, AT(fabric), 0, 0, NULL, "NAME", "What carries RDMA" },
+	{ "fabric", SETTING_FABRIC, AT(fabric), 0, 0, NULL, "NAME", "Fabric that carries RDMA" },
 	{ "log-level", SETTING_WORD, AT(log_level), 0, 0, config_levels, "LEVEL",
 	  "error, warning, message, info or debug" },
 	{ "workers", SETTING_NUMBER, AT(workers), 1, 256, NULL, "N",

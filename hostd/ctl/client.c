@@ -27,7 +27,7 @@ static bool client_cannot_connect(const char *path, int code, GError **error)
 	case EPERM:
 		g_set_error(
 			error, CTL_ERROR, CTL_DENIED,
-			"no permission to connect to %s: be root, or who may write to it (pvhcad's socket-mode)",
+			"no permission to connect to %s: run as root or as a user with write access (pvhcad's socket-mode)",
 			path);
 		break;
 	case EAGAIN:
