@@ -102,6 +102,14 @@ struct mr {
 	uint32_t max_pages; /* made by ALLOC_MR: of one PVHCA_WQE_REG_MR */
 };
 
+/* Do the length bytes at addr, an address of the region's own, lie in it? Neither may wrap. */
+static inline bool mr_contains(const struct mr *mr, uint64_t addr, uint64_t length)
+{
+	uint64_t at = addr - mr->iova;
+
+	return addr >= mr->iova && at <= mr->length && length <= mr->length - at;
+}
+
 struct mw {
 	struct vm *vm;
 	struct pd *pd;

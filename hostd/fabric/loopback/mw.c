@@ -73,13 +73,10 @@ static bool is_access_valid(const struct loopback_key *key, const struct bind_re
 /* C10-73 to 75: the region allows binding and the rights of the window, and contains it. */
 static bool is_region_fit(const struct mr *mr, const struct pd *pd, const struct bind_request *bind)
 {
-	uint64_t at;
-
 	if (!mr || loopback_mr_key(mr) || mr->pd != pd || !(mr->access & IBV_ACCESS_MW_BIND) ||
 	    (bind->access & WINDOW_WRITES && !(mr->access & IBV_ACCESS_LOCAL_WRITE)))
 		return false;
-	at = bind->addr - mr->iova;
-	return bind->addr >= mr->iova && at <= mr->length && bind->length <= mr->length - at;
+	return mr_contains(mr, bind->addr, bind->length);
 }
 
 static void set_view(struct loopback_key *key, const struct bind_request *bind, const struct mr *mr)

@@ -118,7 +118,8 @@ static bool fill_objects(const struct qp *qp, const struct send_request *request
 			return false;
 		if (bind->length) {
 			mr = table_find_rcu(&vm->mrs, bind->mr_handle);
-			if (!mr || mr->pd != qp->pd)
+			/* rxe of Linux 6.1 does not see that a range wraps. */
+			if (!mr || mr->pd != qp->pd || !mr_contains(mr, bind->addr, bind->length))
 				return false;
 			region = verbs_mr_host(mr);
 		}

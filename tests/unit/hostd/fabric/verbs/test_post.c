@@ -129,6 +129,8 @@ static void setup(void)
 	vm.fabric_vm = &verbs_vm;
 	qp.pd = &pd;
 	ah.pd = mr.pd = mw.pd = &pd;
+	mr.iova = 0x10000;
+	mr.length = 0x1000;
 	ah.fabric = &host_ah;
 	mr.fabric = &vmr;
 	mw.fabric = &host_mw;
@@ -364,6 +366,26 @@ START_TEST(a_bind_of_what_is_not_there_fails_as_a_bind)
 }
 END_TEST
 
+/* The rxe of Linux 6.1 takes a range that wraps: the whole of memory stood open to peers. */
+START_TEST(a_bind_beyond_its_region_fails_as_a_bind)
+{
+	static const struct {
+		uint64_t addr, length;
+	} beyond[] = {
+		{ 0xffff, 2 },		 { 0x10000, 0x1001 },
+		{ 0x11000, 1 },		 { UINT64_MAX - 1023, 8192 },
+		{ 0x10000, UINT64_MAX },
+	};
+
+	for (unsigned int i = 0; i < G_N_ELEMENTS(beyond); i++) {
+		post_bind(beyond[i].length, 0x4402)->addr = htole64(beyond[i].addr);
+		ck_assert_uint_eq(serve(), 1);
+		ck_assert_uint_eq(host.wr_id[i], 0x50003ull << 32 | WR_ID_BAD | WR_ID_BIND | i);
+	}
+	ck_assert_uint_eq(host_mw.rkey, 0x4401);
+}
+END_TEST
+
 START_TEST(nothing_is_taken_in_reset)
 {
 	post(PVHCA_WQE_SEND, 0);
@@ -446,6 +468,7 @@ int main(void)
 	tcase_add_test(tc, an_address_handle_that_is_not_there_is_refused);
 	tcase_add_test(tc, a_bind_has_the_windows_key_of_before_and_its_own);
 	tcase_add_test(tc, a_bind_of_what_is_not_there_fails_as_a_bind);
+	tcase_add_test(tc, a_bind_beyond_its_region_fails_as_a_bind);
 	tcase_add_test(tc, nothing_is_taken_in_reset);
 	tcase_add_test(tc, a_full_engine_is_tried_again_after_its_next_completion);
 	tcase_add_test(tc, an_entry_that_the_engine_refuses_completes_in_its_order);
