@@ -233,9 +233,11 @@ static void deliver(struct pass *pass, struct vm *vm, const struct ibv_wc *wc, u
 		 * ibv_wc does not tell whether the sender asked for an event, so
 		 * each receive counts as solicited.
 		 */
-		if (!cq_push(pass, recv ? qp->recv_cq : qp->send_cq, &cqe, recv))
-			vm_guest_fault(vm, "QP 0x%x has more work outstanding than its queues hold",
-				       qp->qpn);
+		/* More outstanding than its queues hold: its worker stops the QP. */
+		if (!cq_push(pass, recv ? qp->recv_cq : qp->send_cq, &cqe, recv)) {
+			atomic_store(&vqp->overrun, true);
+			context_again(qp->context, qp->slot);
+		}
 		if (!recv)
 			retire_sends(vv, qp, vqp, wc->wr_id & WR_ID_INDEX_MASK);
 		resume_stalled(qp, vqp);

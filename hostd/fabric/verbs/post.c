@@ -316,12 +316,16 @@ unsigned int verbs_serve_sends(struct qp *qp)
 
 unsigned int verbs_qp_serve(struct pass *pass, struct qp *qp)
 {
+	struct verbs_qp *vqp = qp->fabric;
 	uint32_t posted, seen;
 	unsigned int taken = 0;
 	bool more = false;
 
 	(void)pass;
-	if (atomic_load(&qp->state) < IBV_QPS_RTS)
+	if (atomic_load_explicit(&vqp->overrun, memory_order_relaxed) &&
+	    atomic_exchange(&vqp->overrun, false) && !vqp->broken)
+		verbs_stop_hostile(qp, "completion");
+	if (vqp->broken || atomic_load(&qp->state) < IBV_QPS_RTS)
 		return 0;
 	posted = work_queue_posted(&qp->sq);
 	if (posted == UINT32_MAX) {

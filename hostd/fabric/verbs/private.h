@@ -137,6 +137,8 @@ struct verbs_mcast;
  * @send_stalled, @recv_stalled: the host's queue was full; go on after its next
  *	completion
  * @failing: a bad entry was found: the host QP is in error and flushes
+ * @broken: the process abused its rings: the QP is in error, and not served until RESET
+ * @overrun: a completion found no room that was reserved for it: the QP is to be stopped
  * @receiving: the engine was given a receive since the last RESET; under qp->lock
  * @in_flight: sends that the engine was given and that no completion has retired
  * @retired: place in the send queue of the last that was; under qp->rq_lock
@@ -154,6 +156,8 @@ struct verbs_qp {
 	_Atomic bool send_stalled;
 	_Atomic bool recv_stalled;
 	bool failing;
+	bool broken;
+	_Atomic bool overrun;
 	bool receiving;
 	_Atomic uint32_t in_flight;
 	uint32_t retired;
@@ -259,6 +263,10 @@ void verbs_qp_fail(struct qp *qp);
  * the clock, should none come.
  */
 void verbs_retry_later(struct qp *qp, _Atomic bool *stalled);
+/*
+ * A process has posted more than its queue holds, or claims so. That costs it the QP, never the
+ * VM its device. With qp->lock held.
+ */
 void verbs_stop_hostile(struct qp *qp, const char *queue);
 
 #endif

@@ -294,6 +294,8 @@ static void forget_all(struct qp *qp, struct verbs_qp *vqp)
 	work_queue_reset(&qp->sq);
 	work_queue_reset(&qp->rq);
 	vqp->failing = false;
+	vqp->broken = false;
+	atomic_store(&vqp->overrun, false);
 	verbs_forget_in_flight(vv, vqp);
 	verbs_receiving_ends(qp->vm, &vqp->receiving);
 	atomic_store(&vqp->send_stalled, false);

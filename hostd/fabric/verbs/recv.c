@@ -49,9 +49,14 @@ void verbs_retry_later(struct qp *qp, _Atomic bool *stalled)
 
 void verbs_stop_hostile(struct qp *qp, const char *queue)
 {
+	struct verbs_qp *vqp = qp->fabric;
+
+	vqp->broken = true;
 	verbs_qp_fail(qp);
-	vm_guest_fault(qp->vm, "QP 0x%x: more posted to its %s queue than it holds", qp->qpn,
-		       queue);
+	counter_add(&qp->vm->counters.protocol_errors, 1);
+	g_info("%s: QP 0x%x is not served any more: more work on its %s queue than that holds",
+	       qp->vm->name, qp->qpn, queue);
+	events_async(qp->vm, PVHCA_EVENT_QP_FATAL, qp->handle);
 }
 
 static void post_bad_recv(struct qp *qp, uint16_t tag)
@@ -137,10 +142,11 @@ static unsigned int serve_receives(struct qp *qp, bool *more)
 
 unsigned int verbs_serve_receives(struct qp *qp)
 {
+	struct verbs_qp *vqp = qp->fabric;
 	unsigned int taken = 0, rounds = 0;
 	bool more = true;
 
-	if (!qp->rq.entries || atomic_load(&qp->state) == IBV_QPS_RESET)
+	if (!qp->rq.entries || vqp->broken || atomic_load(&qp->state) == IBV_QPS_RESET)
 		return 0;
 	/* A hostile guest may post as fast as we take: bounded by the ring. */
 	while (more && rounds++ <= qp->rq.entries / BATCH)
@@ -170,8 +176,7 @@ static unsigned int serve_srq(struct srq *srq, bool *more)
 
 	*more = false;
 	if (posted == UINT32_MAX) {
-		vsrq->failed = true;
-		vm_guest_fault(srq->vm, "more posted to an SRQ than it holds");
+		srq_fail(srq, "more is posted than it holds");
 		return 0;
 	}
 	if (!posted)

@@ -27,7 +27,7 @@ static struct {
 	unsigned int room; /* sends that still fit */
 	int refuse_index;  /* this one is refused with EINVAL */
 	unsigned int to_error;
-	unsigned int faults;
+	unsigned int faults, events;
 } host;
 
 static int host_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad)
@@ -67,8 +67,9 @@ int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 void events_async(struct vm *vm, uint32_t event, uint32_t object)
 {
 	(void)vm;
-	(void)event;
 	(void)object;
+	ck_assert_uint_eq(event, PVHCA_EVENT_QP_FATAL);
+	host.events++;
 }
 
 void verbs_receiving_begins(struct vm *vm, bool *receiving)
@@ -444,12 +445,29 @@ START_TEST(an_entry_without_sense_completes_in_its_order)
 }
 END_TEST
 
-START_TEST(a_producer_index_beyond_the_ring_stops_the_guest)
+/* A process can write any index: it loses the QP, and the VM keeps its device. */
+START_TEST(a_producer_index_beyond_the_ring_costs_the_queue_pair)
 {
 	header->sq_pi = htole32(DEPTH + 1);
 	ck_assert_uint_eq(serve(), 0);
-	ck_assert_uint_eq(host.faults, 1);
 	ck_assert_uint_eq(host.to_error, 1);
+	ck_assert_uint_eq(host.events, 1);
+	ck_assert_uint_eq(vm.counters.protocol_errors, 1);
+	/* Once: it is not looked at any more. */
+	ck_assert_uint_eq(serve(), 0);
+	ck_assert_uint_eq(host.events, 1);
+	ck_assert_uint_eq(host.faults, 0);
+}
+END_TEST
+
+START_TEST(a_completion_without_room_costs_the_queue_pair)
+{
+	vqp.overrun = true;
+	post(PVHCA_WQE_SEND, 0);
+	ck_assert_uint_eq(serve(), 0);
+	ck_assert_uint_eq(host.to_error, 1);
+	ck_assert_uint_eq(host.events, 1);
+	ck_assert_uint_eq(host.faults, 0);
 }
 END_TEST
 
@@ -473,6 +491,7 @@ int main(void)
 	tcase_add_test(tc, a_full_engine_is_tried_again_after_its_next_completion);
 	tcase_add_test(tc, an_entry_that_the_engine_refuses_completes_in_its_order);
 	tcase_add_test(tc, an_entry_without_sense_completes_in_its_order);
-	tcase_add_test(tc, a_producer_index_beyond_the_ring_stops_the_guest);
+	tcase_add_test(tc, a_producer_index_beyond_the_ring_costs_the_queue_pair);
+	tcase_add_test(tc, a_completion_without_room_costs_the_queue_pair);
 	return suite_run("verbs_post", tc);
 }
