@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Programs of others, unmodified, between guests: UCX, libfabric, fio, Open MPI, MPICH, rsockets.
+"""Programs of others, unmodified, between guests: UCX, libfabric, fio, Open MPI and MPICH.
 
 Most of them fall back to TCP without a word, so each test also counts the bytes that RDMA carried.
 """
@@ -13,7 +13,6 @@ PORT = 18660
 # Not tried on the verbs rig yet: rxe does not tell a datagram's type, for one, so UCX fails there natively.
 LOOPBACK = ("loopback",)
 REMOTE = SOURCE / "tests" / "programs" / "remote.py"
-RSOCKET = "/usr/lib/x86_64-linux-gnu/rsocket/librspreload.so"
 
 
 def over_rdma(rig, least, function, *args, **kwargs):
@@ -144,52 +143,3 @@ def mpich_runs_in_two_guests(rig):
     over_rdma(rig, 16 << 20, run_mpi, rig, rig.guests,
               f"mpiexec.mpich -launcher rsh -launcher-exec {REMOTE} -iface eth0 -hosts {hosts} -ppn 1 -n 2 "
               f"{mpi_program('mpich')}", env)
-
-
-# ---------------------------------- rsockets ---------------------------------
-
-@vmtest(guests=2, rigs=LOOPBACK, timeout=400)
-def iperf3_runs_over_rsockets(rig):
-    server, client = rig.guests
-    env = {"LD_PRELOAD": RSOCKET}
-    over_rdma(rig, 8 << 20, serve_and_ask, server, client, f"iperf3 -s -1 --forceflush -B {server.rdma_ip} -p {PORT}",
-              f"iperf3 -c {server.rdma_ip} -p {PORT} -n 8M", lambda running: running.expect("Server listening"), env)
-
-
-ECHO = """
-import select, socket, sys
-server = len(sys.argv) > 3
-if server:
-    listener = socket.create_server((sys.argv[1], int(sys.argv[2])))
-    print('listening', flush=True)
-    peer, _ = listener.accept()
-else:
-    peer = socket.create_connection((sys.argv[1], int(sys.argv[2])))
-poll = select.poll()
-poll.register(peer, select.POLLIN)
-data = bytes(i * 7 & 0xff for i in range(5000))
-for round in range(20):
-    if not server:
-        peer.sendall(data)
-    got = b''
-    while len(got) < len(data):
-        assert poll.poll(20000), 'nothing came'
-        got += peer.recv(len(data) - len(got))
-    assert got == data, round
-    if server:
-        peer.sendall(got)
-# Nothing more comes: poll ends by its time.
-if not server:
-    assert poll.poll(50) == [], 'poll without data'
-    print('echo: ok')
-"""
-
-
-@vmtest(guests=2, rigs=LOOPBACK, timeout=400)
-def an_echo_with_poll_runs_over_rsockets(rig):
-    server, client = rig.guests
-    for host in (server, client):
-        host.put("/tmp/echo.py", ECHO.encode())
-    command = f"python3 /tmp/echo.py {server.rdma_ip} {PORT}"
-    over_rdma(rig, 2 * 20 * 5000, serve_and_ask, server, client, f"{command} serve", command,
-              lambda running: running.expect("listening"), {"LD_PRELOAD": RSOCKET})
