@@ -137,8 +137,16 @@ class Daemon:
             stderr=subprocess.STDOUT,
             preexec_fn=fds and (lambda: resource.setrlimit(
                 resource.RLIMIT_NOFILE, (fds, fds))))
-        wait_for(lambda: os.path.exists(self.socket + ".stats") or
-                 self.process.poll() is not None, "pvhcad to listen")
+        wait_for(self.answers_or_ended, "pvhcad to answer")
+
+    def answers_or_ended(self):
+        """An answer comes from the main loop: by then all sockets are open, with their modes."""
+        if not self.alive():
+            return True
+        try:
+            return bool(self.stats())
+        except OSError:
+            return False
 
     def alive(self):
         return self.process.poll() is None
