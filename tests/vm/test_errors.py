@@ -4,6 +4,10 @@
 from harness import vmtest
 from programs import check_programs, command, totals
 
+# rxe looks at the receive queue of a QP in error only if its task runs just then, so a receive is flushed, as it must
+# be, or not, natively and in guests. The program itself holds the result to one of the two.
+RACES = {"receive_posted_to_qp_in_error_is_flushed"}
+
 
 def cases(out):
     """The lines of cases: name, statuses and events of both sides."""
@@ -12,7 +16,7 @@ def cases(out):
 
 def differences(one, other):
     return [f"{name}: {one.get(name)} and {other.get(name)}" for name in {**one, **other}
-            if one.get(name) != other.get(name)]
+            if one.get(name) != other.get(name) and not {name} & RACES]
 
 
 @vmtest(guests=2, rigs=("loopback",), timeout=400)
