@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The stock rig: the loopback rig with a distribution's QEMU, whose devices are served by pvhca-vfio-user.
 
-Each guest has a server of its own, which stays when the guest's QEMU ends and serves the next. Servers run as nobody,
-as they would on a host.
+Each guest has a server of its own, which stays when the guest's QEMU ends and serves the next. Servers started by root
+run as nobody, as they would on a host.
 """
 
 import json
@@ -26,9 +26,9 @@ class Server:
         self.name, self.socket = name, directory / f"{name}.sock"
         self.log = logs / f"{name}.vfio-user.log"
         self._checked = 0
-        command = ["/usr/bin/setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
-                   "--pdeathsig", "KILL", "--", paths.vfio_user(), "--socket", self.socket, "--link", link,
-                   "--name", name, *options]
+        nobody = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
+        command = ["/usr/bin/setpriv", *nobody, "--pdeathsig", "KILL", "--", paths.vfio_user(), "--socket", self.socket,
+                   "--link", link, "--name", name, *options]
         with open(self.log, "ab") as log:
             self._process = processes.start(command, stdin=processes.subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
@@ -72,7 +72,8 @@ class StockRig(rigs.LoopbackRig):
         self.servers = {}       # by guest's name
         self._sockets = self.directory / "vfio-user"
         self._sockets.mkdir()
-        os.chown(self._sockets, NOBODY, NOBODY)
+        if os.geteuid() == 0:
+            os.chown(self._sockets, NOBODY, NOBODY)
         self.directory.chmod(0o711)
 
     def _fabric(self):
