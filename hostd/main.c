@@ -27,6 +27,7 @@
 #include "memory/stitches.h"
 #include "lib/listener.h"
 #include "lib/log.h"
+#include "lib/shared_event.h"
 #include "memory/memory.h"
 #include "stats/metrics.h"
 #include "session/session.h"
@@ -244,6 +245,11 @@ static bool daemon_start(struct daemon *daemon)
 		g_critical("cannot watch memory: %s", g_strerror(-ret));
 		return false;
 	}
+	ret = shared_event_init();
+	if (ret)
+		g_warning(
+			"no asynchronous I/O (%s): a hostile QEMU can hold up the workers; see fs.aio-max-nr",
+			g_strerror(-ret));
 	daemon->fabric = daemon->ops->start();
 	if (!daemon->fabric)
 		return false;
@@ -283,7 +289,11 @@ static void daemon_stop(struct daemon *daemon)
 	listener_close(daemon->stats);
 	metrics_close(daemon->metrics);
 	stats_stop();
-	sessions_stop();
+	if (!sessions_stop()) {
+		/* Their threads still use all that is below. */
+		g_warning("stopped, without the sessions that did not end");
+		_exit(EXIT_OK);
+	}
 	worker_stop_all();
 	daemon->ops->stop(daemon->fabric);
 	g_message("stopped");

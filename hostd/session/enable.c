@@ -8,19 +8,18 @@
  * the daemon.
  */
 #include <stddef.h>
-#include <unistd.h>
 
 #include "admin/admin.h"
 #include "admin/commands.h"
 #include "vm/events.h"
 #include "lib/log.h"
+#include "lib/shared_event.h"
 #include "memory/memory.h"
 #include "vm/policy.h"
 #include "session/private.h"
 #include "worker/worker.h"
 
 #define COMMANDS_PER_WAKE 16
-#define RETRY_MS	  2
 
 static struct session *session_of(struct vm *vm)
 {
@@ -31,9 +30,7 @@ void session_tear_down(struct session *session)
 {
 	if (!session->vm.admin)
 		return;
-	session_detach(&session->on_doorbell);
-	session_detach(&session->on_more);
-	session_detach(&session->on_async);
+	session_unlisten(session);
 	commands_destroy_all(&session->vm);
 	worker_detach(&session->vm);
 	session->vm.ops->vm_close(&session->vm);
@@ -42,62 +39,30 @@ void session_tear_down(struct session *session)
 
 /* ---------------------------- serving the guest ---------------------------- */
 
-static gboolean session_on_more(void *arg)
+void session_serve(struct session *session)
 {
-	struct session *session = arg;
-
-	if (admin_serve(&session->vm, COMMANDS_PER_WAKE))
-		return G_SOURCE_CONTINUE;
-	session_detach(&session->on_more);
-	return G_SOURCE_REMOVE;
+	session->more = admin_serve(&session->vm, COMMANDS_PER_WAKE);
 }
 
-static void session_serve(struct session *session)
+void session_on_doorbell(struct session *session)
 {
-	if (!session->on_more && admin_serve(&session->vm, COMMANDS_PER_WAKE))
-		session->on_more =
-			session_attach(session, g_timeout_source_new(0), session_on_more);
+	counter_add(&session->vm.counters.doorbells,
+		    shared_event_take(session->vm.admin_doorbell_fd));
+	session->more = true;
 }
 
-static gboolean session_on_doorbell(int fd, GIOCondition condition, void *arg)
+void session_on_retry(struct session *session)
 {
-	struct session *session = arg;
-	uint64_t count = 0;
-
-	(void)condition;
-	if (read(fd, &count, sizeof(count)) == sizeof(count))
-		counter_add(&session->vm.counters.doorbells, count);
-	session_serve(session);
-	return G_SOURCE_CONTINUE;
-}
-
-static gboolean session_on_async(int fd, GIOCondition condition, void *arg)
-{
-	struct session *session = arg;
-
-	(void)fd;
-	(void)condition;
-	session->vm.ops->vm_async(&session->vm);
-	return G_SOURCE_CONTINUE;
-}
-
-static gboolean session_on_retry(void *arg)
-{
-	struct session *session = arg;
-
 	atomic_store(&session->vm.retrying, false);
 	if (session->vm.admin) {
 		events_retry(&session->vm);
-		session_serve(session);
+		session->more = true;
 	}
-	return G_SOURCE_REMOVE;
 }
 
 static void session_retry(struct vm *vm)
 {
-	struct session *session = session_of(vm);
-
-	g_source_unref(session_attach(session, g_timeout_source_new(RETRY_MS), session_on_retry));
+	session_mark(session_of(vm), SESSION_MARK_RETRY);
 }
 
 /* ---------------------------------- enable --------------------------------- */
@@ -115,21 +80,11 @@ static bool session_has_event_fds(const struct session *session)
 	return true;
 }
 
-/* Sources that serve the guest. Earlier doorbells are not lost, as eventfds count. */
-static void session_attach_sources(struct session *session)
-{
-	int fd;
-
-	session->on_doorbell = session_attach_fd(session, session->vm.admin_doorbell_fd, G_IO_IN,
-						 session_on_doorbell);
-	fd = fabric_hook(session->vm.ops, -1, vm_async_fd, &session->vm);
-	if (fd >= 0)
-		session->on_async = session_attach_fd(session, fd, G_IO_IN, session_on_async);
-}
-
 /* Returns an enum pvhca_dev_error; *why for the driver's log. */
 static uint32_t session_bring_up(struct session *session, const char **why)
 {
+	int ret;
+
 	*why = "the host device cannot be opened; see pvhcad's log";
 	if (session->vm.ops->vm_open(session->vm.fabric, &session->vm))
 		return PVHCA_DEV_ERR_HOST;
@@ -139,10 +94,18 @@ static uint32_t session_bring_up(struct session *session, const char **why)
 	*why = "no worker can serve this VM; see pvhcad's log";
 	if (worker_attach(&session->vm))
 		goto err_close;
-	session_attach_sources(session);
+	*why = "pvhcad cannot watch this VM's doorbell; see pvhcad's log";
+	ret = session_listen(session);
+	if (ret) {
+		g_warning("VM %s: cannot watch its doorbell: %s", session->vm.name,
+			  g_strerror(-ret));
+		goto err_detach;
+	}
 	*why = "";
 	return PVHCA_DEV_ERR_NONE;
 
+err_detach:
+	worker_detach(&session->vm);
 err_close:
 	session->vm.ops->vm_close(&session->vm);
 	return PVHCA_DEV_ERR_HOST;
@@ -186,25 +149,21 @@ err:
 
 /* ---------------------------------- faults --------------------------------- */
 
-static gboolean session_on_failing(void *arg)
+void session_on_failing(struct session *session)
 {
-	struct session *session = arg;
 	uint32_t error = atomic_load(&session->vm.failing);
 
 	/* A RESET that came first has done all. */
 	if (!error || atomic_load(&session->vm.state) != VM_ENABLED)
-		return G_SOURCE_REMOVE;
+		return;
 	session_tear_down(session);
 	vm_set_state(&session->vm, VM_FAILED);
 	session_reply(session, PVHCA_LINK_FATAL, 0, error);
-	return G_SOURCE_REMOVE;
 }
 
 static void session_failed(struct vm *vm)
 {
-	struct session *session = session_of(vm);
-
-	g_source_unref(session_attach(session, g_timeout_source_new(0), session_on_failing));
+	session_mark(session_of(vm), SESSION_MARK_FAILED);
 }
 
 const struct vm_thread_ops session_thread_ops = {
@@ -212,17 +171,9 @@ const struct vm_thread_ops session_thread_ops = {
 	.retry = session_retry,
 };
 
-static gboolean session_on_check_memory(void *arg)
+void session_on_check_memory(struct session *session)
 {
-	struct session *session = arg;
-
 	if (memory_faulted(session->vm.memory) && atomic_load(&session->vm.state) == VM_ENABLED)
 		vm_fail(&session->vm, PVHCA_DEV_ERR_MEMORY,
 			"memory of the VM vanished (its file was cut)");
-	return G_SOURCE_REMOVE;
-}
-
-void session_check_memory(struct session *session)
-{
-	g_source_unref(session_attach(session, g_timeout_source_new(0), session_on_check_memory));
 }

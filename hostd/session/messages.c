@@ -5,15 +5,14 @@
  * the connection.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <pvhca-version.h>
 
 #include "lib/address.h"
 #include "lib/log.h"
+#include "lib/shared_event.h"
 #include "memory/memory.h"
 #include "vm/policy.h"
 #include "session/private.h"
@@ -117,7 +116,7 @@ static int session_hello(struct session *session, struct link_message *message)
 	reply.refused = session_judge(session, hello, &reply);
 	if (!reply.refused) {
 		vm_init_tables(&session->vm);
-		session_detach(&session->hello_timer);
+		session->hello_ns = 0;
 		vm_set_state(&session->vm, VM_IDLE);
 	}
 	/* Before the answer, so that a peer that has it finds the name in the statistics. */
@@ -128,20 +127,6 @@ static int session_hello(struct session *session, struct link_message *message)
 	}
 	g_message("VM %s: connected, session %u", session->vm.name, session->vm.id);
 	return 0;
-}
-
-/* Is it an eventfd? A write to another kind of file could block. */
-static bool session_is_eventfd(int fd)
-{
-	char path[32], target[64];
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	n = readlink(path, target, sizeof(target) - 1);
-	if (n < 0)
-		return false;
-	target[n] = '\0';
-	return !strcmp(target, "anon_inode:[eventfd]");
 }
 
 /* Where a received event descriptor belongs; NULL: nowhere. */
@@ -172,15 +157,13 @@ static int session_event_fds(struct session *session, struct link_message *messa
 	for (unsigned int i = 0; i < message->num_fds; i++) {
 		int *place = session_event_place(session, event->kind, event->first + i);
 		int fd = message->fds[i];
-		int flags;
 
 		if (!place || *place >= 0)
 			return session_refuse(
 				session,
 				"event descriptor %u of kind %u is unknown or was sent before",
 				event->first + i, event->kind);
-		flags = fcntl(fd, F_GETFL);
-		if (!session_is_eventfd(fd) || flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+		if (!shared_event_is_one(fd))
 			return session_refuse(session,
 					      "event descriptor %u of kind %u is no eventfd",
 					      event->first + i, event->kind);

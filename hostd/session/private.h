@@ -3,7 +3,6 @@
 #ifndef HOSTD_SESSION_PRIVATE_H
 #define HOSTD_SESSION_PRIVATE_H
 
-#include <glib-unix.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,24 +11,40 @@
 #include "session/session.h"
 #include "vm/vm.h"
 
+#define SESSION_HELLO_MS 10000 /* a silent connection is closed after that */
+
+/* What other threads ask the session's thread for. */
+enum session_mark {
+	SESSION_MARK_FAILED = 1 << 0,
+	SESSION_MARK_RETRY = 1 << 1,
+	SESSION_MARK_MEMORY = 1 << 2,
+};
+
 /**
  * struct session - a VM with its link and its thread
  * @vm: the VM; all other rooms know this part only
- * @link_out: while something waits to be sent
- * @on_doorbell, @on_async: while enabled; the latter if the fabric has a descriptor
- * @on_more: while more commands are there
+ * @epoll_fd: what the thread waits for
+ * @wake_fd: eventfd of our own, signalled after @marks or @quit were set
+ * @marks: of enum session_mark. Any thread
+ * @quit: any thread
+ * @link_out: something waits to be sent
+ * @async_fd: the fabric's, while enabled, or -1
+ * @hello_ns: when HELLO must have come; 0: it has. CLOCK_MONOTONIC, as the next
+ * @retry_ns: when to retry; 0: nothing waits for that
+ * @more: more commands are there
  */
 struct session {
 	struct vm vm;
 	struct link link;
-	GMainContext *context;
-	GSource *link_in;
-	GSource *link_out;
-	GSource *hello_timer;
-	GSource *on_doorbell;
-	GSource *on_more;
-	GSource *on_async;
+	int epoll_fd;
+	int wake_fd;
+	_Atomic unsigned int marks;
 	_Atomic bool quit;
+	bool link_out;
+	int async_fd;
+	uint64_t hello_ns;
+	uint64_t retry_ns;
+	bool more;
 };
 
 /* -------------------------------- session/session.c -------------------------------- */
@@ -44,12 +59,11 @@ void session_check_memory(struct session *session);
 /* When its thread has ended. */
 void session_free(struct session *session);
 
-/* A source of the thread's that calls fn; the caller's reference. */
-GSource *session_attach(struct session *session, GSource *source, GSourceFunc fn);
-GSource *session_attach_fd(struct session *session, int fd, GIOCondition condition,
-			   GUnixFDSourceFunc fn);
-/* Ends *source, drops the reference and forgets it; NULL: nothing. */
-void session_detach(GSource **source);
+/* Ask the thread for something. Any thread; it neither blocks nor allocates. */
+void session_mark(struct session *session, enum session_mark mark);
+/* Start and stop waiting for the admin doorbell and the fabric's async events. 0 or a negative errno. */
+int session_listen(struct session *session);
+void session_unlisten(struct session *session);
 
 /* Send to QEMU. Bytes that it does not take at once wait. A failure ends the session. */
 void session_send(struct session *session, uint32_t type, const void *payload, uint32_t size);
@@ -71,5 +85,12 @@ extern const struct vm_thread_ops session_thread_ops;
 uint32_t session_enable(struct session *session, uint64_t gpa);
 /* Give back all that came with ENABLE and after; nothing if it is not enabled. */
 void session_tear_down(struct session *session);
+
+/* The thread's calls, in its turn: the guest rang; carry out commands; what session_mark() asked for. */
+void session_on_doorbell(struct session *session);
+void session_serve(struct session *session);
+void session_on_retry(struct session *session);
+void session_on_failing(struct session *session);
+void session_on_check_memory(struct session *session);
 
 #endif

@@ -2,27 +2,40 @@
 /*
  * A session: its thread, its link to QEMU, and its life.
  *
- * The thread runs a GMainContext of its own with these sources: the link to QEMU, the
- * admin doorbell while enabled, the fabric's async events while enabled, and timers.
- * Each source handles a bounded number of things and comes back, so that a guest
- * that floods one does not keep the others away. All state belongs to the thread. Other
- * threads reach it by vm_fail(), vm_retry_soon() and session_quit(), which leave a mark
+ * The thread waits in epoll for the link to QEMU, and while enabled for the admin doorbell
+ * and the fabric's async events. In each turn it handles a bounded number of things of each,
+ * so that a guest that floods one does not keep the others away. All state belongs to the
+ * thread. Other threads reach it by session_mark() and session_quit(), which leave a mark
  * and wake it.
+ *
+ * The loop is not GLib's: that allocates for each source and each timer, and ends the
+ * process where it gets no memory. Here nothing is allocated after session_new().
  *
  * session/messages.c handles QEMU's messages, session/enable.c the time from ENABLE on.
  */
 #include <errno.h>
-#include <glib-unix.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "session/private.h"
 #include "vm/policy.h"
 
 #define MESSAGES_PER_WAKE 16
-#define HELLO_MS	  10000 /* a silent connection is closed after that */
+#define RETRY_MS	  2
+
+/* The purpose of a descriptor in epoll. */
+enum session_source {
+	SOURCE_LINK,
+	SOURCE_WAKE,
+	SOURCE_DOORBELL,
+	SOURCE_ASYNC,
+	SOURCES,
+};
 
 static void session_end(struct session *session)
 {
@@ -31,48 +44,79 @@ static void session_end(struct session *session)
 
 /* --------------------------------- sources --------------------------------- */
 
-GSource *session_attach(struct session *session, GSource *source, GSourceFunc fn)
+static int session_watch(struct session *session, int op, int fd, uint32_t events,
+			 enum session_source source)
 {
-	g_source_set_callback(source, fn, session, NULL);
-	/*
-	 * No callback runs the context. Without this GLib takes the source's descriptor
-	 * out of the poll for each call and wakes the thread up for it, twice.
-	 */
-	g_source_set_can_recurse(source, TRUE);
-	g_source_attach(source, session->context);
-	return source;
+	struct epoll_event event = { .events = events, .data.u32 = source };
+
+	return epoll_ctl(session->epoll_fd, op, fd, &event) ? -errno : 0;
 }
 
-GSource *session_attach_fd(struct session *session, int fd, GIOCondition condition,
-			   GUnixFDSourceFunc fn)
+/*
+ * The doorbell is watched for edges: a guest, or QEMU, can leave any count behind in it,
+ * and each of its signals wakes us once all the same. Earlier ones are not lost, as
+ * eventfds count.
+ */
+int session_listen(struct session *session)
 {
-	return session_attach(session, g_unix_fd_source_new(fd, condition), G_SOURCE_FUNC(fn));
+	int fd, ret;
+
+	ret = session_watch(session, EPOLL_CTL_ADD, session->vm.admin_doorbell_fd,
+			    EPOLLIN | EPOLLET, SOURCE_DOORBELL);
+	if (ret)
+		return ret;
+	fd = fabric_hook(session->vm.ops, -1, vm_async_fd, &session->vm);
+	if (fd < 0)
+		return 0;
+	ret = session_watch(session, EPOLL_CTL_ADD, fd, EPOLLIN, SOURCE_ASYNC);
+	if (ret)
+		session_unlisten(session);
+	else
+		session->async_fd = fd;
+	return ret;
 }
 
-void session_detach(GSource **source)
+void session_unlisten(struct session *session)
 {
-	if (!*source)
-		return;
-	g_source_destroy(*source);
-	g_source_unref(*source);
-	*source = NULL;
+	session_watch(session, EPOLL_CTL_DEL, session->vm.admin_doorbell_fd, 0, SOURCE_DOORBELL);
+	if (session->async_fd >= 0)
+		session_watch(session, EPOLL_CTL_DEL, session->async_fd, 0, SOURCE_ASYNC);
+	session->async_fd = -1;
+	session->more = false;
+}
+
+static void session_wake(struct session *session)
+{
+	eventfd_write(session->wake_fd, 1);
+}
+
+void session_mark(struct session *session, enum session_mark mark)
+{
+	atomic_fetch_or(&session->marks, mark);
+	session_wake(session);
 }
 
 /* ----------------------------- sending to QEMU ----------------------------- */
 
-static gboolean session_on_writable(int fd, GIOCondition condition, void *arg)
+/* Have epoll tell when QEMU reads, as long as something waits. */
+static void session_watch_link(struct session *session)
 {
-	struct session *session = arg;
+	bool out = link_wants_write(&session->link);
 
-	(void)fd;
-	(void)condition;
-	if (link_flush(&session->link)) {
+	if (out == session->link_out)
+		return;
+	if (session_watch(session, EPOLL_CTL_MOD, session->link.fd,
+			  out ? EPOLLIN | EPOLLOUT : EPOLLIN, SOURCE_LINK))
 		session_end(session);
-		return G_SOURCE_REMOVE;
-	}
-	if (!link_wants_write(&session->link))
-		session_detach(&session->link_out);
-	return session->link_out ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
+	session->link_out = out;
+}
+
+static void session_on_writable(struct session *session)
+{
+	if (link_flush(&session->link))
+		session_end(session);
+	else
+		session_watch_link(session);
 }
 
 void session_send(struct session *session, uint32_t type, const void *payload, uint32_t size)
@@ -82,9 +126,8 @@ void session_send(struct session *session, uint32_t type, const void *payload, u
 	if (ret) {
 		g_info("VM %s: cannot send to QEMU: %s", session->vm.name, g_strerror(-ret));
 		session_end(session);
-	} else if (link_wants_write(&session->link) && !session->link_out) {
-		session->link_out =
-			session_attach_fd(session, session->link.fd, G_IO_OUT, session_on_writable);
+	} else {
+		session_watch_link(session);
 	}
 }
 
@@ -97,82 +140,178 @@ void session_reply(struct session *session, uint32_t type, uint64_t id, uint32_t
 
 /* ---------------------------- receiving from it ---------------------------- */
 
-static gboolean session_on_readable(int fd, GIOCondition condition, void *arg)
+static void session_on_readable(struct session *session)
 {
-	struct session *session = arg;
 	const char *reason;
 	int ret;
 
-	(void)fd;
-	(void)condition;
 	ret = link_receive(&session->link, MESSAGES_PER_WAKE, session_on_message, session, &reason);
 	if (!ret)
-		return G_SOURCE_CONTINUE;
+		return;
 	if (reason)
 		session_refuse(session, "%s", reason);
 	else
 		g_info("VM %s: connection ends: %s", session->vm.name,
 		       ret == -ECONNRESET ? "closed by QEMU" : g_strerror(-ret));
 	session_end(session);
-	return G_SOURCE_REMOVE;
 }
 
-static gboolean session_on_hello_timeout(void *arg)
+static void session_on_link(struct session *session, uint32_t events)
 {
-	struct session *session = arg;
-
-	g_warning("session %u: no HELLO within %u s", session->vm.id, HELLO_MS / 1000);
-	session_end(session);
-	return G_SOURCE_REMOVE;
+	if (events & EPOLLOUT)
+		session_on_writable(session);
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !atomic_load(&session->quit))
+		session_on_readable(session);
 }
 
-/* ------------------------------ life and death ----------------------------- */
+/* --------------------------------- the loop -------------------------------- */
 
-struct session *session_new(int fd, unsigned int id, const struct config *config,
-			    const struct fabric_ops *ops, struct fabric *fabric)
+static void session_on_marks(struct session *session)
 {
-	struct session *session = calloc(1, sizeof(*session));
+	unsigned int marks = atomic_exchange(&session->marks, 0);
 
-	if (!session || vm_init(&session->vm, id, config, &session_thread_ops)) {
-		free(session);
-		close(fd);
-		return NULL;
+	if (marks & SESSION_MARK_FAILED)
+		session_on_failing(session);
+	if (marks & SESSION_MARK_MEMORY)
+		session_on_check_memory(session);
+	if (marks & SESSION_MARK_RETRY)
+		session->retry_ns = clock_ns() + RETRY_MS * NS_PER_MS;
+}
+
+static void session_on_time(struct session *session)
+{
+	uint64_t now;
+
+	if (!session->hello_ns && !session->retry_ns)
+		return;
+	now = clock_ns();
+	if (session->hello_ns && now >= session->hello_ns) {
+		g_warning("session %u: no HELLO in time", session->vm.id);
+		session_end(session);
 	}
-	session->vm.ops = ops;
-	session->vm.fabric = fabric;
-	session->context = g_main_context_new();
-	link_init(&session->link, fd);
-	return session;
+	if (session->retry_ns && now >= session->retry_ns) {
+		session->retry_ns = 0;
+		session_on_retry(session);
+	}
+}
+
+/* Milliseconds for epoll_wait, rounded up; -1: for ever. */
+static int session_wait_ms(const struct session *session)
+{
+	uint64_t deadline = UINT64_MAX, now;
+
+	if (session->more)
+		return 0;
+	if (session->hello_ns)
+		deadline = session->hello_ns;
+	if (session->retry_ns && session->retry_ns < deadline)
+		deadline = session->retry_ns;
+	if (deadline == UINT64_MAX)
+		return -1;
+	now = clock_ns();
+	return deadline <= now ? 0 : (int)((deadline - now + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+/* What epoll told, by source. A source that an earlier one has ended meanwhile is left out. */
+static void session_turn(struct session *session, const uint32_t *events)
+{
+	eventfd_t count;
+
+	if (events[SOURCE_LINK])
+		session_on_link(session, events[SOURCE_LINK]);
+	if (events[SOURCE_DOORBELL] && session->vm.admin)
+		session_on_doorbell(session);
+	if (events[SOURCE_ASYNC] && session->async_fd >= 0)
+		session->vm.ops->vm_async(&session->vm);
+	if (session->more)
+		session_serve(session);
+	if (events[SOURCE_WAKE]) {
+		eventfd_read(session->wake_fd, &count);
+		session_on_marks(session);
+	}
+	session_on_time(session);
 }
 
 void session_run(struct session *session)
 {
-	g_main_context_push_thread_default(session->context);
-	session->link_in = session_attach_fd(session, session->link.fd,
-					     G_IO_IN | G_IO_HUP | G_IO_ERR, session_on_readable);
-	session->hello_timer =
-		session_attach(session, g_timeout_source_new(HELLO_MS), session_on_hello_timeout);
-	while (!atomic_load(&session->quit))
-		g_main_context_iteration(session->context, TRUE);
-	session_detach(&session->hello_timer);
-	session_detach(&session->link_in);
-	session_detach(&session->link_out);
+	struct epoll_event event[SOURCES];
+	uint32_t events[SOURCES];
+	int n;
+
+	while (!atomic_load(&session->quit)) {
+		n = epoll_wait(session->epoll_fd, event, SOURCES, session_wait_ms(session));
+		memset(events, 0, sizeof(events));
+		for (int i = 0; i < n; i++)
+			events[event[i].data.u32] = event[i].events;
+		session_turn(session, events);
+	}
 	session_tear_down(session);
 	policy_release_mac(&session->vm);
-	g_main_context_pop_thread_default(session->context);
 	g_message("VM %s: session %u ended", session->vm.name, session->vm.id);
 }
 
 void session_quit(struct session *session)
 {
 	atomic_store(&session->quit, true);
-	g_main_context_wakeup(session->context);
+	session_wake(session);
+}
+
+void session_check_memory(struct session *session)
+{
+	session_mark(session, SESSION_MARK_MEMORY);
+}
+
+/* ------------------------------ life and death ----------------------------- */
+
+/* 0 or a negative errno, with nothing left open. */
+static int session_open_loop(struct session *session)
+{
+	int ret = -ENOMEM;
+
+	session->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	session->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (session->epoll_fd >= 0 && session->wake_fd >= 0)
+		ret = session_watch(session, EPOLL_CTL_ADD, session->wake_fd, EPOLLIN, SOURCE_WAKE);
+	if (!ret)
+		ret = session_watch(session, EPOLL_CTL_ADD, session->link.fd, EPOLLIN, SOURCE_LINK);
+	if (!ret)
+		return 0;
+	if (session->epoll_fd >= 0)
+		close(session->epoll_fd);
+	if (session->wake_fd >= 0)
+		close(session->wake_fd);
+	return ret;
+}
+
+struct session *session_new(int fd, unsigned int id, const struct config *config,
+			    const struct fabric_ops *ops, struct fabric *fabric)
+{
+	struct session *session = calloc(1, sizeof(*session));
+
+	if (!session || vm_init(&session->vm, id, config, &session_thread_ops))
+		goto err_free;
+	session->vm.ops = ops;
+	session->vm.fabric = fabric;
+	session->async_fd = -1;
+	session->hello_ns = clock_ns() + SESSION_HELLO_MS * NS_PER_MS;
+	link_init(&session->link, fd);
+	if (session_open_loop(session))
+		goto err_fini;
+	return session;
+
+err_fini:
+	vm_fini(&session->vm);
+err_free:
+	free(session);
+	close(fd);
+	return NULL;
 }
 
 void session_free(struct session *session)
 {
 	link_fini(&session->link);
-	g_main_context_unref(session->context);
+	close(session->epoll_fd);
+	close(session->wake_fd);
 	vm_fini(&session->vm);
 	free(session);
 }

@@ -6,6 +6,8 @@
 #ifndef HOSTD_SESSION_SESSION_H
 #define HOSTD_SESSION_SESSION_H
 
+#include <stdbool.h>
+
 struct config;
 struct fabric;
 struct fabric_ops;
@@ -24,8 +26,11 @@ void sessions_init(const struct config *config, const struct fabric_ops *ops,
 void sessions_accept(int fd);
 /* Memory of some region vanished: each session looks whether it was its own. */
 void sessions_check_memory(void);
-/* End all and wait for them. */
-void sessions_stop(void);
+/*
+ * End all and wait for them, but not for ever: false if a session's thread is held up by
+ * something that its QEMU has. It goes on then, and all must stay that it may use.
+ */
+bool sessions_stop(void);
 /* Calls fn for each VM, which lives until fn returns. Any thread. */
 void sessions_for_each(void (*fn)(struct vm *vm, void *arg), void *arg);
 

@@ -4,8 +4,10 @@
  * of its own, and taken away by the main thread when that has ended.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <pvhca-version.h>
@@ -13,9 +15,12 @@
 #include "lib/log.h"
 #include "session/private.h"
 
+/* What a session's thread may take for its end, when the daemon stops. */
+#define STOP_SECONDS 10
+
 struct seat {
 	struct session *session;
-	GThread *thread;
+	pthread_t thread;
 	_Atomic bool ended;
 };
 
@@ -42,12 +47,15 @@ void sessions_init(const struct config *config, const struct fabric_ops *ops, st
 	sessions.fabric = fabric;
 }
 
-/* Its thread has ended, or is about to. */
-static void seat_free(struct seat *seat)
+/* Its thread has ended, or is about to. False: not until then (CLOCK_REALTIME). */
+static bool seat_free(struct seat *seat, const struct timespec *until)
 {
-	g_thread_join(seat->thread);
+	if (until ? pthread_timedjoin_np(seat->thread, NULL, until) :
+		    pthread_join(seat->thread, NULL))
+		return false;
 	session_free(seat->session);
 	g_free(seat);
+	return true;
 }
 
 /* Take ended sessions away. In the main loop. */
@@ -69,7 +77,7 @@ static gboolean sessions_reap(void *arg)
 	}
 	g_mutex_unlock(&sessions.lock);
 	for (link = ended; link; link = link->next)
-		seat_free(link->data);
+		seat_free(link->data, NULL);
 	g_list_free(ended);
 	return G_SOURCE_REMOVE;
 }
@@ -105,8 +113,8 @@ void sessions_accept(int fd)
 {
 	static struct log_limit limit;
 	struct seat *seat = NULL;
-	GError *error = NULL;
 	char name[16];
+	int error;
 
 	/* Only this thread adds, so that count cannot grow meanwhile. */
 	if (sessions.count >= sessions.config->max_sessions) {
@@ -137,16 +145,17 @@ void sessions_accept(int fd)
 	sessions.seats = g_list_prepend(sessions.seats, seat);
 	sessions.count++;
 	snprintf(name, sizeof(name), "session-%u", sessions.last_id);
-	seat->thread = g_thread_try_new(name, seat_main, seat, &error);
-	if (!seat->thread) {
+	error = pthread_create(&seat->thread, NULL, seat_main, seat);
+	if (!error) {
+		pthread_setname_np(seat->thread, name);
+	} else {
 		sessions.seats = g_list_remove(sessions.seats, seat);
 		sessions.count--;
 	}
 	g_mutex_unlock(&sessions.lock);
-	if (seat->thread)
+	if (!error)
 		return;
-	g_warning("cannot serve a connection: %s", error->message);
-	g_error_free(error);
+	log_warning_limited(&limit, "cannot serve a connection: %s", g_strerror(error));
 	session_free(seat->session);
 err_free:
 	g_free(seat);
@@ -173,8 +182,10 @@ void sessions_check_memory(void)
 	sessions_each(session_check_memory);
 }
 
-void sessions_stop(void)
+bool sessions_stop(void)
 {
+	struct timespec until;
+	bool all = true;
 	GList *seats;
 
 	sessions_each(session_quit);
@@ -183,7 +194,10 @@ void sessions_stop(void)
 	sessions.seats = NULL;
 	sessions.count = 0;
 	g_mutex_unlock(&sessions.lock);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += STOP_SECONDS;
 	for (GList *link = seats; link; link = link->next)
-		seat_free(link->data);
+		all &= seat_free(link->data, &until);
 	g_list_free(seats);
+	return all;
 }

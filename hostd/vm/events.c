@@ -14,9 +14,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/shared_event.h"
 #include "memory/memory.h"
 #include "rdma/pvhca-ring.h"
 #include "vm/vm.h"
@@ -37,14 +37,11 @@ struct async_queue {
 
 void events_interrupt(struct vm *vm, uint32_t vector)
 {
-	static const uint64_t one = 1;
 	int fd = vector < PVHCA_VECTORS_MAX ? vm->vector_fds[vector] : -1;
 
 	if (fd < 0)
 		return;
-	/* EAGAIN: the counter is at its end, so the reader will be woken anyway. */
-	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		return;
+	shared_event_signal(fd);
 	counter_add(&vm->counters.interrupts, 1);
 }
 

@@ -48,7 +48,7 @@ void events_async(struct vm *vm, uint32_t event, uint32_t object);
  */
 bool events_completion(struct ceq *ceq, uint32_t cq_handle);
 
-/* Write the eventfd of an MSI-X vector. Any thread. */
+/* Signal the eventfd of an MSI-X vector. Any thread; it never blocks. */
 void events_interrupt(struct vm *vm, uint32_t vector);
 
 /*

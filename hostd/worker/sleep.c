@@ -26,6 +26,7 @@
 #include <urcu-qsbr.h>
 
 #include "lib/clock.h"
+#include "lib/shared_event.h"
 #include "vm/vm.h"
 #include "worker/private.h"
 
@@ -63,7 +64,8 @@ void worker_sleep_init(struct worker *worker, const struct config *config)
 int worker_listen(struct worker *worker, int fd, unsigned int vm, enum worker_source source)
 {
 	struct epoll_event event = {
-		.events = EPOLLIN,
+		/* Once for each ring of a doorbell, whatever count its guest leaves behind. */
+		.events = source == SOURCE_DOORBELL ? EPOLLIN | EPOLLET : EPOLLIN,
 		.data.u64 = (uint64_t)vm << SOURCE_BITS | source,
 	};
 
@@ -161,8 +163,7 @@ static void handle_source(struct worker *worker, uint64_t source)
 		return;
 	}
 	i = vm->doorbell / PVHCA_DB_STRIDE;
-	if (!eventfd_read(vm->doorbell_fds[i], &count))
-		counter_add(&vm->counters.doorbells, count);
+	counter_add(&vm->counters.doorbells, shared_event_take(vm->doorbell_fds[i]));
 }
 
 static void learn_spin(struct worker *worker, uint64_t slept_ns)

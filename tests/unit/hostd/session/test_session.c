@@ -13,34 +13,6 @@
 
 static struct qemu *qemu;
 
-/* -------------------------------- timers ----------------------------------- */
-
-/* The linker leads pvhcad's own calls here (--wrap). */
-GSource *__wrap_g_timeout_source_new(guint ms);
-GSource *__real_g_timeout_source_new(guint ms);
-
-#define HELLO_MS 10000
-
-static GSource *hello_timer; /* the last session's */
-static guint hello_ms = HELLO_MS;
-static _Atomic unsigned int retries;
-
-GSource *__wrap_g_timeout_source_new(guint ms)
-{
-	GSource *source;
-
-	if (ms != HELLO_MS) {
-		if (ms)
-			retries++;
-		return __real_g_timeout_source_new(ms);
-	}
-	source = __real_g_timeout_source_new(hello_ms);
-	if (hello_timer)
-		g_source_unref(hello_timer);
-	hello_timer = g_source_ref(source);
-	return source;
-}
-
 /* ------------------- the session's thread, held for a while ---------------- */
 
 static sem_t held, go;
@@ -73,8 +45,6 @@ static void teardown(void)
 {
 	if (qemu)
 		qemu_free(qemu);
-	if (hello_timer)
-		g_source_unref(hello_timer);
 	rig_teardown();
 }
 
@@ -230,21 +200,34 @@ END_TEST
 
 /* ---------------------------------- retries -------------------------------- */
 
+static void (*really_retry)(struct vm *vm);
+static _Atomic unsigned int retries;
+
+static void count_retry(struct vm *vm)
+{
+	retries++;
+	really_retry(vm);
+}
+
 START_TEST(many_wishes_for_a_retry_are_one)
 {
-	unsigned int before;
+	struct vm_thread_ops ops = session_thread_ops;
 
 	qemu = qemu_enabled();
+	really_retry = ops.retry;
+	ops.retry = count_retry;
+	qemu->vm->thread = &ops;
 	hold();
-	before = retries;
 	for (int i = 0; i < 100; i++)
 		vm_retry_soon(qemu->vm);
-	ck_assert_uint_eq(retries, before + 1);
+	ck_assert_uint_eq(retries, 1);
 	sem_post(&go);
 	while (atomic_load(&qemu->vm->retrying))
 		usleep(100);
 	vm_retry_soon(qemu->vm);
-	ck_assert_uint_eq(retries, before + 2);
+	ck_assert_uint_eq(retries, 2);
+	qemu_free(qemu);
+	qemu = NULL;
 }
 END_TEST
 
@@ -299,12 +282,19 @@ START_TEST(a_session_that_ends_gives_its_mac_back)
 }
 END_TEST
 
+/* The thread looks at its deadlines when it is woken. */
+static void be_late(void)
+{
+	qemu->session->hello_ns -= qemu->session->hello_ns ? SESSION_HELLO_MS * 1000000ull : 0;
+	session_check_memory(qemu->session);
+}
+
 START_TEST(who_says_no_hello_goes)
 {
-	hello_ms = 1;
 	qemu = qemu_new();
+	ck_assert_uint_ne(qemu->session->hello_ns, 0);
+	be_late();
 	qemu_expect_end(qemu);
-	ck_assert_ptr_nonnull(hello_timer);
 }
 END_TEST
 
@@ -312,8 +302,9 @@ START_TEST(after_hello_there_is_no_such_limit)
 {
 	qemu = qemu_new();
 	qemu_connect(qemu);
-	ck_assert_ptr_nonnull(hello_timer);
-	ck_assert(g_source_is_destroyed(hello_timer));
+	be_late();
+	qemu_reset(qemu);
+	ck_assert_uint_eq(qemu->session->hello_ns, 0);
 }
 END_TEST
 
