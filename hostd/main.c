@@ -30,6 +30,7 @@
 #include "lib/shared_event.h"
 #include "memory/memory.h"
 #include "stats/metrics.h"
+#include "session/listeners.h"
 #include "session/session.h"
 #include "stats/stats.h"
 #include "worker/worker.h"
@@ -50,11 +51,9 @@ struct daemon {
 	struct config *config;
 	const struct fabric_ops *ops;
 	struct fabric *fabric;
-	struct listener *listener;
 	struct listener *stats;
 	struct metrics *metrics; /* NULL: not asked for */
 	bool stopping;
-	guint listen_source, retry_source;
 };
 
 /* What config/ cannot check. */
@@ -127,38 +126,6 @@ static gboolean daemon_on_hangup(void *arg)
 	return G_SOURCE_CONTINUE;
 }
 
-static gboolean daemon_on_connection(int fd, GIOCondition condition, void *arg);
-
-static gboolean daemon_listen_again(void *arg)
-{
-	struct daemon *daemon = arg;
-
-	daemon->retry_source = 0;
-	daemon->listen_source =
-		g_unix_fd_add(listener_fd(daemon->listener), G_IO_IN, daemon_on_connection, daemon);
-	return G_SOURCE_REMOVE;
-}
-
-static gboolean daemon_on_connection(int fd, GIOCondition condition, void *arg)
-{
-	struct daemon *daemon = arg;
-	int peer = listener_accept(daemon->listener);
-
-	(void)fd;
-	(void)condition;
-	if (peer >= 0) {
-		sessions_accept(peer);
-		return G_SOURCE_CONTINUE;
-	}
-	if (peer == -EAGAIN || peer == -EINTR || peer == -ECONNABORTED)
-		return G_SOURCE_CONTINUE;
-	/* Out of descriptors or memory: the connection waits, we must not spin. */
-	g_warning("cannot accept a connection: %s", g_strerror(-peer));
-	daemon->listen_source = 0;
-	daemon->retry_source = g_timeout_add(1000, daemon_listen_again, daemon);
-	return G_SOURCE_REMOVE;
-}
-
 static gboolean daemon_on_stats(int fd, GIOCondition condition, void *arg)
 {
 	struct daemon *daemon = arg;
@@ -188,21 +155,10 @@ static gboolean daemon_on_memory_fault(int fd, GIOCondition condition, void *arg
 
 static void daemon_cannot_listen(const char *where, int error)
 {
-	g_critical("cannot listen at %s: %s", where,
-		   error == -EADDRINUSE	      ? "another program does" :
-			   error == -ENOTSOCK ? "something that is not a socket is there" :
-						g_strerror(-error));
-}
+	char *text = listeners_error(where, error);
 
-static struct listener *daemon_listen(const char *path, unsigned int mode)
-{
-	struct listener *listener;
-	int error;
-
-	listener = listener_open(path, mode, &error);
-	if (!listener)
-		daemon_cannot_listen(path, error);
-	return listener;
+	g_critical("%s", text);
+	g_free(text);
 }
 
 static bool daemon_open_metrics(struct daemon *daemon)
@@ -213,7 +169,7 @@ static bool daemon_open_metrics(struct daemon *daemon)
 	if (!config->metrics)
 		return true;
 	daemon->metrics =
-		metrics_open(config->metrics, config->socket_mode, config->fabric, &error);
+		metrics_open(config->metrics, &config->stats_access, config->fabric, &error);
 	if (!daemon->metrics)
 		daemon_cannot_listen(config->metrics, error);
 	return daemon->metrics;
@@ -222,16 +178,23 @@ static bool daemon_open_metrics(struct daemon *daemon)
 static bool daemon_open_sockets(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
-	char *path = g_strdup_printf("%s.stats", config->socket);
+	char *path, *why;
+	int error;
 
-	daemon->listener = daemon_listen(config->socket, config->socket_mode);
-	if (daemon->listener)
-		daemon->stats = daemon_listen(path, config->socket_mode);
+	if (!listeners_open(config, &why)) {
+		g_critical("%s", why);
+		g_free(why);
+		return false;
+	}
+	path = g_strdup_printf("%s.stats", config->socket);
+	daemon->stats = listener_open(path, &config->stats_access, &error);
+	if (!daemon->stats)
+		daemon_cannot_listen(path, error);
 	g_free(path);
 	if (daemon->stats && daemon_open_metrics(daemon))
 		return true;
 	listener_close(daemon->stats);
-	listener_close(daemon->listener);
+	listeners_close();
 	return false;
 }
 
@@ -273,8 +236,7 @@ err_stop_fabric:
 
 static void daemon_run(struct daemon *daemon)
 {
-	daemon->listen_source =
-		g_unix_fd_add(listener_fd(daemon->listener), G_IO_IN, daemon_on_connection, daemon);
+	listeners_start();
 	g_unix_fd_add(listener_fd(daemon->stats), G_IO_IN, daemon_on_stats, daemon);
 	g_unix_fd_add(memory_fault_fd(), G_IO_IN, daemon_on_memory_fault, daemon);
 	g_message("version %s, fabric %s, listening at %s", PVHCA_VERSION, daemon->config->fabric,
@@ -285,7 +247,7 @@ static void daemon_run(struct daemon *daemon)
 
 static void daemon_stop(struct daemon *daemon)
 {
-	listener_close(daemon->listener);
+	listeners_close();
 	listener_close(daemon->stats);
 	metrics_close(daemon->metrics);
 	stats_stop();

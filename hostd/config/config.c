@@ -110,6 +110,7 @@ static bool config_apply_command_line(struct config *config, const struct comman
 /* ------------------------------- all together ------------------------------ */
 
 static const struct quota quota_defaults = {
+	.adapters = 1,
 	.contexts = 256,
 	.pds = 4096,
 	.mrs = 65536,
@@ -125,6 +126,11 @@ static const struct quota quota_defaults = {
 	.pinned_bytes = 64ull << 30,
 };
 
+#define MODE_UNSET UINT32_MAX
+
+/* Of the files beside the socket. */
+static const char *const socket_suffixes[] = { ".stats", ".lock", ".stats.lock" };
+
 /* Those of the programs that come with librdmacm, and of perftest. */
 #define PORTS_DEFAULT "7174, 7471, 18515-18516"
 
@@ -133,7 +139,9 @@ static struct config *config_new(const struct config_fabrics *fabrics)
 	struct config *config = g_new0(struct config, 1);
 
 	config->socket = g_strdup(CONFIG_DEFAULT_SOCKET);
-	config->socket_mode = 0660;
+	config->socket_access = (struct listener_access){ 0660, LISTENER_NOBODY, LISTENER_NOBODY };
+	config->stats_access =
+		(struct listener_access){ MODE_UNSET, LISTENER_NOBODY, LISTENER_NOBODY };
 	config->fabrics = fabrics;
 	config->fabric = g_strdup(fabrics->standard);
 	config->log_level = g_strdup("message");
@@ -146,8 +154,28 @@ static struct config *config_new(const struct config_fabrics *fabrics)
 	config->quota = quota_defaults;
 	config_set_ports(&config->listen, PORTS_DEFAULT, "", NULL);
 	config->vms = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
-					    (GDestroyNotify)config_policy_free);
+					    (GDestroyNotify)config_vm_free);
 	return config;
+}
+
+/* No two sockets at one path; a VM's own is as the others, unless its group says otherwise. */
+static bool config_check_sockets(struct config *config, const char *file, GError **error)
+{
+	GHashTable *paths = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	struct config_vm *vm;
+	GHashTableIter iter;
+	bool ok = true;
+
+	g_hash_table_add(paths, g_strdup(config->socket));
+	for (size_t i = 0; i < G_N_ELEMENTS(socket_suffixes); i++)
+		g_hash_table_add(paths, g_strconcat(config->socket, socket_suffixes[i], NULL));
+	g_hash_table_iter_init(&iter, config->vms);
+	while (ok && g_hash_table_iter_next(&iter, NULL, (void **)&vm))
+		if (vm->socket.path && !g_hash_table_add(paths, g_strdup(vm->socket.path)))
+			ok = config_error(error, file, "group [vm %s]: socket=%s is another's, too",
+					  vm->policy.group, vm->socket.path);
+	g_hash_table_destroy(paths);
+	return ok;
 }
 
 struct config *config_load(int *argc, char ***argv, const struct config_fabrics *fabrics,
@@ -155,14 +183,18 @@ struct config *config_load(int *argc, char ***argv, const struct config_fabrics 
 {
 	struct config *config = config_new(fabrics);
 	struct command_line line = { 0 };
+	const char *file;
 	bool ok;
 
 	ok = config_parse_command_line(config, &line, argc, argv, error);
+	file = line.file ? line.file : CONFIG_DEFAULT_FILE;
 	if (ok && !line.version)
-		ok = config_load_file(config, line.file ? line.file : CONFIG_DEFAULT_FILE,
-				      line.file, line.quotas, error);
+		ok = config_load_file(config, file, line.file, line.quotas, error);
 	if (ok)
 		ok = config_apply_command_line(config, &line, error);
+	if (config->stats_access.mode == MODE_UNSET)
+		config->stats_access.mode = config->socket_access.mode;
+	ok = ok && config_check_sockets(config, file, error);
 	actions->version = line.version;
 	actions->check = line.check;
 
@@ -204,38 +236,4 @@ void config_free(struct config *config)
 	g_free(config->cpus);
 	g_free(config->metrics);
 	g_free(config);
-}
-
-/* ---------------------------------- one VM's ------------------------------- */
-
-struct vm_policy *config_policy_new(const struct config *config, const char *name,
-				    const uint8_t uuid[16])
-{
-	static const uint8_t no_uuid[16];
-	struct vm_policy *policy = g_new0(struct vm_policy, 1);
-	const struct vm_policy *vm = NULL;
-	char text[UUID_TEXT];
-
-	if (memcmp(uuid, no_uuid, sizeof(no_uuid)))
-		vm = g_hash_table_lookup(config->vms, address_uuid_text(uuid, text));
-	if (!vm && name[0])
-		vm = g_hash_table_lookup(config->vms, name);
-	if (vm) {
-		*policy = *vm;
-		policy->addresses = g_strdupv(vm->addresses);
-	} else {
-		policy->quota = config->quota;
-		policy->refused = !config->unlisted_vms;
-	}
-	if (!policy->has_listen)
-		policy->listen = config->listen;
-	return policy;
-}
-
-void config_policy_free(struct vm_policy *policy)
-{
-	if (!policy)
-		return;
-	g_strfreev(policy->addresses);
-	g_free(policy);
 }

@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/address.h"
+#include "lib/listener.h"
+
 struct config_fabrics; /* config/setting.h */
 
 #define CONFIG_DEFAULT_FILE   "/etc/pvhca/pvhcad.conf"
@@ -16,6 +19,7 @@ struct config_fabrics; /* config/setting.h */
 
 /* What one VM may have; all are counts but pinned_bytes. */
 struct quota {
+	uint32_t adapters; /* sessions at a time; each has the rest for itself */
 	uint32_t contexts;
 	uint32_t pds;
 	uint32_t mrs;
@@ -45,8 +49,8 @@ struct port_list {
 };
 
 struct config {
-	char *socket; /* path */
-	unsigned int socket_mode;
+	char *socket; /* path; the others that pvhcad makes have its name, too */
+	struct listener_access socket_access, stats_access;
 	char *fabric; /* its name */
 	char *log_level;
 	unsigned int workers;
@@ -60,7 +64,7 @@ struct config {
 	char *metrics;		 /* where counters are served, or NULL */
 	struct quota quota;	 /* defaults of every VM */
 	struct port_list listen; /* likewise */
-	void *vms;		 /* config/config.c's: a struct vm_policy for each [vm] group */
+	void *vms;		 /* config/config.c's: a struct config_vm for each [vm] group */
 	const struct config_fabrics *fabrics;
 };
 
@@ -70,17 +74,44 @@ struct config_actions {
 	bool check;
 };
 
-/*
- * Settings of the VM with this name or UUID: quota, MAC, allowed addresses. Never NULL; freed with the session.
+/**
+ * struct vm_policy - settings of one VM
+ * @group: the [vm] group that they come from: a name, or a UUID in lower case; NULL:
+ *	the VM is not listed
+ * @strict: VMs that are not listed are refused (unlisted-vms=false)
+ * @has_listen: of its own
+ * @addresses, @num_addresses: that the VM may have; NULL: any that is listed for no other
  */
 struct vm_policy {
 	struct quota quota;
-	bool refused; /* the VM is not listed and must be */
+	char *group;
+	bool strict;
 	bool has_mac;
 	uint8_t mac[6];
-	bool has_listen; /* of its own */
+	bool has_listen;
 	struct port_list listen;
-	char **addresses; /* allowed IP addresses or prefixes (NULL: any free one) */
+	struct address_prefix *addresses;
+	unsigned int num_addresses;
+};
+
+/**
+ * struct config_peer - who asks to be served as a VM
+ * @group: it came by the own socket of this [vm] group; NULL: by the one for all
+ * @user: of the process (SO_PEERCRED)
+ * @name, @uuid: as it says; empty, all 0: none
+ */
+struct config_peer {
+	const char *group;
+	uint32_t user;
+	const char *name;
+	const uint8_t *uuid;
+};
+
+/* A socket of one VM's own. */
+struct config_socket {
+	char *group;
+	char *path;
+	struct listener_access access;
 };
 
 /*
@@ -93,9 +124,34 @@ struct config *config_load(int *argc, char ***argv, const struct config_fabrics 
 			   struct config_actions *actions, struct _GError **error);
 void config_free(struct config *config);
 
-/* The UUID group wins over the name's. uuid all 0: none. */
+/*
+ * Settings of the VM with this name or UUID, whose group wins over the name's. uuid all
+ * 0: none. Never NULL. Any thread.
+ */
 struct vm_policy *config_policy_new(const struct config *config, const char *name,
 				    const uint8_t uuid[16]);
 void config_policy_free(struct vm_policy *policy);
+
+/*
+ * The settings of who asks, or NULL with *reason, a sentence for its log, why it is not
+ * served. By a VM's own socket it is that VM, whatever else it says. Any thread.
+ */
+struct vm_policy *config_admit(const struct config *config, const struct config_peer *peer,
+			       const char **reason);
+
+/*
+ * May the VM with these settings have the address? Its own list says so, and no other VM's
+ * has a longer prefix for it; without a list: no other VM's has it. A MAC and the
+ * link-local address that follows from it are their VM's, too. Any thread.
+ */
+bool config_may_have(const struct config *config, const struct vm_policy *policy,
+		     const uint8_t gid[16]);
+/* Is the MAC in the settings of another VM? Any thread. */
+bool config_mac_reserved(const struct config *config, const struct vm_policy *policy,
+			 const uint8_t mac[6]);
+
+/* Calls fn for each socket of a VM's own. The main thread. */
+void config_for_each_socket(const struct config *config,
+			    void (*fn)(const struct config_socket *socket, void *arg), void *arg);
 
 #endif

@@ -5,14 +5,64 @@
  */
 #include <string.h>
 
+#include "lib/account.h"
 #include "lib/address.h"
 #include "config/private.h"
 
-static bool config_set_vm_key(const struct config *config, struct vm_policy *policy,
-			      const char *key, const char *value, const char *where, GError **error)
+/* IP addresses and prefixes, separated by blanks, commas or semicolons. */
+static bool config_set_addresses(struct vm_policy *policy, const char *value, const char *where,
+				 GError **error)
 {
-	const struct setting *setting;
+	char **words = g_strsplit_set(value, " \t,;", -1);
+	GArray *array = g_array_new(FALSE, FALSE, sizeof(struct address_prefix));
 	struct address_prefix prefix;
+	bool ok = true;
+
+	for (char **word = words; ok && *word; word++) {
+		if (!**word)
+			continue;
+		ok = address_parse(*word, &prefix) ||
+			config_error(error, where, "\"%s\" is not an IP address or prefix", *word);
+		g_array_append_val(array, prefix);
+	}
+	g_strfreev(words);
+	g_free(policy->addresses);
+	policy->num_addresses = array->len;
+	/* An empty list is a list: the VM may have none. */
+	g_array_set_size(array, MAX(array->len, 1));
+	policy->addresses = (struct address_prefix *)g_array_free(array, FALSE);
+	return ok;
+}
+
+static bool config_set_users(struct config_vm *vm, const char *value, const char *where,
+			     GError **error)
+{
+	char **words = g_strsplit_set(value, " \t,", -1);
+	struct account account;
+	bool ok = true;
+
+	vm->num_users = 0;
+	for (char **word = words; ok && *word; word++) {
+		if (!**word)
+			continue;
+		if (!account_user(*word, &account))
+			ok = config_error(error, where, "\"%s\" is no user in /etc/passwd", *word);
+		else if (vm->num_users == CONFIG_USERS)
+			ok = config_error(error, where, "more than %u users", CONFIG_USERS);
+		else
+			vm->users[vm->num_users++] = account.user;
+	}
+	if (ok && !vm->num_users)
+		ok = config_error(error, where, "no user");
+	g_strfreev(words);
+	return ok;
+}
+
+static bool config_set_vm_key(const struct config *config, struct config_vm *vm, const char *key,
+			      const char *value, const char *where, GError **error)
+{
+	struct vm_policy *policy = &vm->policy;
+	const struct setting *setting;
 
 	if (!strcmp(key, "mac")) {
 		policy->has_mac = address_parse_mac(value, policy->mac);
@@ -23,22 +73,20 @@ static bool config_set_vm_key(const struct config *config, struct vm_policy *pol
 		policy->has_listen = true;
 		return config_set_ports(&policy->listen, value, where, error);
 	}
-	if (!strcmp(key, "addresses")) {
-		g_strfreev(policy->addresses);
-		policy->addresses = g_strsplit_set(value, " \t,;", -1);
-		for (char **a = policy->addresses; *a; a++)
-			if (**a && !address_parse(*a, &prefix))
-				return config_error(error, where,
-						    "\"%s\" is not an IP address or prefix", *a);
-		return true;
-	}
+	if (!strcmp(key, "addresses"))
+		return config_set_addresses(policy, value, where, error);
+	if (!strcmp(key, "uid"))
+		return config_set_users(vm, value, where, error);
+	setting = config_find_vm(key);
+	if (setting)
+		return config_set(config, setting, vm, value, where, error);
 	setting = config_find_quota(key);
 	if (!setting)
 		return config_error(error, where, "unknown key");
 	return config_set(config, setting, &policy->quota, value, where, error);
 }
 
-static bool config_set_key(struct config *config, const char *group, struct vm_policy *vm,
+static bool config_set_key(struct config *config, const char *group, struct config_vm *vm,
 			   const char *key, const char *value, const char *where, GError **error)
 {
 	const struct setting *setting;
@@ -58,7 +106,7 @@ static bool config_set_key(struct config *config, const char *group, struct vm_p
 }
 
 static bool config_load_group(struct config *config, GKeyFile *file, const char *path,
-			      const char *group, struct vm_policy *vm, GError **error)
+			      const char *group, struct config_vm *vm, GError **error)
 {
 	char **keys = g_key_file_get_keys(file, group, NULL, error);
 	bool ok = keys;
@@ -81,10 +129,9 @@ static bool config_load_group(struct config *config, GKeyFile *file, const char 
 static bool config_load_vm(struct config *config, GKeyFile *file, const char *path,
 			   const char *group, GError **error)
 {
-	struct vm_policy *vm = g_new0(struct vm_policy, 1);
+	struct config_vm *vm = g_new0(struct config_vm, 1);
 	char *id = g_strstrip(g_strdup(group + strlen("vm ")));
 
-	vm->quota = config->quota;
 	if (g_uuid_string_is_valid(id)) {
 		char *lower = g_ascii_strdown(id, -1);
 
@@ -95,9 +142,13 @@ static bool config_load_vm(struct config *config, GKeyFile *file, const char *pa
 	if (g_hash_table_contains(config->vms, id)) {
 		config_error(error, path, "group [%s]: this VM has a group already", group);
 		g_free(id);
-		config_policy_free(vm);
+		config_vm_free(vm);
 		return false;
 	}
+	vm->policy.quota = config->quota;
+	vm->policy.group = g_strdup(id);
+	vm->socket.group = g_strdup(id);
+	vm->socket.access = config->socket_access;
 	g_hash_table_insert(config->vms, id, vm);
 	return config_load_group(config, file, path, group, vm, error);
 }

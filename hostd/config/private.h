@@ -8,6 +8,22 @@
 #include "config/config.h"
 #include "config/setting.h"
 
+#define CONFIG_USERS 8 /* that may come as one VM */
+
+/**
+ * struct config_vm - a [vm] group
+ * @socket: its path is NULL: it has none of its own
+ * @users: who may come as this VM; none: anybody who may connect
+ */
+struct config_vm {
+	struct vm_policy policy;
+	struct config_socket socket;
+	uint32_t users[CONFIG_USERS];
+	unsigned int num_users;
+};
+
+void config_vm_free(struct config_vm *vm);
+
 /* ---------------------------- config/settings.c ---------------------------- */
 
 /*
@@ -18,6 +34,8 @@ const struct setting *config_setting(struct config *config, size_t i, void **val
 /* Likewise the one of that name; NULL: unknown. */
 const struct setting *config_find(struct config *config, const char *key, void **values);
 const struct setting *config_find_quota(const char *key);
+/* Of struct config_vm. */
+const struct setting *config_find_vm(const char *key);
 
 /*
  * Set it in values. False with *error, which names where the value stood and what is

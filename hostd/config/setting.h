@@ -17,6 +17,8 @@ enum setting_type {
 	SETTING_NUMBER, /* unsigned int or uint32_t */
 	SETTING_SIZE,	/* uint64_t, bytes */
 	SETTING_MODE,	/* unsigned int, octal */
+	SETTING_OWNER,	/* uint32_t: a user, by name or number; LISTENER_NOBODY: empty */
+	SETTING_GROUP,	/* likewise a group */
 	SETTING_BOOL,
 	SETTING_WORD,	 /* char *, one of a list */
 	SETTING_FABRIC,	 /* char *, one of the fabrics */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "config/private.h"
+#include "lib/account.h"
 #include "lib/metrics_address.h"
 #include "pvhca/pvhca-regs.h"
 #include "rdma/pvhca-ring.h"
@@ -19,8 +20,14 @@ static const char *const config_levels[] = { "error", "warning", "message", "inf
 static const struct setting config_settings[] = {
 	{ "socket", SETTING_TEXT, AT(socket), 1, 100, NULL, "PATH",
 	  "Socket that QEMU connects to" },
-	{ "socket-mode", SETTING_MODE, AT(socket_mode), 0, 0777, NULL, "MODE",
+	{ "socket-mode", SETTING_MODE, AT(socket_access.mode), 0, 0777, NULL, "MODE",
 	  "Its access mode, octal" },
+	{ "socket-owner", SETTING_OWNER, AT(socket_access.owner), 0, 0, NULL, "USER", "Its owner" },
+	{ "socket-group", SETTING_GROUP, AT(socket_access.group), 0, 0, NULL, "GROUP",
+	  "Its group" },
+	{ "stats-mode", SETTING_MODE, AT(stats_access.mode), 0, 0777, NULL, "MODE",
+	  "Access mode of the socket for statistics, octal; as socket-mode" },
+	{ "stats-group", SETTING_GROUP, AT(stats_access.group), 0, 0, NULL, "GROUP", "Its group" },
 	{ "fabric", SETTING_FABRIC, AT(fabric), 0, 0, NULL, "NAME", "Fabric that carries RDMA" },
 	{ "log-level", SETTING_WORD, AT(log_level), 0, 0, config_levels, "LEVEL",
 	  "error, warning, message, info or debug" },
@@ -49,6 +56,7 @@ static const struct setting config_settings[] = {
 
 #define AT(field) offsetof(struct quota, field)
 static const struct setting quota_settings[] = {
+	{ .key = "adapters", SETTING_NUMBER, AT(adapters), 1, 4096 },
 	{ .key = "contexts", SETTING_NUMBER, AT(contexts), 1, 65536 },
 	{ .key = "pds", SETTING_NUMBER, AT(pds), 1, TABLE_LIMIT_MAX },
 	{ .key = "mrs", SETTING_NUMBER, AT(mrs), 1, TABLE_LIMIT_MAX },
@@ -62,6 +70,15 @@ static const struct setting quota_settings[] = {
 	{ .key = "gids", SETTING_NUMBER, AT(gids), 1, CONFIG_MAX_GIDS },
 	{ .key = "connections", SETTING_NUMBER, AT(connections), 1, TABLE_LIMIT_MAX },
 	{ .key = "pinned-bytes", SETTING_SIZE, AT(pinned_bytes), PVHCA_GRANULE, UINT64_MAX },
+};
+#undef AT
+
+#define AT(field) offsetof(struct config_vm, field)
+static const struct setting vm_settings[] = {
+	{ .key = "socket", SETTING_TEXT, AT(socket.path), 1, 100 },
+	{ .key = "socket-mode", SETTING_MODE, AT(socket.access.mode), 0, 0777 },
+	{ .key = "socket-owner", SETTING_OWNER, AT(socket.access.owner) },
+	{ .key = "socket-group", SETTING_GROUP, AT(socket.access.group) },
 };
 #undef AT
 
@@ -175,6 +192,24 @@ static bool config_set_metrics(const struct setting *setting, char **to, const c
 	return config_set_text(setting, to, value, where, error);
 }
 
+static bool config_set_account(const struct setting *setting, uint32_t *to, const char *value,
+			       const char *where, GError **error)
+{
+	struct account account;
+
+	if (!*value) {
+		*to = LISTENER_NOBODY;
+		return true;
+	}
+	if (setting->type == SETTING_GROUP)
+		return account_group(value, to) ||
+			config_error(error, where, "\"%s\" is no group in /etc/group", value);
+	if (!account_user(value, &account))
+		return config_error(error, where, "\"%s\" is no user in /etc/passwd", value);
+	*to = account.user;
+	return true;
+}
+
 /* "N" or "N-M" at text; *next: behind it. */
 static bool config_parse_range(const char *text, struct port_range *range, const char **next)
 {
@@ -235,6 +270,9 @@ bool config_set(const struct config *config, const struct setting *setting, void
 		return config_set_word(config->fabrics->names, to, value, where, error);
 	case SETTING_METRICS:
 		return config_set_metrics(setting, to, value, where, error);
+	case SETTING_OWNER:
+	case SETTING_GROUP:
+		return config_set_account(setting, to, value, where, error);
 	case SETTING_PORTS:
 		return config_set_ports(to, value, where, error);
 	case SETTING_NUMBER:
@@ -280,10 +318,21 @@ const struct setting *config_find(struct config *config, const char *key, void *
 	return NULL;
 }
 
+static const struct setting *config_find_in(const struct setting *settings, size_t count,
+					    const char *key)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(settings[i].key, key))
+			return &settings[i];
+	return NULL;
+}
+
 const struct setting *config_find_quota(const char *key)
 {
-	for (size_t i = 0; i < G_N_ELEMENTS(quota_settings); i++)
-		if (!strcmp(quota_settings[i].key, key))
-			return &quota_settings[i];
-	return NULL;
+	return config_find_in(quota_settings, G_N_ELEMENTS(quota_settings), key);
+}
+
+const struct setting *config_find_vm(const char *key)
+{
+	return config_find_in(vm_settings, G_N_ELEMENTS(vm_settings), key);
 }

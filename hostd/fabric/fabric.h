@@ -123,12 +123,14 @@ struct qp_ops {
  * struct fabric_ops - a fabric
  * @name: as in `--fabric NAME`: that of its folder
  * @settings: of its own, for pvhcad.conf and the command line; NULL: it has none
+ * @host_addresses: a guest's GIDs are those of the host device
  * @locks_memory: registered memory counts as locked: RLIMIT_MEMLOCK is raised for it
  * @kernel_caps: PVHCA_KERNEL_* that it can do; GSI is not its work
  */
 struct fabric_ops {
 	const char *name;
 	const struct setting_table *settings;
+	bool host_addresses;
 	bool locks_memory;
 	uint32_t kernel_caps;
 

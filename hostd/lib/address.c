@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <glib.h>
+
 #define V4_BITS 96 /* of ::ffff:0:0/96, where IPv4 is mapped to */
 
 static const uint8_t v4_prefix[12] = { [10] = 0xff, [11] = 0xff };
@@ -106,6 +108,32 @@ void address_link_local(const uint8_t mac[6], uint8_t gid[16])
 	gid[13] = mac[3];
 	gid[14] = mac[4];
 	gid[15] = mac[5];
+}
+
+bool address_link_local_mac(const uint8_t gid[16], uint8_t mac[6])
+{
+	uint8_t back[16];
+
+	mac[0] = gid[8] ^ 2;
+	mac[1] = gid[9];
+	mac[2] = gid[10];
+	memcpy(mac + 3, gid + 13, 3);
+	address_link_local(mac, back);
+	return !memcmp(back, gid, sizeof(back));
+}
+
+bool address_parse_uuid(const char *text, uint8_t uuid[16])
+{
+	uint8_t *to = uuid;
+
+	if (!g_uuid_string_is_valid(text))
+		return false;
+	for (; *text; text += 2) {
+		if (*text == '-')
+			text++;
+		*to++ = g_ascii_xdigit_value(text[0]) << 4 | g_ascii_xdigit_value(text[1]);
+	}
+	return true;
 }
 
 const char *address_uuid_text(const uint8_t uuid[16], char text[UUID_TEXT])

@@ -30,7 +30,11 @@ bool address_parse_mac(const char *text, uint8_t mac[6]);
 bool address_mac_valid(const uint8_t mac[6]);
 /* The link-local address that a kernel derives from a MAC (EUI-64). */
 void address_link_local(const uint8_t mac[6], uint8_t gid[16]);
+/* That MAC; false: the address follows from none. */
+bool address_link_local_mac(const uint8_t gid[16], uint8_t mac[6]);
 
+/* As GLib's g_uuid_string_is_valid() takes it. */
+bool address_parse_uuid(const char *text, uint8_t uuid[16]);
 const char *address_uuid_text(const uint8_t uuid[16], char text[UUID_TEXT]);
 
 #endif

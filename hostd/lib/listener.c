@@ -25,6 +25,7 @@ struct listener {
 	int fd;
 	int lock_fd;
 	struct sockaddr_un address;
+	struct listener_access access;
 	dev_t dev; /* of the socket we made */
 	ino_t ino;
 };
@@ -89,7 +90,25 @@ static int listener_clear(const struct sockaddr_un *address)
 	return unlink(address->sun_path) ? -errno : 0;
 }
 
-static int listener_bind(struct listener *listener, unsigned int mode)
+/* Is that what stands at the path still ours? */
+static bool listener_is_ours(const struct listener *listener)
+{
+	struct stat st;
+
+	return !lstat(listener->address.sun_path, &st) && st.st_dev == listener->dev &&
+		st.st_ino == listener->ino;
+}
+
+/* The owner first: a change of it takes bits of the mode away. */
+static int listener_apply(const char *path, const struct listener_access *access)
+{
+	if ((access->owner != LISTENER_NOBODY || access->group != LISTENER_NOBODY) &&
+	    lchown(path, access->owner, access->group))
+		return -errno;
+	return chmod(path, access->mode) ? -errno : 0;
+}
+
+static int listener_bind(struct listener *listener, const struct listener_access *access)
 {
 	const struct sockaddr_un *address = &listener->address;
 	struct stat st;
@@ -105,22 +124,24 @@ static int listener_bind(struct listener *listener, unsigned int mode)
 	umask(mask);
 	if (ret)
 		goto err_close;
-	if (lstat(address->sun_path, &st) || chmod(address->sun_path, mode) ||
-	    listen(listener->fd, LISTENER_BACKLOG)) {
+	ret = lstat(address->sun_path, &st) ? -errno : listener_apply(address->sun_path, access);
+	if (!ret && listen(listener->fd, LISTENER_BACKLOG))
 		ret = -errno;
-		unlink(address->sun_path);
-		goto err_close;
-	}
+	if (ret)
+		goto err_unlink;
 	listener->dev = st.st_dev;
 	listener->ino = st.st_ino;
+	listener->access = *access;
 	return 0;
 
+err_unlink:
+	unlink(address->sun_path);
 err_close:
 	close(listener->fd);
 	return ret;
 }
 
-struct listener *listener_open(const char *path, unsigned int mode, int *error)
+struct listener *listener_open(const char *path, const struct listener_access *access, int *error)
 {
 	struct listener *listener = g_new0(struct listener, 1);
 
@@ -137,7 +158,7 @@ struct listener *listener_open(const char *path, unsigned int mode, int *error)
 	*error = listener_clear(&listener->address);
 	if (*error)
 		goto err_unlock;
-	*error = listener_bind(listener, mode);
+	*error = listener_bind(listener, access);
 	if (*error)
 		goto err_unlock;
 	return listener;
@@ -149,14 +170,25 @@ err_free:
 	return NULL;
 }
 
+int listener_set_access(struct listener *listener, const struct listener_access *access)
+{
+	int ret;
+
+	if (!listener_is_ours(listener))
+		return -ENOENT;
+	ret = listener_apply(listener->address.sun_path, access);
+	if (ret)
+		listener_apply(listener->address.sun_path, &listener->access);
+	else
+		listener->access = *access;
+	return ret;
+}
+
 void listener_close(struct listener *listener)
 {
-	struct stat st;
-
 	if (!listener)
 		return;
-	if (!lstat(listener->address.sun_path, &st) && st.st_dev == listener->dev &&
-	    st.st_ino == listener->ino)
+	if (listener_is_ours(listener))
 		unlink(listener->address.sun_path);
 	close(listener->fd);
 	close(listener->lock_fd);

@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Messages of QEMU to a session over the link (pvhca-link.h): its name and UUID, its
- * memory and descriptors, and requests of its driver. A message that does not fit closes
+ * Messages of QEMU to a session over the link (pvhca-link.h): its memory and descriptors,
+ * and requests of its driver. session/hello.c has the first one. A message that does not fit closes
  * the connection.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
-#include <pvhca-version.h>
-
-#include "lib/address.h"
 #include "lib/log.h"
 #include "lib/shared_event.h"
 #include "memory/memory.h"
-#include "vm/policy.h"
 #include "session/private.h"
 
 int session_refuse(struct session *session, const char *format, ...)
@@ -28,105 +23,6 @@ int session_refuse(struct session *session, const char *format, ...)
 	g_warning("VM %s: bad message from QEMU: %s", session->vm.name, what);
 	g_free(what);
 	return -EPROTO;
-}
-
-static bool session_text_ends(const char *text, size_t size)
-{
-	return memchr(text, '\0', size);
-}
-
-/* A name for logs, of printable characters, never empty. */
-static void session_set_name(struct session *session, const struct pvhca_link_hello *hello)
-{
-	static const uint8_t no_uuid[16];
-	char uuid[UUID_TEXT];
-
-	if (hello->name[0])
-		snprintf(session->vm.name, sizeof(session->vm.name), "%s", hello->name);
-	else if (memcmp(hello->uuid, no_uuid, sizeof(no_uuid)))
-		snprintf(session->vm.name, sizeof(session->vm.name), "%s",
-			 address_uuid_text(hello->uuid, uuid));
-	for (char *c = session->vm.name; *c; c++)
-		if (!g_ascii_isprint(*c))
-			*c = '?';
-}
-
-static int session_check_hello(struct session *session, const struct pvhca_link_hello *hello)
-{
-	static const uint8_t zero[sizeof(hello->reserved1)];
-
-	if (!session_text_ends(hello->name, sizeof(hello->name)) ||
-	    !session_text_ends(hello->version, sizeof(hello->version)))
-		return session_refuse(session, "text without end in HELLO");
-	if (hello->reserved0 || memcmp(hello->reserved1, zero, sizeof(zero)))
-		return session_refuse(session, "reserved field in HELLO");
-	if (hello->num_vectors <= PVHCA_VECTOR_COMP || hello->num_vectors > PVHCA_VECTORS_MAX)
-		return session_refuse(session, "%u vectors", hello->num_vectors);
-	if (!hello->num_doorbells || hello->num_doorbells > PVHCA_DB_MAX)
-		return session_refuse(session, "%u doorbells", hello->num_doorbells);
-	return 0;
-}
-
-/* Why this VM is not served: an errno and the reason, or 0. */
-static uint32_t session_judge(struct session *session, const struct pvhca_link_hello *hello,
-			      struct pvhca_link_hello_reply *reply)
-{
-	if (hello->abi_major != PVHCA_LINK_ABI_MAJOR) {
-		snprintf(reply->reason, sizeof(reply->reason),
-			 "pvhcad %s speaks link ABI %u.%u, this QEMU %u.%u", PVHCA_VERSION,
-			 PVHCA_LINK_ABI_MAJOR, PVHCA_LINK_ABI_MINOR, hello->abi_major,
-			 hello->abi_minor);
-		return EPROTO;
-	}
-	if (session->vm.policy->refused) {
-		snprintf(
-			reply->reason, sizeof(reply->reason),
-			"pvhcad's configuration has no [vm] group for this VM and unlisted-vms=false");
-		return EACCES;
-	}
-	return 0;
-}
-
-static int session_hello(struct session *session, struct link_message *message)
-{
-	const struct pvhca_link_hello *hello = &message->hello;
-	struct pvhca_link_hello_reply reply = {
-		.abi_major = PVHCA_LINK_ABI_MAJOR,
-		.abi_minor = PVHCA_LINK_ABI_MINOR,
-		.version = PVHCA_VERSION,
-	};
-	int ret;
-
-	if (atomic_load(&session->vm.state) != VM_CONNECTED)
-		return session_refuse(session, "a second HELLO");
-	/* The rest of a HELLO of another major version is not checked. */
-	if (hello->abi_major == PVHCA_LINK_ABI_MAJOR) {
-		ret = session_check_hello(session, hello);
-		if (ret)
-			return ret;
-		session_set_name(session, hello);
-		memcpy(session->vm.uuid, hello->uuid, sizeof(session->vm.uuid));
-		memcpy(session->vm.hello_mac, hello->mac, sizeof(session->vm.hello_mac));
-		session->vm.num_vectors = hello->num_vectors;
-		session->vm.num_doorbells = hello->num_doorbells;
-		config_policy_free(session->vm.policy);
-		session->vm.policy =
-			config_policy_new(session->vm.config, hello->name, hello->uuid);
-	}
-	reply.refused = session_judge(session, hello, &reply);
-	if (!reply.refused) {
-		vm_init_tables(&session->vm);
-		session->hello_ns = 0;
-		vm_set_state(&session->vm, VM_IDLE);
-	}
-	/* Before the answer, so that a peer that has it finds the name in the statistics. */
-	session_send(session, PVHCA_LINK_HELLO_REPLY, &reply, sizeof(reply));
-	if (reply.refused) {
-		g_message("VM %s: refused: %s", session->vm.name, reply.reason);
-		return -ECONNREFUSED;
-	}
-	g_message("VM %s: connected, session %u", session->vm.name, session->vm.id);
-	return 0;
 }
 
 /* Where a received event descriptor belongs; NULL: nowhere. */

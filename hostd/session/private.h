@@ -23,18 +23,23 @@ enum session_mark {
 /**
  * struct session - a VM with its link and its thread
  * @vm: the VM; all other rooms know this part only
+ * @group: the [vm] group by whose own socket QEMU came; NULL: by the one for all
+ * @user: that QEMU ran as when it connected
  * @epoll_fd: what the thread waits for
  * @wake_fd: eventfd of our own, signalled after @marks or @quit were set
  * @marks: of enum session_mark. Any thread
  * @quit: any thread
  * @link_out: something waits to be sent
  * @async_fd: the fabric's, while enabled, or -1
- * @hello_ns: when HELLO must have come; 0: it has. CLOCK_MONOTONIC, as the next
+ * @hello_ns: when HELLO must have been answered; 0: it has. CLOCK_MONOTONIC, as the next two
+ * @again_ns: when to look again whether this VM's former session has ended; 0: not waiting
  * @retry_ns: when to retry; 0: nothing waits for that
  * @more: more commands are there
  */
 struct session {
 	struct vm vm;
+	char *group;
+	uint32_t user;
 	struct link link;
 	int epoll_fd;
 	int wake_fd;
@@ -43,14 +48,15 @@ struct session {
 	bool link_out;
 	int async_fd;
 	uint64_t hello_ns;
+	uint64_t again_ns;
 	uint64_t retry_ns;
 	bool more;
 };
 
 /* -------------------------------- session/session.c -------------------------------- */
 
-/* NULL: no memory; fd is closed then. */
-struct session *session_new(int fd, unsigned int id, const struct config *config,
+/* group: struct session. NULL: no memory; fd is closed then. */
+struct session *session_new(int fd, const char *group, unsigned int id, const struct config *config,
 			    const struct fabric_ops *ops, struct fabric *fabric);
 /* The session's thread: serves until the link closes or session_quit(). */
 void session_run(struct session *session);
@@ -68,6 +74,13 @@ void session_unlisten(struct session *session);
 /* Send to QEMU. Bytes that it does not take at once wait. A failure ends the session. */
 void session_send(struct session *session, uint32_t type, const void *payload, uint32_t size);
 void session_reply(struct session *session, uint32_t type, uint64_t id, uint32_t error);
+
+/* ------------------------------ session/hello.c ---------------------------- */
+
+/* As session_on_message(), for the first one. */
+int session_hello(struct session *session, struct link_message *message);
+/* At again_ns. */
+void session_hello_again(struct session *session);
 
 /* ---------------------------- session/messages.c --------------------------- */
 

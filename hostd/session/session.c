@@ -11,17 +11,19 @@
  * The loop is not GLib's: that allocates for each source and each timer, and ends the
  * process where it gets no memory. Here nothing is allocated after session_new().
  *
- * session/messages.c handles QEMU's messages, session/enable.c the time from ENABLE on.
+ * session/hello.c decides who is served, session/messages.c handles QEMU's messages, session/enable.c the time from ENABLE on.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "session/identity.h"
 #include "session/private.h"
 #include "vm/policy.h"
 
@@ -186,9 +188,15 @@ static void session_on_time(struct session *session)
 		return;
 	now = clock_ns();
 	if (session->hello_ns && now >= session->hello_ns) {
-		g_warning("session %u: no HELLO in time", session->vm.id);
+		if (session->again_ns)
+			g_warning("VM %s: its former session has not ended in time",
+				  session->vm.name);
+		else
+			g_warning("session %u: no HELLO in time", session->vm.id);
 		session_end(session);
 	}
+	if (session->again_ns && now >= session->again_ns)
+		session_hello_again(session);
 	if (session->retry_ns && now >= session->retry_ns) {
 		session->retry_ns = 0;
 		session_on_retry(session);
@@ -204,6 +212,8 @@ static int session_wait_ms(const struct session *session)
 		return 0;
 	if (session->hello_ns)
 		deadline = session->hello_ns;
+	if (session->again_ns && session->again_ns < deadline)
+		deadline = session->again_ns;
 	if (session->retry_ns && session->retry_ns < deadline)
 		deadline = session->retry_ns;
 	if (deadline == UINT64_MAX)
@@ -247,6 +257,7 @@ void session_run(struct session *session)
 	}
 	session_tear_down(session);
 	policy_release_mac(&session->vm);
+	identity_release(session);
 	g_message("VM %s: session %u ended", session->vm.name, session->vm.id);
 }
 
@@ -283,13 +294,30 @@ static int session_open_loop(struct session *session)
 	return ret;
 }
 
-struct session *session_new(int fd, unsigned int id, const struct config *config,
+/* Of the process that connected; nobody's number if that cannot be told. */
+static uint32_t session_peer_user(int fd)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ? UINT32_MAX : peer.uid;
+}
+
+struct session *session_new(int fd, const char *group, unsigned int id, const struct config *config,
 			    const struct fabric_ops *ops, struct fabric *fabric)
 {
 	struct session *session = calloc(1, sizeof(*session));
 
-	if (!session || vm_init(&session->vm, id, config, &session_thread_ops))
+	if (!session)
 		goto err_free;
+	if (group) {
+		session->group = strdup(group);
+		if (!session->group)
+			goto err_free;
+	}
+	if (vm_init(&session->vm, id, config, &session_thread_ops))
+		goto err_free_group;
+	session->user = session_peer_user(fd);
 	session->vm.ops = ops;
 	session->vm.fabric = fabric;
 	session->async_fd = -1;
@@ -301,6 +329,8 @@ struct session *session_new(int fd, unsigned int id, const struct config *config
 
 err_fini:
 	vm_fini(&session->vm);
+err_free_group:
+	free(session->group);
 err_free:
 	free(session);
 	close(fd);
@@ -313,5 +343,6 @@ void session_free(struct session *session)
 	close(session->epoll_fd);
 	close(session->wake_fd);
 	vm_fini(&session->vm);
+	free(session->group);
 	free(session);
 }

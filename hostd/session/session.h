@@ -22,8 +22,11 @@ void sessions_limit_fds(int limit);
 /* Before the first; config, ops and fabric outlive all sessions. */
 void sessions_init(const struct config *config, const struct fabric_ops *ops,
 		   struct fabric *fabric);
-/* A connection; takes fd over, and closes it where it cannot be served. */
-void sessions_accept(int fd);
+/*
+ * A connection, by the own socket of this [vm] group, or by the one for all: NULL. Takes
+ * fd over, and closes it where it cannot be served.
+ */
+void sessions_accept(int fd, const char *group);
 /* Memory of some region vanished: each session looks whether it was its own. */
 void sessions_check_memory(void);
 /*

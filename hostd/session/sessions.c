@@ -109,7 +109,7 @@ static void sessions_refuse(int fd, int error, const char *reason)
 	link_fini(&link);
 }
 
-void sessions_accept(int fd)
+void sessions_accept(int fd, const char *group)
 {
 	static struct log_limit limit;
 	struct seat *seat = NULL;
@@ -136,8 +136,8 @@ void sessions_accept(int fd)
 		close(fd);
 		return;
 	}
-	seat->session =
-		session_new(fd, ++sessions.last_id, sessions.config, sessions.ops, sessions.fabric);
+	seat->session = session_new(fd, group, ++sessions.last_id, sessions.config, sessions.ops,
+				    sessions.fabric);
 	if (!seat->session)
 		goto err_free;
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct listener_access;
 struct metrics;
 
 /* The exposition (format 0.0.4), of *length bytes; to be freed with g_free(). */
@@ -21,11 +22,11 @@ char *metrics_text(const char *fabric, size_t *length);
 unsigned int metrics_request(const char *data, size_t length, bool *head);
 
 /*
- * Listen at address (valid for metrics_address_parse()); mode: of a unix socket. NULL with *error a
+ * Listen at address (valid for metrics_address_parse()); access: of a unix socket. NULL with *error a
  * negative errno, as listener_open().
  */
-struct metrics *metrics_open(const char *address, unsigned int mode, const char *fabric,
-			     int *error);
+struct metrics *metrics_open(const char *address, const struct listener_access *access,
+			     const char *fabric, int *error);
 void metrics_close(struct metrics *metrics);
 
 #endif

@@ -260,7 +260,8 @@ static int metrics_bind(const struct metrics_address *address)
 	return fd;
 }
 
-struct metrics *metrics_open(const char *address, unsigned int mode, const char *fabric, int *error)
+struct metrics *metrics_open(const char *address, const struct listener_access *access,
+			     const char *fabric, int *error)
 {
 	struct metrics *metrics = g_new0(struct metrics, 1);
 	struct metrics_address parsed;
@@ -269,7 +270,7 @@ struct metrics *metrics_open(const char *address, unsigned int mode, const char 
 	if (metrics_address_parse(address, &parsed))
 		goto err_free;
 	if (parsed.path) {
-		metrics->listener = listener_open(parsed.path, mode, error);
+		metrics->listener = listener_open(parsed.path, access, error);
 		if (!metrics->listener)
 			goto err_free;
 		metrics->fd = listener_fd(metrics->listener);

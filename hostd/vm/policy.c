@@ -7,6 +7,10 @@
  * kernel derives from the MAC of its netdev. On the verbs fabric the host has only
  * the one of its own MAC. So all guests get that MAC and share that GID. The host
  * tells their traffic apart by QP number, as it does for its processes.
+ *
+ * What the settings give to one VM is not for others, even while it is not there
+ * (config_may_have()), and with it the link-local addresses of MACs that sessions have:
+ * else another VM could have an address first, and keep its VM from it.
  */
 #include "vm/policy.h"
 
@@ -82,18 +86,24 @@ static bool policy_is_default_gid(const struct vm *vm, const uint8_t gid[16])
 	return !memcmp(own, gid, sizeof(own));
 }
 
+/* Those of the host are for listed VMs only, where there are to be no others. */
 static bool policy_allows(const struct vm *vm, const uint8_t gid[16])
 {
-	char **addresses = vm->policy->addresses;
-	struct address_prefix prefix;
+	const struct vm_policy *policy = vm->policy;
 
-	if (!addresses)
-		return true;
-	for (; *addresses; addresses++)
-		if (**addresses && address_parse(*addresses, &prefix) &&
-		    address_matches(&prefix, gid))
-			return true;
-	return false;
+	if (vm->ops->host_addresses && policy->strict && !policy->addresses)
+		return false;
+	return config_may_have(vm->config, policy, gid);
+}
+
+/* Does another session have the MAC that this address follows from? Lock held. */
+static bool policy_is_others_default(const struct vm *vm, const uint8_t gid[16])
+{
+	uint8_t mac[6];
+
+	if (!address_link_local_mac(gid, mac) || (vm->mac_chosen && !memcmp(mac, vm->mac, 6)))
+		return false;
+	return g_hash_table_contains(policy_macs, mac);
 }
 
 int policy_claim_gid(struct vm *vm, const uint8_t gid[16])
@@ -108,7 +118,9 @@ int policy_claim_gid(struct vm *vm, const uint8_t gid[16])
 	pthread_mutex_lock(&policy_lock);
 	policy_init();
 	claim = g_hash_table_lookup(policy_gids, gid);
-	if (!claim) {
+	if (policy_is_others_default(vm, gid)) {
+		status = PVHCA_ST_IN_USE;
+	} else if (!claim) {
 		claim = g_new0(struct gid_claim, 1);
 		memcpy(claim->gid, gid, sizeof(claim->gid));
 		claim->shared = shared;
@@ -138,12 +150,14 @@ void policy_release_gid(struct vm *vm, const uint8_t gid[16])
 
 /* ---------------------------------- MACs ----------------------------------- */
 
-/* False: another session has it. */
+/* False: another session has it, or another VM's settings. */
 static bool policy_take_mac(struct vm *vm, const uint8_t mac[6])
 {
 	struct mac_claim *claim = NULL;
 	bool taken;
 
+	if (!vm->policy->has_mac && config_mac_reserved(vm->config, vm->policy, mac))
+		return false;
 	pthread_mutex_lock(&policy_lock);
 	policy_init();
 	taken = g_hash_table_contains(policy_macs, mac);
@@ -192,8 +206,17 @@ static void policy_take_derived_mac(struct vm *vm)
 	} while (!policy_take_mac(vm, mac));
 }
 
+static void policy_share_mac(struct vm *vm, const uint8_t mac[6])
+{
+	memcpy(vm->mac, mac, sizeof(vm->mac));
+	vm->mac_shared = true;
+}
+
 int policy_claim_mac(struct vm *vm)
 {
+	uint8_t host[6];
+	bool has_host;
+
 	if (vm->mac_chosen)
 		return PVHCA_ST_OK;
 	if (vm->policy->has_mac) {
@@ -204,17 +227,19 @@ int policy_claim_mac(struct vm *vm)
 		}
 		goto out;
 	}
-	if (address_mac_valid(vm->hello_mac)) {
+	has_host = fabric_hook(vm->ops, false, default_mac, vm, host);
+	/* Who wishes for the host's shares it: nobody gets it for himself. */
+	if (address_mac_valid(vm->hello_mac) &&
+	    !(has_host && !memcmp(host, vm->hello_mac, sizeof(host)))) {
 		if (policy_take_mac(vm, vm->hello_mac))
 			goto out;
-		g_warning("VM %s: the MAC that QEMU asks for is in use by another VM; choosing one",
+		g_warning("VM %s: the MAC that QEMU asks for is another VM's; choosing one",
 			  vm->name);
 	}
-	if (fabric_hook(vm->ops, false, default_mac, vm, vm->mac)) {
-		vm->mac_shared = true;
-		goto out;
-	}
-	policy_take_derived_mac(vm);
+	if (has_host)
+		policy_share_mac(vm, host);
+	else
+		policy_take_derived_mac(vm);
 out:
 	vm->mac_chosen = true;
 	return PVHCA_ST_OK;

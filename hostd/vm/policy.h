@@ -13,7 +13,7 @@ struct vm;
 
 /*
  * Claim a GID for a session: PVHCA_ST_OK; PVHCA_ST_DENIED when its settings do not
- * allow it; PVHCA_ST_IN_USE when another session has it. Each claim needs its release.
+ * allow it, or those of another VM name it; PVHCA_ST_IN_USE when another session has it. Each claim needs its release.
  */
 int policy_claim_gid(struct vm *vm, const uint8_t gid[16]);
 void policy_release_gid(struct vm *vm, const uint8_t gid[16]);

@@ -59,6 +59,7 @@ struct vm_thread_ops {
 
 /**
  * struct vm - see above; the session's thread writes it unless a field says otherwise
+ * @anonymous: it has neither name nor UUID; @name tells its session
  * @thread: how to reach that thread; constant
  * @failing: enum pvhca_dev_error; the VM is not served any more. Any thread
  * @retrying: a call of thread->retry has not been carried out yet. Any thread
@@ -80,6 +81,7 @@ struct vm_thread_ops {
 struct vm {
 	unsigned int id;
 	char name[64];
+	bool anonymous;
 	uint8_t uuid[16];
 	uint8_t mac[6];
 	bool mac_chosen;

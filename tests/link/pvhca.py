@@ -5,6 +5,7 @@ Everything is bytes: what the headers under kernel/include and qemu/include
 say is written down here a second time, by hand, so that a change of layout
 that was not meant shows as a failing test.
 """
+import itertools
 import json
 import mmap
 import os
@@ -204,12 +205,12 @@ def wait_for(condition, what, seconds=PATIENCE):
 # -------------------------------------------------------------------- QEMU
 
 class Peer:
-    """A connection to pvhcad, that sends what it is told."""
+    """A connection to pvhcad, that sends what it is told. path: of another socket than the one for all."""
 
-    def __init__(self, daemon):
+    def __init__(self, daemon, path=None):
         self.s = socket.socket(socket.AF_UNIX)
         # Blocking: with a timeout a full queue of connections is an error.
-        self.s.connect(daemon.socket)
+        self.s.connect(path or daemon.socket)
         self.s.settimeout(PATIENCE)
 
     def send(self, data, fds=()):
@@ -254,10 +255,13 @@ class Peer:
 
 
 class Qemu(Peer):
-    """One that does it right, as far as it is asked to."""
+    """One that does it right, as far as it is asked to. Each is another VM, where no name is given: a VM is served once."""
 
-    def __init__(self, daemon, vectors=4, doorbells=2, events=True, **kwargs):
-        super().__init__(daemon)
+    numbers = itertools.count()
+
+    def __init__(self, daemon, vectors=4, doorbells=2, events=True, path=None, **kwargs):
+        super().__init__(daemon, path)
+        kwargs.setdefault("name", b"vm-%d" % next(self.numbers))
         self.vectors = vectors
         self.doorbells = doorbells
         self.ident = 0

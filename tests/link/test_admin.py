@@ -484,6 +484,9 @@ qps=3
 mac=02:00:00:00:00:aa
 addresses=10.1.0.0/16, fd00::1
 
+[vm twin]
+mac=02:00:00:00:00:aa
+
 [vm 12345678-1234-1234-1234-1234567890AB]
 mac=02:00:00:00:00:bb
 """
@@ -546,9 +549,9 @@ mac=02:00:00:00:00:bb
         self.assertIn(mac, first.ok(QUERY_DEVICE))
         self.assertNotIn(mac, second.ok(QUERY_DEVICE))
 
-    def test_two_vms_with_the_mac_of_one_group(self):
+    def test_two_vms_with_the_same_mac_in_their_groups(self):
         first = self.guest(name=b"big")
-        second = self.guest(name=b"big", bring_up=False)
+        second = self.guest(name=b"twin", bring_up=False)
         second.prepare()
         self.assertEqual(second.qemu.enable(second.area), DEV_ERR_HOST)
         self.assertIn("MAC", second.message())

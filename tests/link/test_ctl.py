@@ -27,7 +27,7 @@ def ctl(socket_path, *args, **kwargs):
 class Commands(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.daemon = Daemon("--quota", "qps=77")
+        cls.daemon = Daemon("--quota", "qps=77", "--quota", "adapters=2")
         cls.addClassCleanup(cls.daemon.clean_up)
         cls.guests = [Guest(cls.daemon, name=b"one", uuid=UUID),
                       Guest(cls.daemon, name=b"two words"),

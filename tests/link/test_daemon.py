@@ -79,7 +79,8 @@ class Settings(unittest.TestCase):
                 ("[vm a]\nmac=020000000001\n", ("mac",)),
                 ("[vm a]\naddresses=10.0.0.300\n", ("addresses",)),
                 ("[vm a]\naddresses=10.0.0.0/33\n", ("addresses",)),
-                ("[vm a]\nsocket=/x\n", ("[vm a]", "socket")),
+                ("[vm a]\nsockets=/x\n", ("[vm a]", "sockets")),
+                ("[vm a]\nuid=nobody-of-this-name\n", ("[vm a]", "uid")),
                 ("[vm a]\n[vm  a]\n", ("already",)),
                 ("no group\n", ("conf",))):
             with self.subTest(config):

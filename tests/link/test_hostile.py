@@ -42,7 +42,7 @@ class EventsThatBlock(DaemonCase):
 
     def victims(self):
         """One for each worker."""
-        return [self.guest(n, name=b"victim") for n in (2, 3)]
+        return [self.guest(n, name=b"victim-%d" % n) for n in (2, 3)]
 
     def assert_served(self, victims):
         for victim in victims:

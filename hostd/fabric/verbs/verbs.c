@@ -563,6 +563,7 @@ static const struct qp_ops verbs_qp_ops = {
 const struct fabric_ops fabric_verbs = {
 	.name = "verbs",
 	.settings = &verbs_setting_table,
+	.host_addresses = true,
 	.locks_memory = true,
 	.start = verbs_start,
 	.stop = verbs_stop,

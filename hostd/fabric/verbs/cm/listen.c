@@ -46,17 +46,22 @@ static bool cm_is_link_local(const uint8_t gid[16])
 
 static void cm_listen_refused(const struct cm_listener *listener, int error)
 {
+	static const char format[] =
+		"VM %s: cannot listen on %s port %u (%s): %s; native peers do not reach it there";
+	const char *name = listener->cv->vm->name, *space = listener->ud ? "UDP" : "TCP";
 	char text[ADDRESS_TEXT];
+	const char *why = error == -EADDRINUSE || error == -EADDRNOTAVAIL ?
+		"another VM or a program of the host does" :
+		error == -ENODEV ? "another device of the host has the address" :
+				   g_strerror(-error);
 
-	g_log(G_LOG_DOMAIN,
-	      cm_is_link_local(listener->gid) ? G_LOG_LEVEL_INFO : G_LOG_LEVEL_WARNING,
-	      "VM %s: cannot listen on %s port %u (%s): %s; native peers do not reach it there",
-	      listener->cv->vm->name, address_text(listener->gid, text), listener->port,
-	      listener->ud ? "UDP" : "TCP",
-	      error == -EADDRINUSE || error == -EADDRNOTAVAIL ?
-		      "another VM or a program of the host does" :
-		      error == -ENODEV ? "another device of the host has the address" :
-					 g_strerror(-error));
+	address_text(listener->gid, text);
+	/* A guest can take an address and give it up as often as it likes. */
+	if (cm_is_link_local(listener->gid))
+		g_info(format, name, text, listener->port, space, why);
+	else
+		log_warning_limited(&listener->cv->refused_log, format, name, text, listener->port,
+				    space, why);
 }
 
 /* False: refused; the reason is logged. */

@@ -49,6 +49,7 @@ struct cm_vm {
 	GHashTable *by_guest;
 	GQueue conns;
 	struct log_limit log;
+	struct log_limit refused_log; /* listeners */
 };
 
 enum cm_state {

@@ -322,6 +322,7 @@ void rig_setup(void)
 	vm->memory = memory_new();
 	ck_assert_int_eq(memory_add(vm->memory, 0, RIG_RAM, 0, RIG_K4, fd), 0);
 	vm->ops = &rig_ops;
+	rig.config.vms = g_hash_table_new(g_str_hash, g_str_equal);
 	vm->config = &rig.config;
 	vm->policy = &rig.policy;
 	vm->num_vectors = 4;

@@ -72,7 +72,7 @@ START_TEST(an_empty_file_gives_the_defaults)
 	ck_assert_ptr_nonnull(config);
 	ck_assert_str_eq(config->socket, "/run/pvhca/pvhcad.sock");
 	ck_assert_str_eq(config->fabric, "loopback");
-	ck_assert_uint_eq(config->socket_mode, 0660);
+	ck_assert_uint_eq(config->socket_access.mode, 0660);
 	ck_assert_uint_eq(config->max_sessions, 256);
 	ck_assert_uint_eq(config->quota.qps, 4096);
 	ck_assert_uint_eq(config->quota.pinned_bytes, 64ull << 30);
@@ -193,16 +193,112 @@ START_TEST(a_vm_is_found_by_uuid_in_either_case_before_its_name)
 	ck_assert_uint_eq(policy->quota.qps, 2);
 	ck_assert(policy->has_mac);
 	ck_assert_uint_eq(policy->mac[5], 5);
-	ck_assert_str_eq(policy->addresses[0], "10.0.0.1");
-	ck_assert(!policy->refused);
+	ck_assert_uint_eq(policy->num_addresses, 2);
+	ck_assert_uint_eq(policy->addresses[0].bits, 128);
+	ck_assert_uint_eq(policy->addresses[1].bits, 8);
 	config_policy_free(policy);
+	config_free(config);
+}
+END_TEST
 
-	policy = config_policy_new(config, "other", no_uuid);
-	ck_assert(policy->refused);
+static const char *refusal(const struct config *config, const char *group, uint32_t user,
+			   const char *name, uint8_t uuid)
+{
+	const uint8_t bytes[16] = { [15] = uuid };
+	const struct config_peer peer = { group, user, name, bytes };
+	struct vm_policy *policy;
+	const char *reason;
+
+	policy = config_admit(config, &peer, &reason);
+	ck_assert_int_eq(!policy, reason != NULL);
+	if (policy && group)
+		ck_assert_str_eq(policy->group, group);
 	config_policy_free(policy);
-	policy = config_policy_new(config, "", no_uuid);
-	ck_assert(policy->refused);
-	config_policy_free(policy);
+	return reason ? reason : "";
+}
+
+#define ck_assert_refused(reason, word) ck_assert_msg(strstr(reason, word) != NULL, "%s", reason)
+
+START_TEST(who_is_not_listed_is_served_if_the_settings_say_so)
+{
+	struct config *config = load("[vm a]\n", "");
+
+	ck_assert_str_eq(refusal(config, NULL, 1, "b", 0), "");
+	config_free(config);
+	config = load("[vm a]\n", "--unlisted-vms=false");
+	ck_assert_refused(refusal(config, NULL, 1, "b", 0), "unlisted-vms=false");
+	ck_assert_refused(refusal(config, NULL, 1, "", 0), "unlisted-vms=false");
+	ck_assert_str_eq(refusal(config, NULL, 1, "a", 0), "");
+	config_free(config);
+}
+END_TEST
+
+START_TEST(who_comes_by_a_vms_own_socket_is_that_vm)
+{
+	struct config *config = load("[vm a]\nsocket=/x\n"
+				     "[vm 00000000-0000-0000-0000-000000000007]\nsocket=/y\n"
+				     "[vm c]\n",
+				     "");
+
+	ck_assert_str_eq(refusal(config, "a", 1, "c", 7), "");
+	/* And nobody else is. */
+	ck_assert_refused(refusal(config, NULL, 1, "a", 0), "socket");
+	ck_assert_refused(refusal(config, NULL, 1, "c", 7), "socket");
+	ck_assert_str_eq(refusal(config, NULL, 1, "c", 8), "");
+	ck_assert_refused(refusal(config, "gone", 1, "a", 0), "any more");
+	config_free(config);
+}
+END_TEST
+
+START_TEST(a_vm_may_be_for_some_users_only)
+{
+	struct config *config =
+		load("[vm a]\nuid=root, 4294967294\n[vm b]\nsocket=/x\nuid=5\n", "");
+
+	ck_assert_str_eq(refusal(config, NULL, 0, "a", 0), "");
+	ck_assert_str_eq(refusal(config, NULL, 4294967294, "a", 0), "");
+	ck_assert_refused(refusal(config, NULL, 1, "a", 0), "uid=");
+	ck_assert_refused(refusal(config, "b", 0, "b", 0), "uid=");
+	config_free(config);
+}
+END_TEST
+
+static void take_socket(const struct config_socket *socket, void *arg)
+{
+	g_string_append_printf(arg, "%s %s %o %u %u\n", socket->group, socket->path,
+			       socket->access.mode, socket->access.owner, socket->access.group);
+}
+
+START_TEST(a_vms_socket_is_as_the_one_for_all_unless_it_says_otherwise)
+{
+	struct config *config =
+		load("[vm a]\nsocket=/x\n[pvhcad]\nsocket-mode=600\nsocket-group=7\n", "");
+	GString *text = g_string_new(NULL);
+
+	config_for_each_socket(config, take_socket, text);
+	ck_assert_str_eq(text->str, "a /x 600 4294967295 7\n");
+	config_free(config);
+	g_string_truncate(text, 0);
+	config = load("[vm a]\nsocket=/x\nsocket-mode=666\nsocket-owner=root\nsocket-group=\n"
+		      "[pvhcad]\nsocket-group=7\n",
+		      "");
+	config_for_each_socket(config, take_socket, text);
+	ck_assert_str_eq(text->str, "a /x 666 0 4294967295\n");
+	config_free(config);
+	g_string_free(text, TRUE);
+}
+END_TEST
+
+START_TEST(statistics_have_a_mode_and_a_group_of_their_own)
+{
+	struct config *config = load("", "--socket-mode 600");
+
+	ck_assert_uint_eq(config->stats_access.mode, 0600);
+	config_free(config);
+	config = load("[pvhcad]\nstats-mode=640\nstats-group=root\n", "--socket-mode 600");
+	ck_assert_uint_eq(config->stats_access.mode, 0640);
+	ck_assert_uint_eq(config->stats_access.group, 0);
+	ck_assert_uint_eq(config->socket_access.mode, 0600);
 	config_free(config);
 }
 END_TEST
@@ -210,6 +306,13 @@ END_TEST
 static const struct {
 	const char *text, *options, *word;
 } wrong[] = {
+	{ "[vm x]\nsocket=/a\n[vm y]\nsocket=/a\n", "", "/a" },
+	{ "[vm x]\nsocket=/run/pvhca/pvhcad.sock.stats\n", "", "another's" },
+	{ "[vm x]\nuid=nobody-of-this-name\n", "", "nobody-of-this-name" },
+	{ "[vm x]\nuid=4294967295\n", "", "4294967295" },
+	{ "[vm x]\nuid=\n", "", "uid" },
+	{ "[vm x]\nsocket-group=no-such-group\n", "", "no-such-group" },
+	{ "[vm x]\nsocket=\n", "", "[vm x]" },
 	{ "[pvhcad]\nnone=1\n", "", "none" },
 	{ "[none]\n", "", "[none]" },
 	{ "[quota]\nqps=0\n", "", "qps" },
@@ -252,6 +355,11 @@ int main(void)
 	tcase_add_test(tc, ports_to_listen_on_are_the_vms_or_everybodys);
 	tcase_add_test(tc, what_is_no_list_of_ports_is_refused);
 	tcase_add_test(tc, a_vm_is_found_by_uuid_in_either_case_before_its_name);
+	tcase_add_test(tc, who_is_not_listed_is_served_if_the_settings_say_so);
+	tcase_add_test(tc, who_comes_by_a_vms_own_socket_is_that_vm);
+	tcase_add_test(tc, a_vm_may_be_for_some_users_only);
+	tcase_add_test(tc, a_vms_socket_is_as_the_one_for_all_unless_it_says_otherwise);
+	tcase_add_test(tc, statistics_have_a_mode_and_a_group_of_their_own);
 	tcase_add_loop_test(tc, an_error_names_what_is_wrong, 0, sizeof(wrong) / sizeof(wrong[0]));
 	return suite_run("config", tc);
 }

@@ -45,6 +45,13 @@ static int connect_to(void)
 	return -1;
 }
 
+static struct listener *open_at(const char *where, unsigned int mode)
+{
+	const struct listener_access access = { mode, LISTENER_NOBODY, LISTENER_NOBODY };
+
+	return listener_open(where, &access, &error);
+}
+
 /* A socket that nobody listens at, or that somebody does. */
 static int make_socket(bool listening)
 {
@@ -60,7 +67,7 @@ static int make_socket(bool listening)
 
 START_TEST(connections_are_accepted_and_the_socket_goes)
 {
-	struct listener *listener = listener_open(path, 0600, &error);
+	struct listener *listener = open_at(path, 0600);
 	int fd, peer;
 
 	ck_assert_ptr_nonnull(listener);
@@ -83,7 +90,7 @@ START_TEST(the_mode_is_as_asked_for)
 	struct stat st;
 	mode_t mask = umask(077);
 
-	listener = listener_open(path, 0666, &error);
+	listener = open_at(path, 0666);
 	ck_assert_int_eq(umask(mask), 077);
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_uint_eq(st.st_mode & 0777, 0666);
@@ -97,7 +104,7 @@ START_TEST(a_stale_socket_is_replaced)
 
 	close(make_socket(true));
 	ck_assert_int_eq(connect_to(), -1);
-	listener = listener_open(path, 0600, &error);
+	listener = open_at(path, 0600);
 	ck_assert_ptr_nonnull(listener);
 	close(connect_to());
 	listener_close(listener);
@@ -108,7 +115,7 @@ START_TEST(a_socket_in_use_is_left_alone)
 {
 	int fd = make_socket(true);
 
-	ck_assert_ptr_null(listener_open(path, 0600, &error));
+	ck_assert_ptr_null(open_at(path, 0600));
 	ck_assert_int_eq(error, -EADDRINUSE);
 	ck_assert_int_eq(access(path, F_OK), 0);
 	close(fd);
@@ -117,16 +124,16 @@ END_TEST
 
 START_TEST(two_do_not_take_it_from_each_other)
 {
-	struct listener *listener = listener_open(path, 0600, &error);
+	struct listener *listener = open_at(path, 0600);
 
 	/* Also if the socket itself is gone. */
-	ck_assert_ptr_null(listener_open(path, 0600, &error));
+	ck_assert_ptr_null(open_at(path, 0600));
 	ck_assert_int_eq(error, -EADDRINUSE);
 	unlink(path);
-	ck_assert_ptr_null(listener_open(path, 0600, &error));
+	ck_assert_ptr_null(open_at(path, 0600));
 	ck_assert_int_eq(error, -EADDRINUSE);
 	listener_close(listener);
-	listener = listener_open(path, 0600, &error);
+	listener = open_at(path, 0600);
 	ck_assert_ptr_nonnull(listener);
 	listener_close(listener);
 }
@@ -135,20 +142,20 @@ END_TEST
 START_TEST(what_is_no_socket_is_left_alone)
 {
 	ck_assert(g_file_set_contents(path, "precious", -1, NULL));
-	ck_assert_ptr_null(listener_open(path, 0600, &error));
+	ck_assert_ptr_null(open_at(path, 0600));
 	ck_assert_int_eq(error, -ENOTSOCK);
 	ck_assert_int_eq(access(path, F_OK), 0);
 	unlink(path);
 	/* A link is not followed. */
 	ck_assert_int_eq(symlink("/dev/null", path), 0);
-	ck_assert_ptr_null(listener_open(path, 0600, &error));
+	ck_assert_ptr_null(open_at(path, 0600));
 	ck_assert_int_eq(error, -ENOTSOCK);
 }
 END_TEST
 
 START_TEST(a_socket_that_is_not_ours_any_more_is_not_removed)
 {
-	struct listener *listener = listener_open(path, 0600, &error);
+	struct listener *listener = open_at(path, 0600);
 	int fd;
 
 	unlink(path);
@@ -167,7 +174,7 @@ START_TEST(its_folder_is_made)
 
 	g_free(path);
 	path = g_build_filename(inner, "s", NULL);
-	listener = listener_open(path, 0600, &error);
+	listener = open_at(path, 0600);
 	ck_assert_ptr_nonnull(listener);
 	listener_close(listener);
 	lock = g_strdup_printf("%s.lock", path);
@@ -178,11 +185,27 @@ START_TEST(its_folder_is_made)
 }
 END_TEST
 
+START_TEST(who_may_connect_can_change)
+{
+	struct listener_access next = { 0640, LISTENER_NOBODY, getegid() };
+	struct listener *listener = open_at(path, 0600);
+	struct stat st;
+
+	ck_assert_int_eq(listener_set_access(listener, &next), 0);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 0777, 0640);
+	ck_assert_uint_eq(st.st_gid, getegid());
+	unlink(path);
+	ck_assert_int_eq(listener_set_access(listener, &next), -ENOENT);
+	listener_close(listener);
+}
+END_TEST
+
 START_TEST(a_path_too_long_is_told)
 {
 	char *longer = g_strdup_printf("/tmp/%0200d", 1);
 
-	ck_assert_ptr_null(listener_open(longer, 0600, &error));
+	ck_assert_ptr_null(open_at(longer, 0600));
 	ck_assert_int_eq(error, -ENAMETOOLONG);
 	g_free(longer);
 }
@@ -201,6 +224,7 @@ int main(void)
 	tcase_add_test(tc, what_is_no_socket_is_left_alone);
 	tcase_add_test(tc, a_socket_that_is_not_ours_any_more_is_not_removed);
 	tcase_add_test(tc, its_folder_is_made);
+	tcase_add_test(tc, who_may_connect_can_change);
 	tcase_add_test(tc, a_path_too_long_is_told);
 	return suite_run("listener", tc);
 }

@@ -217,7 +217,7 @@ struct qemu *qemu_new(void)
 		qemu->doorbell[i] = -1;
 	for (unsigned int i = 0; i < RIG_VECTORS; i++)
 		qemu->vector[i] = -1;
-	qemu->session = session_new(pair[1], ++sessions, rig.config, &rig.ops, NULL);
+	qemu->session = session_new(pair[1], NULL, ++sessions, rig.config, &rig.ops, NULL);
 	ck_assert_ptr_nonnull(qemu->session);
 	qemu->vm = &qemu->session->vm;
 	ck_assert_int_eq(pthread_create(&qemu->thread, NULL, session_main, qemu), 0);
@@ -319,6 +319,9 @@ void qemu_connect(struct qemu *qemu)
 	struct pvhca_link_hello hello = qemu_hello();
 	struct pvhca_link_hello_reply reply;
 
+	/* A VM is served once. */
+	if (qemu->vm->id > 1)
+		g_snprintf(hello.name, sizeof(hello.name), "guest-%u", qemu->vm->id);
 	qemu_send(qemu, PVHCA_LINK_HELLO, &hello, sizeof(hello), NULL, 0);
 	qemu_receive(qemu, PVHCA_LINK_HELLO_REPLY, &reply, sizeof(reply));
 	ck_assert_uint_eq(reply.refused, 0);

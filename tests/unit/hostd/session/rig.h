@@ -88,7 +88,7 @@ void qemu_receive(struct qemu *qemu, uint32_t type, void *payload, uint32_t size
 /* pvhcad ends the session and has said nothing more. */
 void qemu_expect_end(struct qemu *qemu);
 
-/* A HELLO that is right; to say it and be accepted. */
+/* A HELLO that is right; to say it and be accepted, as VM "guest", "guest-2" and so on. */
 struct pvhca_link_hello qemu_hello(void);
 void qemu_connect(struct qemu *qemu);
 /* Send count event descriptors. */

@@ -271,7 +271,7 @@ START_TEST(of_two_vms_with_one_mac_the_second_is_refused_until_the_first_goes)
 {
 	struct qemu *first;
 
-	rig_configure("[vm guest]\nmac=02:00:00:00:00:07\n");
+	rig_configure("[vm guest]\nmac=02:00:00:00:00:07\n[vm guest-2]\nmac=02:00:00:00:00:07\n");
 	first = qemu_enabled();
 	ck_assert_mem_eq(first->vm->mac, "\x02\0\0\0\0\x07", 6);
 	qemu = qemu_ready();

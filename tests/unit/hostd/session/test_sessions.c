@@ -37,21 +37,32 @@ static int connect_qemu(void)
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	ck_assert_uint_lt(qemus, 2 * SESSIONS);
 	qemu[qemus++] = pair[0];
-	sessions_accept(pair[1]);
+	sessions_accept(pair[1], NULL);
 	return pair[0];
 }
 
-static void send_hello(int fd)
+static void send_hello_of(int fd, const char *name, uint8_t uuid)
 {
-	const struct pvhca_link_hello hello = qemu_hello();
+	struct pvhca_link_hello hello = qemu_hello();
 	struct pvhca_link_header header = {
 		.magic = PVHCA_LINK_MAGIC,
 		.type = PVHCA_LINK_HELLO,
 		.size = sizeof(hello),
 	};
 
+	g_strlcpy(hello.name, name, sizeof(hello.name));
+	hello.uuid[15] = uuid;
 	ck_assert_int_eq(send(fd, &header, sizeof(header), MSG_NOSIGNAL), sizeof(header));
 	ck_assert_int_eq(send(fd, &hello, sizeof(hello), MSG_NOSIGNAL), sizeof(hello));
+}
+
+/* Each is another VM. */
+static void send_hello(int fd)
+{
+	char name[16];
+
+	g_snprintf(name, sizeof(name), "vm-%d", fd);
+	send_hello_of(fd, name, 0);
 }
 
 /* What the answer to HELLO says, whoever asked for it. */
@@ -164,6 +175,78 @@ START_TEST(stopping_ends_all_and_waits_for_them)
 }
 END_TEST
 
+START_TEST(a_name_or_a_uuid_is_served_once)
+{
+	int fd[SESSIONS];
+
+	for (int i = 0; i < SESSIONS; i++)
+		fd[i] = connect_qemu();
+	send_hello_of(fd[0], "one", 1);
+	ck_assert_uint_eq(refused(fd[0]), 0);
+	send_hello_of(fd[1], "one", 2);
+	ck_assert_uint_eq(refused(fd[1]), EBUSY);
+	send_hello_of(fd[2], "two", 1);
+	ck_assert_uint_eq(refused(fd[2]), EBUSY);
+}
+END_TEST
+
+START_TEST(vms_that_say_nothing_of_themselves_are_different_ones)
+{
+	int fd[2];
+
+	for (int i = 0; i < 2; i++) {
+		fd[i] = connect_qemu();
+		send_hello_of(fd[i], "", 0);
+		ck_assert_uint_eq(refused(fd[i]), 0);
+	}
+}
+END_TEST
+
+START_TEST(a_vm_has_as_many_adapters_as_it_may)
+{
+	int fd[SESSIONS];
+
+	sessions_stop();
+	rig_configure("[quota]\nadapters=2\n");
+	sessions_init(rig.config, &rig.ops, NULL);
+	for (int i = 0; i < SESSIONS; i++) {
+		fd[i] = connect_qemu();
+		send_hello_of(fd[i], "one", 0);
+		ck_assert_uint_eq(refused(fd[i]), i < 2 ? 0 : EBUSY);
+	}
+}
+END_TEST
+
+/* Its former session stays until tearing it down has been let go on. */
+static GMutex tearing;
+
+static void hold_up(struct vm *vm)
+{
+	(void)vm;
+	g_mutex_lock(&tearing);
+	g_mutex_unlock(&tearing);
+}
+
+START_TEST(a_qemu_that_comes_again_waits_for_the_end_of_its_former_session)
+{
+	struct qemu *former = qemu_enabled();
+	char byte;
+	int fd;
+
+	rig.on_detach = hold_up;
+	g_mutex_lock(&tearing);
+	fd = connect_qemu();
+	shutdown(former->fd, SHUT_RDWR);
+	send_hello_of(fd, "guest", 0);
+	g_usleep(50000);
+	ck_assert_int_eq(recv(fd, &byte, 1, MSG_DONTWAIT), -1);
+	ck_assert_int_eq(errno, EAGAIN);
+	g_mutex_unlock(&tearing);
+	ck_assert_uint_eq(refused(fd), 0);
+	qemu_free(former);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("sessions");
@@ -175,5 +258,9 @@ int main(void)
 	tcase_add_test(tc, a_session_that_ended_makes_room_for_another);
 	tcase_add_test(tc, a_connection_beyond_the_daemons_descriptors_is_refused);
 	tcase_add_test(tc, stopping_ends_all_and_waits_for_them);
+	tcase_add_test(tc, a_name_or_a_uuid_is_served_once);
+	tcase_add_test(tc, vms_that_say_nothing_of_themselves_are_different_ones);
+	tcase_add_test(tc, a_vm_has_as_many_adapters_as_it_may);
+	tcase_add_test(tc, a_qemu_that_comes_again_waits_for_the_end_of_its_former_session);
 	return suite_run("sessions", tc);
 }

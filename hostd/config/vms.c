@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What of the settings holds for one VM, who may come as it, and what of other VMs' is
+ * not for it.
+ */
+#include <string.h>
+
+#include "config/private.h"
+
+/* ------------------------------- life and death ---------------------------- */
+
+static struct vm_policy *config_policy_copy(const struct vm_policy *from)
+{
+	struct vm_policy *policy = g_new(struct vm_policy, 1);
+
+	*policy = *from;
+	policy->group = g_strdup(from->group);
+	policy->addresses =
+		g_memdup2(from->addresses, MAX(from->num_addresses, 1) * sizeof(*from->addresses));
+	return policy;
+}
+
+static void config_policy_clear(struct vm_policy *policy)
+{
+	g_free(policy->group);
+	g_free(policy->addresses);
+}
+
+void config_policy_free(struct vm_policy *policy)
+{
+	if (!policy)
+		return;
+	config_policy_clear(policy);
+	g_free(policy);
+}
+
+void config_vm_free(struct config_vm *vm)
+{
+	config_policy_clear(&vm->policy);
+	g_free(vm->socket.group);
+	g_free(vm->socket.path);
+	g_free(vm);
+}
+
+/* --------------------------------- look-ups -------------------------------- */
+
+static const struct config_vm *config_find_uuid(const struct config *config, const uint8_t uuid[16])
+{
+	static const uint8_t no_uuid[16];
+	char text[UUID_TEXT];
+
+	if (!memcmp(uuid, no_uuid, sizeof(no_uuid)))
+		return NULL;
+	return g_hash_table_lookup(config->vms, address_uuid_text(uuid, text));
+}
+
+static const struct config_vm *config_find_name(const struct config *config, const char *name)
+{
+	return name[0] ? g_hash_table_lookup(config->vms, name) : NULL;
+}
+
+/* vm NULL: not listed. */
+static struct vm_policy *config_policy_of(const struct config *config, const struct config_vm *vm)
+{
+	const struct vm_policy unlisted = { .quota = config->quota };
+	struct vm_policy *policy = config_policy_copy(vm ? &vm->policy : &unlisted);
+
+	policy->strict = !config->unlisted_vms;
+	if (!policy->has_listen)
+		policy->listen = config->listen;
+	return policy;
+}
+
+struct vm_policy *config_policy_new(const struct config *config, const char *name,
+				    const uint8_t uuid[16])
+{
+	const struct config_vm *vm = config_find_uuid(config, uuid);
+
+	return config_policy_of(config, vm ? vm : config_find_name(config, name));
+}
+
+/* --------------------------------- admission ------------------------------- */
+
+static bool config_user_may(const struct config_vm *vm, uint32_t user)
+{
+	for (unsigned int i = 0; i < vm->num_users; i++)
+		if (vm->users[i] == user)
+			return true;
+	return !vm->num_users;
+}
+
+/*
+ * By the socket for all, anybody who may connect says who he is. Neither his name nor his
+ * UUID may be that of a VM with a socket of its own.
+ */
+static const char *config_refuse(const struct config *config, const struct config_peer *peer,
+				 const struct config_vm **vm)
+{
+	const struct config_vm *by_uuid, *by_name;
+
+	if (peer->group) {
+		*vm = g_hash_table_lookup(config->vms, peer->group);
+		return *vm ? NULL : "this VM is not in pvhcad's configuration any more";
+	}
+	by_uuid = config_find_uuid(config, peer->uuid);
+	by_name = config_find_name(config, peer->name);
+	if ((by_uuid && by_uuid->socket.path) || (by_name && by_name->socket.path))
+		return "this VM has a socket of its own (socket= in its [vm] group), and comes by no other";
+	*vm = by_uuid ? by_uuid : by_name;
+	if (!*vm && !config->unlisted_vms)
+		return "pvhcad's configuration has no [vm] group for this VM and unlisted-vms=false";
+	return NULL;
+}
+
+struct vm_policy *config_admit(const struct config *config, const struct config_peer *peer,
+			       const char **reason)
+{
+	const struct config_vm *vm = NULL;
+
+	*reason = config_refuse(config, peer, &vm);
+	if (!*reason && vm && !config_user_may(vm, peer->user))
+		*reason = "another user than uid= in this VM's [vm] group";
+	return *reason ? NULL : config_policy_of(config, vm);
+}
+
+/* -------------------------------- reservation ------------------------------ */
+
+/* Bits of the longest prefix that the address lies in, or -1. */
+static int config_longest(const struct vm_policy *policy, const uint8_t gid[16])
+{
+	int longest = -1;
+
+	for (unsigned int i = 0; i < policy->num_addresses; i++)
+		if ((int)policy->addresses[i].bits > longest &&
+		    address_matches(&policy->addresses[i], gid))
+			longest = policy->addresses[i].bits;
+	return longest;
+}
+
+static bool config_is_link_local_of(const struct vm_policy *policy, const uint8_t gid[16])
+{
+	uint8_t own[16];
+
+	if (!policy->has_mac)
+		return false;
+	address_link_local(policy->mac, own);
+	return !memcmp(own, gid, sizeof(own));
+}
+
+static bool config_is_same(const struct vm_policy *a, const struct vm_policy *b)
+{
+	return a->group && b->group && !strcmp(a->group, b->group);
+}
+
+bool config_may_have(const struct config *config, const struct vm_policy *policy,
+		     const uint8_t gid[16])
+{
+	int own = config_is_link_local_of(policy, gid) ? INT_MAX : config_longest(policy, gid);
+	const struct config_vm *other;
+	GHashTableIter iter;
+
+	if (policy->addresses && own < 0)
+		return false;
+	g_hash_table_iter_init(&iter, config->vms);
+	while (g_hash_table_iter_next(&iter, NULL, (void **)&other)) {
+		if (config_is_same(&other->policy, policy))
+			continue;
+		if (config_longest(&other->policy, gid) > own ||
+		    (own < INT_MAX && config_is_link_local_of(&other->policy, gid)))
+			return false;
+	}
+	return true;
+}
+
+bool config_mac_reserved(const struct config *config, const struct vm_policy *policy,
+			 const uint8_t mac[6])
+{
+	const struct config_vm *other;
+	GHashTableIter iter;
+
+	g_hash_table_iter_init(&iter, config->vms);
+	while (g_hash_table_iter_next(&iter, NULL, (void **)&other))
+		if (other->policy.has_mac && !memcmp(other->policy.mac, mac, 6) &&
+		    !config_is_same(&other->policy, policy))
+			return true;
+	return false;
+}
+
+/* ---------------------------------- sockets -------------------------------- */
+
+void config_for_each_socket(const struct config *config,
+			    void (*fn)(const struct config_socket *socket, void *arg), void *arg)
+{
+	const struct config_vm *vm;
+	GHashTableIter iter;
+
+	g_hash_table_iter_init(&iter, config->vms);
+	while (g_hash_table_iter_next(&iter, NULL, (void **)&vm))
+		if (vm->socket.path)
+			fn(&vm->socket, arg);
+}

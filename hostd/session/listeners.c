@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Who connects by the own socket of a VM is that VM: who may connect there is a matter of
+ * the socket's owner, group and mode, which the kernel checks.
+ */
+#include "session/listeners.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+
+#include "config/config.h"
+#include "lib/listener.h"
+#include "lib/log.h"
+#include "session/session.h"
+
+#define RETRY_MS 1000 /* after connections could not be taken */
+
+/**
+ * struct door - a socket
+ * @group: the [vm] group that it belongs to; NULL: it is for all
+ * @source, @retry: GLib's; one of them while connections are taken
+ */
+struct door {
+	char *group;
+	char *path;
+	struct listener *listener;
+	guint source, retry;
+};
+
+static GList *doors;
+
+char *listeners_error(const char *where, int error)
+{
+	return g_strdup_printf("cannot listen at %s: %s", where,
+			       error == -EADDRINUSE ? "another program does" :
+				       error == -ENOTSOCK ?
+						      "something that is not a socket is there" :
+						      g_strerror(-error));
+}
+
+/* ------------------------------- connections ------------------------------- */
+
+static void door_watch(struct door *door);
+
+static gboolean door_on_retry(void *arg)
+{
+	struct door *door = arg;
+
+	door->retry = 0;
+	door_watch(door);
+	return G_SOURCE_REMOVE;
+}
+
+static gboolean door_on_connection(int fd, GIOCondition condition, void *arg)
+{
+	struct door *door = arg;
+	int peer = listener_accept(door->listener);
+
+	(void)fd;
+	(void)condition;
+	if (peer >= 0) {
+		sessions_accept(peer, door->group);
+		return G_SOURCE_CONTINUE;
+	}
+	if (peer == -EAGAIN || peer == -EINTR || peer == -ECONNABORTED)
+		return G_SOURCE_CONTINUE;
+	/* Out of descriptors or memory: the connection waits, we must not spin. */
+	g_warning("cannot accept a connection: %s", g_strerror(-peer));
+	door->source = 0;
+	door->retry = g_timeout_add(RETRY_MS, door_on_retry, door);
+	return G_SOURCE_REMOVE;
+}
+
+static void door_watch(struct door *door)
+{
+	door->source =
+		g_unix_fd_add(listener_fd(door->listener), G_IO_IN, door_on_connection, door);
+}
+
+/* ------------------------------ life and death ----------------------------- */
+
+static struct door *door_new(const char *group, const char *path,
+			     const struct listener_access *access, char **error)
+{
+	struct listener *listener;
+	struct door *door;
+	int ret;
+
+	listener = listener_open(path, access, &ret);
+	if (!listener) {
+		*error = listeners_error(path, ret);
+		return NULL;
+	}
+	door = g_new0(struct door, 1);
+	door->group = g_strdup(group);
+	door->path = g_strdup(path);
+	door->listener = listener;
+	return door;
+}
+
+static void door_free(void *data)
+{
+	struct door *door = data;
+
+	if (door->source)
+		g_source_remove(door->source);
+	if (door->retry)
+		g_source_remove(door->retry);
+	listener_close(door->listener);
+	g_free(door->group);
+	g_free(door->path);
+	g_free(door);
+}
+
+/* arg: *error; after the first one no more are made. */
+static void listeners_add(const struct config_socket *socket, void *arg)
+{
+	char **error = arg;
+	struct door *door;
+
+	if (*error)
+		return;
+	door = door_new(socket->group, socket->path, &socket->access, error);
+	if (door)
+		doors = g_list_prepend(doors, door);
+}
+
+bool listeners_open(const struct config *config, char **error)
+{
+	const struct config_socket for_all = {
+		.path = config->socket,
+		.access = config->socket_access,
+	};
+
+	*error = NULL;
+	listeners_add(&for_all, error);
+	config_for_each_socket(config, listeners_add, error);
+	if (*error)
+		listeners_close();
+	return !*error;
+}
+
+void listeners_start(void)
+{
+	for (GList *link = doors; link; link = link->next)
+		door_watch(link->data);
+}
+
+void listeners_close(void)
+{
+	g_list_free_full(doors, door_free);
+	doors = NULL;
+}
