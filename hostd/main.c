@@ -10,6 +10,7 @@
 #include <glib-unix.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,8 @@
 
 /* Descriptors that those from outside must leave free. */
 #define DAEMON_OWN_FDS 1024
+/* Of vm.max_map_count. */
+#define HEAP_MAPPINGS 1024
 
 /* Exit codes, as in pvhcad(8). */
 /* clang-format off */
@@ -208,6 +211,9 @@ static bool daemon_start(struct daemon *daemon)
 		g_critical("cannot watch memory: %s", g_strerror(-ret));
 		return false;
 	}
+	memory_budget_init();
+	/* Each large piece of the heap would be a mapping; from here on the rest has arenas. */
+	mallopt(M_MMAP_MAX, HEAP_MAPPINGS);
 	ret = shared_event_init();
 	if (ret)
 		g_warning(

@@ -123,7 +123,9 @@ static const struct quota quota_defaults = {
 	.max_cqe = 1u << 20,
 	.gids = 64,
 	.connections = 4096,
+	.mappings = 16384,
 	.pinned_bytes = 64ull << 30,
+	.memory_bytes = 1ull << 40,
 };
 
 #define MODE_UNSET UINT32_MAX

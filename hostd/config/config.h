@@ -17,7 +17,7 @@ struct config_fabrics; /* config/setting.h */
 #define CONFIG_DEFAULT_FILE   "/etc/pvhca/pvhcad.conf"
 #define CONFIG_DEFAULT_SOCKET "/run/pvhca/pvhcad.sock"
 
-/* What one VM may have; all are counts but pinned_bytes. */
+/* What one VM may have; all are counts but those named ..._bytes. */
 struct quota {
 	uint32_t adapters; /* sessions at a time; each has the rest for itself */
 	uint32_t contexts;
@@ -32,7 +32,9 @@ struct quota {
 	uint32_t max_cqe;
 	uint32_t gids;
 	uint32_t connections; /* to peers that are no VMs */
+	uint32_t mappings;    /* of its RAM, in pvhcad; see memory/budget.c */
 	uint64_t pinned_bytes;
+	uint64_t memory_bytes; /* RAM that QEMU passes */
 };
 
 /* Ports of connection management that pvhcad listens on for a VM. */

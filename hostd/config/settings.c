@@ -69,6 +69,8 @@ static const struct setting quota_settings[] = {
 	{ .key = "max-cqe", SETTING_NUMBER, AT(max_cqe), 1, 1u << PVHCA_CQ_MAX_LOG_ENTRIES },
 	{ .key = "gids", SETTING_NUMBER, AT(gids), 1, CONFIG_MAX_GIDS },
 	{ .key = "connections", SETTING_NUMBER, AT(connections), 1, TABLE_LIMIT_MAX },
+	{ .key = "mappings", SETTING_NUMBER, AT(mappings), 1, UINT32_MAX },
+	{ .key = "memory-bytes", SETTING_SIZE, AT(memory_bytes), PVHCA_GRANULE, UINT64_MAX },
 	{ .key = "pinned-bytes", SETTING_SIZE, AT(pinned_bytes), PVHCA_GRANULE, UINT64_MAX },
 };
 #undef AT

@@ -41,7 +41,8 @@
 	X(srqs, "shared receive queues")              \
 	X(qps, "queue pairs")                         \
 	X(connections, "connections to native peers") \
-	X(pinned_bytes, "bytes of registered memory")
+	X(pinned_bytes, "bytes of registered memory") \
+	X(memory_bytes, "bytes of RAM that QEMU passed")
 
 /* Likewise, but without a quota. */
 #define AMOUNTS(X)                                                     \

@@ -21,7 +21,13 @@
 #include "pvhca-link.h"
 #include "rdma/pvhca-ring.h"
 
+/* To take out so much takes some 10 ms. */
+#define UNMAP_STEP (32ull << 20)
+
+/* refs: a region counts, for it may outlive memory_free(). */
 struct memory {
+	atomic_uint refs;
+	struct budget budget;
 	pthread_mutex_t lock;
 	unsigned int count;
 	struct region *regions[PVHCA_LINK_MAX_REGIONS];
@@ -31,8 +37,17 @@ struct memory {
 /* A region with its watch, which this file alone needs. */
 struct region_own {
 	struct region region;
+	struct memory *memory; /* a reference */
 	void *watch;
 };
+
+static void memory_put(struct memory *memory)
+{
+	if (atomic_fetch_sub(&memory->refs, 1) != 1)
+		return;
+	pthread_mutex_destroy(&memory->lock);
+	free(memory);
+}
 
 void memory_region_get(struct region *region)
 {
@@ -46,8 +61,10 @@ void memory_region_put(struct region *region)
 	if (!region || atomic_fetch_sub(&region->refs, 1) != 1)
 		return;
 	memory_fault_unwatch(own->watch);
-	munmap(region->map, region->map_length);
+	memory_unmap(region->map, region->map_length);
 	close(region->fd);
+	budget_give(&own->memory->budget, region->map_length, 1);
+	memory_put(own->memory);
 	free(own);
 }
 
@@ -55,8 +72,11 @@ struct memory *memory_new(void)
 {
 	struct memory *memory = calloc(1, sizeof(*memory));
 
-	if (memory)
-		pthread_mutex_init(&memory->lock, NULL);
+	if (!memory)
+		return NULL;
+	atomic_init(&memory->refs, 1);
+	budget_limit(&memory->budget, UINT64_MAX, UINT64_MAX);
+	pthread_mutex_init(&memory->lock, NULL);
 	return memory;
 }
 
@@ -67,8 +87,21 @@ void memory_free(struct memory *memory)
 	stitches_forget(memory, NULL);
 	for (unsigned int i = 0; i < memory->count; i++)
 		memory_region_put(memory->regions[i]);
-	pthread_mutex_destroy(&memory->lock);
-	free(memory);
+	memory_put(memory);
+}
+
+void memory_limit(struct memory *memory, uint64_t bytes, uint64_t mappings)
+{
+	budget_limit(&memory->budget, bytes, mappings);
+}
+
+void memory_unmap(uint8_t *base, uint64_t length)
+{
+	for (uint64_t at = 0; at < length; at += UNMAP_STEP)
+		if (madvise(base + at, length - at < UNMAP_STEP ? length - at : UNMAP_STEP,
+			    MADV_DONTNEED))
+			break;
+	munmap(base, length);
 }
 
 static bool memory_granular(uint64_t n)
@@ -91,17 +124,27 @@ static uint64_t memory_page_size(int fd)
 	return sysconf(_SC_PAGESIZE);
 }
 
-/* Check the descriptor and fill in the fields that follow from it. */
+/*
+ * Check the descriptor and fill in the fields that follow from it. Pages of any other file
+ * system are read when they are touched, by whoever touches them; and a file system such as
+ * one of FUSE need never answer, not even fstat(2). Only files of tmpfs and hugetlbfs have
+ * seals, which the kernel itself knows.
+ */
 static int memory_check_file(struct region *region)
 {
 	struct stat st;
-	int flags;
+	int flags, seals;
 
+	seals = fcntl(region->fd, F_GET_SEALS);
+	if (seals < 0)
+		return -EMEDIUMTYPE;
 	if (fstat(region->fd, &st))
 		return -errno;
 	flags = fcntl(region->fd, F_GETFL);
-	if (!S_ISREG(st.st_mode) || flags < 0 || (flags & O_PATH) || (flags & O_ACCMODE) != O_RDWR)
+	if (!S_ISREG(st.st_mode) || flags < 0 || (flags & O_ACCMODE) != O_RDWR)
 		return -EINVAL;
+	if (!(seals & F_SEAL_SHRINK))
+		g_debug("guest memory whose file can be cut; a memfd can be sealed against that");
 	if (st.st_size < 0 || (uint64_t)st.st_size < region->fd_offset + region->size)
 		return -EINVAL;
 	region->page_size = memory_page_size(region->fd);
@@ -119,24 +162,30 @@ static int region_map(struct region_own *own)
 	int ret;
 
 	region->map_length = end - start;
+	ret = budget_take(&own->memory->budget, region->map_length, 1);
+	if (ret)
+		return ret;
 	region->map = mmap(NULL, region->map_length, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd,
 			   start);
-	if (region->map == MAP_FAILED)
-		return -errno;
+	if (region->map == MAP_FAILED) {
+		ret = -errno;
+		goto err_give;
+	}
 	region->base = region->map + (region->fd_offset - start);
 	/* A core dump of pvhcad must not contain the guests' memory. */
 	madvise(region->map, region->map_length, MADV_DONTDUMP);
 	own->watch = memory_fault_watch(region->map, region->map_length, region, NULL);
-	if (!own->watch) {
-		ret = -ENOMEM;
-		munmap(region->map, region->map_length);
-		return ret;
-	}
-	return 0;
+	if (own->watch)
+		return 0;
+	ret = -ENOMEM;
+	munmap(region->map, region->map_length);
+err_give:
+	budget_give(&own->memory->budget, region->map_length, 1);
+	return ret;
 }
 
-static struct region *region_new(uint64_t gpa, uint64_t size, uint64_t fd_offset, int fd,
-				 int *error)
+static struct region *region_new(struct memory *memory, uint64_t gpa, uint64_t size,
+				 uint64_t fd_offset, int fd, int *error)
 {
 	struct region_own *own = calloc(1, sizeof(*own));
 	struct region *region;
@@ -144,6 +193,7 @@ static struct region *region_new(uint64_t gpa, uint64_t size, uint64_t fd_offset
 	*error = -ENOMEM;
 	if (!own)
 		return NULL;
+	own->memory = memory;
 	region = &own->region;
 	atomic_init(&region->refs, 1);
 	region->gpa = gpa;
@@ -157,6 +207,7 @@ static struct region *region_new(uint64_t gpa, uint64_t size, uint64_t fd_offset
 		free(own);
 		return NULL;
 	}
+	atomic_fetch_add(&memory->refs, 1);
 	return region;
 }
 
@@ -212,7 +263,7 @@ int memory_add(struct memory *memory, uint64_t gpa, uint64_t size, uint64_t fd_o
 	if (__builtin_add_overflow(gpa, size, &end) ||
 	    __builtin_add_overflow(fd_offset, size, &end) || end > INT64_MAX)
 		goto err_close;
-	region = region_new(gpa, size, fd_offset, fd, &ret);
+	region = region_new(memory, gpa, size, fd_offset, fd, &ret);
 	if (!region)
 		goto err_close;
 	if (region->page_size != page_size)
@@ -273,9 +324,19 @@ unsigned int memory_regions(struct memory *memory)
 	return count;
 }
 
+uint64_t memory_bytes(struct memory *memory)
+{
+	return budget_bytes(&memory->budget);
+}
+
 struct stitch_counts *memory_stitch_counts(struct memory *memory)
 {
 	return &memory->stitches;
+}
+
+struct budget *memory_budget(struct memory *memory)
+{
+	return &memory->budget;
 }
 
 uint64_t memory_mappings(const struct memory *memory)

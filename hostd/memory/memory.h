@@ -7,7 +7,7 @@
  * after QEMU took it away. Guest-physical addresses are checked here and nowhere else.
  * Memory behind a mapping vanishes if QEMU truncates the file: memory/fault.c catches
  * the SIGBUS, puts zero pages in place and marks the region, so that this VM fails and
- * no other.
+ * no other. What a VM may have mapped is limited (memory/budget.c).
  */
 #ifndef HOSTD_MEMORY_MEMORY_H
 #define HOSTD_MEMORY_MEMORY_H
@@ -31,19 +31,26 @@ struct region {
 	uint8_t *map;	    /* the mapping: base, rounded to page_size */
 	uint64_t map_length;
 	atomic_bool faulted; /* memory behind it vanished */
+	atomic_uint faults;  /* so often; memory/fault.c */
 	atomic_bool removed; /* QEMU took it away; references keep it */
 };
 
 /* Give a reference up; the last one unmaps the region. Any thread. */
 void memory_region_put(struct region *region);
 
+/* Without limits of its own; NULL: no memory. */
 struct memory *memory_new(void);
+/* Unmapping takes its time (0.3 s for 1 GiB): not in a thread that others wait for. */
 void memory_free(struct memory *memory);
+/* At most so many bytes of regions, and mappings of regions and stitches. What is there stays. */
+void memory_limit(struct memory *memory, uint64_t bytes, uint64_t mappings);
 
 /*
  * Add a region. Takes fd over, also on failure. Returns 0 or a negative errno: EINVAL
- * (geometry, overlap, not a regular file or memfd, file too short), ENOSPC (too many),
- * ENOMEM and others of mmap(2). Any thread.
+ * (geometry, overlap, file too short, not open for reading and writing), EMEDIUMTYPE (no
+ * file of tmpfs or hugetlbfs, as memfds are), ENOSPC (too many), EDQUOT (the VM's limit),
+ * ENOMEM (also where other VMs have so much that this one may have no more) and others of
+ * mmap(2). Any thread.
  */
 int memory_add(struct memory *memory, uint64_t gpa, uint64_t size, uint64_t fd_offset,
 	       uint64_t page_size, int fd);
@@ -53,6 +60,7 @@ int memory_del(struct memory *memory, uint64_t gpa, uint64_t size);
 bool memory_faulted(struct memory *memory);
 /* For the statistics: regions there; mappings of stitches, those in use and those kept. */
 unsigned int memory_regions(struct memory *memory);
+uint64_t memory_bytes(struct memory *memory);
 uint64_t memory_mappings(const struct memory *memory);
 uint64_t memory_mappings_kept(const struct memory *memory);
 
@@ -65,6 +73,12 @@ void *memory_resolve(struct memory *memory, uint64_t gpa, uint64_t len, struct r
 int memory_read(struct memory *memory, uint64_t gpa, void *to, size_t len);
 /* Likewise into it. On failure a part of the range may have been written. */
 int memory_write(struct memory *memory, uint64_t gpa, const void *from, size_t len);
+
+/*
+ * memory/budget.c: once per process. How many mappings it may have (vm.max_map_count);
+ * a part of them is kept for its own needs.
+ */
+void memory_budget_init(void);
 
 /* memory/fault.c: once per process, before any region is mapped. 0 or a negative errno. */
 int memory_fault_init(void);

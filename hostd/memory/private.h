@@ -16,12 +16,41 @@ void memory_region_get(struct region *region);
 /* The region that holds this address, with a reference for the caller, or NULL. */
 struct region *memory_region(struct memory *memory, uint64_t gpa);
 
-/* Counts of mappings that belong to a memory; memory/stitches.c writes them. */
+/*
+ * Counts of mappings that belong to a memory, and of its stitches that are being unmapped
+ * (under the lock of memory/stitches.c, which writes all of them).
+ */
 struct stitch_counts {
 	_Atomic uint64_t used, kept;
+	unsigned int unmapping;
 };
 
 struct stitch_counts *memory_stitch_counts(struct memory *memory);
+struct budget *memory_budget(struct memory *memory);
+
+/*
+ * munmap(2), in steps: it keeps all others from mapping anything as long as there are
+ * pages to take out, so these are taken out first, little by little.
+ */
+void memory_unmap(uint8_t *base, uint64_t length);
+
+/* -------------------------------- memory/budget.c ------------------------------ */
+
+/* What a VM has mapped, and may have; under the lock of budget.c. */
+struct budget {
+	uint64_t bytes, mappings;
+	uint64_t max_bytes, max_mappings;
+};
+
+/*
+ * 0; -EDQUOT: beyond what this VM may have; -ENOMEM: it would have more than is left
+ * for all. Any thread.
+ */
+int budget_take(struct budget *budget, uint64_t bytes, uint64_t mappings);
+void budget_give(struct budget *budget, uint64_t bytes, uint64_t mappings);
+void budget_limit(struct budget *budget, uint64_t bytes, uint64_t mappings);
+/* Bytes that it has. */
+uint64_t budget_bytes(struct budget *budget);
 
 /* -------------------------------- memory/stitch.c ------------------------------ */
 
@@ -41,7 +70,10 @@ void memory_touch(const uint8_t *base, const struct extents *extents);
 
 /* ------------------------------- memory/stitches.c ----------------------------- */
 
-/* Give up the kept stitches of a memory: those over a region, or all (NULL). Any thread. */
+/*
+ * Give up the kept stitches of a memory: those over a region, or all (NULL). Waits until
+ * those of this memory are unmapped, whoever does that, and for no others. Any thread.
+ */
 void stitches_forget(struct memory *memory, const struct region *region);
 
 /* -------------------------------- memory/fault.c ------------------------------- */

@@ -11,10 +11,9 @@
  * huge pages of the file can be mapped as huge pages.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#include <glib.h>
 
 #include "memory/private.h"
 
@@ -141,7 +140,7 @@ int stitch_map(const struct extents *extents, struct stitch *stitch)
 	if (ret)
 		goto err;
 	ret = -ENOMEM;
-	map = g_try_new0(struct stitch_map, 1);
+	map = calloc(1, sizeof(*map));
 	if (!map)
 		goto err;
 	stitch_piece(extents, 0, &first_piece);
@@ -171,7 +170,7 @@ int stitch_map(const struct extents *extents, struct stitch *stitch)
 err_unmap:
 	munmap(whole, length);
 err:
-	g_free(map);
+	free(map);
 	return ret;
 }
 
@@ -181,8 +180,8 @@ void stitch_unmap(struct stitch *stitch)
 
 	if (map) {
 		memory_fault_unwatch(map->watch);
-		munmap(map->whole, map->length);
-		g_free(map);
+		memory_unmap(map->whole, map->length);
+		free(map);
 	}
 	*stitch = (struct stitch){ 0 };
 }

@@ -13,13 +13,15 @@
  *
  * Large mappings take long to unmap (130 ms have been seen for 1 GiB of small pages). A
  * thread of its own does that, so that a deregistration does not wait for the mappings
- * of others. stitches_forget() waits until the mappings are gone.
+ * of others. stitches_forget() waits until those of its memory are gone, and for no others.
  *
- * The lock covers the table, the queue and the counts of users. Nothing is mapped or
+ * The lock covers the tree, the queue and the counts of users. Nothing is mapped or
  * unmapped under it.
  */
 #include <errno.h>
 #include <pthread.h>
+#include <search.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/log.h"
@@ -36,17 +38,18 @@ struct shared_stitch {
 	struct memory *memory;
 	struct extents *extents; /* a reference */
 	unsigned int users;
-	bool listed; /* in the table */
-	GList kept;  /* in the queue while there are no users */
+	bool listed;		    /* in the tree */
+	GList kept;		    /* in the queue while there are no users */
+	struct shared_stitch *next; /* of those that are to be unmapped */
 };
 
 static struct {
 	pthread_mutex_t lock;
-	GHashTable *by_extents; /* of struct shared_stitch, which is its own key */
-	GQueue kept;		/* the latest first */
+	void *by_extents; /* tsearch(3), of struct shared_stitch */
+	GQueue kept;	  /* the latest first */
 	uint64_t kept_bytes, kept_mappings;
 	uint64_t max_bytes;
-	unsigned int unmapping; /* threads that do */
+	unsigned int unmapping; /* stitches, of all */
 	pthread_cond_t unmapped;
 } stitches = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
@@ -59,27 +62,26 @@ void stitches_limit(uint64_t bytes)
 	stitches.max_bytes = bytes;
 }
 
-static guint hash(gconstpointer key)
-{
-	const struct extents *extents = ((const struct shared_stitch *)key)->extents;
-	const struct extent *last = &extents->extent[extents->count - 1];
-	uint64_t mix = (uintptr_t)extents->extent[0].host ^ extents->length;
+#define COMPARE(a, b)                              \
+	do {                                       \
+		if ((a) != (b))                    \
+			return (a) < (b) ? -1 : 1; \
+	} while (0)
 
-	mix = (mix ^ (uintptr_t)last->host * 31) * 0x9e3779b97f4a7c15ull;
-	return (mix ^ extents->count) >> 32;
-}
-
-static gboolean is_same(gconstpointer a, gconstpointer b)
+/* An order of lists of extents: any will do. */
+static int compare(const void *a, const void *b)
 {
 	const struct extents *x = ((const struct shared_stitch *)a)->extents;
 	const struct extents *y = ((const struct shared_stitch *)b)->extents;
 
-	for (uint32_t i = 0; x->count == y->count && i < x->count; i++)
-		if (x->extent[i].host != y->extent[i].host ||
-		    x->extent[i].len != y->extent[i].len ||
-		    x->extent[i].region != y->extent[i].region)
-			return FALSE;
-	return x->count == y->count;
+	COMPARE(x->length, y->length);
+	COMPARE(x->count, y->count);
+	for (uint32_t i = 0; i < x->count; i++) {
+		COMPARE((uintptr_t)x->extent[i].host, (uintptr_t)y->extent[i].host);
+		COMPARE(x->extent[i].len, y->extent[i].len);
+		COMPARE((uintptr_t)x->extent[i].region, (uintptr_t)y->extent[i].region);
+	}
+	return 0;
 }
 
 static void count(struct shared_stitch *shared, bool kept, int sign)
@@ -108,99 +110,140 @@ static void unkeep(struct shared_stitch *shared)
 	count(shared, true, -1);
 }
 
-static void drop(struct shared_stitch *shared, GSList **dropped)
+/* To be given to free_dropped() without the lock. */
+static void drop_unlisted(struct shared_stitch *shared, struct shared_stitch **dropped)
 {
-	unkeep(shared);
-	g_hash_table_remove(stitches.by_extents, shared);
-	*dropped = g_slist_prepend(*dropped, shared);
+	stitches.unmapping++;
+	memory_stitch_counts(shared->memory)->unmapping++;
+	shared->next = *dropped;
+	*dropped = shared;
 }
 
-static void drop_oldest(uint64_t max_bytes, uint64_t max_mappings, GSList **dropped)
+static void drop(struct shared_stitch *shared, struct shared_stitch **dropped)
+{
+	unkeep(shared);
+	tdelete(shared, &stitches.by_extents, compare);
+	drop_unlisted(shared, dropped);
+}
+
+static void drop_oldest(uint64_t max_bytes, uint64_t max_mappings, struct shared_stitch **dropped)
 {
 	while (stitches.kept.tail &&
 	       (stitches.kept_bytes > max_bytes || stitches.kept_mappings > max_mappings))
 		drop(stitches.kept.tail->data, dropped);
 }
 
-/* Whether there was anything to wait for. Lets go of the lock meanwhile. */
-static bool wait_unmapped(void)
+static bool has_region(const struct extents *extents, const struct region *region)
 {
-	bool waited = stitches.unmapping;
+	for (uint32_t i = 0; i < extents->count; i++)
+		if (extents->extent[i].region == region)
+			return true;
+	return false;
+}
 
-	while (stitches.unmapping)
-		pthread_cond_wait(&stitches.unmapped, &stitches.lock);
-	return waited;
+static void drop_of(struct memory *memory, const struct region *region,
+		    struct shared_stitch **dropped)
+{
+	GList *link, *next;
+
+	for (link = stitches.kept.head; link; link = next) {
+		struct shared_stitch *shared = link->data;
+
+		next = link->next;
+		if (shared->memory == memory && (!region || has_region(shared->extents, region)))
+			drop(shared, dropped);
+	}
 }
 
 /* ------------------------------ without it --------------------------------- */
 
-static void shared_free(void *data)
+static void free_one(struct shared_stitch *shared)
 {
-	struct shared_stitch *shared = data;
+	struct memory *memory = shared->memory;
+
+	uint64_t mappings = shared->stitch.mappings;
 
 	stitch_unmap(&shared->stitch);
+	budget_give(memory_budget(memory), 0, mappings);
 	extents_put(shared->extents);
-	g_free(shared);
-}
-
-static void *free_in_thread(void *dropped)
-{
-	g_slist_free_full(dropped, shared_free);
+	free(shared);
 	pthread_mutex_lock(&stitches.lock);
 	stitches.unmapping--;
+	memory_stitch_counts(memory)->unmapping--;
 	pthread_cond_broadcast(&stitches.unmapped);
 	pthread_mutex_unlock(&stitches.lock);
+}
+
+static void *free_all(void *dropped)
+{
+	struct shared_stitch *shared, *next;
+
+	for (shared = dropped; shared; shared = next) {
+		next = shared->next;
+		free_one(shared);
+	}
 	return NULL;
 }
 
-static uint64_t count_bytes(GSList *dropped)
+static uint64_t count_bytes(const struct shared_stitch *dropped)
 {
 	uint64_t bytes = 0;
 
 	for (; dropped; dropped = dropped->next)
-		bytes += ((struct shared_stitch *)dropped->data)->stitch.length;
+		bytes += dropped->stitch.length;
 	return bytes;
 }
 
 /* Now if it is little, otherwise soon. */
-static void free_dropped(GSList *dropped)
+static void free_dropped(struct shared_stitch *dropped)
 {
 	pthread_t thread;
 
-	if (count_bytes(dropped) < UNMAP_BYTES) {
-		g_slist_free_full(dropped, shared_free);
-		return;
-	}
-	pthread_mutex_lock(&stitches.lock);
-	stitches.unmapping++;
-	pthread_mutex_unlock(&stitches.lock);
-	if (pthread_create(&thread, NULL, free_in_thread, dropped))
-		free_in_thread(dropped);
+	if (count_bytes(dropped) < UNMAP_BYTES || pthread_create(&thread, NULL, free_all, dropped))
+		free_all(dropped);
 	else
 		pthread_detach(thread);
 }
 
-/* Whether anything was. */
+/* Those of one memory. Whether there were any. */
+static bool free_kept(struct memory *memory)
+{
+	struct shared_stitch *dropped = NULL;
+
+	pthread_mutex_lock(&stitches.lock);
+	drop_of(memory, NULL, &dropped);
+	pthread_mutex_unlock(&stitches.lock);
+	free_all(dropped);
+	return dropped;
+}
+
+/* Whether anything was, or is being, unmapped. */
 static bool free_all_kept(void)
 {
-	GSList *dropped = NULL;
+	struct shared_stitch *dropped = NULL;
 	bool freed;
 
 	pthread_mutex_lock(&stitches.lock);
+	freed = stitches.unmapping;
 	drop_oldest(0, 0, &dropped);
-	freed = wait_unmapped() || dropped;
 	pthread_mutex_unlock(&stitches.lock);
-	g_slist_free_full(dropped, shared_free);
+	freed |= dropped != NULL;
+	free_all(dropped);
+	pthread_mutex_lock(&stitches.lock);
+	while (stitches.unmapping)
+		pthread_cond_wait(&stitches.unmapped, &stitches.lock);
+	pthread_mutex_unlock(&stitches.lock);
 	return freed;
 }
 
 static struct shared_stitch *find(struct extents *extents)
 {
-	struct shared_stitch key = { .extents = extents }, *shared = NULL;
+	struct shared_stitch key = { .extents = extents }, **found, *shared = NULL;
 
 	pthread_mutex_lock(&stitches.lock);
-	if (stitches.by_extents)
-		shared = g_hash_table_lookup(stitches.by_extents, &key);
+	found = tfind(&key, &stitches.by_extents, compare);
+	if (found)
+		shared = *found;
 	if (shared && !shared->users++) {
 		unkeep(shared);
 		count(shared, false, 1);
@@ -209,16 +252,19 @@ static struct shared_stitch *find(struct extents *extents)
 	return shared;
 }
 
-/* A single extent is mapped as long as its region. */
+/*
+ * A single extent is mapped as long as its region. What is not listed, also for want of
+ * memory, is unmapped after its use.
+ */
 static void list(struct shared_stitch *shared)
 {
+	struct shared_stitch **found;
+
+	if (!shared->stitch.mappings)
+		return;
 	pthread_mutex_lock(&stitches.lock);
-	if (!stitches.by_extents)
-		stitches.by_extents = g_hash_table_new(hash, is_same);
-	shared->listed = shared->stitch.mappings &&
-		!g_hash_table_contains(stitches.by_extents, shared);
-	if (shared->listed)
-		g_hash_table_add(stitches.by_extents, shared);
+	found = tsearch(shared, &stitches.by_extents, compare);
+	shared->listed = found && *found == shared;
 	pthread_mutex_unlock(&stitches.lock);
 }
 
@@ -231,6 +277,11 @@ static void tell(int error, const struct extents *extents)
 			&limit,
 			"cannot map a memory region of %u pieces: raise the sysctl vm.max_map_count",
 			extents->count);
+	else if (error == EDQUOT)
+		log_warning_limited(
+			&limit,
+			"cannot map a memory region of %u pieces: its VM has its quota of mappings",
+			extents->count);
 	else if (error == EOPNOTSUPP)
 		log_warning_limited(
 			&limit,
@@ -238,6 +289,34 @@ static void tell(int error, const struct extents *extents)
 	else
 		log_warning_limited(&limit, "cannot map a memory region of %u pieces: %s",
 				    extents->count, g_strerror(error));
+}
+
+/* Mappings for the budget; room for them is made among what is kept. 0 or an errno. */
+static int take_budget(struct memory *memory, uint64_t mappings)
+{
+	int ret;
+
+	do
+		ret = -budget_take(memory_budget(memory), 0, mappings);
+	while (ret && (free_kept(memory) || (ret == ENOMEM && free_all_kept())));
+	return ret;
+}
+
+/* 0 or an errno. */
+static int map_anew(struct memory *memory, struct extents *extents, struct stitch *stitch)
+{
+	/* One extent needs none. */
+	uint64_t mappings = extents->count > 1 ? extents->count : 0;
+	int error = take_budget(memory, mappings);
+
+	if (error)
+		return error;
+	do
+		error = -stitch_map(extents, stitch);
+	while (error == ENOMEM && free_all_kept());
+	if (error)
+		budget_give(memory_budget(memory), 0, mappings);
+	return error;
 }
 
 struct stitch *stitches_get(struct memory *memory, struct extents *extents, bool *reused,
@@ -249,15 +328,13 @@ struct stitch *stitches_get(struct memory *memory, struct extents *extents, bool
 	if (shared)
 		return &shared->stitch;
 	*error = ENOMEM;
-	shared = g_try_new0(struct shared_stitch, 1);
+	shared = calloc(1, sizeof(*shared));
 	if (!shared)
 		return NULL;
-	do
-		*error = -stitch_map(extents, &shared->stitch);
-	while (*error == ENOMEM && free_all_kept());
+	*error = map_anew(memory, extents, &shared->stitch);
 	if (*error) {
 		tell(*error, extents);
-		g_free(shared);
+		free(shared);
 		return NULL;
 	}
 	shared->memory = memory;
@@ -286,14 +363,14 @@ static bool is_worth_keeping(const struct shared_stitch *shared)
 void stitches_put(struct stitch *stitch)
 {
 	struct shared_stitch *shared = (struct shared_stitch *)stitch;
-	GSList *dropped = NULL;
+	struct shared_stitch *dropped = NULL;
 
 	pthread_mutex_lock(&stitches.lock);
 	if (--shared->users)
 		goto unlock;
 	count(shared, false, -1);
 	if (!shared->listed) {
-		dropped = g_slist_prepend(NULL, shared);
+		drop_unlisted(shared, &dropped);
 		goto unlock;
 	}
 	keep(shared);
@@ -305,28 +382,16 @@ unlock:
 	free_dropped(dropped);
 }
 
-static bool has_region(const struct extents *extents, const struct region *region)
-{
-	for (uint32_t i = 0; i < extents->count; i++)
-		if (extents->extent[i].region == region)
-			return true;
-	return false;
-}
-
 void stitches_forget(struct memory *memory, const struct region *region)
 {
-	GSList *dropped = NULL;
-	GList *link, *next;
+	struct shared_stitch *dropped = NULL;
 
 	pthread_mutex_lock(&stitches.lock);
-	for (link = stitches.kept.head; link; link = next) {
-		struct shared_stitch *shared = link->data;
-
-		next = link->next;
-		if (shared->memory == memory && (!region || has_region(shared->extents, region)))
-			drop(shared, &dropped);
-	}
-	wait_unmapped();
+	drop_of(memory, region, &dropped);
 	pthread_mutex_unlock(&stitches.lock);
-	g_slist_free_full(dropped, shared_free);
+	free_all(dropped);
+	pthread_mutex_lock(&stitches.lock);
+	while (memory_stitch_counts(memory)->unmapping)
+		pthread_cond_wait(&stitches.unmapped, &stitches.lock);
+	pthread_mutex_unlock(&stitches.lock);
 }

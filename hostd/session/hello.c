@@ -97,7 +97,7 @@ static int hello_refuse(struct session *session, uint32_t error, const char *rea
 
 static int hello_accept(struct session *session)
 {
-	vm_init_tables(&session->vm);
+	vm_apply_quota(&session->vm);
 	session->hello_ns = 0;
 	/* Before the answer, so that a peer that has it finds the name in the statistics. */
 	vm_set_state(&session->vm, VM_IDLE);

@@ -69,6 +69,20 @@ static int session_event_fds(struct session *session, struct link_message *messa
 	return 0;
 }
 
+static const char *session_mem_error(int error)
+{
+	switch (error) {
+	case EMEDIUMTYPE:
+		return "its file is none of tmpfs or hugetlbfs, as memfds are";
+	case EDQUOT:
+		return "more than the VM's quota of memory-bytes or mappings";
+	case ENOSPC:
+		return "more regions than a VM may have";
+	default:
+		return g_strerror(error);
+	}
+}
+
 static int session_mem_add(struct session *session, struct link_message *message)
 {
 	const struct pvhca_link_mem *mem = &message->mem;
@@ -81,7 +95,7 @@ static int session_mem_add(struct session *session, struct link_message *message
 		return session_refuse(session,
 				      "memory at %#" G_GINT64_MODIFIER "x, %" G_GUINT64_FORMAT
 				      " bytes: %s",
-				      mem->gpa, mem->size, g_strerror(-ret));
+				      mem->gpa, mem->size, session_mem_error(-ret));
 	return 0;
 }
 

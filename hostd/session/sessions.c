@@ -13,11 +13,13 @@
 #include <pvhca-version.h>
 
 #include "lib/log.h"
+#include "memory/memory.h"
 #include "session/private.h"
 
 /* What a session's thread may take for its end, when the daemon stops. */
 #define STOP_SECONDS 10
 
+/* ended: its thread has nothing more to do. Any thread */
 struct seat {
 	struct session *session;
 	pthread_t thread;
@@ -85,8 +87,14 @@ static gboolean sessions_reap(void *arg)
 static void *seat_main(void *arg)
 {
 	struct seat *seat = arg;
+	struct memory *memory;
 
 	session_run(seat->session);
+	g_mutex_lock(&sessions.lock);
+	memory = vm_take_memory(&seat->session->vm);
+	g_mutex_unlock(&sessions.lock);
+	/* Here, for it takes its time, and the main thread serves all others. */
+	memory_free(memory);
 	atomic_store(&seat->ended, true);
 	g_idle_add(sessions_reap, NULL);
 	return NULL;

@@ -37,6 +37,9 @@ static void stats_read(struct vm *vm, struct stats_values *values)
 	values->ceqs = table_used(&vm->ceqs);
 	values->pinned_bytes = atomic_load(&vm->pinned_bytes);
 	values->connections = atomic_load(&vm->connections);
+	if (!vm->memory)
+		return;
+	values->memory_bytes = memory_bytes(vm->memory);
 	values->mappings = memory_mappings(vm->memory);
 	values->mappings_kept = memory_mappings_kept(vm->memory);
 }
@@ -47,7 +50,7 @@ static void stats_take(struct vm *vm, void *arg)
 	struct stats_session own = { .id = vm->id };
 
 	own.state = vm_state_name(vm);
-	own.regions = memory_regions(vm->memory);
+	own.regions = vm->memory ? memory_regions(vm->memory) : 0;
 	/* Its thread is setting name and tables until it leaves this state. */
 	own.greeted = atomic_load(&vm->state) != VM_CONNECTED;
 	if (own.greeted) {

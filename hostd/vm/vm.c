@@ -50,6 +50,14 @@ int vm_init(struct vm *vm, unsigned int id, const struct config *config,
 	return 0;
 }
 
+struct memory *vm_take_memory(struct vm *vm)
+{
+	struct memory *memory = vm->memory;
+
+	vm->memory = NULL;
+	return memory;
+}
+
 static void vm_close_fd(int fd)
 {
 	if (fd >= 0)
@@ -72,11 +80,11 @@ void vm_fini(struct vm *vm)
 	table_fini(&vm->srqs);
 	table_fini(&vm->qps);
 	table_fini(&vm->ceqs);
-	memory_free(vm->memory);
+	memory_free(vm_take_memory(vm));
 	config_policy_free(vm->policy);
 }
 
-void vm_init_tables(struct vm *vm)
+void vm_apply_quota(struct vm *vm)
 {
 	const struct quota *quota = &vm->policy->quota;
 
@@ -89,6 +97,7 @@ void vm_init_tables(struct vm *vm)
 	table_init(&vm->srqs, quota->srqs);
 	table_init(&vm->qps, quota->qps);
 	table_init(&vm->ceqs, PVHCA_VECTORS_MAX);
+	memory_limit(vm->memory, quota->memory_bytes, quota->mappings);
 }
 
 /* --------------------------------- addresses ------------------------------- */

@@ -64,6 +64,7 @@ struct vm_thread_ops {
  * @failing: enum pvhca_dev_error; the VM is not served any more. Any thread
  * @retrying: a call of thread->retry has not been carried out yet. Any thread
  * @vector_fds, @doorbell_fds: -1 where not received
+ * @memory: NULL when its session has ended
  * @policy: settings and quota of this VM; constant after HELLO
  * @mac, @mac_chosen, @mac_shared: chosen at the first ENABLE; shared when it is
  *	the host's own, which other VMs have too
@@ -125,8 +126,10 @@ int vm_init(struct vm *vm, unsigned int id, const struct config *config,
 	    const struct vm_thread_ops *thread);
 /* Closes descriptors, frees memory, policy and (empty) tables. */
 void vm_fini(struct vm *vm);
-/* Tables of objects as vm->policy has the quotas. */
-void vm_init_tables(struct vm *vm);
+/* Empty tables of objects, and limits of memory, as vm->policy has the quotas. */
+void vm_apply_quota(struct vm *vm);
+/* For memory_free() at a better time than vm_fini() is; the VM has none then. */
+struct memory *vm_take_memory(struct vm *vm);
 
 const char *vm_state_name(const struct vm *vm);
 void vm_set_state(struct vm *vm, enum vm_state state);

@@ -161,6 +161,121 @@ class Semaphores(DaemonCase):
         self.assert_quiet(guest, before + 10)
 
 
+class MemoryThatIsCut(DaemonCase):
+    """A file cut under a VM costs that VM its device, and nobody else anything."""
+
+    SIZE = 64 << 20
+
+    def evil(self, size=SIZE):
+        guest = connected(self.daemon, 1, name=b"evil", size=size)
+        self.addCleanup(guest.close)
+        return guest
+
+    def all_mappings(self):
+        with open("/proc/%d/maps" % self.daemon.process.pid) as f:
+            return sum(1 for _ in f)
+
+    def assert_lost_alone(self, guest, before, reasons=(DEV_ERR_MEMORY,)):
+        """Each fault is handled, and they leave no mapping for each page behind."""
+        kind, payload = guest.qemu.receive()
+        self.assertEqual(kind, FATAL)
+        self.assertIn(struct.unpack("<QII", payload)[1], reasons)
+        self.assertLess(self.all_mappings(), before + 100)
+        victim = connected(self.daemon, 2, name=b"victim")
+        self.addCleanup(victim.close)
+        self.assertEqual(write_once(victim), 0)
+
+    def test_writes_over_every_second_page_of_a_file_that_was_cut(self):
+        guest = self.evil()
+        # A region that names each second page: nothing of it is contiguous.
+        pages = 4000
+        first = guest.alloc(2 * pages * GRANULE)
+        at = self.chain(guest, [(first + 2 * i * GRANULE, GRANULE) for i in range(pages)])
+        rsp = guest.ok(REG_MR, mr_payload(guest.q.pd, [], pages * GRANULE, 0xF, num=pages,
+                                          mem_length=pages * GRANULE, chunk=at))
+        _, lkey, rkey = struct.unpack_from("<3I", rsp)
+        before = self.all_mappings()
+        half = pages // 2 * GRANULE
+        # The rings stay, what is written goes.
+        os.ftruncate(guest.fd, first)
+        q = guest.q
+        guest.post_send(q, sq_wqe(3, [sge(0x10000, half, lkey)], rkey, 0x10000 + half))
+        self.assert_lost_alone(guest, before)
+
+    def test_all_of_it_is_cut(self):
+        guest = self.evil()
+        before = self.all_mappings()
+        os.ftruncate(guest.fd, 0)
+        guest.qemu.ring()
+        guest.qemu.ring(DATA_DB, guest.q.doorbell // 8)
+        # Its queues of zeros may be seen first.
+        self.assert_lost_alone(guest, before, (DEV_ERR_MEMORY, DEV_ERR_GUEST))
+
+    def test_it_is_cut_and_grows_again_and_again(self):
+        guest = self.evil()
+        before = self.all_mappings()
+        first = guest.alloc(GRANULE)
+        for cut in range(60, 20, -1):
+            os.ftruncate(guest.fd, cut << 20)
+            os.ftruncate(guest.fd, self.SIZE)
+        os.ftruncate(guest.fd, first)
+        rsp = guest.command(REG_MR, mr_payload(guest.q.pd, [(first, GRANULE)], GRANULE, 0xF))[1]
+        _, lkey, rkey = struct.unpack_from("<3I", rsp)
+        guest.post_send(guest.q, sq_wqe(3, [sge(0x10000, 8, lkey)], rkey, 0x10000))
+        self.assert_lost_alone(guest, before)
+
+    def chain(self, guest, extents):
+        """A list of extents in guest memory: the address of its first chunk."""
+        chunks = [extents[i:i + 255] for i in range(0, len(extents), 255)]
+        at = guest.alloc(len(chunks) * GRANULE)
+        for i, chunk in enumerate(chunks):
+            after = at + (i + 1) * GRANULE if i + 1 < len(chunks) else 0
+            guest.write(at + i * GRANULE, struct.pack("<QQ", after, 0) +
+                        b"".join(struct.pack("<QQ", *extent) for extent in chunk))
+        return at
+
+
+class MemoryThatIsNone(DaemonCase):
+    config = "[quota]\nmemory-bytes=16M\nmappings=4\n"
+
+    def refused(self, fd, size=GRANULE, gpa=0, count=1):
+        qemu = Qemu(self.daemon, name=b"evil")
+        self.addCleanup(qemu.close)
+        for i in range(count):
+            try:
+                qemu.add_memory(gpa + i * (1 << 32), size, fd)
+            except (BrokenPipeError, ConnectionResetError):
+                break
+        self.assertTrue(qemu.is_closed())
+        return self.daemon.log().splitlines()
+
+    def test_files_of_other_file_systems_are_refused_and_the_log_says_why(self):
+        # Of a kind that no reader can hold up here; those that can, such as FUSE, are told likewise.
+        with open("/proc/self/comm", "r+b") as f:
+            log = self.refused(f.fileno())
+        self.assertTrue(any("tmpfs" in line and "evil" in line for line in log), log[-5:])
+
+    def test_more_bytes_than_the_quota(self):
+        fd = os.memfd_create("guest")
+        self.addCleanup(os.close, fd)
+        os.ftruncate(fd, 1 << 45)
+        log = self.refused(fd, 1 << 45)
+        self.assertTrue(any("memory-bytes" in line for line in log), log[-5:])
+
+    def test_more_regions_than_the_quota_of_mappings(self):
+        fd = os.memfd_create("guest")
+        self.addCleanup(os.close, fd)
+        os.ftruncate(fd, GRANULE)
+        self.refused(fd, count=5)
+
+    def test_statistics_have_what_is_there(self):
+        guest = Guest(self.daemon, name=b"counted")
+        self.addCleanup(guest.close)
+        session, = self.daemon.stats()["sessions"]
+        self.assertEqual(session["memory_bytes"], guest.size)
+        self.assertEqual(session["quota"]["memory_bytes"], 16 << 20)
+
+
 class Stopping(unittest.TestCase):
     def test_a_blocked_worker_or_session_does_not_keep_the_daemon(self):
         daemon = Daemon("--workers", "2")

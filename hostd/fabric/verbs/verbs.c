@@ -28,6 +28,8 @@ int verbs_status(int err)
 	case EINVAL:
 	case ERANGE:
 		return PVHCA_ST_INVALID;
+	case EDQUOT:
+		return PVHCA_ST_QUOTA;
 	case ENOMEM:
 	case ENOSPC:
 	case EMFILE:

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Mappings of scattered memory that regions share, and that outlast them. */
 #include <endian.h>
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -249,6 +252,76 @@ START_TEST(what_takes_long_to_unmap_is_unmapped_behind)
 }
 END_TEST
 
+/* The linker leads pvhcad's own calls here (--wrap). */
+int __wrap_munmap(void *base, size_t length);
+int __real_munmap(void *base, size_t length);
+
+static sem_t held, go;
+static void *_Atomic hold_at; /* the mapping whose unmapping waits */
+
+int __wrap_munmap(void *base, size_t length)
+{
+	if (base == hold_at) {
+		sem_post(&held);
+		sem_wait(&go);
+	}
+	return __real_munmap(base, length);
+}
+
+static void *put_stitch(void *stitch)
+{
+	stitches_put(stitch);
+	return NULL;
+}
+
+START_TEST(a_vm_does_not_wait_until_the_memory_of_another_is_unmapped)
+{
+	struct memory *first = memory, *second;
+	struct stitch *stitch;
+	pthread_t thread;
+
+	sem_init(&held, 0, 0);
+	sem_init(&go, 0, 0);
+	stitches_limit(0);
+	stitch = get(1, 20 * K4, false);
+	hold_at = stitch->base;
+	ck_assert_int_eq(pthread_create(&thread, NULL, put_stitch, stitch), 0);
+	sem_wait(&held);
+	second = memory = memory_new();
+	close(add_region(0));
+	stitches_put(get(1, 20 * K4, false));
+	ck_assert_int_eq(memory_del(memory, 0, PAGES * K4), 0);
+	memory_free(second);
+	sem_post(&go);
+	pthread_join(thread, NULL);
+	memory = first;
+}
+END_TEST
+
+START_TEST(a_vm_has_no_more_mappings_than_it_may)
+{
+	struct extents *extents;
+	struct stitch *stitch;
+	bool reused;
+	int error;
+
+	/* Two regions, and two times three pieces. */
+	memory_limit(memory, UINT64_MAX, 2 + 2 * PIECES);
+	stitch = get(1, 20 * K4, false);
+	stitches_put(get(2, 20 * K4, false));
+	check_counts(PIECES, PIECES);
+	/* What is kept gives way. */
+	stitches_put(get(3, 20 * K4, false));
+	check_counts(PIECES, PIECES);
+	memory_limit(memory, UINT64_MAX, 1 + 2 * PIECES);
+	extents = pages(4, 20 * K4);
+	ck_assert_ptr_null(stitches_get(memory, extents, &reused, &error));
+	ck_assert_int_eq(error, EDQUOT);
+	extents_put(extents);
+	stitches_put(stitch);
+}
+END_TEST
+
 START_TEST(nothing_is_kept_where_that_is_not_wanted)
 {
 	struct stitch *stitch;
@@ -304,6 +377,8 @@ int main(void)
 	tcase_add_test(tc, a_vm_that_goes_leaves_nothing_and_others_theirs);
 	tcase_add_test(tc, the_oldest_goes_when_too_much_is_kept);
 	tcase_add_test(tc, what_takes_long_to_unmap_is_unmapped_behind);
+	tcase_add_test(tc, a_vm_does_not_wait_until_the_memory_of_another_is_unmapped);
+	tcase_add_test(tc, a_vm_has_no_more_mappings_than_it_may);
 	tcase_add_test(tc, nothing_is_kept_where_that_is_not_wanted);
 	tcase_add_test(tc, what_is_kept_gives_way_to_what_cannot_be_mapped);
 	return suite_run("stitches", tc);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* All sessions: the test is the daemon's main thread, and QEMU. */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -155,6 +157,45 @@ START_TEST(a_connection_beyond_the_daemons_descriptors_is_refused)
 }
 END_TEST
 
+/* The linker leads pvhcad's own calls here (--wrap). */
+int __wrap_munmap(void *base, size_t length);
+int __real_munmap(void *base, size_t length);
+
+static _Atomic unsigned int unmapped, unmapped_here;
+static pthread_t main_thread;
+
+int __wrap_munmap(void *base, size_t length)
+{
+	if (length == RIG_RAM) {
+		unmapped++;
+		unmapped_here += pthread_equal(pthread_self(), main_thread);
+	}
+	return __real_munmap(base, length);
+}
+
+START_TEST(guest_memory_is_unmapped_by_the_session_that_had_it)
+{
+	struct qemu peer = { .fd = connect_qemu() };
+
+	main_thread = pthread_self();
+	send_hello(peer.fd);
+	ck_assert_uint_eq(refused(peer.fd), 0);
+	qemu_ram(&peer);
+	qemu_reset(&peer);
+	if (_i) {
+		sessions_stop();
+	} else {
+		shutdown(peer.fd, SHUT_RDWR);
+		while (sessions_there())
+			g_main_context_iteration(NULL, TRUE);
+	}
+	ck_assert_uint_eq(unmapped, 1);
+	ck_assert_uint_eq(unmapped_here, 0);
+	__real_munmap(peer.ram, RIG_RAM);
+	close(peer.ram_fd);
+}
+END_TEST
+
 START_TEST(stopping_ends_all_and_waits_for_them)
 {
 	int fd[SESSIONS];
@@ -257,6 +298,7 @@ int main(void)
 	tcase_add_test(tc, no_more_than_max_sessions_are_served_and_qemu_is_told);
 	tcase_add_test(tc, a_session_that_ended_makes_room_for_another);
 	tcase_add_test(tc, a_connection_beyond_the_daemons_descriptors_is_refused);
+	tcase_add_loop_test(tc, guest_memory_is_unmapped_by_the_session_that_had_it, 0, 2);
 	tcase_add_test(tc, stopping_ends_all_and_waits_for_them);
 	tcase_add_test(tc, a_name_or_a_uuid_is_served_once);
 	tcase_add_test(tc, vms_that_say_nothing_of_themselves_are_different_ones);
