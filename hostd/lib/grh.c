@@ -10,13 +10,14 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define UDP_LEN	     8u
-#define BTH_LEN	     12u
-#define DETH_LEN     8u
-#define ICRC_LEN     4u
-#define PROTOCOL_UDP 17
-#define IPV4_DF	     0x4000
-#define IPV4_AT	     20 /* of the header in the 40 bytes */
+#define UDP_LEN		 8u
+#define BTH_LEN		 12u
+#define DETH_LEN	 8u
+#define ICRC_LEN	 4u
+#define PROTOCOL_UDP	 17
+#define IPV4_DF		 0x4000
+#define IPV4_AT		 20   /* of the header in the 40 bytes */
+#define IPV4_VERSION_IHL 0x45 /* 4, and 5 words */
 
 struct ipv4 {
 	uint8_t version_ihl;
@@ -67,13 +68,26 @@ uint8_t grh_packet_type(const uint8_t source[16], const uint8_t destination[16])
 	return GRH_SL_ROCE_V2 | (grh_is_ipv4(source, destination) ? GRH_SL_IPV4 : GRH_SL_IPV6);
 }
 
+/* No options, as annex 17 demands, and a checksum that is right: chance seldom does that. */
+static bool is_ipv4_header(const uint8_t *header)
+{
+	return header[0] == IPV4_VERSION_IHL && !checksum(header, sizeof(struct ipv4));
+}
+
+uint8_t grh_header_type(const uint8_t grh[GRH_LEN])
+{
+	if (is_ipv4_header(grh + IPV4_AT))
+		return GRH_SL_ROCE_V2 | GRH_SL_IPV4;
+	return grh[0] >> 4 == 6 ? GRH_SL_ROCE_V2 | GRH_SL_IPV6 : 0;
+}
+
 void grh_fill(uint8_t grh[GRH_LEN], const struct av *av, const uint8_t source[16],
 	      const uint8_t destination[16], uint32_t payload)
 {
 	/* Payload is padded to words: IB vol 1, 9.2.3. */
 	uint32_t length = UDP_LEN + BTH_LEN + DETH_LEN + ((payload + 3) & ~3u) + ICRC_LEN;
 	struct ipv4 v4 = {
-		.version_ihl = 0x45,
+		.version_ihl = IPV4_VERSION_IHL,
 		.tos = av->traffic_class,
 		.length = htobe16(sizeof(v4) + length),
 		.fragment = htobe16(IPV4_DF),

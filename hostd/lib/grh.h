@@ -30,5 +30,10 @@ void grh_fill(uint8_t grh[GRH_LEN], const struct av *av, const uint8_t source[16
 
 /* For a datagram between these two. */
 uint8_t grh_packet_type(const uint8_t source[16], const uint8_t destination[16]);
+/*
+ * For a datagram whose 40 bytes are these, as an adapter left them; the 20 before an IPv4
+ * header may hold anything. 0: there is neither header in them.
+ */
+uint8_t grh_header_type(const uint8_t grh[GRH_LEN]);
 
 #endif

@@ -144,6 +144,21 @@ static void cqe_from_wc(const struct ibv_wc *wc, const struct qp *qp, uint64_t n
 		cqe->imm_data = wc->imm_data;
 }
 
+static bool is_datagram(const struct qp *qp, const struct ibv_wc *wc)
+{
+	return qp->type == PVHCA_QPT_UD && wc->wr_id & WR_ID_RECV && wc->status == IBV_WC_SUCCESS;
+}
+
+/* What stands before a datagram of which the engine does not say it: see headers.c. */
+static uint8_t packet_type(struct verbs_vm *vv, const struct qp *qp, const struct ibv_wc *wc)
+{
+	const struct verbs_srq *vsrq = qp->srq ? qp->srq->fabric : NULL;
+	const struct verbs_qp *vqp = qp->fabric;
+
+	return verbs_headers_type(vsrq ? vsrq->headers : vqp->headers, vv,
+				  wc->wr_id & WR_ID_INDEX_MASK);
+}
+
 /* A send completed, and with it all before it. Under qp->rq_lock. */
 static void retire_sends(struct verbs_vm *vv, struct qp *qp, struct verbs_qp *vqp, uint32_t index)
 {
@@ -151,7 +166,7 @@ static void retire_sends(struct verbs_vm *vv, struct qp *qp, struct verbs_qp *vq
 
 	count++;
 	vqp->retired = index;
-	atomic_fetch_sub_explicit(&vqp->in_flight, count, memory_order_relaxed);
+	atomic_fetch_sub(&vqp->in_flight, count);
 	atomic_fetch_sub_explicit(&vv->in_flight, count, memory_order_relaxed);
 }
 
@@ -184,6 +199,18 @@ static void resume_stalled(struct qp *qp, struct verbs_qp *vqp)
 	context_again(qp->context, qp->slot);
 }
 
+/*
+ * A refused entry may have its turn now, see fabric/verbs/post.c. The counts are read after
+ * they were lowered and after the flags; who sets a flag reads the counts after it.
+ */
+static void resume_held(struct qp *qp, struct verbs_qp *vqp)
+{
+	bool send = atomic_load(&vqp->held), recv = atomic_load(&vqp->recv_held);
+
+	if ((send && !atomic_load(&vqp->in_flight)) || (recv && !atomic_load(&vqp->receives)))
+		context_again(qp->context, qp->slot);
+}
+
 static void resume_stalled_srq(struct srq *srq)
 {
 	struct verbs_srq *vsrq = srq->fabric;
@@ -213,13 +240,39 @@ static bool is_current(const struct verbs_qp *vqp, const struct ibv_wc *wc)
 	return wc->wr_id & WR_ID_SRQ || wc->wr_id >> WR_ID_QP_SHIFT == vqp->id;
 }
 
+/* Write it to the guest's CQ. Under qp->rq_lock. */
+static void push(struct pass *pass, struct qp *qp, const struct ibv_wc *wc, uint64_t now)
+{
+	struct verbs_vm *vv = qp->vm->fabric_vm;
+	bool recv = wc->wr_id & WR_ID_RECV;
+	struct verbs_qp *vqp = qp->fabric;
+	struct pvhca_cqe cqe;
+
+	cqe_from_wc(wc, qp, now, &cqe);
+	if (!cqe.sl && is_datagram(qp, wc))
+		cqe.sl = packet_type(vv, qp, wc);
+	/*
+	 * ibv_wc does not tell whether the sender asked for an event, so
+	 * each receive counts as solicited.
+	 */
+	if (cq_push(pass, recv ? qp->recv_cq : qp->send_cq, &cqe, recv))
+		return;
+	/* More outstanding than its queues hold: its worker stops the QP. */
+	atomic_store(&vqp->overrun, true);
+	context_again(qp->context, qp->slot);
+}
+
+/* Of no concern to the guest, which asked for no completion of this send. */
+static bool is_quiet(const struct ibv_wc *wc)
+{
+	return wc->wr_id & WR_ID_QUIET && wc->status == IBV_WC_SUCCESS;
+}
+
 static void deliver(struct pass *pass, struct vm *vm, const struct ibv_wc *wc, uint64_t now)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	struct qp *qp = find_qp(vv, wc);
-	bool recv = wc->wr_id & WR_ID_RECV;
 	struct verbs_qp *vqp;
-	struct pvhca_cqe cqe;
 
 	if (!qp)
 		return;
@@ -228,19 +281,14 @@ static void deliver(struct pass *pass, struct vm *vm, const struct ibv_wc *wc, u
 	/* Against a RESET in between, after which nothing old may appear. */
 	pthread_mutex_lock(&qp->rq_lock);
 	if (is_current(vqp, wc)) {
-		cqe_from_wc(wc, qp, now, &cqe);
-		/*
-		 * ibv_wc does not tell whether the sender asked for an event, so
-		 * each receive counts as solicited.
-		 */
-		/* More outstanding than its queues hold: its worker stops the QP. */
-		if (!cq_push(pass, recv ? qp->recv_cq : qp->send_cq, &cqe, recv)) {
-			atomic_store(&vqp->overrun, true);
-			context_again(qp->context, qp->slot);
-		}
-		if (!recv)
+		if (!is_quiet(wc))
+			push(pass, qp, wc, now);
+		if (!(wc->wr_id & WR_ID_RECV))
 			retire_sends(vv, qp, vqp, wc->wr_id & WR_ID_INDEX_MASK);
+		else if (!(wc->wr_id & WR_ID_SRQ))
+			atomic_fetch_sub(&vqp->receives, 1);
 		resume_stalled(qp, vqp);
+		resume_held(qp, vqp);
 		if (wc->wr_id & WR_ID_SRQ)
 			resume_stalled_srq(qp->srq);
 	}
@@ -250,7 +298,7 @@ static void deliver(struct pass *pass, struct vm *vm, const struct ibv_wc *wc, u
 static unsigned int poll_host_cq(struct pass *pass, struct vm *vm, struct verbs_host_cq *host_cq)
 {
 	struct counters *counters = &vm->counters;
-	unsigned int total = 0, errors = 0;
+	unsigned int total = 0, errors = 0, quiet = 0;
 	struct ibv_wc wc[POLL_BATCH];
 	uint64_t now = 0;
 	int i, n;
@@ -261,6 +309,7 @@ static unsigned int poll_host_cq(struct pass *pass, struct vm *vm, struct verbs_
 			now = clock_ns();
 		for (i = 0; i < n; i++) {
 			errors += wc[i].status != IBV_WC_SUCCESS;
+			quiet += is_quiet(&wc[i]);
 			deliver(pass, vm, &wc[i], now);
 		}
 		if (n > 0)
@@ -268,7 +317,7 @@ static unsigned int poll_host_cq(struct pass *pass, struct vm *vm, struct verbs_
 	} while (n == POLL_BATCH && total < POLL_MAX);
 
 	if (total)
-		counter_add(&counters->completions, total);
+		counter_add(&counters->completions, total - quiet);
 	if (errors)
 		counter_add(&counters->errors, errors);
 	return total;

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/log.h"
 #include "fabric/verbs/private.h"
@@ -29,6 +30,41 @@ void verbs_pd_free(struct pd *pd)
 	if (err)
 		g_warning("%s: host PD could not be freed: %s", pd->vm->name, g_strerror(err));
 }
+
+/* ------------------------------ regions by lkey ---------------------------- */
+
+static void key_add(struct verbs_vm *vv, struct verbs_mr *vmr)
+{
+	pthread_mutex_lock(&vv->keys_lock);
+	g_hash_table_insert(vv->keys, GUINT_TO_POINTER(vmr->mr->lkey), vmr);
+	pthread_mutex_unlock(&vv->keys_lock);
+}
+
+/* Nobody reads the region any more. */
+static void key_remove(struct verbs_vm *vv, uint32_t lkey)
+{
+	pthread_mutex_lock(&vv->keys_lock);
+	g_hash_table_remove(vv->keys, GUINT_TO_POINTER(lkey));
+	pthread_mutex_unlock(&vv->keys_lock);
+}
+
+/* The bytes are copied once, wherever the guest has its memory truncated (memory/fault.c). */
+bool verbs_mr_read(struct verbs_vm *vv, uint32_t lkey, uint64_t addr, void *to, uint32_t length)
+{
+	const struct verbs_mr *vmr;
+	bool inside;
+
+	pthread_mutex_lock(&vv->keys_lock);
+	vmr = g_hash_table_lookup(vv->keys, GUINT_TO_POINTER(lkey));
+	inside = vmr && addr >= vmr->iova && addr - vmr->iova <= vmr->length &&
+		length <= vmr->length - (addr - vmr->iova);
+	if (inside)
+		memcpy(to, vmr->base + (addr - vmr->iova), length);
+	pthread_mutex_unlock(&vv->keys_lock);
+	return inside;
+}
+
+/* ---------------------------- registered by command ------------------------ */
 
 int verbs_mr_reg(struct mr *mr)
 {
@@ -54,6 +90,10 @@ int verbs_mr_reg(struct mr *mr)
 	mr->lkey = vmr->mr->lkey;
 	mr->rkey = vmr->mr->rkey;
 	mr->fabric = vmr;
+	vmr->iova = mr->iova;
+	vmr->length = mr->length;
+	vmr->base = vmr->stitch->base + mr->offset;
+	key_add(vm->fabric_vm, vmr);
 	return PVHCA_ST_OK;
 
 err_put:
@@ -67,15 +107,19 @@ err_free:
 
 int verbs_mr_dereg(struct mr *mr)
 {
+	struct verbs_vm *vv = mr->vm->fabric_vm;
 	struct verbs_mr *vmr = mr->fabric;
-	int err = ibv_dereg_mr(vmr->mr);
+	int err;
 
+	key_remove(vv, vmr->mr->lkey);
+	err = ibv_dereg_mr(vmr->mr);
 	/*
 	 * Where the engine keeps the region its memory must stay. It does so while
 	 * windows are bound to it, whatever error it gives then.
 	 */
 	if (err) {
 		g_info("%s: host MR could not be deregistered: %s", mr->vm->name, g_strerror(err));
+		key_add(vv, vmr);
 		return PVHCA_ST_BUSY;
 	}
 	stitches_put(vmr->stitch);
@@ -89,10 +133,13 @@ int verbs_mr_dereg(struct mr *mr)
  */
 static int change_access(struct mr *mr, struct mr *next)
 {
+	struct verbs_vm *vv = mr->vm->fabric_vm;
 	struct verbs_mr *vmr = mr->fabric;
 	int err;
 
+	key_remove(vv, vmr->mr->lkey);
 	err = ibv_rereg_mr(vmr->mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0, next->access);
+	key_add(vv, vmr);
 	if (err == IBV_REREG_MR_ERR_INPUT)
 		return PVHCA_ST_INVALID;
 	if (err)

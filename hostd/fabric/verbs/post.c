@@ -6,9 +6,15 @@
  * are passed as they are: the engine checks them against the guest's own PD.
  *
  * An entry that the engine or this code refuses cannot fail the guest's call any
- * more, which returned long ago. The host QP is then moved to the error state,
- * which flushes what is outstanding, and in place of the bad entry an empty one is
- * posted, which is flushed in its order and delivered as LOC_QP_OP_ERR.
+ * more, which returned long ago. It is completed with an error when it has its turn,
+ * as an adapter would that finds it on its queue: what was posted before it completes
+ * first, and the queue is held until then, however long the peer takes. Then the
+ * host QP is moved to the error state, and in place of the bad entry an empty one is
+ * posted, which is flushed and delivered as LOC_QP_OP_ERR. What was posted after it
+ * is flushed behind it.
+ *
+ * To know when all before has completed, the last send of each batch is signaled, if only
+ * for pvhcad (WR_ID_QUIET).
  */
 #include <errno.h>
 
@@ -207,20 +213,32 @@ static void window_has_key(struct ibv_mw *mw, uint32_t rkey)
 	mw->rkey = (mw->rkey & ~0xffu) | (rkey & 0xff);
 }
 
+/* That it completes tells that all before it have. */
+static void ask_for_the_last(struct ibv_send_wr *wr)
+{
+	if (wr->send_flags & IBV_SEND_SIGNALED)
+		return;
+	wr->send_flags |= IBV_SEND_SIGNALED;
+	wr->wr_id |= WR_ID_QUIET;
+}
+
 /* Post the batch. Returns how many the engine took; *err why not all. */
 static unsigned int post_sends(struct verbs_qp *vqp, struct send_batch *batch, int *err)
 {
 	struct ibv_send_wr *bad = NULL;
+	unsigned int taken;
 
 	*err = 0;
 	if (!batch->count)
 		return 0;
+	ask_for_the_last(&batch->wr[batch->count - 1]);
 	*err = ibv_post_send(vqp->qp, batch->wr, &bad);
 	if (!*err && batch->bound)
 		window_has_key(batch->bound, batch->wr[batch->count - 1].bind_mw.rkey);
-	if (!*err)
-		return batch->count;
-	return bad ? bad - batch->wr : 0;
+	taken = !*err ? batch->count : bad ? bad - batch->wr : 0;
+	if (taken)
+		vqp->told = batch->wr[taken - 1].send_flags & IBV_SEND_SIGNALED;
+	return taken;
 }
 
 static bool batch_has_room(const struct send_batch *batch, const struct work_queue *sq)
@@ -258,6 +276,34 @@ static bool build_sends(struct qp *qp, struct send_batch *batch, uint32_t posted
 }
 
 /*
+ * Does what the engine has keep a refused entry waiting? If its last send completes without a
+ * word, which is when the engine took a part of a batch, nobody could tell the end.
+ */
+static bool must_wait(struct verbs_qp *vqp)
+{
+	return !vqp->failing && vqp->told && atomic_load(&vqp->in_flight);
+}
+
+/* The next entry is refused: now, or when its turn comes (0). */
+static unsigned int refuse_send(struct qp *qp, bool bind, bool *more)
+{
+	struct verbs_qp *vqp = qp->fabric;
+
+	*more = false;
+	vqp->held_bind = bind;
+	atomic_store(&vqp->held, true);
+	/* After that: a completion that comes between the two finds the flag. */
+	if (must_wait(vqp))
+		return 0;
+	atomic_store(&vqp->held, false);
+	count_in_flight(qp, 1);
+	post_bad_send(qp, work_queue_index(&qp->sq, qp->sq.ci), bind);
+	qp->sq.ci++;
+	*more = true;
+	return 1;
+}
+
+/*
  * Hand a batch of sends over. Returns the number taken; *more: there are
  * others, or the same again, to be taken at once.
  */
@@ -271,6 +317,8 @@ static unsigned int serve_sends(struct qp *qp, uint32_t posted, bool *more)
 	bool refused;
 	int err;
 
+	if (atomic_load(&vqp->held))
+		return refuse_send(qp, vqp->held_bind, more);
 	*more = false;
 	refused = !build_sends(qp, batch, posted, &request);
 	/* Before they can complete, so that the count never falls below 0. */
@@ -282,12 +330,7 @@ static unsigned int serve_sends(struct qp *qp, uint32_t posted, bool *more)
 	if (err == ENOMEM) {
 		verbs_retry_later(qp, &vqp->send_stalled);
 	} else if (err || refused) {
-		count_in_flight(qp, 1);
-		post_bad_send(qp, work_queue_index(&qp->sq, qp->sq.ci),
-			      !err && request.opcode == PVHCA_WQE_BIND_MW);
-		qp->sq.ci++;
-		taken++;
-		*more = true;
+		taken += refuse_send(qp, !err && request.opcode == PVHCA_WQE_BIND_MW, more);
 	} else {
 		*more = taken < posted;
 	}
@@ -337,8 +380,13 @@ unsigned int verbs_qp_serve(struct pass *pass, struct qp *qp)
 	 * since, too, and waits for the next pass.
 	 */
 	seen = work_queue_seen(&qp->sq, posted);
+	/* A refused receive that has its turn fails the QP: what comes after it waits for that. */
+	if (verbs_receive_is_due(vqp))
+		return 0;
 	if (seen)
 		taken = serve_sends(qp, seen, &more);
+	if (atomic_load(&vqp->held))
+		return taken;
 	if (more || seen < posted)
 		context_again(qp->context, qp->slot);
 	return taken;

@@ -13,6 +13,7 @@
  *   fabric/verbs/mcast.c   multicast groups
  *   fabric/verbs/post.c    from guests' rings to ibv_post_send
  *   fabric/verbs/recv.c    from guests' rings to ibv_post_recv, ibv_post_srq_recv
+ *   fabric/verbs/headers.c where received datagrams have their headers
  *
  * Each session opens the device for itself, so that the engine keeps the VMs
  * apart and closing the context gives everything back.
@@ -97,6 +98,8 @@ struct verbs_vm {
 	_Atomic uint32_t in_flight;		/* sum of its QPs' */
 	_Atomic uint32_t receivers;		/* QPs and SRQs that are receiving */
 	struct cm_vm *cm;			/* or NULL: no connections to native peers */
+	pthread_mutex_t keys_lock;		/* of keys, and of the life of its regions */
+	struct _GHashTable *keys;		/* struct verbs_mr by lkey */
 	struct qp **qps;			/* by index; RCU */
 	struct qp *by_num[VERBS_NUM_BUCKETS];	/* QPs with an SRQ, by QP number; RCU */
 };
@@ -107,6 +110,7 @@ struct verbs_vm {
  * @stalled: the host's queue was full; go on after the next receive
  * @failed: an entry was refused; under srq->lock
  * @receiving: the engine was given a receive; under srq->lock
+ * @headers: of its receives
  */
 struct verbs_srq {
 	struct ibv_srq *srq;
@@ -114,12 +118,16 @@ struct verbs_srq {
 	_Atomic bool stalled;
 	bool failed;
 	bool receiving;
+	struct verbs_headers *headers;
 };
 
-/* A region's part. */
+/* A region's part. The range as the guest names it, and where it is mapped here. */
 struct verbs_mr {
 	struct ibv_mr *mr;
 	struct stitch *stitch;
+	uint64_t iova;
+	uint64_t length;
+	uint8_t *base;
 };
 
 static inline struct ibv_mr *verbs_mr_host(const struct mr *mr)
@@ -136,12 +144,18 @@ struct verbs_mcast;
  *	Under qp->rq_lock
  * @send_stalled, @recv_stalled: the host's queue was full; go on after its next
  *	completion
- * @failing: a bad entry was found: the host QP is in error and flushes
+ * @held: the next entry of the send queue was refused, and nothing is taken until those
+ *	before it have completed; @held_bind: it was to bind a window. @recv_held: likewise of
+ *	the receive queue
+ * @told: the last send that the engine has completes visibly, so that in_flight falls to 0
+ * @failing: a refused entry had its turn: the host QP is in error and flushes
  * @broken: the process abused its rings: the QP is in error, and not served until RESET
  * @overrun: a completion found no room that was reserved for it: the QP is to be stopped
  * @receiving: the engine was given a receive since the last RESET; under qp->lock
  * @in_flight: sends that the engine was given and that no completion has retired
  * @retired: place in the send queue of the last that was; under qp->rq_lock
+ * @receives: that the engine has, without those of an SRQ
+ * @headers: of a UD QP's own receives, or NULL
  * @send_cq, @recv_cq: host CQs, the second one an SRQ's if there is one; and what is
  * @send_share, @recv_share: reserved in them for this QP
  * @next_by_num: in a bucket of verbs_vm.by_num
@@ -155,12 +169,18 @@ struct verbs_qp {
 	uint32_t send_opcodes;
 	_Atomic bool send_stalled;
 	_Atomic bool recv_stalled;
+	_Atomic bool held;
+	_Atomic bool recv_held;
+	bool held_bind;
+	bool told;
 	bool failing;
 	bool broken;
 	_Atomic bool overrun;
 	bool receiving;
 	_Atomic uint32_t in_flight;
 	uint32_t retired;
+	_Atomic uint32_t receives;
+	struct verbs_headers *headers;
 	struct qp *next_by_num;
 	struct verbs_mcast *mcasts;
 	unsigned int num_mcasts;
@@ -175,6 +195,7 @@ struct verbs_qp {
 #define WR_ID_BAD	 (1u << 30) /* stands for an entry that was refused */
 #define WR_ID_SRQ	 (1u << 29)
 #define WR_ID_BIND	 (1u << 28) /* with BAD: it was to bind a window */
+#define WR_ID_QUIET	 (1u << 27) /* the guest did not ask for a completion unless it fails */
 #define WR_ID_INDEX_MASK 0xffffu
 
 /* The one translation of the host's errno (positive) to the admin ABI. */
@@ -191,6 +212,24 @@ int verbs_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next);
 
 int verbs_mw_alloc(struct mw *mw);
 void verbs_mw_dealloc(struct mw *mw);
+
+/*
+ * fabric/verbs/mr.c: copy length bytes at an address of the region with this lkey, as far as
+ * there is one and they lie in it: false. Any thread.
+ */
+bool verbs_mr_read(struct verbs_vm *vv, uint32_t lkey, uint64_t addr, void *to, uint32_t length);
+
+/*
+ * fabric/verbs/headers.c: of receives with the tags 0 to tags - 1, and the datagrams that came
+ * into them. NULL without memory.
+ */
+struct verbs_headers *verbs_headers_new(uint32_t tags);
+void verbs_headers_free(struct verbs_headers *headers);
+/* Before a receive with this tag is posted. */
+void verbs_headers_note(struct verbs_headers *headers, uint16_t tag, const struct ibv_sge *sge,
+			unsigned int num_sge);
+/* When it has completed: what grh_header_type() says of the header, 0 if that cannot be found. */
+uint8_t verbs_headers_type(struct verbs_headers *headers, struct verbs_vm *vv, uint16_t tag);
 
 /* fabric/verbs/ah.c: address vectors, with indices of the other side's table. PVHCA_ST_*. */
 int verbs_av_to_host(struct vm *vm, const struct av *av, struct ibv_ah_attr *ah);
@@ -245,6 +284,12 @@ void verbs_mcast_detach_all(struct verbs_vm *vv, struct verbs_qp *vqp);
 static inline uint64_t verbs_wr_id(const struct verbs_qp *vqp, uint32_t flags, uint16_t index)
 {
 	return (uint64_t)vqp->id << WR_ID_QP_SHIFT | flags | index;
+}
+
+/* A refused receive is the next that a message would take. */
+static inline bool verbs_receive_is_due(const struct verbs_qp *vqp)
+{
+	return atomic_load(&vqp->recv_held) && !atomic_load(&vqp->receives);
 }
 
 /* fabric/verbs/post.c */

@@ -175,6 +175,12 @@ int verbs_qp_create(struct qp *qp)
 	if (status)
 		goto err_free;
 	vqp->retired = UINT32_MAX;
+	if (qp->type == PVHCA_QPT_UD && !qp->srq) {
+		vqp->headers = verbs_headers_new(qp->rq.entries);
+		status = PVHCA_ST_NO_MEMORY;
+		if (!vqp->headers)
+			goto err_free;
+	}
 	status = reserve_completions(qp, vqp);
 	if (status)
 		goto err_free;
@@ -196,6 +202,7 @@ int verbs_qp_create(struct qp *qp)
 err_release:
 	release_completions(vqp);
 err_free:
+	verbs_headers_free(vqp->headers);
 	free(vqp);
 	return status;
 }
@@ -254,6 +261,7 @@ void verbs_qp_destroy(struct qp *qp)
 	verbs_forget_in_flight(vv, vqp);
 	verbs_receiving_ends(qp->vm, &vqp->receiving);
 	release_completions(vqp);
+	verbs_headers_free(vqp->headers);
 	free(vqp);
 	qp->fabric = NULL;
 }
@@ -293,6 +301,9 @@ static void forget_all(struct qp *qp, struct verbs_qp *vqp)
 	vqp->id = (uint32_t)vv->generation++ << VERBS_QP_INDEX_BITS | id_index(vqp->id);
 	work_queue_reset(&qp->sq);
 	work_queue_reset(&qp->rq);
+	atomic_store(&vqp->held, false);
+	atomic_store(&vqp->recv_held, false);
+	atomic_store(&vqp->receives, 0);
 	vqp->failing = false;
 	vqp->broken = false;
 	atomic_store(&vqp->overrun, false);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Receives: from guests' receive queues and SRQs to the host engine. What fabric/verbs/post.c
- * says of entries that are refused holds for receive queues as well; an SRQ has no
- * QP to put into error: it gets its error event, and is not served any more.
+ * says of entries that are refused holds for receive queues as well: such a receive has its
+ * turn when those before it have been used, and the sends that were posted by then have
+ * completed. An SRQ has no QP to put into error: it gets its error event, and is not served
+ * any more.
  */
 #include <errno.h>
 
@@ -75,9 +77,33 @@ static void post_bad_recv(struct qp *qp, uint16_t tag)
 		       qp->qpn, g_strerror(err));
 }
 
-/* Up to posted entries of rq. False: the entry after them is refused. */
-static bool build_receives(const struct work_queue *rq, uint64_t id, struct recv_batch *batch,
-			   uint32_t posted)
+/* The next entry is refused: now, or when its turn comes (0). */
+static unsigned int refuse_receive(struct qp *qp, bool *more)
+{
+	struct verbs_qp *vqp = qp->fabric;
+
+	*more = false;
+	atomic_store(&vqp->recv_held, true);
+	/* After that: a completion that comes between the two finds the flag. */
+	if (!vqp->failing &&
+	    (atomic_load(&vqp->receives) || (vqp->told && atomic_load(&vqp->in_flight))))
+		return 0;
+	atomic_store(&vqp->recv_held, false);
+	atomic_fetch_add(&vqp->receives, 1);
+	post_bad_recv(qp, work_queue_index(&qp->rq, qp->rq.ci));
+	qp->rq.ci++;
+	/* Its sends may have waited for that. */
+	context_again(qp->context, qp->slot);
+	*more = true;
+	return 1;
+}
+
+/*
+ * Up to posted entries of rq. False: the entry after them is refused. headers: of those that
+ * may become datagrams', or NULL.
+ */
+static bool build_receives(const struct work_queue *rq, uint64_t id, struct verbs_headers *headers,
+			   struct recv_batch *batch, uint32_t posted)
 {
 	struct recv_request request;
 	struct ibv_recv_wr *wr;
@@ -94,6 +120,8 @@ static bool build_receives(const struct work_queue *rq, uint64_t id, struct recv
 			.sg_list = &batch->sge[batch->sges],
 			.num_sge = request.num_sge,
 		};
+		if (headers)
+			verbs_headers_note(headers, request.tag, wr->sg_list, wr->num_sge);
 		batch->sges += request.num_sge;
 		if (batch->count++)
 			wr[-1].next = wr;
@@ -119,20 +147,23 @@ static unsigned int serve_receives(struct qp *qp, bool *more)
 	}
 	if (!posted)
 		return 0;
-	refused = !build_receives(&qp->rq, verbs_wr_id(vqp, WR_ID_RECV, 0), batch, posted);
+	if (atomic_load(&vqp->recv_held))
+		return refuse_receive(qp, more);
+	refused = !build_receives(&qp->rq, verbs_wr_id(vqp, WR_ID_RECV, 0), vqp->headers, batch,
+				  posted);
 	verbs_receiving_begins(qp->vm, &vqp->receiving);
+	/* Before they can complete, so that the count never falls below 0. */
+	atomic_fetch_add(&vqp->receives, batch->count);
 	if (batch->count)
 		err = ibv_post_recv(vqp->qp, batch->wr, &bad);
 	taken = !err ? batch->count : bad ? bad - batch->wr : 0;
+	atomic_fetch_sub(&vqp->receives, batch->count - taken);
 	qp->rq.ci += taken;
 
 	if (err == ENOMEM) {
 		verbs_retry_later(qp, &vqp->recv_stalled);
 	} else if (err || refused) {
-		post_bad_recv(qp, work_queue_index(&qp->rq, qp->rq.ci));
-		qp->rq.ci++;
-		taken++;
-		*more = true;
+		taken += refuse_receive(qp, more);
 	} else {
 		*more = taken < posted;
 	}
@@ -181,7 +212,7 @@ static unsigned int serve_srq(struct srq *srq, bool *more)
 	}
 	if (!posted)
 		return 0;
-	refused = !build_receives(&srq->rq, WR_ID_RECV | WR_ID_SRQ, batch, posted);
+	refused = !build_receives(&srq->rq, WR_ID_RECV | WR_ID_SRQ, vsrq->headers, batch, posted);
 	verbs_receiving_begins(srq->vm, &vsrq->receiving);
 	if (batch->count)
 		err = ibv_post_srq_recv(vsrq->srq, batch->wr, &bad);

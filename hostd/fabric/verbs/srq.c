@@ -22,6 +22,10 @@ int verbs_srq_create(struct srq *srq)
 	vsrq = calloc(1, sizeof(*vsrq));
 	if (!vsrq)
 		return PVHCA_ST_NO_MEMORY;
+	status = PVHCA_ST_NO_MEMORY;
+	vsrq->headers = verbs_headers_new(srq->rq.entries);
+	if (!vsrq->headers)
+		goto err_free;
 	status = verbs_host_cq_reserve(vv, VERBS_RECEIVES, srq->rq.entries, &vsrq->host_cq);
 	if (status)
 		goto err_free;
@@ -41,6 +45,7 @@ int verbs_srq_create(struct srq *srq)
 err_release_cq:
 	verbs_host_cq_release(vsrq->host_cq, srq->rq.entries);
 err_free:
+	verbs_headers_free(vsrq->headers);
 	free(vsrq);
 	return status;
 }
@@ -55,6 +60,7 @@ void verbs_srq_destroy(struct srq *srq)
 			  g_strerror(err));
 	verbs_receiving_ends(srq->vm, &vsrq->receiving);
 	verbs_host_cq_release(vsrq->host_cq, srq->rq.entries);
+	verbs_headers_free(vsrq->headers);
 	free(vsrq);
 }
 

@@ -304,6 +304,8 @@ static int verbs_vm_open(struct fabric *fabric, struct vm *vm)
 		goto err_free_qps;
 	}
 	pthread_mutex_init(&vv->poll_lock, NULL);
+	pthread_mutex_init(&vv->keys_lock, NULL);
+	vv->keys = g_hash_table_new(NULL, NULL);
 	vm->fabric_vm = vv;
 	vv->cm = cm_vm_open(vm);
 	return PVHCA_ST_OK;
@@ -326,6 +328,8 @@ static void verbs_vm_close(struct vm *vm)
 	err = ibv_close_device(vv->context);
 	if (err)
 		g_warning("%s: host device could not be closed: %s", vm->name, g_strerror(err));
+	g_hash_table_destroy(vv->keys);
+	pthread_mutex_destroy(&vv->keys_lock);
 	pthread_mutex_destroy(&vv->poll_lock);
 	free(vv->qps);
 	free(vv);

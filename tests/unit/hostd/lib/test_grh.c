@@ -62,6 +62,38 @@ START_TEST(other_gids_give_an_ipv6_header)
 }
 END_TEST
 
+/* As it stands in the memory of who received it; the first 20 bytes before IPv4 are anything. */
+START_TEST(a_header_tells_its_type)
+{
+	uint8_t grh[GRH_LEN];
+
+	for (unsigned int first = 0; first < 256; first++) {
+		grh_fill(grh, &av, v4_a, v4_b, 64);
+		memset(grh, first, 20);
+		ck_assert_uint_eq(grh_header_type(grh), grh_packet_type(v4_a, v4_b));
+	}
+	grh_fill(grh, &av, v6, v6, 64);
+	ck_assert_uint_eq(grh_header_type(grh), grh_packet_type(v6, v6));
+	/* An address that looks like the beginning of an IPv4 header. */
+	grh[20] = 0x45;
+	ck_assert_uint_eq(grh_header_type(grh), GRH_SL_ROCE_V2 | GRH_SL_IPV6);
+}
+END_TEST
+
+START_TEST(what_is_no_header_has_no_type)
+{
+	uint8_t grh[GRH_LEN] = { 0 };
+
+	ck_assert_uint_eq(grh_header_type(grh), 0);
+	grh_fill(grh, &av, v4_a, v4_b, 64);
+	grh[30] ^= 1;
+	ck_assert_uint_eq(grh_header_type(grh), 0);
+	grh_fill(grh, &av, v4_a, v4_b, 64);
+	grh[20] = 0x46; /* options */
+	ck_assert_uint_eq(grh_header_type(grh), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("grh");
@@ -72,6 +104,8 @@ int main(void)
 	tcase_add_test(tcase, v4_mapped_gids_give_an_ipv4_header_in_the_second_half);
 	tcase_add_test(tcase, checksum_over_the_header_is_right);
 	tcase_add_test(tcase, other_gids_give_an_ipv6_header);
+	tcase_add_test(tcase, a_header_tells_its_type);
+	tcase_add_test(tcase, what_is_no_header_has_no_type);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* When the host's CQs of a session wake its worker: verbs_cq.c with a host device that is played here. */
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "lib/grh.h"
 #include "vm/cq.h"
 #include "suite.h"
 #include "fabric/verbs/private.h"
@@ -17,6 +20,8 @@ static struct {
 	bool has_wc;
 	unsigned int events, asked; /* CQs 0 to events - 1 have one each */
 	unsigned int woken, delivered;
+	struct pvhca_cqe cqe; /* delivered last */
+	bool no_room;	      /* for it */
 } host;
 
 static unsigned int index_of(const struct ibv_cq *cq)
@@ -104,10 +109,10 @@ bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool
 {
 	(void)pass;
 	(void)cq;
-	(void)cqe;
 	(void)solicited;
+	host.cqe = *cqe;
 	host.delivered++;
-	return true;
+	return !host.no_room;
 }
 
 struct qp *verbs_qp_by_num(struct verbs_vm *vv, uint32_t qpn)
@@ -130,11 +135,28 @@ void vm_guest_fault(struct vm *vm, const char *format, ...)
 	ck_abort();
 }
 
+bool verbs_mr_read(struct verbs_vm *session, uint32_t lkey, uint64_t addr, void *to,
+		   uint32_t length)
+{
+	(void)session;
+	if (lkey != 7)
+		return false;
+	memcpy(to, (const void *)(uintptr_t)addr, length);
+	return true;
+}
+
 /* -------------------------------- a session -------------------------------- */
+
+#define SLOT   9
+#define QP_ID  0x50000u
+#define SQ_LOG 4
 
 static struct vm vm;
 static struct verbs_vm vv;
 static struct verbs_host_cq *sends, *receives;
+static struct context context;
+static struct verbs_qp vqp;
+static struct qp qp, *qps[1] = { &qp };
 
 static void setup(void)
 {
@@ -144,6 +166,16 @@ static void setup(void)
 	vv.attr.max_cqe = 4096;
 	pthread_mutex_init(&vv.poll_lock, NULL);
 	vm.fabric_vm = &vv;
+	memset(&context, 0, sizeof(context));
+	memset(&qp, 0, sizeof(qp));
+	qp.vm = &vm;
+	qp.context = &context;
+	qp.slot = SLOT;
+	qp.sq.entries = 1u << SQ_LOG;
+	qp.fabric = &vqp;
+	vqp = (struct verbs_qp){ .id = QP_ID, .retired = UINT32_MAX };
+	vv.qps = qps;
+	vv.max_qps = 1;
 	ck_assert_int_eq(verbs_host_cq_reserve(&vv, VERBS_SENDS, 16, &sends), PVHCA_ST_OK);
 	ck_assert_int_eq(verbs_host_cq_reserve(&vv, VERBS_RECEIVES, 16, &receives), PVHCA_ST_OK);
 }
@@ -261,6 +293,159 @@ START_TEST(events_are_read_as_long_as_there_may_be_some)
 }
 END_TEST
 
+static void complete(uint64_t flags, enum ibv_wc_status status)
+{
+	host.wc.wr_id = verbs_wr_id(&vqp, flags & ~WR_ID_INDEX_MASK, flags & WR_ID_INDEX_MASK);
+	host.wc.status = status;
+	host.has_wc = true;
+	verbs_vm_poll(NULL, &vm);
+}
+
+static bool is_asked_for(void)
+{
+	return context.again[0] & 1ull << SLOT;
+}
+
+/* The guest has more work outstanding than its queues hold. */
+START_TEST(a_completion_without_room_has_its_queue_pair_stopped)
+{
+	complete(WR_ID_RECV, IBV_WC_SUCCESS);
+	ck_assert(!vqp.overrun);
+	ck_assert(!is_asked_for());
+	host.no_room = true;
+	complete(WR_ID_RECV, IBV_WC_SUCCESS);
+	ck_assert(vqp.overrun);
+	ck_assert(is_asked_for());
+}
+END_TEST
+
+START_TEST(what_the_guest_did_not_ask_for_is_only_counted_as_done)
+{
+	vqp.in_flight = vv.in_flight = 5;
+	complete(WR_ID_QUIET | 3, IBV_WC_SUCCESS);
+	ck_assert_uint_eq(host.delivered, 0);
+	ck_assert_uint_eq(vqp.in_flight, 1);
+	ck_assert_uint_eq(vv.in_flight, 1);
+	/* An error it is told. */
+	complete(WR_ID_QUIET | 4, IBV_WC_RETRY_EXC_ERR);
+	ck_assert_uint_eq(host.delivered, 1);
+	ck_assert_uint_eq(host.cqe.status, IBV_WC_RETRY_EXC_ERR);
+	ck_assert_uint_eq(le16toh(host.cqe.wqe_index), 4);
+	ck_assert_uint_eq(vqp.in_flight, 0);
+}
+END_TEST
+
+START_TEST(a_refused_entry_has_its_turn_after_the_last_before_it)
+{
+	vqp.in_flight = vv.in_flight = 2;
+	vqp.held = true;
+	complete(0, IBV_WC_SUCCESS);
+	ck_assert(!is_asked_for());
+	complete(1, IBV_WC_SUCCESS);
+	ck_assert(is_asked_for());
+
+	memset(&context, 0, sizeof(context));
+	vqp.held = false;
+	vqp.recv_held = true;
+	vqp.receives = 2;
+	complete(WR_ID_RECV, IBV_WC_SUCCESS);
+	ck_assert(!is_asked_for());
+	complete(WR_ID_RECV | 1, IBV_WC_SUCCESS);
+	ck_assert(is_asked_for());
+}
+END_TEST
+
+/* --------------------------- what precedes a datagram ---------------------- */
+
+static uint8_t grh[GRH_LEN];
+
+static void receive_datagram(const struct ibv_sge *sge, unsigned int num_sge)
+{
+	vqp.headers = verbs_headers_new(4);
+	qp.type = PVHCA_QPT_UD;
+	verbs_headers_note(vqp.headers, 3, sge, num_sge);
+	complete(WR_ID_RECV | 3, IBV_WC_SUCCESS);
+	verbs_headers_free(vqp.headers);
+}
+
+static void make_grh(bool ipv4)
+{
+	static const uint8_t gid[2][16] = { { 0xfe, 0x80, [15] = 1 },
+					    { [10] = 0xff, 0xff, 10, 0, 0, 1 } };
+	static const struct av av = { .hop_limit = 1 };
+
+	grh_fill(grh, &av, gid[ipv4], gid[ipv4], 100);
+}
+
+START_TEST(a_datagram_has_the_type_of_its_header)
+{
+	struct ibv_sge sge = { (uintptr_t)grh, 100, 7 };
+
+	make_grh(true);
+	receive_datagram(&sge, 1);
+	ck_assert_uint_eq(host.cqe.sl, GRH_SL_ROCE_V2 | GRH_SL_IPV4);
+	make_grh(false);
+	receive_datagram(&sge, 1);
+	ck_assert_uint_eq(host.cqe.sl, GRH_SL_ROCE_V2 | GRH_SL_IPV6);
+	/* An engine that says it is believed, whatever is there. */
+	host.wc.sl = 3;
+	receive_datagram(&sge, 1);
+	ck_assert_uint_eq(host.cqe.sl, 3);
+}
+END_TEST
+
+START_TEST(a_header_in_two_pieces_is_put_together)
+{
+	uint8_t head[17], tail[23];
+	struct ibv_sge sge[] = { { (uintptr_t)head, sizeof(head), 7 },
+				 { (uintptr_t)tail, sizeof(tail), 7 } };
+
+	make_grh(true);
+	memcpy(head, grh, sizeof(head));
+	memcpy(tail, grh + sizeof(head), sizeof(tail));
+	receive_datagram(sge, 2);
+	ck_assert_uint_eq(host.cqe.sl, GRH_SL_ROCE_V2 | GRH_SL_IPV4);
+}
+END_TEST
+
+START_TEST(a_header_that_cannot_be_found_has_no_type)
+{
+	struct ibv_sge sge[] = { { (uintptr_t)grh, 39, 7 }, { (uintptr_t)grh, 0, 7 } };
+	struct ibv_sge strange = { (uintptr_t)grh, 40, 8 };
+
+	make_grh(true);
+	receive_datagram(sge, 2);
+	ck_assert_uint_eq(host.cqe.sl, 0);
+	receive_datagram(&strange, 1);
+	ck_assert_uint_eq(host.cqe.sl, 0);
+	receive_datagram(NULL, 0);
+	ck_assert_uint_eq(host.cqe.sl, 0);
+	/* A tag beyond the queue is a guest's own affair. */
+	vqp.headers = verbs_headers_new(4);
+	verbs_headers_note(vqp.headers, 4, &strange, 1);
+	complete(WR_ID_RECV | 4, IBV_WC_SUCCESS);
+	ck_assert_uint_eq(host.cqe.sl, 0);
+	verbs_headers_free(vqp.headers);
+}
+END_TEST
+
+START_TEST(a_message_that_is_no_datagram_is_not_looked_at)
+{
+	struct ibv_sge sge = { (uintptr_t)grh, 100, 7 };
+
+	make_grh(true);
+	vqp.headers = verbs_headers_new(4);
+	verbs_headers_note(vqp.headers, 3, &sge, 1);
+	qp.type = PVHCA_QPT_RC;
+	complete(WR_ID_RECV | 3, IBV_WC_SUCCESS);
+	ck_assert_uint_eq(host.cqe.sl, 0);
+	qp.type = PVHCA_QPT_UD;
+	complete(WR_ID_RECV | 3, IBV_WC_WR_FLUSH_ERR);
+	ck_assert_uint_eq(host.cqe.sl, 0);
+	verbs_headers_free(vqp.headers);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("verbs_cq");
@@ -273,5 +458,12 @@ int main(void)
 	tcase_add_test(tc, what_completed_before_is_not_slept_over);
 	tcase_add_test(tc, who_cannot_be_woken_does_not_sleep);
 	tcase_add_test(tc, events_are_read_as_long_as_there_may_be_some);
+	tcase_add_test(tc, a_completion_without_room_has_its_queue_pair_stopped);
+	tcase_add_test(tc, what_the_guest_did_not_ask_for_is_only_counted_as_done);
+	tcase_add_test(tc, a_refused_entry_has_its_turn_after_the_last_before_it);
+	tcase_add_test(tc, a_datagram_has_the_type_of_its_header);
+	tcase_add_test(tc, a_header_in_two_pieces_is_put_together);
+	tcase_add_test(tc, a_header_that_cannot_be_found_has_no_type);
+	tcase_add_test(tc, a_message_that_is_no_datagram_is_not_looked_at);
 	return suite_run("verbs_cq", tc);
 }

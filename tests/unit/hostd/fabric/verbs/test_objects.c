@@ -241,10 +241,12 @@ void cq_forget(struct cq *cq, uint32_t qpn)
 	(void)qpn;
 }
 
+static uint8_t guest_memory[4096];
+
 struct stitch *stitches_get(struct memory *memory, struct extents *extents, bool *reused,
 			    int *error)
 {
-	static struct stitch stitch = { .base = (uint8_t *)0x100000 };
+	static struct stitch stitch = { .base = guest_memory };
 
 	(void)memory;
 	(void)extents;
@@ -321,6 +323,7 @@ static void setup(void)
 	vv.context = host_context;
 	vv.fabric = &fabric;
 	vv.attr.max_cqe = 1 << 16;
+	vv.keys = g_hash_table_new(NULL, NULL);
 	vm.fabric_vm = &vv;
 	pd = (struct pd){ .vm = &vm, .fabric = &host_pd };
 	extents = calloc(1, sizeof(*extents));
@@ -330,6 +333,8 @@ static void setup(void)
 static void teardown(void)
 {
 	verbs_host_cqs_destroy(&vv);
+	ck_assert_uint_eq(g_hash_table_size(vv.keys), 0);
+	g_hash_table_destroy(vv.keys);
 	ck_assert_int_eq(host.objects, 0);
 	ck_assert_int_eq(host.cqs, 0);
 	ck_assert_int_eq(host.mapped, 0);
@@ -500,12 +505,35 @@ static struct mr new_mr(void)
 	};
 }
 
+/* 64 bytes at 0x5000, which lie 0x80 behind the beginning of the mapping. */
+START_TEST(a_region_is_read_by_its_lkey_and_the_guests_addresses)
+{
+	struct mr mr = new_mr();
+	uint8_t got[64];
+
+	for (unsigned int i = 0; i < sizeof(guest_memory); i++)
+		guest_memory[i] = i - 0x80;
+	ck_assert_int_eq(verbs_mr_reg(&mr), PVHCA_ST_OK);
+	ck_assert(verbs_mr_read(&vv, mr.lkey, 0x5000, got, 64));
+	ck_assert_mem_eq(got, guest_memory + 0x80, 64);
+	ck_assert(verbs_mr_read(&vv, mr.lkey, 0x503f, got, 1));
+	ck_assert_uint_eq(got[0], 63);
+	ck_assert(!verbs_mr_read(&vv, mr.lkey, 0x4fff, got, 1));
+	ck_assert(!verbs_mr_read(&vv, mr.lkey, 0x503f, got, 2));
+	ck_assert(!verbs_mr_read(&vv, mr.lkey, 0x5001, got, 64));
+	ck_assert(!verbs_mr_read(&vv, mr.lkey, UINT64_MAX, got, 2));
+	ck_assert(!verbs_mr_read(&vv, mr.lkey + 1, 0x5000, got, 1));
+	ck_assert_int_eq(verbs_mr_dereg(&mr), PVHCA_ST_OK);
+	ck_assert(!verbs_mr_read(&vv, mr.lkey, 0x5000, got, 1));
+}
+END_TEST
+
 START_TEST(a_region_is_made_anew_before_the_old_one_goes)
 {
 	struct mr mr = new_mr(), next;
 
 	ck_assert_int_eq(verbs_mr_reg(&mr), PVHCA_ST_OK);
-	ck_assert_ptr_eq(host.mr_addr, (void *)0x100080);
+	ck_assert_ptr_eq(host.mr_addr, guest_memory + 0x80);
 	ck_assert_uint_eq(host.mr_iova, 0x5000);
 	next = mr;
 	next.iova = 0x9000;
@@ -663,6 +691,7 @@ int main(void)
 	tcase_add_test(tc, an_address_is_the_hosts_with_the_index_of_its_table);
 	tcase_add_test(tc, groups_are_left_before_the_qp_goes);
 	tcase_add_test(tc, the_host_is_in_the_groups_of_its_guests);
+	tcase_add_test(tc, a_region_is_read_by_its_lkey_and_the_guests_addresses);
 	tcase_add_test(tc, a_region_is_made_anew_before_the_old_one_goes);
 	tcase_add_test(tc, a_change_of_rights_keeps_the_keys_or_is_refused);
 	tcase_add_test(tc, a_region_that_cannot_change_stays);

@@ -78,6 +78,16 @@ void verbs_receiving_begins(struct vm *vm, bool *receiving)
 	(void)receiving;
 }
 
+bool verbs_mr_read(struct verbs_vm *vv, uint32_t lkey, uint64_t addr, void *to, uint32_t length)
+{
+	(void)vv;
+	(void)lkey;
+	(void)addr;
+	(void)to;
+	(void)length;
+	ck_abort();
+}
+
 void vm_guest_fault(struct vm *vm, const char *format, ...)
 {
 	(void)vm;
@@ -184,6 +194,13 @@ static unsigned int serve(void)
 {
 	work_queue_look(&qp.sq);
 	return verbs_qp_serve(NULL, &qp);
+}
+
+/* The engine has completed all that it has. */
+static void complete_all(void)
+{
+	vqp.in_flight = 0;
+	verbs_vm.in_flight = 0;
 }
 
 START_TEST(posted_sends_reach_the_engine_in_order_with_their_place)
@@ -414,15 +431,28 @@ START_TEST(a_full_engine_is_tried_again_after_its_next_completion)
 }
 END_TEST
 
+/* What was posted before it is good, and may not be flushed with it. */
 START_TEST(an_entry_that_the_engine_refuses_completes_in_its_order)
 {
 	unsigned int i;
 
 	for (i = 0; i < 5; i++)
-		post(PVHCA_WQE_WRITE, 0);
+		post(PVHCA_WQE_WRITE, PVHCA_WQE_F_SIGNALED);
 	host.refuse_index = 2;
-	ck_assert_uint_eq(serve(), 3);
+	ck_assert_uint_eq(serve(), 2);
+	ck_assert_uint_eq(host.to_error, 0);
+	ck_assert(vqp.held);
+	/* However long that takes, nothing more is taken, and nothing asked for. */
+	ck_assert_uint_eq(serve(), 0);
+	ck_assert_uint_eq(verbs_serve_sends(&qp), 0);
+	ck_assert(!wants_again());
+	ck_assert_uint_eq(host.sends, 2);
+	ck_assert_uint_eq(vqp.in_flight, 2);
+
+	complete_all();
+	ck_assert_uint_eq(serve(), 1);
 	ck_assert_uint_eq(host.to_error, 1);
+	ck_assert(!vqp.held);
 	ck_assert(wants_again());
 	ck_assert_uint_eq(host.sends, 3);
 	ck_assert_uint_eq(host.wr_id[2], 0x50003ull << 32 | WR_ID_BAD | 2);
@@ -430,6 +460,59 @@ START_TEST(an_entry_that_the_engine_refuses_completes_in_its_order)
 	/* The rest goes to the engine to be flushed there. */
 	ck_assert_uint_eq(serve(), 2);
 	ck_assert_uint_eq(host.wr_id[4], 0x50003ull << 32 | 4);
+	/* So does what is refused now: the engine keeps the order. */
+	host.refuse_index = 5;
+	post(PVHCA_WQE_WRITE, PVHCA_WQE_F_SIGNALED);
+	ck_assert_uint_eq(serve(), 1);
+	ck_assert_uint_eq(host.wr_id[5], 0x50003ull << 32 | WR_ID_BAD | 5);
+	ck_assert_uint_eq(host.to_error, 1);
+}
+END_TEST
+
+/* Its completion is pvhcad's own, for nothing else would tell that it has completed. */
+START_TEST(the_last_of_a_batch_completes_for_pvhcad_if_for_nobody_else)
+{
+	for (unsigned int i = 0; i < 3; i++)
+		post(PVHCA_WQE_WRITE, 0);
+	ck_assert_uint_eq(serve(), 3);
+	ck_assert_uint_eq(host.flags[0] | host.flags[1], 0);
+	ck_assert_uint_eq(host.flags[2], IBV_SEND_SIGNALED);
+	ck_assert_uint_eq(host.wr_id[2], 0x50003ull << 32 | WR_ID_QUIET | 2);
+}
+END_TEST
+
+/* A part of a batch, without the last of it: its end cannot be seen, so it is not waited for. */
+START_TEST(what_completes_without_a_word_does_not_hold_a_queue_for_ever)
+{
+	host.room = 1;
+	post(PVHCA_WQE_WRITE, 0);
+	post(200, 0);
+	post(PVHCA_WQE_WRITE, 0);
+	/* The first batch ends before the entry that makes no sense. */
+	ck_assert_uint_eq(serve(), 1);
+	ck_assert(vqp.held && vqp.told);
+	complete_all();
+	vqp.in_flight = verbs_vm.in_flight = 1;
+	vqp.told = false;
+	host.room = 9;
+	ck_assert_uint_eq(serve(), 1);
+	ck_assert_uint_eq(host.to_error, 1);
+}
+END_TEST
+
+/* All before a refused receive is used: what is sent from here on is sent after it. */
+START_TEST(sends_wait_for_a_refused_receive_that_has_its_turn)
+{
+	vqp.recv_held = true;
+	vqp.receives = 1;
+	post(PVHCA_WQE_WRITE, 0);
+	ck_assert_uint_eq(serve(), 1);
+	vqp.receives = 0;
+	post(PVHCA_WQE_WRITE, 0);
+	ck_assert_uint_eq(serve(), 0);
+	ck_assert(!wants_again());
+	vqp.recv_held = false;
+	ck_assert_uint_eq(serve(), 1);
 }
 END_TEST
 
@@ -437,7 +520,9 @@ START_TEST(an_entry_without_sense_completes_in_its_order)
 {
 	post(PVHCA_WQE_WRITE, 0);
 	post(200, 0);
-	ck_assert_uint_eq(serve(), 2);
+	ck_assert_uint_eq(serve(), 1);
+	complete_all();
+	ck_assert_uint_eq(serve(), 1);
 	ck_assert_uint_eq(host.sends, 2);
 	ck_assert_uint_eq(host.to_error, 1);
 	ck_assert_uint_eq(host.wr_id[1], 0x50003ull << 32 | WR_ID_BAD | 1);
@@ -490,6 +575,9 @@ int main(void)
 	tcase_add_test(tc, nothing_is_taken_in_reset);
 	tcase_add_test(tc, a_full_engine_is_tried_again_after_its_next_completion);
 	tcase_add_test(tc, an_entry_that_the_engine_refuses_completes_in_its_order);
+	tcase_add_test(tc, the_last_of_a_batch_completes_for_pvhcad_if_for_nobody_else);
+	tcase_add_test(tc, what_completes_without_a_word_does_not_hold_a_queue_for_ever);
+	tcase_add_test(tc, sends_wait_for_a_refused_receive_that_has_its_turn);
 	tcase_add_test(tc, an_entry_without_sense_completes_in_its_order);
 	tcase_add_test(tc, a_producer_index_beyond_the_ring_costs_the_queue_pair);
 	tcase_add_test(tc, a_completion_without_room_costs_the_queue_pair);
