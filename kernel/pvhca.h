@@ -31,11 +31,11 @@
  *   pvhca_eq.c					events, and the objects they go to
  *   pvhca_ibdev.c, _port.c, _ucontext.c,
  *   _pd.c, _mr.c, _mw.c, _cq.c, _qp.c, _srq.c,
- *   _mcast.c, _ah.c, _stats.c			verbs, a file per object
+ *   _mcast.c, _ah.c, _stats.c, _restrack.c	verbs, a file per object
  *   pvhca_kctx.c, _kcq.c, _kqp.c, _kpost.c,
  *   _kmr.c, _kverbs.h				their part for kernel consumers
  *   pvhca_object.c				where events find objects
- *   pvhca_mem.c, _netdev.c, _udata.c		memory lists, network interface, providers
+ *   pvhca_mem.c, _netdev.c			memory lists, network interface
  *   pvhca_com_cmd.c, _com_cmd.h		a function per command
  *   pvhca_com.c, _com.h			the admin queue
  *   pvhca_dev.c				the end of a session
@@ -353,6 +353,16 @@ struct pvhca_cq {
 };
 
 /**
+ * struct pvhca_slot - where a queue of an application says that it has work
+ * @page: the application's context page; NULL if there is none
+ * @index: bit in @page->pending, as pvhcad gave it
+ */
+struct pvhca_slot {
+	const struct pvhca_context_page *page;
+	u32 index;
+};
+
+/**
  * struct pvhca_qp - queue pair
  * @ibqp: the core's part
  * @umem: pinned rings of a user QP
@@ -362,6 +372,7 @@ struct pvhca_cq {
  * @sig_type: as created
  * @lock: one modify at a time; guards @state
  * @state: that the guest last set; the host may have moved on to an error state
+ * @slot: of an application's
  */
 struct pvhca_qp {
 	struct ib_qp ibqp;
@@ -372,6 +383,7 @@ struct pvhca_qp {
 	enum ib_sig_type sig_type;
 	struct mutex lock; /* see above */
 	enum ib_qp_state state;
+	struct pvhca_slot slot;
 };
 
 /**
@@ -381,6 +393,7 @@ struct pvhca_qp {
  * @handle: pvhcad's
  * @max_wr: given
  * @max_sge: given
+ * @slot: its place in the context page
  */
 struct pvhca_srq {
 	struct ib_srq ibsrq;
@@ -388,6 +401,7 @@ struct pvhca_srq {
 	u32 handle;
 	u32 max_wr;
 	u32 max_sge;
+	struct pvhca_slot slot;
 };
 
 /**
@@ -513,11 +527,6 @@ struct ib_umem *pvhca_mem_take(struct pvhca_mem *mem);
 void pvhca_mem_put(struct pvhca_mem *mem);
 void pvhca_mem_unpin(struct pvhca_dev *dev, struct ib_umem *umem);
 
-/* pvhca_udata.c */
-int pvhca_udata_in(struct ib_udata *udata, void *req, size_t size);
-int pvhca_udata_out(struct ib_udata *udata, void *resp, size_t size);
-int pvhca_udata_none(struct ib_udata *udata);
-
 /* pvhca_ibdev.c */
 int pvhca_ibdev_register(struct pvhca_dev *dev);
 void pvhca_ibdev_unregister(struct pvhca_dev *dev);
@@ -600,7 +609,7 @@ int pvhca_dealloc_mw(struct ib_mw *ibmw);
 /* pvhca_cq.c */
 int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 		    struct pvhca_create_cq_arg *arg);
-int pvhca_resize_cq(struct ib_cq *ibcq, int cqe, struct ib_udata *udata);
+int pvhca_resize_user_cq(struct ib_cq *ibcq, PVHCA_RESIZE_CQE cqe, struct ib_udata *udata);
 int pvhca_destroy_cq(struct ib_cq *ibcq, struct ib_udata *udata);
 void pvhca_cq_comp_event(struct pvhca_dev *dev, u32 handle);
 void pvhca_cq_async_event(struct pvhca_dev *dev, u32 handle, enum ib_event_type type);
@@ -628,6 +637,12 @@ int pvhca_detach_mcast(struct ib_qp *ibqp, union ib_gid *gid, u16 lid);
 /* pvhca_stats.c */
 struct rdma_hw_stats *pvhca_alloc_hw_port_stats(struct ib_device *ibdev, u32 port);
 int pvhca_get_hw_stats(struct ib_device *ibdev, struct rdma_hw_stats *stats, u32 port, int index);
+
+/* pvhca_restrack.c */
+int pvhca_fill_res_qp_entry(struct sk_buff *msg, struct ib_qp *ibqp);
+int pvhca_fill_res_srq_entry(struct sk_buff *msg, struct ib_srq *ibsrq);
+int pvhca_fill_res_cq_entry(struct sk_buff *msg, struct ib_cq *ibcq);
+int pvhca_fill_res_mr_entry(struct sk_buff *msg, struct ib_mr *ibmr);
 
 /* pvhca_ah.c */
 int pvhca_ah_attr_to_wire(struct pvhca_av *wire, const struct rdma_ah_attr *ah);

@@ -96,7 +96,7 @@ int pvhca_create_user_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *attr, str
 	struct pvhca_ah *ah = to_pvhca_ah(ibah);
 	int err;
 
-	err = pvhca_udata_in(udata, NULL, 0);
+	err = ib_is_udata_in_empty(udata);
 	if (err)
 		return err;
 	err = pvhca_ah_attr_to_wire(&ah->av, attr->ah_attr);
@@ -105,8 +105,10 @@ int pvhca_create_user_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *attr, str
 	err = pvhca_com_create_ah(dev, to_pvhca_pd(ibah->pd)->handle, &ah->av, &ah->handle);
 	if (err)
 		return err;
+	if (!udata)
+		return 0;
 	resp.ah = ah->handle;
-	err = pvhca_udata_out(udata, &resp, sizeof(resp));
+	err = ib_respond_udata(udata, resp);
 	if (err)
 		pvhca_com_destroy_ah(dev, ah->handle);
 	return err;

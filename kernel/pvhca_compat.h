@@ -1,35 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
 /*
- * Differences between the kernels that the driver is built for. The rest of the
- * source is written for the newest.
+ * Differences between the kernels that the driver is built for, 6.1 to 7.3. The rest of
+ * the source is written for the newest.
+ *
+ * What goes upstream has no such header: scripts/export-series leaves it out. So all that
+ * the branches for the newest kernel hold are macros, and their text takes the place of
+ * their names there; and the source uses nothing that only an old branch has.
  */
 #ifndef PVHCA_COMPAT_H
 #define PVHCA_COMPAT_H
 
 #include <linux/netdevice.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <linux/version.h>
 #include <rdma/ib_verbs.h>
 #include <rdma/uverbs_ioctl.h>
 
 /* 6.11: create_cq() is given the attribute bundle instead of the udata in it. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
-#define pvhca_create_cq_arg uverbs_attr_bundle
-static inline struct ib_udata *pvhca_create_cq_udata(struct uverbs_attr_bundle *attrs)
-{
-	return attrs ? &attrs->driver_udata : NULL;
-}
+#define pvhca_create_cq_arg	     uverbs_attr_bundle
+#define PVHCA_CREATE_CQ_UDATA(attrs) ((attrs) ? &(attrs)->driver_udata : NULL)
 #else
-#define pvhca_create_cq_arg ib_udata
-static inline struct ib_udata *pvhca_create_cq_udata(struct ib_udata *udata)
-{
-	return udata;
-}
+#define pvhca_create_cq_arg	     ib_udata
+#define PVHCA_CREATE_CQ_UDATA(attrs) (attrs)
 #endif
 
 /* 6.17: registrations may name a DMA handle, which this device has no use for. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 17, 0)
 #define PVHCA_REG_MR_DMAH_ARG struct ib_dmah *dmah,
-#define PVHCA_REG_MR_HAS_DMAH (!!dmah)
+#define PVHCA_REG_MR_HAS_DMAH (dmah)
 #else
 #define PVHCA_REG_MR_DMAH_ARG
 #define PVHCA_REG_MR_HAS_DMAH false
@@ -37,17 +37,11 @@ static inline struct ib_udata *pvhca_create_cq_udata(struct ib_udata *udata)
 
 /* 6.12: reg_user_mr_dmabuf() is given the attribute bundle, too. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
-#define pvhca_reg_dmabuf_arg uverbs_attr_bundle
-static inline struct ib_udata *pvhca_reg_dmabuf_udata(struct uverbs_attr_bundle *attrs)
-{
-	return &attrs->driver_udata;
-}
+#define pvhca_reg_dmabuf_arg	      uverbs_attr_bundle
+#define PVHCA_REG_DMABUF_UDATA(attrs) (&(attrs)->driver_udata)
 #else
-#define pvhca_reg_dmabuf_arg ib_udata
-static inline struct ib_udata *pvhca_reg_dmabuf_udata(struct ib_udata *udata)
-{
-	return udata;
-}
+#define pvhca_reg_dmabuf_arg	      ib_udata
+#define PVHCA_REG_DMABUF_UDATA(attrs) (attrs)
 #endif
 
 /*
@@ -60,14 +54,85 @@ static inline struct ib_udata *pvhca_reg_dmabuf_udata(struct ib_udata *udata)
 #define PVHCA_REPORT_PORT_EVENT(function)
 #endif
 
-/* 6.12: "transmit takes no lock" is a field instead of a feature flag. */
-static inline void pvhca_netdev_set_lltx(struct net_device *netdev)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
-	netdev->lltx = true;
+/* 6.5: SRQs are told of, too. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#define PVHCA_FILL_RES_SRQ_ENTRY(function) .fill_res_srq_entry = (function),
 #else
-	netdev->features |= NETIF_F_LLTX;
+#define PVHCA_FILL_RES_SRQ_ENTRY(function)
 #endif
+
+/* 6.12: "transmit takes no lock" is a field instead of a feature flag. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#define PVHCA_NETDEV_SET_LLTX(netdev) ((netdev)->lltx = true)
+#else
+#define PVHCA_NETDEV_SET_LLTX(netdev) ((netdev)->features |= NETIF_F_LLTX)
+#endif
+
+/* 7.2: pinning by address has a name of its own; CQs of the kernel cannot be resized. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)
+#define PVHCA_RESIZE_CQE unsigned int
+#else
+#define PVHCA_RESIZE_CQE int
+#define ib_umem_get_va	 ib_umem_get
+#define resize_user_cq	 resize_cq
+#endif
+
+/* 7.0: memory for one object, by the object. */
+#ifndef kzalloc_obj
+#define kzalloc_obj(object) kzalloc(sizeof(object), GFP_KERNEL)
+#endif
+
+/*
+ * 7.2: the core has the rules for the provider's part of calls, which are those of
+ * rdma/pvhca-abi.h: what is longer than the kernel knows has to be zero there, what the
+ * caller has room for beyond the answer becomes zero.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 2, 0)
+static inline int _ib_copy_validate_udata_in(struct ib_udata *udata, void *req, size_t kernel_size,
+					     size_t minimum_size)
+{
+	int err;
+
+	if (udata->inlen < minimum_size)
+		return -EINVAL;
+	err = copy_struct_from_user(req, kernel_size, udata->inbuf, udata->inlen);
+	return err == -E2BIG ? -EOPNOTSUPP : err;
 }
+
+#define ib_copy_validate_udata_in(udata, req, end_member)        \
+	_ib_copy_validate_udata_in((udata), &(req), sizeof(req), \
+				   offsetofend(typeof(req), end_member))
+
+static inline int ib_is_udata_in_empty(struct ib_udata *udata)
+{
+	if (!udata || !udata->inlen)
+		return 0;
+	return _ib_copy_validate_udata_in(udata, NULL, 0, 0);
+}
+
+static inline int _ib_respond_udata(struct ib_udata *udata, const void *resp, size_t size)
+{
+	size_t copied = min(size, udata->outlen);
+
+	if (copy_to_user(udata->outbuf, resp, copied) ||
+	    clear_user(udata->outbuf + copied, udata->outlen - copied))
+		return -EFAULT;
+	return 0;
+}
+
+#define ib_respond_udata(udata, resp) _ib_respond_udata((udata), &(resp), sizeof(resp))
+
+static inline int ib_respond_empty_udata(struct ib_udata *udata)
+{
+	return udata ? _ib_respond_udata(udata, NULL, 0) : 0;
+}
+
+static inline int ib_no_udata_io(struct ib_udata *udata)
+{
+	int err = ib_is_udata_in_empty(udata);
+
+	return err ? err : ib_respond_empty_udata(udata);
+}
+#endif
 
 #endif /* PVHCA_COMPAT_H */

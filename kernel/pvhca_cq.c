@@ -103,7 +103,7 @@ static int pvhca_cq_create_user(struct pvhca_dev *dev, struct pvhca_cq *cq,
 int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 		    struct pvhca_create_cq_arg *arg)
 {
-	struct ib_udata *udata = pvhca_create_cq_udata(arg);
+	struct ib_udata *udata = PVHCA_CREATE_CQ_UDATA(arg);
 	struct pvhca_dev *dev = to_pvhca_dev(ibcq->device);
 	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
 	struct pvhca_create_cq_req req;
@@ -111,7 +111,7 @@ int pvhca_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 
 	if (!udata)
 		return pvhca_kcq_create(cq, attr);
-	err = pvhca_udata_in(udata, &req, sizeof(req));
+	err = ib_copy_validate_udata_in(udata, req, flags);
 	if (err)
 		return err;
 	if ((req.flags & ~PVHCA_CREATE_CQ_TIMESTAMPS) ||
@@ -157,18 +157,17 @@ static int pvhca_cq_replace(struct pvhca_dev *dev, struct pvhca_cq *cq,
 }
 
 /**
- * pvhca_resize_cq - ib_device_ops.resize_cq
+ * pvhca_resize_user_cq - ib_device_ops.resize_user_cq
  * @ibcq: CQ
  * @cqe: entries wanted
- * @udata: struct pvhca_create_cq_req, struct pvhca_resize_cq_resp; NULL for a
- *	kernel consumer
+ * @udata: struct pvhca_create_cq_req, struct pvhca_resize_cq_resp
  *
  * After -EINTR the CQ can only be destroyed. It is not known which buffer pvhcad
  * uses then, so both stay pinned until the CQ is destroyed.
  *
  * Return: 0; -EINVAL if the completions that were not polled do not fit; another negative errno.
  */
-int pvhca_resize_cq(struct ib_cq *ibcq, int cqe, struct ib_udata *udata)
+int pvhca_resize_user_cq(struct ib_cq *ibcq, PVHCA_RESIZE_CQE cqe, struct ib_udata *udata)
 {
 	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
 	struct pvhca_resize_cq_resp resp = {};
@@ -177,7 +176,7 @@ int pvhca_resize_cq(struct ib_cq *ibcq, int cqe, struct ib_udata *udata)
 
 	if (!udata)
 		return -EOPNOTSUPP;
-	err = pvhca_udata_in(udata, &req, sizeof(req));
+	err = ib_copy_validate_udata_in(udata, req, flags);
 	if (err)
 		return err;
 	if (req.flags)
@@ -188,7 +187,7 @@ int pvhca_resize_cq(struct ib_cq *ibcq, int cqe, struct ib_udata *udata)
 	if (err)
 		return err;
 	/* The answer says nothing. After the command it would be too late to fail. */
-	err = pvhca_udata_out(udata, &resp, sizeof(resp));
+	err = ib_respond_udata(udata, resp);
 	if (err)
 		return err;
 

@@ -26,7 +26,7 @@ static int pvhca_query_device(struct ib_device *ibdev, struct ib_device_attr *at
 	const struct pvhca_rsp_query_device *host = &to_pvhca_dev(ibdev)->attr;
 	int err;
 
-	err = pvhca_udata_none(udata);
+	err = ib_no_udata_io(udata);
 	if (err)
 		return err;
 
@@ -86,6 +86,12 @@ static const struct ib_device_ops pvhca_ops = {
 	.get_dev_fw_str = pvhca_get_fw_str,
 	.alloc_hw_port_stats = pvhca_alloc_hw_port_stats,
 	.get_hw_stats = pvhca_get_hw_stats,
+	.fill_res_qp_entry = pvhca_fill_res_qp_entry,
+	/* clang-format off */
+	PVHCA_FILL_RES_SRQ_ENTRY(pvhca_fill_res_srq_entry)
+		/* clang-format on */
+		.fill_res_cq_entry = pvhca_fill_res_cq_entry,
+	.fill_res_mr_entry = pvhca_fill_res_mr_entry,
 
 	.query_port = pvhca_query_port,
 	.get_port_immutable = pvhca_get_port_immutable,
@@ -114,7 +120,7 @@ static const struct ib_device_ops pvhca_ops = {
 	.dealloc_mw = pvhca_dealloc_mw,
 
 	.create_cq = pvhca_create_cq,
-	.resize_cq = pvhca_resize_cq,
+	.resize_user_cq = pvhca_resize_user_cq,
 	.destroy_cq = pvhca_destroy_cq,
 
 	.create_qp = pvhca_create_qp,

@@ -452,7 +452,7 @@ int pvhca_kcq_create(struct pvhca_cq *cq, const struct ib_cq_init_attr *attr)
 	    attr->cqe > 1u << PVHCA_CQ_MAX_LOG_ENTRIES || attr->comp_vector >= dev->num_ceqs)
 		return -EINVAL;
 
-	kcq = kzalloc(sizeof(*kcq), GFP_KERNEL);
+	kcq = kzalloc_obj(*kcq);
 	if (!kcq)
 		return -ENOMEM;
 	kcq->ibcq = &cq->ibcq;

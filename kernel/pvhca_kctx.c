@@ -223,7 +223,7 @@ int pvhca_kctx_create(struct pvhca_dev *dev)
 	if (!(le16_to_cpu(dev->attr.kernel_caps) & PVHCA_KERNEL_GSI))
 		return 0;
 
-	kctx = kzalloc(sizeof(*kctx), GFP_KERNEL);
+	kctx = kzalloc_obj(*kctx);
 	if (!kctx)
 		return -ENOMEM;
 	kctx->dev = dev;

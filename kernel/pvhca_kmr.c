@@ -12,7 +12,7 @@
 
 static struct ib_mr *pvhca_kmr_new(struct ib_pd *ibpd, u32 handle)
 {
-	struct pvhca_mr *mr = kzalloc(sizeof(*mr), GFP_KERNEL);
+	struct pvhca_mr *mr = kzalloc_obj(*mr);
 
 	if (!mr)
 		return ERR_PTR(-ENOMEM);
@@ -88,7 +88,7 @@ struct ib_mr *pvhca_alloc_mr(struct ib_pd *ibpd, enum ib_mr_type type, u32 max_n
 	if (IS_ERR(ibmr))
 		return ibmr;
 	mr = to_pvhca_mr(ibmr);
-	mr->kernel = kzalloc(sizeof(*mr->kernel), GFP_KERNEL);
+	mr->kernel = kzalloc_obj(*mr->kernel);
 	if (!mr->kernel) {
 		err = -ENOMEM;
 		goto err_free;

@@ -242,7 +242,7 @@ int pvhca_kqp_create(struct pvhca_qp *qp, struct ib_qp_init_attr *attr)
 	if (err)
 		return err;
 
-	kqp = kzalloc(sizeof(*kqp), GFP_KERNEL);
+	kqp = kzalloc_obj(*kqp);
 	if (!kqp)
 		return -ENOMEM;
 	kqp->ibqp = &qp->ibqp;

@@ -187,7 +187,7 @@ static int pvhca_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	struct pvhca_pci *pci;
 	int err;
 
-	pci = kzalloc(sizeof(*pci), GFP_KERNEL);
+	pci = kzalloc_obj(*pci);
 	if (!pci)
 		return -ENOMEM;
 	pci->pdev = pdev;

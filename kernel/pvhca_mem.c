@@ -224,7 +224,7 @@ struct pvhca_mem *pvhca_mem_describe(struct pvhca_dev *dev, struct ib_umem *umem
  */
 struct pvhca_mem *pvhca_mem_pin(struct pvhca_dev *dev, u64 addr, u64 length, int access)
 {
-	struct ib_umem *umem = ib_umem_get(&dev->ibdev, addr, length, access);
+	struct ib_umem *umem = ib_umem_get_va(&dev->ibdev, addr, length, access);
 
 	return IS_ERR(umem) ? ERR_CAST(umem) : pvhca_mem_describe(dev, umem);
 }

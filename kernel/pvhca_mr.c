@@ -81,7 +81,7 @@ static int pvhca_mr_check(struct ib_udata *udata, int access)
 {
 	if (access & ~PVHCA_MR_ACCESS)
 		return -EOPNOTSUPP;
-	return pvhca_udata_in(udata, NULL, 0);
+	return ib_is_udata_in_empty(udata);
 }
 
 /* The common part of all registrations: pinned memory in, keys out. Takes @umem. */
@@ -93,7 +93,7 @@ static struct ib_mr *pvhca_mr_create(struct ib_pd *ibpd, struct ib_umem *umem, u
 	struct pvhca_mr *mr;
 	int err;
 
-	mr = kzalloc(sizeof(*mr), GFP_KERNEL);
+	mr = kzalloc_obj(*mr);
 	if (!mr) {
 		ib_umem_release(umem);
 		return ERR_PTR(-ENOMEM);
@@ -106,7 +106,7 @@ static struct ib_mr *pvhca_mr_create(struct ib_pd *ibpd, struct ib_umem *umem, u
 		return ERR_PTR(err);
 	}
 	resp.mr_handle = mr->handle;
-	err = pvhca_udata_out(udata, &resp, sizeof(resp));
+	err = ib_respond_udata(udata, resp);
 	if (err) {
 		pvhca_mr_destroy(dev, mr);
 		return ERR_PTR(err);
@@ -136,7 +136,7 @@ struct ib_mr *pvhca_reg_user_mr(struct ib_pd *ibpd, u64 start, u64 length, u64 v
 		return ERR_PTR(err);
 	if (PVHCA_REG_MR_HAS_DMAH)
 		return ERR_PTR(-EOPNOTSUPP);
-	umem = ib_umem_get(ibpd->device, start, length, access);
+	umem = ib_umem_get_va(ibpd->device, start, length, access);
 	if (IS_ERR(umem))
 		return ERR_CAST(umem);
 	return pvhca_mr_create(ibpd, umem, virt_addr, access, udata);
@@ -165,7 +165,7 @@ struct ib_mr *pvhca_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 lengt
 	struct ib_umem_dmabuf *dmabuf;
 	int err;
 
-	err = pvhca_mr_check(pvhca_reg_dmabuf_udata(arg), access);
+	err = pvhca_mr_check(PVHCA_REG_DMABUF_UDATA(arg), access);
 	if (err)
 		return ERR_PTR(err);
 	if (PVHCA_REG_MR_HAS_DMAH)
@@ -173,7 +173,7 @@ struct ib_mr *pvhca_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 lengt
 	dmabuf = ib_umem_dmabuf_get_pinned(ibpd->device, offset, length, fd, access);
 	if (IS_ERR(dmabuf))
 		return ERR_CAST(dmabuf);
-	return pvhca_mr_create(ibpd, &dmabuf->umem, virt_addr, access, pvhca_reg_dmabuf_udata(arg));
+	return pvhca_mr_create(ibpd, &dmabuf->umem, virt_addr, access, PVHCA_REG_DMABUF_UDATA(arg));
 }
 
 /*
@@ -214,14 +214,14 @@ static struct ib_umem *pvhca_mr_repin(struct pvhca_mr *mr, int *flags, u64 start
 	const struct ib_umem *old = mr->umem;
 
 	if (*flags & IB_MR_REREG_TRANS)
-		return ib_umem_get(mr->ibmr.device, start, length, access);
+		return ib_umem_get_va(mr->ibmr.device, start, length, access);
 	if (old->writable || !ib_access_writable(access))
 		return NULL;
 	if (old->is_dmabuf || old->owning_mm != current->mm)
 		return ERR_PTR(-EINVAL);
 	*flags |= IB_MR_REREG_TRANS;
 	*virt_addr = mr->ibmr.iova;
-	return ib_umem_get(mr->ibmr.device, old->address, old->length, access);
+	return ib_umem_get_va(mr->ibmr.device, old->address, old->length, access);
 }
 
 /**
@@ -257,7 +257,7 @@ struct ib_mr *pvhca_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start, u64 
 	if (err)
 		return ERR_PTR(err);
 	/* The answer says nothing. After the command it would be too late to fail. */
-	err = pvhca_udata_out(udata, NULL, 0);
+	err = ib_respond_empty_udata(udata);
 	if (err)
 		return ERR_PTR(err);
 	if (mr->failed)

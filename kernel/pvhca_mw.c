@@ -21,7 +21,7 @@ int pvhca_alloc_mw(struct ib_mw *ibmw, struct ib_udata *udata)
 	struct pvhca_alloc_mw_resp resp = {};
 	int err;
 
-	err = pvhca_udata_in(udata, NULL, 0);
+	err = ib_is_udata_in_empty(udata);
 	if (err)
 		return err;
 	err = pvhca_com_alloc_mw(dev, to_pvhca_pd(ibmw->pd)->handle, ibmw->type, &mw->handle,
@@ -29,7 +29,7 @@ int pvhca_alloc_mw(struct ib_mw *ibmw, struct ib_udata *udata)
 	if (err)
 		return err;
 	resp.mw_handle = mw->handle;
-	err = pvhca_udata_out(udata, &resp, sizeof(resp));
+	err = ib_respond_udata(udata, resp);
 	if (err)
 		pvhca_com_dealloc_mw(dev, mw->handle);
 	return err;

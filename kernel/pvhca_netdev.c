@@ -67,7 +67,7 @@ static void pvhca_netdev_setup(struct net_device *netdev)
 	netdev->priv_flags |= IFF_NO_QUEUE;
 	netdev->priv_flags &= ~IFF_TX_SKB_SHARING;
 	netdev->max_mtu = ETH_MAX_MTU;
-	pvhca_netdev_set_lltx(netdev);
+	PVHCA_NETDEV_SET_LLTX(netdev);
 }
 
 /* A host that comes back may have another MAC address for the guest. */

@@ -60,7 +60,7 @@ int pvhca_object_create_user(const struct pvhca_object_user *user, struct ib_uda
 	if (err)
 		return err;
 
-	err = pvhca_udata_out(udata, user->resp, user->resp_size);
+	err = _ib_respond_udata(udata, user->resp, user->resp_size);
 	if (err)
 		goto err_close;
 	err = pvhca_object_publish(dev, user->table, *user->handle, user->object);

@@ -28,7 +28,7 @@ int pvhca_alloc_pd(struct ib_pd *ibpd, struct ib_udata *udata)
 	if (!udata)
 		return dev->kctx ? pvhca_com_alloc_pd(dev, dev->kctx->handle, &pd->handle) :
 				   -EOPNOTSUPP;
-	err = pvhca_udata_in(udata, NULL, 0);
+	err = ib_is_udata_in_empty(udata);
 	if (err)
 		return err;
 	ctx = rdma_udata_to_drv_context(udata, struct pvhca_ucontext, ibucontext);
@@ -37,7 +37,7 @@ int pvhca_alloc_pd(struct ib_pd *ibpd, struct ib_udata *udata)
 	if (err)
 		return err;
 	resp.pd_handle = pd->handle;
-	err = pvhca_udata_out(udata, &resp, sizeof(resp));
+	err = ib_respond_udata(udata, resp);
 	if (err)
 		goto err_dealloc;
 	return 0;

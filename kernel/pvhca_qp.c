@@ -92,6 +92,8 @@ static int pvhca_qp_open(const struct pvhca_object_user *object, const struct pv
 	qp->handle = result.handle;
 	qp->cap = result.cap;
 	qp->ibqp.qp_num = result.qpn;
+	qp->slot.page = page_address(ctx->page->page);
+	qp->slot.index = result.slot;
 	user->resp.slot = result.slot;
 	user->resp.doorbell = result.doorbell;
 	return 0;
@@ -152,7 +154,7 @@ int pvhca_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr, struct ib_
 	err = pvhca_qp_check_attr(dev, attr);
 	if (err)
 		return err;
-	err = pvhca_udata_in(udata, &req, sizeof(req));
+	err = ib_copy_validate_udata_in(udata, req, flags);
 	if (err)
 		return err;
 	err = pvhca_qp_check_req(&req);
@@ -305,7 +307,7 @@ int pvhca_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask, struc
 	struct pvhca_qp_attr wire = {};
 	int err;
 
-	err = pvhca_udata_none(udata);
+	err = ib_no_udata_io(udata);
 	if (err)
 		return err;
 	err = pvhca_qp_lock(qp);

@@ -72,6 +72,8 @@ static int pvhca_srq_open(const struct pvhca_object_user *object, const struct p
 	srq->handle = result.handle;
 	srq->max_wr = result.max_wr;
 	srq->max_sge = result.max_sge;
+	srq->slot.page = page_address(ctx->page->page);
+	srq->slot.index = result.slot;
 	user->resp.slot = result.slot;
 	user->resp.doorbell = result.doorbell;
 	user->resp.srqn = result.srqn;
@@ -124,7 +126,7 @@ int pvhca_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr, struct
 	err = pvhca_srq_check_attr(dev, attr);
 	if (err)
 		return err;
-	err = pvhca_udata_in(udata, &req, sizeof(req));
+	err = ib_copy_validate_udata_in(udata, req, flags);
 	if (err)
 		return err;
 	err = pvhca_srq_check_req(&req);
@@ -154,7 +156,7 @@ int pvhca_modify_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr, enum ib_srq
 	struct pvhca_srq *srq = to_pvhca_srq(ibsrq);
 	int err;
 
-	err = pvhca_udata_none(udata);
+	err = ib_no_udata_io(udata);
 	if (err)
 		return err;
 	/* A ring cannot be made larger. */

@@ -95,7 +95,7 @@ static int pvhca_ucontext_alloc_page(struct pvhca_dev *dev, struct pvhca_ucontex
 
 	BUILD_BUG_ON(sizeof(struct pvhca_context_page) > PAGE_SIZE);
 
-	page = kzalloc(sizeof(*page), GFP_KERNEL);
+	page = kzalloc_obj(*page);
 	if (!page)
 		return -ENOMEM;
 	pvhca_com_hold_init(&page->hold, pvhca_ucontext_release_page);
@@ -122,7 +122,7 @@ static struct rdma_user_mmap_entry *pvhca_ucontext_add_mmap(struct pvhca_ucontex
 	struct pvhca_mmap_entry *entry;
 	int err;
 
-	entry = kzalloc(sizeof(*entry), GFP_KERNEL);
+	entry = kzalloc_obj(*entry);
 	if (!entry)
 		return ERR_PTR(-ENOMEM);
 	err = rdma_user_mmap_entry_insert(&ctx->ibucontext, &entry->rdma, PAGE_SIZE);
@@ -202,7 +202,7 @@ static int pvhca_ucontext_respond(struct pvhca_dev *dev, struct pvhca_ucontext *
 		.max_inline = le32_to_cpu(dev->attr.max_inline),
 	};
 
-	return pvhca_udata_out(udata, &resp, sizeof(resp));
+	return ib_respond_udata(udata, resp);
 }
 
 /**
@@ -221,7 +221,7 @@ int pvhca_alloc_ucontext(struct ib_ucontext *ibucontext, struct ib_udata *udata)
 	u16 ring_abi_minor;
 	int err;
 
-	err = pvhca_udata_in(udata, &req, sizeof(req));
+	err = ib_copy_validate_udata_in(udata, req, version);
 	if (err)
 		return err;
 	if (req.comp_mask)
