@@ -9,12 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <pvhca-version.h>
+
 #include "lib/address.h"
 #include "lib/listener.h"
 
 struct config_fabrics; /* config/setting.h */
 
-#define CONFIG_DEFAULT_FILE   "/etc/pvhca/pvhcad.conf"
+#define CONFIG_DEFAULT_FILE   PVHCA_SYSCONFDIR "/pvhca/pvhcad.conf"
 #define CONFIG_DEFAULT_SOCKET "/run/pvhca/pvhcad.sock"
 
 /* What one VM may have; all are counts but those named ..._bytes. */
