@@ -5,8 +5,10 @@ import re
 
 FOLDER = "LICENSES"
 # Documents and data have the licence that README.md names; patches that of what they change.
-WITHOUT = (".md", ".svg", ".png", ".tsv", ".patch")
+WITHOUT = (".md", ".svg", ".png", ".tsv", ".patch", ".docs")
 WITHOUT_NAMES = (".gitignore", ".git-blame-ignore-revs", "MAINTAINERS")
+# Debian's own formats for files in debian/; debian/copyright names the licences of packages.
+DEBIAN_NAMES = ("changelog", "control", "copyright", "format")
 TAG = re.compile(r"SPDX-License-Identifier: *([^*\n]*?) *(?:\*/|-->)?$", re.MULTILINE)
 HEAD_LINES = 3
 
@@ -25,6 +27,8 @@ def texts(expression_):
 
 
 def _needs_one(file):
+    if file.parts[0] == "debian" and file.name in DEBIAN_NAMES:
+        return False
     return file.suffix not in WITHOUT and file.name not in WITHOUT_NAMES and file.parts[0] != FOLDER
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 # In an archive nothing tells what a build has left; these are the names that .gitignore has.
 NOT_OURS = ("__pycache__", ".git")
+# Of another project, and kept as it has them (debian/vendor-rdma-core).
+VENDORED = "debian/rdma-core/"
 
 
 def _git(root, *command):
@@ -40,4 +42,4 @@ def files(root):
     found = _of_checkout(root)
     names = _of_archive(root) if found is None else found
     return sorted({Path(name) for name in names
-                   if name and (root / name).is_file() and not (root / name).is_symlink()})
+                   if name and not name.startswith(VENDORED) and (root / name).is_file() and not (root / name).is_symlink()})

@@ -6,6 +6,7 @@ import os
 import struct
 import threading
 import time
+from pathlib import Path
 
 from . import channel, initramfs, paths
 from .commands import Host, Running, tail
@@ -195,6 +196,8 @@ class Guest(Host):
     def load_driver(self):
         """Load pvhca.ko with what it depends on, and what user space needs to use an rdma device."""
         module = paths.kernel_module()
+        if paths.kernel_root() != Path("/"):
+            self.check(f"ln -sfn {paths.kernel_root()}/lib/modules/{paths.kernel()} /lib/modules/")
         self.load_modules(*BASE_MODULES)
         self.load_module(module)
 

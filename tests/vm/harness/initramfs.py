@@ -17,7 +17,7 @@ def module_files(*names):
     """Files of the modules and of all they depend on, in the order to load them."""
     files = []
     for name in names:
-        listing = subprocess.run(["/sbin/modprobe", "-S", paths.kernel(), "--show-depends", name],
+        listing = subprocess.run(["/sbin/modprobe", "-d", paths.kernel_root(), "-S", paths.kernel(), "--show-depends", name],
                                  capture_output=True, text=True)
         if listing.returncode:
             raise HarnessError(f"modprobe --show-depends {name}: {listing.stderr.strip()}")

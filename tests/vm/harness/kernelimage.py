@@ -25,7 +25,7 @@ UNPACKERS = {
 
 def _boots_unpacked(version):
     try:
-        with open(f"/boot/config-{version}", encoding="utf-8") as config:
+        with open(paths.kernel_root() / "boot" / f"config-{version}", encoding="utf-8") as config:
             return "CONFIG_PVH=y\n" in config
     except FileNotFoundError:
         return False

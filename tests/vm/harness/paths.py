@@ -42,8 +42,14 @@ def kernel():
     return max(buildable or images, key=_version_key)
 
 
+def kernel_root():
+    """Where the guests' kernel is, boot/ and lib/modules/: this machine's root, or PVHCA_KERNEL_ROOT for a kernel that
+    is not installed. It then has a name by PVHCA_KERNEL, and a list of its modules (depmod -b)."""
+    return Path(os.environ.get("PVHCA_KERNEL_ROOT") or "/")
+
+
 def kernel_image():
-    return Path("/boot") / f"vmlinuz-{kernel()}"
+    return kernel_root() / "boot" / f"vmlinuz-{kernel()}"
 
 
 def kernel_module():

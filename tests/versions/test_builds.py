@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Driver and provider are built with other versions than this machine's, without a warning; the series for upstream
+apply to their projects and are built there."""
+
+import re
+import shutil
+import subprocess
+import unittest
+
+import kernels
+from debian_root import BUILD, LOGS, SOURCE
+
+WARNING = re.compile(r"(warning|error):|WARNING: modpost")
+SERIES = BUILD / "tests/series"
+
+
+def warnings(output):
+    return [line for line in output.splitlines() if WARNING.search(line)]
+
+
+def fetch(name):
+    tree = BUILD / f"{name}-src"
+    done = subprocess.run([SOURCE / "scripts/fetch-source", name, tree], capture_output=True, text=True)
+    if done.returncode:
+        raise unittest.SkipTest(done.stderr.strip())
+    return tree
+
+
+def export(project, name):
+    """The series, applied by git am to a copy of its base. Returns the folder of the copy."""
+    base = fetch(name)
+    shutil.rmtree(SERIES / project, ignore_errors=True)
+    patches = SERIES / project / "patches"
+    subprocess.run([SOURCE / "scripts/export-series", project, patches, "--base", base], check=True, capture_output=True)
+    tree = SERIES / project / "tree"
+    shutil.copytree(base, tree, symlinks=True)
+
+    def git(*command):
+        subprocess.run(["git", "-C", tree, "-c", "user.name=test", "-c", "user.email=test@example.org", *command],
+                       check=True, capture_output=True)
+    git("init", "-q")
+    git("add", "-A", "-f", ".")
+    git("commit", "-q", "-m", "base")
+    git("am", "-q", *sorted(patches.glob("*.patch")))
+    return tree
+
+
+class Driver(unittest.TestCase):
+    def check(self, kernel):
+        _, output = kernels.build_driver(kernel)
+        self.assertEqual(warnings(output), [], output)
+
+    def test_linux_6_12(self):
+        self.check("6.12")
+
+    def test_newest_linux(self):
+        self.check("newest")
+
+
+class Series(unittest.TestCase):
+    def test_no_compatibility_code_is_left(self):
+        for project, name in (("rdma-core", "rdma-core-65"), ("linux", "linux-7.3")):
+            base = fetch(name)
+            patches = SERIES / f"{project}-only"
+            subprocess.run([SOURCE / "scripts/export-series", project, patches, "--base", base], check=True,
+                           capture_output=True)
+            text = "".join(path.read_text() for path in patches.glob("*.patch"))
+            for word in ("compat", "LINUX_VERSION_CODE", "IBVERBS_PABI_VERSION"):
+                self.assertNotIn(word, text, project)
+
+    def test_rdma_core_65_builds_it_with_werror(self):
+        tree = export("rdma-core", "rdma-core-65")
+        build = tree / "build"
+        configured = subprocess.run(
+            ["cmake", "-S", tree, "-B", build, "-G", "Ninja", "-DNO_PYVERBS=1", "-DENABLE_WERROR=1", "-DCMAKE_C_FLAGS=-Werror"],
+            capture_output=True, text=True)
+        self.assertEqual(configured.returncode, 0, configured.stdout[-3000:] + configured.stderr[-3000:])
+        built = subprocess.run(["ninja", "-j2", "-C", build, "pvhca-rdmav65"], capture_output=True, text=True)
+        self.assertEqual(built.returncode, 0, built.stdout[-3000:])
+        self.assertTrue((build / "lib/libpvhca-rdmav65.so").exists())
+        # Its man page is one of those that are installed.
+        self.assertTrue((tree / "providers/pvhca/man").is_dir())
+
+    def test_linux_builds_the_driver_in_its_folder(self):
+        tree = export("linux", "linux-7.3")
+        root = kernels.root()
+        name = kernels.version("newest", root)
+        common = "/usr/src/linux-headers-" + name.removesuffix("-amd64") + "-common"
+        output = root.run(f"""
+            # The headers of the kernel, with what the series adds to them.
+            mkdir /tmp/uapi
+            cp -r {common}/include/uapi/rdma/. /tree/include/uapi/rdma/. /tmp/uapi/
+            mount --bind /tmp/uapi {common}/include/uapi/rdma
+            make -s -j2 -C /usr/src/linux-headers-{name} M=/tree/drivers/infiniband/hw/pvhca W=1 KCFLAGS=-Werror \\
+                CONFIG_INFINIBAND_PVHCA=m modules
+            """, binds=[(tree, "/tree")])
+        self.assertEqual(warnings(output), [], output)
+        self.assertTrue((tree / "drivers/infiniband/hw/pvhca/pvhca.ko").exists())
+
+    def test_checkpatch_finds_no_error(self):
+        base = fetch("linux-7.3")
+        patches = SERIES / "linux-only"
+        subprocess.run([SOURCE / "scripts/export-series", "linux", patches, "--base", base], check=True, capture_output=True)
+        done = subprocess.run(["perl", base / "scripts/checkpatch.pl", "--no-tree", "--strict", "--terse",
+                               "--max-line-length=100", *sorted(patches.glob("*.patch"))], capture_output=True, text=True)
+        LOGS.mkdir(parents=True, exist_ok=True)
+        (LOGS / "checkpatch.log").write_text(done.stdout)
+        self.assertEqual([line for line in done.stdout.splitlines() if ": ERROR:" in line], [])
+
+
+if __name__ == "__main__":
+    unittest.main()
