@@ -31,6 +31,7 @@ int commands_alloc_context(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		return PVHCA_ST_NO_MEMORY;
 	memset(context, 0, sizeof(*context));
 	context->vm = vm;
+	context->timed_due_ns = UINT64_MAX;
 	context->kernel = le32toh(alloc->flags) & PVHCA_CONTEXT_KERNEL;
 	status = PVHCA_ST_BAD_ADDRESS;
 	context->page =

@@ -306,8 +306,8 @@ void commands_free_qp(void *object, void *arg)
 
 	table_del(&vm->qps, qp->handle);
 	qp->ops->destroy(qp);
-	cq_forget(qp->send_cq, qp->qpn);
-	cq_forget(qp->recv_cq, qp->qpn);
+	cq_forget(qp->send_cq, &qp->send_held);
+	cq_forget(qp->recv_cq, &qp->recv_held);
 	qp_unreserve(qp);
 	commands_slot_give(qp->context, qp->slot);
 	if (qp->srq)

@@ -76,8 +76,8 @@ int commands_modify_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	pthread_mutex_lock(&qp->lock);
 	status = qp->ops->modify(qp, mask, &attr);
 	if (!status && qp->state == IBV_QPS_RESET) {
-		cq_forget(qp->send_cq, qp->qpn);
-		cq_forget(qp->recv_cq, qp->qpn);
+		cq_forget(qp->send_cq, &qp->send_held);
+		cq_forget(qp->recv_cq, &qp->recv_held);
 	}
 	pthread_mutex_unlock(&qp->lock);
 

@@ -34,6 +34,7 @@
  *   memory/            memory_resolve, _read, _write; memory_region_put, extents_*, stitches_*
  *   vm/vm.h            vm_gid; vm_guest_fault, vm_fail for the end of a VM
  *   vm/objects.h       context_again, context_timed: have a QP served again
+ *   vm/pass.h          pass_*: how long the turn of the VM still goes on, and its rate
  *   vm/work_queue.h    work_queue_*
  *   vm/cq.h            cq_push, cq_timestamp, cq_forget
  *   vm/events.h        events_async
@@ -103,9 +104,9 @@ struct qp_ops {
 	/* Sets at least the fields in attr_mask. attr is zeroed before. */
 	int (*query)(struct qp *qp, uint32_t attr_mask, struct qp_attr *attr);
 	/*
-	 * Data: serve what is posted on one QP, with qp->lock held. A bounded batch;
-	 * what remains is asked for again by context_again(). Returns the number of
-	 * entries taken.
+	 * Data: serve what is posted on one QP, with qp->lock held. A bounded batch, and
+	 * no longer than the turn goes on (vm/pass.h); what remains is asked for again by
+	 * context_again(). Returns the number of entries taken.
 	 */
 	unsigned int (*serve)(struct pass *pass, struct qp *qp);
 
@@ -114,9 +115,10 @@ struct qp_ops {
 	 * Data: hand over the receives posted on one QP, with qp->lock held. Called
 	 * for all QPs of a pass before serve is for any, for a receive may be
 	 * what another QP's send, posted after it, needs. Returns the number of
-	 * entries taken. A fabric that takes receives as messages arrive has none.
+	 * entries taken. What the turn has no room for is asked for again. A fabric that
+	 * takes receives as messages arrive has none.
 	 */
-	unsigned int (*serve_receives)(struct qp *qp);
+	unsigned int (*serve_receives)(struct pass *pass, struct qp *qp);
 };
 
 /**
@@ -254,7 +256,10 @@ struct fabric_ops {
 	 */
 	unsigned int (*srq_serve)(struct pass *pass, struct srq *srq);
 
-	/* Data: collect completions of a session. Returns their number. */
+	/*
+	 * Data: collect completions of a session while the turn goes on; the next call goes
+	 * on behind them. Returns their number.
+	 */
 	unsigned int (*vm_poll)(struct pass *pass, struct vm *vm);
 	/*
 	 * Data: before the worker sleeps: arm, then look once more. Returns true if there

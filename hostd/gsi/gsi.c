@@ -11,15 +11,17 @@
 #include "vm/cq.h"
 #include "gsi/private.h"
 
-bool gsi_complete(struct pass *pass, struct qp *qp, struct cq *cq, struct pvhca_cqe *cqe,
-		  bool solicited)
+bool gsi_complete(struct pass *pass, struct qp *qp, struct pvhca_cqe *cqe)
 {
+	const bool recv = cqe->opcode == PVHCA_CQE_RECV;
+	struct cq *cq = recv ? qp->recv_cq : qp->send_cq;
+
 	cqe->qpn = htole32(qp->qpn);
 	cqe->timestamp = cq_timestamp(cq);
 	counter_add(&qp->vm->counters.completions, 1);
 	if (cqe->status)
 		counter_add(&qp->vm->counters.errors, 1);
-	return cq_push(pass, cq, cqe, solicited);
+	return cq_push(pass, cq, recv ? &qp->recv_held : &qp->send_held, cqe, false);
 }
 
 void gsi_set_state(struct qp *qp, enum ibv_qp_state state)

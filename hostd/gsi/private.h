@@ -57,9 +57,11 @@ struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16]);
 
 /* ---------------------------------- gsi/gsi.c ---------------------------------- */
 
-/* False: the guest has more outstanding than its queues hold. */
-bool gsi_complete(struct pass *pass, struct qp *qp, struct cq *cq, struct pvhca_cqe *cqe,
-		  bool solicited);
+/*
+ * Complete a send or a receive, as cqe->opcode says. False: the guest has more outstanding than
+ * its queues hold.
+ */
+bool gsi_complete(struct pass *pass, struct qp *qp, struct pvhca_cqe *cqe);
 /* With qp->lock held, without rq_lock. */
 void gsi_set_state(struct qp *qp, enum ibv_qp_state state);
 /* The guest's fault; the QP is not served any more. */

@@ -8,6 +8,7 @@
 #include "lib/grh.h"
 #include "gsi/private.h"
 #include "memory/memory.h"
+#include "vm/pass.h"
 #include "worker/worker.h"
 
 #define HOP_LIMIT 64
@@ -81,7 +82,7 @@ static bool gsi_receive(struct qp *qp, const uint8_t *message, uint8_t sl)
 		worker_wake(qp->vm->worker);
 	}
 	/* Not this worker's CQ to look after: the event is raised at once. */
-	if (!gsi_complete(NULL, qp, qp->recv_cq, &cqe, false))
+	if (!gsi_complete(NULL, qp, &cqe))
 		goto abused;
 	if (!cqe.status)
 		counter_add(&qp->vm->counters.mads_received, 1);
@@ -138,15 +139,16 @@ unsigned int gsi_flush_receives(struct pass *pass, struct qp *qp)
 	posted = work_queue_posted(&qp->rq);
 	if (posted == UINT32_MAX)
 		ok = false;
-	for (; ok && posted && taken < GSI_BATCH; posted--, taken++) {
+	for (; ok && posted && taken < GSI_BATCH && pass_goes_on(pass); posted--, taken++) {
 		struct pvhca_cqe cqe = {
 			.opcode = PVHCA_CQE_RECV,
 			.status = IBV_WC_WR_FLUSH_ERR,
 		};
 
+		pass_spend(pass, PASS_ENTRY_NS);
 		(void)work_queue_take_recv(&qp->rq, qp->rq.ci++, &receive, sge);
 		cqe.wqe_index = htole16(receive.tag);
-		ok = gsi_complete(pass, qp, qp->recv_cq, &cqe, false);
+		ok = gsi_complete(pass, qp, &cqe);
 	}
 	pthread_mutex_unlock(&qp->rq_lock);
 	if (!ok)

@@ -7,6 +7,7 @@
 #include "gsi/private.h"
 #include "gsi/mad.h"
 #include "memory/memory.h"
+#include "vm/pass.h"
 
 /*
  * IB vol 1, 10.2.5: a key with this bit means that of the sender's QP, which is the
@@ -90,7 +91,7 @@ static bool gsi_send_done(struct pass *pass, struct qp *qp, const struct send_re
 	if (!status && !(request->flags & PVHCA_WQE_F_SIGNALED) &&
 	    !(qp->flags & PVHCA_CREATE_QP_SIG_ALL))
 		return true;
-	if (gsi_complete(pass, qp, qp->send_cq, &cqe, false))
+	if (gsi_complete(pass, qp, &cqe))
 		return true;
 	gsi_abused(qp);
 	return false;
@@ -134,7 +135,8 @@ unsigned int gsi_serve_sends(struct pass *pass, struct qp *qp)
 		gsi_abused(qp);
 		return 0;
 	}
-	for (; posted && taken < GSI_BATCH; posted--, taken++) {
+	for (; posted && taken < GSI_BATCH && pass_goes_on(pass); posted--, taken++) {
+		pass_spend(pass, PASS_MAD_NS);
 		state = atomic_load(&qp->state);
 		if (state != IBV_QPS_RTS && state != IBV_QPS_SQE && state != IBV_QPS_ERR)
 			return taken;

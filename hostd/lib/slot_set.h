@@ -21,7 +21,7 @@
 #define SLOT_SET_WORDS 64
 #define SLOT_SET_SLOTS (SLOT_SET_WORDS * 64)
 
-/* Words that the summary does not name are not valid. */
+/* Words that the summary does not name are not valid; those that it names are not zero. */
 struct slot_set {
 	uint64_t summary;
 	uint64_t words[SLOT_SET_WORDS];
@@ -38,6 +38,19 @@ static inline void shared_slots_add(struct shared_slots set, uint32_t slot)
 {
 	atomic_fetch_or(&set.words[slot / 64], 1ull << (slot % 64));
 	atomic_fetch_or(set.summary, 1ull << (slot / 64));
+}
+
+/* The owner of the taking side takes some slots of a word out. */
+static inline void shared_slots_take_some(struct shared_slots set, unsigned int word, uint64_t bits)
+{
+	const uint64_t bit = 1ull << word;
+
+	if (atomic_fetch_and(&set.words[word], ~bits) & ~bits)
+		return;
+	/* The word is empty, unless slots are added just now. */
+	atomic_fetch_and(set.summary, ~bit);
+	if (atomic_load(&set.words[word]))
+		atomic_fetch_or(set.summary, bit);
 }
 
 /* A hint: it is cheap, as the line of the cache stays shared, but it may be old. */
@@ -155,6 +168,8 @@ static inline void slot_set_add_word(struct slot_set *set, unsigned int word, ui
 {
 	if (set->summary & 1ull << word)
 		bits |= set->words[word];
+	if (!bits)
+		return;
 	set->words[word] = bits;
 	set->summary |= 1ull << word;
 }
@@ -164,28 +179,62 @@ static inline void slot_set_add(struct slot_set *set, uint32_t slot)
 	slot_set_add_word(set, slot / 64, 1ull << (slot % 64));
 }
 
-/* Take all members of from, and add them to set. */
-static inline void slot_set_take(struct slot_set *set, struct shared_slots from)
+/* Add the members of other, which keeps them. */
+static inline void slot_set_add_all(struct slot_set *set, const struct slot_set *other)
+{
+	uint64_t words = other->summary;
+
+	for (; words; words &= words - 1)
+		slot_set_add_word(set, __builtin_ctzll(words),
+				  other->words[__builtin_ctzll(words)]);
+}
+
+/*
+ * Take out the first member at or after *slot, and set *slot to it; behind the last slot
+ * comes slot 0. The set is not empty.
+ */
+static inline void slot_set_pop(struct slot_set *set, uint32_t *slot)
+{
+	unsigned int word = *slot / 64;
+	uint64_t bits = 0, words;
+
+	if (set->summary & 1ull << word)
+		bits = set->words[word] & ~0ull << *slot % 64;
+	if (!bits) {
+		words = word == 63 ? 0 : set->summary & ~0ull << (word + 1);
+		word = __builtin_ctzll(words ? words : set->summary);
+		bits = set->words[word];
+	}
+	*slot = word * 64 + __builtin_ctzll(bits);
+	set->words[word] &= ~(1ull << *slot % 64);
+	if (!set->words[word])
+		set->summary &= ~(1ull << word);
+}
+
+/* Take all members of from, and add them to set. Returns the number of words that were swapped. */
+static inline unsigned int slot_set_take(struct slot_set *set, struct shared_slots from)
 {
 	struct slot_walk walk = { .words = atomic_exchange(from.summary, 0) };
-	unsigned int word;
+	unsigned int word, words = 0;
 
-	while (walk.words) {
+	for (; walk.words; words++) {
 		word = slot_walk_word(&walk);
 		slot_set_add_word(set, word, atomic_exchange(&from.words[word], 0));
 	}
+	return words;
 }
 
 /* Likewise from a set in guest memory, which is little endian. */
-static inline void slot_set_take_le(struct slot_set *set, struct shared_slots from)
+static inline unsigned int slot_set_take_le(struct slot_set *set, struct shared_slots from)
 {
 	struct slot_walk walk = { .words = le64toh(atomic_exchange(from.summary, 0)) };
-	unsigned int word;
+	unsigned int word, words = 0;
 
-	while (walk.words) {
+	for (; walk.words; words++) {
 		word = slot_walk_word(&walk);
 		slot_set_add_word(set, word, le64toh(atomic_exchange(&from.words[word], 0)));
 	}
+	return words;
 }
 
 #endif

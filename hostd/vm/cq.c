@@ -13,8 +13,10 @@
  * at the counts is put off to the end of the worker's pass (want_event). So a batch
  * takes one barrier and at most one interrupt.
  *
- * A full ring: completions wait in the backlog, in order, and the CQ is on its
- * worker's list until the guest has made room.
+ * A full ring: completions wait in the backlog, those of one queue in order, and the CQ is
+ * on its VM's list until the guest has made room. Other VMs' workers deliver completions to
+ * the CQ, too. So the lock is held for a few entries only, never for all that a guest may
+ * have there.
  */
 #include <endian.h>
 #include <errno.h>
@@ -32,19 +34,27 @@
 /* In backlog entries only; never written to the guest. */
 #define CQE_F_SOLICITED (1 << 6)
 
-#define BACKLOG_MIN 64u
+#define CHUNK_ENTRIES 15
+/* That a command copies under the lock, and how often it tries to have no more left. */
+#define RESIZE_ENTRIES 64u
+#define RESIZE_ROUNDS  16
+
+struct cq_chunk {
+	struct cq_chunk *next;
+	uint32_t used;
+	struct pvhca_cqe entry[CHUNK_ENTRIES];
+};
 
 int cq_init(struct cq *cq)
 {
 	cq->header = ring_buffer_at(cq->buffer, 0);
+	CDS_INIT_LIST_HEAD(&cq->backlog);
 	return -pthread_mutex_init(&cq->lock, NULL);
 }
 
 void cq_fini(struct cq *cq)
 {
 	pthread_mutex_destroy(&cq->lock);
-	free(cq->backlog);
-	cq->backlog = NULL;
 }
 
 int cq_reserve(struct cq *cq, uint32_t n)
@@ -106,33 +116,73 @@ static void cq_write(struct cq *cq, const struct pvhca_cqe *cqe)
 		cq->want_solicited = true;
 }
 
-static bool backlog_grow(struct cq *cq)
-{
-	uint32_t room = cq->backlog_room ? 2 * cq->backlog_room : BACKLOG_MIN;
-	struct pvhca_cqe *backlog;
-	uint32_t i;
+/* --------------------------------- backlog --------------------------------- */
 
-	backlog = calloc(room, sizeof(*backlog));
-	if (!backlog)
-		return false;
-	for (i = 0; i < cq->backlog_count; i++)
-		backlog[i] = cq->backlog[(cq->backlog_head + i) % cq->backlog_room];
-	free(cq->backlog);
-	cq->backlog = backlog;
-	cq->backlog_room = room;
-	cq->backlog_head = 0;
-	return true;
+static void chunks_free(struct cq_chunk *chunk)
+{
+	struct cq_chunk *next;
+
+	for (; chunk; chunk = next) {
+		next = chunk->next;
+		free(chunk);
+	}
 }
 
-static bool backlog_add(struct cq *cq, const struct pvhca_cqe *cqe)
+/* The chunk to which the next entry goes, or NULL: no memory. */
+static struct cq_chunk *held_chunk(struct cq_held *held)
 {
+	struct cq_chunk *chunk = held->last;
+
+	if (chunk && chunk->used < CHUNK_ENTRIES)
+		return chunk;
+	chunk = calloc(1, sizeof(*chunk));
+	if (!chunk)
+		return NULL;
+	if (held->last)
+		held->last->next = chunk;
+	else
+		held->first = chunk;
+	held->last = chunk;
+	return chunk;
+}
+
+static bool backlog_add(struct cq *cq, struct cq_held *held, const struct pvhca_cqe *cqe)
+{
+	struct cq_chunk *chunk;
+
 	if (cq->backlog_count >= cq->backlog_limit)
 		return false;
-	if (cq->backlog_count == cq->backlog_room && !backlog_grow(cq))
+	chunk = held_chunk(held);
+	if (!chunk)
 		return false;
-	cq->backlog[(cq->backlog_head + cq->backlog_count++) % cq->backlog_room] = *cqe;
+	chunk->entry[chunk->used++] = *cqe;
+	cq->backlog_count++;
+	if (!held->count++)
+		cds_list_add_tail(&held->node, &cq->backlog);
 	return true;
 }
+
+/* Write the next entry, and go on with another queue's. */
+static void backlog_deliver(struct cq *cq)
+{
+	struct cq_held *held = cds_list_first_entry(&cq->backlog, struct cq_held, node);
+	struct cq_chunk *chunk = held->first;
+
+	cq_write(cq, &chunk->entry[held->taken++]);
+	cq->backlog_count--;
+	cds_list_del(&held->node);
+	if (--held->count)
+		cds_list_add_tail(&held->node, &cq->backlog);
+	if (held->taken < chunk->used)
+		return;
+	held->first = chunk->next;
+	if (!held->first)
+		held->last = NULL;
+	held->taken = 0;
+	free(chunk);
+}
+
+/* ------------------------------ completions -------------------------------- */
 
 static void cq_set_blocked(struct cq *cq, bool blocked)
 {
@@ -140,7 +190,8 @@ static void cq_set_blocked(struct cq *cq, bool blocked)
 			      htole32(blocked ? PVHCA_CQ_F_BLOCKED : 0), memory_order_relaxed);
 }
 
-bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *from, bool solicited)
+bool cq_push(struct pass *pass, struct cq *cq, struct cq_held *held, const struct pvhca_cqe *from,
+	     bool solicited)
 {
 	bool was_wanted, blocked = false, ok = true;
 	struct pvhca_cqe cqe = *from;
@@ -153,7 +204,7 @@ bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *from, boo
 	if (!cq->backlog_count && cq_has_room(cq)) {
 		cq_write(cq, &cqe);
 	} else {
-		ok = backlog_add(cq, &cqe);
+		ok = backlog_add(cq, held, &cqe);
 		blocked = true;
 		cq_set_blocked(cq, true);
 	}
@@ -215,15 +266,14 @@ void cq_notify(struct cq *cq)
 		cq_blocked_add(cq);
 }
 
-bool cq_retry(struct cq *cq)
+bool cq_retry(struct pass *pass, struct cq *cq)
 {
 	bool done;
 
 	pthread_mutex_lock(&cq->lock);
-	while (cq->backlog_count && cq_has_room(cq)) {
-		cq_write(cq, &cq->backlog[cq->backlog_head]);
-		cq->backlog_head = (cq->backlog_head + 1) % cq->backlog_room;
-		cq->backlog_count--;
+	while (cq->backlog_count && cq_has_room(cq) && pass_goes_on(pass)) {
+		backlog_deliver(cq);
+		pass_spend(pass, PASS_COMPLETION_NS);
 	}
 	if (!cq->backlog_count)
 		cq_set_blocked(cq, false);
@@ -246,48 +296,79 @@ static void cq_move_entry(const struct cq *cq, uint32_t index, const struct ring
 	       sizeof(cqe));
 }
 
+/*
+ * Do the entries from ci on, which the guest says it has polled up to, fit in a new ring? With
+ * cq->lock held. False: the guest claims what cannot be, or the new one is too small.
+ */
+static bool resize_fits(const struct cq *cq, uint32_t ci, uint32_t log_entries)
+{
+	uint32_t left = cq->pi - ci;
+
+	return left <= 1u << cq->log_entries && left <= 1u << log_entries;
+}
+
+/*
+ * Copy the entries that the guest has not polled, from ci on, all but the last few without
+ * the lock: what stands in the ring is not written again before it was polled. Returns with
+ * the lock held, and the place behind the last that was copied; *fits: all of them fit.
+ */
+static uint32_t resize_copy(struct cq *cq, uint32_t ci, struct ring_buffer *buffer,
+			    uint32_t log_entries, bool *fits)
+{
+	unsigned int round;
+	uint32_t at = ci, end;
+
+	for (round = 0;; round++) {
+		pthread_mutex_lock(&cq->lock);
+		end = cq->pi;
+		*fits = resize_fits(cq, ci, log_entries);
+		if (!*fits || end - at <= RESIZE_ENTRIES || round == RESIZE_ROUNDS)
+			return at;
+		pthread_mutex_unlock(&cq->lock);
+		for (; at != end; at++)
+			cq_move_entry(cq, at, buffer, at - ci);
+	}
+}
+
 int cq_resize(struct cq *cq, struct ring_buffer *buffer, uint32_t log_entries,
 	      struct ring_buffer **old)
 {
 	struct pvhca_cq_header *header = ring_buffer_at(buffer, 0);
-	uint32_t ci, left, i;
+	uint32_t ci, at;
+	bool fits;
 
-	pthread_mutex_lock(&cq->lock);
 	ci = le32toh(
 		atomic_load_explicit((_Atomic uint32_t *)&cq->header->ci, memory_order_acquire));
-	left = cq->pi - ci;
-	if (left > 1u << cq->log_entries || left > 1u << log_entries) {
+	at = resize_copy(cq, ci, buffer, log_entries, &fits);
+	if (!fits) {
 		pthread_mutex_unlock(&cq->lock);
 		return PVHCA_ST_INVALID;
 	}
-	for (i = 0; i < left; i++)
-		cq_move_entry(cq, ci + i, buffer, i);
+	for (; at != cq->pi; at++)
+		cq_move_entry(cq, at, buffer, at - ci);
 	header->arm_any = cq->header->arm_any;
 	header->arm_solicited = cq->header->arm_solicited;
 	*old = cq->buffer;
 	cq->buffer = buffer;
 	cq->header = header;
 	cq->log_entries = log_entries;
-	cq->pi = left;
+	cq->pi -= ci;
 	cq->ci_seen = 0;
 	cq_set_blocked(cq, cq->backlog_count);
 	pthread_mutex_unlock(&cq->lock);
 	return PVHCA_ST_OK;
 }
 
-void cq_forget(struct cq *cq, uint32_t qpn)
+void cq_forget(struct cq *cq, struct cq_held *held)
 {
-	uint32_t i, kept = 0, count;
-	struct pvhca_cqe *cqe;
+	struct cq_chunk *chunks;
 
 	pthread_mutex_lock(&cq->lock);
-	count = cq->backlog_count;
-	for (i = 0; i < count; i++) {
-		cqe = &cq->backlog[(cq->backlog_head + i) % cq->backlog_room];
-		if (le32toh(cqe->qpn) == qpn)
-			continue;
-		cq->backlog[(cq->backlog_head + kept++) % cq->backlog_room] = *cqe;
-	}
-	cq->backlog_count = kept;
+	if (held->count)
+		cds_list_del(&held->node);
+	cq->backlog_count -= held->count;
+	chunks = held->first;
+	*held = (struct cq_held){ 0 };
 	pthread_mutex_unlock(&cq->lock);
+	chunks_free(chunks);
 }

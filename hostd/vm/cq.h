@@ -24,12 +24,14 @@ int cq_reserve(struct cq *cq, uint32_t n);
 void cq_unreserve(struct cq *cq, uint32_t n);
 
 /*
- * Write a completion, or keep it until the guest makes room. cqe->flags is without the
+ * Write a completion, or keep it until the guest makes room. held: the queue's, which it is of,
+ * qp->send_held or recv_held. cqe->flags is without the
  * phase bit. solicited: the sender asked for an event. The pass looks at its end whether
  * the guest wants an event. Returns false when the guest has more work outstanding than
  * its queues hold: it broke the protocol, and the caller stops its QP.
  */
-bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited);
+bool cq_push(struct pass *pass, struct cq *cq, struct cq_held *held, const struct pvhca_cqe *cqe,
+	     bool solicited);
 
 /* The timestamp of a completion, little endian: CLOCK_MONOTONIC in ns, or 0 if the CQ has none. */
 uint64_t cq_timestamp(const struct cq *cq);
@@ -38,19 +40,23 @@ uint64_t cq_timestamp(const struct cq *cq);
 void cq_notify(struct cq *cq);
 
 /*
- * Try to deliver the completions that are held back. True when none is left. In a worker.
+ * Try to deliver the completions that are held back, as many as the turn allows. True when none
+ * is left. In a worker.
  */
-bool cq_retry(struct cq *cq);
+bool cq_retry(struct pass *pass, struct cq *cq);
 
 /*
- * Go on in another buffer (struct pvhca_cmd_resize_cq). *old is the buffer of before: it
+ * Go on in another buffer (struct pvhca_cmd_resize_cq). The session's thread. *old is the buffer of before: it
  * is not used any more, and the caller frees it. PVHCA_ST_INVALID: the entries that the
  * guest has not polled do not fit, and all is as before.
  */
 int cq_resize(struct cq *cq, struct ring_buffer *buffer, uint32_t log_entries,
 	      struct ring_buffer **old);
 
-/* A QP is being reset or destroyed: drop its completions that are held back. */
-void cq_forget(struct cq *cq, uint32_t qpn);
+/*
+ * A QP is being reset or destroyed: drop the completions that one of its queues holds back.
+ * However many there are, the CQ's lock is held for a moment only.
+ */
+void cq_forget(struct cq *cq, struct cq_held *held);
 
 #endif

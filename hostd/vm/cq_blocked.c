@@ -6,13 +6,15 @@
 
 #include "lib/log.h"
 #include "vm/cq.h"
+#include "vm/pass.h"
 #include "vm/vm.h"
 
 #define LIST_STEP 64 /* places that a list grows by */
 
-void cq_blocked_init(struct cq_blocked_list *list, int wake_fd)
+void cq_blocked_init(struct cq_blocked_list *list, pthread_t thread, int wake_fd)
 {
 	pthread_mutex_init(&list->lock, NULL);
+	list->thread = thread;
 	list->wake_fd = wake_fd;
 }
 
@@ -68,20 +70,24 @@ void cq_blocked_del(struct cq *cq)
 	pthread_mutex_unlock(&list->lock);
 }
 
-void cq_blocked_retry(struct cq_blocked_list *list)
+void cq_blocked_retry(struct pass *pass, struct cq_blocked_list *list)
 {
-	unsigned int i = 0;
+	unsigned int tries;
+	struct cq *cq;
 
-	/* An outdated look only puts the retry off to the next pass. */
-	if (!__atomic_load_n(&list->num, __ATOMIC_RELAXED))
+	if (!cq_blocked_any(list))
 		return;
 	pthread_mutex_lock(&list->lock);
-	while (i < list->num) {
-		if (cq_retry(list->cqs[i])) {
-			list->cqs[i]->listed = false;
-			list->cqs[i] = list->cqs[--list->num];
+	for (tries = list->num; tries && pass_goes_on(pass); tries--) {
+		if (list->next >= list->num)
+			list->next = 0;
+		cq = list->cqs[list->next];
+		pass_spend(pass, PASS_VISIT_NS);
+		if (cq_retry(pass, cq)) {
+			cq->listed = false;
+			list->cqs[list->next] = list->cqs[--list->num];
 		} else {
-			i++;
+			list->next++;
 		}
 	}
 	pthread_mutex_unlock(&list->lock);

@@ -30,6 +30,7 @@
 #include <stdint.h>
 
 #include <infiniband/verbs.h>
+#include <urcu/list.h>
 
 #include "lib/slot_set.h"
 #include "pvhca/pvhca-admin.h"
@@ -50,8 +51,13 @@ struct _GHashTable;
  * @again, @again_summary: slots that pvhcad itself wants to serve again
  *	(context_again_slots()); the guest's own are pending[] in its page
  * @timed, @timed_summary: likewise, slots whose QP waits for qp->deadline_ns
- * @taken: slots that the current pass serves; the worker's own
- * @busy_until_ns: the worker looks at the context in each pass until then; likewise
+ * @timed_due_ns: no QP of these has an earlier deadline. Whoever adds one lowers it
+ * @timed_word: the next word of timed to look at, if not all were in the last pass; the
+ *	worker's own, as all up to @receives
+ * @ready: slots to be served, the next one at or after @next_slot
+ * @receives: slots whose receives are to be handed over, likewise
+ * @busy_until_ns: the worker looks at the context in each pass until then
+ * @held: ready or receives have members; written by the worker
  * @slot_used: slots in use; the session's thread only
  */
 struct context {
@@ -59,13 +65,19 @@ struct context {
 	_Alignas(64) struct pvhca_context_page *page;
 	_Atomic uint64_t again_summary;
 	_Atomic uint64_t timed_summary;
+	_Atomic uint64_t timed_due_ns;
 	uint64_t busy_until_ns;
 	struct vm *vm;
-	uint32_t handle;
+	uint32_t next_slot;
+	uint8_t timed_word;
 	bool kernel;
-	unsigned int users;    /* PDs, CQs, QPs, SRQs */
-	struct slot_set taken; /* its summary is in that line, too */
+	_Atomic bool held;
+	struct slot_set ready; /* its summary is in that line, too */
 
+	struct slot_set receives;
+	uint32_t next_receive;
+	uint32_t handle;
+	unsigned int users; /* PDs, CQs, QPs, SRQs */
 	struct region *page_region;
 	struct qp *slots[PVHCA_SLOTS];
 	struct srq *srq_slots[PVHCA_SLOTS];
@@ -74,7 +86,7 @@ struct context {
 	uint64_t slot_used[PVHCA_SLOT_WORDS];
 };
 
-_Static_assert(offsetof(struct context, taken.words) == 64, "a pass reads one line of the cache");
+_Static_assert(offsetof(struct context, ready.words) == 64, "a pass reads one line of the cache");
 /* NOLINTNEXTLINE(misc-redundant-expression): of two headers, which must agree */
 _Static_assert(PVHCA_SLOTS == SLOT_SET_SLOTS, "a set holds the slots of a context");
 
@@ -129,6 +141,26 @@ struct ah {
 
 struct ceq; /* vm/events.h */
 
+struct cq_chunk; /* vm/cq.c */
+
+/**
+ * struct cq_held - completions of one queue of a QP that found no room in its CQ
+ * @node: in cq->backlog, while count is not 0
+ * @first, @last: chunks of entries, in order
+ * @taken: entries of the first chunk that have been delivered
+ * @count: entries that have not
+ *
+ * Completions of one queue are kept in order. Those of different queues have none, so what a
+ * queue holds back can be dropped without a look at what others do. Under cq->lock. All 0:
+ * nothing is held back.
+ */
+struct cq_held {
+	struct cds_list_head node;
+	struct cq_chunk *first, *last;
+	uint32_t taken;
+	uint32_t count;
+};
+
 /**
  * struct cq - see vm/cq.h for the operations
  * @pi: next entry pvhcad writes
@@ -136,9 +168,9 @@ struct ceq; /* vm/events.h */
  * @any_fired, @solicited_fired: counts of the guest's arm requests at the last event
  * @want_event, @want_solicited: completions were written since the last look at
  *	the arm counts
- * @backlog: completions that found no room, a ring of backlog_room entries that
- *	grows as needed up to backlog_limit, which the QPs reserve (cq_reserve): no
- *	guest that keeps to its queues' sizes can have more outstanding
+ * @backlog: struct cq_held of the queues that hold completions back for want of room
+ * @backlog_count, @backlog_limit: how many these are, and may be: the QPs reserve that
+ *	(cq_reserve), and no guest that keeps to its queues' sizes can have more outstanding
  * @event_held: an event found no room in the event queue
  * @listed: on the worker's list of CQs to look after; under the worker's lock
  */
@@ -161,10 +193,8 @@ struct cq {
 	bool want_event;
 	bool want_solicited;
 	bool event_held;
-	struct pvhca_cqe *backlog;
+	struct cds_list_head backlog;
 	uint32_t backlog_limit;
-	uint32_t backlog_room;
-	uint32_t backlog_head;
 	uint32_t backlog_count;
 
 	bool listed;
@@ -214,8 +244,10 @@ struct qp {
 
 	pthread_mutex_t lock; /* sq and state; see above */
 	struct work_queue sq;
-	_Atomic uint32_t state; /* enum ibv_qp_state; written under lock and rq_lock */
-	uint64_t deadline_ns;	/* CLOCK_MONOTONIC, while its timed bit is set */
+	_Atomic uint32_t state;	  /* enum ibv_qp_state; written under lock and rq_lock */
+	uint64_t deadline_ns;	  /* CLOCK_MONOTONIC, while its timed bit is set */
+	struct cq_held send_held; /* under send_cq->lock */
+	struct cq_held recv_held; /* under recv_cq->lock */
 
 	pthread_mutex_t rq_lock;
 	struct work_queue rq;
@@ -262,10 +294,24 @@ static inline void context_again(struct context *context, uint32_t slot)
 	shared_slots_add(context_again_slots(context), slot);
 }
 
-/* Ask for qp_serve() once CLOCK_MONOTONIC has passed qp->deadline_ns; under qp->lock, in its worker. */
-static inline void context_timed(struct context *context, uint32_t slot)
+/* Of the timed slots one has this deadline. */
+static inline void context_due(struct context *context, uint64_t deadline_ns)
+{
+	uint64_t due = atomic_load(&context->timed_due_ns);
+
+	while (deadline_ns < due)
+		if (atomic_compare_exchange_weak(&context->timed_due_ns, &due, deadline_ns))
+			break;
+}
+
+/*
+ * Ask for the slot's QP to be served once CLOCK_MONOTONIC has passed its deadline_ns, which is
+ * set and given here once more. Under qp->lock. It does not wake a sleeping worker.
+ */
+static inline void context_timed(struct context *context, uint32_t slot, uint64_t deadline_ns)
 {
 	shared_slots_add(context_timed_slots(context), slot);
+	context_due(context, deadline_ns);
 }
 
 #endif

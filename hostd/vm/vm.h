@@ -27,6 +27,7 @@ struct cq_blocked_list;
 struct memory;
 struct vm;
 struct worker;
+struct worker_vm;
 
 #define VM_GIDS CONFIG_MAX_GIDS
 
@@ -74,7 +75,7 @@ struct vm_thread_ops {
  * @aeq: while enabled; vm/events.c
  * @pinned_bytes: registered, in granules
  * @connections: to native peers; the fabric counts them
- * @worker, @blocked_cqs: while attached
+ * @worker, @worker_vm, @blocked_cqs: while attached
  * @wake_worker: wake it once the guest knows of its commands' ends; admin/admin.c
  * @doorbell: byte offset of the data doorbell that wakes its worker
  * @counters: any thread
@@ -113,6 +114,7 @@ struct vm {
 	_Atomic uint64_t connections;
 
 	struct worker *worker;
+	struct worker_vm *worker_vm;
 	struct cq_blocked_list *blocked_cqs;
 	bool wake_worker;
 	uint32_t doorbell;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which sessions and contexts a worker has
+ * Which VMs a worker has, and which contexts these have
  *
- * They stand in an array that is replaced as a whole (RCU): a worker reads it
+ * Both stand in arrays that are replaced as a whole (RCU): a worker reads them
  * without a lock, and is quiescent between its passes.
  */
 #include <errno.h>
@@ -21,12 +21,12 @@ void worker_assignment_free(struct assignment *assignment)
 	if (!assignment)
 		return;
 	free(assignment->vms);
-	free(assignment->contexts);
 	free(assignment->busy);
+	free(assignment->turn);
 	free(assignment);
 }
 
-/* A copy of the assignment, with room for one more of each. */
+/* A copy of the assignment, with room for one more. The worker begins with a look at all. */
 static struct assignment *assignment_copy(const struct assignment *from)
 {
 	struct assignment *copy = calloc(1, sizeof(*copy));
@@ -34,32 +34,68 @@ static struct assignment *assignment_copy(const struct assignment *from)
 	if (!copy)
 		return NULL;
 	copy->vms = calloc(from->num_vms + 1, sizeof(*copy->vms));
-	copy->contexts = calloc(from->num_contexts + 1, sizeof(*copy->contexts));
-	copy->busy = calloc(from->num_contexts + 1, sizeof(*copy->busy));
-	if (!copy->vms || !copy->contexts || !copy->busy) {
+	copy->busy = calloc(from->num_vms + 1, sizeof(*copy->busy));
+	copy->turn = calloc(from->num_vms + 1, sizeof(*copy->turn));
+	if (!copy->vms || !copy->busy || !copy->turn) {
 		worker_assignment_free(copy);
 		return NULL;
 	}
 	copy->num_vms = from->num_vms;
-	copy->num_contexts = from->num_contexts;
 	/* The first one has no arrays. */
 	if (from->vms)
 		memcpy(copy->vms, from->vms, from->num_vms * sizeof(*copy->vms));
-	if (from->contexts)
-		memcpy(copy->contexts, from->contexts,
-		       from->num_contexts * sizeof(*copy->contexts));
 	return copy;
 }
 
-static unsigned int pointer_remove(void **array, unsigned int count, const void *pointer)
-{
-	unsigned int i, kept = 0;
+/* ---------------------------------- a VM ----------------------------------- */
 
-	for (i = 0; i < count; i++)
-		if (array[i] != pointer)
-			array[kept++] = array[i];
-	return kept;
+/* An empty list with room for so many. */
+static struct context_list *context_list_new(unsigned int room)
+{
+	struct context_list *list;
+
+	list = calloc(1, sizeof(*list) + room * sizeof(list->context[0]));
+	if (!list)
+		return NULL;
+	list->busy = calloc(room + 1, sizeof(*list->busy));
+	if (!list->busy) {
+		free(list);
+		return NULL;
+	}
+	return list;
 }
+
+static void context_list_free(struct context_list *list)
+{
+	if (!list)
+		return;
+	free(list->busy);
+	free(list);
+}
+
+static void worker_vm_free(struct worker_vm *wv)
+{
+	context_list_free(wv->contexts);
+	cq_blocked_fini(&wv->blocked_cqs);
+	free(wv);
+}
+
+static struct worker_vm *worker_vm_new(struct worker *worker, struct vm *vm)
+{
+	struct worker_vm *wv = calloc(1, sizeof(*wv));
+
+	if (!wv)
+		return NULL;
+	wv->vm = vm;
+	cq_blocked_init(&wv->blocked_cqs, worker->thread, worker->wake_fd);
+	wv->contexts = context_list_new(0);
+	if (wv->contexts)
+		return wv;
+	worker_vm_free(wv);
+	return NULL;
+}
+
+/* ------------------------------ a worker's VMs ----------------------------- */
 
 /*
  * Publish a changed copy and wait until the worker has left the old one. With
@@ -96,16 +132,20 @@ int worker_attach(struct vm *vm)
 {
 	int fabric_fd = vm_fabric_fd(vm), err;
 	struct assignment *next;
+	struct worker_vm *wv;
 	struct worker *worker;
 	unsigned int doorbell;
 
 	pthread_mutex_lock(&worker_pool.lock);
 	worker = least_loaded();
 	doorbell = worker->index % vm->num_doorbells;
-	next = assignment_copy(worker->assignment);
 	err = -ENOMEM;
-	if (!next)
+	wv = worker_vm_new(worker, vm);
+	if (!wv)
 		goto err_unlock;
+	next = assignment_copy(worker->assignment);
+	if (!next)
+		goto err_free_vm;
 	err = worker_listen(worker, vm->doorbell_fds[doorbell], vm->id, SOURCE_DOORBELL);
 	if (err)
 		goto err_free;
@@ -115,10 +155,11 @@ int worker_attach(struct vm *vm)
 		goto err_del_doorbell;
 
 	vm->worker = worker;
-	vm->blocked_cqs = &worker->blocked_cqs;
+	vm->worker_vm = wv;
+	vm->blocked_cqs = &wv->blocked_cqs;
 	vm->doorbell = doorbell * PVHCA_DB_STRIDE;
 	worker->load++;
-	next->vms[next->num_vms++] = vm;
+	next->vms[next->num_vms++] = wv;
 	assignment_replace(worker, next);
 	return 0;
 
@@ -126,18 +167,18 @@ err_del_doorbell:
 	worker_unlisten(worker, vm->doorbell_fds[doorbell]);
 err_free:
 	worker_assignment_free(next);
+err_free_vm:
+	worker_vm_free(wv);
 err_unlock:
 	pthread_mutex_unlock(&worker_pool.lock);
 	return err;
 }
 
-/*
- * Take out a VM or a context, which pointer names. This must not fail. With
- * worker_pool.lock held; drops it.
- */
-static void assignment_remove(struct worker *worker, const void *pointer)
+/* Take out a VM. This must not fail. With worker_pool.lock held; drops it. */
+static void assignment_remove(struct worker *worker, const struct worker_vm *wv)
 {
 	struct assignment *next;
+	unsigned int i, kept = 0;
 
 	while (!(next = assignment_copy(worker->assignment))) {
 		pthread_mutex_unlock(&worker_pool.lock);
@@ -145,8 +186,10 @@ static void assignment_remove(struct worker *worker, const void *pointer)
 		sleep(1);
 		pthread_mutex_lock(&worker_pool.lock);
 	}
-	next->num_vms = pointer_remove((void **)next->vms, next->num_vms, pointer);
-	next->num_contexts = pointer_remove((void **)next->contexts, next->num_contexts, pointer);
+	for (i = 0; i < next->num_vms; i++)
+		if (next->vms[i] != wv)
+			next->vms[kept++] = next->vms[i];
+	next->num_vms = kept;
 	assignment_replace(worker, next);
 }
 
@@ -162,29 +205,54 @@ void worker_detach(struct vm *vm)
 
 	pthread_mutex_lock(&worker_pool.lock);
 	worker->load--;
-	assignment_remove(worker, vm);
+	assignment_remove(worker, vm->worker_vm);
+	worker_vm_free(vm->worker_vm);
+	vm->worker_vm = NULL;
 	vm->worker = NULL;
 	vm->blocked_cqs = NULL;
 }
 
+/* ------------------------------ a VM's contexts ---------------------------- */
+
+/* Publish next, which the worker begins with a look at all, and wait until it has left the old one. */
+static void context_list_replace(struct worker_vm *wv, struct context_list *next)
+{
+	struct context_list *old = wv->contexts;
+
+	rcu_assign_pointer(wv->contexts, next);
+	worker_wake(wv->vm->worker);
+	synchronize_rcu();
+	context_list_free(old);
+}
+
 int worker_add_context(struct context *context)
 {
-	struct worker *worker = context->vm->worker;
-	struct assignment *next;
+	struct worker_vm *wv = context->vm->worker_vm;
+	const struct context_list *list = wv->contexts;
+	struct context_list *next = context_list_new(list->count + 1);
 
-	pthread_mutex_lock(&worker_pool.lock);
-	next = assignment_copy(worker->assignment);
-	if (!next) {
-		pthread_mutex_unlock(&worker_pool.lock);
+	if (!next)
 		return -ENOMEM;
-	}
-	next->contexts[next->num_contexts++] = context;
-	assignment_replace(worker, next);
+	memcpy(next->context, list->context, list->count * sizeof(list->context[0]));
+	next->count = list->count + 1;
+	next->context[list->count] = context;
+	context_list_replace(wv, next);
 	return 0;
 }
 
 void worker_del_context(struct context *context)
 {
-	pthread_mutex_lock(&worker_pool.lock);
-	assignment_remove(context->vm->worker, context);
+	struct worker_vm *wv = context->vm->worker_vm;
+	const struct context_list *list = wv->contexts;
+	struct context_list *next;
+	unsigned int i;
+
+	while (!(next = context_list_new(list->count))) {
+		g_warning("no memory to change a worker's contexts; waiting");
+		sleep(1);
+	}
+	for (i = 0; i < list->count; i++)
+		if (list->context[i] != context)
+			next->context[next->count++] = list->context[i];
+	context_list_replace(wv, next);
 }

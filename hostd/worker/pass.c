@@ -1,171 +1,119 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A pass over the rings of a worker's guests
+ * A pass over the rings of a worker's VMs
  *
- * Usually few of many contexts are busy. Each pass looks at these. It looks at the others
- * at most fifty thousand times a second, so they cost the busy ones next to nothing. A
+ * VMs that have something to do have their turn one after the other (deficit round robin). A
+ * turn lasts 20 us or 128 KiB at most, a pass about 200 us; who had no turn in it is the first
+ * in the next. A VM's credit grows by its share of a turn with each pass. What a turn takes
+ * beyond the credit, the next ones lack. So over a while each VM has its share of the time,
+ * however long its single requests take. A VM that has nothing to do saves nothing.
+ *
+ * Usually few of many VMs and contexts are busy. Each pass looks at these. It looks at the
+ * others at most fifty thousand times a second, so they cost the busy ones next to nothing. A
  * context that becomes busy is served that much later, once.
  */
+#include <string.h>
+
 #include <urcu-qsbr.h>
 
 #include "lib/clock.h"
 #include "vm/vm.h"
 #include "worker/private.h"
 
-/* If there are more contexts than this, the idle ones are looked at less often: */
-#define FEW_CONTEXTS	4
+/* If there are more VMs than this, the idle ones are looked at less often: */
+#define FEW_VMS		4
 #define LOOK_AT_IDLE_NS (20 * NS_PER_US)
-/* A context without work for this long is idle. */
-#define BUSY_NS (1 * NS_PER_MS)
+/* Of a pass, for receives of all VMs. Of a VM's turn, for receives, completions, blocked CQs. */
+#define RECEIVES_NS	 (PASS_NS / 2)
+#define TURN_RECEIVES_NS (PASS_TURN_NS / 2)
+#define TURN_POLL_NS	 (PASS_TURN_NS / 2)
+#define TURN_BLOCKED_NS	 (PASS_TURN_NS / 4)
+/* The least that a VM's credit grows in a pass, ns; a small share is served rarely. */
+#define QUANTUM_MIN_NS 100
+/* What a turn took too much counts up to this. */
+#define DEBT_MAX_NS (20 * PASS_TURN_NS)
 /* How long and how often worker_settle() waits at most: 100 ms in all. */
 #define SETTLE_NS    (100 * NS_PER_US)
 #define SETTLE_TRIES 1000
 
-/* ---------------------------------- serve ---------------------------------- */
+/* ---------------------------------- turns ---------------------------------- */
 
-typedef unsigned int serve_fn(struct pass *pass, struct qp *qp);
-
-static unsigned int serve_receives(struct pass *pass, struct qp *qp)
+/* A turn begins, about worker->spent ns after the pass. */
+static void begin_turn(struct worker *worker, int64_t ns)
 {
-	(void)pass;
-	return qp->ops->serve_receives ? qp->ops->serve_receives(qp) : 0;
+	pass_begin_turn(&worker->pass, ns, worker->pass.now + worker->spent);
 }
 
-static unsigned int serve_all(struct pass *pass, struct qp *qp)
+/* It ends. Whoever takes long is measured, the others were counted. */
+static void end_turn(struct worker *worker, struct worker_vm *wv)
 {
-	return qp->ops->serve(pass, qp);
-}
+	struct pass *pass = &worker->pass;
+	int64_t took = pass->granted - pass->left, measured;
 
-/* A slot without a QP: its SRQ is served with the receives. */
-static unsigned int serve_srq(struct worker *worker, struct context *context, unsigned int slot)
-{
-	const struct fabric_ops *ops = context->vm->ops;
-	unsigned int served;
-	struct srq *srq;
-
-	srq = rcu_dereference(context->srq_slots[slot]);
-	if (!srq || !ops->srq_serve)
-		return 0;
-	pthread_mutex_lock(&srq->lock);
-	served = ops->srq_serve(&worker->pass, srq);
-	pthread_mutex_unlock(&srq->lock);
-	return served;
-}
-
-/* Call serve for each QP of a context that the pass has taken. */
-static unsigned int serve_taken(struct worker *worker, struct context *context, serve_fn *serve)
-{
-	unsigned int served = 0;
-	struct qp *qp;
-	uint32_t slot;
-
-	slot_set_for_each (&context->taken, slot) {
-		qp = rcu_dereference(context->slots[slot]);
-		if (!qp && serve == serve_receives)
-			served += serve_srq(worker, context, slot);
-		if (!qp)
-			continue;
-		pthread_mutex_lock(&qp->lock);
-		served += serve(&worker->pass, qp);
-		pthread_mutex_unlock(&qp->lock);
+	if (took > PASS_CHECK_NS && pass->clock) {
+		measured = (int64_t)(pass->clock() - pass->began);
+		if (measured > took)
+			took = measured;
 	}
-	return served;
+	worker->spent += took;
+	wv->credit -= took;
+	if (wv->credit < -DEBT_MAX_NS)
+		wv->credit = -DEBT_MAX_NS;
 }
 
-/* ------------------------------ announced slots ---------------------------- */
-
-/* Slots that have waited long enough are to be served again. */
-static void expire_timed(struct worker *worker, struct context *context)
+static bool is_pass_over(const struct worker *worker)
 {
-	struct qp *qp;
-	uint32_t slot;
+	return worker->spent >= PASS_NS;
+}
 
-	shared_slots_take_each (context_timed_slots(context), slot) {
-		qp = rcu_dereference(context->slots[slot]);
-		if (!qp)
-			continue;
-		if (qp->deadline_ns <= worker->pass.now)
-			context_again(context, slot);
-		else
-			context_timed(context, slot);
+/* ----------------------------- whose turn it is ---------------------------- */
+
+static unsigned int share_of(const struct worker_vm *wv)
+{
+	(void)wv;
+	return WORKER_SHARE;
+}
+
+/* The biggest share of those that wait: its VM's credit grows by a whole turn. */
+static unsigned int biggest_share(const struct assignment *assignment)
+{
+	unsigned int i, share, biggest = 1;
+
+	for (i = 0; i < assignment->num_turns; i++) {
+		share = share_of(assignment->turn[i]);
+		if (share > biggest)
+			biggest = share;
 	}
+	return biggest;
 }
 
-/* Take the slots on which the guest says that it posted. */
-static void take_pending(struct context *context)
+static void add_credit(struct worker_vm *wv, unsigned int biggest)
 {
-	/* In the usual case there are none, which costs a load of a shared line of the cache. */
-	if (!shared_slots_seem_empty(context_pending_slots(context)))
-		slot_set_take_le(&context->taken, context_pending_slots(context));
+	int64_t quantum = PASS_TURN_NS * share_of(wv) / biggest;
+
+	wv->credit += quantum > QUANTUM_MIN_NS ? quantum : QUANTUM_MIN_NS;
+	if (wv->credit > PASS_TURN_NS)
+		wv->credit = PASS_TURN_NS;
 }
 
-/* Likewise those that pvhcad itself wants to serve again. */
-static void take_again(struct worker *worker, struct context *context)
+/* The VM waits for its turn, behind the others. */
+static void wait_for_turn(struct assignment *assignment, struct worker_vm *wv)
 {
-	if (!shared_slots_seem_empty(context_timed_slots(context)))
-		expire_timed(worker, context);
-	if (!shared_slots_seem_empty(context_again_slots(context)))
-		slot_set_take(&context->taken, context_again_slots(context));
+	if (wv->listed == assignment)
+		return;
+	wv->listed = assignment;
+	assignment->turn[assignment->num_turns++] = wv;
 }
 
-/* Remember how far the send queues of the slots taken go. */
-static void look_at_sends(struct context *context)
+static void look_at(struct worker *worker, struct assignment *assignment, struct worker_vm *wv,
+		    bool all)
 {
-	struct qp *qp;
-	uint32_t slot;
-
-	slot_set_for_each (&context->taken, slot) {
-		qp = rcu_dereference(context->slots[slot]);
-		if (qp)
-			work_queue_look(&qp->sq);
-	}
-}
-
-/*
- * Find the slots that this pass serves. An engine that takes receives must get all
- * receives that were posted before a send ahead of that send. So the sends of the pass
- * are those seen now, and pending slots are taken once more after them: they include
- * every receive that was posted before.
- */
-static void take_context(struct worker *worker, struct context *context)
-{
-	slot_set_clear(&context->taken);
-	take_again(worker, context);
-	take_pending(context);
-	if (context->vm->ops->qp->serve_receives)
-		look_at_sends(context);
-}
-
-/* After take_context() of all contexts. */
-static unsigned int take_receives(struct worker *worker, struct context *context)
-{
-	const struct fabric_ops *ops = context->vm->ops;
-
-	if (!ops->qp->serve_receives && !ops->srq_serve)
-		return 0;
-	take_pending(context);
-	return serve_taken(worker, context, serve_receives);
-}
-
-/* --------------------------------- a pass ---------------------------------- */
-
-/* All receives before any send; see serve_receives in fabric/fabric.h. */
-static unsigned int serve_contexts(struct worker *worker, struct context **contexts,
-				   unsigned int count)
-{
-	unsigned int i, served = 0;
-
-	for (i = 0; i < count; i++)
-		take_context(worker, contexts[i]);
-	for (i = 0; i < count; i++)
-		served += take_receives(worker, contexts[i]);
-	for (i = 0; i < count; i++) {
-		if (slot_set_is_empty(&contexts[i]->taken))
-			continue;
-		contexts[i]->busy_until_ns = worker->pass.now + BUSY_NS;
-		served += serve_taken(worker, contexts[i], serve_all);
-	}
-	return served;
+	worker_look(worker, wv, all);
+	if (wv->ready)
+		wait_for_turn(assignment, wv);
+	else if (wv->listed != assignment)
+		/* No credit is saved, and a debt goes. */
+		wv->credit = wv->credit < -PASS_TURN_NS ? wv->credit + PASS_TURN_NS : 0;
 }
 
 static void find_busy(const struct worker *worker, struct assignment *assignment)
@@ -173,63 +121,154 @@ static void find_busy(const struct worker *worker, struct assignment *assignment
 	unsigned int i;
 
 	assignment->num_busy = 0;
-	for (i = 0; i < assignment->num_contexts; i++)
-		if (assignment->contexts[i]->busy_until_ns > worker->pass.now)
-			assignment->busy[assignment->num_busy++] = assignment->contexts[i];
+	for (i = 0; i < assignment->num_vms; i++)
+		if (assignment->vms[i]->busy_until_ns > worker->pass.now)
+			assignment->busy[assignment->num_busy++] = assignment->vms[i];
 	assignment->looked_ns = worker->pass.now;
 }
 
 /* All sessions are of one fabric. */
 static const struct fabric_ops *assignment_ops(const struct assignment *assignment)
 {
-	return assignment->num_vms ? assignment->vms[0]->ops : NULL;
+	return assignment->num_vms ? assignment->vms[0]->vm->ops : NULL;
+}
+
+static bool has_receives(const struct assignment *assignment)
+{
+	return assignment->num_vms && worker_vm_has_receives(assignment->vms[0]);
 }
 
 /*
- * Where receives are handed to an engine no context is passed over: one that seems
+ * Where receives are handed to an engine no VM is passed over: one that seems
  * idle may have posted the receive for a send of this pass.
  */
-static bool may_pass_over_idle(const struct assignment *assignment)
+static void look_at_all(struct worker *worker, struct assignment *assignment)
 {
-	const struct fabric_ops *ops = assignment_ops(assignment);
+	bool all = worker->pass.now - assignment->looked_ns >= LOOK_AT_IDLE_NS;
+	unsigned int i;
 
-	return assignment->num_contexts > FEW_CONTEXTS && !(ops && ops->qp->serve_receives);
+	if (all || assignment->num_vms <= FEW_VMS || has_receives(assignment)) {
+		for (i = 0; i < assignment->num_vms; i++)
+			look_at(worker, assignment, assignment->vms[i], all);
+		if (all)
+			find_busy(worker, assignment);
+	} else {
+		for (i = 0; i < assignment->num_busy; i++)
+			look_at(worker, assignment, assignment->busy[i], false);
+	}
 }
 
-static unsigned int serve_busy(struct worker *worker, struct assignment *assignment)
+/* The VMs that wait have had their turn, but for those from done on. */
+static void end_turns(struct assignment *assignment, unsigned int done)
 {
-	unsigned int served;
+	for (unsigned int i = 0; i < done; i++)
+		assignment->turn[i]->listed = NULL;
+	assignment->num_turns -= done;
+	memmove(assignment->turn, assignment->turn + done,
+		assignment->num_turns * sizeof(*assignment->turn));
+}
 
-	if (worker->pass.now - assignment->looked_ns < LOOK_AT_IDLE_NS)
-		return serve_contexts(worker, assignment->busy, assignment->num_busy);
-	served = serve_contexts(worker, assignment->contexts, assignment->num_contexts);
-	find_busy(worker, assignment);
+/* --------------------------------- a pass ---------------------------------- */
+
+/*
+ * All receives before any send; see serve_receives in fabric/fabric.h. If they take too long
+ * for one pass, the VMs that it did not come to are the first in the next, and send then.
+ */
+static unsigned int hand_over_receives(struct worker *worker, struct assignment *assignment)
+{
+	unsigned int i, at = assignment->next_receives, served = 0;
+	struct worker_vm *wv;
+
+	for (i = 0; i < assignment->num_vms; i++, at++) {
+		if (at >= assignment->num_vms)
+			at = 0;
+		wv = assignment->vms[at];
+		if (!worker_look_again(worker, wv))
+			continue;
+		wait_for_turn(assignment, wv);
+		if (worker->spent < RECEIVES_NS)
+			assignment->next_receives = at + 1;
+		begin_turn(worker, worker->spent < RECEIVES_NS ? TURN_RECEIVES_NS : 0);
+		served += worker_hand_over_receives(worker, wv);
+		end_turn(worker, wv);
+	}
 	return served;
 }
 
-static unsigned int poll_vms(struct worker *worker, const struct assignment *assignment)
+static unsigned int serve_turn(struct worker *worker, struct worker_vm *wv)
+{
+	unsigned int served;
+
+	if (cq_blocked_any(&wv->blocked_cqs)) {
+		begin_turn(worker, TURN_BLOCKED_NS);
+		cq_blocked_retry(&worker->pass, &wv->blocked_cqs);
+		end_turn(worker, wv);
+	}
+	begin_turn(worker, wv->credit);
+	served = worker_serve(worker, wv);
+	end_turn(worker, wv);
+	return served;
+}
+
+static unsigned int serve_turns(struct worker *worker, struct assignment *assignment)
+{
+	const unsigned int biggest = biggest_share(assignment);
+	unsigned int i, served = 0;
+	struct worker_vm *wv;
+
+	for (i = 0; i < assignment->num_turns && !is_pass_over(worker); i++) {
+		wv = assignment->turn[i];
+		if (assignment->num_turns == 1)
+			wv->credit = PASS_TURN_NS;
+		else
+			add_credit(wv, biggest);
+		/* Who waits for credit or for his receives goes on soon. */
+		if (wv->credit <= 0 || wv->receiving)
+			served++;
+		else
+			served += serve_turn(worker, wv);
+	}
+	/* The same for those that the pass did not come to. */
+	if (i < assignment->num_turns)
+		served++;
+	end_turns(assignment, i);
+	return served;
+}
+
+static unsigned int poll_vms(struct worker *worker, struct assignment *assignment)
 {
 	const struct fabric_ops *ops = assignment_ops(assignment);
 	unsigned int i, served = 0;
+	struct worker_vm *wv;
 
 	if (!ops || !ops->vm_poll)
 		return 0;
-	for (i = 0; i < assignment->num_vms; i++)
-		served += ops->vm_poll(&worker->pass, assignment->vms[i]);
+	for (i = 0; i < assignment->num_vms; i++) {
+		if (assignment->next_poll >= assignment->num_vms)
+			assignment->next_poll = 0;
+		if (i && is_pass_over(worker))
+			break;
+		wv = assignment->vms[assignment->next_poll++];
+		begin_turn(worker, TURN_POLL_NS);
+		served += ops->vm_poll(&worker->pass, wv->vm);
+		end_turn(worker, wv);
+	}
 	return served;
 }
 
 unsigned int worker_pass(struct worker *worker)
 {
 	struct assignment *assignment = rcu_dereference(worker->assignment);
-	unsigned int served;
+	unsigned int served = 0;
 
-	if (may_pass_over_idle(assignment))
-		served = serve_busy(worker, assignment);
-	else
-		served = serve_contexts(worker, assignment->contexts, assignment->num_contexts);
+	worker->spent = 0;
+	look_at_all(worker, assignment);
+	if (assignment->num_turns) {
+		if (has_receives(assignment))
+			served += hand_over_receives(worker, assignment);
+		served += serve_turns(worker, assignment);
+	}
 	served += poll_vms(worker, assignment);
-	cq_blocked_retry(&worker->blocked_cqs);
 	pass_end(&worker->pass);
 	return served;
 }
@@ -237,7 +276,8 @@ unsigned int worker_pass(struct worker *worker)
 bool worker_is_announced(struct context *context)
 {
 	return !shared_slots_are_empty(context_pending_slots(context)) ||
-		!shared_slots_are_empty(context_again_slots(context));
+		!shared_slots_are_empty(context_again_slots(context)) ||
+		atomic_load(&context->held);
 }
 
 void worker_settle(struct context *context)

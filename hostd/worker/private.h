@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/slot_set.h"
 #include "vm/cq_blocked.h"
 #include "vm/objects.h"
 #include "vm/pass.h"
@@ -21,19 +22,69 @@ enum worker_source {
 	SOURCE_FABRIC,
 };
 
+/* Shares of a VM without a setting; and what the biggest may be. */
+#define WORKER_SHARE 100u
+
 /**
- * struct assignment - VMs and contexts that a worker polls; replaced as a whole
- * @busy, @num_busy: contexts that had something to do lately; the worker's own
- * @looked_ns: time of the last look at the others; likewise
+ * struct context_list - the contexts of a VM; replaced as a whole
+ * @busy, @num_busy: those that had something to do lately; the worker's own
+ */
+struct context_list {
+	unsigned int count;
+	unsigned int num_busy;
+	struct context **busy;
+	struct context *context[];
+};
+
+/**
+ * struct worker_vm - a VM as its worker has it: vm->worker_vm
+ * @contexts: RCU; the session's thread replaces it
+ * @blocked_cqs: CQs that it leaves no room in
+ *
+ * The worker's own:
+ *
+ * @next_context: its next turn begins with that one
+ * @next_look, @next_timed: the next look at contexts likewise
+ * @credit: ns that it may take in its next turn; below 0: it has taken more than its share
+ * @busy_until_ns: it is looked at in each pass until then
+ * @ready: it waits for its turn
+ * @receiving: receives of it are still to be handed over: its sends wait for that
+ * @listed: the assignment in which it is among the turns, or NULL
+ */
+struct worker_vm {
+	struct vm *vm;
+	struct context_list *contexts;
+	unsigned int next_context;
+	unsigned int next_look;
+	unsigned int next_timed;
+	int64_t credit;
+	uint64_t busy_until_ns;
+	bool ready;
+	bool receiving;
+	const struct assignment *listed;
+	struct cq_blocked_list blocked_cqs;
+};
+
+/**
+ * struct assignment - VMs that a worker serves; replaced as a whole
+ *
+ * The worker's own:
+ *
+ * @busy, @num_busy: VMs that had something to do lately
+ * @looked_ns: time of the last look at the others
+ * @turn, @num_turns: VMs that wait for their turn, in this order
+ * @next_receives, @next_poll: whose receives, and completions, come first in the next pass
  */
 struct assignment {
 	unsigned int num_vms;
-	unsigned int num_contexts;
-	struct vm **vms;
-	struct context **contexts;
-	struct context **busy;
+	struct worker_vm **vms;
+	struct worker_vm **busy;
 	unsigned int num_busy;
 	uint64_t looked_ns;
+	struct worker_vm **turn;
+	unsigned int num_turns;
+	unsigned int next_receives;
+	unsigned int next_poll;
 };
 
 struct worker {
@@ -46,6 +97,8 @@ struct worker {
 
 	/* The thread's own */
 	struct pass pass;
+	int64_t spent;	       /* ns of the pass, estimated */
+	struct slot_set taken; /* worker/turn.c */
 	uint64_t spin_ns;
 	uint64_t spin_limit_ns;
 	uint64_t nap_ns;
@@ -54,7 +107,6 @@ struct worker {
 	bool give_way;
 	unsigned int priority;
 
-	struct cq_blocked_list blocked_cqs;
 	_Atomic bool stop;
 };
 
@@ -70,8 +122,28 @@ extern struct worker_pool worker_pool;
 
 /* Serve all that is announced; returns how much that was. */
 unsigned int worker_pass(struct worker *worker);
-/* Did the guest, or pvhcad, announce something in it that no pass has taken? */
+/* Did the guest, or pvhcad, announce something in it that no pass has served? */
 bool worker_is_announced(struct context *context);
+
+/* ------------------------------ worker/turn.c ------------------------------ */
+
+/* All in an RCU read section, in the worker's thread. */
+
+/*
+ * Look at the VM's contexts and find the slots to be served; sets wv->ready. all: at its idle
+ * contexts, too.
+ */
+void worker_look(struct worker *worker, struct worker_vm *wv, bool all);
+/*
+ * Hand over receives, or serve what is ready, collect completions, until the turn's end.
+ * The turn has begun. They return how much was done.
+ */
+unsigned int worker_hand_over_receives(struct worker *worker, struct worker_vm *wv);
+unsigned int worker_serve(struct worker *worker, struct worker_vm *wv);
+/* Before receives are handed over: find what was announced since. Returns wv->ready. */
+bool worker_look_again(struct worker *worker, struct worker_vm *wv);
+/* An engine takes receives, and is to have them before any send. */
+bool worker_vm_has_receives(const struct worker_vm *wv);
 
 /* ----------------------------- worker/sleep.c ------------------------------ */
 

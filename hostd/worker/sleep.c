@@ -81,26 +81,33 @@ void worker_unlisten(struct worker *worker, int fd)
 
 static void set_need_kick(const struct assignment *assignment, uint64_t value)
 {
-	unsigned int i;
+	const struct context_list *list;
+	unsigned int i, j;
 
-	for (i = 0; i < assignment->num_contexts; i++)
-		atomic_store_explicit((_Atomic uint64_t *)&assignment->contexts[i]->page->need_kick,
-				      value, memory_order_relaxed);
+	for (i = 0; i < assignment->num_vms; i++) {
+		list = rcu_dereference(assignment->vms[i]->contexts);
+		for (j = 0; j < list->count; j++)
+			atomic_store_explicit(
+				(_Atomic uint64_t *)&list->context[j]->page->need_kick, value,
+				memory_order_relaxed);
+	}
 }
 
 static bool is_anything_pending(struct worker *worker, const struct assignment *assignment)
 {
-	struct context *context;
-	struct vm *vm;
+	const struct context_list *list;
 	bool pending = false;
-	unsigned int i;
+	unsigned int i, j;
+	struct vm *vm;
 
-	for (i = 0; i < assignment->num_contexts; i++) {
-		context = assignment->contexts[i];
-		pending |= worker_is_announced(context);
+	for (i = 0; i < assignment->num_vms; i++) {
+		list = rcu_dereference(assignment->vms[i]->contexts);
+		for (j = 0; j < list->count; j++)
+			pending |= worker_is_announced(list->context[j]);
 	}
 	for (i = 0; i < assignment->num_vms; i++) {
-		vm = assignment->vms[i];
+		vm = assignment->vms[i]->vm;
+		pass_begin_turn(&worker->pass, PASS_TURN_NS, worker->pass.now);
 		pending |= fabric_hook(vm->ops, false, vm_arm, &worker->pass, vm);
 	}
 	return pending;
@@ -109,30 +116,37 @@ static bool is_anything_pending(struct worker *worker, const struct assignment *
 /* The earliest deadline of all waiting QPs, or UINT64_MAX. */
 static uint64_t next_deadline(const struct assignment *assignment)
 {
-	uint64_t deadline = UINT64_MAX;
-	struct context *context;
-	unsigned int i;
-	struct qp *qp;
-	uint32_t slot;
+	uint64_t deadline = UINT64_MAX, due;
+	const struct context_list *list;
+	unsigned int i, j;
 
-	for (i = 0; i < assignment->num_contexts; i++) {
-		context = assignment->contexts[i];
-		shared_slots_for_each (context_timed_slots(context), slot) {
-			qp = rcu_dereference(context->slots[slot]);
-			if (qp && qp->deadline_ns < deadline)
-				deadline = qp->deadline_ns;
+	for (i = 0; i < assignment->num_vms; i++) {
+		list = rcu_dereference(assignment->vms[i]->contexts);
+		for (j = 0; j < list->count; j++) {
+			due = atomic_load(&list->context[j]->timed_due_ns);
+			if (due < deadline)
+				deadline = due;
+			if (list->context[j]->timed_word)
+				deadline = 0;
 		}
 	}
 	return deadline;
 }
 
+static bool is_any_blocked(const struct assignment *assignment)
+{
+	for (unsigned int i = 0; i < assignment->num_vms; i++)
+		if (cq_blocked_any(&assignment->vms[i]->blocked_cqs))
+			return true;
+	return false;
+}
+
 /* Milliseconds for epoll_wait, rounded up; -1: for ever. */
-static int sleep_ms(struct worker *worker, const struct assignment *assignment)
+static int sleep_ms(const struct assignment *assignment)
 {
 	uint64_t deadline = next_deadline(assignment), now = clock_ns();
 
-	if (__atomic_load_n(&worker->blocked_cqs.num, __ATOMIC_RELAXED) &&
-	    deadline > now + BLOCKED_RETRY_NS)
+	if (is_any_blocked(assignment) && deadline > now + BLOCKED_RETRY_NS)
 		deadline = now + BLOCKED_RETRY_NS;
 	if (deadline == UINT64_MAX)
 		return -1;
@@ -154,8 +168,8 @@ static void handle_source(struct worker *worker, uint64_t source)
 		return;
 	}
 	for (i = 0; i < assignment->num_vms; i++)
-		if (assignment->vms[i]->id == source >> SOURCE_BITS)
-			vm = assignment->vms[i];
+		if (assignment->vms[i]->vm->id == source >> SOURCE_BITS)
+			vm = assignment->vms[i]->vm;
 	if (!vm)
 		return;
 	if ((source & SOURCE_MASK) == SOURCE_FABRIC) {
@@ -192,7 +206,7 @@ static void sleep_until_needed(struct worker *worker)
 		set_need_kick(assignment, 0);
 		return;
 	}
-	ms = sleep_ms(worker, assignment);
+	ms = sleep_ms(assignment);
 
 	began = clock_ns();
 	rcu_thread_offline();
@@ -232,7 +246,7 @@ static unsigned int count_in_flight(const struct worker *worker)
 	unsigned int i, count = 0;
 
 	for (i = 0; i < assignment->num_vms; i++) {
-		vm = assignment->vms[i];
+		vm = assignment->vms[i]->vm;
 		count += fabric_hook(vm->ops, 0, vm_in_flight, vm);
 	}
 	return count;

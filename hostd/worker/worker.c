@@ -3,9 +3,9 @@
  * Worker threads
  *
  * A worker makes passes (worker/pass.c). In each it looks at the summary word of
- * every context of its sessions (worker/assign.c), serves the QPs named there,
- * lets the fabric collect completions, retries completions that found no room, and
- * raises the events that guests asked for (vm/pass.c). Between passes it is
+ * every context of its VMs (worker/assign.c), serves the QPs named there, each VM in its
+ * turn (worker/turn.c), lets the fabric collect completions, retries completions that found
+ * no room, and raises the events that guests asked for (vm/pass.c). Between passes it is
  * quiescent for liburcu. When there is nothing to do it rests (worker/sleep.c).
  */
 #include <errno.h>
@@ -31,6 +31,11 @@ void worker_wake(struct worker *worker)
 
 /* -------------------------------- the thread ------------------------------- */
 
+static uint64_t clock_now(void)
+{
+	return clock_ns();
+}
+
 /* The thread's own nice value, as Linux has it. */
 static void raise_priority(const struct worker *worker)
 {
@@ -50,7 +55,6 @@ static void *worker_main(void *arg)
 	struct worker *worker = arg;
 	uint64_t last_work;
 
-	worker->blocked_cqs.thread = pthread_self();
 	raise_priority(worker);
 	rcu_register_thread();
 	last_work = clock_ns();
@@ -77,6 +81,7 @@ static int worker_init(struct worker *worker, unsigned int index, const struct c
 
 	worker->index = index;
 	worker->pass.worker = worker;
+	worker->pass.clock = clock_now;
 	worker->priority = config->priority;
 	worker_sleep_init(worker, config);
 
@@ -93,7 +98,6 @@ static int worker_init(struct worker *worker, unsigned int index, const struct c
 		err = -errno;
 		goto err_close_epoll;
 	}
-	cq_blocked_init(&worker->blocked_cqs, worker->wake_fd);
 	err = worker_listen(worker, worker->wake_fd, 0, SOURCE_WAKE);
 	if (!err)
 		err = -pthread_create(&worker->thread, NULL, worker_main, worker);
@@ -119,7 +123,6 @@ static void worker_fini(struct worker *worker)
 	close(worker->wake_fd);
 	close(worker->epoll_fd);
 	worker_assignment_free(worker->assignment);
-	cq_blocked_fini(&worker->blocked_cqs);
 }
 
 int worker_start_all(const struct config *config)

@@ -5,6 +5,9 @@
 #include "fabric/loopback/key.h"
 #include "fabric/loopback/qp.h"
 #include "fabric/loopback/serve.h"
+#include "vm/pass.h"
+
+#define PAGE_NS 40
 
 static bool invalidate(struct loopback_qp *lqp)
 {
@@ -31,6 +34,8 @@ enum loopback_result loopback_local_execute(struct loopback_serve *serve,
 		break;
 	default:
 		done = loopback_fr_reg(lqp);
+		/* Each page is looked up. */
+		pass_spend(serve->pass, PAGE_NS * (int64_t)lqp->sq.request.reg.num_pages);
 		break;
 	}
 	/* 11.6.2: "memory management operation error", by its older name. */

@@ -5,7 +5,8 @@
  * last.
  *
  * The number of QPs that each VM may attach to a group bounds the work of a sender for
- * one message. No VM can use up the share of others.
+ * one message. No VM can use up the share of others. What does not fit in a turn of the
+ * sender's VM goes on in the next, with the members that were there when it began.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,15 +17,18 @@
 #include "lib/address.h"
 #include "fabric/loopback/private.h"
 #include "fabric/loopback/qp.h"
+#include "vm/pass.h"
 #include "vm/vm.h"
 
 /**
  * struct loopback_attachment - a QP in a group
  * @in_group: RCU
+ * @number: later ones have bigger numbers, and stand before it in the group; never 0
  * @next: the QP's next; its session's thread only
  */
 struct loopback_attachment {
 	struct cds_hlist_node in_group;
+	uint64_t number;
 	struct loopback_attachment *next;
 	struct loopback_group *group;
 	struct loopback_qp *lqp;
@@ -48,16 +52,27 @@ static struct loopback_group *group_find(struct loopback *fabric,
 	return NULL;
 }
 
-void loopback_mcast_for_each(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN],
-			     void (*fn)(struct loopback_qp *lqp, void *arg), void *arg)
+uint64_t loopback_mcast_for_each(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN],
+				 uint64_t before, struct pass *pass,
+				 void (*fn)(struct loopback_qp *lqp, void *arg), void *arg)
 {
 	struct loopback_group *group = group_find(fabric, gid);
 	struct loopback_attachment *attachment;
+	bool first = true;
 
 	if (!group)
-		return;
-	cds_hlist_for_each_entry_rcu_2 (attachment, &group->members, in_group)
+		return 0;
+	cds_hlist_for_each_entry_rcu_2 (attachment, &group->members, in_group) {
+		pass_spend(pass, PASS_LOOK_NS);
+		if (before && attachment->number >= before)
+			continue;
+		/* One at least, for else a small turn would never end. */
+		if (!first && !pass_goes_on(pass))
+			return attachment->number + 1;
+		first = false;
 		fn(attachment->lqp, arg);
+	}
+	return 0;
 }
 
 /* --------------------------------- attach ---------------------------------- */
@@ -100,6 +115,7 @@ static int attach(struct loopback *fabric, struct loopback_qp *lqp,
 	}
 	attachment->group = group;
 	attachment->lqp = lqp;
+	attachment->number = ++fabric->attachments;
 	cds_hlist_add_head_rcu(&attachment->in_group, &group->members);
 	return PVHCA_ST_OK;
 }

@@ -217,8 +217,8 @@ static void reset_qp(struct loopback_qp *lqp)
 	loopback_srq_forget(lqp);
 
 	/* Peers complete our receives under rq_lock in states that receive: none does any more. */
-	cq_forget(qp->send_cq, qp->qpn);
-	cq_forget(qp->recv_cq, qp->qpn);
+	cq_forget(qp->send_cq, &qp->send_held);
+	cq_forget(qp->recv_cq, &qp->recv_held);
 }
 
 /*

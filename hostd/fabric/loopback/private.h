@@ -10,8 +10,9 @@
  * ends of a real adapter would make, copies, and writes both completions. So
  * requests of one QP are executed one after the other and synchronously: a READ
  * or an atomic has ended before the next request begins, and a fence has nothing
- * to wait for. A long message is moved piece by piece, one piece per call of
- * qp_serve; between pieces regions and the responder are looked up anew.
+ * to wait for. A long message is moved piece by piece, as the turn of the VM has room
+ * for them; for each piece regions and the responder are looked up anew. So a requester or a
+ * responder that goes in between, or a region, ends the message as it would on a wire.
  *
  * A missing responder, or one that is not ready, looks like loss on a wire and starts
  * the retry timer. A missing receive starts the RNR timer. Both wait by
@@ -64,6 +65,7 @@
 #include "vm/objects.h"
 
 struct loopback_qp;
+struct pass;
 
 #define LOOPBACK_MAX_SGE       32u
 #define LOOPBACK_MAX_INLINE    1024u
@@ -88,6 +90,7 @@ struct loopback_qp;
  * @key_variant: low byte of the next key
  * @addresses: owners of GIDs: fabric/loopback/address.c
  * @groups: multicast: fabric/loopback/mcast.c
+ * @attachments: number of the last attachment to a group
  * @stamps: last connection stamp given
  */
 struct loopback {
@@ -97,6 +100,7 @@ struct loopback {
 	uint8_t key_variant;
 	struct cds_hlist_head addresses[1 << LOOPBACK_GID_BITS];
 	struct cds_hlist_head groups[1 << LOOPBACK_GID_BITS];
+	uint64_t attachments;
 	_Atomic uint64_t stamps;
 };
 
@@ -133,9 +137,13 @@ struct vm *loopback_address_owner(struct loopback *fabric, const uint8_t gid[LOO
 
 int loopback_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 int loopback_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
-/* Call fn for each QP that is attached; in an RCU read section. */
-void loopback_mcast_for_each(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN],
-			     void (*fn)(struct loopback_qp *lqp, void *arg), void *arg);
+/*
+ * Call fn for each QP that is attached until the turn ends; in an RCU read section. before: 0,
+ * or what the last call returned: those that it did not come to. Returns 0 when that was all.
+ */
+uint64_t loopback_mcast_for_each(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN],
+				 uint64_t before, struct pass *pass,
+				 void (*fn)(struct loopback_qp *lqp, void *arg), void *arg);
 /* A QP ends: no sender finds it any more after the first; the second follows a grace period later. */
 void loopback_mcast_detach_all(struct loopback_qp *lqp);
 void loopback_mcast_free_all(struct loopback_qp *lqp);

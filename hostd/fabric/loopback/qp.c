@@ -79,8 +79,8 @@ void loopback_qp_destroy(struct qp *qp)
 	loopback_mcast_free_all(lqp);
 	loopback_mw_end_all(lqp);
 	loopback_srq_forget(lqp);
-	cq_forget(qp->send_cq, qp->qpn);
-	cq_forget(qp->recv_cq, qp->qpn);
+	cq_forget(qp->send_cq, &qp->send_held);
+	cq_forget(qp->recv_cq, &qp->recv_held);
 	qp->fabric = NULL;
 	free(page);
 	free(lqp);

@@ -18,7 +18,7 @@ struct pass;
  * struct loopback_sq - the request at the head of a send queue
  * @active: it was read from the ring; the fields below are valid
  * @waiting: reason to wait, until qp->deadline_ns
- * @done: bytes moved
+ * @done: bytes moved; of a datagram to a group which members remain, or 0
  * @tries, @rnr_tries: retries left; only timers that ran out count
  * @inline_data: sized for the biggest stride
  *

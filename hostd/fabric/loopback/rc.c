@@ -14,9 +14,10 @@
 #include "fabric/loopback/private.h"
 #include "fabric/loopback/qp.h"
 #include "fabric/loopback/serve.h"
+#include "vm/pass.h"
 
-/* Bytes moved before regions and the responder are looked up anew. */
-#define PIECE_MAX (1ull << 20)
+/* Bytes moved before regions and the responder are looked up anew, and the turn may end. */
+#define PIECE_MAX (64ull << 10)
 
 /* A request, and the objects of both sides that it needs. */
 struct rc {
@@ -204,6 +205,8 @@ static enum loopback_result rc_moved(struct rc *rc)
 
 	sq->done += rc->part;
 	rc->serve->moved += rc->part;
+	pass_copied(rc->serve->pass, rc->part);
+	pass_rate_bytes(rc->serve->pass, rc->part);
 	return sq->done < sq->request.length ? LOOPBACK_MORE : LOOPBACK_DONE;
 }
 
@@ -379,6 +382,19 @@ static bool is_read_or_atomic(uint8_t opcode)
 		opcode == PVHCA_WQE_ATOMIC_FETCH_ADD;
 }
 
+/* The requester's memory for this piece. A message in pieces is checked as a whole before the first. */
+static bool rc_local(struct rc *rc, uint32_t access)
+{
+	const struct loopback_sq *sq = &rc->lqp->sq;
+
+	if (!sq->done && rc->part < sq->request.length) {
+		if (!loopback_pieces_request(rc->lqp, access, 0, sq->request.length, &rc->local))
+			return false;
+		loopback_pieces_put(&rc->local);
+	}
+	return loopback_pieces_request(rc->lqp, access, sq->done, rc->part, &rc->local);
+}
+
 /* Checks that need no responder (9.9.2.1); SUCCESS: go on. */
 static enum ibv_wc_status rc_check_request(struct rc *rc)
 {
@@ -391,10 +407,8 @@ static enum ibv_wc_status rc_check_request(struct rc *rc)
 		return IBV_WC_LOC_LEN_ERR;
 	if (reads && request->opcode != PVHCA_WQE_READ && request->length != sizeof(uint64_t))
 		return IBV_WC_LOC_LEN_ERR;
-	return loopback_pieces_request(rc->lqp, reads ? IBV_ACCESS_LOCAL_WRITE : 0,
-				       rc->lqp->sq.done, rc->part, &rc->local) ?
-		IBV_WC_SUCCESS :
-		IBV_WC_LOC_PROT_ERR;
+	return rc_local(rc, reads ? IBV_ACCESS_LOCAL_WRITE : 0) ? IBV_WC_SUCCESS :
+								  IBV_WC_LOC_PROT_ERR;
 }
 
 static enum loopback_result rc_respond(struct rc *rc)
@@ -428,8 +442,11 @@ enum loopback_result loopback_rc_execute(struct loopback_serve *serve, enum ibv_
 	rc.serve = serve;
 	rc.lqp = serve->lqp;
 	rc.part = sq->request.length - sq->done;
-	if (rc.part > PIECE_MAX)
-		rc.part = PIECE_MAX;
+	if (rc.part) {
+		rc.part = pass_part(serve->pass, rc.part, PIECE_MAX);
+		if (!rc.part)
+			return LOOPBACK_MORE;
+	}
 	rc.rnr_timer = 0;
 	rc.status = rc_check_request(&rc);
 	if (rc.status) {

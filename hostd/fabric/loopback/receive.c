@@ -15,6 +15,7 @@
 #include "fabric/loopback/qp.h"
 #include "fabric/loopback/serve.h"
 #include "rdma/pvhca-abi.h"
+#include "vm/pass.h"
 #include "vm/vm.h"
 
 /* --------------------------------- complete -------------------------------- */
@@ -55,7 +56,7 @@ void loopback_receive_done(struct loopback_serve *serve, struct loopback_qp *rx,
 	cqe->qpn = htole32(qp->qpn);
 	cqe->wqe_index = htole16(rx->receive.request.tag);
 	cqe->timestamp = cq_timestamp(qp->recv_cq);
-	if (cq_push(serve->pass, qp->recv_cq, cqe, solicited))
+	if (cq_push(serve->pass, qp->recv_cq, &qp->recv_held, cqe, solicited))
 		return;
 	counter_add(&qp->vm->counters.protocol_errors, 1);
 	loopback_qp_fail(rx, PVHCA_EVENT_QP_FATAL);
@@ -162,8 +163,9 @@ enum loopback_flush loopback_receive_flush(struct loopback_serve *serve, struct 
 	if (posted == UINT32_MAX)
 		return LOOPBACK_FLUSH_ABUSED;
 	for (; posted; posted--) {
-		if (serve->taken >= LOOPBACK_BATCH)
+		if (serve->taken >= LOOPBACK_BATCH || !pass_goes_on(serve->pass))
 			return LOOPBACK_FLUSH_MORE;
+		pass_spend(serve->pass, PASS_ENTRY_NS);
 		if (!receive->taken)
 			(void)work_queue_take_recv(queue, queue->ci, &receive->request,
 						   receive->sge);

@@ -16,8 +16,6 @@
 #include "vm/vm.h"
 #include "worker/worker.h"
 
-/* As LOOPBACK_BATCH, of bytes. */
-#define BATCH_BYTES (4ull << 20)
 /* Timeout 0 means to wait for ever; it costs one look in this time. */
 #define FOREVER_LOOK_NS (100 * NS_PER_MS)
 #define RNR_FOREVER	7
@@ -83,7 +81,7 @@ static void send_done(struct loopback_serve *serve, enum ibv_wc_status status)
 	}
 	cqe.timestamp = cq_timestamp(qp->send_cq);
 	serve->completions++;
-	if (!cq_push(serve->pass, qp->send_cq, &cqe, false))
+	if (!cq_push(serve->pass, qp->send_cq, &qp->send_held, &cqe, false))
 		stop_abused(serve);
 }
 
@@ -115,8 +113,9 @@ static bool flush_sends(struct loopback_serve *serve)
 		return true;
 	}
 	for (; posted && !serve->lqp->broken; posted--) {
-		if (serve->taken == LOOPBACK_BATCH)
+		if (serve->taken >= LOOPBACK_BATCH || !pass_goes_on(serve->pass))
 			return false;
+		pass_spend(serve->pass, PASS_ENTRY_NS);
 		serve->taken++;
 		serve->messages++;
 		/* A request under way was counted when it was read. */
@@ -176,7 +175,7 @@ static void wait_or_fail(struct loopback_serve *serve, enum loopback_wait what, 
 		sq->done = 0;
 	sq->waiting = what;
 	qp->deadline_ns = serve->pass->now + ns;
-	context_timed(qp->context, qp->slot);
+	context_timed(qp->context, qp->slot, qp->deadline_ns);
 }
 
 /* A timer ran out: count that. False: it was the last time. */
@@ -206,7 +205,7 @@ static bool may_go_on(struct loopback_serve *serve)
 	/* A peer may wake us as often as it likes: that neither counts nor costs a try. */
 	if (!atomic_exchange(&lqp->kicked, false)) {
 		if (serve->pass->now < qp->deadline_ns) {
-			context_timed(qp->context, qp->slot);
+			context_timed(qp->context, qp->slot, qp->deadline_ns);
 			return false;
 		}
 		if (!may_retry(lqp, what)) {
@@ -249,6 +248,7 @@ static bool take_request(struct loopback_serve *serve)
 	}
 	serve->taken++;
 	serve->messages++;
+	serve->pass->rate_messages--;
 	sq->active = true;
 	sq->done = 0;
 	sq->tries = lqp->attr.retry_cnt;
@@ -275,13 +275,18 @@ static bool execute_request(struct loopback_serve *serve)
 {
 	enum ibv_wc_status status = IBV_WC_GENERAL_ERR;
 	struct loopback_qp *lqp = serve->lqp;
+	const uint64_t before = lqp->sq.done;
 	uint32_t rnr_timer = 0;
 
+	pass_spend(serve->pass, PASS_ENTRY_NS);
 	switch (execute(serve, &status, &rnr_timer)) {
 	case LOOPBACK_DONE:
 		send_done(serve, IBV_WC_SUCCESS);
 		return !lqp->broken;
 	case LOOPBACK_MORE:
+		/* Its next piece, if the turn has room for it. */
+		if (lqp->sq.done != before)
+			return true;
 		context_again(lqp->qp->context, lqp->qp->slot);
 		return false;
 	case LOOPBACK_LOST:
@@ -303,7 +308,9 @@ static void serve_sends(struct loopback_serve *serve)
 	struct loopback_qp *lqp = serve->lqp;
 	unsigned int n;
 
-	for (n = 0; n < LOOPBACK_BATCH && serve->moved < BATCH_BYTES; n++) {
+	for (n = 0; n < LOOPBACK_BATCH && pass_goes_on(serve->pass); n++) {
+		if (!lqp->sq.active && !pass_may_send(serve->pass))
+			break;
 		if (lqp->sq.active ? !may_go_on(serve) : !take_request(serve))
 			return;
 		if (!execute_request(serve))
@@ -319,7 +326,8 @@ static void serve_drain(struct loopback_serve *serve)
 
 	if (!lqp->sq.active || !may_go_on(serve))
 		return;
-	(void)execute_request(serve);
+	if (execute_request(serve) && lqp->sq.active)
+		context_again(lqp->qp->context, lqp->qp->slot);
 	if (!lqp->sq.active)
 		loopback_qp_drained(lqp);
 }

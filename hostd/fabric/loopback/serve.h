@@ -29,7 +29,7 @@ struct loopback_serve {
 	uint64_t receives;    /* each has a completion */
 };
 
-/* Entries of one call, so that one QP does not hold up its worker's others. */
+/* Entries of one call, so that one QP does not hold up its VM's others. */
 #define LOOPBACK_BATCH 64u
 
 unsigned int loopback_qp_serve(struct pass *pass, struct qp *qp);
@@ -95,7 +95,7 @@ void loopback_srq_forget(struct loopback_qp *rx);
 
 enum loopback_result {
 	LOOPBACK_DONE,	 /* executed */
-	LOOPBACK_MORE,	 /* a piece was moved, others remain */
+	LOOPBACK_MORE,	 /* others remain; sq->done tells whether a piece was moved */
 	LOOPBACK_LOST,	 /* no answer */
 	LOOPBACK_RNR,	 /* receiver not ready; *rnr_timer is set */
 	LOOPBACK_FAILED, /* *status is set */
@@ -134,7 +134,10 @@ enum loopback_result loopback_local_execute(struct loopback_serve *serve,
 
 int loopback_ah_create(struct ah *ah);
 void loopback_ah_destroy(struct ah *ah);
-/* Execute the request at the head of the send queue: DONE or FAILED. */
+/*
+ * Execute the request at the head of the send queue: DONE or FAILED; or MORE: it goes to other
+ * members of its group in another turn.
+ */
 enum loopback_result loopback_ud_execute(struct loopback_serve *serve, enum ibv_wc_status *status);
 
 #endif

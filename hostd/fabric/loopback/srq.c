@@ -16,6 +16,9 @@
 #include "vm/vm.h"
 #include "worker/worker.h"
 
+/* To wake a requester, whose worker may be another one; ns. */
+#define KICK_NS 500
+
 int loopback_srq_create(struct srq *srq)
 {
 	struct loopback_srq *lsrq;
@@ -156,6 +159,11 @@ unsigned int loopback_srq_serve(struct pass *pass, struct srq *srq)
 		waiter = loopback_table_find(&fabric->qps, rx->srq_waiter);
 		if (waiter)
 			loopback_qp_kick(waiter->fabric, pass);
+		pass_spend(pass, KICK_NS);
+		if (!pass_goes_on(pass)) {
+			context_again(srq->context, srq->slot);
+			break;
+		}
 	}
 	return 0;
 }

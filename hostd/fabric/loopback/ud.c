@@ -15,6 +15,7 @@
 #include "fabric/loopback/private.h"
 #include "fabric/loopback/qp.h"
 #include "fabric/loopback/serve.h"
+#include "vm/pass.h"
 #include "vm/vm.h"
 #include "lib/table.h"
 
@@ -36,6 +37,7 @@ struct ud {
 	uint8_t grh[GRH_LEN];
 	uint32_t qkey;
 	uint64_t length;	     /* with the GRH */
+	uint64_t more;		     /* of loopback_mcast_for_each() */
 	struct loopback_pieces from; /* likewise */
 	struct loopback_pieces to;
 };
@@ -151,13 +153,17 @@ static void deliver_locked(struct ud *ud, struct loopback_qp *rx)
 	loopback_copy(&ud->to, &ud->from, ud->length);
 	loopback_pieces_put(&ud->to);
 	ud->serve->moved += ud->length;
+	pass_copied(ud->serve->pass, ud->length);
 	complete_receive(ud, rx);
 }
 
 static void deliver(struct loopback_qp *rx, void *arg)
 {
+	struct ud *ud = arg;
+
+	pass_spend(ud->serve->pass, PASS_ENTRY_NS / 2);
 	pthread_mutex_lock(&rx->qp->rq_lock);
-	deliver_locked(arg, rx);
+	deliver_locked(ud, rx);
 	pthread_mutex_unlock(&rx->qp->rq_lock);
 }
 
@@ -174,15 +180,18 @@ static void deliver_to_member(struct loopback_qp *rx, void *arg)
 static void route(struct ud *ud)
 {
 	struct loopback *fabric = ud->lqp->fabric;
-	uint32_t qpn = ud->lqp->sq.request.remote_qpn;
+	struct loopback_sq *sq = &ud->lqp->sq;
+	uint32_t qpn = sq->request.remote_qpn;
 	struct qp *qp;
 
+	ud->more = 0;
 	/* The source must be an address that this VM has now. */
 	if (loopback_address_owner(fabric, ud->source) != ud->lqp->qp->vm)
 		return;
 	if (address_is_group(ud->av->dgid)) {
 		if (qpn == MULTICAST_QPN)
-			loopback_mcast_for_each(fabric, ud->av->dgid, deliver_to_member, ud);
+			ud->more = loopback_mcast_for_each(fabric, ud->av->dgid, sq->done,
+							   ud->serve->pass, deliver_to_member, ud);
 		return;
 	}
 	qp = loopback_table_find(&fabric->qps, qpn);
@@ -233,7 +242,10 @@ enum loopback_result loopback_ud_execute(struct loopback_serve *serve, enum ibv_
 	grh_fill(ud.grh, ud.av, ud.source, ud.av->dgid,
 		 request->length +
 			 (request->opcode == PVHCA_WQE_SEND_IMM ? sizeof(request->imm_data) : 0));
+	if (!lqp->sq.done)
+		pass_rate_bytes(serve->pass, request->length);
 	route(&ud);
 	loopback_pieces_put(&ud.from);
-	return LOOPBACK_DONE;
+	lqp->sq.done = ud.more;
+	return ud.more ? LOOPBACK_MORE : LOOPBACK_DONE;
 }

@@ -17,6 +17,7 @@
 #include "lib/log.h"
 #include "vm/cq.h"
 #include "vm/events.h"
+#include "vm/pass.h"
 #include "vm/vm.h"
 
 #define NULL_MAX_WR	   16384u
@@ -28,7 +29,7 @@
 #define NULL_MAX_MSG	   (1u << 31) /* bytes */
 #define NULL_FIRST_QPN	   2u	      /* 0 and 1 have a meaning of their own */
 #define NULL_NETDEV_MTU	   9000u
-/* Entries of one call, so that one queue pair does not hold up its worker's others. */
+/* Entries of one call, so that one queue pair does not hold up its VM's others. */
 #define NULL_BATCH 64u
 
 #define NULL_OPCODES                                                                  \
@@ -268,14 +269,15 @@ static void null_stop_abused(struct qp *qp)
 }
 
 /* False: it found no place, the queue pair is stopped. */
-static bool null_complete(struct null_serve *serve, struct cq *cq, struct pvhca_cqe *cqe)
+static bool null_complete(struct null_serve *serve, struct cq *cq, struct cq_held *held,
+			  struct pvhca_cqe *cqe)
 {
 	cqe->qpn = htole32(serve->qp->qpn);
 	cqe->timestamp = cq_timestamp(cq);
 	serve->completions++;
 	if (cqe->status)
 		serve->errors++;
-	if (cq_push(serve->pass, cq, cqe, false))
+	if (cq_push(serve->pass, cq, held, cqe, false))
 		return true;
 	null_stop_abused(serve->qp);
 	return false;
@@ -311,7 +313,7 @@ static bool null_serve_send(struct null_serve *serve)
 		.status = status,
 		.byte_len = htole32(status ? 0 : request.length),
 	};
-	return null_complete(serve, qp->send_cq, &cqe);
+	return null_complete(serve, qp->send_cq, &qp->send_held, &cqe);
 }
 
 /* Receives get no message: they come back when the queue pair fails. Likewise. */
@@ -328,7 +330,7 @@ static bool null_flush_receive(struct null_serve *serve)
 	(void)work_queue_take_recv(&qp->rq, qp->rq.ci++, &request, sge);
 	serve->receives++;
 	cqe.wqe_index = htole16(request.tag);
-	return null_complete(serve, qp->recv_cq, &cqe);
+	return null_complete(serve, qp->recv_cq, &qp->recv_held, &cqe);
 }
 
 /* A batch of one queue; what is left is asked for again. */
@@ -342,9 +344,12 @@ static void null_serve_queue(struct null_serve *serve, const struct work_queue *
 		null_stop_abused(qp);
 		return;
 	}
-	for (unsigned int n = 0; n < NULL_BATCH && posted; n++, posted--)
+	for (unsigned int n = 0; n < NULL_BATCH && posted && pass_goes_on(serve->pass);
+	     n++, posted--) {
+		pass_spend(serve->pass, PASS_ENTRY_NS / 2);
 		if (!serve_one(serve))
 			return;
+	}
 	if (posted)
 		context_again(qp->context, qp->slot);
 }

@@ -255,7 +255,8 @@ static void push(struct pass *pass, struct qp *qp, const struct ibv_wc *wc, uint
 	 * ibv_wc does not tell whether the sender asked for an event, so
 	 * each receive counts as solicited.
 	 */
-	if (cq_push(pass, recv ? qp->recv_cq : qp->send_cq, &cqe, recv))
+	if (cq_push(pass, recv ? qp->recv_cq : qp->send_cq,
+		    recv ? &qp->recv_held : &qp->send_held, &cqe, recv))
 		return;
 	/* More outstanding than its queues hold: its worker stops the QP. */
 	atomic_store(&vqp->overrun, true);
@@ -295,7 +296,18 @@ static void deliver(struct pass *pass, struct vm *vm, const struct ibv_wc *wc, u
 	pthread_mutex_unlock(&qp->rq_lock);
 }
 
-static unsigned int poll_host_cq(struct pass *pass, struct vm *vm, struct verbs_host_cq *host_cq)
+/* No pass: a command's, which has all the time. */
+static bool goes_on(struct pass *pass, unsigned int polled)
+{
+	if (!pass)
+		return true;
+	pass_spend(pass, PASS_VISIT_NS + PASS_COMPLETION_NS * (int64_t)polled);
+	return pass_goes_on(pass);
+}
+
+/* *on: the turn goes on. */
+static unsigned int poll_host_cq(struct pass *pass, struct vm *vm, struct verbs_host_cq *host_cq,
+				 bool *on)
 {
 	struct counters *counters = &vm->counters;
 	unsigned int total = 0, errors = 0, quiet = 0;
@@ -314,7 +326,8 @@ static unsigned int poll_host_cq(struct pass *pass, struct vm *vm, struct verbs_
 		}
 		if (n > 0)
 			total += n;
-	} while (n == POLL_BATCH && total < POLL_MAX);
+		*on = goes_on(pass, n > 0 ? n : 0);
+	} while (n == POLL_BATCH && total < POLL_MAX && *on);
 
 	if (total)
 		counter_add(&counters->completions, total - quiet);
@@ -323,19 +336,26 @@ static unsigned int poll_host_cq(struct pass *pass, struct vm *vm, struct verbs_
 	return total;
 }
 
-/* False: a CQ is being drained, and a worker does not wait for that. */
+/*
+ * False: not all was polled. The turn is over; or a CQ is being drained, and a worker does not
+ * wait for that.
+ */
 static bool poll_all(struct pass *pass, struct vm *vm, unsigned int *total)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	uint32_t i, count = atomic_load_explicit(&vv->num_host_cqs, memory_order_acquire);
+	bool on = true;
 
 	*total = 0;
 	if (pthread_mutex_trylock(&vv->poll_lock))
 		return false;
-	for (i = 0; i < count; i++)
-		*total += poll_host_cq(pass, vm, &vv->host_cq[i]);
+	for (i = 0; i < count && on; i++) {
+		if (vv->next_poll >= count)
+			vv->next_poll = 0;
+		*total += poll_host_cq(pass, vm, &vv->host_cq[vv->next_poll++], &on);
+	}
 	pthread_mutex_unlock(&vv->poll_lock);
-	return true;
+	return on;
 }
 
 unsigned int verbs_vm_poll(struct pass *pass, struct vm *vm)
@@ -354,10 +374,11 @@ void verbs_host_cq_drain(struct vm *vm, struct verbs_host_cq *host_cq)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	unsigned int n, total = 0;
+	bool on;
 
 	pthread_mutex_lock(&vv->poll_lock);
 	do {
-		n = poll_host_cq(NULL, vm, host_cq);
+		n = poll_host_cq(NULL, vm, host_cq, &on);
 		total += n;
 	} while (n && total < host_cq->capacity);
 	pthread_mutex_unlock(&vv->poll_lock);

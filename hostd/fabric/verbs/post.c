@@ -257,8 +257,31 @@ static void count_in_flight(struct qp *qp, uint32_t more)
 	atomic_fetch_add_explicit(&vv->in_flight, more, memory_order_relaxed);
 }
 
+/* Have the VM's turn and its rate room for another entry of the batch? No pass: a command's. */
+static bool pass_has_room(struct pass *pass, const struct send_batch *batch)
+{
+	if (!pass)
+		return true;
+	return pass_goes_on(pass) && batch->count < pass->rate_messages &&
+		(int64_t)batch->payload < pass->rate_bytes;
+}
+
+/* The engine does the work of a request; what its entry costs here, and of the rate. */
+static void pass_sent(struct pass *pass, const struct send_batch *batch, unsigned int taken)
+{
+	uint64_t payload = batch->payload;
+
+	if (!pass)
+		return;
+	/* Of some of the batch: about. */
+	if (taken < batch->count)
+		payload = payload * taken / batch->count;
+	pass->rate_messages -= taken;
+	pass_rate_bytes(pass, payload);
+}
+
 /* The next entries, as many as fit in a batch. False: the one after them is refused. */
-static bool build_sends(struct qp *qp, struct send_batch *batch, uint32_t posted,
+static bool build_sends(struct pass *pass, struct qp *qp, struct send_batch *batch, uint32_t posted,
 			struct send_request *request)
 {
 	struct verbs_qp *vqp = qp->fabric;
@@ -267,11 +290,15 @@ static bool build_sends(struct qp *qp, struct send_batch *batch, uint32_t posted
 	batch->count = batch->sges = batch->bytes = 0;
 	batch->payload = batch->inlined = 0;
 	batch->bound = NULL;
-	for (i = 0; i < posted && batch_has_room(batch, &qp->sq); i++)
+	for (i = 0; i < posted && batch_has_room(batch, &qp->sq) && pass_has_room(pass, batch);
+	     i++) {
+		if (pass)
+			pass_spend(pass, PASS_ENTRY_NS);
 		if (work_queue_take_send(&qp->sq, qp->sq.ci + i, vqp->send_opcodes, request,
 					 &batch->sge[batch->sges], &batch->data[batch->bytes]) ||
 		    !batch_add(batch, qp, request))
 			return false;
+	}
 	return true;
 }
 
@@ -307,7 +334,7 @@ static unsigned int refuse_send(struct qp *qp, bool bind, bool *more)
  * Hand a batch of sends over. Returns the number taken; *more: there are
  * others, or the same again, to be taken at once.
  */
-static unsigned int serve_sends(struct qp *qp, uint32_t posted, bool *more)
+static unsigned int serve_sends(struct pass *pass, struct qp *qp, uint32_t posted, bool *more)
 {
 	struct counters *counters = &qp->vm->counters;
 	struct send_batch *batch = &send_batch;
@@ -320,7 +347,7 @@ static unsigned int serve_sends(struct qp *qp, uint32_t posted, bool *more)
 	if (atomic_load(&vqp->held))
 		return refuse_send(qp, vqp->held_bind, more);
 	*more = false;
-	refused = !build_sends(qp, batch, posted, &request);
+	refused = !build_sends(pass, qp, batch, posted, &request);
 	/* Before they can complete, so that the count never falls below 0. */
 	count_in_flight(qp, batch->count);
 	taken = post_sends(vqp, batch, &err);
@@ -334,6 +361,7 @@ static unsigned int serve_sends(struct qp *qp, uint32_t posted, bool *more)
 	} else {
 		*more = taken < posted;
 	}
+	pass_sent(pass, batch, taken);
 	counter_add(&counters->messages, taken);
 	counter_add(&counters->payload_bytes_sent, batch->payload);
 	if (batch->inlined)
@@ -352,7 +380,7 @@ unsigned int verbs_serve_sends(struct qp *qp)
 		posted = work_queue_posted(&qp->sq);
 		if (!posted || posted == UINT32_MAX)
 			break;
-		taken += serve_sends(qp, posted, &more);
+		taken += serve_sends(NULL, qp, posted, &more);
 	}
 	return taken;
 }
@@ -364,7 +392,6 @@ unsigned int verbs_qp_serve(struct pass *pass, struct qp *qp)
 	unsigned int taken = 0;
 	bool more = false;
 
-	(void)pass;
 	if (atomic_load_explicit(&vqp->overrun, memory_order_relaxed) &&
 	    atomic_exchange(&vqp->overrun, false) && !vqp->broken)
 		verbs_stop_hostile(qp, "completion");
@@ -384,7 +411,7 @@ unsigned int verbs_qp_serve(struct pass *pass, struct qp *qp)
 	if (verbs_receive_is_due(vqp))
 		return 0;
 	if (seen)
-		taken = serve_sends(qp, seen, &more);
+		taken = serve_sends(pass, qp, seen, &more);
 	if (atomic_load(&vqp->held))
 		return taken;
 	if (more || seen < posted)

@@ -33,6 +33,7 @@
 #include <infiniband/verbs.h>
 
 #include "vm/objects.h"
+#include "vm/pass.h"
 #include "vm/vm.h"
 
 #define VERBS_HOST_CQS	    256 /* of one session */
@@ -89,6 +90,7 @@ struct verbs_vm {
 	struct ibv_comp_channel *channel;
 	struct verbs_host_cq host_cq[VERBS_HOST_CQS];
 	_Atomic uint32_t num_host_cqs; /* only grows */
+	uint32_t next_poll;	       /* host CQ to be polled first; under poll_lock */
 	pthread_mutex_t poll_lock;     /* who polls: the order of completions is kept */
 	uint32_t max_qps;
 	uint32_t next_qp;
@@ -298,8 +300,11 @@ unsigned int verbs_qp_serve(struct pass *pass, struct qp *qp);
 unsigned int verbs_serve_sends(struct qp *qp);
 
 /* fabric/verbs/recv.c */
-/* Hand all posted receives over; with qp->lock held. Returns their number. */
-unsigned int verbs_serve_receives(struct qp *qp);
+/*
+ * Hand posted receives over, all or, with a pass, as many as the turn has room for; with
+ * qp->lock held. Returns their number.
+ */
+unsigned int verbs_serve_receives(struct pass *pass, struct qp *qp);
 unsigned int verbs_srq_serve(struct pass *pass, struct srq *srq);
 /* Move the host QP to the error state; with qp->lock held. */
 void verbs_qp_fail(struct qp *qp);

@@ -312,8 +312,8 @@ static void forget_all(struct qp *qp, struct verbs_qp *vqp)
 	atomic_store(&vqp->send_stalled, false);
 	atomic_store(&vqp->recv_stalled, false);
 	pthread_mutex_unlock(&qp->rq_lock);
-	cq_forget(qp->send_cq, qp->qpn);
-	cq_forget(qp->recv_cq, qp->qpn);
+	cq_forget(qp->send_cq, &qp->send_held);
+	cq_forget(qp->recv_cq, &qp->recv_held);
 }
 
 #define SUPPORTED_MASK                                                                        \
@@ -355,7 +355,7 @@ int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_attr *att
 			return status;
 	}
 	/* Posted before the call, so the engine must have them before it. */
-	verbs_serve_receives(qp);
+	verbs_serve_receives(NULL, qp);
 	if (attr_mask & IBV_QP_STATE && attr->qp_state == IBV_QPS_SQD &&
 	    atomic_load(&qp->state) == IBV_QPS_RTS)
 		verbs_serve_sends(qp);

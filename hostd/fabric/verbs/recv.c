@@ -45,7 +45,7 @@ void verbs_qp_fail(struct qp *qp)
 void verbs_retry_later(struct qp *qp, _Atomic bool *stalled)
 {
 	qp->deadline_ns = clock_ns() + STALL_NS;
-	context_timed(qp->context, qp->slot);
+	context_timed(qp->context, qp->slot, qp->deadline_ns);
 	atomic_store(stalled, true);
 }
 
@@ -171,17 +171,29 @@ static unsigned int serve_receives(struct qp *qp, bool *more)
 	return taken;
 }
 
-unsigned int verbs_serve_receives(struct qp *qp)
+/* May a worker go on, or a command, which has no pass? */
+static bool goes_on(struct pass *pass)
+{
+	return !pass || pass_goes_on(pass);
+}
+
+unsigned int verbs_serve_receives(struct pass *pass, struct qp *qp)
 {
 	struct verbs_qp *vqp = qp->fabric;
-	unsigned int taken = 0, rounds = 0;
+	unsigned int n, taken = 0, rounds = 0;
 	bool more = true;
 
 	if (!qp->rq.entries || vqp->broken || atomic_load(&qp->state) == IBV_QPS_RESET)
 		return 0;
 	/* A hostile guest may post as fast as we take: bounded by the ring. */
-	while (more && rounds++ <= qp->rq.entries / BATCH)
-		taken += serve_receives(qp, &more);
+	while (more && rounds++ <= qp->rq.entries / BATCH && goes_on(pass)) {
+		n = serve_receives(qp, &more);
+		taken += n;
+		if (pass)
+			pass_spend(pass, PASS_RECEIVE_NS * (int64_t)n);
+	}
+	if (more)
+		context_again(qp->context, qp->slot);
 	return taken;
 }
 
@@ -231,11 +243,16 @@ static unsigned int serve_srq(struct srq *srq, bool *more)
 unsigned int verbs_srq_serve(struct pass *pass, struct srq *srq)
 {
 	struct verbs_srq *vsrq = srq->fabric;
-	unsigned int taken = 0, rounds = 0;
+	unsigned int n, taken = 0, rounds = 0;
 	bool more = true;
 
-	(void)pass;
-	while (more && !vsrq->failed && rounds++ <= srq->rq.entries / BATCH)
-		taken += serve_srq(srq, &more);
+	while (more && !vsrq->failed && rounds++ <= srq->rq.entries / BATCH && goes_on(pass)) {
+		n = serve_srq(srq, &more);
+		taken += n;
+		if (pass)
+			pass_spend(pass, PASS_RECEIVE_NS * (int64_t)n);
+	}
+	if (more && !vsrq->failed)
+		context_again(srq->context, srq->slot);
 	return taken;
 }

@@ -151,14 +151,16 @@ START_TEST(reset_forgets_completions_that_were_held_back)
 {
 	struct rig_world world = rig_world();
 	struct cq *cq = table_find(&rig.vm.cqs, world.cq);
-	struct pvhca_cqe cqe = { .qpn = 0x123 }, other = { .qpn = 0x124 };
+	struct pvhca_cqe cqe = { 0 };
+	struct qp *qp = table_find(&rig.vm.qps, world.qp);
+	struct cq_held other = { 0 };
 	struct pvhca_cmd_modify_qp modify = {
 		.qp = world.qp,
 		.attr_mask = IBV_QP_STATE,
 	};
 
 	for (int i = 0; i < 20; i++)
-		cq_push(NULL, cq, i & 1 ? &cqe : &other, false);
+		cq_push(NULL, cq, i & 1 ? &qp->send_held : &other, &cqe, false);
 	ck_assert_uint_eq(cq->backlog_count, 4);
 	modify.attr.qp_state = IBV_QPS_ERR;
 	ck_assert_uint_eq(rig_run(PVHCA_CMD_MODIFY_QP, &modify, sizeof(modify)), PVHCA_ST_OK);
@@ -166,6 +168,8 @@ START_TEST(reset_forgets_completions_that_were_held_back)
 	modify.attr.qp_state = IBV_QPS_RESET;
 	ck_assert_uint_eq(rig_run(PVHCA_CMD_MODIFY_QP, &modify, sizeof(modify)), PVHCA_ST_OK);
 	ck_assert_uint_eq(cq->backlog_count, 2);
+	cq_forget(cq, &other);
+	ck_assert_uint_eq(cq->backlog_count, 0);
 }
 END_TEST
 

@@ -381,9 +381,10 @@ START_TEST(a_cq_is_resized_with_what_it_holds)
 	struct cq *cq = table_find(&rig.vm.cqs, world.cq);
 	struct ring_buffer *before = cq->buffer;
 	struct pvhca_cqe cqe = { .qpn = 7 };
+	struct cq_held held = { 0 };
 
 	for (int i = 0; i < 3; i++)
-		cq_push(NULL, cq, &cqe, false);
+		cq_push(NULL, cq, &held, &cqe, false);
 	ck_assert_uint_eq(STATUS(PVHCA_CMD_RESIZE_CQ, resize), PVHCA_ST_INVALID);
 	ck_assert_ptr_eq(cq->buffer, before);
 	resize.log_entries = 2;

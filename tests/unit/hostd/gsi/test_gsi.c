@@ -25,7 +25,6 @@
 #define MESSAGE	     (GSI_GRH_LEN + GSI_MAD_LEN)
 #define DEPTH_LOG    3
 #define QKEY	     0x80000000u /* as Linux sends it */
-#define PASS	     ((struct pass *)1)
 
 static unsigned int faults, outside, events;
 
@@ -231,8 +230,11 @@ static struct pvhca_cqe *poll_cq(struct guest *vm)
 
 static void serve(struct guest *vm)
 {
+	static struct pass pass;
+
 	pthread_mutex_lock(&vm->qp.lock);
-	gsi_qp_ops.serve(PASS, &vm->qp);
+	pass_begin_turn(&pass, PASS_UNLIMITED, 0);
+	gsi_qp_ops.serve(&pass, &vm->qp);
 	pthread_mutex_unlock(&vm->qp.lock);
 }
 

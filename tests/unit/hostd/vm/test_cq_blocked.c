@@ -7,26 +7,28 @@
 #include "suite.h"
 #include "vm/cq.h"
 #include "vm/cq_blocked.h"
+#include "vm/pass.h"
 #include "vm/vm.h"
 
 #define CQS 200 /* more than one step of the list */
 
 static struct cq_blocked_list list;
+static struct pass pass;
 static struct vm vm;
 static struct cq cqs[CQS];
 static bool has_room[CQS];
 static unsigned int tries[CQS];
 
-bool cq_retry(struct cq *cq)
+bool cq_retry(struct pass *in, struct cq *cq)
 {
+	ck_assert_ptr_eq(in, &pass);
 	tries[cq - cqs]++;
 	return has_room[cq - cqs];
 }
 
 static void setup(void)
 {
-	cq_blocked_init(&list, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-	list.thread = pthread_self();
+	cq_blocked_init(&list, pthread_self(), eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
 	vm.blocked_cqs = &list;
 	for (unsigned int i = 0; i < CQS; i++)
 		cqs[i].vm = &vm;
@@ -36,6 +38,17 @@ static void teardown(void)
 {
 	close(list.wake_fd);
 	cq_blocked_fini(&list);
+}
+
+static void retry_for(int64_t ns)
+{
+	pass_begin_turn(&pass, ns, 0);
+	cq_blocked_retry(&pass, &list);
+}
+
+static void retry(void)
+{
+	retry_for(PASS_UNLIMITED);
 }
 
 static unsigned int wakeups(void)
@@ -74,18 +87,18 @@ static unsigned int tries_in_all(void)
 
 START_TEST(a_cq_is_tried_until_it_has_delivered_all)
 {
-	cq_blocked_retry(&list);
+	retry();
 	ck_assert_uint_eq(tries_in_all(), 0);
 	cq_blocked_add(&cqs[7]);
 	for (int i = 0; i < 3; i++) {
-		cq_blocked_retry(&list);
+		retry();
 		ck_assert_uint_eq(tries[7], 1);
 		ck_assert_uint_eq(tries_in_all(), 1);
 	}
 	has_room[7] = true;
-	cq_blocked_retry(&list);
+	retry();
 	ck_assert_uint_eq(tries_in_all(), 1);
-	cq_blocked_retry(&list);
+	retry();
 	ck_assert_uint_eq(tries_in_all(), 0);
 }
 END_TEST
@@ -96,10 +109,10 @@ START_TEST(a_cq_stands_on_the_list_once_and_may_come_back)
 		has_room[1] = false;
 		cq_blocked_add(&cqs[1]);
 		cq_blocked_add(&cqs[1]);
-		cq_blocked_retry(&list);
+		retry();
 		ck_assert_uint_eq(tries_in_all(), 1);
 		has_room[1] = true;
-		cq_blocked_retry(&list);
+		retry();
 		ck_assert_uint_eq(tries_in_all(), 1);
 	}
 }
@@ -110,10 +123,10 @@ START_TEST(each_of_many_is_tried_once_while_some_leave)
 	add_all(NULL);
 	for (unsigned int i = 0; i < CQS; i++)
 		has_room[i] = i % 3;
-	cq_blocked_retry(&list);
+	retry();
 	for (unsigned int i = 0; i < CQS; i++)
 		ck_assert_uint_eq(tries[i], 1);
-	cq_blocked_retry(&list);
+	retry();
 	for (unsigned int i = 0; i < CQS; i++)
 		ck_assert_uint_eq(tries[i], i % 3 ? 1 : 2);
 }
@@ -125,12 +138,12 @@ START_TEST(a_cq_that_is_destroyed_is_not_tried_any_more)
 	cq_blocked_del(&cqs[0]);
 	cq_blocked_del(&cqs[50]);
 	cq_blocked_del(&cqs[CQS - 1]);
-	cq_blocked_retry(&list);
+	retry();
 	ck_assert_uint_eq(tries[0] + tries[50] + tries[CQS - 1], 0);
 	ck_assert_uint_eq(tries_in_all(), CQS - 3);
 	/* One that is not there is no matter. */
 	cq_blocked_del(&cqs[50]);
-	cq_blocked_retry(&list);
+	retry();
 	ck_assert_uint_eq(tries_in_all(), CQS - 3);
 }
 END_TEST
@@ -144,6 +157,28 @@ START_TEST(others_wake_the_worker_and_it_does_not_wake_itself)
 	/* All are there, and looked after, already. */
 	in_a_thread(add_all);
 	ck_assert_uint_eq(wakeups(), 0);
+}
+END_TEST
+
+/* However many CQs a guest leaves no room in, a turn tries a part, and each has its try. */
+START_TEST(a_turn_tries_as_many_as_it_has_time_for_and_the_next_goes_on)
+{
+	add_all(NULL);
+	for (unsigned int i = 0; i < CQS; i += 10) {
+		retry_for(10 * PASS_VISIT_NS);
+		ck_assert_uint_eq(tries_in_all(), 10);
+	}
+	for (unsigned int i = 0; i < CQS; i += 10)
+		retry_for(10 * PASS_VISIT_NS);
+	for (unsigned int i = 0; i < CQS; i++)
+		ck_assert_uint_eq(tries[i], 1);
+	/* All have room: they leave one turn after the other. */
+	memset(has_room, true, sizeof(has_room));
+	for (unsigned int i = 0; i < CQS; i += 10) {
+		ck_assert_uint_eq(list.num, CQS - i);
+		retry_for(10 * PASS_VISIT_NS);
+	}
+	ck_assert_uint_eq(list.num, 0);
 }
 END_TEST
 
@@ -167,11 +202,11 @@ START_TEST(cqs_may_come_and_go_while_the_worker_tries_them)
 	for (int i = 0; i < 2; i++)
 		pthread_create(&thread[i], NULL, add_and_del, NULL);
 	for (int i = 0; i < 2000; i++)
-		cq_blocked_retry(&list);
+		retry();
 	for (int i = 0; i < 2; i++)
 		pthread_join(thread[i], NULL);
 	tries_in_all();
-	cq_blocked_retry(&list);
+	retry();
 	ck_assert_uint_eq(tries_in_all(), 0);
 	for (unsigned int i = 0; i < CQS; i++)
 		ck_assert(!cqs[i].listed);
@@ -189,6 +224,7 @@ int main(void)
 	tcase_add_test(tc, each_of_many_is_tried_once_while_some_leave);
 	tcase_add_test(tc, a_cq_that_is_destroyed_is_not_tried_any_more);
 	tcase_add_test(tc, others_wake_the_worker_and_it_does_not_wake_itself);
+	tcase_add_test(tc, a_turn_tries_as_many_as_it_has_time_for_and_the_next_goes_on);
 	tcase_add_test(tc, cqs_may_come_and_go_while_the_worker_tries_them);
 	return suite_run("cq_blocked", tc);
 }

@@ -47,8 +47,9 @@ void cq_notify(struct cq *cq)
 	tell("N%u", cq->handle);
 }
 
-bool cq_retry(struct cq *cq)
+bool cq_retry(struct pass *pass, struct cq *cq)
 {
+	(void)pass;
 	tell("T%u", cq->handle);
 	return rig.cq_has_room;
 }
@@ -73,12 +74,12 @@ static unsigned int rig_serve(struct pass *pass, struct qp *qp)
 	return 1;
 }
 
-static unsigned int rig_serve_receives(struct qp *qp)
+static unsigned int rig_serve_receives(struct pass *pass, struct qp *qp)
 {
 	expect_locked(&qp->lock);
 	tell("R%u.%u", qp->vm->id, qp->slot);
 	if (rig.on_receives)
-		rig.on_receives(qp);
+		rig.on_receives(pass, qp);
 	return 1;
 }
 
@@ -153,8 +154,7 @@ struct worker *rig_worker(void)
 	worker.assignment = calloc(1, sizeof(*worker.assignment));
 	worker.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	worker.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	cq_blocked_init(&worker.blocked_cqs, worker.wake_fd);
-	worker.blocked_cqs.thread = pthread_self();
+	worker.thread = pthread_self();
 	ck_assert_int_eq(worker_listen(&worker, worker.wake_fd, 0, SOURCE_WAKE), 0);
 	worker_pool.worker = &worker;
 	worker_pool.count = 1;
@@ -166,7 +166,6 @@ void rig_worker_free(void)
 	close(worker.epoll_fd);
 	close(worker.wake_fd);
 	worker_assignment_free(worker.assignment);
-	cq_blocked_fini(&worker.blocked_cqs);
 	worker_pool.worker = NULL;
 	worker_pool.count = 0;
 }
@@ -176,7 +175,7 @@ unsigned int rig_pass(uint64_t now)
 	unsigned int served;
 
 	rig.log[0] = '\0';
-	rig.logging = true;
+	rig.logging = !rig.quiet;
 	worker.pass.now = now;
 	served = worker_pass(&worker);
 	rig.logging = false;
@@ -198,6 +197,7 @@ struct guest *guest_new(unsigned int id)
 		guest->vm.doorbell_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	guest->fabric_fd = -1;
 	guest->context.vm = &guest->vm;
+	guest->context.timed_due_ns = UINT64_MAX;
 	guest->context.page = &guest->page;
 	return guest;
 }

@@ -34,6 +34,7 @@ struct guest {
  *	1, S1.5 its sends, Q1.5 an SRQ, P1 completions of guest 1, N7 an event for CQ 7,
  *	T7 a retry of it
  * @on_receives, @on_serve, @on_arm: called by these operations, if set
+ * @quiet: no log is kept
  * @cq_has_room: what a retry of a CQ finds
  * @poll_found: what vm_poll() says that it collected
  */
@@ -41,8 +42,8 @@ extern struct rig {
 	struct fabric_ops ops;
 	struct qp_ops qp;
 	char log[RIG_LOG];
-	bool logging;
-	void (*on_receives)(struct qp *qp);
+	bool logging, quiet;
+	void (*on_receives)(struct pass *pass, struct qp *qp);
 	void (*on_serve)(struct pass *pass, struct qp *qp);
 	bool (*on_arm)(struct guest *guest);
 	bool cq_has_room;

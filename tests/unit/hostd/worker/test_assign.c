@@ -369,8 +369,8 @@ int main(void)
 	tcase_add_test(tc, the_fabrics_descriptor_wakes_the_worker_until_the_session_goes);
 	tcase_add_test(tc, a_doorbell_that_cannot_be_listened_to_fails_the_attaching);
 	tcase_add_test(tc, a_fabrics_descriptor_that_cannot_be_listened_to_frees_the_doorbell);
-	tcase_add_loop_test(tc, an_attaching_without_memory_fails_and_leaves_nothing, 0, 4);
-	tcase_add_loop_test(tc, a_context_without_memory_is_not_added, 0, 4);
+	tcase_add_loop_test(tc, an_attaching_without_memory_fails_and_leaves_nothing, 0, 7);
+	tcase_add_loop_test(tc, a_context_without_memory_is_not_added, 0, 2);
 	tcase_add_loop_test(tc, workers_that_cannot_all_start_leave_none_behind, 0, 1 + WORKERS);
 	tcase_add_test(tc, a_removal_waits_for_memory_and_keeps_nobody_away);
 	tcase_add_test(tc, sessions_come_and_go_while_passes_run);

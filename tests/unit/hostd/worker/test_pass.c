@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* One pass over the rings; the test is the worker, and its clock. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/clock.h"
 #include "suite.h"
 #include "vm/cq_blocked.h"
 #include "vm/pass.h"
+#include "worker/private.h"
 #include "worker/rig.h"
 
 #define NOW    NS_PER_S
 #define GUESTS 6 /* more than the contexts that are all looked at in each pass */
 
+static struct worker *worker;
 static struct guest *guest[GUESTS];
 static unsigned int guests;
 static unsigned int (*poll)(struct pass *pass, struct vm *vm); /* that of the rig */
@@ -24,7 +27,7 @@ static void start(unsigned int count)
 static void setup(void)
 {
 	rig_setup();
-	rig_worker();
+	worker = rig_worker();
 	poll = rig.ops.vm_poll;
 	rig.ops.vm_poll = NULL;
 }
@@ -135,8 +138,9 @@ START_TEST(a_qp_announced_while_the_pass_runs_is_served_in_the_next)
 	ck_assert_uint_eq(rig_pass(NOW), 2);
 	ck_assert_str_eq(rig.log, "S0.1 S0.5");
 	rig.on_serve = NULL;
+	/* It goes on behind the one that was served last. */
 	ck_assert_uint_eq(rig_pass(NOW), 3);
-	ck_assert_str_eq(rig.log, "S0.1 S0.5 S0.9");
+	ck_assert_str_eq(rig.log, "S0.9 S0.1 S0.5");
 	ck_assert_uint_eq(rig_pass(NOW), 0);
 }
 END_TEST
@@ -145,8 +149,9 @@ static struct qp *late;
 static uint32_t late_seen;
 
 /* While guest 0's receives are handed over, guest 1's process posts. */
-static void post_late(struct qp *qp)
+static void post_late(struct pass *pass, struct qp *qp)
 {
+	(void)pass;
 	if (qp->vm->id == 0)
 		guest_post(guest[1], late);
 }
@@ -232,7 +237,7 @@ START_TEST(srqs_are_served_also_where_qps_have_no_receives)
 	guest_announce(guest[0], 1);
 	guest_announce(guest[0], 2);
 	ck_assert_uint_eq(rig_pass(NOW), 2);
-	ck_assert_str_eq(rig.log, "Q0.2 S0.1");
+	ck_assert_str_eq(rig.log, "S0.1 Q0.2");
 }
 END_TEST
 
@@ -252,7 +257,7 @@ static struct qp *timed_qp(uint32_t slot, uint64_t deadline)
 	struct qp *qp = guest_qp(guest[0], slot);
 
 	qp->deadline_ns = deadline;
-	context_timed(&guest[0]->context, slot);
+	context_timed(&guest[0]->context, slot, deadline);
 	return qp;
 }
 
@@ -278,7 +283,7 @@ START_TEST(a_timed_slot_whose_qp_has_gone_is_forgotten)
 {
 	start(1);
 	without_receives();
-	context_timed(&guest[0]->context, 12);
+	context_timed(&guest[0]->context, 12, NOW);
 	ck_assert_uint_eq(rig_pass(NOW), 0);
 	guest_qp(guest[0], 12);
 	ck_assert_uint_eq(rig_pass(NOW + NS_PER_S), 0);
@@ -349,6 +354,256 @@ START_TEST(a_cq_that_is_held_back_is_tried_in_each_pass_until_there_is_room)
 	ck_assert_str_eq(rig.log, "T102");
 	rig_pass(NOW);
 	ck_assert_str_eq(rig.log, "");
+}
+END_TEST
+
+#define MANY 64
+
+static struct guest *many[MANY];
+
+/* VMs that have something to do. */
+static void start_many(unsigned int count)
+{
+	without_receives();
+	for (unsigned int i = 0; i < count; i++) {
+		many[i] = guest_start(i % GUESTS);
+		guest_qp(many[i], 0);
+		guest_announce(many[i], 0);
+	}
+}
+
+static void stop_many(void)
+{
+	for (unsigned int i = 0; i < MANY; i++)
+		guest_stop(many[i]);
+}
+
+/* ----------------------------------- turns --------------------------------- */
+
+static struct {
+	unsigned int served[GUESTS];
+	int64_t used[GUESTS], in_pass;
+} had;
+
+/* A request that takes as many us as the guest's number of the QP's slot tells, and has more to do. */
+static void take_long(struct pass *pass, struct qp *qp)
+{
+	const int64_t ns = (qp->slot + 1) * NS_PER_US;
+	int64_t before = pass->left;
+
+	while (pass_goes_on(pass)) {
+		pass_spend(pass, ns);
+		had.served[qp->vm->id]++;
+	}
+	had.used[qp->vm->id] += before - pass->left;
+	had.in_pass += before - pass->left;
+	context_again(qp->context, qp->slot);
+}
+
+static void be_busy(struct guest *who, uint32_t slot)
+{
+	guest_qp(who, slot);
+	guest_announce(who, slot);
+}
+
+START_TEST(however_much_a_vm_has_to_do_its_turn_ends)
+{
+	start(2);
+	without_receives();
+	for (uint32_t slot = 0; slot < 4096; slot++)
+		be_busy(guest[0], slot);
+	be_busy(guest[1], 0);
+	rig.on_serve = take_long;
+	for (int i = 0; i < 100; i++) {
+		memset(&had, 0, sizeof(had));
+		rig_pass(NOW + i * NS_PER_MS);
+		/* The last request of a turn may be longer than what is left of it. */
+		ck_assert_int_le(had.used[0], PASS_TURN_NS + 4096 * (int64_t)NS_PER_US);
+		ck_assert_uint_ge(had.served[1], 1);
+	}
+}
+END_TEST
+
+/* Over a while, though one has requests that take 30 times as long. */
+START_TEST(vms_share_the_time_and_not_the_requests)
+{
+	start(2);
+	without_receives();
+	be_busy(guest[0], 59);
+	be_busy(guest[1], 1);
+	rig.on_serve = take_long;
+	memset(&had, 0, sizeof(had));
+	for (int i = 0; i < 1000; i++)
+		rig_pass(NOW + i * NS_PER_MS);
+	ck_assert_int_gt(had.used[0], had.used[1] * 9 / 10);
+	ck_assert_int_lt(had.used[0], had.used[1] * 11 / 10);
+}
+END_TEST
+
+START_TEST(a_pass_ends_and_the_next_goes_on_with_those_that_wait)
+{
+	start_many(MANY);
+	rig.on_serve = take_long;
+	memset(&had, 0, sizeof(had));
+	for (int i = 0; i < 8; i++) {
+		had.in_pass = 0;
+		rig_pass(NOW + i * NS_PER_MS);
+		ck_assert_int_ge(had.in_pass, PASS_NS - PASS_TURN_NS);
+		ck_assert_int_le(had.in_pass, PASS_NS + PASS_TURN_NS);
+	}
+	/* 10 turns of 20 us a pass: each VM had one or two. */
+	for (unsigned int i = 0; i < MANY; i++) {
+		ck_assert_uint_ge(many[i]->served, 1);
+		ck_assert_uint_le(many[i]->served, 2);
+	}
+	stop_many();
+}
+END_TEST
+
+START_TEST(within_a_vm_each_qp_has_its_turn)
+{
+	unsigned int served[64] = { 0 };
+	const char *at;
+
+	start(1);
+	without_receives();
+	for (uint32_t slot = 0; slot < 64; slot++)
+		be_busy(guest[0], slot);
+	rig.on_serve = take_long;
+	for (int i = 0; i < 128; i++) {
+		rig_pass(NOW + i * NS_PER_MS);
+		for (at = rig.log; (at = strstr(at, "S0.")); at++)
+			served[atoi(at + 3)]++;
+	}
+	for (unsigned int i = 1; i < 64; i++) {
+		ck_assert_uint_ge(served[i] + 1, served[0]);
+		ck_assert_uint_le(served[i], served[0] + 1);
+	}
+}
+END_TEST
+
+static uint64_t fake_now;
+
+static uint64_t fake_clock(void)
+{
+	return fake_now;
+}
+
+/* Requests that are counted as 1 us and take 50. */
+static void take_longer_than_it_seems(struct pass *pass, struct qp *qp)
+{
+	while (pass_goes_on(pass)) {
+		pass_spend(pass, NS_PER_US);
+		fake_now += 50 * NS_PER_US;
+		had.served[qp->vm->id]++;
+	}
+	context_again(qp->context, qp->slot);
+}
+
+START_TEST(a_turn_that_takes_longer_than_it_seems_ends_by_the_clock)
+{
+	start(2);
+	without_receives();
+	be_busy(guest[0], 0);
+	worker->pass.clock = fake_clock;
+	rig.on_serve = take_longer_than_it_seems;
+	memset(&had, 0, sizeof(had));
+	fake_now = NOW;
+	rig_pass(fake_now);
+	ck_assert_uint_ge(had.served[0], 1);
+	ck_assert_uint_le(had.served[0], PASS_CHECK_NS / NS_PER_US);
+}
+END_TEST
+
+/* 4000 QPs whose timers run out all the time. */
+START_TEST(timers_without_end_leave_others_their_turn)
+{
+	unsigned int passes = 0;
+
+	start(2);
+	without_receives();
+	rig.quiet = true;
+	for (uint32_t slot = 0; slot < 4000; slot++)
+		timed_qp(slot, NOW);
+	guest_qp(guest[1], 0);
+	while (guest[0]->served < 4000) {
+		const uint64_t before = guest[0]->served, beside = guest[1]->served;
+
+		guest_announce(guest[1], 0);
+		rig_pass(NOW + ++passes);
+		ck_assert_uint_eq(guest[1]->served, beside + 1);
+		ck_assert_uint_le(guest[0]->served - before, PASS_TURN_NS / PASS_VISIT_NS + 1);
+		ck_assert_uint_lt(passes, 1000);
+	}
+	ck_assert_uint_eq(rig_pass(NOW + NS_PER_S), 0);
+}
+END_TEST
+
+/* What was not looked at in one pass is in another, whatever is added meanwhile. */
+START_TEST(no_timer_is_lost_among_many)
+{
+	start(1);
+	without_receives();
+	rig.quiet = true;
+	for (uint32_t slot = 0; slot < 4096; slot += 2)
+		timed_qp(slot, NOW + slot);
+	for (unsigned int i = 0; i < 4096; i++) {
+		rig_pass(NOW + i);
+		if (i % 2 && i < 2048)
+			timed_qp(i, NOW + 4096 + i);
+	}
+	for (unsigned int i = 0; i < 400; i++)
+		rig_pass(NOW + NS_PER_S);
+	ck_assert_uint_eq(guest[0]->served, 2048 + 1024);
+	ck_assert_uint_eq(guest[0]->context.timed_due_ns, UINT64_MAX);
+}
+END_TEST
+
+/* A command may hold a QP for long. */
+START_TEST(a_qp_that_a_command_holds_is_served_later_and_holds_nobody_up)
+{
+	struct qp *held;
+
+	start(2);
+	held = guest_qp(guest[0], 0);
+	guest_qp(guest[1], 0);
+	guest_announce(guest[0], 0);
+	guest_announce(guest[1], 0);
+	pthread_mutex_lock(&held->lock);
+	rig_pass(NOW);
+	ck_assert_str_eq(rig.log, "R1.0 S1.0");
+	pthread_mutex_unlock(&held->lock);
+	rig_pass(NOW);
+	ck_assert_str_eq(rig.log, "R0.0 S0.0");
+}
+END_TEST
+
+/* So many QPs that their receives take several turns. */
+static void receives_take_long(struct pass *pass, struct qp *qp)
+{
+	(void)qp;
+	pass_spend(pass, NS_PER_US);
+}
+
+START_TEST(sends_wait_until_all_receives_before_them_are_handed_over)
+{
+	unsigned int passes = 0;
+
+	start(2);
+	for (uint32_t slot = 0; slot < 100; slot++)
+		be_busy(guest[0], slot);
+	guest_qp(guest[1], 0);
+	rig.on_receives = receives_take_long;
+	do {
+		guest_announce(guest[1], 0);
+		rig_pass(NOW + passes++);
+		/* The neighbour goes on meanwhile. */
+		ck_assert_ptr_nonnull(strstr(rig.log, "S1.0"));
+		/* The sends come behind the last of the receives. */
+		ck_assert(!strstr(rig.log, "S0.") || strstr(rig.log, "R0.99"));
+		ck_assert_uint_lt(passes, 100);
+	} while (!strstr(rig.log, "S0."));
+	ck_assert_uint_gt(passes, 5);
 }
 END_TEST
 
@@ -470,6 +725,15 @@ int main(void)
 	tcase_add_test(tc, events_are_raised_at_the_end_of_the_pass);
 	tcase_add_test(tc, completions_of_each_session_are_collected_in_each_pass);
 	tcase_add_test(tc, a_cq_that_is_held_back_is_tried_in_each_pass_until_there_is_room);
+	tcase_add_test(tc, however_much_a_vm_has_to_do_its_turn_ends);
+	tcase_add_test(tc, vms_share_the_time_and_not_the_requests);
+	tcase_add_test(tc, a_pass_ends_and_the_next_goes_on_with_those_that_wait);
+	tcase_add_test(tc, within_a_vm_each_qp_has_its_turn);
+	tcase_add_test(tc, a_turn_that_takes_longer_than_it_seems_ends_by_the_clock);
+	tcase_add_test(tc, timers_without_end_leave_others_their_turn);
+	tcase_add_test(tc, no_timer_is_lost_among_many);
+	tcase_add_test(tc, a_qp_that_a_command_holds_is_served_later_and_holds_nobody_up);
+	tcase_add_test(tc, sends_wait_until_all_receives_before_them_are_handed_over);
 	tcase_add_test(tc, of_many_contexts_idle_ones_are_looked_at_less_often_but_not_never);
 	tcase_add_test(tc, of_many_contexts_busy_ones_are_looked_at_in_each_pass);
 	tcase_add_test(tc, few_contexts_are_all_looked_at_in_each_pass);

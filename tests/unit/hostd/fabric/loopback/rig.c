@@ -548,6 +548,11 @@ static void serve_slot(struct rig_vm *vm, unsigned int slot)
 	struct qp *qp = vm->context.slots[slot];
 	struct pass pass = { .worker = vm->vm.worker, .now = rig.now };
 
+	pass_begin_turn(&pass, rig.turn_ns ? rig.turn_ns : PASS_UNLIMITED, rig.now);
+	if (rig.rate_messages)
+		pass.rate_messages = rig.rate_messages;
+	if (rig.rate_bytes)
+		pass.rate_bytes = rig.rate_bytes;
 	if (srq) {
 		pthread_mutex_lock(&srq->lock);
 		fabric_loopback.srq_serve(&pass, srq);
@@ -559,6 +564,8 @@ static void serve_slot(struct rig_vm *vm, unsigned int slot)
 	fabric_loopback.qp->serve(&pass, qp);
 	pthread_mutex_unlock(&qp->lock);
 	rig.serves++;
+	if (rig.turn_ns || rig.rate_bytes || rig.rate_messages)
+		rig.turn = pass;
 }
 
 bool rig_serve(struct rig_vm *vm)
@@ -583,12 +590,14 @@ bool rig_pump_once(void)
 
 void rig_pump(void)
 {
+	struct pass pass = { .now = rig.now };
 	unsigned int i, n = 0;
 
 	while (rig_pump_once())
 		ck_assert_uint_lt(n++, 100000);
+	pass_begin_turn(&pass, PASS_UNLIMITED, 0);
 	for (i = 0; i < rig.num_blocked; i++)
-		if (cq_retry(rig.blocked[i]))
+		if (cq_retry(&pass, rig.blocked[i]))
 			rig.blocked[i--] = rig.blocked[--rig.num_blocked];
 }
 
@@ -623,7 +632,7 @@ void rig_expire(struct rig_vm *vm)
 		if (vm->context.slots[slot]->deadline_ns <= rig.now)
 			context_again(&vm->context, slot);
 		else
-			context_timed(&vm->context, slot);
+			context_timed(&vm->context, slot, vm->context.slots[slot]->deadline_ns);
 	}
 }
 

@@ -13,6 +13,7 @@
 #include "fabric/loopback/private.h"
 #include "fabric/loopback/qp.h"
 #include "fabric/loopback/serve.h"
+#include "vm/pass.h"
 #include "vm/vm.h"
 
 extern const struct fabric_ops fabric_loopback;
@@ -40,6 +41,10 @@ struct rig_vm {
 	uint32_t slots;
 };
 
+/*
+ * turn_ns, rate_bytes, rate_messages: what a QP that is served finds in its pass; 0: no limit.
+ * turn: if one of them is set, the pass of the last QP, afterwards
+ */
 extern struct rig {
 	_Atomic uint64_t now; /* CLOCK_MONOTONIC, ns */
 	_Atomic unsigned int wakes;
@@ -51,6 +56,8 @@ extern struct rig {
 	struct cq *blocked[RIG_BLOCKED];
 	unsigned int num_blocked;
 	_Atomic unsigned int serves;
+	int64_t turn_ns, rate_bytes, rate_messages;
+	struct pass turn;
 } rig;
 
 void rig_setup(void);

@@ -57,11 +57,16 @@ static struct pvhca_sq_wqe wqe_to(const struct qp *to, const struct ah *by)
 	};
 }
 
-static void post_wqe(struct pvhca_sq_wqe wqe, uint32_t len)
+static void post_wqe_only(struct pvhca_sq_wqe wqe, uint32_t len)
 {
 	struct pvhca_sge sge = { htole64(IOVA_A), htole32(len), htole32(mr_a->lkey) };
 
 	rig_post_send(a, wqe, &sge, NULL);
+}
+
+static void post_wqe(struct pvhca_sq_wqe wqe, uint32_t len)
+{
+	post_wqe_only(wqe, len);
 	rig_pump();
 }
 
@@ -399,6 +404,54 @@ START_TEST(all_who_are_attached_get_one_copy)
 }
 END_TEST
 
+#define MEMBERS 20
+
+/*
+ * However small the turns are, each member that was there at the beginning and stays gets one
+ * copy, and nobody who came later.
+ */
+START_TEST(a_group_of_many_is_served_in_several_turns)
+{
+	struct qp *member[MEMBERS], *late = rig_qp_of(rig.b, PVHCA_QPT_UD, NULL);
+	struct ah *to = rig_ah(rig.a, group);
+	unsigned int i, turns = 0;
+
+	for (i = 0; i < MEMBERS; i++) {
+		member[i] = rig_qp_of(i % 2 ? rig.a : rig.b, PVHCA_QPT_UD, NULL);
+		rig_connect(member[i], member[i]);
+		ck_assert_int_eq(fabric_loopback.mcast_attach(member[i], group, 0), 0);
+		if (i % 2 == 0)
+			post_recv(member[i], 200);
+	}
+	rig_connect(late, late);
+	post_recv(late, 200);
+	post_recv(late, 200);
+	rig.turn_ns = 3 * PASS_ENTRY_NS;
+	post_wqe_only(wqe_to(NULL, to), 64);
+	for (; rig_serve(rig.a); turns++) {
+		if (turns == 1) {
+			ck_assert_int_eq(fabric_loopback.mcast_attach(late, group, 0), 0);
+			ck_assert_int_eq(fabric_loopback.mcast_detach(member[0], group, 0), 0);
+		}
+		ck_assert_uint_lt(turns, 10 * MEMBERS);
+	}
+	ck_assert_uint_gt(turns, 3);
+	rig_expect(a->send_cq, IBV_WC_SUCCESS);
+	rig_expect_none(a->send_cq);
+	rig_expect_none(late->recv_cq);
+	rig_expect_none(member[0]->recv_cq);
+	for (i = 2; i < MEMBERS; i += 2) {
+		rig_expect(member[i]->recv_cq, IBV_WC_SUCCESS);
+		rig_expect_none(member[i]->recv_cq);
+	}
+	ck_assert_uint_eq(rig.a->vm.counters.messages, 1);
+	rig_ah_free(to);
+	for (i = 0; i < MEMBERS; i++)
+		rig_qp_free(member[i]);
+	rig_qp_free(late);
+}
+END_TEST
+
 START_TEST(blocked_loopback_spares_the_sender)
 {
 	a->flags |= PVHCA_CREATE_QP_BLOCK_LOOPBACK;
@@ -533,6 +586,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, all_who_are_attached_get_one_copy, 0, 2);
 	tcase_add_test(tcase, blocked_loopback_spares_the_sender);
+	tcase_add_test(tcase, a_group_of_many_is_served_in_several_turns);
 	tcase_add_test(tcase, group_asks_for_the_key_too);
 	tcase_add_test(tcase, attachments_end_with_their_qp);
 	tcase_add_test(tcase, only_groups_and_only_datagram_qps_are_attached);

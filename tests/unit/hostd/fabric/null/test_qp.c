@@ -6,6 +6,7 @@
 #include "admin/commands_rig.h"
 #include "fabric/fabrics.h"
 #include "suite.h"
+#include "vm/pass.h"
 
 #define ENTRIES 16u
 
@@ -97,10 +98,12 @@ static void post_receive(uint16_t tag)
 
 static unsigned int serve(void)
 {
+	static struct pass pass;
 	unsigned int taken;
 
+	pass_begin_turn(&pass, PASS_UNLIMITED, 0);
 	pthread_mutex_lock(&qp->lock);
-	taken = qp->ops->serve(NULL, qp);
+	taken = qp->ops->serve(&pass, qp);
 	pthread_mutex_unlock(&qp->lock);
 	return taken;
 }

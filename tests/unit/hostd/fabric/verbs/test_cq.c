@@ -105,9 +105,11 @@ void worker_wake(struct worker *worker)
 	host.woken++;
 }
 
-bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
+bool cq_push(struct pass *pass, struct cq *cq, struct cq_held *held, const struct pvhca_cqe *cqe,
+	     bool solicited)
 {
 	(void)pass;
+	(void)held;
 	(void)cq;
 	(void)solicited;
 	host.cqe = *cqe;

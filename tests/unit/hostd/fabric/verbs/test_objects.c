@@ -225,9 +225,11 @@ static struct {
 	unsigned int count;
 } pushed;
 
-bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
+bool cq_push(struct pass *pass, struct cq *cq, struct cq_held *held, const struct pvhca_cqe *cqe,
+	     bool solicited)
 {
 	(void)pass;
+	(void)held;
 	pushed.cq = cq;
 	pushed.cqe = *cqe;
 	pushed.solicited = solicited;
@@ -235,10 +237,10 @@ bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool
 	return true;
 }
 
-void cq_forget(struct cq *cq, uint32_t qpn)
+void cq_forget(struct cq *cq, struct cq_held *held)
 {
 	(void)cq;
-	(void)qpn;
+	(void)held;
 }
 
 static uint8_t guest_memory[4096];

@@ -148,9 +148,11 @@ int ibv_destroy_cq(struct ibv_cq *cq)
 
 /* ---------------------------- the rest of pvhcad --------------------------- */
 
-bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool solicited)
+bool cq_push(struct pass *pass, struct cq *cq, struct cq_held *held, const struct pvhca_cqe *cqe,
+	     bool solicited)
 {
 	(void)pass;
+	(void)held;
 	(void)cq;
 	(void)cqe;
 	(void)solicited;
@@ -158,10 +160,10 @@ bool cq_push(struct pass *pass, struct cq *cq, const struct pvhca_cqe *cqe, bool
 	return true;
 }
 
-void cq_forget(struct cq *cq, uint32_t qpn)
+void cq_forget(struct cq *cq, struct cq_held *held)
 {
 	(void)cq;
-	(void)qpn;
+	(void)held;
 	host.forgotten++;
 }
 
