@@ -7,9 +7,8 @@
 
 #include <endian.h>
 
-#include <urcu-qsbr.h>
-
 #include "lib/log.h"
+#include "worker/worker.h"
 
 struct command {
 	const char *name;
@@ -120,14 +119,23 @@ int commands_table_add(struct vm *vm, struct table *table, const char *key, void
 	return status;
 }
 
+/*
+ * Take all that the VM has out of the sight of workers, its own and others', and wait once
+ * for all of it.
+ */
+static void commands_hide_all(struct vm *vm)
+{
+	table_for_each(&vm->qps, commands_unpublish_qp, vm);
+	table_for_each(&vm->srqs, commands_unpublish_srq, vm);
+	fabric_hook(vm->ops, (void)0, vm_hide, vm);
+	worker_leave(vm);
+	vm_grace(vm);
+	vm->ending = true;
+}
+
 void commands_destroy_all(struct vm *vm)
 {
-	if (table_used(&vm->qps) || table_used(&vm->srqs)) {
-		/* One grace period for all of them. */
-		table_for_each(&vm->qps, commands_unpublish_qp, vm);
-		table_for_each(&vm->srqs, commands_unpublish_srq, vm);
-		synchronize_rcu();
-	}
+	commands_hide_all(vm);
 	/*
 	 * No worker serves an entry any more that could name one of these. Windows
 	 * go before QPs: where one is bound to a QP some engines (rxe) wait for it,
@@ -143,4 +151,5 @@ void commands_destroy_all(struct vm *vm)
 	commands_free_gids(vm);
 	table_for_each(&vm->contexts, commands_free_context, vm);
 	table_for_each(&vm->ceqs, commands_free_ceq, vm);
+	vm->ending = false;
 }

@@ -19,7 +19,10 @@ uint32_t commands_execute(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 /* What was completed before shall not wait for this one. */
 bool commands_may_take_long(const struct pvhca_admin_cmd *cmd);
 
-/* Give back all that the guest has: QPs, SRQs, AHs, MWs, CQs, MRs, PDs, GIDs, contexts, CEQs. */
+/*
+ * Give back all that the guest has: QPs, SRQs, AHs, MWs, CQs, MRs, PDs, GIDs, contexts, CEQs;
+ * after one grace period for all of it. The VM has left its worker then (worker_leave()).
+ */
 void commands_destroy_all(struct vm *vm);
 
 /* Log (rate-limited) which quota is exhausted and how to raise it. Returns PVHCA_ST_QUOTA. */

@@ -5,8 +5,7 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#include <urcu-qsbr.h>
-
+#include "lib/grace.h"
 #include "admin/commands.h"
 #include "admin/commands_attr.h"
 
@@ -64,7 +63,7 @@ int commands_destroy_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (!ah || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	table_unpublish(&vm->ahs, ah->handle);
-	synchronize_rcu();
+	grace_wait();
 	commands_free_ah(ah, vm);
 	return PVHCA_ST_OK;
 }

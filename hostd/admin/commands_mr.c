@@ -6,9 +6,8 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#include <urcu-qsbr.h>
-
 #include "admin/commands.h"
+#include "lib/grace.h"
 #include "lib/log.h"
 
 #define MR_ACCESS                                                                    \
@@ -174,7 +173,7 @@ int commands_dereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	if (!mr || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	table_unpublish(&vm->mrs, mr->handle);
-	synchronize_rcu();
+	grace_wait();
 	status = vm->ops->mr_dereg(mr);
 	if (status) {
 		table_publish(&vm->mrs, mr->handle);

@@ -5,8 +5,7 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#include <urcu-qsbr.h>
-
+#include "lib/grace.h"
 #include "admin/commands.h"
 
 int commands_alloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
@@ -64,7 +63,7 @@ int commands_dealloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (!mw || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	table_unpublish(&vm->mws, mw->handle);
-	synchronize_rcu();
+	grace_wait();
 	commands_free_mw(mw, vm);
 	return PVHCA_ST_OK;
 }

@@ -17,6 +17,7 @@
 #include "admin/commands_attr.h"
 #include "admin/commands_ring.h"
 #include "vm/cq.h"
+#include "lib/grace.h"
 #include "lib/log.h"
 
 /**
@@ -329,7 +330,7 @@ int commands_destroy_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (!qp || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	commands_unpublish_qp(qp, vm);
-	synchronize_rcu();
+	grace_wait();
 	commands_free_qp(qp, vm);
 	return PVHCA_ST_OK;
 }

@@ -6,8 +6,7 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#include <urcu-qsbr.h>
-
+#include "lib/grace.h"
 #include "admin/commands.h"
 
 #define REREG_FLAGS \
@@ -64,7 +63,7 @@ static void rereg_take_over(struct vm *vm, struct mr *mr, struct pd *old_pd, str
 		return;
 	atomic_fetch_add(&vm->pinned_bytes, mr->extents->length);
 	atomic_fetch_sub(&vm->pinned_bytes, old->length);
-	synchronize_rcu();
+	grace_wait();
 	extents_put(old);
 }
 
@@ -86,7 +85,7 @@ int commands_rereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	pd = mr->pd;
 	extents = mr->extents;
 	table_unpublish(&vm->mrs, mr->handle);
-	synchronize_rcu();
+	grace_wait();
 	status = fabric_call(vm->ops, mr_rereg, mr, flags, &next);
 	if (!status)
 		rereg_take_over(vm, mr, pd, extents, &next);

@@ -10,6 +10,7 @@
 
 #include "admin/commands.h"
 #include "admin/commands_ring.h"
+#include "lib/grace.h"
 #include "lib/log.h"
 
 static struct ring_params srq_ring_of(const struct pvhca_cmd_create_srq *create)
@@ -187,7 +188,7 @@ int commands_destroy_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (srq->users)
 		return PVHCA_ST_BUSY;
 	commands_unpublish_srq(srq, vm);
-	synchronize_rcu();
+	grace_wait();
 	commands_free_srq(srq, vm);
 	return PVHCA_ST_OK;
 }

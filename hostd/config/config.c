@@ -126,6 +126,7 @@ static const struct quota quota_defaults = {
 	.mappings = 16384,
 	.pinned_bytes = 64ull << 30,
 	.memory_bytes = 1ull << 40,
+	.share = 100,
 };
 
 #define MODE_UNSET UINT32_MAX

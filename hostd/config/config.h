@@ -37,13 +37,21 @@ struct quota {
 	uint32_t mappings;    /* of its RAM, in pvhcad; see memory/budget.c */
 	uint64_t pinned_bytes;
 	uint64_t memory_bytes; /* RAM that QEMU passes */
+
+	/* Of its worker's time, and a second: struct vm_schedule. 0: no limit, or as rates are */
+	uint32_t share;
+	uint32_t message_rate;
+	uint32_t message_burst;
+	uint64_t rate; /* bytes */
+	uint64_t rate_burst;
 };
 
 /* Ports of connection management that pvhcad listens on for a VM. */
 #define CONFIG_PORT_RANGES 32
 #define CONFIG_MAX_PORTS   256 /* in all ranges; each takes two ids of the host */
 
-#define CONFIG_MAX_GIDS 256 /* entries of a VM's GID table */
+#define CONFIG_MAX_RATE (1ull << 50) /* bytes a second */
+#define CONFIG_MAX_GIDS 256	     /* entries of a VM's GID table */
 
 struct port_list {
 	unsigned int count;

@@ -36,6 +36,19 @@ static void show_objects(const struct ctl_session *session)
 	output_columns(columns, "  ");
 }
 
+/* A limit of so many a second. */
+static char *show_rate(const struct ctl_number *rate, bool bytes)
+{
+	char *number, *text;
+
+	if (rate->known && !rate->value)
+		return g_strdup("no limit");
+	number = output_short(rate, bytes);
+	text = g_strdup_printf("%s a second", number);
+	g_free(number);
+	return text;
+}
+
 static void show_session(const struct ctl_session *session)
 {
 	char *name = output_name(session);
@@ -50,6 +63,9 @@ static void show_session(const struct ctl_session *session)
 							   session->regions.value,
 							   session->regions.value == 1 ? "" : "s") :
 					   g_strdup("-"));
+	show_line("share", output_exact(&session->share));
+	show_line("rate", show_rate(&session->rate, true));
+	show_line("message rate", show_rate(&session->message_rate, false));
 	putchar('\n');
 	show_objects(session);
 }

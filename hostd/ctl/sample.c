@@ -57,6 +57,9 @@ static bool sample_parse_session(JsonNode *node, struct ctl_session *session)
 	session->uuid = sample_word(session->json, "uuid");
 	session->state = sample_word(session->json, "state");
 	session->regions = sample_number(session->json, "regions");
+	session->share = sample_number(session->json, "share");
+	session->rate = sample_number(session->json, "rate");
+	session->message_rate = sample_number(session->json, "message_rate");
 	sample_numbers(session->json, session->values);
 	sample_numbers(sample_object(session->json, "quota"), session->quota);
 	return id.known;

@@ -24,6 +24,8 @@ struct ctl_session {
 	const char *uuid; /* "": none */
 	const char *state;
 	struct ctl_number regions;
+	struct ctl_number share, rate,
+		message_rate; /* of bytes and requests a second; 0: no limit */
 	struct ctl_number values[FIELDS];
 	struct ctl_number quota[FIELDS];
 	JsonObject *json;

@@ -32,7 +32,7 @@
  *
  *   lib/               all; counters as below; table_find_rcu() with the tables of its VM
  *   memory/            memory_resolve, _read, _write; memory_region_put, extents_*, stitches_*
- *   vm/vm.h            vm_gid; vm_guest_fault, vm_fail for the end of a VM
+ *   vm/vm.h            vm_gid; vm_grace; vm_guest_fault, vm_fail for the end of a VM
  *   vm/objects.h       context_again, context_timed: have a QP served again
  *   vm/pass.h          pass_*: how long the turn of the VM still goes on, and its rate
  *   vm/work_queue.h    work_queue_*
@@ -225,6 +225,13 @@ struct fabric_ops {
 	int (*srq_query)(struct srq *srq, uint32_t *limit);
 
 	/* --------------------- where there is something to do ---------------- */
+
+	/*
+	 * The VM goes with all its objects, which are destroyed one after the other from
+	 * now on. No worker of another VM finds any of them after the next grace period, for
+	 * which the caller waits; vm->ending is set then, and vm_grace() waits no more.
+	 */
+	void (*vm_hide)(struct vm *vm);
 
 	void (*gid_del)(struct vm *vm, const uint8_t gid[16]);
 

@@ -27,6 +27,7 @@
 	X(payload_bytes_sent, "payload bytes of successful requests")          \
 	X(inline_bytes, "payload bytes that stood in send queue entries")      \
 	X(mappings_reused, "regions registered whose memory was mapped still") \
+	X(throttled_ns, "nanoseconds that its rate had it wait")               \
 	X(errors, "completions in error")                                      \
 	X(protocol_errors, "entries or commands that broke the ABI")
 

@@ -9,6 +9,7 @@
  * was written before the object was published, so a worker that has the object
  * sees its handle, or a later one, and a stale handle finds nothing.
  */
+#include "lib/grace.h"
 #include "lib/table.h"
 
 #include <stdlib.h>
@@ -59,7 +60,7 @@ static int table_grow(struct table *table)
 			entries->entry[i].handle = i; /* generation 0 */
 	rcu_assign_pointer(table->entries, entries);
 	if (old) {
-		synchronize_rcu();
+		grace_wait();
 		free(old);
 	}
 	return PVHCA_ST_OK;

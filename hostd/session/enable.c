@@ -31,7 +31,7 @@ void session_tear_down(struct session *session)
 	if (!session->vm.admin)
 		return;
 	session_unlisten(session);
-	commands_destroy_all(&session->vm);
+	commands_destroy_all(&session->vm); /* it leaves its worker first */
 	worker_detach(&session->vm);
 	session->vm.ops->vm_close(&session->vm);
 	admin_close(&session->vm);
@@ -105,6 +105,8 @@ static uint32_t session_bring_up(struct session *session, const char **why)
 	return PVHCA_DEV_ERR_NONE;
 
 err_detach:
+	worker_leave(&session->vm);
+	vm_grace(&session->vm);
 	worker_detach(&session->vm);
 err_close:
 	session->vm.ops->vm_close(&session->vm);

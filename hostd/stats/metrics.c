@@ -79,6 +79,14 @@ static void metrics_sessions(struct exposition *to)
 	metrics_samples(to, "memory_regions_passed", "gauge",
 			"Pieces of guest memory that QEMU passed.",
 			offsetof(struct stats_session, regions));
+	metrics_samples(to, "share", "gauge", "Share of its worker's time.",
+			offsetof(struct stats_session, share));
+	metrics_samples(to, "rate_limit", "gauge",
+			"Bytes a second that the VM may send; 0: no limit.",
+			offsetof(struct stats_session, rate));
+	metrics_samples(to, "message_rate_limit", "gauge",
+			"Requests a second that the VM may make; 0: no limit.",
+			offsetof(struct stats_session, message_rate));
 }
 
 static void metrics_values(struct exposition *to)

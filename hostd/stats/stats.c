@@ -12,6 +12,7 @@
 
 #include <pvhca-version.h>
 
+#include "lib/grace.h"
 #include "lib/log.h"
 #include "memory/memory.h"
 #include "session/session.h"
@@ -58,6 +59,9 @@ static void stats_take(struct vm *vm, void *arg)
 		if (memcmp(vm->uuid, no_uuid, sizeof(no_uuid)))
 			address_uuid_text(vm->uuid, own.uuid);
 		own.quota = vm->policy->quota;
+		own.share = atomic_load(&vm->schedule.share);
+		own.rate = atomic_load(&vm->schedule.rate);
+		own.message_rate = atomic_load(&vm->schedule.message_rate);
 		stats_read(vm, &own.values);
 	}
 	g_array_append_val(arg, own);
@@ -95,6 +99,13 @@ static void stats_add_values(JsonBuilder *json, const struct stats_values *value
 #undef STATS_MEMBER
 }
 
+static void stats_add_schedule(JsonBuilder *json, const struct stats_session *vm)
+{
+	stats_number(json, "share", vm->share);
+	stats_number(json, "rate", vm->rate);
+	stats_number(json, "message_rate", vm->message_rate);
+}
+
 static void stats_add_quota(JsonBuilder *json, const struct quota *quota)
 {
 #define STATS_MEMBER(name, text) stats_number(json, #name, quota->name);
@@ -119,6 +130,7 @@ static void stats_add_session(JsonBuilder *json, const struct stats_session *vm)
 	stats_text_member(json, "uuid", vm->uuid);
 	stats_text_member(json, "state", vm->state);
 	stats_number(json, "regions", vm->regions);
+	stats_add_schedule(json, vm);
 	stats_add_values(json, &vm->values);
 	json_builder_set_member_name(json, "quota");
 	json_builder_begin_object(json);
@@ -141,6 +153,7 @@ char *stats_text(const char *fabric, unsigned long *length)
 	json_builder_begin_object(json);
 	stats_text_member(json, "version", PVHCA_VERSION);
 	stats_text_member(json, "fabric", fabric);
+	stats_number(json, "grace_periods", grace_count());
 	json_builder_set_member_name(json, "sessions");
 	json_builder_begin_array(json);
 	for (unsigned int i = 0; i < count; i++) {

@@ -33,6 +33,7 @@ struct stats_session {
 	char uuid[UUID_TEXT];
 	const char *state;
 	uint64_t regions;
+	uint64_t share, rate, message_rate; /* struct vm_schedule */
 	struct quota quota;
 	struct stats_values values;
 };

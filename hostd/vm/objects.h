@@ -11,7 +11,7 @@
  *  - Workers find QPs by context->slots[] and SRQs by context->srq_slots[]. They find
  *    the AHs, MRs and MWs that a WQE names by handle with table_find_rcu(), and MRs and
  *    QPs of other sessions by the fabric's tables. Between the removal of an object from
- *    these places and its end lies synchronize_rcu() (liburcu, QSBR: a worker is
+ *    these places and its end lies grace_wait() (liburcu, QSBR: a worker is
  *    quiescent between passes).
  *  - qp->lock keeps the serving of rings and control operations apart. It is taken first.
  *    qp->rq_lock covers the taking of entries from the receive queue, for fabrics in

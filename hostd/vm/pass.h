@@ -53,7 +53,8 @@ enum pass_cost {
  * @granted: left at the beginning of the turn
  * @began: time when the turn began, about
  * @bytes: that the worker may still copy in this turn
- * @rate_bytes, @rate_messages: that the VM's rate leaves; below 0: it had more
+ * @limited: the VM has a rate
+ * @rate_bytes, @rate_messages: that the rate leaves; below 0: it had more
  * @cqs, @num_cqs: CQs that got completions; at the end each is checked once for an event
  *	that the guest wants
  */
@@ -66,6 +67,7 @@ struct pass {
 	int64_t granted;
 	uint64_t began;
 	uint32_t bytes;
+	bool limited;
 	int64_t rate_bytes;
 	int64_t rate_messages;
 	struct cq *cqs[PASS_CQS];
@@ -96,11 +98,11 @@ static inline uint64_t pass_part(const struct pass *pass, uint64_t rest, uint64_
 {
 	uint64_t part = rest < max ? rest : max;
 
-	if (part <= pass->bytes && (int64_t)part <= pass->rate_bytes)
+	if (part <= pass->bytes && !pass->limited)
 		return part;
 	if (part > pass->bytes)
 		part = pass->bytes;
-	if ((int64_t)part > pass->rate_bytes)
+	if (pass->limited && (int64_t)part > pass->rate_bytes)
 		part = pass->rate_bytes < 0 ? 0 : pass->rate_bytes;
 	/* What is left of a turn or a rate is not worth a piece of its own. */
 	return part < PASS_PIECE_MIN && part < rest ? 0 : part;
@@ -109,20 +111,28 @@ static inline uint64_t pass_part(const struct pass *pass, uint64_t rest, uint64_
 /* Bytes were copied: they take time, and of the turn's bytes. */
 static inline void pass_copied(struct pass *pass, uint64_t bytes)
 {
-	pass->bytes -= bytes < pass->bytes ? bytes : pass->bytes;
+	pass->bytes = bytes < pass->bytes ? pass->bytes - (uint32_t)bytes : 0;
 	pass->left -= (int64_t)(bytes / 8);
 }
 
 /* The VM's own requests count against its rate: so many bytes of them. */
 static inline void pass_rate_bytes(struct pass *pass, uint64_t bytes)
 {
-	pass->rate_bytes -= (int64_t)bytes;
+	if (pass->limited)
+		pass->rate_bytes -= (int64_t)bytes;
+}
+
+/* Likewise requests. */
+static inline void pass_rate_messages(struct pass *pass, unsigned int messages)
+{
+	if (pass->limited)
+		pass->rate_messages -= messages;
 }
 
 /* May another request of the VM begin, by its rate? */
 static inline bool pass_may_send(const struct pass *pass)
 {
-	return pass->rate_messages > 0 && pass->rate_bytes > 0;
+	return !pass->limited || (pass->rate_messages > 0 && pass->rate_bytes > 0);
 }
 
 /* Look at this CQ at the end of the pass. */

@@ -14,6 +14,7 @@ void pass_begin_turn(struct pass *pass, int64_t ns, uint64_t began)
 	pass->granted = ns;
 	pass->began = began;
 	pass->bytes = PASS_TURN_BYTES;
+	pass->limited = false;
 	pass->rate_bytes = PASS_UNLIMITED;
 	pass->rate_messages = PASS_UNLIMITED;
 	set_check(pass);

@@ -84,10 +84,37 @@ void vm_fini(struct vm *vm)
 	config_policy_free(vm->policy);
 }
 
+/* What may go at once without a setting: of this part of a second, and at least so much. */
+#define BURST_PER_S    50
+#define BURST_BYTES    (16 << 10)
+#define BURST_MESSAGES 2
+
+static int64_t burst_of(uint64_t burst, uint64_t rate, uint64_t least)
+{
+	if (!burst)
+		burst = rate / BURST_PER_S;
+	if (burst < least)
+		burst = least;
+	return burst < INT64_MAX / 4 ? (int64_t)burst : INT64_MAX / 4;
+}
+
+void vm_set_schedule(struct vm *vm, const struct quota *quota)
+{
+	struct vm_schedule *to = &vm->schedule;
+
+	atomic_store(&to->share, quota->share);
+	atomic_store(&to->burst, burst_of(quota->rate_burst, quota->rate, BURST_BYTES));
+	atomic_store(&to->rate, quota->rate);
+	atomic_store(&to->message_burst,
+		     burst_of(quota->message_burst, quota->message_rate, BURST_MESSAGES));
+	atomic_store(&to->message_rate, quota->message_rate);
+}
+
 void vm_apply_quota(struct vm *vm)
 {
 	const struct quota *quota = &vm->policy->quota;
 
+	vm_set_schedule(vm, quota);
 	table_init(&vm->contexts, quota->contexts);
 	table_init(&vm->pds, quota->pds);
 	table_init(&vm->mrs, quota->mrs);

@@ -17,6 +17,7 @@
 #include "config/config.h"
 #include "fabric/fabric.h"
 #include "lib/counters.h"
+#include "lib/grace.h"
 #include "lib/log.h"
 #include "lib/table.h"
 #include "pvhca/pvhca-regs.h"
@@ -35,6 +36,20 @@ struct worker_vm;
 struct vm_gid {
 	bool used;
 	uint8_t gid[16];
+};
+
+/**
+ * struct vm_schedule - how a VM's requests are served; any thread reads it
+ * @share: of its worker's time, beside the shares of others
+ * @rate, @burst: bytes a second of its own requests, and what may go at once; rate 0: no limit
+ * @message_rate, @message_burst: requests likewise
+ */
+struct vm_schedule {
+	_Atomic uint32_t share;
+	_Atomic uint64_t rate;
+	_Atomic int64_t burst;
+	_Atomic uint64_t message_rate;
+	_Atomic int64_t message_burst;
 };
 
 /*
@@ -75,7 +90,11 @@ struct vm_thread_ops {
  * @aeq: while enabled; vm/events.c
  * @pinned_bytes: registered, in granules
  * @connections: to native peers; the fabric counts them
+ * @schedule: vm_set_schedule() writes it
+ * @unpaid_bytes, @unpaid_messages: of requests that a command had to hand over at once; the
+ *	worker counts them against the rate afterwards
  * @worker, @worker_vm, @blocked_cqs: while attached
+ * @ending: its objects are all being destroyed, and no worker finds any of them: vm_grace()
  * @wake_worker: wake it once the guest knows of its commands' ends; admin/admin.c
  * @doorbell: byte offset of the data doorbell that wakes its worker
  * @counters: any thread
@@ -113,9 +132,12 @@ struct vm {
 	_Atomic uint64_t pinned_bytes;
 	_Atomic uint64_t connections;
 
+	struct vm_schedule schedule;
+	_Atomic int64_t unpaid_bytes, unpaid_messages;
 	struct worker *worker;
 	struct worker_vm *worker_vm;
 	struct cq_blocked_list *blocked_cqs;
+	bool ending;
 	bool wake_worker;
 	uint32_t doorbell;
 	struct counters counters;
@@ -128,10 +150,12 @@ int vm_init(struct vm *vm, unsigned int id, const struct config *config,
 	    const struct vm_thread_ops *thread);
 /* Closes descriptors, frees memory, policy and (empty) tables. */
 void vm_fini(struct vm *vm);
-/* Empty tables of objects, and limits of memory, as vm->policy has the quotas. */
+/* Empty tables of objects, limits of memory, and vm_set_schedule(), as vm->policy has the quotas. */
 void vm_apply_quota(struct vm *vm);
 /* For memory_free() at a better time than vm_fini() is; the VM has none then. */
 struct memory *vm_take_memory(struct vm *vm);
+/* Share and rates from now on, also while the VM is served. Any thread. */
+void vm_set_schedule(struct vm *vm, const struct quota *quota);
 
 const char *vm_state_name(const struct vm *vm);
 void vm_set_state(struct vm *vm, enum vm_state state);
@@ -150,6 +174,16 @@ void vm_fail(struct vm *vm, uint32_t error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* One of these was called, and the tear-down is still to come. */
 bool vm_failing(const struct vm *vm);
+
+/*
+ * What workers could find was taken out of their sight: wait until none uses it any more. That
+ * needs no time while all of the VM goes, after one grace period for all. The session's thread.
+ */
+static inline void vm_grace(const struct vm *vm)
+{
+	if (!vm->ending)
+		grace_wait();
+}
 
 /*
  * Retry soon (milliseconds) the writes that wait for room in guest memory: admin

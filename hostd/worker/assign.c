@@ -12,6 +12,7 @@
 
 #include <urcu-qsbr.h>
 
+#include "lib/grace.h"
 #include "lib/log.h"
 #include "vm/vm.h"
 #include "worker/private.h"
@@ -108,7 +109,7 @@ static void assignment_replace(struct worker *worker, struct assignment *next)
 	rcu_assign_pointer(worker->assignment, next);
 	pthread_mutex_unlock(&worker_pool.lock);
 	worker_wake(worker);
-	synchronize_rcu();
+	grace_wait();
 	worker_assignment_free(old);
 }
 
@@ -174,10 +175,13 @@ err_unlock:
 	return err;
 }
 
-/* Take out a VM. This must not fail. With worker_pool.lock held; drops it. */
-static void assignment_remove(struct worker *worker, const struct worker_vm *wv)
+/*
+ * Take out a VM. This must not fail. With worker_pool.lock held; drops it. Returns the
+ * assignment of before, which the worker may be using until a grace period has passed.
+ */
+static struct assignment *assignment_remove(struct worker *worker, const struct worker_vm *wv)
 {
-	struct assignment *next;
+	struct assignment *old, *next;
 	unsigned int i, kept = 0;
 
 	while (!(next = assignment_copy(worker->assignment))) {
@@ -190,10 +194,14 @@ static void assignment_remove(struct worker *worker, const struct worker_vm *wv)
 		if (next->vms[i] != wv)
 			next->vms[kept++] = next->vms[i];
 	next->num_vms = kept;
-	assignment_replace(worker, next);
+	old = worker->assignment;
+	rcu_assign_pointer(worker->assignment, next);
+	pthread_mutex_unlock(&worker_pool.lock);
+	worker_wake(worker);
+	return old;
 }
 
-void worker_detach(struct vm *vm)
+void worker_leave(struct vm *vm)
 {
 	struct worker *worker = vm->worker;
 	int fabric_fd = vm_fabric_fd(vm);
@@ -205,7 +213,12 @@ void worker_detach(struct vm *vm)
 
 	pthread_mutex_lock(&worker_pool.lock);
 	worker->load--;
-	assignment_remove(worker, vm->worker_vm);
+	vm->worker_vm->left = assignment_remove(worker, vm->worker_vm);
+}
+
+void worker_detach(struct vm *vm)
+{
+	worker_assignment_free(vm->worker_vm->left);
 	worker_vm_free(vm->worker_vm);
 	vm->worker_vm = NULL;
 	vm->worker = NULL;
@@ -221,7 +234,7 @@ static void context_list_replace(struct worker_vm *wv, struct context_list *next
 
 	rcu_assign_pointer(wv->contexts, next);
 	worker_wake(wv->vm->worker);
-	synchronize_rcu();
+	vm_grace(wv->vm);
 	context_list_free(old);
 }
 
@@ -246,6 +259,10 @@ void worker_del_context(struct context *context)
 	const struct context_list *list = wv->contexts;
 	struct context_list *next;
 	unsigned int i;
+
+	/* Its worker has left the VM with all its contexts. */
+	if (wv->left)
+		return;
 
 	while (!(next = context_list_new(list->count))) {
 		g_warning("no memory to change a worker's contexts; waiting");

@@ -16,6 +16,7 @@
 
 #include <urcu-qsbr.h>
 
+#include "lib/grace.h"
 #include "lib/clock.h"
 #include "vm/vm.h"
 #include "worker/private.h"
@@ -68,16 +69,18 @@ static bool is_pass_over(const struct worker *worker)
 
 /* ----------------------------- whose turn it is ---------------------------- */
 
-static unsigned int share_of(const struct worker_vm *wv)
+static int64_t share_of(const struct worker_vm *wv)
 {
-	(void)wv;
-	return WORKER_SHARE;
+	const uint32_t share = atomic_load_explicit(&wv->vm->schedule.share, memory_order_relaxed);
+
+	return share ? share : 1;
 }
 
 /* The biggest share of those that wait: its VM's credit grows by a whole turn. */
-static unsigned int biggest_share(const struct assignment *assignment)
+static int64_t biggest_share(const struct assignment *assignment)
 {
-	unsigned int i, share, biggest = 1;
+	int64_t share, biggest = 1;
+	unsigned int i;
 
 	for (i = 0; i < assignment->num_turns; i++) {
 		share = share_of(assignment->turn[i]);
@@ -87,7 +90,7 @@ static unsigned int biggest_share(const struct assignment *assignment)
 	return biggest;
 }
 
-static void add_credit(struct worker_vm *wv, unsigned int biggest)
+static void add_credit(struct worker_vm *wv, int64_t biggest)
 {
 	int64_t quantum = PASS_TURN_NS * share_of(wv) / biggest;
 
@@ -108,6 +111,9 @@ static void wait_for_turn(struct assignment *assignment, struct worker_vm *wv)
 static void look_at(struct worker *worker, struct assignment *assignment, struct worker_vm *wv,
 		    bool all)
 {
+	/* Who waits for tokens has looks and turns rarely; its guest need not ring meanwhile. */
+	if (rate_waits(wv, worker->pass.now) && !worker_vm_has_receives(wv))
+		return;
 	worker_look(worker, wv, all);
 	if (wv->ready)
 		wait_for_turn(assignment, wv);
@@ -205,14 +211,16 @@ static unsigned int serve_turn(struct worker *worker, struct worker_vm *wv)
 		end_turn(worker, wv);
 	}
 	begin_turn(worker, wv->credit);
+	rate_begin(wv, &worker->pass);
 	served = worker_serve(worker, wv);
+	rate_end(wv, &worker->pass);
 	end_turn(worker, wv);
 	return served;
 }
 
 static unsigned int serve_turns(struct worker *worker, struct assignment *assignment)
 {
-	const unsigned int biggest = biggest_share(assignment);
+	const int64_t biggest = biggest_share(assignment);
 	unsigned int i, served = 0;
 	struct worker_vm *wv;
 
@@ -225,7 +233,7 @@ static unsigned int serve_turns(struct worker *worker, struct assignment *assign
 		/* Who waits for credit or for his receives goes on soon. */
 		if (wv->credit <= 0 || wv->receiving)
 			served++;
-		else
+		else if (!rate_waits(wv, worker->pass.now))
 			served += serve_turn(worker, wv);
 	}
 	/* The same for those that the pass did not come to. */
@@ -288,7 +296,7 @@ void worker_settle(struct context *context)
 	for (i = 0; i < SETTLE_TRIES; i++) {
 		if (!worker_is_announced(context)) {
 			/* The pass that took the last of it ends before this. */
-			synchronize_rcu();
+			grace_wait();
 			if (!worker_is_announced(context))
 				return;
 		}

@@ -22,9 +22,6 @@ enum worker_source {
 	SOURCE_FABRIC,
 };
 
-/* Shares of a VM without a setting; and what the biggest may be. */
-#define WORKER_SHARE 100u
-
 /**
  * struct context_list - the contexts of a VM; replaced as a whole
  * @busy, @num_busy: those that had something to do lately; the worker's own
@@ -37,9 +34,20 @@ struct context_list {
 };
 
 /**
+ * struct bucket - tokens of a rate
+ * @tokens: that are there; below 0: more were taken
+ * @filled_ns: time up to which they were added; 0: there is no limit
+ */
+struct bucket {
+	int64_t tokens;
+	uint64_t filled_ns;
+};
+
+/**
  * struct worker_vm - a VM as its worker has it: vm->worker_vm
  * @contexts: RCU; the session's thread replaces it
  * @blocked_cqs: CQs that it leaves no room in
+ * @left: the worker's last assignment with this VM, after worker_leave(); else NULL
  *
  * The worker's own:
  *
@@ -49,11 +57,15 @@ struct context_list {
  * @busy_until_ns: it is looked at in each pass until then
  * @ready: it waits for its turn
  * @receiving: receives of it are still to be handed over: its sends wait for that
+ * @bytes, @messages: what its rates leave
+ * @throttled_until_ns: it has work that has to wait for tokens until then; 0: it has not
+ * @throttled_since_ns: and waits since then
  * @listed: the assignment in which it is among the turns, or NULL
  */
 struct worker_vm {
 	struct vm *vm;
 	struct context_list *contexts;
+	struct assignment *left;
 	unsigned int next_context;
 	unsigned int next_look;
 	unsigned int next_timed;
@@ -61,6 +73,10 @@ struct worker_vm {
 	uint64_t busy_until_ns;
 	bool ready;
 	bool receiving;
+	struct bucket bytes;
+	struct bucket messages;
+	uint64_t throttled_until_ns;
+	uint64_t throttled_since_ns;
 	const struct assignment *listed;
 	struct cq_blocked_list blocked_cqs;
 };
@@ -140,10 +156,32 @@ void worker_look(struct worker *worker, struct worker_vm *wv, bool all);
  */
 unsigned int worker_hand_over_receives(struct worker *worker, struct worker_vm *wv);
 unsigned int worker_serve(struct worker *worker, struct worker_vm *wv);
+/* Is something announced, or left over? */
+bool worker_has_work(const struct worker_vm *wv);
 /* Before receives are handed over: find what was announced since. Returns wv->ready. */
 bool worker_look_again(struct worker *worker, struct worker_vm *wv);
 /* An engine takes receives, and is to have them before any send. */
 bool worker_vm_has_receives(const struct worker_vm *wv);
+
+/* ------------------------------ worker/rate.c ------------------------------ */
+
+/* Add the tokens of the time since the last call, rate > 0 a second, up to burst > 0. */
+void rate_bucket_fill(struct bucket *bucket, uint64_t rate, int64_t burst, uint64_t now);
+/* The time until so many are there, ns; 10 s at most. */
+uint64_t rate_bucket_ns_until(const struct bucket *bucket, uint64_t rate, int64_t tokens);
+/* After pass_begin_turn(): what the VM's rates leave to the turn. */
+void rate_begin(struct worker_vm *wv, struct pass *pass);
+/*
+ * After a turn: what it took. Sets throttled_until_ns if there is too little left for another
+ * request, and the VM has more work.
+ */
+void rate_end(struct worker_vm *wv, const struct pass *pass);
+
+/* Does the VM wait for tokens now? */
+static inline bool rate_waits(const struct worker_vm *wv, uint64_t now)
+{
+	return wv->throttled_until_ns > now;
+}
 
 /* ----------------------------- worker/sleep.c ------------------------------ */
 

@@ -79,18 +79,30 @@ void worker_unlisten(struct worker *worker, int fd)
 
 /* ---------------------------------- sleep ---------------------------------- */
 
+static void set_need_kick_of(const struct worker_vm *wv, uint64_t value)
+{
+	const struct context_list *list = rcu_dereference(wv->contexts);
+
+	for (unsigned int i = 0; i < list->count; i++)
+		atomic_store_explicit((_Atomic uint64_t *)&list->context[i]->page->need_kick, value,
+				      memory_order_relaxed);
+}
+
 static void set_need_kick(const struct assignment *assignment, uint64_t value)
 {
-	const struct context_list *list;
-	unsigned int i, j;
+	for (unsigned int i = 0; i < assignment->num_vms; i++)
+		set_need_kick_of(assignment->vms[i], value);
+}
 
-	for (i = 0; i < assignment->num_vms; i++) {
-		list = rcu_dereference(assignment->vms[i]->contexts);
-		for (j = 0; j < list->count; j++)
-			atomic_store_explicit(
-				(_Atomic uint64_t *)&list->context[j]->page->need_kick, value,
-				memory_order_relaxed);
-	}
+/*
+ * A VM that waits for tokens needs no kick: it is looked at when these are there, at a time
+ * that is known.
+ */
+static void ask_for_kicks(const struct assignment *assignment, uint64_t now)
+{
+	for (unsigned int i = 0; i < assignment->num_vms; i++)
+		if (!rate_waits(assignment->vms[i], now))
+			set_need_kick_of(assignment->vms[i], htole64(UINT64_MAX));
 }
 
 static bool is_anything_pending(struct worker *worker, const struct assignment *assignment)
@@ -101,6 +113,8 @@ static bool is_anything_pending(struct worker *worker, const struct assignment *
 	struct vm *vm;
 
 	for (i = 0; i < assignment->num_vms; i++) {
+		if (rate_waits(assignment->vms[i], worker->pass.now))
+			continue;
 		list = rcu_dereference(assignment->vms[i]->contexts);
 		for (j = 0; j < list->count; j++)
 			pending |= worker_is_announced(list->context[j]);
@@ -113,14 +127,20 @@ static bool is_anything_pending(struct worker *worker, const struct assignment *
 	return pending;
 }
 
-/* The earliest deadline of all waiting QPs, or UINT64_MAX. */
-static uint64_t next_deadline(const struct assignment *assignment)
+/* The earliest deadline of all waiting QPs and VMs, or UINT64_MAX. */
+static uint64_t next_deadline(const struct assignment *assignment, uint64_t now)
 {
 	uint64_t deadline = UINT64_MAX, due;
 	const struct context_list *list;
 	unsigned int i, j;
 
 	for (i = 0; i < assignment->num_vms; i++) {
+		if (rate_waits(assignment->vms[i], now)) {
+			due = assignment->vms[i]->throttled_until_ns;
+			if (due < deadline)
+				deadline = due;
+			continue;
+		}
 		list = rcu_dereference(assignment->vms[i]->contexts);
 		for (j = 0; j < list->count; j++) {
 			due = atomic_load(&list->context[j]->timed_due_ns);
@@ -142,9 +162,9 @@ static bool is_any_blocked(const struct assignment *assignment)
 }
 
 /* Milliseconds for epoll_wait, rounded up; -1: for ever. */
-static int sleep_ms(const struct assignment *assignment)
+static int sleep_ms(const struct worker *worker, const struct assignment *assignment)
 {
-	uint64_t deadline = next_deadline(assignment), now = clock_ns();
+	uint64_t deadline = next_deadline(assignment, worker->pass.now), now = clock_ns();
 
 	if (is_any_blocked(assignment) && deadline > now + BLOCKED_RETRY_NS)
 		deadline = now + BLOCKED_RETRY_NS;
@@ -199,14 +219,14 @@ static void sleep_until_needed(struct worker *worker)
 	uint64_t began;
 	int i, n, ms;
 
-	set_need_kick(assignment, htole64(UINT64_MAX));
+	ask_for_kicks(assignment, worker->pass.now);
 	/* Between our need_kick and the guests' summary; see pvhca-ring.h. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (is_anything_pending(worker, assignment)) {
 		set_need_kick(assignment, 0);
 		return;
 	}
-	ms = sleep_ms(assignment);
+	ms = sleep_ms(worker, assignment);
 
 	began = clock_ns();
 	rcu_thread_offline();

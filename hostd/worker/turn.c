@@ -383,3 +383,15 @@ unsigned int worker_serve(struct worker *worker, struct worker_vm *wv)
 	wv->next_context = at;
 	return served;
 }
+
+bool worker_has_work(const struct worker_vm *wv)
+{
+	const struct context_list *list = rcu_dereference(wv->contexts);
+
+	for (unsigned int i = 0; i < list->count; i++)
+		if (has_work(list->context[i]) ||
+		    !shared_slots_seem_empty(context_again_slots(list->context[i])) ||
+		    !shared_slots_seem_empty(context_pending_slots(list->context[i])))
+			return true;
+	return false;
+}

@@ -25,7 +25,12 @@ void worker_stop_all(void);
  * negative errno.
  */
 int worker_attach(struct vm *vm);
-/* When it returns no worker touches the session, its contexts or its descriptors any more. */
+/*
+ * The VM is not served any more from the next grace period on, for which the caller waits
+ * (vm_grace()). Then worker_detach() ends what it had here; after it nothing is left of the VM,
+ * its contexts and descriptors.
+ */
+void worker_leave(struct vm *vm);
 void worker_detach(struct vm *vm);
 
 /* A context begins and ends to be polled. Likewise. worker_add_context: 0 or -ENOMEM. */

@@ -85,12 +85,12 @@ bool loopback_address_del(struct loopback *fabric, struct vm *vm,
 	pthread_mutex_unlock(&fabric->lock);
 	if (!last)
 		return false;
-	synchronize_rcu();
+	vm_grace(vm);
 	free(address);
 	return true;
 }
 
-void loopback_address_del_all(struct loopback *fabric, struct vm *vm)
+struct address *loopback_address_del_all(struct loopback *fabric, struct vm *vm)
 {
 	struct cds_hlist_node *node, *next;
 	struct address *address, *gone = NULL;
@@ -109,11 +109,15 @@ void loopback_address_del_all(struct loopback *fabric, struct vm *vm)
 		}
 	}
 	pthread_mutex_unlock(&fabric->lock);
-	if (!gone)
-		return;
-	synchronize_rcu();
-	for (; gone; gone = address) {
-		address = gone->next_gone;
+	return gone;
+}
+
+void loopback_address_free_all(struct address *gone)
+{
+	struct address *next;
+
+	for (; gone; gone = next) {
+		next = gone->next_gone;
 		free(gone);
 	}
 }

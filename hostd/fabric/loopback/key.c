@@ -16,8 +16,6 @@
 #include <sched.h>
 #include <stdlib.h>
 
-#include <urcu-qsbr.h>
-
 #include "fabric/loopback/key.h"
 #include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
@@ -150,16 +148,9 @@ struct loopback_key *loopback_key_new(struct vm *vm, struct pd *pd, enum loopbac
 
 void loopback_key_destroy(struct loopback_key *key)
 {
-	struct loopback_vm *ls = key->view.vm->fabric_vm;
-	struct loopback_page *page;
-
-	pthread_mutex_lock(&ls->fabric->lock);
-	page = loopback_table_remove(&ls->fabric->mrs, key->number);
-	pthread_mutex_unlock(&ls->fabric->lock);
 	/* No worker uses it or changes it after this. */
-	synchronize_rcu();
+	loopback_mr_hide(key->view.vm, key->number);
 	let_go(key);
 	free(key->pages);
 	free(key);
-	free(page);
 }

@@ -13,6 +13,7 @@
 #include "fabric/loopback/private.h"
 #include "fabric/loopback/qp.h"
 #include "fabric/loopback/serve.h"
+#include "lib/table.h"
 #include "pvhca-version.h"
 #include "vm/vm.h"
 
@@ -74,11 +75,55 @@ static int loopback_vm_open(struct fabric *opaque, struct vm *vm)
 	return PVHCA_ST_OK;
 }
 
+/* With fabric->lock held; a page that it leaves empty may be read until a grace period has passed. */
+static void hide_number(struct loopback_vm *ls, struct loopback_table *table, uint32_t number)
+{
+	struct loopback_page *page = loopback_table_remove(table, number);
+
+	if (!page)
+		return;
+	page->next = ls->pages;
+	ls->pages = page;
+}
+
+static void hide_mr(void *object, void *arg)
+{
+	struct loopback_vm *ls = arg;
+	const struct mr *mr = object;
+	const struct loopback_key *key = loopback_mr_key(mr);
+
+	hide_number(ls, &ls->fabric->mrs, key ? key->number : mr->lkey >> 8);
+}
+
+static void loopback_vm_hide(struct vm *vm)
+{
+	struct loopback_vm *ls = vm->fabric_vm;
+	struct loopback_qp *lqp;
+	struct loopback_key *key;
+
+	cds_list_for_each_entry (lqp, &ls->qps, node)
+		loopback_mcast_detach_all(lqp);
+	pthread_mutex_lock(&ls->fabric->lock);
+	cds_list_for_each_entry (lqp, &ls->qps, node)
+		hide_number(ls, &ls->fabric->qps, lqp->qp->qpn);
+	cds_list_for_each_entry (key, &ls->windows, node)
+		hide_number(ls, &ls->fabric->mrs, key->number);
+	table_for_each(&vm->mrs, hide_mr, ls);
+	pthread_mutex_unlock(&ls->fabric->lock);
+	ls->addresses = loopback_address_del_all(ls->fabric, vm);
+}
+
+/* A VM that got nothing has not been hidden. */
 static void loopback_vm_close(struct vm *vm)
 {
 	struct loopback_vm *ls = vm->fabric_vm;
+	struct loopback_page *page;
 
-	loopback_address_del_all(ls->fabric, vm);
+	loopback_address_free_all(ls->addresses);
+	while ((page = ls->pages)) {
+		ls->pages = page->next;
+		free(page);
+	}
 	free(ls);
 	vm->fabric_vm = NULL;
 }
@@ -221,6 +266,7 @@ const struct fabric_ops fabric_loopback = {
 	.query_device = loopback_query_device,
 	.query_port = loopback_query_port,
 	.gid_add = loopback_gid_add,
+	.vm_hide = loopback_vm_hide,
 	.gid_del = loopback_gid_del,
 	.mr_reg = loopback_mr_reg,
 	.mr_dereg = loopback_mr_dereg,

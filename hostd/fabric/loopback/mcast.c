@@ -14,6 +14,7 @@
 #include <urcu-qsbr.h>
 #include <urcu/rcuhlist.h>
 
+#include "lib/grace.h"
 #include "lib/address.h"
 #include "fabric/loopback/private.h"
 #include "fabric/loopback/qp.h"
@@ -182,7 +183,7 @@ int loopback_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 	pthread_mutex_lock(&ls->fabric->lock);
 	last = detach(attachment);
 	pthread_mutex_unlock(&ls->fabric->lock);
-	synchronize_rcu();
+	grace_wait();
 	if (last)
 		free(attachment->group);
 	free(attachment);

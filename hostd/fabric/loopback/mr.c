@@ -9,8 +9,7 @@
  */
 #include <stdlib.h>
 
-#include <urcu-qsbr.h>
-
+#include "lib/grace.h"
 #include "fabric/loopback/key.h"
 #include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
@@ -68,12 +67,23 @@ int loopback_mr_reg(struct mr *mr)
 	return PVHCA_ST_OK;
 }
 
-int loopback_mr_dereg(struct mr *mr)
+void loopback_mr_hide(struct vm *vm, uint32_t number)
 {
-	struct loopback_vm *ls = mr->vm->fabric_vm;
-	struct loopback *fabric = ls->fabric;
+	struct loopback_vm *ls = vm->fabric_vm;
 	struct loopback_page *page;
 
+	/* With its VM: loopback_vm_hide() did it. */
+	if (vm->ending)
+		return;
+	pthread_mutex_lock(&ls->fabric->lock);
+	page = loopback_table_remove(&ls->fabric->mrs, number);
+	pthread_mutex_unlock(&ls->fabric->lock);
+	grace_wait();
+	free(page);
+}
+
+int loopback_mr_dereg(struct mr *mr)
+{
 	if (loopback_mr_key(mr)) {
 		loopback_key_destroy(loopback_mr_key(mr));
 		return PVHCA_ST_OK;
@@ -81,12 +91,7 @@ int loopback_mr_dereg(struct mr *mr)
 	/* No worker can bind a window any more; see fabric/fabric.h. */
 	if (atomic_load(loopback_mr_windows(mr)))
 		return PVHCA_ST_BUSY;
-	pthread_mutex_lock(&fabric->lock);
-	page = loopback_table_remove(&fabric->mrs, mr->lkey >> 8);
-	pthread_mutex_unlock(&fabric->lock);
-	/* No worker copies from or to the region after this. */
-	synchronize_rcu();
-	free(page);
+	loopback_mr_hide(mr->vm, mr->lkey >> 8);
 	free(mr->fabric);
 	return PVHCA_ST_OK;
 }
@@ -98,7 +103,7 @@ static void mr_hide(struct loopback *fabric, struct mr *mr, bool hide)
 	loopback_table_publish(&fabric->mrs, mr->lkey >> 8, hide ? NULL : mr);
 	pthread_mutex_unlock(&fabric->lock);
 	if (hide)
-		synchronize_rcu();
+		grace_wait();
 }
 
 int loopback_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)

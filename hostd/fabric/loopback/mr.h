@@ -12,6 +12,8 @@
 
 int loopback_mr_reg(struct mr *mr);
 int loopback_mr_dereg(struct mr *mr);
+/* Take a key's number back. No worker copies from or to what it stood for afterwards. */
+void loopback_mr_hide(struct vm *vm, uint32_t number);
 int loopback_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next);
 
 struct loopback_key;

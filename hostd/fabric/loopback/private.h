@@ -64,6 +64,7 @@
 #include "fabric/loopback/table.h"
 #include "vm/objects.h"
 
+struct address; /* fabric/loopback/address.c */
 struct loopback_qp;
 struct pass;
 
@@ -119,6 +120,8 @@ struct loopback_vm {
 	struct cds_list_head qps;
 	struct cds_list_head windows; /* loopback_key.node */
 	unsigned int attachments;     /* to multicast groups */
+	struct address *addresses;    /* likewise at its end */
+	struct loopback_page *pages;  /* of tables, that the VM's objects left empty: at its end */
 };
 
 /* ---------------------- addresses: fabric/loopback/address.c ---------------------- */
@@ -129,7 +132,12 @@ int loopback_address_add(struct loopback *fabric, struct vm *vm,
 /* True: it was the last time, and no worker takes it for this session's any more. */
 bool loopback_address_del(struct loopback *fabric, struct vm *vm,
 			  const uint8_t gid[LOOPBACK_GID_LEN]);
-void loopback_address_del_all(struct loopback *fabric, struct vm *vm);
+/*
+ * The VM goes: no other's worker finds its addresses after a grace period. Returns what is to
+ * be given to loopback_address_free_all() then.
+ */
+struct address *loopback_address_del_all(struct loopback *fabric, struct vm *vm);
+void loopback_address_free_all(struct address *gone);
 /* The owner, or NULL. In an RCU read section. A worker may only compare the answer. */
 struct vm *loopback_address_owner(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN]);
 

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <urcu-qsbr.h>
-
+#include "lib/grace.h"
 #include "lib/counters.h"
 #include "vm/cq.h"
 #include "vm/events.h"
@@ -63,26 +62,36 @@ int loopback_qp_create(struct qp *qp)
 	return PVHCA_ST_OK;
 }
 
-void loopback_qp_destroy(struct qp *qp)
+/* No peer's worker completes receives of this QP afterwards. */
+static void qp_hide(struct loopback_qp *lqp)
 {
-	struct loopback_qp *lqp = qp->fabric;
 	struct loopback *fabric = lqp->fabric;
 	struct loopback_page *page;
+	struct qp *qp = lqp->qp;
 
-	cds_list_del(&lqp->node);
+	/* With its VM: loopback_vm_hide() did it. */
+	if (qp->vm->ending)
+		return;
 	loopback_mcast_detach_all(lqp);
 	pthread_mutex_lock(&fabric->lock);
 	page = loopback_table_remove(&fabric->qps, qp->qpn);
 	pthread_mutex_unlock(&fabric->lock);
-	/* No peer's worker completes receives of this QP after this. */
-	synchronize_rcu();
+	grace_wait();
+	free(page);
+}
+
+void loopback_qp_destroy(struct qp *qp)
+{
+	struct loopback_qp *lqp = qp->fabric;
+
+	cds_list_del(&lqp->node);
+	qp_hide(lqp);
 	loopback_mcast_free_all(lqp);
 	loopback_mw_end_all(lqp);
 	loopback_srq_forget(lqp);
 	cq_forget(qp->send_cq, &qp->send_held);
 	cq_forget(qp->recv_cq, &qp->recv_held);
 	qp->fabric = NULL;
-	free(page);
 	free(lqp);
 }
 

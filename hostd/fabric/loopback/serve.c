@@ -248,7 +248,7 @@ static bool take_request(struct loopback_serve *serve)
 	}
 	serve->taken++;
 	serve->messages++;
-	serve->pass->rate_messages--;
+	pass_rate_messages(serve->pass, 1);
 	sq->active = true;
 	sq->done = 0;
 	sq->tries = lqp->attr.retry_cnt;

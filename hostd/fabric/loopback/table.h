@@ -13,7 +13,8 @@
 #define LOOPBACK_PAGES	    (LOOPBACK_NUMBERS >> LOOPBACK_PAGE_SHIFT)
 
 struct loopback_page {
-	unsigned int used; /* slots reserved */
+	struct loopback_page *next; /* of those that are to be freed */
+	unsigned int used;	    /* slots reserved */
 	uint64_t reserved[LOOPBACK_PAGE_SLOTS / 64];
 	_Atomic(void *) slots[LOOPBACK_PAGE_SLOTS];
 };

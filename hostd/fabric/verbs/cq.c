@@ -255,8 +255,8 @@ static void push(struct pass *pass, struct qp *qp, const struct ibv_wc *wc, uint
 	 * ibv_wc does not tell whether the sender asked for an event, so
 	 * each receive counts as solicited.
 	 */
-	if (cq_push(pass, recv ? qp->recv_cq : qp->send_cq,
-		    recv ? &qp->recv_held : &qp->send_held, &cqe, recv))
+	if (cq_push(pass, recv ? qp->recv_cq : qp->send_cq, recv ? &qp->recv_held : &qp->send_held,
+		    &cqe, recv))
 		return;
 	/* More outstanding than its queues hold: its worker stops the QP. */
 	atomic_store(&vqp->overrun, true);

@@ -262,21 +262,27 @@ static bool pass_has_room(struct pass *pass, const struct send_batch *batch)
 {
 	if (!pass)
 		return true;
-	return pass_goes_on(pass) && batch->count < pass->rate_messages &&
-		(int64_t)batch->payload < pass->rate_bytes;
+	return pass_goes_on(pass) &&
+		(!pass->limited ||
+		 (batch->count < pass->rate_messages &&
+		  (int64_t)batch->payload < pass->rate_bytes));
 }
 
-/* The engine does the work of a request; what its entry costs here, and of the rate. */
-static void pass_sent(struct pass *pass, const struct send_batch *batch, unsigned int taken)
+/* What the engine took counts against the VM's rate; of a command, afterwards. */
+static void pass_sent(struct pass *pass, struct vm *vm, const struct send_batch *batch,
+		      unsigned int taken)
 {
 	uint64_t payload = batch->payload;
 
-	if (!pass)
-		return;
 	/* Of some of the batch: about. */
 	if (taken < batch->count)
 		payload = payload * taken / batch->count;
-	pass->rate_messages -= taken;
+	if (!pass) {
+		atomic_fetch_add(&vm->unpaid_messages, taken);
+		atomic_fetch_add(&vm->unpaid_bytes, (int64_t)payload);
+		return;
+	}
+	pass_rate_messages(pass, taken);
 	pass_rate_bytes(pass, payload);
 }
 
@@ -361,7 +367,7 @@ static unsigned int serve_sends(struct pass *pass, struct qp *qp, uint32_t poste
 	} else {
 		*more = taken < posted;
 	}
-	pass_sent(pass, batch, taken);
+	pass_sent(pass, qp->vm, batch, taken);
 	counter_add(&counters->messages, taken);
 	counter_add(&counters->payload_bytes_sent, batch->payload);
 	if (batch->inlined)

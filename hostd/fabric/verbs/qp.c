@@ -9,6 +9,7 @@
 #include <urcu-qsbr.h>
 
 #include "vm/cq.h"
+#include "lib/grace.h"
 #include "lib/log.h"
 #include "fabric/verbs/cm/cm.h"
 #include "fabric/verbs/private.h"
@@ -257,7 +258,7 @@ void verbs_qp_destroy(struct qp *qp)
 	rcu_assign_pointer(vv->qps[id_index(vqp->id)], NULL);
 	if (qp->srq)
 		num_remove(vv, qp);
-	synchronize_rcu();
+	vm_grace(qp->vm);
 	verbs_forget_in_flight(vv, vqp);
 	verbs_receiving_ends(qp->vm, &vqp->receiving);
 	release_completions(vqp);

@@ -50,6 +50,12 @@ void worker_del_context(struct context *context)
 	rig.contexts--;
 }
 
+void worker_leave(struct vm *vm)
+{
+	(void)vm;
+	rig.left++;
+}
+
 void worker_wake(struct worker *worker)
 {
 	(void)worker;

@@ -19,6 +19,7 @@ extern struct rig {
 	uint64_t next;	    /* free guest memory */
 	int objects;	    /* of the fabric's, alive */
 	int contexts;	    /* given to the worker */
+	int left;	    /* worker_leave() */
 	int fail_in;	    /* this many fabric calls from now; < 0: never */
 	bool bound;	    /* windows are bound to all regions */
 	uint32_t gid_index; /* of the last address that the fabric was given */

@@ -3,16 +3,23 @@
 #include <string.h>
 
 #include "admin/commands_rig.h"
+#include "lib/grace.h"
 #include "memory/memory.h"
 #include "vm/cq.h"
 #include "suite.h"
 
 START_TEST(all_is_given_back_at_once)
 {
+	uint64_t before;
+
 	rig_world();
 	ck_assert_int_eq(rig.objects, 3); /* PD, MR, QP */
 	ck_assert_uint_eq(rig.vm.pinned_bytes, RIG_K4);
+	before = grace_count();
 	commands_destroy_all(&rig.vm);
+	/* Once for all of it. */
+	ck_assert_uint_eq(grace_count() - before, 1);
+	ck_assert_int_eq(rig.left, 1);
 	rig_expect_nothing();
 }
 END_TEST

@@ -62,6 +62,11 @@ int worker_attach(struct vm *vm)
 	return 0;
 }
 
+void worker_leave(struct vm *vm)
+{
+	(void)vm;
+}
+
 void worker_detach(struct vm *vm)
 {
 	tell("detach");

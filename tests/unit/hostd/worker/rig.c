@@ -13,6 +13,7 @@
 
 #include <check.h>
 
+#include "lib/grace.h"
 #include "vm/cq.h"
 #include "worker/private.h"
 
@@ -238,10 +239,17 @@ struct guest *guest_start(unsigned int id)
 	return guest;
 }
 
+void guest_leave(struct guest *guest)
+{
+	worker_leave(&guest->vm);
+	grace_wait();
+	worker_detach(&guest->vm);
+}
+
 void guest_stop(struct guest *guest)
 {
 	worker_del_context(&guest->context);
-	worker_detach(&guest->vm);
+	guest_leave(guest);
 	guest_free(guest);
 }
 

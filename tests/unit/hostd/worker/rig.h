@@ -61,6 +61,8 @@ unsigned int rig_pass(uint64_t now);
 struct guest *guest_new(unsigned int id);
 /* It is attached to no worker. */
 void guest_free(struct guest *guest);
+/* It leaves its worker. */
+void guest_leave(struct guest *guest);
 /* Both attached to a worker; and neither. */
 struct guest *guest_start(unsigned int id);
 void guest_stop(struct guest *guest);

@@ -69,7 +69,7 @@ static struct guest *attached(unsigned int id)
 
 static void detached(struct guest *guest)
 {
-	worker_detach(&guest->vm);
+	guest_leave(guest);
 	ck_assert_ptr_null(guest->vm.worker);
 	guest_free(guest);
 }
@@ -142,7 +142,7 @@ START_TEST(a_context_is_polled_from_its_adding_to_its_removal)
 	guest_announce(guest, 9);
 	worker_wake(guest->vm.worker);
 	/* Two sessions' changes later its worker has made passes. */
-	worker_detach(&guest->vm);
+	guest_leave(guest);
 	ck_assert_int_eq(worker_attach(&guest->vm), 0);
 	ck_assert_uint_eq(guest->served, 1);
 	ck_assert_uint_ne(guest->page.summary, 0);
@@ -161,7 +161,7 @@ START_TEST(the_fabrics_descriptor_wakes_the_worker_until_the_session_goes)
 		while (atomic_load(&guest->events) < i)
 			usleep(100);
 	}
-	worker_detach(&guest->vm);
+	guest_leave(guest);
 	/* Nobody listens: it can be listened to anew. */
 	ck_assert_int_eq(worker_attach(&guest->vm), 0);
 	detached(guest);

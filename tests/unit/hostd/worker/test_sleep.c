@@ -149,7 +149,7 @@ START_TEST(an_event_of_the_engine_ends_the_sleep)
 	worker_rest(worker);
 	ck_assert_uint_eq(second->events, 1);
 	ck_assert_uint_eq(guest->events, 0);
-	worker_detach(&second->vm);
+	guest_leave(second);
 	guest_free(second);
 }
 END_TEST

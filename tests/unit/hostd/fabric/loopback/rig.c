@@ -549,6 +549,7 @@ static void serve_slot(struct rig_vm *vm, unsigned int slot)
 	struct pass pass = { .worker = vm->vm.worker, .now = rig.now };
 
 	pass_begin_turn(&pass, rig.turn_ns ? rig.turn_ns : PASS_UNLIMITED, rig.now);
+	pass.limited = rig.rate_messages || rig.rate_bytes;
 	if (rig.rate_messages)
 		pass.rate_messages = rig.rate_messages;
 	if (rig.rate_bytes)

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A hostile neighbour: what one guest can do to hold up others that share its worker.
+
+Each input is a function that gets the guest and how many queue pairs to use, and leaves it at
+work. test_isolation.py counts what happens, isolation.py measures it."""
+import struct
+import threading
+
+from pvhca import *
+
+SEND, WRITE, READ, FETCH_ADD = 0, 3, 5, 7
+BIG = (1 << 20) - 1
+RTR, RTS = 2, 3
+UNREACHABLE, ALL_MEMBERS = 0xFFFFF0, 0xFFFFFF
+EVIL_GID, VICTIM_GID = v4(10, 0, 0, 1), v4(10, 0, 0, 2)
+GROUP = bytes(10) + b"\xff\xff" + bytes([239, 1, 2, 3])
+STATE, PKEY, ACCESS, QKEY, PORT = 1, 1 << 4, 1 << 3, 1 << 6, 1 << 5
+
+
+def attributes(state, peer, gid, rnr_timer=12, timeout=14, retry=7, rnr=7):
+    av = struct.pack("<16sIBBBBBBBBI", gid, 0, 0, 64, 0, 0, 1, 0, 1, 0, 0)
+    return struct.pack("<BBBBIIIIIHHBBBBBBBBBBBBI20s32s32s", state, 0, 3, 0, 0, 0, 0, peer, 0xF, 0, 0, 0, 0, 1, 1,
+                       rnr_timer, 1, timeout, retry, rnr, 0, 0, 0, 0, bytes(20), av, bytes(32))
+
+
+class Neighbour(Guest):
+    """A guest whose queue pairs share rings: so many of them need little memory."""
+
+    def __init__(self, daemon, name=b"evil", gid=EVIL_GID, size=192 << 20, **kwargs):
+        super().__init__(daemon, name=name, size=size, **kwargs)
+        self.gid = gid
+        self.ok(ADD_GID, gid_payload(gid))
+        self.q = self.rc_qp()
+        self.connect(self.q, self.q.qpn, gid)
+        self.threads, self.stopping = [], threading.Event()
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+
+    def close(self):
+        self.stop()
+        super().close()
+
+    def ring(self, wqe, log_entries=4):
+        """A send ring full of one entry; posted by publish_ring()."""
+        ring = self.alloc(granules(GRANULE + (64 << log_entries)))
+        self.write(ring, bytes(GRANULE))
+        self.write(ring + GRANULE, wqe.ljust(64, b"\0") * (1 << log_entries))
+        return ring
+
+    def queue_pair(self, ring, log_entries=4, q=None, cq=None, kind=2, **kwargs):
+        q = q or self.q
+        max_wr = min(1 << log_entries, 16384 if log_entries == 15 else 1 << 15)
+        answer = self.ok(CREATE_QP, qp_payload(
+            q.context, q.pd, cq or q.cq, cq or q.cq, [(ring, granules(GRANULE + (64 << log_entries)))], kind=kind,
+            cap=(max_wr, 16, 1, 1, 0), sq=(log_entries, 6), **kwargs))
+        handle, qpn, slot, doorbell = struct.unpack_from("<4I", answer)
+        return types.SimpleNamespace(handle=handle, qpn=qpn, slot=slot, doorbell=doorbell, page=q.page)
+
+    def join(self, qp, peer=None, **kwargs):
+        for state, mask in ((1, 0x39), (RTR, RTR_MASK), (RTS, RTS_MASK)):
+            self.ok(MODIFY_QP, struct.pack("<II", qp.handle, mask)
+                    + attributes(state, qp.qpn if peer is None else peer, self.gid, **kwargs))
+        return qp
+
+    def announce(self, qps):
+        """As the provider does for one, for all of them at once."""
+        pages = {}
+        for qp in qps:
+            words = pages.setdefault(qp.page, {})
+            words[qp.slot // 64] = words.get(qp.slot // 64, 0) | 1 << qp.slot % 64
+        for page, words in pages.items():
+            for word, bits in words.items():
+                self.write(page + 512 + 8 * word, struct.pack("<Q", bits))
+            self.write(page + 256, struct.pack("<Q", sum(1 << word for word in words)))
+        self.qemu.ring(DATA_DB, self.q.doorbell // 8)
+
+    def at_work(self, count, wqe, log_entries=15, **kwargs):
+        """So many queue pairs that are connected to themselves, with a ring full of this entry."""
+        ring = self.ring(wqe, log_entries=log_entries)
+        qps = [self.join(self.queue_pair(ring, log_entries), **kwargs) for _ in range(count)]
+        self.write(ring, struct.pack("<I", 1 << log_entries))
+        self.announce(qps)
+        return qps
+
+    def region(self, length):
+        at = self.alloc(length)
+        answer = self.ok(REG_MR, mr_payload(self.q.pd, [(at, length)], length, 0xF))
+        return struct.unpack_from("<3I", answer)[1:]
+
+    def again_and_again(self, function):
+        def run():
+            while not self.stopping.is_set():
+                function()
+        self.threads.append(threading.Thread(target=run))
+        self.threads[-1].start()
+
+
+def bulk(guest, count, opcode=WRITE):
+    """rings full of WRITEs of 1 MiB"""
+    lkey, rkey = guest.region(4 << 20)
+    return guest.at_work(count, sq_wqe(opcode, [sge(0x10000, BIG, lkey)], rkey, 0x10000 + (2 << 20), flags=0))
+
+
+def reads(guest, count):
+    """rings full of READs of 1 MiB"""
+    return bulk(guest, count, READ)
+
+
+def short(guest, count):
+    """rings full of WRITEs of 8 bytes"""
+    q = guest.q
+    return guest.at_work(count, sq_wqe(WRITE, [sge(0x10000, 8, q.lkey)], q.rkey, 0x10000, flags=0))
+
+
+def atomics(guest, count):
+    """rings full of atomics"""
+    q = guest.q
+    local = sge(0x10100, 8, q.lkey)
+    head = sq_wqe(FETCH_ADD, [local], q.rkey, 0x10000, flags=0)[:32]
+    return guest.at_work(count, head + struct.pack("<QQ", 1, 0) + local)
+
+
+def rnr(guest, count):
+    """SENDs without a receiver, retried every 10 us for ever"""
+    q = guest.q
+    return guest.at_work(count, sq_wqe(SEND, [sge(0x10000, 8, q.lkey)]), log_entries=4, rnr_timer=1)
+
+
+def lost(guest, count):
+    """WRITEs to a peer that is not there, retried for ever"""
+    q = guest.q
+    return guest.at_work(count, sq_wqe(WRITE, [sge(0x10000, 8, q.lkey)], q.rkey, 0x10000), log_entries=4,
+                         peer=UNREACHABLE, timeout=1)
+
+
+def blocked(guest, count):
+    """a CQ for each queue pair that is never polled"""
+    q, ceq = guest.q, guest.ceq()
+    buffer = guest.alloc(GRANULE)
+    guest.write(buffer, bytes(GRANULE))
+    ring = guest.ring(sq_wqe(WRITE, [sge(0x10000, 8, q.lkey)], q.rkey, 0x10000))
+    qps = []
+    for _ in range(count):
+        cq = guest.create(CREATE_CQ, cq_payload(q.context, ceq, 0, [(buffer, GRANULE)]))
+        qps.append(guest.join(guest.queue_pair(ring, cq=cq)))
+    guest.write(ring, struct.pack("<I", 16))
+    guest.announce(qps)
+    return qps
+
+
+def backlog(guest, count):
+    """many completions held back by one CQ, while queue pairs of it are reset again and again"""
+    ceq, buffer = guest.ceq(), guest.alloc(GRANULE)
+    guest.write(buffer, bytes(GRANULE))
+    cq = guest.create(CREATE_CQ, cq_payload(guest.q.context, ceq, 0, [(buffer, GRANULE)]))
+    ring = guest.ring(sq_wqe(WRITE, []), log_entries=12)
+    qps = [guest.join(guest.queue_pair(ring, 12, cq=cq)) for _ in range(count)]
+    guest.write(ring, struct.pack("<I", 1 << 12))
+    guest.announce(qps)
+    other = guest.queue_pair(ring, 12, cq=cq)
+
+    def reset():
+        guest.ok(MODIFY_QP, struct.pack("<II", other.handle, STATE) + bytes(140))
+    guest.again_and_again(reset)
+    return qps
+
+
+def datagrams(guest, count):
+    """datagrams of 4 KiB to a group that 64 queue pairs are in"""
+    q = guest.q
+    ah = guest.create(CREATE_AH, ah_payload(q.pd, GROUP))
+    wqe = sq_wqe(SEND, [sge(0x10000, 4096, q.lkey)], ah, ALL_MEMBERS, flags=0)
+    ring = guest.ring(wqe, log_entries=12)
+    qps = []
+    for _ in range(min(count, 64)):
+        qp = guest.queue_pair(ring, 12, kind=UD)
+        for state, mask in ((1, STATE | PKEY | PORT | QKEY), (RTR, STATE), (RTS, STATE | 1 << 16)):
+            guest.ok(MODIFY_QP, struct.pack("<II", qp.handle, mask) + attributes(state, 0, guest.gid))
+        guest.ok(ATTACH_MCAST, mcast_payload(GROUP, qp.handle))
+        qps.append(qp)
+    guest.write(ring, struct.pack("<I", 1 << 12))
+    guest.announce(qps)
+    return qps
+
+
+def storm(guest, count):
+    """all bits of all slots of many contexts set again and again, with nothing behind them"""
+    pages = [guest.q.page] + [guest.alloc(GRANULE) for _ in range(min(count, 200))]
+    for page in pages[1:]:
+        guest.write(page, bytes(GRANULE))
+        guest.create(ALLOC_CONTEXT, context_payload(page))
+    ones = b"\xff" * 512
+
+    def announce():
+        for page in pages:
+            guest.write(page + 512, ones)
+            guest.write(page + 256, b"\xff" * 8)
+        guest.qemu.ring(DATA_DB, guest.q.doorbell // 8)
+    guest.again_and_again(announce)
+    return []
+
+
+def registrations(guest, count):
+    """commands without end"""
+    def register():
+        guest.destroy(DEREG_MR, guest.mr(guest.q.pd))
+    guest.again_and_again(register)
+    return []
+
+
+def mix(guest, count):
+    """some of each"""
+    return [qp for function in (bulk, reads, short, rnr, lost) for qp in function(guest, count // 5 or 1)]
+
+
+INPUTS = (bulk, reads, short, atomics, rnr, lost, blocked, backlog, datagrams, storm, registrations, mix)
