@@ -22,6 +22,7 @@
 
 #include "admin/commands.h"
 #include "vm/events.h"
+#include "vm/policy.h"
 #include "memory/memory.h"
 #include "rdma/pvhca-ring.h"
 #include "vm/vm.h"
@@ -52,7 +53,8 @@ static bool all_zero(const uint8_t *bytes, size_t n)
 
 /* --------------------------------- opening --------------------------------- */
 
-static void admin_write_answer(struct pvhca_admin_area *area, uint32_t error, const char *message)
+static void admin_write_answer(struct pvhca_admin_area *area, uint32_t error, uint64_t features,
+			       const char *message)
 {
 	char text[PVHCA_MESSAGE_LEN] = "";
 
@@ -63,14 +65,14 @@ static void admin_write_answer(struct pvhca_admin_area *area, uint32_t error, co
 	memcpy(area->hostd_version, text, PVHCA_VERSION_LEN);
 	area->hostd_abi_major = htole16(PVHCA_ADMIN_ABI_MAJOR);
 	area->hostd_abi_minor = htole16(PVHCA_ADMIN_ABI_MINOR);
-	area->hostd_features = 0;
+	area->hostd_features = htole64(features);
 	__atomic_store_n(&area->hostd_status, htole32(error), __ATOMIC_RELEASE);
 }
 
 void admin_answer(struct vm *vm, uint32_t error, const char *message)
 {
 	if (vm->admin)
-		admin_write_answer(vm->admin->area, error, message);
+		admin_write_answer(vm->admin->area, error, error ? 0 : vm->features, message);
 }
 
 /* Version and what needs no look at memory. Returns an enum pvhca_dev_error. */
@@ -96,6 +98,22 @@ static uint32_t admin_check_area(const struct pvhca_admin_area *area, const char
 		return PVHCA_DEV_ERR_ADMIN_QUEUE;
 	*why = "";
 	return PVHCA_DEV_ERR_NONE;
+}
+
+/* Choose vm->features of those that the driver knows. Returns an enum pvhca_dev_error. */
+static uint32_t admin_choose_features(struct vm *vm, const struct pvhca_admin_area *area,
+				      const char **why)
+{
+	uint64_t wanted = PVHCA_FEATURE_VLAN;
+
+	if (policy_is_paired(vm))
+		wanted |= PVHCA_FEATURE_PAIR;
+	vm->features = wanted & le64toh(area->features);
+	if (!(wanted & ~vm->features & PVHCA_FEATURE_PAIR))
+		return PVHCA_DEV_ERR_NONE;
+	/* It would make a second interface with the MAC of the first. */
+	*why = "the adapter is to be paired with a network interface, which this driver cannot do";
+	return PVHCA_DEV_ERR_VERSION;
 }
 
 static void *admin_map_queue(struct vm *vm, __le64 addr, unsigned int entries, size_t entry_size,
@@ -160,6 +178,8 @@ uint32_t admin_open(struct vm *vm, uint64_t gpa)
 	memcpy(&copy, admin->area, sizeof(copy));
 	error = admin_check_area(&copy, &why);
 	if (!error)
+		error = admin_choose_features(vm, &copy, &why);
+	if (!error)
 		error = admin_map(vm, admin, &copy, &why);
 	if (error)
 		goto err_answer;
@@ -169,7 +189,7 @@ uint32_t admin_open(struct vm *vm, uint64_t gpa)
 
 err_answer:
 	g_info("VM %s: %s", vm->name, why);
-	admin_write_answer(admin->area, error, why);
+	admin_write_answer(admin->area, error, 0, why);
 	memory_region_put(admin->area_region);
 err_free:
 	free(admin);

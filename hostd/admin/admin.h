@@ -14,7 +14,7 @@ struct vm;
 
 /*
  * Check what the driver put into its admin area, and map the queues; sets
- * vm->admin and vm->aeq. Returns 0 or an enum pvhca_dev_error, which the area
+ * vm->admin, vm->aeq and vm->features. Returns 0 or an enum pvhca_dev_error, which the area
  * then tells too, with the reason, where there is an area.
  */
 uint32_t admin_open(struct vm *vm, uint64_t gpa);

@@ -9,14 +9,20 @@
 #include "vm/policy.h"
 
 #define GID_TYPE_ROCE_V2 1
-#define GID_NO_VLAN	 0xffff
+#define GID_VLANS	 4096
 
-static bool gid_is_there(const struct vm *vm, const uint8_t gid[16])
+static bool gid_is_there(const struct vm *vm, const uint8_t gid[16], uint16_t vlan)
 {
 	for (unsigned int i = 0; i < VM_GIDS; i++)
-		if (vm->gids[i].used && !memcmp(vm->gids[i].gid, gid, 16))
+		if (vm->gids[i].used && vm->gids[i].vlan == vlan &&
+		    !memcmp(vm->gids[i].gid, gid, 16))
 			return true;
 	return false;
+}
+
+static bool gid_vlan_is_valid(const struct vm *vm, uint16_t vlan)
+{
+	return vlan == PVHCA_NO_VLAN || (vm->features & PVHCA_FEATURE_VLAN && vlan < GID_VLANS);
 }
 
 static int gid_check(struct vm *vm, const struct pvhca_cmd_add_gid *add)
@@ -25,10 +31,11 @@ static int gid_check(struct vm *vm, const struct pvhca_cmd_add_gid *add)
 	uint32_t index = le32toh(add->index);
 
 	if (le32toh(add->port) != 1 || le32toh(add->gid_type) != GID_TYPE_ROCE_V2 ||
-	    le16toh(add->vlan) != GID_NO_VLAN || add->reserved ||
+	    !gid_vlan_is_valid(vm, le16toh(add->vlan)) || add->reserved ||
 	    !memcmp(add->gid, zero, sizeof(zero)) || add->gid[0] == 0xff)
 		return PVHCA_ST_INVALID;
-	if (index >= VM_GIDS || vm->gids[index].used || gid_is_there(vm, add->gid))
+	if (index >= VM_GIDS || vm->gids[index].used ||
+	    gid_is_there(vm, add->gid, le16toh(add->vlan)))
 		return PVHCA_ST_INVALID;
 	if (index >= vm->policy->quota.gids)
 		return commands_quota(vm, "gids", vm->policy->quota.gids);
@@ -53,11 +60,12 @@ int commands_add_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pv
 	status = vm->ops->gid_add(vm, index, add->gid);
 	if (status)
 		goto err_release;
-	status = gsi_gid_add(vm, index, add->gid);
+	status = gsi_gid_add(vm, index, add->gid, le16toh(add->vlan));
 	if (status)
 		goto err_del;
 	entry = &vm->gids[index];
 	memcpy(entry->gid, add->gid, sizeof(entry->gid));
+	entry->vlan = le16toh(add->vlan);
 	entry->used = true;
 	goto out;
 

@@ -100,6 +100,8 @@ struct vm_policy {
 	bool strict;
 	bool has_mac;
 	uint8_t mac[6];
+	bool has_pair; /* true or false, whatever QEMU asks for */
+	bool pair;     /* with the VM's network interface that has its MAC */
 	bool has_listen;
 	struct port_list listen;
 	struct address_prefix *addresses;

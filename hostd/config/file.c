@@ -69,6 +69,11 @@ static bool config_set_vm_key(const struct config *config, struct config_vm *vm,
 		return policy->has_mac ||
 			config_error(error, where, "\"%s\" is not a unicast MAC address", value);
 	}
+	if (!strcmp(key, "pair")) {
+		policy->pair = !strcmp(value, "true");
+		policy->has_pair = policy->pair || !strcmp(value, "false");
+		return policy->has_pair || config_error(error, where, "must be true or false");
+	}
 	if (!strcmp(key, "listen")) {
 		policy->has_listen = true;
 		return config_set_ports(&policy->listen, value, where, error);

@@ -32,10 +32,11 @@
 extern const struct qp_ops gsi_qp_ops;
 
 /*
- * The session's GID table entry index has (no longer) this address. The session's
+ * The session's GID table entry index has (no longer) this address; vlan of its interface
+ * or PVHCA_NO_VLAN. The session's
  * thread; entries end with gsi_gid_del. gsi_gid_add: PVHCA_ST_OK or NO_MEMORY.
  */
-int gsi_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16]);
+int gsi_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan);
 void gsi_gid_del(struct vm *vm, uint32_t index);
 
 /*

@@ -43,18 +43,31 @@ void gsi_port_put(struct gsi_port *port)
 	g_free(port);
 }
 
-static bool gsi_port_has(const struct gsi_port *port, const uint8_t gid[16])
+/* Index of the first entry with this address, or -1. */
+static int gsi_port_index(const struct gsi_port *port, const uint8_t gid[16])
 {
 	unsigned int left = port->num_gids;
 
-	for (unsigned int i = 0; left; i++) {
+	for (int i = 0; left; i++) {
 		if (!port->used[i])
 			continue;
 		if (!memcmp(port->gid[i], gid, 16))
-			return true;
+			return i;
 		left--;
 	}
-	return false;
+	return -1;
+}
+
+static bool gsi_port_has(const struct gsi_port *port, const uint8_t gid[16])
+{
+	return gsi_port_index(port, gid) >= 0;
+}
+
+uint16_t gsi_port_vlan(const struct gsi_port *port, const uint8_t gid[16])
+{
+	int index = gsi_port_index(port, gid);
+
+	return index < 0 ? PVHCA_NO_VLAN : port->vlan[index];
 }
 
 struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16])
@@ -67,7 +80,7 @@ struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16])
 	return NULL;
 }
 
-int gsi_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
+int gsi_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan)
 {
 	struct gsi_port *port;
 
@@ -75,6 +88,7 @@ int gsi_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
 	port = gsi_port_get(vm);
 	if (port) {
 		memcpy(port->gid[index], gid, 16);
+		port->vlan[index] = vlan;
 		port->used[index] = true;
 		port->num_gids++;
 	}

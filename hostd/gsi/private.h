@@ -36,6 +36,7 @@ struct gsi_port {
 	unsigned int num_gids;
 	bool used[VM_GIDS];
 	uint8_t gid[VM_GIDS][16];
+	uint16_t vlan[VM_GIDS];
 };
 
 /* ------------------------------- gsi/ports.c ------------------------------- */
@@ -54,6 +55,9 @@ void gsi_port_put(struct gsi_port *port);
  * of them, it is from itself: such an address means "here" to each of them.
  */
 struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16]);
+
+/* The VLAN of an address; PVHCA_NO_VLAN. Of several entries the first counts. */
+uint16_t gsi_port_vlan(const struct gsi_port *port, const uint8_t gid[16]);
 
 /* ---------------------------------- gsi/gsi.c ---------------------------------- */
 
@@ -75,8 +79,12 @@ void gsi_abused(struct qp *qp);
  */
 bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct av *from,
 			const uint8_t source[16], const uint8_t destination[16]);
-/* With gsi_lock held. message: network header and MAD. False: it is dropped. */
-bool gsi_port_receive(struct gsi_port *port, const uint8_t *message, uint8_t sl);
+/*
+ * With gsi_lock held. message: network header and MAD to one of its addresses, destination.
+ * False: it is dropped.
+ */
+bool gsi_port_receive(struct gsi_port *port, const uint8_t destination[16], const uint8_t *message,
+		      uint8_t sl);
 /* The QP is in error. Returns the number flushed, a batch at most; the next call goes on. */
 unsigned int gsi_flush_receives(struct pass *pass, struct qp *qp);
 

@@ -43,7 +43,7 @@ static bool gsi_scatter(struct vm *vm, const struct ibv_sge *sge, unsigned int n
 }
 
 /* The next receive entry gets the message. With rq_lock held. */
-static bool gsi_receive(struct qp *qp, const uint8_t *message, uint8_t sl)
+static bool gsi_receive(struct qp *qp, uint16_t vlan, const uint8_t *message, uint8_t sl)
 {
 	struct gsi *own = qp->fabric;
 	struct pvhca_cqe cqe = {
@@ -57,6 +57,10 @@ static bool gsi_receive(struct qp *qp, const uint8_t *message, uint8_t sl)
 	struct recv_request receive;
 	uint32_t posted;
 
+	if (vlan != PVHCA_NO_VLAN) {
+		cqe.vlan = htole32(vlan);
+		cqe.flags |= PVHCA_CQE_F_VLAN;
+	}
 	if (!qp_state_responds(atomic_load(&qp->state)) || atomic_load(&own->failed))
 		return false;
 	posted = work_queue_posted(&qp->rq);
@@ -94,13 +98,15 @@ abused:
 	return false;
 }
 
-bool gsi_port_receive(struct gsi_port *port, const uint8_t *message, uint8_t sl)
+bool gsi_port_receive(struct gsi_port *port, const uint8_t destination[16], const uint8_t *message,
+		      uint8_t sl)
 {
+	uint16_t vlan = gsi_port_vlan(port, destination);
 	bool taken = false;
 
 	if (port->qp) {
 		pthread_mutex_lock(&port->qp->rq_lock);
-		taken = gsi_receive(port->qp, message, sl);
+		taken = gsi_receive(port->qp, vlan, message, sl);
 		pthread_mutex_unlock(&port->qp->rq_lock);
 	}
 	if (!taken)
@@ -122,7 +128,7 @@ bool gsi_deliver(struct vm *vm, const uint8_t source[16], const uint8_t destinat
 	pthread_mutex_lock(&gsi_lock);
 	port = gsi_port_find(vm);
 	if (port)
-		taken = gsi_port_receive(port, message, 0);
+		taken = gsi_port_receive(port, destination, message, 0);
 	pthread_mutex_unlock(&gsi_lock);
 	return taken;
 }

@@ -36,7 +36,7 @@ static bool gsi_send(struct vm *vm, const struct av *av, uint8_t *message)
 	known = true;
 	to = gsi_route(from, av->dgid);
 	if (to)
-		gsi_port_receive(to, message, av->sl);
+		gsi_port_receive(to, av->dgid, message, av->sl);
 unlock:
 	pthread_mutex_unlock(&gsi_lock);
 	return to || (known && fabric_hook(vm->ops, false, mad_send, vm, source, av->dgid, mad));

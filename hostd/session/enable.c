@@ -88,7 +88,9 @@ static uint32_t session_bring_up(struct session *session, const char **why)
 	*why = "the host device cannot be opened; see pvhcad's log";
 	if (session->vm.ops->vm_open(session->vm.fabric, &session->vm))
 		return PVHCA_DEV_ERR_HOST;
-	*why = "the MAC in this VM's settings is in use by another VM";
+	*why = policy_is_paired(&session->vm) ?
+		"no MAC to pair with, or another VM has it; see pvhcad's log" :
+		"the MAC in this VM's settings is in use by another VM";
 	if (policy_claim_mac(&session->vm))
 		goto err_close;
 	*why = "no worker can serve this VM; see pvhcad's log";

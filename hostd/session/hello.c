@@ -79,6 +79,7 @@ static void hello_reply(struct session *session, uint32_t refused, const char *r
 		.abi_minor = PVHCA_LINK_ABI_MINOR,
 		.version = PVHCA_VERSION,
 		.refused = refused,
+		.features = !refused && session->vm.hello_pair ? PVHCA_LINK_F_PAIR : 0,
 	};
 
 	g_strlcpy(reply.reason, reason, sizeof(reply.reason));
@@ -154,6 +155,7 @@ static struct vm_policy *hello_take(struct session *session, struct pvhca_link_h
 	hello_set_name(vm, hello);
 	memcpy(vm->uuid, hello->uuid, sizeof(vm->uuid));
 	memcpy(vm->hello_mac, hello->mac, sizeof(vm->hello_mac));
+	vm->hello_pair = hello->features & PVHCA_LINK_F_PAIR;
 	vm->num_vectors = hello->num_vectors;
 	vm->num_doorbells = hello->num_doorbells;
 	return policy;

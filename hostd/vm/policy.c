@@ -3,7 +3,8 @@
  * Addresses that sessions have, process-wide: two tables, one lock, which is
  * held for look-ups only.
  *
- * A GID belongs to one session. The exception is the default GID that a guest's
+ * A GID belongs to one session, which may claim it several times: a VLAN interface has
+ * the link-local address of the interface below. The exception is the default GID that a guest's
  * kernel derives from the MAC of its netdev. On the verbs fabric the host has only
  * the one of its own MAC. So all guests get that MAC and share that GID. The host
  * tells their traffic apart by QP number, as it does for its processes.
@@ -23,6 +24,7 @@
 
 struct gid_claim {
 	uint8_t gid[16];
+	const struct vm *owner; /* the first; not followed */
 	unsigned int claims;
 	bool shared;
 };
@@ -123,10 +125,11 @@ int policy_claim_gid(struct vm *vm, const uint8_t gid[16])
 	} else if (!claim) {
 		claim = g_new0(struct gid_claim, 1);
 		memcpy(claim->gid, gid, sizeof(claim->gid));
+		claim->owner = vm;
 		claim->shared = shared;
 		claim->claims = 1;
 		g_hash_table_add(policy_gids, claim);
-	} else if (claim->shared && shared) {
+	} else if (claim->owner == vm || (claim->shared && shared)) {
 		claim->claims++;
 	} else {
 		status = PVHCA_ST_IN_USE;
@@ -212,6 +215,32 @@ static void policy_share_mac(struct vm *vm, const uint8_t mac[6])
 	vm->mac_shared = true;
 }
 
+bool policy_is_paired(const struct vm *vm)
+{
+	return vm->policy->has_pair ? vm->policy->pair : vm->hello_pair;
+}
+
+/* Of an interface that the guest has. */
+static int policy_claim_paired_mac(struct vm *vm)
+{
+	const uint8_t *mac = vm->policy->has_mac ? vm->policy->mac : vm->hello_mac;
+	uint8_t host[6];
+	bool has_host = fabric_hook(vm->ops, false, default_mac, vm, host);
+
+	if (!address_mac_valid(mac)) {
+		g_warning("VM %s: it is to be paired, but neither its settings nor QEMU name a MAC",
+			  vm->name);
+		return PVHCA_ST_INVALID;
+	}
+	if ((has_host && !memcmp(host, mac, sizeof(host))) || !policy_take_mac(vm, mac)) {
+		g_warning("VM %s: it is to be paired, but the host or another VM has its MAC",
+			  vm->name);
+		return PVHCA_ST_IN_USE;
+	}
+	vm->mac_chosen = true;
+	return PVHCA_ST_OK;
+}
+
 int policy_claim_mac(struct vm *vm)
 {
 	uint8_t host[6];
@@ -219,6 +248,8 @@ int policy_claim_mac(struct vm *vm)
 
 	if (vm->mac_chosen)
 		return PVHCA_ST_OK;
+	if (policy_is_paired(vm))
+		return policy_claim_paired_mac(vm);
 	if (vm->policy->has_mac) {
 		if (!policy_take_mac(vm, vm->policy->mac)) {
 			g_warning("VM %s: the MAC in its settings is in use by another VM",

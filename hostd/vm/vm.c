@@ -137,3 +137,12 @@ bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid)
 		*gid = vm->gids[index].gid;
 	return true;
 }
+
+unsigned int vm_gid_uses(const struct vm *vm, const uint8_t gid[16])
+{
+	unsigned int uses = 0;
+
+	for (unsigned int i = 0; i < VM_GIDS; i++)
+		uses += vm->gids[i].used && !memcmp(vm->gids[i].gid, gid, 16);
+	return uses;
+}

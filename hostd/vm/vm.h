@@ -36,6 +36,7 @@ struct worker_vm;
 struct vm_gid {
 	bool used;
 	uint8_t gid[16];
+	uint16_t vlan; /* of its interface in the guest; PVHCA_NO_VLAN: none */
 };
 
 /**
@@ -84,8 +85,9 @@ struct vm_thread_ops {
  * @policy: settings and quota of this VM; constant after HELLO
  * @mac, @mac_chosen, @mac_shared: chosen at the first ENABLE; shared when it is
  *	the host's own, which other VMs have too
- * @hello_mac: QEMU's wish; 0: none
+ * @hello_mac, @hello_pair: QEMU's wishes; 0: none
  * @fabric_vm: the fabric's part
+ * @features: in use with the driver, PVHCA_FEATURE_*; constant while enabled
  * @admin: while enabled
  * @aeq: while enabled; vm/events.c
  * @pinned_bytes: registered, in granules
@@ -108,6 +110,7 @@ struct vm {
 	bool mac_chosen;
 	bool mac_shared;
 	uint8_t hello_mac[6];
+	bool hello_pair;
 	const struct config *config;
 	struct vm_policy *policy;
 	_Atomic unsigned int state; /* enum vm_state */
@@ -125,6 +128,7 @@ struct vm {
 	uint32_t num_doorbells;
 	uint32_t num_vectors;
 
+	uint64_t features;
 	struct admin *admin;
 	struct async_queue *aeq;
 	struct table contexts, pds, mrs, mws, ahs, cqs, srqs, qps, ceqs;
@@ -162,6 +166,8 @@ void vm_set_state(struct vm *vm, enum vm_state state);
 
 /* An entry of the guest's GID table; false if the guest has none there. gid may be NULL. */
 bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid);
+/* How many entries have this GID: it may stand there once for each VLAN. */
+unsigned int vm_gid_uses(const struct vm *vm, const uint8_t gid[16]);
 
 /*
  * The guest broke the protocol: log it with the reason (once, rate-limited), stop serving

@@ -210,6 +210,7 @@ static void pvhca_client_send_hello(PvhcaClient *client)
         .num_doorbells = identity->num_doorbells,
     };
 
+    hello.features = identity->pair ? PVHCA_LINK_F_PAIR : 0;
     memcpy(hello.uuid, identity->uuid, sizeof(hello.uuid));
     memcpy(hello.mac, identity->mac, sizeof(hello.mac));
     g_strlcpy(hello.name, identity->name, sizeof(hello.name));
@@ -350,8 +351,14 @@ static bool pvhca_client_is_accepted(PvhcaClient *client,
                              strerror(reply->refused & INT_MAX));
         return false;
     }
-    if (reply->features) {
+    if (reply->features & ~(client->identity->pair ? PVHCA_LINK_F_PAIR : 0)) {
         pvhca_client_problem(client, "pvhcad accepted features never offered");
+        return false;
+    }
+    if (client->identity->pair && !(reply->features & PVHCA_LINK_F_PAIR)) {
+        pvhca_client_problem(client, "pvhcad %s is too old for 'pair'",
+                             version);
+        client->listener->refused(client->listener_opaque);
         return false;
     }
     return true;

@@ -98,7 +98,8 @@ typedef struct PvhcaIdentity {
     uint32_t num_doorbells; /* 1..PVHCA_DB_MAX */
     uint8_t uuid[16];       /* all 0: none */
     uint8_t mac[6];         /* all 0: pvhcad chooses */
-    char name[64];          /* terminated, may be empty */
+    bool pair;     /* with the guest's network interface of that address */
+    char name[64]; /* terminated, may be empty */
     char version[PVHCA_REG_VERSION_LEN]; /* of the device, terminated */
     int admin_db;                        /* eventfds, owned by the home */
     int data_db[PVHCA_DB_MAX];

@@ -310,6 +310,8 @@ _Static_assert(PVHCA_DB_MAX == 64, "regs ABI");
 const char *pvhca_device_check(const PvhcaIdentity *identity,
                                const char **setting)
 {
+    static const uint8_t no_mac[6];
+
     if (identity->num_vectors < PVHCA_VECTORS_MIN ||
         identity->num_vectors > PVHCA_VECTORS_MAX) {
         *setting = "vectors";
@@ -322,6 +324,10 @@ const char *pvhca_device_check(const PvhcaIdentity *identity,
     if (identity->mac[0] & 1) {
         *setting = "mac";
         return "must be a unicast address";
+    }
+    if (identity->pair && !memcmp(identity->mac, no_mac, sizeof(no_mac))) {
+        *setting = "pair";
+        return "needs 'mac', the address of the network interface to pair with";
     }
     return NULL;
 }

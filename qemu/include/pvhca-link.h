@@ -24,11 +24,21 @@
 #define PVHCA_LINK_MAGIC 0x4b4e4c50u /* "PLNK" */
 /* The major differs: refuse. The lower minor of the two is spoken. */
 #define PVHCA_LINK_ABI_MAJOR 1
-#define PVHCA_LINK_ABI_MINOR 0
+#define PVHCA_LINK_ABI_MINOR 1
 
 #define PVHCA_LINK_MAX_FDS     8
 #define PVHCA_LINK_MAX_PAYLOAD 512 /* bytes; every payload below is smaller */
 #define PVHCA_LINK_MAX_REGIONS 256 /* guest RAM regions of one session */
+
+/*
+ * Features, of HELLO what QEMU wants and of HELLO_REPLY what it gets of that.
+ *
+ * PAIR (minor 1): the adapter belongs to the guest's own network interface whose
+ * permanent address is hello.mac, which is not 0 then. Without the feature in the
+ * answer, pvhcad is too old for it, and QEMU closes: a driver that is not told
+ * would make a second interface of that address.
+ */
+#define PVHCA_LINK_F_PAIR (UINT64_C(1) << 0)
 
 /* clang-format off */
 enum pvhca_link_type {
@@ -61,7 +71,7 @@ struct pvhca_link_hello {
     uint32_t num_vectors;   /* MSI-X vectors, the config vector included */
     uint32_t num_doorbells; /* data doorbells, 1..PVHCA_DB_MAX */
     uint32_t reserved0;     /* 0 */
-    uint64_t features;      /* none is defined: 0 */
+    uint64_t features;      /* wanted: PVHCA_LINK_F_* */
     uint8_t uuid[16];       /* the VM's, all 0 if it has none */
     char name[64];          /* the VM's (-name), NUL terminated, may be empty */
     char version[32];       /* of the QEMU device, NUL terminated */

@@ -105,6 +105,9 @@ class Start(Case):
     def test_multicast_mac_is_refused(self):
         self.refuses("'mac' must be a unicast address", device=",mac=01:00:00:00:00:01")
 
+    def test_pair_needs_an_address(self):
+        self.refuses("'pair' needs 'mac'", device=",pair=on")
+
     def test_migration_is_blocked_saying_why(self):
         vm = self.machine()
         answer = vm.command("migrate", uri="exec:cat >/dev/null")
@@ -175,12 +178,28 @@ class Session(Case):
         major, minor, vectors, doorbells, r0, features, uuid, name, version, mac, r1 = \
             struct.unpack("=HHIIIQ16s64s32s6s10s", self.hello)
         self.assertEqual((major, minor, vectors, doorbells, r0, features),
-                         (1, 0, 5, 9, 0, 0))
+                         (1, 1, 5, 9, 0, 0))
         self.assertEqual(uuid.hex(), "00112233445566778899aabbccddeeff")
         self.assertEqual(name, b"vm" * 31 + b"v\0")
         self.assertIn(b" QEMU ", version)
         self.assertEqual(mac, bytes.fromhex("525400010203"))
         self.assertEqual(r1, bytes(10))
+
+    def test_pairing_is_asked_for_and_nothing_goes_without_it(self):
+        vm = self.machine(device=",mac=52:54:00:01:02:03,pair=on")
+        vm.setup()
+        vm.hostd.accept()
+        features = struct.unpack_from("=Q", vm.hostd.receive()[1], 16)[0]
+        self.assertEqual(features, 1)
+        vm.hostd.send(HELLO_REPLY, Hostd.hello_reply())
+        self.expect_gone(vm)
+        vm.until_status(FAILED)
+        self.assertEqual(vm.reg(REG_ERROR), ERR_BACKEND_VERSION)
+        vm.hostd.accept()
+        vm.hostd.receive()
+        vm.hostd.send(HELLO_REPLY, Hostd.hello_reply(minor=1, features=1))
+        vm.until_status(FAILED | LINK)
+        self.assertEqual(vm.reg(REG_LINK_ABI), 0x10001)
 
     def test_nothing_is_sent_before_pvhcad_accepts(self):
         vm = self.machine()

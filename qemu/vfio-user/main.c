@@ -26,6 +26,7 @@ typedef struct PvhcaOptions {
     char *name;
     char *uuid;
     char *mac;
+    gboolean pair;
     char *user;
     char *mode;
     int vectors;
@@ -69,6 +70,9 @@ static bool pvhca_main_parse(PvhcaOptions *o, int *argc, char ***argv)
           "The virtual machine's UUID", "UUID" },
         { "mac", 0, 0, G_OPTION_ARG_STRING, &o->mac,
           "MAC address of the guest's port (default: pvhcad chooses)", "MAC" },
+        { "pair", 0, 0, G_OPTION_ARG_NONE, &o->pair,
+          "Pair it with the guest's network interface that has this MAC",
+          NULL },
         { "vectors", 0, 0, G_OPTION_ARG_INT, &o->vectors,
           "MSI-X vectors, 3 to 66 (default: 2 + this machine's processors)",
           "N" },
@@ -151,6 +155,7 @@ static bool pvhca_main_identify(PvhcaIdentity *identity, const PvhcaOptions *o)
         pvhca_log("'mac' must be like 52:54:00:12:34:56");
         return false;
     }
+    identity->pair = o->pair;
     problem = pvhca_device_check(identity, &setting);
     if (problem) {
         pvhca_log("'%s' %s", setting, problem);

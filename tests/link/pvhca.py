@@ -66,6 +66,8 @@ RTS_MASK = 1 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 13 | 1 << 16
  ST_NOT_FOUND) = range(12)
 
 NO_HANDLE = 0xFFFFFFFF
+LINK_PAIR = 1 << 0
+FEATURE_PAIR, FEATURE_VLAN = 1 << 0, 1 << 1
 PHASE = 1 << 31
 CMD_SIZE = 256
 AREA_HOSTD = 1024
@@ -270,7 +272,7 @@ class Qemu(Peer):
             self.send(hello(vectors=vectors, doorbells=doorbells, **kwargs))
             kind, payload = self.receive()
             assert kind == HELLO_REPLY
-            self.refused = struct.unpack_from("<I", payload, 4)[0]
+            self.refused, self.features = struct.unpack_from("<IQ", payload, 4)
             self.reason = payload[48:].rstrip(b"\0").decode()
             if events and not self.refused:
                 self.send_events()
@@ -337,7 +339,7 @@ class Guest:
     """A VM with a driver: memory, a Qemu and an admin queue."""
 
     def __init__(self, daemon, size=8 << 20, base=0, log_sq=4, log_cq=4,
-                 log_aeq=4, bring_up=True, **kwargs):
+                 log_aeq=4, bring_up=True, driver_features=0, **kwargs):
         self.size = size
         self.base = base
         self.fd = os.memfd_create("guest", os.MFD_CLOEXEC)
@@ -350,7 +352,7 @@ class Guest:
         assert not self.qemu.refused, self.qemu.reason
         self.qemu.add_memory(base, size, self.fd)
         if bring_up:
-            self.prepare()
+            self.prepare(features=driver_features)
             error = self.qemu.enable(self.area)
             assert error == 0, "ENABLE: error %d, %s" % (error,
                                                          self.message())
@@ -393,6 +395,10 @@ class Guest:
             fields["minor"], fields["features"], fields["sq"], fields["cq"],
             fields["aeq"], fields["log_sq"], fields["log_cq"],
             fields["log_aeq"], bytes([fields["reserved"]] * 5), b"test"))
+
+    def features(self):
+        """That pvhcad accepted, PVHCA_FEATURE_*."""
+        return struct.unpack("<Q", self.read(self.area + AREA_HOSTD + 8, 8))[0]
 
     def hostd_status(self):
         return self.u32(self.area + AREA_HOSTD)

@@ -50,7 +50,13 @@ class Enable(GuestCase):
         guest = self.guest(bring_up=False)
         guest.prepare(features=0xFFFF)
         self.assertEqual(guest.qemu.enable(guest.area), 0)
-        self.assertEqual(guest.read(guest.area + AREA_HOSTD + 8, 8), bytes(8))
+        self.assertEqual(guest.features(), FEATURE_VLAN)
+
+    def test_no_feature_without_the_drivers_wish(self):
+        guest = self.guest(bring_up=False)
+        guest.prepare()
+        self.assertEqual(guest.qemu.enable(guest.area), 0)
+        self.assertEqual(guest.features(), 0)
 
     def test_sizes_out_of_range(self):
         for change in (dict(log_sq=9), dict(log_cq=9), dict(log_cq=3),
@@ -456,6 +462,25 @@ class Commands(GuestCase):
         self.assertEqual(self.status(DEL_GID, struct.pack("<II", 0, 1)), ST_OK)
         self.assertEqual(status(gid, index=1), ST_OK)
 
+    def test_gids_of_vlans(self):
+        g = self.guest(name=b"vlans", driver_features=FEATURE_VLAN)
+
+        def status(*args, **kwargs):
+            return g.command(ADD_GID, gid_payload(*args, **kwargs))[0]
+
+        gid = v4(10, 0, 1, 1)
+        self.assertEqual(status(gid), ST_OK)
+        self.assertEqual(status(gid, index=1, vlan=7), ST_OK)
+        self.assertEqual(status(gid, index=2, vlan=7), ST_INVALID)
+        self.assertEqual(status(gid, index=2, vlan=4095), ST_OK)
+        self.assertEqual(status(gid, index=3, vlan=4096), ST_INVALID)
+        other = self.guest(name=b"other")
+        for index in (1, 0, 2):
+            self.assertEqual(other.command(ADD_GID, gid_payload(gid))[0],
+                             ST_IN_USE)
+            g.ok(DEL_GID, struct.pack("<II", index, 1))
+        self.assertEqual(other.command(ADD_GID, gid_payload(gid))[0], ST_OK)
+
     def test_an_address_belongs_to_one_vm_until_it_goes(self):
         gid = v4(10, 0, 0, 9)
         other = self.guest(name=b"other")
@@ -556,6 +581,57 @@ mac=02:00:00:00:00:bb
         self.assertEqual(second.qemu.enable(second.area), DEV_ERR_HOST)
         self.assertIn("MAC", second.message())
         self.assertEqual(first.command(NOP)[0], ST_OK)
+
+
+class Pair(GuestCase):
+    config = """
+[vm set]
+mac=02:00:00:00:00:cc
+pair=true
+
+[vm unset]
+pair=false
+
+[vm nameless]
+pair=true
+"""
+    mac = bytes.fromhex("020000000078")
+
+    def test_the_driver_is_told(self):
+        guest = self.guest(mac=self.mac, features=LINK_PAIR,
+                           driver_features=FEATURE_PAIR)
+        self.assertEqual(guest.qemu.features, LINK_PAIR)
+        self.assertEqual(guest.features(), FEATURE_PAIR)
+        self.assertIn(self.mac, guest.ok(QUERY_DEVICE))
+
+    def test_settings_pair_without_qemus_wish(self):
+        guest = self.guest(name=b"set", driver_features=FEATURE_PAIR)
+        self.assertEqual(guest.features(), FEATURE_PAIR)
+        self.assertIn(bytes.fromhex("0200000000cc"), guest.ok(QUERY_DEVICE))
+
+    def test_settings_win_over_qemus_wish(self):
+        guest = self.guest(name=b"unset", mac=self.mac, features=LINK_PAIR,
+                           driver_features=FEATURE_PAIR)
+        self.assertEqual(guest.features(), 0)
+
+    def assert_refused(self, error, text, driver_features, **kwargs):
+        guest = self.guest(bring_up=False, **kwargs)
+        guest.prepare(features=driver_features)
+        self.assertEqual(guest.qemu.enable(guest.area), error)
+        self.assertIn(text, guest.message())
+
+    def test_a_driver_that_cannot_pair_is_refused(self):
+        self.assert_refused(DEV_ERR_VERSION, "paired", 0, name=b"set")
+
+    def test_without_a_mac_there_is_nothing_to_pair_with(self):
+        self.assert_refused(DEV_ERR_HOST, "MAC", FEATURE_PAIR,
+                            name=b"nameless")
+
+    def test_two_vms_with_one_mac(self):
+        self.guest(name=b"set", driver_features=FEATURE_PAIR)
+        self.assert_refused(DEV_ERR_HOST, "MAC", FEATURE_PAIR,
+                            mac=bytes.fromhex("0200000000cc"),
+                            features=LINK_PAIR)
 
 
 if __name__ == "__main__":

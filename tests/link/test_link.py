@@ -122,7 +122,7 @@ class Hello(DaemonCase):
         qemu = Qemu(self.daemon, major=2, minor=7)
         self.addCleanup(qemu.close)
         self.assertEqual(qemu.refused, 71)  # EPROTO
-        self.assertIn("1.0", qemu.reason)
+        self.assertIn("1.1", qemu.reason)
         self.assertIn("2.7", qemu.reason)
         self.assertTrue(qemu.is_closed())
 

@@ -32,13 +32,19 @@ class Session(Case):
                              "--uuid", "00112233-4455-6677-8899-aabbccddeeff")
         with Client(server):
             hello = struct.unpack("=HHIIIQ16s64s32s6s10s", server.hostd.greet())
-            self.assertEqual(hello[:6], (1, 0, 5, 9, 0, 0))
+            self.assertEqual(hello[:6], (1, 1, 5, 9, 0, 0))
             self.assertEqual(hello[6].hex(), "00112233445566778899aabbccddeeff")
             self.assertEqual(hello[7], b"vm1".ljust(64, b"\0"))
             self.assertIn(b" vfio-user", hello[8])
             self.assertEqual(hello[9], bytes.fromhex("525400010203"))
             self.assertEqual(set(server.hostd.events), {(EVENT_ADMIN_DB, 0)} | {(EVENT_DATA_DB, i) for i in range(9)} |
                              {(EVENT_VECTOR, i) for i in range(1, 5)})
+
+    def test_hello_asks_for_pairing(self):
+        server = self.server("--mac", "52:54:00:01:02:03", "--pair")
+        with Client(server):
+            server.hostd.accept()
+            self.assertEqual(struct.unpack_from("=Q", server.hostd.receive()[1], 16)[0], 1)
 
     def test_there_is_no_session_without_a_monitor(self):
         server = self.server()
@@ -96,7 +102,7 @@ class Session(Case):
         self.assertEqual(server.hostd.receive()[0], HELLO)
         server.hostd.send(0x81, Hostd.hello_reply(major=2, version=b"hostd 2.0"))
         self.until_status(client, FAILED)
-        self.assertIn("pvhcad hostd 2.0 speaks version 2.0 of the link, this pvhca-vfio-user 1.0", server.output())
+        self.assertIn("pvhcad hostd 2.0 speaks version 2.0 of the link, this pvhca-vfio-user 1.1", server.output())
 
     def test_descriptor_of_pvhcads_ends_the_session_and_is_closed(self):
         server, client = self.linked()

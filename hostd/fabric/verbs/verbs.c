@@ -518,7 +518,8 @@ static int verbs_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
 	if (host < 0 || ibv_query_gid_ex(vv->context, vv->fabric->port, host, &entry, 0))
 		return PVHCA_ST_NOT_FOUND;
 	vv->gid_hint[index] = host;
-	cm_gid_add(vv->cm, gid, entry.ndev_ifindex);
+	if (!vm_gid_uses(vm, gid))
+		cm_gid_add(vv->cm, gid, entry.ndev_ifindex);
 	return PVHCA_ST_OK;
 }
 
@@ -526,7 +527,9 @@ static void verbs_gid_del(struct vm *vm, const uint8_t gid[16])
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 
-	cm_gid_del(vv->cm, gid);
+	/* The entry is still there. */
+	if (vm_gid_uses(vm, gid) == 1)
+		cm_gid_del(vv->cm, gid);
 }
 
 static bool verbs_mad_send(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],

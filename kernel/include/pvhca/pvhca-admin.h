@@ -35,7 +35,7 @@
 
 /* The major differs: refused. Of minors the lower is spoken. */
 #define PVHCA_ADMIN_ABI_MAJOR 1
-#define PVHCA_ADMIN_ABI_MINOR 0
+#define PVHCA_ADMIN_ABI_MINOR 1
 
 #define PVHCA_ADMIN_MAGIC	    0x4d444150 /* "PADM" */
 #define PVHCA_ADMIN_MAX_LOG_ENTRIES 8
@@ -43,11 +43,24 @@
 #define PVHCA_VERSION_LEN	    32
 #define PVHCA_MESSAGE_LEN	    160
 
+/*
+ * Features: the driver names all that it knows, pvhcad those of them that are in use.
+ *
+ * PAIR (minor 1): the adapter belongs to a network interface that the guest has got
+ * besides, the one whose permanent address is pvhca_rsp_query_device.mac. The driver
+ * makes none of its own. Where pvhcad wants that and the driver does not know it,
+ * ENABLE is refused (PVHCA_DEV_ERR_VERSION).
+ * VLAN (minor 1): addresses of VLAN interfaces: pvhca_cmd_add_gid.vlan may be other
+ * than PVHCA_NO_VLAN, and MADs to such an address say so (PVHCA_CQE_F_VLAN).
+ */
+#define PVHCA_FEATURE_PAIR (1ull << 0)
+#define PVHCA_FEATURE_VLAN (1ull << 1)
+
 /**
  * struct pvhca_admin_area - one granule, aligned to it
  * @magic: PVHCA_ADMIN_MAGIC
  * @abi_major, @abi_minor: of the driver
- * @features: wanted; none is defined
+ * @features: that the driver knows, PVHCA_FEATURE_*
  * @sq_addr: 1 << sq_log_entries commands, physically contiguous, on a granule
  * @cq_addr: 1 << cq_log_entries completions, likewise; not fewer than commands
  * @aeq_addr: async event queue: struct pvhca_eq_header and 1 << aeq_log_entries
@@ -57,7 +70,7 @@
  * Written by pvhcad while it handles ENABLE:
  * @hostd_status: enum pvhca_dev_error
  * @hostd_abi_major, @hostd_abi_minor: pvhcad's
- * @hostd_features: accepted
+ * @hostd_features: in use, of @features
  * @hostd_version: text
  * @hostd_message: why it was refused, for the driver's log
  *
@@ -285,7 +298,7 @@ struct pvhca_rsp_query_device {
 	__le32 gid_tbl_len;
 	__u8 local_ca_ack_delay;
 	__u8 reserved0[3];
-	__u8 mac[6];	      /* of the guest's netdev */
+	__u8 mac[6];	      /* of the guest's netdev: its own or the one to pair with */
 	__le16 kernel_caps;   /* PVHCA_KERNEL_* */
 	char fw_ver[32];      /* host device's, or pvhcad's version */
 	char host_device[32]; /* name of the fabric or host device, for the log */
@@ -324,12 +337,18 @@ struct pvhca_handle {
 	__le32 reserved;
 };
 
+/*
+ * The same GID may be there more than once, with different VLANs: that of a link-local
+ * address is, as a VLAN interface has the address of the interface below. pvhcad routes
+ * by GID alone.
+ */
+#define PVHCA_NO_VLAN 0xffff
 struct pvhca_cmd_add_gid {
 	__u8 gid[16]; /* network order */
 	__le32 index; /* in the guest's table */
 	__le32 port;
 	__le32 gid_type; /* 1: RoCE v2; others are refused */
-	__le16 vlan;	 /* 0xffff: none; others are refused */
+	__le16 vlan; /* PVHCA_NO_VLAN: none; others need PVHCA_FEATURE_VLAN, and are below 4096 */
 	__le16 reserved;
 };
 

@@ -51,6 +51,7 @@ struct PvhcaState {
     uint32_t num_vectors; /* 0: chosen at realize */
     uint32_t num_doorbells;
     MACAddr mac;
+    bool pair;
 
     PvhcaDevice device; /* from realize to exit */
     MemoryRegion regs_mr;

@@ -104,6 +104,7 @@ static bool pvhca_check_properties(PvhcaState *s, Error **errp)
     s->device.identity.num_vectors = s->num_vectors;
     s->device.identity.num_doorbells = s->num_doorbells;
     memcpy(s->device.identity.mac, s->mac.a, sizeof(s->mac.a));
+    s->device.identity.pair = s->pair;
     problem = pvhca_device_check(&s->device.identity, &setting);
     if (problem) {
         error_setg(errp, "pvhca: '%s' %s", setting, problem);
@@ -222,7 +223,9 @@ static PVHCA_PROPERTY pvhca_properties[] = {
     DEFINE_PROP_UINT32("vectors", PvhcaState, num_vectors, 0),
     DEFINE_PROP_UINT32("doorbells", PvhcaState, num_doorbells,
                        PVHCA_DOORBELLS_DEFAULT),
-    DEFINE_PROP_MACADDR("mac", PvhcaState, mac), PVHCA_PROPERTY_END
+    DEFINE_PROP_MACADDR("mac", PvhcaState, mac),
+    DEFINE_PROP_BOOL("pair", PvhcaState, pair, false),
+    PVHCA_PROPERTY_END
 };
 
 static void pvhca_class_init(ObjectClass *klass, PVHCA_CLASS_DATA)

@@ -218,7 +218,7 @@ START_TEST(other_versions_are_refused)
 	ck_assert_uint_eq(said.downs, 1);
 	ck_assert_uint_eq(said.downs_of_sessions, 0);
 	ck_assert_uint_eq(rig.disconnects, 1);
-	ck_assert_ptr_nonnull(strstr(rig.warning, "speaks version 2.0 of the link, this rig 1.0"));
+	ck_assert_ptr_nonnull(strstr(rig.warning, "speaks version 2.0 of the link, this rig 1.1"));
 }
 END_TEST
 
@@ -390,6 +390,37 @@ START_TEST(feature_never_offered_ends_the_connection)
 }
 END_TEST
 
+/* What a HELLO with this wish is answered leads to, or not, a session. */
+static void wish_to_pair(bool pair, uint64_t answered, bool accepted)
+{
+	struct pvhca_link_hello_reply reply = {
+		.abi_major = PVHCA_LINK_ABI_MAJOR,
+		.features = answered,
+		.version = "hostd 1.0",
+	};
+	struct pvhca_link_hello hello;
+	unsigned int ups = said.ups;
+
+	identity.pair = pair;
+	pvhca_client_opened(&client);
+	rig_take(&rig, &hello, sizeof(hello));
+	ck_assert_uint_eq(hello.features, pair ? PVHCA_LINK_F_PAIR : 0);
+	rig_say(&rig, PVHCA_LINK_HELLO_REPLY, &reply, sizeof(reply));
+	ck_assert_uint_eq(said.ups, ups + accepted);
+}
+
+START_TEST(pairing_needs_a_pvhcad_that_knows_it)
+{
+	wish_to_pair(true, 0, false);
+	ck_assert_uint_eq(said.refusals, 1);
+	ck_assert_ptr_nonnull(strstr(rig.warning, "pvhcad hostd 1.0 is too old for 'pair'"));
+	wish_to_pair(true, PVHCA_LINK_F_PAIR | 2, false);
+	wish_to_pair(false, PVHCA_LINK_F_PAIR, false);
+	ck_assert_uint_eq(said.refusals, 1);
+	wish_to_pair(true, PVHCA_LINK_F_PAIR, true);
+}
+END_TEST
+
 START_TEST(descriptor_ends_the_connection)
 {
 	pvhca_client_opened(&client);
@@ -426,6 +457,7 @@ int main(void)
 	tcase_add_test(tc, message_in_single_bytes_is_put_together);
 	tcase_add_test(tc, text_of_pvhcads_is_made_printable);
 	tcase_add_test(tc, other_versions_are_refused);
+	tcase_add_test(tc, pairing_needs_a_pvhcad_that_knows_it);
 	tcase_add_test(tc, refusal_is_logged_once_while_it_stays_the_same);
 	tcase_add_test(tc, full_socket_makes_messages_wait_in_order);
 	tcase_add_test(tc, descriptors_go_with_the_first_byte_only);

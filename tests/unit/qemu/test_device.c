@@ -369,6 +369,12 @@ START_TEST(settings_are_checked)
 	id.mac[0] = 1;
 	ck_assert_ptr_nonnull(pvhca_device_check(&id, &setting));
 	ck_assert_str_eq(setting, "mac");
+	id.mac[0] = 0;
+	id.pair = true;
+	ck_assert_ptr_nonnull(pvhca_device_check(&id, &setting));
+	ck_assert_str_eq(setting, "pair");
+	id.mac[5] = 1;
+	ck_assert_ptr_null(pvhca_device_check(&id, &setting));
 }
 END_TEST
 

@@ -313,13 +313,15 @@ enum pvhca_cqe_opcode {	/* enum ibv_wc_opcode's meaning, own numbers */
 #define PVHCA_CQE_F_GRH	  (1 << 0) /* UD: 40 bytes of GRH lead the buffer */
 #define PVHCA_CQE_F_IMM	  (1 << 1) /* imm_data is valid */
 #define PVHCA_CQE_F_INV	  (1 << 2) /* inv_rkey is valid */
+#define PVHCA_CQE_F_VLAN  (1 << 3) /* GSI receive: vlan is valid; only with PVHCA_FEATURE_VLAN */
 
 /**
  * struct pvhca_cqe - completion queue entry, 32 bytes
  * @qpn: of the QP whose work completed
  * @byte_len: bytes received or read; on error vendor_err
  * @imm_data: as received (big endian), or
- * @inv_rkey: key that a SEND_INV invalidated
+ * @inv_rkey: key that a SEND_INV invalidated, or
+ * @vlan: GSI receive: VLAN of the address that the MAD was sent to
  * @src_qp: UD receive: sender's QP number
  * @timestamp: of the host device's clock where it gives one, else of the host's
  *	CLOCK_MONOTONIC in ns; valid when the CQ was made with timestamps
@@ -343,6 +345,7 @@ struct pvhca_cqe {
 	union {
 		__be32 imm_data;
 		__le32 inv_rkey;
+		__le32 vlan;
 	};
 	__le32 src_qp;
 	__le64 timestamp;

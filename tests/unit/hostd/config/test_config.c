@@ -176,16 +176,17 @@ START_TEST(a_vm_is_found_by_uuid_in_either_case_before_its_name)
 		0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff, 0x11, 0x22,
 		0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0x00,
 	};
-	struct config *config =
-		load("[vm AABBCCDD-eeff-1122-3344-556677889900]\nqps=1\n"
-		     "[vm name]\nqps=2\nmac=02:00:00:00:00:05\naddresses=10.0.0.1, fd00::/8\n",
-		     "--unlisted-vms=false");
+	struct config *config = load(
+		"[vm AABBCCDD-eeff-1122-3344-556677889900]\nqps=1\n"
+		"[vm name]\nqps=2\nmac=02:00:00:00:00:05\npair=true\naddresses=10.0.0.1, fd00::/8\n",
+		"--unlisted-vms=false");
 	struct vm_policy *policy;
 
 	ck_assert_ptr_nonnull(config);
 	policy = config_policy_new(config, "name", uuid);
 	ck_assert_uint_eq(policy->quota.qps, 1);
 	ck_assert(!policy->has_mac);
+	ck_assert(!policy->has_pair);
 	ck_assert_ptr_null(policy->addresses);
 	config_policy_free(policy);
 
@@ -193,6 +194,7 @@ START_TEST(a_vm_is_found_by_uuid_in_either_case_before_its_name)
 	ck_assert_uint_eq(policy->quota.qps, 2);
 	ck_assert(policy->has_mac);
 	ck_assert_uint_eq(policy->mac[5], 5);
+	ck_assert(policy->has_pair && policy->pair);
 	ck_assert_uint_eq(policy->num_addresses, 2);
 	ck_assert_uint_eq(policy->addresses[0].bits, 128);
 	ck_assert_uint_eq(policy->addresses[1].bits, 8);
@@ -322,6 +324,7 @@ static const struct {
 	{ "[quota]\npinned-bytes=17179869184G\n", "", "pinned-bytes" },
 	{ "[quota]\npinned-bytes= -1\n", "", "pinned-bytes" },
 	{ "[vm x]\nmac=x\n", "", "[vm x]" },
+	{ "[vm x]\npair=on\n", "", "true or false" },
 	{ "[vm x]\nfabric=verbs\n", "", "fabric" },
 	{ "[vm x]\n[vm x ]\n", "", "already" },
 	{ "[pvhcad]\nsocket=\n", "", "socket" },

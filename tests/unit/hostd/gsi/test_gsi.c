@@ -246,10 +246,10 @@ static void setup(void)
 	vm_open(&b);
 	vm_up(&a);
 	vm_up(&b);
-	ck_assert_int_eq(gsi_gid_add(&a.vm, 0, gid_a), PVHCA_ST_OK);
-	ck_assert_int_eq(gsi_gid_add(&a.vm, 1, gid_a6), PVHCA_ST_OK);
-	ck_assert_int_eq(gsi_gid_add(&b.vm, 0, gid_b), PVHCA_ST_OK);
-	ck_assert_int_eq(gsi_gid_add(&b.vm, 1, gid_b6), PVHCA_ST_OK);
+	ck_assert_int_eq(gsi_gid_add(&a.vm, 0, gid_a, PVHCA_NO_VLAN), PVHCA_ST_OK);
+	ck_assert_int_eq(gsi_gid_add(&a.vm, 1, gid_a6, PVHCA_NO_VLAN), PVHCA_ST_OK);
+	ck_assert_int_eq(gsi_gid_add(&b.vm, 0, gid_b, PVHCA_NO_VLAN), PVHCA_ST_OK);
+	ck_assert_int_eq(gsi_gid_add(&b.vm, 1, gid_b6, PVHCA_NO_VLAN), PVHCA_ST_OK);
 	mad_init(send_mad(&a), MAD_REQ, 5);
 	memset(a.ram + SEND_DATA_AT + 24, 0x5a, 232);
 }
@@ -328,14 +328,30 @@ START_TEST(a_vm_reaches_itself)
 }
 END_TEST
 
+START_TEST(the_vlan_of_the_address_is_told)
+{
+	struct pvhca_cqe *cqe;
+
+	gsi_gid_del(&b.vm, 0);
+	gsi_gid_add(&b.vm, 0, gid_b, 77);
+	post_receive(&b, RECV_DATA_AT, MESSAGE);
+	post_send(&a, gid_b);
+	serve(&a);
+	cqe = poll_cq(&b);
+	ck_assert_ptr_nonnull(cqe);
+	ck_assert_uint_eq(cqe->flags & ~PVHCA_CQE_F_PHASE, PVHCA_CQE_F_GRH | PVHCA_CQE_F_VLAN);
+	ck_assert_uint_eq(le32toh(cqe->vlan), 77);
+}
+END_TEST
+
 START_TEST(an_address_that_both_have_is_the_senders_own)
 {
 	static const uint8_t shared[16] = { 0xfe, 0x80, [15] = 1 };
 
 	gsi_gid_del(&a.vm, 1);
 	gsi_gid_del(&b.vm, 1);
-	gsi_gid_add(&b.vm, 1, shared);
-	gsi_gid_add(&a.vm, 1, shared);
+	gsi_gid_add(&b.vm, 1, shared, PVHCA_NO_VLAN);
+	gsi_gid_add(&a.vm, 1, shared, PVHCA_NO_VLAN);
 	post_receive(&a, RECV_DATA_AT, MESSAGE);
 	post_receive(&b, RECV_DATA_AT, MESSAGE);
 	((struct pvhca_av *)(post_send(&a, shared) + 1))->sgid_index = 1;
@@ -539,6 +555,7 @@ int main(void)
 	tcase_add_test(tc, a_datagram_reaches_the_vm_that_has_the_address);
 	tcase_add_test(tc, the_header_is_ipv6_between_ipv6_addresses);
 	tcase_add_test(tc, a_vm_reaches_itself);
+	tcase_add_test(tc, the_vlan_of_the_address_is_told);
 	tcase_add_test(tc, an_address_that_both_have_is_the_senders_own);
 	tcase_add_test(tc, without_a_receive_it_is_lost_and_counted);
 	tcase_add_test(tc, other_addresses_are_left_to_the_hosts_cm);

@@ -48,7 +48,9 @@ static struct pvhca_link_hello_reply say(const struct pvhca_link_hello *hello)
 	qemu_receive(qemu, PVHCA_LINK_HELLO_REPLY, &reply, sizeof(reply));
 	ck_assert_uint_eq(reply.abi_major, PVHCA_LINK_ABI_MAJOR);
 	ck_assert_uint_eq(reply.abi_minor, PVHCA_LINK_ABI_MINOR);
-	ck_assert_uint_eq(reply.features, 0);
+	ck_assert_uint_eq(
+		reply.features,
+		hello->abi_major == PVHCA_LINK_ABI_MAJOR ? hello->features & PVHCA_LINK_F_PAIR : 0);
 	ck_assert_ptr_nonnull(memchr(reply.version, '\0', sizeof(reply.version)));
 	ck_assert_uint_ne(reply.version[0], '\0');
 	ck_assert_ptr_nonnull(memchr(reply.reason, '\0', sizeof(reply.reason)));
@@ -71,6 +73,7 @@ START_TEST(a_hello_is_accepted_and_kept)
 	ck_assert_str_eq(qemu->vm->name, "guest");
 	ck_assert_mem_eq(qemu->vm->uuid, hello.uuid, 16);
 	ck_assert_mem_eq(qemu->vm->hello_mac, hello.mac, 6);
+	ck_assert(qemu->vm->hello_pair);
 	ck_assert_uint_eq(qemu->vm->num_vectors, RIG_VECTORS);
 	ck_assert_uint_eq(qemu->vm->num_doorbells, RIG_DOORBELLS);
 }
@@ -171,7 +174,7 @@ START_TEST(another_major_version_is_told_both_and_nothing_else_of_it_is_checked)
 	reply = say(&hello);
 	ck_assert_uint_eq(reply.refused, EPROTO);
 	ck_assert_ptr_nonnull(strstr(reply.reason, "2.77"));
-	ck_assert_ptr_nonnull(strstr(reply.reason, "1.0"));
+	ck_assert_ptr_nonnull(strstr(reply.reason, "1.1"));
 	qemu_expect_end(qemu);
 }
 END_TEST

@@ -118,6 +118,46 @@ START_TEST(an_address_is_one_vms_until_it_is_released)
 }
 END_TEST
 
+START_TEST(a_vm_may_have_an_address_more_than_once)
+{
+	ck_assert_int_eq(claim(0, "fe80::1"), PVHCA_ST_OK);
+	ck_assert_int_eq(claim(0, "fe80::1"), PVHCA_ST_OK);
+	release(0, "fe80::1");
+	ck_assert_int_eq(claim(1, "fe80::1"), PVHCA_ST_IN_USE);
+	release(0, "fe80::1");
+	ck_assert_int_eq(claim(1, "fe80::1"), PVHCA_ST_OK);
+	release(1, "fe80::1");
+}
+END_TEST
+
+START_TEST(a_paired_vm_has_the_mac_that_it_was_given_or_none)
+{
+	static const uint8_t mac[6] = { 0x52, 0x54, 0, 0, 0, 7 };
+
+	host_has_mac = true;
+	vms[0].hello_pair = true;
+	ck_assert(policy_is_paired(&vms[0]));
+	ck_assert_int_eq(policy_claim_mac(&vms[0]), PVHCA_ST_INVALID);
+	memcpy(vms[0].hello_mac, mac, 6);
+	ck_assert_int_eq(policy_claim_mac(&vms[0]), PVHCA_ST_OK);
+	ck_assert_mem_eq(vms[0].mac, mac, 6);
+	/* Settings win over QEMU's wish, for one who pairs and for one who does not. */
+	memcpy(policies[1].mac, mac, 6);
+	policies[1].has_mac = policies[1].has_pair = policies[1].pair = true;
+	ck_assert(policy_is_paired(&vms[1]));
+	ck_assert_int_eq(policy_claim_mac(&vms[1]), PVHCA_ST_IN_USE);
+	policy_release_mac(&vms[0]);
+	ck_assert_int_eq(policy_claim_mac(&vms[1]), PVHCA_ST_OK);
+	policy_release_mac(&vms[1]);
+	policies[0].has_pair = true;
+	ck_assert(!policy_is_paired(&vms[0]));
+	ck_assert_int_eq(policy_claim_mac(&vms[0]), PVHCA_ST_OK);
+	ck_assert_mem_eq(vms[0].mac, mac, 6);
+	policy_release_mac(&vms[0]);
+	memset(&policies, 0, sizeof(policies));
+}
+END_TEST
+
 START_TEST(settings_say_which_addresses_a_vm_may_have)
 {
 	configure("[vm a]\naddresses=10.1.0.0/16, ,fd00::1\n");
@@ -341,6 +381,8 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, an_address_is_one_vms_until_it_is_released);
+	tcase_add_test(tc, a_vm_may_have_an_address_more_than_once);
+	tcase_add_test(tc, a_paired_vm_has_the_mac_that_it_was_given_or_none);
 	tcase_add_test(tc, settings_say_which_addresses_a_vm_may_have);
 	tcase_add_test(tc, the_default_address_of_the_hosts_mac_is_shared);
 	tcase_add_test(tc, macs_come_from_settings_then_qemu_then_host_then_identity);
