@@ -14,13 +14,14 @@
  * There are two lives, and a structure for each:
  *
  *   struct pvhca_pci   from probe to remove: registers, interrupt vectors and the
- *			network interface, whose IP addresses outlast pvhcad;
+ *			network interface, whose IP addresses outlast pvhcad, or
+ *			else the pairing with another one (pvhca_pair.c);
  *   struct pvhca_dev   from one ENABLE of the device to the RESET after it, in
  *			other words one session with pvhcad: admin queue, event
  *			queues and the ib_device with all that hangs on it.
  *
- * A session dies when pvhcad goes, a command times out, the host device fails or the
- * driver goes. It stays dead: when pvhcad can serve again, a new session is made. So
+ * A session dies when pvhcad goes, a command times out, the host device fails, the
+ * interface that the adapter is paired with goes, or the driver goes. It stays dead: when pvhcad can serve again, a new session is made. So
  * nothing of an old session can be taken for a part of the new one. pvhca_attach.c
  * begins and ends sessions.
  *
@@ -35,7 +36,8 @@
  *   pvhca_kctx.c, _kcq.c, _kqp.c, _kpost.c,
  *   _kmr.c, _kverbs.h				their part for kernel consumers
  *   pvhca_object.c				where events find objects
- *   pvhca_mem.c, _netdev.c			memory lists, network interface
+ *   pvhca_mem.c, _pair.c			memory lists, paired interface
+ *   pvhca_netdev.c				network interface
  *   pvhca_com_cmd.c, _com_cmd.h		a function per command
  *   pvhca_com.c, _com.h			the admin queue
  *   pvhca_dev.c				the end of a session
@@ -70,7 +72,9 @@
 #ifndef PVHCA_H
 #define PVHCA_H
 
+#include <linux/if_ether.h>
 #include <linux/mutex.h>
+#include <linux/notifier.h>
 #include <linux/pci.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -97,13 +101,35 @@ struct pvhca_kqp;
 #define PVHCA_PKEYS 1
 
 /**
+ * struct pvhca_pair - the network interface that the adapter is paired with
+ * @nb: hears of the interfaces of all network namespaces, while @active
+ * @active: the adapter is paired; pvhca_pci.attach_work and the end of the driver
+ *	write it
+ * @mac: permanent address of the interface; constant while @active
+ * @netdev: the interface, NULL while it is not there. Guarded by rtnl_lock(); without
+ *	a reference, as it is forgotten at NETDEV_UNREGISTER
+ * @up: it is set up and has a carrier; written under rtnl_lock()
+ * @mtu: its MTU, bytes; likewise
+ */
+struct pvhca_pair {
+	struct notifier_block nb;
+	bool active;
+	u8 mac[ETH_ALEN];
+	struct net_device *netdev;
+	bool up;
+	u32 mtu;
+};
+
+/**
  * struct pvhca_pci - a PCI function, while the driver is bound to it
  * @pdev: the function
  * @regs: BAR 0
  * @admin_db: admin doorbell
  * @doorbells: physical address of the window of data doorbells, for user space
  * @num_vectors: MSI-X vectors that were allocated
- * @netdev: network interface; made with the first session, which tells its MAC
+ * @netdev: network interface; made with the first session, which tells its MAC. NULL
+ *	while the adapter is paired
+ * @pair: or else the interface that the adapter is paired with
  * @config_wait: woken by the config interrupt
  * @config_seq: counts config interrupts
  * @wq: ordered; runs @attach_work and the sessions' port work. Making and
@@ -129,6 +155,7 @@ struct pvhca_pci {
 	phys_addr_t doorbells;
 	int num_vectors;
 	struct net_device *netdev;
+	struct pvhca_pair pair;
 
 	wait_queue_head_t config_wait;
 	atomic_t config_seq;
@@ -203,6 +230,7 @@ struct pvhca_dev_ops {
  * @ops: callbacks of pvhca_attach.c
  * @dead: the session is over; never cleared
  * @generation: PVHCA_REG_GENERATION that was enabled
+ * @features: PVHCA_FEATURE_* in use; constant
  * @com: admin queue
  * @admin_lock: held while admin completions and then async events are read
  * @aeq: async events; shares its interrupt with @com
@@ -221,6 +249,9 @@ struct pvhca_dev_ops {
  * @quiesced: the device was reset (or it was tried) after the session died
  * @leak: that reset did not end: pvhcad may still write to guest memory
  * @registered: with the RDMA core: events may be dispatched
+ * @waiting: for the interface to pair with, which the log has; attach_work's own
+ * @pair_lost: it died of that interface's end: no fault, another session may follow at
+ *	once
  * @port_work: looks at the port after an event, or when the interface is set up or
  *	down; does nothing unless @registered
  * @port_up: the port is active, as users of the device were told
@@ -233,6 +264,7 @@ struct pvhca_dev {
 	const struct pvhca_dev_ops *ops;
 	bool dead;
 	u32 generation;
+	u64 features;
 
 	struct pvhca_com com;
 	spinlock_t admin_lock; /* see above */
@@ -254,6 +286,8 @@ struct pvhca_dev {
 	bool leak;
 
 	bool registered;
+	bool waiting;
+	bool pair_lost;
 	struct work_struct port_work;
 	atomic_t port_up;
 	bool gids_changed;
@@ -474,6 +508,12 @@ static inline struct device *pvhca_to_dma_device(struct pvhca_dev *dev)
 #define PVHCA_TEXT_LEN(text) \
 	((int)strnlen((const char *)(text), sizeof(text) + __must_be_array(text)))
 
+/* Does the adapter belong to an interface that is not its own? */
+static inline bool pvhca_is_paired(const struct pvhca_dev *dev)
+{
+	return dev->features & PVHCA_FEATURE_PAIR;
+}
+
 static inline void pvhca_stat_inc(struct pvhca_dev *dev, enum pvhca_stat stat)
 {
 	atomic64_inc(&dev->stats[stat]);
@@ -516,6 +556,15 @@ int pvhca_netdev_create(struct pvhca_pci *pci, const u8 *mac);
 void pvhca_netdev_destroy(struct pvhca_pci *pci);
 void pvhca_netdev_set_link(struct pvhca_pci *pci, bool up);
 void pvhca_netdev_set_mtu(struct pvhca_pci *pci, u32 mtu);
+bool pvhca_netdev_is_own(const struct net_device *netdev);
+
+/* pvhca_pair.c */
+int pvhca_pair_start(struct pvhca_pci *pci, const u8 *mac);
+void pvhca_pair_stop(struct pvhca_pci *pci);
+bool pvhca_pair_is_there(struct pvhca_pci *pci);
+int pvhca_pair_attach(struct pvhca_dev *dev);
+void pvhca_pair_detach(struct pvhca_dev *dev);
+bool pvhca_pair_has_speed(struct pvhca_pci *pci);
 
 /* pvhca_mem.c */
 struct pvhca_mem;

@@ -13,6 +13,9 @@
  *				applications and destroys their objects; frees the
  *				session; makes a new one.
  *
+ * A session of an adapter that is paired with a network interface waits, enabled but not
+ * registered, until that is there (pvhca_pair.c).
+ *
  * A session that could not be made or died early is not tried again at once, as
  * long as it is the same pvhcad; and not at all if the two do not fit.
  */
@@ -130,14 +133,15 @@ static int pvhca_dev_check_hostd(struct pvhca_dev *dev)
 {
 	const struct pvhca_admin_area *area = dev->com.area;
 
-	if (le16_to_cpu(area->hostd_abi_major) == PVHCA_ADMIN_ABI_MAJOR && !area->hostd_features)
+	dev->features = le64_to_cpu(area->hostd_features);
+	if (le16_to_cpu(area->hostd_abi_major) == PVHCA_ADMIN_ABI_MAJOR &&
+	    !(dev->features & ~PVHCA_COM_FEATURES))
 		return 0;
 	dev_err(&dev->pci->pdev->dev,
 		"pvhcad %*pE speaks admin ABI %u.%u, features %#llx; driver %s speaks %u.%u\n",
 		PVHCA_TEXT_LEN(area->hostd_version), area->hostd_version,
 		le16_to_cpu(area->hostd_abi_major), le16_to_cpu(area->hostd_abi_minor),
-		le64_to_cpu(area->hostd_features), PVHCA_VERSION, PVHCA_ADMIN_ABI_MAJOR,
-		PVHCA_ADMIN_ABI_MINOR);
+		dev->features, PVHCA_VERSION, PVHCA_ADMIN_ABI_MAJOR, PVHCA_ADMIN_ABI_MINOR);
 	dev->pci->refused = true;
 	return -EPROTO;
 }
@@ -179,7 +183,18 @@ static void pvhca_dev_disable(struct pvhca_dev *dev)
 	mutex_unlock(&pci->dev_lock);
 }
 
-/* Make everything that an enabled session needs, and register the device. */
+/* The network interface is the adapter's own, or one that it is to be paired with. */
+static int pvhca_dev_choose_netdev(struct pvhca_dev *dev)
+{
+	if (pvhca_is_paired(dev)) {
+		pvhca_netdev_destroy(dev->pci);
+		return pvhca_pair_start(dev->pci, dev->attr.mac);
+	}
+	pvhca_pair_stop(dev->pci);
+	return pvhca_netdev_create(dev->pci, dev->attr.mac);
+}
+
+/* Make everything that an enabled session needs before it is registered. */
 static int pvhca_dev_start(struct pvhca_dev *dev)
 {
 	int err;
@@ -193,13 +208,7 @@ static int pvhca_dev_start(struct pvhca_dev *dev)
 	err = pvhca_kctx_create(dev);
 	if (err)
 		return err;
-	err = pvhca_netdev_create(dev->pci, dev->attr.mac);
-	if (err)
-		return err;
-	err = pvhca_port_update(dev);
-	if (err)
-		return err;
-	return pvhca_ibdev_register(dev);
+	return pvhca_dev_choose_netdev(dev);
 }
 
 /* ------------------------------- state machine ----------------------------- */
@@ -239,6 +248,56 @@ static void pvhca_attach_log(struct pvhca_dev *dev)
 	pvhca_attach_log_kernel(dev);
 }
 
+static void pvhca_detach(struct pvhca_dev *dev)
+{
+	struct pvhca_pci *pci = dev->pci;
+
+	pvhca_dev_kill(dev, NULL);
+	/* Whoever removes the interface waits for this: before all that may take time. */
+	if (pvhca_is_paired(dev))
+		pvhca_pair_detach(dev);
+	pvhca_dev_disable(dev);
+	pvhca_netdev_set_link(pci, false);
+	if (dev->registered)
+		pvhca_ibdev_unregister(dev);
+	pvhca_dev_destroy(dev);
+}
+
+/*
+ * Register the device of a session, or wait for the interface to pair with. On failure
+ * the session is gone.
+ */
+static int pvhca_attach_register(struct pvhca_dev *dev)
+{
+	struct pvhca_pci *pci = dev->pci;
+	int err;
+
+	if (pvhca_is_paired(dev) && !pvhca_pair_is_there(pci)) {
+		if (!dev->waiting)
+			dev_notice(&pci->pdev->dev,
+				   "waiting for the network interface with address %pM\n",
+				   pci->pair.mac);
+		dev->waiting = true;
+		pci->failure_logged = false;
+		return 0;
+	}
+	err = pvhca_port_update(dev);
+	if (!err)
+		err = pvhca_ibdev_register(dev);
+	if (err) {
+		/* No failure; it is told already. */
+		if (READ_ONCE(dev->pair_lost))
+			err = -EINTR;
+		pvhca_detach(dev);
+		return err;
+	}
+	pvhca_attach_log(dev);
+	/* Events of the port during registration were not reported. */
+	queue_work(pci->wq, &dev->port_work);
+	pci->failure_logged = false;
+	return 0;
+}
+
 static int pvhca_attach(struct pvhca_pci *pci)
 {
 	struct pvhca_dev *dev;
@@ -255,32 +314,13 @@ static int pvhca_attach(struct pvhca_pci *pci)
 	if (IS_ERR(dev))
 		return PTR_ERR(dev);
 	err = pvhca_dev_enable(dev);
-	if (err)
-		goto err_disable;
-	err = pvhca_dev_start(dev);
-	if (err)
-		goto err_disable;
-	pvhca_attach_log(dev);
-	/* Events of the port during registration were not reported. */
-	queue_work(pci->wq, &dev->port_work);
-	pci->failure_logged = false;
-	return 0;
-
-err_disable:
-	pvhca_dev_disable(dev);
-	pvhca_netdev_set_link(pci, false);
-	pvhca_dev_destroy(dev);
-	return err;
-}
-
-static void pvhca_detach(struct pvhca_pci *pci)
-{
-	struct pvhca_dev *dev = pci->dev;
-
-	pvhca_dev_disable(dev);
-	pvhca_netdev_set_link(pci, false);
-	pvhca_ibdev_unregister(dev);
-	pvhca_dev_destroy(dev);
+	if (!err)
+		err = pvhca_dev_start(dev);
+	if (err) {
+		pvhca_detach(dev);
+		return err;
+	}
+	return pvhca_attach_register(dev);
 }
 
 /* QEMU and pvhcad refuse each other. The guest's log may be the only place that shows it. */
@@ -351,13 +391,16 @@ static void pvhca_attach_work(struct work_struct *work)
 		/* After a session that lasted, failures are counted anew. */
 		if (time_after(jiffies, pci->retry_at + (PVHCA_RETRY_MIN << PVHCA_RETRY_MAX_SHIFT)))
 			pci->attempts = 0;
-		pvhca_attach_hold_off(pci);
-		pvhca_detach(pci);
+		if (!READ_ONCE(pci->dev->pair_lost))
+			pvhca_attach_hold_off(pci);
+		pvhca_detach(pci->dev);
 	}
-	if (pci->dev || !pvhca_attach_is_due(pci))
+	if (pci->dev && !pci->dev->registered)
+		err = pvhca_attach_register(pci->dev);
+	else if (!pci->dev && pvhca_attach_is_due(pci))
+		err = pvhca_attach(pci);
+	else
 		return;
-
-	err = pvhca_attach(pci);
 	if (!err || err == -EINTR)
 		return;
 	if (!pci->failure_logged)
@@ -438,7 +481,7 @@ void pvhca_attach_stop(struct pvhca_pci *pci)
 {
 	pvhca_attach_halt(pci);
 	if (pci->dev)
-		pvhca_detach(pci);
+		pvhca_detach(pci->dev);
 }
 
 /**

@@ -47,6 +47,7 @@ static void pvhca_com_fill_area(struct pvhca_com *com)
 	area->magic = cpu_to_le32(PVHCA_ADMIN_MAGIC);
 	area->abi_major = cpu_to_le16(PVHCA_ADMIN_ABI_MAJOR);
 	area->abi_minor = cpu_to_le16(PVHCA_ADMIN_ABI_MINOR);
+	area->features = cpu_to_le64(PVHCA_COM_FEATURES);
 	area->sq_addr = cpu_to_le64(com->sq_dma);
 	area->cq_addr = cpu_to_le64(com->cq_dma);
 	area->sq_log_entries = PVHCA_COM_LOG_ENTRIES;

@@ -18,6 +18,9 @@
 #define PVHCA_COM_LOG_ENTRIES 6
 #define PVHCA_COM_ENTRIES     (1u << PVHCA_COM_LOG_ENTRIES)
 
+/* That the driver knows. */
+#define PVHCA_COM_FEATURES (PVHCA_FEATURE_PAIR | PVHCA_FEATURE_VLAN)
+
 struct pvhca_dev;
 
 /**

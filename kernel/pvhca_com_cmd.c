@@ -310,12 +310,13 @@ void pvhca_com_destroy_ceq(struct pvhca_dev *dev, u32 handle)
  * @dev: session
  * @port: number
  * @index: index of the entry
- * @gid: for it; RoCE v2, without a VLAN
+ * @gid: for it; RoCE v2
+ * @vlan: of its interface; PVHCA_NO_VLAN: none
  *
  * Return: 0; -EPERM where policy refuses; -EADDRINUSE; -ENODEV if the host has
  * no such address; another negative errno.
  */
-int pvhca_com_add_gid(struct pvhca_dev *dev, u32 port, u32 index, const union ib_gid *gid)
+int pvhca_com_add_gid(struct pvhca_dev *dev, u32 port, u32 index, const union ib_gid *gid, u16 vlan)
 {
 	struct pvhca_admin_cmd cmd = {};
 	struct pvhca_admin_rsp rsp;
@@ -324,7 +325,7 @@ int pvhca_com_add_gid(struct pvhca_dev *dev, u32 port, u32 index, const union ib
 	cmd.add_gid.index = cpu_to_le32(index);
 	cmd.add_gid.port = cpu_to_le32(port);
 	cmd.add_gid.gid_type = cpu_to_le32(1);
-	cmd.add_gid.vlan = cpu_to_le16(0xffff);
+	cmd.add_gid.vlan = cpu_to_le16(vlan);
 	return pvhca_com_run(dev, PVHCA_CMD_ADD_GID, &cmd, &rsp);
 }
 

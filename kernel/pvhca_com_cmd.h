@@ -188,7 +188,8 @@ int pvhca_com_query_port(struct pvhca_dev *dev, u32 port, struct pvhca_rsp_query
 int pvhca_com_create_ceq(struct pvhca_dev *dev, dma_addr_t addr, u32 log_entries, u32 vector,
 			 u32 *handle);
 void pvhca_com_destroy_ceq(struct pvhca_dev *dev, u32 handle);
-int pvhca_com_add_gid(struct pvhca_dev *dev, u32 port, u32 index, const union ib_gid *gid);
+int pvhca_com_add_gid(struct pvhca_dev *dev, u32 port, u32 index, const union ib_gid *gid,
+		      u16 vlan);
 int pvhca_com_del_gid(struct pvhca_dev *dev, u32 port, u32 index);
 int pvhca_com_alloc_context(struct pvhca_dev *dev,
 			    const struct pvhca_com_alloc_context_params *params,

@@ -163,7 +163,7 @@ static const struct ib_device_ops pvhca_kernel_ops = {
 
 /**
  * pvhca_ibdev_register - offer the device
- * @dev: session, complete, with a network interface
+ * @dev: session, complete, with a network interface; one to pair with may have gone
  *
  * Context: process, without rtnl_lock().
  * Return: 0 or a negative errno.
@@ -186,7 +186,10 @@ int pvhca_ibdev_register(struct pvhca_dev *dev)
 		ibdev->local_dma_lkey = PVHCA_LKEY_DMA;
 	}
 
-	err = ib_device_set_netdev(ibdev, dev->pci->netdev, PVHCA_PORT);
+	if (pvhca_is_paired(dev))
+		err = pvhca_pair_attach(dev);
+	else
+		err = ib_device_set_netdev(ibdev, dev->pci->netdev, PVHCA_PORT);
 	if (err)
 		return err;
 	err = ib_register_device(ibdev, PVHCA_DRV_NAME "%d", parent);

@@ -110,7 +110,10 @@ static void pvhca_kcq_fill_wc(struct ib_wc *wc, const struct pvhca_cqe *cqe, u32
 	/* The core finds the kind of the header by itself. */
 	if (flags & PVHCA_CQE_F_GRH)
 		wc->wc_flags |= IB_WC_GRH;
-	if (flags & PVHCA_CQE_F_IMM) {
+	if (flags & PVHCA_CQE_F_VLAN) {
+		wc->wc_flags |= IB_WC_WITH_VLAN;
+		wc->vlan_id = le32_to_cpu(cqe->vlan);
+	} else if (flags & PVHCA_CQE_F_IMM) {
 		wc->wc_flags |= IB_WC_WITH_IMM;
 		wc->ex.imm_data = cqe->imm_data;
 	} else if (flags & PVHCA_CQE_F_INV) {

@@ -234,6 +234,8 @@ static void pvhca_remove(struct pci_dev *pdev)
 	struct pvhca_pci *pci = pci_get_drvdata(pdev);
 
 	pvhca_attach_stop(pci);
+	/* It schedules work. */
+	pvhca_pair_stop(pci);
 	pvhca_teardown_config(pci);
 	pvhca_netdev_destroy(pci);
 	pci_clear_master(pdev);

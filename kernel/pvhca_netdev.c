@@ -6,6 +6,8 @@
  * no other purpose: it needs no ARP, and drops all packets. It stays when pvhcad goes,
  * so that addresses need not be set up again. Its carrier tells the state of the
  * host's port.
+ *
+ * There is none while the adapter is paired with an interface of the VM: pvhca_pair.c.
  */
 
 #include <linux/etherdevice.h>
@@ -137,6 +139,17 @@ void pvhca_netdev_destroy(struct pvhca_pci *pci)
 	unregister_netdev(pci->netdev);
 	free_netdev(pci->netdev);
 	pci->netdev = NULL;
+}
+
+/**
+ * pvhca_netdev_is_own - is an interface one of this driver's?
+ * @netdev: the interface
+ *
+ * Context: any.
+ */
+bool pvhca_netdev_is_own(const struct net_device *netdev)
+{
+	return netdev->netdev_ops == &pvhca_netdev_ops;
 }
 
 /**

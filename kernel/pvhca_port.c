@@ -7,17 +7,18 @@
  * entry empty.
  *
  * The port is up while both sides want it: the host's port is active, and the guest's
- * administrator has not set the network interface down. The interface's carrier tells
- * of the host's port alone.
+ * administrator has not set the network interface down. The carrier of the adapter's own
+ * interface tells of the host's port alone. An interface that the adapter is paired with
+ * has a carrier, an MTU and perhaps a speed of its own, which the port follows.
  */
 
+#include <rdma/ib_addr.h>
 #include <rdma/ib_cache.h>
 #include <rdma/ib_mad.h>
 
 #include "pvhca.h"
 #include "pvhca_com_cmd.h"
 
-#define PVHCA_NO_VLAN 0xffff
 /* struct pvhca_av has eight bits for an index. */
 #define PVHCA_MAX_GIDS 256
 
@@ -35,6 +36,8 @@ static void pvhca_port_dispatch(struct pvhca_dev *dev, enum ib_event_type type)
 
 static bool pvhca_port_is_enabled(struct pvhca_dev *dev)
 {
+	if (pvhca_is_paired(dev))
+		return READ_ONCE(dev->pci->pair.up);
 	return netif_running(dev->pci->netdev);
 }
 
@@ -92,7 +95,7 @@ int pvhca_port_update(struct pvhca_dev *dev)
 	err = pvhca_com_query_port(dev, PVHCA_PORT, &port);
 	if (err)
 		return err;
-	if (port.netdev_mtu)
+	if (port.netdev_mtu && dev->pci->netdev)
 		pvhca_netdev_set_mtu(dev->pci, le32_to_cpu(port.netdev_mtu));
 	pvhca_netdev_set_link(dev->pci, port.state == IB_PORT_ACTIVE);
 	pvhca_port_set_up(dev, port.state == IB_PORT_ACTIVE && pvhca_port_is_enabled(dev));
@@ -131,12 +134,24 @@ void pvhca_report_port_event(struct ib_device *ibdev, struct net_device *netdev,
 {
 }
 
+/* What the interface that the adapter is paired with has to say. */
+static void pvhca_port_follow_pair(struct pvhca_dev *dev, struct ib_port_attr *attr)
+{
+	enum ib_mtu mtu = iboe_get_mtu(READ_ONCE(dev->pci->pair.mtu));
+
+	attr->active_mtu = min(attr->active_mtu, max(mtu, IB_MTU_256));
+	/* It leaves both as they are if the interface goes meanwhile. */
+	if (pvhca_pair_has_speed(dev->pci))
+		ib_get_eth_speed(&dev->ibdev, PVHCA_PORT, &attr->active_speed, &attr->active_width);
+}
+
 /**
  * pvhca_query_port - ib_device_ops.query_port
  * @ibdev: device
  * @port: number
  * @attr: zeroed by the core
  *
+ * Context: process, without rtnl_lock().
  * Return: 0 or a negative errno.
  */
 int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *attr)
@@ -164,6 +179,8 @@ int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *att
 	attr->gid_tbl_len = min_t(u32, le32_to_cpu(host.gid_tbl_len), PVHCA_MAX_GIDS);
 	attr->port_cap_flags = le32_to_cpu(host.port_cap_flags);
 	attr->ip_gids = true;
+	if (pvhca_is_paired(to_pvhca_dev(ibdev)))
+		pvhca_port_follow_pair(to_pvhca_dev(ibdev), attr);
 	return 0;
 }
 
@@ -236,10 +253,12 @@ int pvhca_add_gid(const struct ib_gid_attr *attr, void **context)
 	err = rdma_read_gid_l2_fields(attr, &vlan, NULL);
 	if (err)
 		return err;
-	if (attr->gid_type != IB_GID_TYPE_ROCE_UDP_ENCAP || vlan < PVHCA_NO_VLAN)
+	if (attr->gid_type != IB_GID_TYPE_ROCE_UDP_ENCAP)
+		return -EOPNOTSUPP;
+	if (vlan != PVHCA_NO_VLAN && !(dev->features & PVHCA_FEATURE_VLAN))
 		return -EOPNOTSUPP;
 
-	err = pvhca_com_add_gid(dev, attr->port_num, attr->index, &attr->gid);
+	err = pvhca_com_add_gid(dev, attr->port_num, attr->index, &attr->gid, vlan);
 	if (err && !pvhca_dev_is_dead(dev))
 		ibdev_warn(&dev->ibdev, "the host does not let this guest use address %pI6c: %d\n",
 			   attr->gid.raw, err);

@@ -36,6 +36,7 @@ COMMAND_SIZE = 256
 INLINE_EXTENTS, CHUNK_EXTENTS = 4, 255
 EQ_HEADER = 64
 AREA_HOSTD, AREA_SQ_PI = 1024, 2048
+FEATURE_PAIR = 1
 
 COMMANDS = ("NOP QUERY_DEVICE QUERY_PORT CREATE_CEQ DESTROY_CEQ ADD_GID DEL_GID ALLOC_CONTEXT DEALLOC_CONTEXT ALLOC_PD "
             "DEALLOC_PD REG_MR DEREG_MR CREATE_CQ DESTROY_CQ CREATE_QP MODIFY_QP QUERY_QP DESTROY_QP CREATE_AH DESTROY_AH "
@@ -57,6 +58,7 @@ class Behaviour:
         self.unanswered = []        # what commands that were dropped wait for
         self.unanswered_region = b""   # the body of the last REG_MR that was dropped
         self.kernel_caps = 0        # PVHCA_KERNEL_*; clear() leaves it
+        self.pair = None            # MAC of the interface to pair with; likewise
         self.sessions = 0           # that were enabled
         self.clear()
 
@@ -70,6 +72,7 @@ class Behaviour:
         self.port_state, self.port_mtu, self.netdev_mtu = 4, 5, 4200
         self.enable_error, self.enable_delay = 0, 0
         self.admin_major = 1
+        self.features = 0           # that are in use, asked for or not
         self.reset_ends = True
         self.reset_delay = 0        # seconds
         self.version, self.message, self.host_device = "fake 0", "it was asked to refuse", "fake"
@@ -247,7 +250,8 @@ class Admin:
         numbers = (0x1af4, 0x10f0, 1, 1000, 4096, 16, 16, 256, 1000, 65535, 1000, 100, 16, 16, 16, 1,
                    1000, 100, 10, 1000, 1000, 100, 4096, 16, 1, 64, 128)
         response = struct.pack("<6Q", 1 << 40, 0xfffff000, 0, 0, 0, 0) + struct.pack("<27I", *numbers)
-        response += bytes(4) + bytes((0x52, 0x54, 0, 0x77, 0, 1)) + struct.pack("<H", self.behaviour.kernel_caps)
+        mac = bytes.fromhex((self.behaviour.pair or "52:54:00:77:00:01").replace(":", ""))
+        response += bytes(4) + mac + struct.pack("<H", self.behaviour.kernel_caps)
         return {}, response + b"fake-fw".ljust(32, b"\0") + self.behaviour.host_device.encode().ljust(32, b"\0")
 
     def _query_port(self, _):
@@ -443,7 +447,8 @@ class Session:
         time.sleep(self.behaviour.enable_delay)
         error = self.behaviour.enable_error
         message = self.behaviour.message.encode() if error else b""
-        self.memory.write(area + AREA_HOSTD, struct.pack("<IHHQ32s160s", error, self.behaviour.admin_major, 0, 0,
+        features = 0 if error else self.behaviour.features | (FEATURE_PAIR if self.behaviour.pair else 0)
+        self.memory.write(area + AREA_HOSTD, struct.pack("<IHHQ32s160s", error, self.behaviour.admin_major, 1, features,
                                                          self.behaviour.version.encode(), message))
         self.admin = None if error else Admin(self.memory, self.eventfds, self.behaviour, area)
         self.behaviour.sessions += not error
