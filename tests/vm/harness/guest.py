@@ -30,6 +30,7 @@ class Guest(Host):
         self.ibdev = None           # set by bring_up_device
         self.gid_index = None
         self.netdev = None
+        self.paired = False         # the device belongs to the interface of the plain network
         self.boots = 0
         self.boot_attempts = 1      # more where a hang before the agent is up says nothing about the guest
         self._start_machine = start_machine
@@ -131,7 +132,7 @@ class Guest(Host):
         """What QEMU says about its processors."""
         return self._machine.state()
 
-    def qmp(self, command, **arguments):
+    def qmp(self, command, /, **arguments):
         return self._machine.monitor.command(command, **arguments)
 
     def lost(self, why):
@@ -235,7 +236,8 @@ class Guest(Host):
         if found is None:
             raise CommandFailed(f"{self.name}: no pvhca device under /sys/class/infiniband\n{tail(self.dmesg())}")
         self.ibdev = found
-        self.netdev = self.check(f"ls /sys/class/infiniband/{self.ibdev}/device/net").split()[0]
+        self.netdev = self.check(f"ls /sys/class/infiniband/{self.ibdev}/device/net").split()[0] \
+            if not self.paired else self.check("ls -d /sys/class/net/*/device").split("/")[4]
 
     def _look_for_device(self, condition, timeout):
         """Until the condition about $f, the device's name or nothing, holds: $f then, or None at the end of time."""

@@ -35,7 +35,7 @@ class Hub:
         """QEMU options and the descriptors to pass for one guest's interface."""
         fd = self._theirs[port].fileno()
         return ["-netdev", f"socket,id=net,fd={fd}",
-                "-device", f"virtio-net-pci,netdev=net,mac={mac},romfile="], [fd]
+                "-device", f"virtio-net-pci,id=net0,netdev=net,mac={mac},romfile="], [fd]
 
     def _forward(self):
         while True:
@@ -82,7 +82,7 @@ class Bridge:
     def options(self, port, mac):
         return ["-netdev", f"tap,id=net,ifname={self._tap(port)},script=no,downscript=no,"
                 f"vhost={'on' if self._vhost else 'off'}",
-                "-device", f"virtio-net-pci,netdev=net,mac={mac},romfile="], []
+                "-device", f"virtio-net-pci,id=net0,netdev=net,mac={mac},romfile="], []
 
     def close(self):
         names = [self.NAME, *(self._tap(port) for port in range(self._ports))]

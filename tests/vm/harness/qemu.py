@@ -27,7 +27,7 @@ class Monitor:
         self._ready = False
         self.events = []
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         with self._lock:
             if not self._ready:
                 self._stream.readline()

@@ -86,7 +86,8 @@ class Rig:
         for index in range(self.setup.guests):
             number = FIRST_GUEST + index
             guest = Guest(f"guest{index}", self.logs, self._start_machine, self.slowness,
-                          f"{NET}.{number}", f"{RDMA}.{number}")
+                          f"{NET}.{number}", f"{NET if self.setup.paired else RDMA}.{number}")
+            guest.paired = self.setup.paired
             guest.index, guest.boot_attempts = index, self.boot_attempts
             self.guests.append(guest)
             self._cleanup.callback(guest.close)
@@ -123,13 +124,23 @@ class Rig:
             guest.wait_device()
 
     def _start_machine(self, guest):
-        options, fds = self.network.options(guest.index, f"52:54:00:88:00:{FIRST_GUEST + guest.index:02x}")
+        options, fds = self.network.options(guest.index, self.mac(guest))
         emulator = self.device_emulator() if self.setup.device else paths.qemu()
         if self.setup.device:
             options = [*options, *self.device_arguments(emulator, guest)]
         cpus = self.processors(self.setup.cpus or (self.lone_guest_cpus if self.setup.guests == 1 else 1))
         return Machine(guest.name, self.logs, emulator, self.setup.memory, cpus, self.accel, self.cpu,
                        f"vmtest.net={guest.net_ip} {self.setup.append}", [*options, *self.setup.qemu_args], fds)
+
+    @staticmethod
+    def mac(guest):
+        """Of the guest's interface on the plain network."""
+        return f"52:54:00:88:00:{FIRST_GUEST + guest.index:02x}"
+
+    def device_settings(self, guest):
+        """Of -device pvhca beside its chardev, as NAME=VALUE."""
+        pair = [f"mac={self.mac(guest)}", "pair=on"] if self.setup.paired else []
+        return pair + [option for option in self.setup.device_options.split(",") if option]
 
     def device_emulator(self):
         return paths.qemu_with_device()
@@ -138,9 +149,9 @@ class Rig:
         """What QEMU's -smp says."""
         return number
 
-    def device_arguments(self, emulator, _guest):
+    def device_arguments(self, emulator, guest):
         again = "reconnect-ms=500" if paths.qemu_version(emulator) >= (9, 2) else "reconnect=1"
-        more = f",{self.setup.device_options}" if self.setup.device_options else ""
+        more = "".join(f",{setting}" for setting in self.device_settings(guest))
         return ["-chardev", f"socket,id=pv,path={self.daemon.socket},{again}",
                 "-device", f"pvhca,id=pvhca,chardev=pv{more}"]
 

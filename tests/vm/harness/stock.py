@@ -89,8 +89,10 @@ class StockRig(rigs.LoopbackRig):
         return f"{number},maxcpus={max(number, 2)}"
 
     def device_arguments(self, _emulator, guest):
-        options = [word for option in self.setup.device_options.split(",") if option
-                   for word in ("--" + option.split("=")[0], option.split("=")[1])]
+        options = []
+        for setting in self.device_settings(guest):
+            name, _, value = setting.partition("=")
+            options += [f"--{name}"] + ([] if value == "on" else [value])
         return ["-device", json.dumps(self.device("pvhca", guest.name, options))]
 
     def device(self, ident, name, options=()):

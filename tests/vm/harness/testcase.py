@@ -17,6 +17,7 @@ class Setup:
     daemon_config: str | None = None
     daemon_args: tuple = ()
     device_options: str = ""        # appended to QEMU's -device pvhca,...
+    paired: bool = False            # the device belongs to the plain network's interface, and has its address
     qemu_args: tuple = ()
     append: str = ""                # to the guests' kernel command line
     vhost: bool = False             # verbs rig: vhost-net for the plain network
