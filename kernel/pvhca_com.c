@@ -251,8 +251,24 @@ static int pvhca_com_wait(struct pvhca_com *com, struct pvhca_com_slot *slot, bo
 	return -ETIMEDOUT;
 }
 
+/*
+ * The session died before the command completed. Its caller may free memory of the
+ * session's once pvhcad has let go of it. Callers of these commands free none, and
+ * others wait for them: the GID table, which holds the network interface.
+ */
+static void pvhca_com_let_go(struct pvhca_com *com, u16 opcode)
+{
+	switch (opcode) {
+	case PVHCA_CMD_QUERY_PORT:
+	case PVHCA_CMD_ADD_GID:
+	case PVHCA_CMD_DEL_GID:
+		return;
+	}
+	pvhca_dev_may_free(com->dev);
+}
+
 /* The command has ended: give its slot back. */
-static int pvhca_com_finish(struct pvhca_com *com, struct pvhca_com_slot *slot,
+static int pvhca_com_finish(struct pvhca_com *com, struct pvhca_com_slot *slot, u16 opcode,
 			    struct pvhca_admin_rsp *rsp)
 {
 	/* A slot that is not busy is not written to. */
@@ -263,7 +279,7 @@ static int pvhca_com_finish(struct pvhca_com *com, struct pvhca_com_slot *slot,
 	pvhca_com_release(com, slot);
 	up(&com->credits);
 	if (err)
-		pvhca_dev_may_free(com->dev);
+		pvhca_com_let_go(com, opcode);
 	return err;
 }
 
@@ -291,7 +307,7 @@ static void pvhca_com_abandoned_work(struct work_struct *work)
 
 	if (pvhca_com_wait(com, slot, false))
 		pvhca_com_timed_out(com, slot, le16_to_cpu(cmd.opcode));
-	if (!pvhca_com_finish(com, slot, &rsp))
+	if (!pvhca_com_finish(com, slot, le16_to_cpu(cmd.opcode), &rsp))
 		leave.settle(com->dev, &cmd, &rsp);
 	if (leave.hold)
 		pvhca_com_hold_put(leave.hold);
@@ -311,7 +327,8 @@ static void pvhca_com_abandoned_work(struct work_struct *work)
  *
  * With -EIO the session is dead, and unless pvhca_dev_may_free() says otherwise
  * pvhcad does not touch any memory that it was told of, by this or any earlier
- * command. With -EINTR pvhcad may still carry the command out; memory that it names
+ * command. (Commands about the port and its GIDs do not wait for that.)
+ * With -EINTR pvhcad may still carry the command out; memory that it names
  * stays as it is until its hold is released.
  *
  * Context: process; may be called with rtnl_lock() held.
@@ -334,7 +351,7 @@ int pvhca_com_exec(struct pvhca_com *com, struct pvhca_admin_cmd *cmd, struct pv
 	slot = pvhca_com_submit(com, cmd);
 	if (!slot) {
 		up(&com->credits);
-		pvhca_dev_may_free(com->dev);
+		pvhca_com_let_go(com, le16_to_cpu(cmd->opcode));
 		return -EIO;
 	}
 	writel(1, com->dev->pci->admin_db);
@@ -346,7 +363,7 @@ int pvhca_com_exec(struct pvhca_com *com, struct pvhca_admin_cmd *cmd, struct pv
 	}
 	if (err)
 		pvhca_com_timed_out(com, slot, le16_to_cpu(cmd->opcode));
-	return pvhca_com_finish(com, slot, rsp);
+	return pvhca_com_finish(com, slot, le16_to_cpu(cmd->opcode), rsp);
 }
 
 /**

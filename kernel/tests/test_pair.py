@@ -5,7 +5,11 @@ What the interface itself may do is in tests/vm/test_pairing.py.
 """
 
 import contextlib
+import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from test_driver import ACTIVE, ADDRESS, DOWN, PORT_ACTIVE, PORT_ERR, Bench, drivertest
 
