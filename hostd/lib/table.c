@@ -72,7 +72,7 @@ static void table_set_used(struct table *table, uint32_t used)
 	__atomic_store_n(&table->used, used, __ATOMIC_RELAXED);
 }
 
-int table_add(struct table *table, void *object, uint32_t *handle)
+int table_reserve(struct table *table, void *object, uint32_t *handle)
 {
 	struct table_entry *entry;
 	uint32_t at, next;
@@ -96,6 +96,7 @@ int table_add(struct table *table, void *object, uint32_t *handle)
 		next += 1u << TABLE_INDEX_BITS;
 	__atomic_store_n(&entry->handle, next, __ATOMIC_RELAXED);
 	entry->object = object;
+	entry->made = false;
 	table->hint = at + 1;
 	table_set_used(table, table->used + 1);
 	*handle = next;
@@ -112,11 +113,28 @@ static struct table_entry *table_entry(const struct table *table, uint32_t handl
 	return &table->entries->entry[at];
 }
 
+void table_made(struct table *table, uint32_t handle)
+{
+	struct table_entry *entry = table_entry(table, handle);
+
+	if (entry)
+		entry->made = true;
+}
+
+int table_add(struct table *table, void *object, uint32_t *handle)
+{
+	int status = table_reserve(table, object, handle);
+
+	if (!status)
+		table_made(table, *handle);
+	return status;
+}
+
 void *table_find(const struct table *table, uint32_t handle)
 {
 	struct table_entry *entry = table_entry(table, handle);
 
-	return entry ? entry->object : NULL;
+	return entry && entry->made ? entry->object : NULL;
 }
 
 void table_publish(struct table *table, uint32_t handle)

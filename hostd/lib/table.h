@@ -3,13 +3,14 @@
  * Handles of one kind of object of one session. A handle is an index with a
  * generation, so that a stale one does not name the next object.
  *
- * A table belongs to the session's thread. Workers find published objects by
+ * Who uses a table holds its VM's lock (vm/vm.h). Workers find published objects by
  * table_find_rcu(). Before such an object is freed, it is unpublished, and a grace
  * period passes.
  */
 #ifndef HOSTD_LIB_TABLE_H
 #define HOSTD_LIB_TABLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define TABLE_LIMIT_MAX ((1u << 20) - 2) /* objects of one table */
@@ -19,6 +20,7 @@
 
 struct table_entry {
 	uint32_t handle; /* the last that was given for this place */
+	bool made;	 /* table_find() finds it */
 	void *object;	 /* NULL: free */
 	void *published; /* object, or NULL */
 };
@@ -41,6 +43,12 @@ void table_init(struct table *table, uint32_t limit);
 void table_fini(struct table *table);
 /* 0; PVHCA_ST_QUOTA when limit objects are there, PVHCA_ST_NO_MEMORY. */
 int table_add(struct table *table, void *object, uint32_t *handle);
+/*
+ * Likewise for an object that is still being made: it has its handle and counts, but
+ * table_find() does not find it before table_made().
+ */
+int table_reserve(struct table *table, void *object, uint32_t *handle);
+void table_made(struct table *table, uint32_t handle);
 void *table_find(const struct table *table, uint32_t handle);
 /* Workers find this object of the table from now on, or no longer. */
 void table_publish(struct table *table, uint32_t handle);

@@ -170,6 +170,27 @@ START_TEST(an_absurd_limit_is_cut)
 }
 END_TEST
 
+START_TEST(what_is_being_made_counts_but_is_not_found)
+{
+	uint32_t handle, other;
+
+	ck_assert_int_eq(table_reserve(&table, &object[0], &handle), PVHCA_ST_OK);
+	ck_assert_uint_eq(table_used(&table), 1);
+	ck_assert_ptr_null(table_find(&table, handle));
+	ck_assert_int_eq(table_add(&table, &object[1], &other), PVHCA_ST_OK);
+	ck_assert_uint_ne(table_index(handle), table_index(other));
+	table_made(&table, handle);
+	ck_assert_ptr_eq(table_find(&table, handle), &object[0]);
+	table_del(&table, handle);
+	/* The next at its place begins unfound, too. */
+	ck_assert_int_eq(table_reserve(&table, &object[2], &handle), PVHCA_ST_OK);
+	ck_assert_ptr_null(table_find(&table, handle));
+	table_del(&table, handle);
+	table_del(&table, other);
+	ck_assert_uint_eq(table_used(&table), 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("table");
@@ -183,6 +204,7 @@ int main(void)
 	tcase_add_test(tc, for_each_may_delete);
 	tcase_add_test(tc, workers_find_what_was_published);
 	tcase_add_test(tc, what_was_published_stays_so_while_the_table_grows);
+	tcase_add_test(tc, what_is_being_made_counts_but_is_not_found);
 	tcase_add_test(tc, an_absurd_limit_is_cut);
 	return suite_run("table", tc);
 }
