@@ -2,10 +2,17 @@
 /*
  * Transport of the admin queue.
  *
- * Commands are carried out in order, one at a time; each is copied once and only
- * the copy is looked at. The driver is interrupted once for the completions of
- * one wake-up, but before a command that may take long, so that quick answers
- * do not wait for it.
+ * The session's thread takes commands in order; each is copied once and only the copy is
+ * looked at. It carries them out itself, one after the other, and interrupts the driver
+ * once for the completions of one wake-up, but before a command that may be slow, so that
+ * quick answers do not wait for it.
+ *
+ * A driver that can do with answers in any order (PVHCA_FEATURE_UNORDERED) gets more:
+ * commands that may wait for something go to threads of their own (admin/pool.h). What
+ * keeps their order is told in admin/jobs.h. A command of the other kind is carried out
+ * at once, unless one that is under way, or waits, is in its way.
+ *
+ * A completion has its place reserved when its command is taken.
  *
  * An index that moves further than the queue has entries is abuse: the
  * session stops. A completion queue without room is not: the driver may be slow.
@@ -21,6 +28,9 @@
 #include <pvhca-version.h>
 
 #include "admin/commands.h"
+#include "admin/jobs.h"
+#include "admin/pool.h"
+#include "lib/clock.h"
 #include "vm/events.h"
 #include "vm/policy.h"
 #include "memory/memory.h"
@@ -28,7 +38,24 @@
 #include "vm/vm.h"
 #include "worker/worker.h"
 
+/* How often a tear-down that waits for commands says so. */
+#define SAY_SECONDS 5
+
+/**
+ * struct admin - under vm->lock, but for what is constant
+ * @unordered: the driver asked for it
+ * @stopping: nothing is begun any more
+ * @held: commands were left in the queue, for there are JOBS_MAX
+ * @ended: signalled when a job has ended while @stopping
+ */
 struct admin {
+	struct vm *vm;
+	bool unordered;
+	bool stopping;
+	bool held;
+	struct jobs jobs;
+	struct pool_client client;
+	pthread_cond_t ended;
 	struct region *area_region;
 	struct region *sq_region;
 	struct region *cq_region;
@@ -42,6 +69,8 @@ struct admin {
 	uint32_t cq_ci; /* the driver's, when last read */
 	bool interrupt; /* completions were written since the last one */
 };
+
+static void admin_run(struct pool_client *client);
 
 static bool all_zero(const uint8_t *bytes, size_t n)
 {
@@ -104,7 +133,7 @@ static uint32_t admin_check_area(const struct pvhca_admin_area *area, const char
 static uint32_t admin_choose_features(struct vm *vm, const struct pvhca_admin_area *area,
 				      const char **why)
 {
-	uint64_t wanted = PVHCA_FEATURE_VLAN;
+	uint64_t wanted = PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED;
 
 	if (policy_is_paired(vm))
 		wanted |= PVHCA_FEATURE_PAIR;
@@ -184,6 +213,11 @@ uint32_t admin_open(struct vm *vm, uint64_t gpa)
 	if (error)
 		goto err_answer;
 	copy.driver_version[PVHCA_VERSION_LEN - 1] = '\0';
+	admin->vm = vm;
+	admin->unordered = vm->features & PVHCA_FEATURE_UNORDERED;
+	jobs_init(&admin->jobs);
+	pthread_cond_init(&admin->ended, NULL);
+	pool_join(&admin->client, admin_run);
 	vm->admin = admin;
 	return PVHCA_DEV_ERR_NONE;
 
@@ -203,6 +237,7 @@ void admin_close(struct vm *vm)
 	if (!admin)
 		return;
 	vm->admin = NULL;
+	pthread_cond_destroy(&admin->ended);
 	events_close(vm);
 	memory_region_put(admin->cq_region);
 	memory_region_put(admin->sq_region);
@@ -210,16 +245,18 @@ void admin_close(struct vm *vm)
 	free(admin);
 }
 
-/* --------------------------------- serving --------------------------------- */
+/* ------------------------------- completions ------------------------------- */
 
-/* False: the driver broke the protocol. *room: a completion has room. */
+/* False: the driver broke the protocol. *room: another completion has room, besides those of jobs. */
 static bool admin_has_room(struct admin *admin, bool *room)
 {
-	*room = admin->cq_pi - admin->cq_ci < admin->cq_entries;
+	const uint32_t others = admin->jobs.count;
+
+	*room = admin->cq_pi + others - admin->cq_ci < admin->cq_entries;
 	if (*room)
 		return true;
 	admin->cq_ci = le32toh(__atomic_load_n(&admin->area->cq_ci, __ATOMIC_ACQUIRE));
-	*room = admin->cq_pi - admin->cq_ci < admin->cq_entries;
+	*room = admin->cq_pi + others - admin->cq_ci < admin->cq_entries;
 	return admin->cq_pi - admin->cq_ci <= admin->cq_entries;
 }
 
@@ -252,51 +289,184 @@ static void admin_complete(struct admin *admin, struct pvhca_admin_rsp *rsp)
 	admin->interrupt = true;
 }
 
-static void admin_execute(struct vm *vm, struct admin *admin)
+static void admin_execute(struct vm *vm, struct admin *admin, const struct pvhca_admin_cmd *cmd)
 {
-	struct pvhca_admin_cmd cmd;
-	struct pvhca_admin_rsp rsp;
+	struct pvhca_admin_rsp rsp = { 0 };
 
-	memcpy(&cmd, &admin->sq[admin->sq_ci & (admin->sq_entries - 1)], sizeof(cmd));
-	admin->sq_ci++;
-	memset(&rsp, 0, sizeof(rsp));
-	if (commands_may_take_long(&cmd))
+	if (commands_may_take_long(cmd))
 		admin_flush(vm, admin);
-	rsp.status = htole32(commands_execute(vm, &cmd, &rsp));
-	rsp.cookie = cmd.cookie;
+	rsp.status = htole32(commands_execute(vm, cmd, &rsp));
+	rsp.cookie = cmd->cookie;
 	admin_complete(admin, &rsp);
 	counter_add(&vm->counters.admin_commands, 1);
 }
 
-bool admin_serve(struct vm *vm, unsigned int max)
+/* ------------------------------ side by side ------------------------------- */
+
+/* Carry out a job that may start now, if there is one. With the lock held. */
+static void admin_run_job(struct vm *vm, struct admin *admin)
+{
+	struct job *job = admin->stopping || vm_failing(vm) ? NULL : jobs_start(&admin->jobs, vm);
+
+	if (!job)
+		return;
+	admin_execute(vm, admin, &job->cmd);
+	jobs_end(&admin->jobs, job);
+	admin_flush(vm, admin);
+	if (admin->stopping)
+		pthread_cond_signal(&admin->ended);
+}
+
+/* In a thread of the pool. */
+static void admin_run(struct pool_client *client)
+{
+	struct admin *admin = (struct admin *)((char *)client - offsetof(struct admin, client));
+	struct vm *vm = admin->vm;
+
+	pthread_mutex_lock(&vm->lock);
+	admin_run_job(vm, admin);
+	if (!admin->stopping) {
+		/* A job less may be in the way of others. That all threads are busy is no matter: we are one. */
+		(void)pool_want(client, jobs_ready(&admin->jobs, vm));
+		if (admin->held)
+			vm->thread->serve(vm);
+		admin->held = false;
+	}
+	pthread_mutex_unlock(&vm->lock);
+}
+
+/* Jobs were added. Where the pool has no thread for them, this one carries them out. */
+static void admin_start_jobs(struct vm *vm, struct admin *admin)
+{
+	unsigned int ready = jobs_ready(&admin->jobs, vm);
+
+	while (ready && !vm_failing(vm) && !pool_want(&admin->client, ready)) {
+		admin_run_job(vm, admin);
+		ready = jobs_ready(&admin->jobs, vm);
+	}
+}
+
+/* Must it be a job? Others are in its way, or it may wait for something itself. */
+static bool admin_is_job(struct vm *vm, struct admin *admin, const struct pvhca_admin_cmd *cmd)
+{
+	struct claims claims;
+
+	if (!admin->unordered)
+		return false;
+	if (commands_may_wait(vm, cmd))
+		return true;
+	if (!admin->jobs.count)
+		return false;
+	commands_claims(vm, cmd, &claims);
+	return jobs_in_the_way(&admin->jobs, vm, &claims);
+}
+
+static void admin_take(struct vm *vm, struct admin *admin)
+{
+	struct pvhca_admin_rsp rsp = { .status = htole32(PVHCA_ST_NO_MEMORY) };
+	struct pvhca_admin_cmd cmd;
+
+	memcpy(&cmd, &admin->sq[admin->sq_ci & (admin->sq_entries - 1)], sizeof(cmd));
+	admin->sq_ci++;
+	if (!admin_is_job(vm, admin, &cmd)) {
+		admin_execute(vm, admin, &cmd);
+	} else if (!jobs_add(&admin->jobs, &cmd)) {
+		rsp.cookie = cmd.cookie;
+		admin_complete(admin, &rsp);
+	}
+}
+
+/* What a tear-down waits for. */
+static void admin_say(const struct vm *vm, const struct admin *admin, uint64_t since_ns)
+{
+	const struct job *job;
+
+	cds_list_for_each_entry (job, &admin->jobs.list, node)
+		g_message("VM %s: has waited %u s for %s, which the host's device carries out",
+			  vm->name, (unsigned int)((clock_ns() - since_ns) / NS_PER_S),
+			  commands_name(&job->cmd));
+}
+
+void admin_stop(struct vm *vm)
 {
 	struct admin *admin = vm->admin;
-	uint32_t posted = 0;
-	bool room = true;
+	uint64_t since_ns = clock_ns();
+	struct timespec until;
 
-	while (admin && !vm_failing(vm)) {
+	pthread_mutex_lock(&vm->lock);
+	admin->stopping = true;
+	jobs_drop(&admin->jobs);
+	while (admin->jobs.count) {
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += SAY_SECONDS;
+		if (pthread_cond_clockwait(&admin->ended, &vm->lock, CLOCK_MONOTONIC, &until))
+			admin_say(vm, admin, since_ns);
+	}
+	pthread_mutex_unlock(&vm->lock);
+	pool_leave(&admin->client);
+}
+
+/* --------------------------------- serving --------------------------------- */
+
+/* What the queue has to be looked at for. */
+enum admin_wait {
+	ADMIN_NOTHING, /* more commands */
+	ADMIN_MORE,    /* there are: it is to be served again */
+	ADMIN_ROOM,    /* room for completions */
+	ADMIN_JOBS,    /* a job to end */
+	ADMIN_FAULT,
+};
+
+static enum admin_wait admin_take_some(struct vm *vm, struct admin *admin, unsigned int max)
+{
+	uint32_t posted;
+	bool room;
+
+	for (;;) {
 		posted = le32toh(__atomic_load_n(&admin->area->sq_pi, __ATOMIC_ACQUIRE)) -
 			admin->sq_ci;
 		if (posted > admin->sq_entries) {
 			vm_guest_fault(vm, "admin queue: %u commands in %u entries", posted,
 				       admin->sq_entries);
-			return false;
+			return ADMIN_FAULT;
 		}
-		if (!posted || !max)
+		if (!posted || !max--)
 			break;
 		if (!admin_has_room(admin, &room)) {
 			vm_guest_fault(vm, "admin queue: consumer index beyond what was completed");
-			return false;
+			return ADMIN_FAULT;
 		}
 		if (!room)
-			break;
-		admin_execute(vm, admin);
-		max--;
+			return ADMIN_ROOM;
+		if (admin->jobs.count == JOBS_MAX)
+			return ADMIN_JOBS;
+		admin_take(vm, admin);
+		if (vm_failing(vm))
+			return ADMIN_FAULT;
 	}
-	if (!admin)
+	return posted ? ADMIN_MORE : ADMIN_NOTHING;
+}
+
+bool admin_serve(struct vm *vm, unsigned int max)
+{
+	struct admin *admin = vm->admin;
+	enum admin_wait wait;
+
+	if (!admin || vm_failing(vm))
 		return false;
+	pthread_mutex_lock(&vm->lock);
+	wait = admin_take_some(vm, admin, max);
+	/* Answers first: those who wait for them do not wait for threads to start. */
 	admin_flush(vm, admin);
-	if (!room)
+	if (admin->jobs.count > admin->jobs.running)
+		admin_start_jobs(vm, admin);
+	/* Set when it is sure that a job is there to end. */
+	if (wait == ADMIN_JOBS && admin->jobs.count == JOBS_MAX)
+		admin->held = true;
+	else if (wait == ADMIN_JOBS)
+		wait = ADMIN_MORE;
+	pthread_mutex_unlock(&vm->lock);
+	if (wait == ADMIN_ROOM)
 		vm_retry_soon(vm);
-	return posted && room && !vm_failing(vm);
+	return wait == ADMIN_MORE;
 }

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the guest's admin commands do. All in the session's thread. Handlers get a
- * private copy of the command and a zeroed response, and return an enum
- * pvhca_admin_status; where they fail they leave nothing behind.
+ * What the guest's admin commands do. Handlers get a private copy of the command and a
+ * zeroed response, and return an enum pvhca_admin_status; where they fail they leave
+ * nothing behind.
+ *
+ * All with vm->lock held. A handler calls the fabric by COMMANDS_FABRIC() and waits for
+ * readers by commands_wait_for_readers(): both may give the lock up meanwhile. Then
+ * other commands of the VM are carried out, but none whose claims conflict with those of
+ * this one (commands_claims()). So a handler may keep pointers to objects that it claims
+ * over such a call, and nothing else: what it counts, it counts before or after. An
+ * object that it makes is not to be found by its handle before table_made().
  */
 #ifndef HOSTD_ADMIN_COMMANDS_H
 #define HOSTD_ADMIN_COMMANDS_H
@@ -10,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "admin/claims.h"
 #include "vm/objects.h"
 #include "pvhca/pvhca-admin.h"
 #include "vm/vm.h"
@@ -18,6 +26,34 @@ uint32_t commands_execute(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			  struct pvhca_admin_rsp *rsp);
 /* What was completed before shall not wait for this one. */
 bool commands_may_take_long(const struct pvhca_admin_cmd *cmd);
+/* It may give vm->lock up, and take as long as an engine or a process of the guest's likes. */
+#define COMMANDS_LONG_LIST \
+	1024u /* runs of memory; to walk more takes some tenths of a millisecond */
+bool commands_may_wait(const struct vm *vm, const struct pvhca_admin_cmd *cmd);
+/* The objects that it names, and where it ends one those which that hangs on. */
+void commands_claims(const struct vm *vm, const struct pvhca_admin_cmd *cmd, struct claims *claims);
+/* For the log. */
+const char *commands_name(const struct pvhca_admin_cmd *cmd);
+
+/* Call a control operation of "what guests can have", or one that is needed. */
+#define COMMANDS_FABRIC(vm, op, ...)                                       \
+	({                                                                 \
+		int commands_status;                                       \
+                                                                           \
+		vm_leave(vm);                                              \
+		commands_status = fabric_call((vm)->ops, op, __VA_ARGS__); \
+		vm_enter(vm);                                              \
+		commands_status;                                           \
+	})
+/* Likewise one that returns nothing, if it is there. */
+#define COMMANDS_FABRIC_VOID(vm, op, ...)                         \
+	do {                                                      \
+		vm_leave(vm);                                     \
+		fabric_hook((vm)->ops, (void)0, op, __VA_ARGS__); \
+		vm_enter(vm);                                     \
+	} while (0)
+/* No worker is in a pass that began before the call when it returns. */
+void commands_wait_for_readers(struct vm *vm);
 
 /*
  * Give back all that the guest has: QPs, SRQs, AHs, MWs, CQs, MRs, PDs, GIDs, contexts, CEQs;
@@ -27,7 +63,7 @@ void commands_destroy_all(struct vm *vm);
 
 /* Log (rate-limited) which quota is exhausted and how to raise it. Returns PVHCA_ST_QUOTA. */
 int commands_quota(struct vm *vm, const char *key, uint64_t limit);
-/* table_add() that logs. */
+/* table_reserve() that logs. */
 int commands_table_add(struct vm *vm, struct table *table, const char *key, void *object,
 		       uint32_t *handle);
 
@@ -46,7 +82,7 @@ bool commands_mr_range_valid(const struct mr *mr, uint64_t bytes);
 /*
  * admin/commands_memory.c: read and check the memory list of a command, at most
  * max_length bytes. PVHCA_ST_* (INVALID, BAD_ADDRESS, NO_MEMORY); *extents is the
- * caller's, to be given up by extents_put().
+ * caller's, to be given up by extents_put(). Does not need the lock.
  */
 int commands_read_memory(struct memory *memory, const struct pvhca_mem_list *list,
 			 uint64_t max_length, struct extents **extents);
@@ -72,8 +108,12 @@ void commands_free_pd(void *pd, void *vm);
 command_fn commands_reg_mr, commands_dereg_mr, commands_alloc_mr;
 /* What a region counts against the quota of pinned bytes. */
 uint64_t commands_mr_pinned(const struct mr *mr);
-/* Another length bytes, with less bytes given back. */
-int commands_check_pinned(struct vm *vm, uint64_t length, uint64_t less);
+/* More bytes count against that quota: PVHCA_ST_OK or QUOTA; and their end. */
+int commands_pin(struct vm *vm, uint64_t bytes);
+void commands_unpin(struct vm *vm, uint64_t bytes);
+/* commands_read_memory() of a region; a long list is read without the lock. */
+int commands_read_region(struct vm *vm, const struct pvhca_mem_list *list,
+			 struct extents **extents);
 void commands_free_mr(void *mr, void *vm);
 /* admin/commands_rereg.c */
 command_fn commands_rereg_mr;

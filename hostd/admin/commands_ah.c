@@ -5,7 +5,6 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#include "lib/grace.h"
 #include "admin/commands.h"
 #include "admin/commands_attr.h"
 
@@ -28,10 +27,11 @@ int commands_create_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	status = commands_table_add(vm, &vm->ahs, "ahs", ah, &ah->handle);
 	if (status)
 		goto err_free;
-	status = fabric_call(vm->ops, ah_create, ah);
+	status = COMMANDS_FABRIC(vm, ah_create, ah);
 	if (status)
 		goto err_del;
 	pd->users++;
+	table_made(&vm->ahs, ah->handle);
 	table_publish(&vm->ahs, ah->handle);
 	rsp->created.handle = htole32(ah->handle);
 	return PVHCA_ST_OK;
@@ -48,8 +48,9 @@ void commands_free_ah(void *object, void *arg)
 	struct vm *vm = arg;
 	struct ah *ah = object;
 
+	table_unpublish(&vm->ahs, ah->handle);
+	COMMANDS_FABRIC_VOID(vm, ah_destroy, ah);
 	table_del(&vm->ahs, ah->handle);
-	vm->ops->ah_destroy(ah);
 	ah->pd->users--;
 	free(ah);
 }
@@ -63,7 +64,7 @@ int commands_destroy_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (!ah || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	table_unpublish(&vm->ahs, ah->handle);
-	grace_wait();
+	commands_wait_for_readers(vm);
 	commands_free_ah(ah, vm);
 	return PVHCA_ST_OK;
 }

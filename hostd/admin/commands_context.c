@@ -44,6 +44,7 @@ int commands_alloc_context(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	status = PVHCA_ST_NO_MEMORY;
 	if (worker_add_context(context))
 		goto err_del;
+	table_made(&vm->contexts, context->handle);
 	rsp->alloc_context.handle = htole32(context->handle);
 	return PVHCA_ST_OK;
 
@@ -116,10 +117,13 @@ int commands_alloc_pd(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	status = commands_table_add(vm, &vm->pds, "pds", pd, &pd->handle);
 	if (status)
 		goto err_free;
+	vm_leave(vm);
 	status = fabric_hook(vm->ops, PVHCA_ST_OK, pd_alloc, pd);
+	vm_enter(vm);
 	if (status)
 		goto err_del;
 	context->users++;
+	table_made(&vm->pds, pd->handle);
 	rsp->created.handle = htole32(pd->handle);
 	return PVHCA_ST_OK;
 
@@ -135,8 +139,8 @@ void commands_free_pd(void *object, void *arg)
 	struct vm *vm = arg;
 	struct pd *pd = object;
 
+	COMMANDS_FABRIC_VOID(vm, pd_free, pd);
 	table_del(&vm->pds, pd->handle);
-	fabric_hook(vm->ops, (void)0, pd_free, pd);
 	pd->context->users--;
 	free(pd);
 }

@@ -75,6 +75,7 @@ int commands_create_cq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		goto err_fini;
 	context->users++;
 	ceq->users++;
+	table_made(&vm->cqs, cq->handle);
 	rsp->create_cq.handle = htole32(cq->handle);
 	rsp->create_cq.doorbell = htole32(vm->doorbell);
 	return PVHCA_ST_OK;
@@ -135,7 +136,9 @@ int commands_resize_cq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (status)
 		return status;
 	/* Completions of what was posted before the call count. */
+	pthread_mutex_unlock(&vm->lock);
 	worker_settle(cq->context);
+	pthread_mutex_lock(&vm->lock);
 	status = cq_resize(cq, buffer, log_entries, &old);
 	ring_buffer_free(status ? buffer : old);
 	/* What was held back may fit now. */

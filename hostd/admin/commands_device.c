@@ -78,7 +78,7 @@ int commands_query_port(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 
 	if (le32toh(cmd->query_port.port) != 1)
 		return PVHCA_ST_INVALID;
-	status = vm->ops->query_port(vm, &port);
+	status = COMMANDS_FABRIC(vm, query_port, vm, &port);
 	if (status)
 		return status;
 	port.gid_tbl_len = device_lower(port.gid_tbl_len, vm->policy->quota.gids);

@@ -11,15 +11,6 @@
 #define GID_TYPE_ROCE_V2 1
 #define GID_VLANS	 4096
 
-static bool gid_is_there(const struct vm *vm, const uint8_t gid[16], uint16_t vlan)
-{
-	for (unsigned int i = 0; i < VM_GIDS; i++)
-		if (vm->gids[i].used && vm->gids[i].vlan == vlan &&
-		    !memcmp(vm->gids[i].gid, gid, 16))
-			return true;
-	return false;
-}
-
 static bool gid_vlan_is_valid(const struct vm *vm, uint16_t vlan)
 {
 	return vlan == PVHCA_NO_VLAN || (vm->features & PVHCA_FEATURE_VLAN && vlan < GID_VLANS);
@@ -34,8 +25,8 @@ static int gid_check(struct vm *vm, const struct pvhca_cmd_add_gid *add)
 	    !gid_vlan_is_valid(vm, le16toh(add->vlan)) || add->reserved ||
 	    !memcmp(add->gid, zero, sizeof(zero)) || add->gid[0] == 0xff)
 		return PVHCA_ST_INVALID;
-	if (index >= VM_GIDS || vm->gids[index].used ||
-	    gid_is_there(vm, add->gid, le16toh(add->vlan)))
+	if (index >= VM_GIDS || vm_gid(vm, index, NULL) ||
+	    vm_has_gid(vm, add->gid, le16toh(add->vlan)))
 		return PVHCA_ST_INVALID;
 	if (index >= vm->policy->quota.gids)
 		return commands_quota(vm, "gids", vm->policy->quota.gids);
@@ -45,7 +36,6 @@ static int gid_check(struct vm *vm, const struct pvhca_cmd_add_gid *add)
 int commands_add_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_add_gid *add = &cmd->add_gid;
-	struct vm_gid *entry;
 	char text[ADDRESS_TEXT];
 	uint32_t index = le32toh(add->index);
 	int status;
@@ -57,20 +47,17 @@ int commands_add_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pv
 	status = policy_claim_gid(vm, add->gid);
 	if (status)
 		goto out;
-	status = vm->ops->gid_add(vm, index, add->gid);
+	status = COMMANDS_FABRIC(vm, gid_add, vm, index, add->gid);
 	if (status)
 		goto err_release;
 	status = gsi_gid_add(vm, index, add->gid, le16toh(add->vlan));
 	if (status)
 		goto err_del;
-	entry = &vm->gids[index];
-	memcpy(entry->gid, add->gid, sizeof(entry->gid));
-	entry->vlan = le16toh(add->vlan);
-	entry->used = true;
+	vm_set_gid(vm, index, add->gid, le16toh(add->vlan));
 	goto out;
 
 err_del:
-	fabric_hook(vm->ops, (void)0, gid_del, vm, add->gid);
+	COMMANDS_FABRIC_VOID(vm, gid_del, vm, add->gid);
 err_release:
 	policy_release_gid(vm, add->gid);
 out:
@@ -83,12 +70,16 @@ out:
 	return status;
 }
 
-static void gid_remove(struct vm *vm, struct vm_gid *entry)
+static void gid_remove(struct vm *vm, uint32_t index)
 {
-	gsi_gid_del(vm, entry - vm->gids);
-	fabric_hook(vm->ops, (void)0, gid_del, vm, entry->gid);
-	policy_release_gid(vm, entry->gid);
-	entry->used = false;
+	const uint8_t *gid;
+
+	if (!vm_gid(vm, index, &gid))
+		return;
+	gsi_gid_del(vm, index);
+	COMMANDS_FABRIC_VOID(vm, gid_del, vm, gid);
+	policy_release_gid(vm, gid);
+	vm_set_gid(vm, index, NULL, PVHCA_NO_VLAN);
 }
 
 int commands_del_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
@@ -96,15 +87,14 @@ int commands_del_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pv
 	uint32_t index = le32toh(cmd->del_gid.index);
 
 	(void)rsp;
-	if (le32toh(cmd->del_gid.port) != 1 || index >= VM_GIDS || !vm->gids[index].used)
+	if (le32toh(cmd->del_gid.port) != 1 || !vm_gid(vm, index, NULL))
 		return PVHCA_ST_INVALID;
-	gid_remove(vm, &vm->gids[index]);
+	gid_remove(vm, index);
 	return PVHCA_ST_OK;
 }
 
 void commands_free_gids(struct vm *vm)
 {
 	for (unsigned int i = 0; i < VM_GIDS; i++)
-		if (vm->gids[i].used)
-			gid_remove(vm, &vm->gids[i]);
+		gid_remove(vm, i);
 }

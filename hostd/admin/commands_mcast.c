@@ -26,7 +26,7 @@ int commands_attach_mcast(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	status = mcast_find_qp(vm, mcast, &qp);
 	if (status)
 		return status;
-	return fabric_call(vm->ops, mcast_attach, qp, mcast->gid, le16toh(mcast->lid));
+	return COMMANDS_FABRIC(vm, mcast_attach, qp, mcast->gid, le16toh(mcast->lid));
 }
 
 int commands_detach_mcast(struct vm *vm, const struct pvhca_admin_cmd *cmd,
@@ -40,5 +40,5 @@ int commands_detach_mcast(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	status = mcast_find_qp(vm, mcast, &qp);
 	if (status)
 		return status;
-	return fabric_call(vm->ops, mcast_detach, qp, mcast->gid, le16toh(mcast->lid));
+	return COMMANDS_FABRIC(vm, mcast_detach, qp, mcast->gid, le16toh(mcast->lid));
 }

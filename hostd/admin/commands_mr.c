@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Memory regions. Registering can take long and be large: nothing is locked meanwhile, and
- * what a VM may register is bounded by its quota before its list is walked.
+ * Memory regions. Registering can take long and be large: nothing is locked while a long
+ * list is read, nor while an engine registers. What a VM may register is bounded by its
+ * quota, against which a region counts before its list is walked.
  */
 #include <endian.h>
 #include <stdlib.h>
@@ -40,16 +41,38 @@ uint64_t commands_mr_pinned(const struct mr *mr)
 	return mr->extents ? mr->extents->length : (uint64_t)mr->max_pages << PVHCA_GRANULE_SHIFT;
 }
 
-int commands_check_pinned(struct vm *vm, uint64_t length, uint64_t less)
+int commands_pin(struct vm *vm, uint64_t bytes)
 {
 	uint64_t quota = vm->policy->quota.pinned_bytes;
 
-	if (length > quota - (atomic_load(&vm->pinned_bytes) - less))
+	if (bytes > quota - atomic_load(&vm->pinned_bytes))
 		return commands_quota(vm, "pinned-bytes", quota);
+	atomic_fetch_add(&vm->pinned_bytes, bytes);
 	return PVHCA_ST_OK;
 }
 
-/* Handle, the fabric's part, and to the workers; then the answer. Undone by commands_free_mr(). */
+void commands_unpin(struct vm *vm, uint64_t bytes)
+{
+	atomic_fetch_sub(&vm->pinned_bytes, bytes);
+}
+
+int commands_read_region(struct vm *vm, const struct pvhca_mem_list *list, struct extents **extents)
+{
+	bool is_long = le32toh(list->num_extents) > COMMANDS_LONG_LIST;
+	int status;
+
+	if (is_long)
+		pthread_mutex_unlock(&vm->lock);
+	status = commands_read_memory(vm->memory, list, le64toh(list->length), extents);
+	if (is_long)
+		pthread_mutex_lock(&vm->lock);
+	return status;
+}
+
+/*
+ * Handle, the fabric's part, and to the workers; then the answer. It is pinned already. Undone
+ * by commands_free_mr().
+ */
 static int mr_bring_up(struct vm *vm, struct mr *mr, struct pvhca_rsp_reg_mr *rsp)
 {
 	int status;
@@ -57,13 +80,13 @@ static int mr_bring_up(struct vm *vm, struct mr *mr, struct pvhca_rsp_reg_mr *rs
 	status = commands_table_add(vm, &vm->mrs, "mrs", mr, &mr->handle);
 	if (status)
 		return status;
-	status = mr->extents ? vm->ops->mr_reg(mr) : fabric_call(vm->ops, mr_alloc, mr);
+	status = mr->extents ? COMMANDS_FABRIC(vm, mr_reg, mr) : COMMANDS_FABRIC(vm, mr_alloc, mr);
 	if (status) {
 		table_del(&vm->mrs, mr->handle);
 		return status;
 	}
 	mr->pd->users++;
-	atomic_fetch_add(&vm->pinned_bytes, commands_mr_pinned(mr));
+	table_made(&vm->mrs, mr->handle);
 	table_publish(&vm->mrs, mr->handle);
 	rsp->handle = htole32(mr->handle);
 	rsp->lkey = htole32(mr->lkey);
@@ -93,12 +116,12 @@ int commands_reg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvh
 	status = PVHCA_ST_INVALID;
 	if (!commands_mr_access(&mr->access) || !commands_mr_range_valid(mr, pinned))
 		goto err_free;
-	status = commands_check_pinned(vm, pinned, 0);
+	status = commands_pin(vm, pinned);
 	if (status)
 		goto err_free;
-	status = commands_read_memory(vm->memory, &reg->mem, pinned, &mr->extents);
+	status = commands_read_region(vm, &reg->mem, &mr->extents);
 	if (status)
-		goto err_free;
+		goto err_unpin;
 	status = mr_bring_up(vm, mr, &rsp->reg_mr);
 	if (status)
 		goto err_free_extents;
@@ -106,6 +129,8 @@ int commands_reg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvh
 
 err_free_extents:
 	extents_put(mr->extents);
+err_unpin:
+	commands_unpin(vm, pinned);
 err_free:
 	free(mr);
 	return status;
@@ -124,18 +149,24 @@ int commands_alloc_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	/* Its pages are named guest-physically. */
 	if (!pd->context->kernel)
 		return PVHCA_ST_DENIED;
-	status = commands_check_pinned(vm, (uint64_t)max_pages << PVHCA_GRANULE_SHIFT, 0);
-	if (status)
-		return status;
 	mr = calloc(1, sizeof(*mr));
 	if (!mr)
 		return PVHCA_ST_NO_MEMORY;
 	mr->vm = vm;
 	mr->pd = pd;
 	mr->max_pages = max_pages;
+	status = commands_pin(vm, commands_mr_pinned(mr));
+	if (status)
+		goto err_free;
 	status = mr_bring_up(vm, mr, &rsp->reg_mr);
 	if (status)
-		free(mr);
+		goto err_unpin;
+	return PVHCA_ST_OK;
+
+err_unpin:
+	commands_unpin(vm, commands_mr_pinned(mr));
+err_free:
+	free(mr);
 	return status;
 }
 
@@ -143,7 +174,7 @@ int commands_alloc_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 static void mr_put(struct vm *vm, struct mr *mr)
 {
 	table_del(&vm->mrs, mr->handle);
-	atomic_fetch_sub(&vm->pinned_bytes, commands_mr_pinned(mr));
+	commands_unpin(vm, commands_mr_pinned(mr));
 	mr->pd->users--;
 	if (mr->extents)
 		extents_put(mr->extents);
@@ -157,7 +188,7 @@ void commands_free_mr(void *object, void *arg)
 	int status;
 
 	table_unpublish(&vm->mrs, mr->handle);
-	status = vm->ops->mr_dereg(mr);
+	status = COMMANDS_FABRIC(vm, mr_dereg, mr);
 	/* Its windows are gone, so this is a fabric's mistake. */
 	if (status)
 		g_warning("VM %s: a region is kept, status %d", vm->name, status);
@@ -173,8 +204,8 @@ int commands_dereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	if (!mr || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	table_unpublish(&vm->mrs, mr->handle);
-	grace_wait();
-	status = vm->ops->mr_dereg(mr);
+	commands_wait_for_readers(vm);
+	status = COMMANDS_FABRIC(vm, mr_dereg, mr);
 	if (status) {
 		table_publish(&vm->mrs, mr->handle);
 		return status;

@@ -5,7 +5,6 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#include "lib/grace.h"
 #include "admin/commands.h"
 
 int commands_alloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
@@ -27,10 +26,11 @@ int commands_alloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	status = commands_table_add(vm, &vm->mws, "mws", mw, &mw->handle);
 	if (status)
 		goto err_free;
-	status = fabric_call(vm->ops, mw_alloc, mw);
+	status = COMMANDS_FABRIC(vm, mw_alloc, mw);
 	if (status)
 		goto err_del;
 	pd->users++;
+	table_made(&vm->mws, mw->handle);
 	table_publish(&vm->mws, mw->handle);
 	rsp->alloc_mw.handle = htole32(mw->handle);
 	rsp->alloc_mw.rkey = htole32(mw->rkey);
@@ -48,8 +48,9 @@ void commands_free_mw(void *object, void *arg)
 	struct vm *vm = arg;
 	struct mw *mw = object;
 
+	table_unpublish(&vm->mws, mw->handle);
+	COMMANDS_FABRIC_VOID(vm, mw_dealloc, mw);
 	table_del(&vm->mws, mw->handle);
-	vm->ops->mw_dealloc(mw);
 	mw->pd->users--;
 	free(mw);
 }
@@ -63,7 +64,7 @@ int commands_dealloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (!mw || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	table_unpublish(&vm->mws, mw->handle);
-	grace_wait();
+	commands_wait_for_readers(vm);
 	commands_free_mw(mw, vm);
 	return PVHCA_ST_OK;
 }

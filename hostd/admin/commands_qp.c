@@ -231,7 +231,9 @@ static int qp_bring_up(struct vm *vm, struct qp *qp)
 	if (status)
 		goto err_give_slot;
 	qp->ops = qp->type == PVHCA_QPT_GSI ? &gsi_qp_ops : qp->vm->ops->qp;
+	vm_leave(vm);
 	status = qp->ops->create(qp);
+	vm_enter(vm);
 	if (status)
 		goto err_unreserve;
 	qp->context->users++;
@@ -240,6 +242,7 @@ static int qp_bring_up(struct vm *vm, struct qp *qp)
 	qp->recv_cq->users++;
 	if (qp->srq)
 		qp->srq->users++;
+	table_made(&vm->qps, qp->handle);
 	rcu_assign_pointer(qp->context->slots[qp->slot], qp);
 	return PVHCA_ST_OK;
 
@@ -305,10 +308,12 @@ void commands_free_qp(void *object, void *arg)
 	struct vm *vm = arg;
 	struct qp *qp = object;
 
-	table_del(&vm->qps, qp->handle);
+	vm_leave(vm);
 	qp->ops->destroy(qp);
 	cq_forget(qp->send_cq, &qp->send_held);
 	cq_forget(qp->recv_cq, &qp->recv_held);
+	vm_enter(vm);
+	table_del(&vm->qps, qp->handle);
 	qp_unreserve(qp);
 	commands_slot_give(qp->context, qp->slot);
 	if (qp->srq)
@@ -330,7 +335,7 @@ int commands_destroy_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (!qp || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	commands_unpublish_qp(qp, vm);
-	grace_wait();
+	commands_wait_for_readers(vm);
 	commands_free_qp(qp, vm);
 	return PVHCA_ST_OK;
 }

@@ -54,6 +54,22 @@ static bool attr_take(uint32_t mask, struct qp_attr *attr)
 	return true;
 }
 
+static int qp_modify(struct qp *qp, uint32_t mask, const struct qp_attr *attr)
+{
+	int status;
+
+	atomic_store(&qp->changing, true);
+	pthread_mutex_lock(&qp->lock);
+	status = qp->ops->modify(qp, mask, attr);
+	if (!status && qp->state == IBV_QPS_RESET) {
+		cq_forget(qp->send_cq, &qp->send_held);
+		cq_forget(qp->recv_cq, &qp->recv_held);
+	}
+	pthread_mutex_unlock(&qp->lock);
+	atomic_store(&qp->changing, false);
+	return status;
+}
+
 int commands_modify_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
 {
@@ -73,17 +89,14 @@ int commands_modify_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	    (mask & IBV_QP_AV && !commands_av_valid(vm, &modify->attr.av)))
 		return PVHCA_ST_INVALID;
 
-	pthread_mutex_lock(&qp->lock);
-	status = qp->ops->modify(qp, mask, &attr);
-	if (!status && qp->state == IBV_QPS_RESET) {
-		cq_forget(qp->send_cq, &qp->send_held);
-		cq_forget(qp->recv_cq, &qp->recv_held);
-	}
-	pthread_mutex_unlock(&qp->lock);
+	vm_leave(vm);
+	status = qp_modify(qp, mask, &attr);
+	vm_enter(vm);
 
 	/*
 	 * What was posted before may be served, or flushed, now. Whatever the status is,
-	 * the engine may have been given work for the change.
+	 * the engine may have been given work for the change; and a worker may have passed
+	 * the QP over meanwhile.
 	 */
 	context_again(qp->context, qp->slot);
 	vm->wake_worker = true;
@@ -99,7 +112,9 @@ int commands_query_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 
 	if (!qp || mask & ~QP_QUERY_MASK)
 		return PVHCA_ST_INVALID;
+	vm_leave(vm);
 	status = qp->ops->query(qp, mask, &attr);
+	vm_enter(vm);
 	if (!status)
 		commands_write_qp_attr(&attr, &qp->cap, &rsp->query_qp.attr);
 	return status;

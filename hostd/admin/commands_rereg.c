@@ -6,13 +6,20 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#include "lib/grace.h"
 #include "admin/commands.h"
 
 #define REREG_FLAGS \
 	(IBV_REREG_MR_CHANGE_TRANSLATION | IBV_REREG_MR_CHANGE_PD | IBV_REREG_MR_CHANGE_ACCESS)
 
-/* The new memory: what the command says, checked as REG_MR does. */
+static uint64_t rereg_more(uint64_t bytes, uint64_t than)
+{
+	return bytes > than ? bytes - than : 0;
+}
+
+/*
+ * The new memory: what the command says, checked as REG_MR does. What it has more than the
+ * old one is pinned now.
+ */
 static int rereg_translation(struct vm *vm, const struct mr *mr,
 			     const struct pvhca_cmd_rereg_mr *rereg, struct mr *next)
 {
@@ -24,10 +31,13 @@ static int rereg_translation(struct vm *vm, const struct mr *mr,
 	next->offset = le64toh(rereg->offset);
 	if (!commands_mr_range_valid(next, length))
 		return PVHCA_ST_INVALID;
-	status = commands_check_pinned(vm, length, commands_mr_pinned(mr));
+	status = commands_pin(vm, rereg_more(length, mr->extents->length));
 	if (status)
 		return status;
-	return commands_read_memory(vm->memory, &rereg->mem, length, &next->extents);
+	status = commands_read_region(vm, &rereg->mem, &next->extents);
+	if (status)
+		commands_unpin(vm, rereg_more(length, mr->extents->length));
+	return status;
 }
 
 /* next as the command wants it; its extents are its own where they changed. */
@@ -61,10 +71,15 @@ static void rereg_take_over(struct vm *vm, struct mr *mr, struct pd *old_pd, str
 	mr->pd->users++;
 	if (mr->extents == old)
 		return;
-	atomic_fetch_add(&vm->pinned_bytes, mr->extents->length);
-	atomic_fetch_sub(&vm->pinned_bytes, old->length);
-	grace_wait();
+	commands_unpin(vm, rereg_more(old->length, mr->extents->length));
+	commands_wait_for_readers(vm);
 	extents_put(old);
+}
+
+static void rereg_give_up(struct vm *vm, const struct mr *mr, struct extents *extents)
+{
+	commands_unpin(vm, rereg_more(extents->length, mr->extents->length));
+	extents_put(extents);
 }
 
 int commands_rereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
@@ -85,12 +100,12 @@ int commands_rereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	pd = mr->pd;
 	extents = mr->extents;
 	table_unpublish(&vm->mrs, mr->handle);
-	grace_wait();
-	status = fabric_call(vm->ops, mr_rereg, mr, flags, &next);
+	commands_wait_for_readers(vm);
+	status = COMMANDS_FABRIC(vm, mr_rereg, mr, flags, &next);
 	if (!status)
 		rereg_take_over(vm, mr, pd, extents, &next);
 	else if (next.extents != extents)
-		extents_put(next.extents);
+		rereg_give_up(vm, mr, next.extents);
 	table_publish(&vm->mrs, mr->handle);
 	if (status)
 		return status;

@@ -96,19 +96,20 @@ static int srq_bring_up(struct vm *vm, struct srq *srq, uint32_t limit)
 	status = PVHCA_ST_NO_MEMORY;
 	if (!commands_slot_take(srq->context, &srq->slot))
 		goto err_del;
-	status = fabric_call(vm->ops, srq_create, srq);
+	status = COMMANDS_FABRIC(vm, srq_create, srq);
 	if (status)
 		goto err_give_slot;
-	status = limit ? vm->ops->srq_set_limit(srq, limit) : PVHCA_ST_OK;
+	status = limit ? COMMANDS_FABRIC(vm, srq_set_limit, srq, limit) : PVHCA_ST_OK;
 	if (status)
 		goto err_destroy;
 	srq->context->users++;
 	srq->pd->users++;
+	table_made(&vm->srqs, srq->handle);
 	rcu_assign_pointer(srq->context->srq_slots[srq->slot], srq);
 	return PVHCA_ST_OK;
 
 err_destroy:
-	vm->ops->srq_destroy(srq);
+	COMMANDS_FABRIC_VOID(vm, srq_destroy, srq);
 err_give_slot:
 	commands_slot_give(srq->context, srq->slot);
 err_del:
@@ -168,8 +169,8 @@ void commands_free_srq(void *object, void *arg)
 	struct vm *vm = arg;
 	struct srq *srq = object;
 
+	COMMANDS_FABRIC_VOID(vm, srq_destroy, srq);
 	table_del(&vm->srqs, srq->handle);
-	vm->ops->srq_destroy(srq);
 	commands_slot_give(srq->context, srq->slot);
 	srq->pd->users--;
 	srq->context->users--;
@@ -188,7 +189,7 @@ int commands_destroy_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (srq->users)
 		return PVHCA_ST_BUSY;
 	commands_unpublish_srq(srq, vm);
-	grace_wait();
+	commands_wait_for_readers(vm);
 	commands_free_srq(srq, vm);
 	return PVHCA_ST_OK;
 }
@@ -210,7 +211,7 @@ int commands_modify_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		return PVHCA_ST_OK;
 	if (le32toh(modify->limit) > srq->max_wr)
 		return PVHCA_ST_INVALID;
-	status = vm->ops->srq_set_limit(srq, le32toh(modify->limit));
+	status = COMMANDS_FABRIC(vm, srq_set_limit, srq, le32toh(modify->limit));
 	if (status)
 		return status;
 	/* What is there may be less than the limit already. */
@@ -228,7 +229,7 @@ int commands_query_srq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 
 	if (!srq || cmd->query_srq.reserved)
 		return PVHCA_ST_INVALID;
-	status = vm->ops->srq_query(srq, &limit);
+	status = COMMANDS_FABRIC(vm, srq_query, srq, &limit);
 	if (status)
 		return status;
 	rsp->query_srq.max_wr = htole32(srq->max_wr);

@@ -5,9 +5,9 @@
  *
  * Two kinds of operation, with different rules:
  *
- *  - Control operations run in the session's own thread, one at a time per
- *    session. They may block and may take long. They return 0 or an enum
- *    pvhca_admin_status; where they fail nothing is left behind.
+ *  - Control operations may block and may take long. They return 0 or an enum
+ *    pvhca_admin_status; where they fail nothing is left behind. Of one VM there is one
+ *    at a time, with vm->lock held, unless the fabric has vm_side_by_side: see there.
  *  - Data operations ("Data:" below) run in the session's worker thread inside an
  *    RCU read section, which ends when the worker's pass ends. They never block, do
  *    a bounded amount of work, and count what they did.
@@ -225,6 +225,17 @@ struct fabric_ops {
 	int (*srq_query)(struct srq *srq, uint32_t *limit);
 
 	/* --------------------- where there is something to do ---------------- */
+
+	/*
+	 * True: control operations on this VM's objects may take long, as an engine
+	 * carries them out. Then they are called without vm->lock, by any thread, and
+	 * those of different objects at the same time. Never two at a time for one
+	 * object, nor one for an object that another is made of; but objects of one PD,
+	 * CQ, SRQ or context may be made and ended at the same time. Changes of the GID
+	 * table come one at a time, and not while an entry is in use for an address. Asked
+	 * once, after vm_open.
+	 */
+	bool (*vm_side_by_side)(struct vm *vm);
 
 	/*
 	 * The VM goes with all its objects, which are destroyed one after the other from

@@ -17,7 +17,7 @@
 
 /**
  * struct gsi - a GSI QP's part
- * @attr: as the guest set it; the session's thread
+ * @attr: as the guest set it; of commands
  * @failed: a receive completed in error: the state is to become ERR. Set under
  *	rq_lock
  * @broken: rings were abused; not served any more. Under qp->lock

@@ -3,8 +3,8 @@
  * A session that is enabled, and how that ends
  *
  * An enabled session gets, in this order: admin queue and async event queue, the
- * fabric's session, a worker; then the guest's objects. session_tear_down() gives all
- * back in the opposite order, after RESET, after a fault, or at the end of QEMU or of
+ * fabric's session, a worker; then the guest's objects. session_tear_down() waits for
+ * commands that are under way, and then gives all back in the opposite order, after RESET, after a fault, or at the end of QEMU or of
  * the daemon.
  */
 #include <stddef.h>
@@ -31,7 +31,10 @@ void session_tear_down(struct session *session)
 	if (!session->vm.admin)
 		return;
 	session_unlisten(session);
+	admin_stop(&session->vm);
+	pthread_mutex_lock(&session->vm.lock);
 	commands_destroy_all(&session->vm); /* it leaves its worker first */
+	pthread_mutex_unlock(&session->vm.lock);
 	worker_detach(&session->vm);
 	session->vm.ops->vm_close(&session->vm);
 	admin_close(&session->vm);
@@ -65,6 +68,11 @@ static void session_retry(struct vm *vm)
 	session_mark(session_of(vm), SESSION_MARK_RETRY);
 }
 
+static void session_serve_soon(struct vm *vm)
+{
+	session_mark(session_of(vm), SESSION_MARK_SERVE);
+}
+
 /* ---------------------------------- enable --------------------------------- */
 
 static bool session_has_event_fds(const struct session *session)
@@ -88,6 +96,8 @@ static uint32_t session_bring_up(struct session *session, const char **why)
 	*why = "the host device cannot be opened; see pvhcad's log";
 	if (session->vm.ops->vm_open(session->vm.fabric, &session->vm))
 		return PVHCA_DEV_ERR_HOST;
+	session->vm.side_by_side =
+		fabric_hook(session->vm.ops, false, vm_side_by_side, &session->vm);
 	*why = policy_is_paired(&session->vm) ?
 		"no MAC to pair with, or another VM has it; see pvhcad's log" :
 		"the MAC in this VM's settings is in use by another VM";
@@ -173,6 +183,7 @@ static void session_failed(struct vm *vm)
 const struct vm_thread_ops session_thread_ops = {
 	.failed = session_failed,
 	.retry = session_retry,
+	.serve = session_serve_soon,
 };
 
 void session_on_check_memory(struct session *session)

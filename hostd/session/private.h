@@ -18,6 +18,7 @@ enum session_mark {
 	SESSION_MARK_FAILED = 1 << 0,
 	SESSION_MARK_RETRY = 1 << 1,
 	SESSION_MARK_MEMORY = 1 << 2,
+	SESSION_MARK_SERVE = 1 << 3,
 };
 
 /**

@@ -176,6 +176,8 @@ static void session_on_marks(struct session *session)
 		session_on_failing(session);
 	if (marks & SESSION_MARK_MEMORY)
 		session_on_check_memory(session);
+	if (marks & SESSION_MARK_SERVE && session->vm.admin)
+		session->more = true;
 	if (marks & SESSION_MARK_RETRY)
 		session->retry_ns = clock_ns() + RETRY_MS * NS_PER_MS;
 }

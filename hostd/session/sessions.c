@@ -12,6 +12,7 @@
 
 #include <pvhca-version.h>
 
+#include "admin/pool.h"
 #include "lib/log.h"
 #include "memory/memory.h"
 #include "session/private.h"
@@ -207,5 +208,8 @@ bool sessions_stop(void)
 	for (GList *link = seats; link; link = link->next)
 		all &= seat_free(link->data, &until);
 	g_list_free(seats);
+	/* A session that has not ended may have a command under way. */
+	if (all)
+		pool_stop();
 	return all;
 }

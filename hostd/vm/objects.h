@@ -5,15 +5,21 @@
  *
  * Life and locks
  *
- *  - Objects are made and destroyed by their session's thread alone. Handles are
- *    looked up there alone, so that reference counts between objects (pd->users,
- *    cq->users) need no lock.
+ *  - Objects are made, changed and destroyed by commands. Handles are looked up, and
+ *    reference counts between objects (pd->users, cq->users) changed, under vm->lock
+ *    (vm/vm.h). It is taken first of all.
+ *  - A command that gives that lock up while it waits (vm_leave) relies on its claims
+ *    (admin/claims.h): an object that it names, or hangs its object on, stays; an
+ *    object that it changes or ends is nobody else's meanwhile. An object that is being
+ *    made is not to be found by its handle (table_reserve).
  *  - Workers find QPs by context->slots[] and SRQs by context->srq_slots[]. They find
  *    the AHs, MRs and MWs that a WQE names by handle with table_find_rcu(), and MRs and
  *    QPs of other sessions by the fabric's tables. Between the removal of an object from
  *    these places and its end lies grace_wait() (liburcu, QSBR: a worker is
  *    quiescent between passes).
- *  - qp->lock keeps the serving of rings and control operations apart. It is taken first.
+ *  - qp->lock keeps the serving of rings and control operations apart. It is taken first
+ *    of those that workers take. A command may hold it for long, in an engine's call;
+ *    qp->changing is set then, and a worker passes the QP over (worker/turn.c).
  *    qp->rq_lock covers the taking of entries from the receive queue, for fabrics in
  *    which other workers than the session's do so (loopback). A thread never holds two
  *    QPs' lock. On the loopback fabric one QP's lock comes before another's rq_lock.
@@ -58,7 +64,7 @@ struct _GHashTable;
  * @receives: slots whose receives are to be handed over, likewise
  * @busy_until_ns: the worker looks at the context in each pass until then
  * @held: ready or receives have members; written by the worker
- * @slot_used: slots in use; the session's thread only
+ * @slot_used: slots in use; under vm->lock
  */
 struct context {
 	/* The fields that a worker reads in each pass, in one line of the cache. */
@@ -242,7 +248,8 @@ struct qp {
 	struct qp_cap cap;
 	struct ring_buffer *buffer; /* owned */
 
-	pthread_mutex_t lock; /* sq and state; see above */
+	pthread_mutex_t lock;  /* sq and state; see above */
+	_Atomic bool changing; /* a command has the lock, or waits for it */
 	struct work_queue sq;
 	_Atomic uint32_t state;	  /* enum ibv_qp_state; written under lock and rq_lock */
 	uint64_t deadline_ns;	  /* CLOCK_MONOTONIC, while its timed bit is set */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "memory/memory.h"
@@ -37,6 +38,8 @@ int vm_init(struct vm *vm, unsigned int id, const struct config *config,
 	vm->memory = memory_new();
 	if (!vm->memory)
 		return -ENOMEM;
+	pthread_mutex_init(&vm->lock, NULL);
+	pthread_mutex_init(&vm->gid_lock, NULL);
 	vm->id = id;
 	vm->config = config;
 	vm->thread = thread;
@@ -82,6 +85,8 @@ void vm_fini(struct vm *vm)
 	table_fini(&vm->ceqs);
 	memory_free(vm_take_memory(vm));
 	config_policy_free(vm->policy);
+	pthread_mutex_destroy(&vm->gid_lock);
+	pthread_mutex_destroy(&vm->lock);
 }
 
 /* What may go at once without a setting: of this part of a second, and at least so much. */
@@ -127,22 +132,74 @@ void vm_apply_quota(struct vm *vm)
 	memory_limit(vm->memory, quota->memory_bytes, quota->mappings);
 }
 
+/* ---------------------------------- the lock ------------------------------- */
+
+void vm_leave(struct vm *vm)
+{
+	if (vm->side_by_side)
+		pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_enter(struct vm *vm)
+{
+	if (vm->side_by_side)
+		pthread_mutex_lock(&vm->lock);
+}
+
 /* --------------------------------- addresses ------------------------------- */
 
 bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid)
 {
-	if (index >= VM_GIDS || !vm->gids[index].used)
+	if (index >= VM_GIDS || !atomic_load(&vm->gids[index].used))
 		return false;
 	if (gid)
 		*gid = vm->gids[index].gid;
 	return true;
 }
 
-unsigned int vm_gid_uses(const struct vm *vm, const uint8_t gid[16])
+unsigned int vm_gid_uses(struct vm *vm, const uint8_t gid[16])
 {
 	unsigned int uses = 0;
 
+	pthread_mutex_lock(&vm->gid_lock);
 	for (unsigned int i = 0; i < VM_GIDS; i++)
-		uses += vm->gids[i].used && !memcmp(vm->gids[i].gid, gid, 16);
+		uses += vm_gid(vm, i, NULL) && !memcmp(vm->gids[i].gid, gid, 16);
+	pthread_mutex_unlock(&vm->gid_lock);
 	return uses;
+}
+
+bool vm_has_gid(struct vm *vm, const uint8_t gid[16], uint16_t vlan)
+{
+	bool has = false;
+
+	pthread_mutex_lock(&vm->gid_lock);
+	for (unsigned int i = 0; i < VM_GIDS && !has; i++)
+		has = vm_gid(vm, i, NULL) && vm->gids[i].vlan == vlan &&
+			!memcmp(vm->gids[i].gid, gid, 16);
+	pthread_mutex_unlock(&vm->gid_lock);
+	return has;
+}
+
+void vm_set_gid(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan)
+{
+	struct vm_gid *entry = &vm->gids[index];
+
+	pthread_mutex_lock(&vm->gid_lock);
+	if (gid)
+		memcpy(entry->gid, gid, sizeof(entry->gid));
+	entry->vlan = vlan;
+	atomic_store(&entry->used, gid != NULL);
+	pthread_mutex_unlock(&vm->gid_lock);
+}
+
+int vm_gid_index(struct vm *vm, const uint8_t gid[16])
+{
+	int index = -1;
+
+	pthread_mutex_lock(&vm->gid_lock);
+	for (unsigned int i = 0; i < VM_GIDS && index < 0; i++)
+		if (vm_gid(vm, i, NULL) && !memcmp(vm->gids[i].gid, gid, 16))
+			index = i;
+	pthread_mutex_unlock(&vm->gid_lock);
+	return index;
 }

@@ -4,12 +4,19 @@
  * its counters.
  *
  * The session (session/session.h) makes it, fills it from the link, and has the
- * thread that carries out the guest's commands. The rooms between know only this
+ * thread that takes the guest's commands. The rooms between know only this
  * structure. They reach that thread by struct vm_thread_ops.
+ *
+ * vm->lock: whoever carries out a command of the VM holds it, the session's thread or
+ * one of the pool's (admin/pool.h). So one thread at a time works on the VM's objects.
+ * While a command waits for something that may take long it gives the lock up by
+ * vm_leave(); admin/job.h tells which commands may go on meanwhile. No thread holds the
+ * lock of two VMs, workers never take it, and it comes before all other locks.
  */
 #ifndef HOSTD_VM_VM_H
 #define HOSTD_VM_VM_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,9 +39,9 @@ struct worker_vm;
 
 #define VM_GIDS CONFIG_MAX_GIDS
 
-/* A guest's GID table entry. */
+/* A guest's GID table entry; gid is written under gid_lock while it is not used. */
 struct vm_gid {
-	bool used;
+	_Atomic bool used;
 	uint8_t gid[16];
 	uint16_t vlan; /* of its interface in the guest; PVHCA_NO_VLAN: none */
 };
@@ -72,11 +79,16 @@ struct vm_thread_ops {
 	void (*failed)(struct vm *vm);
 	/* Retry, some milliseconds later, the writes that wait for room in guest memory. */
 	void (*retry)(struct vm *vm);
+	/* Look for commands of the guest. */
+	void (*serve)(struct vm *vm);
 };
 
 /**
  * struct vm - see above; the session's thread writes it unless a field says otherwise
  * @anonymous: it has neither name nor UUID; @name tells its session
+ * @lock: see above
+ * @side_by_side: while enabled: the fabric's control operations may take long and are
+ *	called without the lock
  * @thread: how to reach that thread; constant
  * @failing: enum pvhca_dev_error; the VM is not served any more. Any thread
  * @retrying: a call of thread->retry has not been carried out yet. Any thread
@@ -88,8 +100,9 @@ struct vm_thread_ops {
  * @hello_mac, @hello_pair: QEMU's wishes; 0: none
  * @fabric_vm: the fabric's part
  * @features: in use with the driver, PVHCA_FEATURE_*; constant while enabled
- * @admin: while enabled
+ * @admin: while enabled; it and all to @ceqs are covered by the lock
  * @aeq: while enabled; vm/events.c
+ * @gid_lock: covers writing to @gids, and looks at entries that no command names
  * @pinned_bytes: registered, in granules
  * @connections: to native peers; the fabric counts them
  * @schedule: vm_set_schedule() writes it
@@ -102,6 +115,8 @@ struct vm_thread_ops {
  * @counters: any thread
  */
 struct vm {
+	pthread_mutex_t lock;
+	bool side_by_side;
 	unsigned int id;
 	char name[64];
 	bool anonymous;
@@ -133,6 +148,7 @@ struct vm {
 	struct async_queue *aeq;
 	struct table contexts, pds, mrs, mws, ahs, cqs, srqs, qps, ceqs;
 	struct vm_gid gids[VM_GIDS];
+	pthread_mutex_t gid_lock;
 	_Atomic uint64_t pinned_bytes;
 	_Atomic uint64_t connections;
 
@@ -161,13 +177,30 @@ struct memory *vm_take_memory(struct vm *vm);
 /* Share and rates from now on, also while the VM is served. Any thread. */
 void vm_set_schedule(struct vm *vm, const struct quota *quota);
 
+/*
+ * A command is about to wait for the fabric, and its end: gives the lock up where the
+ * fabric's control operations go side by side. Else the lock is kept, so that such a
+ * fabric may rely on one thread at a time.
+ */
+void vm_leave(struct vm *vm);
+void vm_enter(struct vm *vm);
+
 const char *vm_state_name(const struct vm *vm);
 void vm_set_state(struct vm *vm, enum vm_state state);
 
-/* An entry of the guest's GID table; false if the guest has none there. gid may be NULL. */
+/*
+ * An entry of the guest's GID table; false if the guest has none there. gid may be NULL;
+ * what it points to stays as it is while a command that names the entry is carried out.
+ */
 bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid);
-/* How many entries have this GID: it may stand there once for each VLAN. */
-unsigned int vm_gid_uses(const struct vm *vm, const uint8_t gid[16]);
+/* How many entries have this GID: it may stand there once for each VLAN. With or without the lock, as the two below. */
+unsigned int vm_gid_uses(struct vm *vm, const uint8_t gid[16]);
+/* Has the guest's table this GID for this VLAN? */
+bool vm_has_gid(struct vm *vm, const uint8_t gid[16], uint16_t vlan);
+/* The index of a GID in the guest's table, or -1. */
+int vm_gid_index(struct vm *vm, const uint8_t gid[16]);
+/* Change an entry; gid NULL: none is there any more. With the lock held. */
+void vm_set_gid(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan);
 
 /*
  * The guest broke the protocol: log it with the reason (once, rate-limited), stop serving

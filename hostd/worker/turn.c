@@ -264,14 +264,15 @@ static void tell_held(struct context *context)
 }
 
 /*
- * Take a QP's lock. A worker does not wait for a command that holds it, which may take long:
- * it comes again.
+ * Take a QP's lock. A worker does not wait for whoever holds it: it comes again. A command
+ * that changes the QP may take long; it has the QP served once more itself when it is done.
  */
 static bool try_qp(struct context *context, struct qp *qp)
 {
 	if (!pthread_mutex_trylock(&qp->lock))
 		return true;
-	context_again(context, qp->slot);
+	if (!atomic_load(&qp->changing))
+		context_again(context, qp->slot);
 	return false;
 }
 

@@ -42,7 +42,7 @@ void worker_wake(struct worker *worker);
 
 /*
  * When it returns the worker has served all that the context's process posted before the
- * call, or 100 ms have passed: a hostile process may post on and on. The session's thread.
+ * call, or 100 ms have passed: a hostile process may post on and on. Not with vm->lock held.
  */
 void worker_settle(struct context *context);
 

@@ -67,7 +67,7 @@ RTS_MASK = 1 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 13 | 1 << 16
 
 NO_HANDLE = 0xFFFFFFFF
 LINK_PAIR = 1 << 0
-FEATURE_PAIR, FEATURE_VLAN = 1 << 0, 1 << 1
+FEATURE_PAIR, FEATURE_VLAN, UNORDERED = 1 << 0, 1 << 1, 1 << 2
 PHASE = 1 << 31
 CMD_SIZE = 256
 AREA_HOSTD = 1024
@@ -338,8 +338,10 @@ class Qemu(Peer):
 class Guest:
     """A VM with a driver: memory, a Qemu and an admin queue."""
 
+    driver_features = UNORDERED    # that the driver knows
+
     def __init__(self, daemon, size=8 << 20, base=0, log_sq=4, log_cq=4,
-                 log_aeq=4, bring_up=True, driver_features=0, **kwargs):
+                 log_aeq=4, bring_up=True, driver_features=UNORDERED, **kwargs):
         self.size = size
         self.base = base
         self.fd = os.memfd_create("guest", os.MFD_CLOEXEC)
@@ -347,12 +349,13 @@ class Guest:
         self.ram = mmap.mmap(self.fd, size)
         self.next_free = base + GRANULE
         self.log_sq, self.log_cq, self.log_aeq = log_sq, log_cq, log_aeq
+        self.driver_features = driver_features
         self.cookie = 0
         self.qemu = Qemu(daemon, **kwargs)
         assert not self.qemu.refused, self.qemu.reason
         self.qemu.add_memory(base, size, self.fd)
         if bring_up:
-            self.prepare(features=driver_features)
+            self.prepare()
             error = self.qemu.enable(self.area)
             assert error == 0, "ENABLE: error %d, %s" % (error,
                                                          self.message())
@@ -382,7 +385,7 @@ class Guest:
         self.cq = self.alloc(CMD_SIZE << self.log_cq)
         self.aeq = self.alloc(64 + (16 << self.log_aeq))
         self.sq_pi = self.cq_ci = 0
-        fields = dict(magic=ADMIN_MAGIC, major=1, minor=0, features=0,
+        fields = dict(magic=ADMIN_MAGIC, major=1, minor=1, features=self.driver_features,
                       sq=self.sq, cq=self.cq, aeq=self.aeq,
                       log_sq=self.log_sq, log_cq=self.log_cq,
                       log_aeq=self.log_aeq, reserved=0)

@@ -50,11 +50,11 @@ class Enable(GuestCase):
         guest = self.guest(bring_up=False)
         guest.prepare(features=0xFFFF)
         self.assertEqual(guest.qemu.enable(guest.area), 0)
-        self.assertEqual(guest.features(), FEATURE_VLAN)
+        self.assertEqual(guest.features(), FEATURE_VLAN | UNORDERED)
 
     def test_no_feature_without_the_drivers_wish(self):
         guest = self.guest(bring_up=False)
-        guest.prepare()
+        guest.prepare(features=0)
         self.assertEqual(guest.qemu.enable(guest.area), 0)
         self.assertEqual(guest.features(), 0)
 

@@ -36,7 +36,7 @@ class NullFabric(DaemonCase):
         self.assertEqual(totals["payload_bytes_copied"], 0)
 
     def test_what_it_lacks_is_unsupported(self):
-        status = self.guest.command(CREATE_AH, ah_payload(self.qp.pd, v4(10, 0, 0, 1)))[0]
+        status = self.guest.command(ALLOC_MW, struct.pack("<II", self.qp.pd, 1))[0]
         self.assertEqual(status, ST_UNSUPPORTED)
 
     def test_it_is_named_in_the_statistics(self):

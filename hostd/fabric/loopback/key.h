@@ -47,7 +47,7 @@ struct loopback_key {
 	struct cds_list_head node;
 };
 
-/* NULL: no memory or number. The session's thread, as for _destroy. */
+/* NULL: no memory or number. Under vm->lock, as for _destroy. */
 struct loopback_key *loopback_key_new(struct vm *vm, struct pd *pd, enum loopback_key_kind kind);
 /* The key cannot change any more. Waits for its users. */
 void loopback_key_destroy(struct loopback_key *key);

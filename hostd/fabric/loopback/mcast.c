@@ -25,7 +25,7 @@
  * struct loopback_attachment - a QP in a group
  * @in_group: RCU
  * @number: later ones have bigger numbers, and stand before it in the group; never 0
- * @next: the QP's next; its session's thread only
+ * @next: the QP's next; under vm->lock
  */
 struct loopback_attachment {
 	struct cds_hlist_node in_group;

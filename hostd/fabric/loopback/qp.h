@@ -56,7 +56,7 @@ struct loopback_receive {
 /**
  * struct loopback_qp - the fabric's part of a QP
  * @node: in loopback_vm.qps
- * @attr: attributes as the guest set them; session's thread, under qp->lock
+ * @attr: attributes as the guest set them; of commands, under qp->lock
  * @broken: rings were abused; not served until RESET. Under qp->lock
  * @notify_drained: SQD: event when the request under way has ended. Likewise
  * @peer_stamp: stamp of the responder whose connection fits ours, or 0. Likewise
@@ -75,7 +75,7 @@ struct loopback_receive {
  * @access, @max_dest_rd_atomic, @min_rnr_timer, @qkey: attributes that the peer's
  *	requester looks at
  * @windows: of type 2 that it has bound
- * @attachments: to multicast groups; the session's thread only
+ * @attachments: to multicast groups; under vm->lock
  */
 struct loopback_qp {
 	struct qp *qp;

@@ -272,7 +272,7 @@ static enum loopback_result rc_finish_revoke(struct rc *rc)
 /*
  * The responder's rq_lock is held for the whole piece. So its QP does not leave
  * its state, and its receive queue does not move, between the copy and the completion.
- * Only its session's thread, or its worker in an error, may wait for that lock.
+ * Only a command, or its worker in an error, may wait for that lock.
  */
 static enum loopback_result rc_send(struct rc *rc)
 {

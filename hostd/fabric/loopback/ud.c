@@ -66,7 +66,7 @@ void loopback_ah_destroy(struct ah *ah)
 }
 
 /*
- * An address in the entry itself (kernel consumers). The session's thread owns the table
+ * An address in the entry itself (kernel consumers). Commands own the table
  * of GIDs and may be changing the entry. So the address that is read here counts only if
  * it turns out to be one of this session.
  */

@@ -6,13 +6,18 @@
  * the smallest fabric that there can be; docs/adding-a-fabric.md goes through it.
  *
  * Messages go nowhere, so receives never get one; they come back when the queue pair
- * fails. It has reliable and unreliable connections, and nothing that guests can do
- * without: no SRQs, address handles, windows, or queue pairs for kernel consumers.
+ * fails. It has reliable and unreliable connections, and little that guests can do
+ * without: no SRQs, windows, or queue pairs for kernel consumers, and address handles
+ * only to be made and destroyed.
+ *
+ * It can be an engine that takes its time (fabric/null/slow.h): its control operations
+ * wait, so that tests see what does not wait for them.
  */
 #include <endian.h>
 #include <stdlib.h>
 
 #include "fabric/fabric.h"
+#include "fabric/null/slow.h"
 #include "lib/counters.h"
 #include "lib/log.h"
 #include "vm/cq.h"
@@ -143,15 +148,49 @@ static int null_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
 	(void)vm;
 	(void)index;
 	(void)gid;
+	slow_down("gid_add");
 	return PVHCA_ST_OK;
 }
 
-/* --------------------------------- regions --------------------------------- */
+static bool null_vm_side_by_side(struct vm *vm)
+{
+	(void)vm;
+	return slow_is_wanted();
+}
+
+/* --------------------- protection domains, addresses, regions -------------- */
+
+static int null_pd_alloc(struct pd *pd)
+{
+	(void)pd;
+	slow_down("pd_alloc");
+	return PVHCA_ST_OK;
+}
+
+static void null_pd_free(struct pd *pd)
+{
+	(void)pd;
+	slow_down("pd_free");
+}
+
+static int null_ah_create(struct ah *ah)
+{
+	(void)ah;
+	slow_down("ah_create");
+	return PVHCA_ST_OK;
+}
+
+static void null_ah_destroy(struct ah *ah)
+{
+	(void)ah;
+	slow_down("ah_destroy");
+}
 
 static int null_mr_reg(struct mr *mr)
 {
 	struct fabric *fabric = mr->vm->fabric_vm;
 
+	slow_down("mr_reg");
 	mr->lkey = mr->rkey = atomic_fetch_add(&fabric->keys, 1) + 1;
 	return PVHCA_ST_OK;
 }
@@ -159,6 +198,7 @@ static int null_mr_reg(struct mr *mr)
 static int null_mr_dereg(struct mr *mr)
 {
 	(void)mr;
+	slow_down("mr_dereg");
 	return PVHCA_ST_OK;
 }
 
@@ -171,6 +211,7 @@ static int null_qp_create(struct qp *qp)
 	if (qp->sq.max_sge > NULL_MAX_SGE || qp->rq.max_sge > NULL_MAX_SGE ||
 	    qp->cap.max_inline > NULL_MAX_INLINE)
 		return PVHCA_ST_INVALID;
+	slow_down("qp_create");
 	qp->fabric = calloc(1, sizeof(struct null_qp));
 	if (!qp->fabric)
 		return PVHCA_ST_NO_MEMORY;
@@ -180,6 +221,7 @@ static int null_qp_create(struct qp *qp)
 
 static void null_qp_destroy(struct qp *qp)
 {
+	slow_down("qp_destroy");
 	free(qp->fabric);
 	qp->fabric = NULL;
 }
@@ -214,6 +256,7 @@ static int null_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_att
 	enum ibv_qp_state state = atomic_load(&qp->state);
 	struct null_qp *own = qp->fabric;
 
+	slow_down("qp_modify");
 	if (attr_mask & IBV_QP_CUR_STATE && attr->cur_qp_state != state)
 		return PVHCA_ST_INVALID;
 	if (attr_mask & IBV_QP_STATE && !null_may_become(state, attr->qp_state))
@@ -236,6 +279,7 @@ static int null_qp_query(struct qp *qp, uint32_t attr_mask, struct qp_attr *attr
 	const struct null_qp *own = qp->fabric;
 
 	(void)attr_mask; /* all attributes are at hand */
+	slow_down("qp_query");
 	pthread_mutex_lock(&qp->lock);
 	*attr = own->attr;
 	attr->qp_state = attr->cur_qp_state = atomic_load(&qp->state);
@@ -399,6 +443,7 @@ static const struct qp_ops null_qp_ops = {
 
 const struct fabric_ops fabric_null = {
 	.name = "null",
+	.settings = &slow_setting_table,
 	.start = null_start,
 	.stop = null_stop,
 	.vm_open = null_vm_open,
@@ -406,6 +451,11 @@ const struct fabric_ops fabric_null = {
 	.query_device = null_query_device,
 	.query_port = null_query_port,
 	.gid_add = null_gid_add,
+	.vm_side_by_side = null_vm_side_by_side,
+	.pd_alloc = null_pd_alloc,
+	.pd_free = null_pd_free,
+	.ah_create = null_ah_create,
+	.ah_destroy = null_ah_destroy,
 	.mr_reg = null_mr_reg,
 	.mr_dereg = null_mr_dereg,
 	.qp = &null_qp_ops,

@@ -42,9 +42,8 @@ int verbs_av_to_host(struct vm *vm, const struct av *av, struct ibv_ah_attr *ah)
 void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct av *av)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
-	const uint8_t *gid;
-	uint32_t i;
 	union ibv_gid host;
+	int index;
 
 	*av = (struct av){
 		.flow_label = ah->grh.flow_label,
@@ -60,11 +59,9 @@ void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct av *
 	if (!ah->is_global ||
 	    ibv_query_gid(vv->context, vv->fabric->port, ah->grh.sgid_index, &host))
 		return;
-	for (i = 0; i < VM_GIDS; i++)
-		if (vm_gid(vm, i, &gid) && !memcmp(gid, host.raw, sizeof(host.raw))) {
-			av->sgid_index = i;
-			return;
-		}
+	index = vm_gid_index(vm, host.raw);
+	if (index >= 0)
+		av->sgid_index = index;
 }
 
 int verbs_ah_create(struct ah *ah)

@@ -34,14 +34,15 @@ static int host_cq_create(struct verbs_vm *vv, enum verbs_completions what, uint
 		return verbs_status(errno);
 	host_cq->what = what;
 	host_cq->capacity = host_cq->cq->cqe;
-	host_cq->reserved = 0;
+	atomic_store(&host_cq->reserved, 0);
 	host_cq->armed = false;
 	atomic_store(&vv->num_host_cqs, count + 1);
 	return PVHCA_ST_OK;
 }
 
-int verbs_host_cq_reserve(struct verbs_vm *vv, enum verbs_completions what, uint32_t n,
-			  struct verbs_host_cq **host_cq)
+/* With vv->lock held: a CQ is made for all who want one just now. */
+static int host_cq_reserve(struct verbs_vm *vv, enum verbs_completions what, uint32_t n,
+			   struct verbs_host_cq **host_cq)
 {
 	uint32_t i, count = atomic_load(&vv->num_host_cqs);
 	int status;
@@ -55,13 +56,24 @@ int verbs_host_cq_reserve(struct verbs_vm *vv, enum verbs_completions what, uint
 		return status;
 found:
 	*host_cq = &vv->host_cq[i];
-	(*host_cq)->reserved += n;
+	atomic_fetch_add(&(*host_cq)->reserved, n);
 	return PVHCA_ST_OK;
+}
+
+int verbs_host_cq_reserve(struct verbs_vm *vv, enum verbs_completions what, uint32_t n,
+			  struct verbs_host_cq **host_cq)
+{
+	int status;
+
+	pthread_mutex_lock(&vv->lock);
+	status = host_cq_reserve(vv, what, n, host_cq);
+	pthread_mutex_unlock(&vv->lock);
+	return status;
 }
 
 void verbs_host_cq_release(struct verbs_host_cq *host_cq, uint32_t n)
 {
-	host_cq->reserved -= n;
+	atomic_fetch_sub(&host_cq->reserved, n);
 }
 
 void verbs_host_cqs_destroy(struct verbs_vm *vv)

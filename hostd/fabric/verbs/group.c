@@ -65,13 +65,12 @@ static struct verbs_group *find_free(struct verbs_vm *vv)
 	return NULL;
 }
 
-int verbs_group_join(struct verbs_vm *vv, const union ibv_gid *gid)
+/* With vv->lock held. */
+static int group_join(struct verbs_vm *vv, const union ibv_gid *gid)
 {
 	struct verbs_group *group = find(vv, gid);
 	int fd;
 
-	if (!vv->fabric->netdev_ifindex)
-		return PVHCA_ST_OK;
 	if (group) {
 		group->users++;
 		return PVHCA_ST_OK;
@@ -88,10 +87,25 @@ int verbs_group_join(struct verbs_vm *vv, const union ibv_gid *gid)
 	return PVHCA_ST_OK;
 }
 
+int verbs_group_join(struct verbs_vm *vv, const union ibv_gid *gid)
+{
+	int status;
+
+	if (!vv->fabric->netdev_ifindex)
+		return PVHCA_ST_OK;
+	pthread_mutex_lock(&vv->lock);
+	status = group_join(vv, gid);
+	pthread_mutex_unlock(&vv->lock);
+	return status;
+}
+
 void verbs_group_leave(struct verbs_vm *vv, const union ibv_gid *gid)
 {
-	struct verbs_group *group = find(vv, gid);
+	struct verbs_group *group;
 
+	pthread_mutex_lock(&vv->lock);
+	group = find(vv, gid);
 	if (group && !--group->users)
 		close(group->fd);
+	pthread_mutex_unlock(&vv->lock);
 }

@@ -65,14 +65,14 @@ enum verbs_completions {
  * struct verbs_host_cq - a host CQ
  * @what: it is for
  * @capacity, @reserved: completions it holds, and those the QPs may have
- *	outstanding; the session's thread only
+ *	outstanding, which grows under verbs_vm.lock
  * @armed: an event is to come; its worker only
  */
 struct verbs_host_cq {
 	struct ibv_cq *cq;
 	enum verbs_completions what;
 	uint32_t capacity;
-	uint32_t reserved;
+	_Atomic uint32_t reserved;
 	bool armed;
 };
 
@@ -83,7 +83,16 @@ struct verbs_group {
 	int fd;
 };
 
+/**
+ * struct verbs_vm - a VM's part
+ * @lock: commands go side by side; this covers @qp_taken, @next_qp, @group, changes of
+ *	@by_num and the making of host CQs. The last one for locks, and no worker waits
+ *	for it, for an engine may take long to make a CQ
+ * @generation: any thread
+ * @gid_hint: last known place in the host's table, as any thread found it
+ */
 struct verbs_vm {
+	pthread_mutex_t lock;
 	struct fabric *fabric;
 	struct ibv_context *context;
 	struct ibv_device_attr attr;
@@ -94,16 +103,17 @@ struct verbs_vm {
 	pthread_mutex_t poll_lock;     /* who polls: the order of completions is kept */
 	uint32_t max_qps;
 	uint32_t next_qp;
-	uint16_t generation;
-	struct verbs_group group[VERBS_GROUPS]; /* the session's thread only */
-	int gid_hint[VM_GIDS];			/* last known place in the host's table; likewise */
-	_Atomic uint32_t in_flight;		/* sum of its QPs' */
-	_Atomic uint32_t receivers;		/* QPs and SRQs that are receiving */
-	struct cm_vm *cm;			/* or NULL: no connections to native peers */
-	pthread_mutex_t keys_lock;		/* of keys, and of the life of its regions */
-	struct _GHashTable *keys;		/* struct verbs_mr by lkey */
-	struct qp **qps;			/* by index; RCU */
-	struct qp *by_num[VERBS_NUM_BUCKETS];	/* QPs with an SRQ, by QP number; RCU */
+	bool *qp_taken; /* by index; before and after there is a QP in qps, too */
+	_Atomic uint16_t generation;
+	struct verbs_group group[VERBS_GROUPS];
+	_Atomic int gid_hint[VM_GIDS];
+	_Atomic uint32_t in_flight;	      /* sum of its QPs' */
+	_Atomic uint32_t receivers;	      /* QPs and SRQs that are receiving */
+	struct cm_vm *cm;		      /* or NULL: no connections to native peers */
+	pthread_mutex_t keys_lock;	      /* of keys, and of the life of its regions */
+	struct _GHashTable *keys;	      /* struct verbs_mr by lkey */
+	struct qp **qps;		      /* by index; RCU */
+	struct qp *by_num[VERBS_NUM_BUCKETS]; /* QPs with an SRQ, by QP number; RCU */
 };
 
 /**
@@ -161,7 +171,7 @@ struct verbs_mcast;
  * @send_cq, @recv_cq: host CQs, the second one an SRQ's if there is one; and what is
  * @send_share, @recv_share: reserved in them for this QP
  * @next_by_num: in a bucket of verbs_vm.by_num
- * @mcasts, @num_mcasts: groups it is attached to; the session's thread only
+ * @mcasts, @num_mcasts: groups it is attached to; of commands that have the QP alone
  */
 struct verbs_qp {
 	struct ibv_qp *qp;

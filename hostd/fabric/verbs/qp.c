@@ -53,8 +53,10 @@ static void num_add(struct verbs_vm *vv, struct qp *qp)
 {
 	struct qp **bucket = num_bucket(vv, qp->qpn);
 
+	pthread_mutex_lock(&vv->lock);
 	((struct verbs_qp *)qp->fabric)->next_by_num = *bucket;
 	rcu_assign_pointer(*bucket, qp);
+	pthread_mutex_unlock(&vv->lock);
 }
 
 /* Workers may look at it until a grace period has passed. */
@@ -62,32 +64,51 @@ static void num_remove(struct verbs_vm *vv, struct qp *qp)
 {
 	struct qp **at = num_bucket(vv, qp->qpn);
 
+	pthread_mutex_lock(&vv->lock);
 	while (*at != qp)
 		at = &((struct verbs_qp *)(*at)->fabric)->next_by_num;
 	rcu_assign_pointer(*at, ((struct verbs_qp *)qp->fabric)->next_by_num);
+	pthread_mutex_unlock(&vv->lock);
 }
 
 /* --------------------------- making and destroying ------------------------- */
 
-/* An index that is free, and a generation that no completion bears. */
-static int take_id(struct verbs_vm *vv, uint32_t *id)
-{
-	uint32_t i, index;
-
-	for (i = 0; i < vv->max_qps; i++) {
-		index = (vv->next_qp + i) % vv->max_qps;
-		if (vv->qps[index])
-			continue;
-		vv->next_qp = index + 1;
-		*id = (uint32_t)vv->generation++ << VERBS_QP_INDEX_BITS | index;
-		return PVHCA_ST_OK;
-	}
-	return PVHCA_ST_QUOTA;
-}
-
 static uint32_t id_index(uint32_t id)
 {
 	return id & ((1u << VERBS_QP_INDEX_BITS) - 1);
+}
+
+/* A generation that no completion bears. */
+static uint32_t next_id(struct verbs_vm *vv, uint32_t index)
+{
+	return (uint32_t)atomic_fetch_add(&vv->generation, 1) << VERBS_QP_INDEX_BITS | index;
+}
+
+/* An index that is free. */
+static int take_id(struct verbs_vm *vv, uint32_t *id)
+{
+	int status = PVHCA_ST_QUOTA;
+	uint32_t i, index;
+
+	pthread_mutex_lock(&vv->lock);
+	for (i = 0; i < vv->max_qps && status; i++) {
+		index = (vv->next_qp + i) % vv->max_qps;
+		if (vv->qp_taken[index])
+			continue;
+		vv->qp_taken[index] = true;
+		vv->next_qp = index + 1;
+		*id = next_id(vv, index);
+		status = PVHCA_ST_OK;
+	}
+	pthread_mutex_unlock(&vv->lock);
+	return status;
+}
+
+static void give_id(struct verbs_vm *vv, uint32_t id)
+{
+	pthread_mutex_lock(&vv->lock);
+	vv->qp_taken[id_index(id)] = false;
+	pthread_mutex_unlock(&vv->lock);
 }
 
 static enum ibv_qp_type host_type(enum pvhca_qp_type type)
@@ -180,11 +201,11 @@ int verbs_qp_create(struct qp *qp)
 		vqp->headers = verbs_headers_new(qp->rq.entries);
 		status = PVHCA_ST_NO_MEMORY;
 		if (!vqp->headers)
-			goto err_free;
+			goto err_give_id;
 	}
 	status = reserve_completions(qp, vqp);
 	if (status)
-		goto err_free;
+		goto err_give_id;
 	errno = 0;
 	vqp->qp = host_qp_create(qp, vqp);
 	if (!vqp->qp) {
@@ -202,6 +223,8 @@ int verbs_qp_create(struct qp *qp)
 
 err_release:
 	release_completions(vqp);
+err_give_id:
+	give_id(vv, vqp->id);
 err_free:
 	verbs_headers_free(vqp->headers);
 	free(vqp);
@@ -263,6 +286,7 @@ void verbs_qp_destroy(struct qp *qp)
 	verbs_receiving_ends(qp->vm, &vqp->receiving);
 	release_completions(vqp);
 	verbs_headers_free(vqp->headers);
+	give_id(vv, vqp->id);
 	free(vqp);
 	qp->fabric = NULL;
 }
@@ -299,7 +323,7 @@ static void forget_all(struct qp *qp, struct verbs_qp *vqp)
 	struct verbs_vm *vv = qp->vm->fabric_vm;
 
 	pthread_mutex_lock(&qp->rq_lock);
-	vqp->id = (uint32_t)vv->generation++ << VERBS_QP_INDEX_BITS | id_index(vqp->id);
+	vqp->id = next_id(vv, id_index(vqp->id));
 	work_queue_reset(&qp->sq);
 	work_queue_reset(&qp->rq);
 	atomic_store(&vqp->held, false);

@@ -293,9 +293,10 @@ static int verbs_vm_open(struct fabric *fabric, struct vm *vm)
 	if (vv->max_qps > 1u << VERBS_QP_INDEX_BITS)
 		vv->max_qps = 1u << VERBS_QP_INDEX_BITS;
 	vv->qps = calloc(vv->max_qps, sizeof(*vv->qps));
-	if (!vv->qps) {
+	vv->qp_taken = calloc(vv->max_qps, sizeof(*vv->qp_taken));
+	if (!vv->qps || !vv->qp_taken) {
 		err = ENOMEM;
-		goto err_free;
+		goto err_free_qps;
 	}
 	err = open_device(vv);
 	if (err) {
@@ -303,6 +304,7 @@ static int verbs_vm_open(struct fabric *fabric, struct vm *vm)
 			  g_strerror(err));
 		goto err_free_qps;
 	}
+	pthread_mutex_init(&vv->lock, NULL);
 	pthread_mutex_init(&vv->poll_lock, NULL);
 	pthread_mutex_init(&vv->keys_lock, NULL);
 	vv->keys = g_hash_table_new(NULL, NULL);
@@ -311,8 +313,8 @@ static int verbs_vm_open(struct fabric *fabric, struct vm *vm)
 	return PVHCA_ST_OK;
 
 err_free_qps:
+	free(vv->qp_taken);
 	free(vv->qps);
-err_free:
 	free(vv);
 	return verbs_status(err);
 }
@@ -331,6 +333,8 @@ static void verbs_vm_close(struct vm *vm)
 	g_hash_table_destroy(vv->keys);
 	pthread_mutex_destroy(&vv->keys_lock);
 	pthread_mutex_destroy(&vv->poll_lock);
+	pthread_mutex_destroy(&vv->lock);
+	free(vv->qp_taken);
 	free(vv->qps);
 	free(vv);
 	vm->fabric_vm = NULL;
@@ -397,6 +401,13 @@ static void verbs_vm_async(struct vm *vm)
 		post_event(vm, &event);
 		ibv_ack_async_event(&event);
 	}
+}
+
+/* Each of them is a call of the host's kernel, which asks a device and, for addresses, the network. */
+static bool verbs_vm_side_by_side(struct vm *vm)
+{
+	(void)vm;
+	return true;
 }
 
 /* ------------------------------ device and port ---------------------------- */
@@ -578,6 +589,7 @@ const struct fabric_ops fabric_verbs = {
 	.stop = verbs_stop,
 	.vm_open = verbs_vm_open,
 	.vm_close = verbs_vm_close,
+	.vm_side_by_side = verbs_vm_side_by_side,
 	.vm_async_fd = verbs_vm_async_fd,
 	.vm_async = verbs_vm_async,
 	.query_device = verbs_query_device,

@@ -9,8 +9,19 @@
  * part and serves the admin queue from then on: the driver writes a command at
  * sq_pi, store-releases sq_pi + 1 and writes the admin doorbell, which is the
  * hypercall: the vCPU goes on at once. pvhcad copies a command once, carries it
- * out, writes a completion and raises PVHCA_VECTOR_ADMIN. Commands of one VM are
- * carried out one after the other, in order; but match answers by cookie only.
+ * out, writes a completion and raises PVHCA_VECTOR_ADMIN. Match answers by cookie
+ * only.
+ *
+ * Order. Commands of one VM are carried out one after the other, in order, unless the
+ * driver has asked for PVHCA_FEATURE_UNORDERED and pvhcad has accepted it. Then commands
+ * that have nothing to do with each other may be carried out at the same time, and
+ * answers come in any order. Two commands keep their order if one of them changes or
+ * ends an object (by its handle, or by its index for an entry of the GID table) that the
+ * other one names. For this, a command that ends an object also names those that it was
+ * made of: its context, PD, CQs, SRQ, CEQ. So a PD that is freed behind the end of its
+ * last region is free. What a work request has bound to what pvhcad does not know: a
+ * region is to be ended after the answer of the end of its windows. An object exists for
+ * the driver from the answer on that names it.
  *
  * A driver whose command times out must RESET the device: only then may memory
  * that the command named be given to others. A pvhcad that finds the queue
@@ -52,9 +63,11 @@
  * ENABLE is refused (PVHCA_DEV_ERR_VERSION).
  * VLAN (minor 1): addresses of VLAN interfaces: pvhca_cmd_add_gid.vlan may be other
  * than PVHCA_NO_VLAN, and MADs to such an address say so (PVHCA_CQE_F_VLAN).
+ * UNORDERED (minor 1): see "Order".
  */
-#define PVHCA_FEATURE_PAIR (1ull << 0)
-#define PVHCA_FEATURE_VLAN (1ull << 1)
+#define PVHCA_FEATURE_PAIR	(1ull << 0)
+#define PVHCA_FEATURE_VLAN	(1ull << 1)
+#define PVHCA_FEATURE_UNORDERED (1ull << 2)
 
 /**
  * struct pvhca_admin_area - one granule, aligned to it

@@ -77,7 +77,7 @@ void cm_qp_del(struct cm_vm *cv, uint32_t qpn);
 
 /*
  * The first PSN that a QP shall expect from that peer: what the host's CM told it
- * if a connection between the two is being made, else psn. The session's thread.
+ * if a connection between the two is being made, else psn. Any thread.
  */
 uint32_t cm_rq_psn(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, uint32_t psn);
 

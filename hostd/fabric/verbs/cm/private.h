@@ -30,7 +30,7 @@ struct cm_gid {
 /**
  * struct cm_vm - a session's part
  * @queued: MADs that wait for the thread
- * @lock: covers qpns and psns, which the session's thread uses, too
+ * @lock: covers qpns and psns, which commands use, too
  * @qpns: QP numbers of the guest
  * @psns: struct cm_psn, of connections being made or there
  * @gids: struct cm_gid

@@ -370,7 +370,9 @@ void rig_teardown(void)
 {
 	struct vm *vm = &rig.vm;
 
+	pthread_mutex_lock(&vm->lock);
 	commands_destroy_all(vm);
+	pthread_mutex_unlock(&vm->lock);
 	rig_expect_nothing();
 	table_fini(&vm->contexts);
 	table_fini(&vm->pds);
@@ -397,11 +399,15 @@ uint64_t rig_alloc(uint64_t size)
 uint32_t rig_run(uint16_t opcode, const void *args, size_t size)
 {
 	struct pvhca_admin_cmd cmd = { .opcode = opcode };
+	uint32_t status;
 
 	ck_assert_uint_le(size, sizeof(cmd.raw));
 	memcpy(cmd.raw, args, size);
 	memset(&rig.rsp, 0, sizeof(rig.rsp));
-	return commands_execute(&rig.vm, &cmd, &rig.rsp);
+	pthread_mutex_lock(&rig.vm.lock);
+	status = commands_execute(&rig.vm, &cmd, &rig.rsp);
+	pthread_mutex_unlock(&rig.vm.lock);
+	return status;
 }
 
 uint32_t rig_destroy(uint16_t opcode, uint32_t handle)

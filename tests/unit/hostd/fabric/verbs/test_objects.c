@@ -286,6 +286,13 @@ bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid)
 	return index == 2;
 }
 
+int vm_gid_index(struct vm *guest, const uint8_t gid[16])
+{
+	const uint8_t *own;
+
+	return vm_gid(guest, 2, &own) && !memcmp(own, gid, 16) ? 2 : -1;
+}
+
 int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint)
 {
 	(void)vv;

@@ -175,6 +175,13 @@ bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid)
 	return false;
 }
 
+int vm_gid_index(struct vm *vm, const uint8_t gid[16])
+{
+	(void)vm;
+	(void)gid;
+	return -1;
+}
+
 int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint)
 {
 	(void)vv;
@@ -197,6 +204,7 @@ static struct ibv_pd host_pd;
 static struct pd pd;
 static struct cq cq;
 static struct qp *qps[4];
+static bool qp_taken[4];
 
 static void setup(void)
 {
@@ -215,6 +223,7 @@ static void setup(void)
 	vv.attr.max_cqe = 1 << 16;
 	vv.attr.atomic_cap = IBV_ATOMIC_HCA;
 	vv.qps = qps;
+	vv.qp_taken = qp_taken;
 	vv.max_qps = 4;
 	pthread_mutex_init(&vv.poll_lock, NULL);
 	vm.fabric_vm = &vv;
