@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "churn.h"
 #include "objects.h"
 #include "raw.h"
 
@@ -29,11 +30,13 @@
 #define BATCH	     32u
 
 /* Kinds of figures, as --figures names them. */
-enum { RATE = 1, LATENCY = 2, BANDWIDTH = 4, ADMIN = 8, MEMCPY = 16 };
+enum { RATE = 1, LATENCY = 2, BANDWIDTH = 4, ADMIN = 8, MEMCPY = 16, QUEUE_PAIRS = 32 };
 
 static const char *const figure_names[] = {
-	"rate", "latency", "bandwidth", "admin", "memcpy",
+	"rate", "latency", "bandwidth", "admin", "memcpy", "queue-pairs",
 };
+
+#define NUM_FIGURES (sizeof(figure_names) / sizeof(figure_names[0]))
 
 struct bench {
 	struct guest guest;
@@ -328,6 +331,24 @@ static void bench_admin(struct bench *bench)
 	report(bench, "admin", 0, "ns", &ours, "wake round trip", &theirs);
 }
 
+/* 1000 queue pairs that are made and destroyed, as by one thread and as by 16. */
+static void bench_queue_pairs(struct bench *bench)
+{
+	struct series ours = { 0 }, theirs = { 0 };
+	unsigned int round, pairs = work(bench, 1000);
+	double one, many;
+
+	for (round = 0; round < bench->rounds; round++) {
+		one = churn_queue_pairs(&bench->context, &bench->cq[0], 1, pairs);
+		many = churn_queue_pairs(&bench->context, &bench->cq[0], GUEST_COMMANDS, pairs);
+		if (one < 0 || many < 0)
+			fail("queue pairs");
+		add(&theirs, one);
+		add(&ours, many);
+	}
+	report(bench, "pairs", 0, "QP/s", &ours, "one at a time", &theirs);
+}
+
 static void bench_memcpy(struct bench *bench)
 {
 	uint8_t *area =
@@ -433,7 +454,9 @@ static void usage(FILE *to)
 	fputs("usage: pvhca-ring-bench --socket PATH [OPTION...]\n"
 	      "Measures a pvhcad that runs with --fabric loopback.\n"
 	      "  --figures LIST   of rate,latency,bandwidth,admin (all of them), memcpy;\n"
-	      "                   memcpy alone needs no pvhcad\n"
+	      "                   memcpy alone needs no pvhcad; queue-pairs: made and destroyed per\n"
+	      "                   second, 16 under way beside one, for a pvhcad with --fabric null and\n"
+	      "                   --null-delay\n"
 	      "  --null PATH      socket of a second pvhcad, with --fabric null: rates and\n"
 	      "                   latencies without an engine, in the same rounds\n"
 	      "  --rounds N       7\n"
@@ -453,9 +476,9 @@ static void parse_figures(struct bench *bench, char *list)
 
 	bench->figures = 0;
 	for (word = strtok(list, ","); word; word = strtok(NULL, ",")) {
-		for (i = 0; i < 5 && strcmp(word, figure_names[i]); i++)
+		for (i = 0; i < NUM_FIGURES && strcmp(word, figure_names[i]); i++)
 			;
-		if (i == 5)
+		if (i == NUM_FIGURES)
 			fail(word);
 		bench->figures |= 1u << i;
 	}
@@ -593,6 +616,8 @@ int main(int argc, char **argv)
 		bench_admin(&bench);
 	if (bench.figures & MEMCPY)
 		bench_memcpy(&bench);
+	if (bench.figures & QUEUE_PAIRS)
+		bench_queue_pairs(&bench);
 	if (bench.json) {
 		fprintf(bench.json, "\n]\n");
 		fclose(bench.json);

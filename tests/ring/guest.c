@@ -17,7 +17,7 @@
 #include "pvhca-version.h"
 #include "timescale.h"
 
-#define COMMANDS_LOG	  4
+#define COMMANDS_LOG	  4 /* of GUEST_COMMANDS */
 #define ANSWER_TIMEOUT_MS ((int)scaled(60000))
 
 static int fail(const char *what)
@@ -175,32 +175,45 @@ void guest_ring_doorbell(struct guest *guest, uint32_t offset)
 	eventfd_write(guest->doorbell[offset / PVHCA_DB_STRIDE], 1);
 }
 
-int guest_command(struct guest *guest, struct pvhca_admin_cmd *command,
-		  struct pvhca_admin_rsp *response)
+void guest_post_command(struct guest *guest, struct pvhca_admin_cmd *command)
 {
 	uint32_t index = guest->num_commands++;
-	uint32_t mask = (1u << COMMANDS_LOG) - 1, flags;
-	bool phase = !(index >> COMMANDS_LOG & 1);
-	struct pvhca_admin_rsp *answer = &guest->responses[index & mask];
+
+	command->cookie = htole32(index);
+	guest->commands[index & (GUEST_COMMANDS - 1)] = *command;
+	__atomic_store_n(&guest->area->sq_pi, htole32(index + 1), __ATOMIC_RELEASE);
+	eventfd_write(guest->admin_doorbell, 1);
+}
+
+int guest_next_answer(struct guest *guest, struct pvhca_admin_rsp *response)
+{
+	uint32_t index = guest->num_answers++, flags;
+	bool phase = !(index / GUEST_COMMANDS & 1);
+	struct pvhca_admin_rsp *answer = &guest->responses[index & (GUEST_COMMANDS - 1)];
 	struct pollfd irq = { .fd = guest->vector[0], .events = POLLIN };
 	eventfd_t count;
 
-	command->cookie = htole32(index);
-	guest->commands[index & mask] = *command;
-	__atomic_store_n(&guest->area->sq_pi, htole32(index + 1), __ATOMIC_RELEASE);
-	eventfd_write(guest->admin_doorbell, 1);
 	for (;;) {
 		flags = le32toh(__atomic_load_n(&answer->flags, __ATOMIC_ACQUIRE));
 		if (!!(flags & PVHCA_ADMIN_RSP_F_PHASE) == phase)
 			break;
 		if (poll(&irq, 1, ANSWER_TIMEOUT_MS) != 1) {
-			fprintf(stderr, "no answer to command %u\n", le16toh(command->opcode));
+			fprintf(stderr, "no answer to a command\n");
 			return -1;
 		}
 		eventfd_read(guest->vector[0], &count);
 	}
 	*response = *answer;
 	__atomic_store_n(&guest->area->cq_ci, htole32(index + 1), __ATOMIC_RELEASE);
+	return 0;
+}
+
+int guest_command(struct guest *guest, struct pvhca_admin_cmd *command,
+		  struct pvhca_admin_rsp *response)
+{
+	guest_post_command(guest, command);
+	if (guest_next_answer(guest, response))
+		return -1;
 	if (response->cookie != command->cookie) {
 		fprintf(stderr, "answer to another command\n");
 		return -1;
@@ -216,8 +229,8 @@ static int enable(struct guest *guest)
 	void *aeq;
 
 	area = guest->area = guest_alloc(guest, sizeof(*area));
-	guest->commands = guest_alloc(guest, PVHCA_CMD_SIZE << COMMANDS_LOG);
-	guest->responses = guest_alloc(guest, PVHCA_CMD_SIZE << COMMANDS_LOG);
+	guest->commands = guest_alloc(guest, PVHCA_CMD_SIZE * GUEST_COMMANDS);
+	guest->responses = guest_alloc(guest, PVHCA_CMD_SIZE * GUEST_COMMANDS);
 	aeq = guest_alloc(guest, PVHCA_GRANULE);
 	if (!aeq)
 		return -1;
@@ -225,6 +238,7 @@ static int enable(struct guest *guest)
 		.magic = htole32(PVHCA_ADMIN_MAGIC),
 		.abi_major = htole16(PVHCA_ADMIN_ABI_MAJOR),
 		.abi_minor = htole16(PVHCA_ADMIN_ABI_MINOR),
+		.features = htole64(PVHCA_ADMIN_F_UNORDERED),
 		.sq_addr = htole64(guest_physical(guest, guest->commands)),
 		.cq_addr = htole64(guest_physical(guest, guest->responses)),
 		.aeq_addr = htole64(guest_physical(guest, aeq)),

@@ -20,6 +20,7 @@
 
 #define GUEST_DOORBELLS 8
 #define GUEST_VECTORS	3
+#define GUEST_COMMANDS	(1u << 4)
 
 struct guest {
 	int socket;
@@ -36,7 +37,8 @@ struct guest {
 	struct pvhca_admin_cmd *commands;
 	struct pvhca_admin_rsp *responses;
 	uint32_t num_commands; /* issued */
-	uint32_t ceq;	       /* handle */
+	uint32_t num_answers;
+	uint32_t ceq; /* handle */
 	uint64_t doorbells_rung;
 };
 
@@ -51,9 +53,13 @@ static inline uint64_t guest_physical(const struct guest *guest, const void *at)
 	return (const uint8_t *)at - guest->ram;
 }
 
+/* Post an admin command; sets its cookie. Not more under way than GUEST_COMMANDS. */
+void guest_post_command(struct guest *guest, struct pvhca_admin_cmd *command);
+/* The next answer, of any command that is under way. 0, or -1 if there was none. */
+int guest_next_answer(struct guest *guest, struct pvhca_admin_rsp *response);
 /*
- * One admin command, waited for. Returns enum pvhca_admin_status, or -1 if there was
- * no answer.
+ * One admin command, waited for, while no other is under way. Returns enum
+ * pvhca_admin_status, or -1 if there was no answer.
  */
 int guest_command(struct guest *guest, struct pvhca_admin_cmd *command,
 		  struct pvhca_admin_rsp *response);
