@@ -238,7 +238,7 @@ static int enable(struct guest *guest)
 		.magic = htole32(PVHCA_ADMIN_MAGIC),
 		.abi_major = htole16(PVHCA_ADMIN_ABI_MAJOR),
 		.abi_minor = htole16(PVHCA_ADMIN_ABI_MINOR),
-		.features = htole64(PVHCA_ADMIN_F_UNORDERED),
+		.features = htole64(PVHCA_FEATURE_UNORDERED),
 		.sq_addr = htole64(guest_physical(guest, guest->commands)),
 		.cq_addr = htole64(guest_physical(guest, guest->responses)),
 		.aeq_addr = htole64(guest_physical(guest, aeq)),
