@@ -230,9 +230,11 @@ static void pvhca_com_timed_out(struct pvhca_com *com, struct pvhca_com_slot *sl
 }
 
 /*
- * Commands are carried out in order, one at a time: a command that has others
- * before it may wait as long as these complete, each in its time. Returns 0 if the
- * slot is not busy any more, -ETIMEDOUT, or -EINTR if the process was killed.
+ * A command that has others before it may wait as long as these complete, each in its
+ * time: all of them where pvhcad takes commands one at a time, and with
+ * PVHCA_FEATURE_UNORDERED those that name the same objects, or keep all of pvhcad's
+ * threads busy. Returns 0 if the slot is not busy any more, -ETIMEDOUT, or -EINTR if the
+ * process was killed.
  */
 static int pvhca_com_wait(struct pvhca_com *com, struct pvhca_com_slot *slot, bool killable)
 {
