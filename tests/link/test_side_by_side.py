@@ -220,7 +220,7 @@ class SideBySide(DaemonCase):
             try:
                 with open("/proc/%d/task/%s/comm" % (self.daemon.process.pid, task)) as f:
                     names.append(f.read().strip())
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 pass        # it has just ended
         return names.count("command")
 
