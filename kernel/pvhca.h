@@ -521,6 +521,8 @@ static inline void pvhca_stat_inc(struct pvhca_dev *dev, enum pvhca_stat stat)
 
 /* pvhca_regs.c */
 unsigned long pvhca_regs_timeout(void);
+/* Any register, once the function is unplugged or the process that serves it is gone. */
+#define PVHCA_GONE 0xffffffffu
 u32 pvhca_regs_read(struct pvhca_pci *pci, u32 reg);
 void pvhca_regs_write(struct pvhca_pci *pci, u32 reg, u32 value);
 void pvhca_regs_read_text(struct pvhca_pci *pci, u32 reg, char text[PVHCA_REG_VERSION_LEN]);

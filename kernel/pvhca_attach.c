@@ -347,6 +347,8 @@ static bool pvhca_attach_is_due(struct pvhca_pci *pci)
 	u32 generation = pvhca_regs_read(pci, PVHCA_REG_GENERATION);
 	u32 status = pvhca_regs_read(pci, PVHCA_REG_STATUS);
 
+	if (status == PVHCA_GONE)
+		return false;
 	if (generation != pci->tried_generation) {
 		pci->tried_generation = generation;
 		pci->refused = false;
@@ -428,6 +430,8 @@ void pvhca_attach_config_changed(struct pvhca_pci *pci)
 	generation = pvhca_regs_read(pci, PVHCA_REG_GENERATION);
 	if (READ_ONCE(pci->stopping))
 		pvhca_dev_kill(pci->dev, NULL);
+	else if (status == PVHCA_GONE)
+		pvhca_dev_kill(pci->dev, "the device is gone");
 	else if (status & PVHCA_STATUS_FAILED)
 		pvhca_dev_kill(pci->dev, "pvhcad reported a failure");
 	else if (!(status & PVHCA_STATUS_ENABLED) || generation != pci->dev->generation)

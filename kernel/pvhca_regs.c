@@ -14,9 +14,6 @@
 /* The longest delay by a lost config interrupt. */
 #define PVHCA_POLL_JIFFIES (HZ / 10)
 
-/* Reads give this once the function is unplugged. */
-#define PVHCA_GONE 0xffffffffu
-
 static unsigned int admin_timeout_ms = 60000;
 module_param(admin_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(admin_timeout_ms,

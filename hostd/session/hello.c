@@ -156,6 +156,7 @@ static struct vm_policy *hello_take(struct session *session, struct pvhca_link_h
 	memcpy(vm->uuid, hello->uuid, sizeof(vm->uuid));
 	memcpy(vm->hello_mac, hello->mac, sizeof(vm->hello_mac));
 	vm->hello_pair = hello->features & PVHCA_LINK_F_PAIR;
+	session->minor = MIN(hello->abi_minor, PVHCA_LINK_ABI_MINOR);
 	vm->num_vectors = hello->num_vectors;
 	vm->num_doorbells = hello->num_doorbells;
 	return policy;

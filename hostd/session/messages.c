@@ -5,11 +5,13 @@
  * the connection.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "lib/log.h"
 #include "lib/shared_event.h"
 #include "memory/memory.h"
+#include "vm/events.h"
 #include "session/private.h"
 
 int session_refuse(struct session *session, const char *format, ...)
@@ -28,18 +30,35 @@ int session_refuse(struct session *session, const char *format, ...)
 /* Where a received event descriptor belongs; NULL: nowhere. */
 static int *session_event_place(struct session *session, uint32_t kind, uint32_t index)
 {
+	uint32_t first_vector = session->minor >= 1 ? PVHCA_VECTOR_CONFIG : PVHCA_VECTOR_ADMIN;
+
 	switch (kind) {
 	case PVHCA_LINK_EVENT_ADMIN_DB:
 		return index ? NULL : &session->vm.admin_doorbell_fd;
 	case PVHCA_LINK_EVENT_DATA_DB:
 		return index < session->vm.num_doorbells ? &session->vm.doorbell_fds[index] : NULL;
 	case PVHCA_LINK_EVENT_VECTOR:
-		return index >= PVHCA_VECTOR_ADMIN && index < session->vm.num_vectors ?
+		return index >= first_vector && index < session->vm.num_vectors ?
 			&session->vm.vector_fds[index] :
 			NULL;
 	default:
 		return NULL;
 	}
+}
+
+/*
+ * A vector's descriptor in the place of an earlier one. Its number stays, so that threads that
+ * raise the vector need no lock. One that has raised the old one has posted its event before;
+ * the interrupt without cause shows that to the guest.
+ */
+static int session_replace_vector(struct session *session, uint32_t vector, int fd)
+{
+	if (dup3(fd, session->vm.vector_fds[vector], O_CLOEXEC) < 0)
+		return session_refuse(session, "vector %u cannot be replaced: %s", vector,
+				      g_strerror(errno));
+	if (vector != PVHCA_VECTOR_CONFIG && atomic_load(&session->vm.state) == VM_ENABLED)
+		events_interrupt(&session->vm, vector);
+	return 0;
 }
 
 static int session_event_fds(struct session *session, struct link_message *message)
@@ -52,9 +71,10 @@ static int session_event_fds(struct session *session, struct link_message *messa
 				      event->count, event->first, message->num_fds);
 	for (unsigned int i = 0; i < message->num_fds; i++) {
 		int *place = session_event_place(session, event->kind, event->first + i);
+		bool again = event->kind == PVHCA_LINK_EVENT_VECTOR && session->minor >= 1;
 		int fd = message->fds[i];
 
-		if (!place || *place >= 0)
+		if (!place || (*place >= 0 && !again))
 			return session_refuse(
 				session,
 				"event descriptor %u of kind %u is unknown or was sent before",
@@ -63,6 +83,11 @@ static int session_event_fds(struct session *session, struct link_message *messa
 			return session_refuse(session,
 					      "event descriptor %u of kind %u is no eventfd",
 					      event->first + i, event->kind);
+		if (*place >= 0) {
+			if (session_replace_vector(session, event->first + i, fd))
+				return -EPROTO;
+			continue;
+		}
 		*place = fd;
 		message->fds[i] = -1;
 	}

@@ -36,6 +36,7 @@ enum session_mark {
  * @again_ns: when to look again whether this VM's former session has ended; 0: not waiting
  * @retry_ns: when to retry; 0: nothing waits for that
  * @more: more commands are there
+ * @minor: of the link's version, the lower of both sides; from HELLO on
  */
 struct session {
 	struct vm vm;
@@ -45,6 +46,7 @@ struct session {
 	int epoll_fd;
 	int wake_fd;
 	_Atomic unsigned int marks;
+	unsigned int minor;
 	_Atomic bool quit;
 	bool link_out;
 	int async_fd;

@@ -25,6 +25,7 @@
 #include "lib/log.h"
 #include "session/identity.h"
 #include "session/private.h"
+#include "vm/events.h"
 #include "vm/policy.h"
 
 #define MESSAGES_PER_WAKE 16
@@ -260,6 +261,8 @@ void session_run(struct session *session)
 	session_tear_down(session);
 	policy_release_mac(&session->vm);
 	identity_release(session);
+	/* Who served the guest's registers may be gone: then only we can make it look at them. */
+	events_interrupt(&session->vm, PVHCA_VECTOR_CONFIG);
 	g_message("VM %s: session %u ended", session->vm.name, session->vm.id);
 }
 

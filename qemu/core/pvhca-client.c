@@ -253,6 +253,20 @@ static void pvhca_client_send_all_events(PvhcaClient *client)
                              &identity->vectors[PVHCA_VECTOR_ADMIN]);
 }
 
+static void pvhca_client_send_vector(PvhcaClient *client, uint32_t vector)
+{
+    if (client->accepted && client->minor >= 1 && client->vectors[vector].set) {
+        pvhca_client_send_events(client, PVHCA_LINK_EVENT_VECTOR, vector, 1,
+                                 &client->vectors[vector].fd);
+    }
+}
+
+void pvhca_client_set_vector(PvhcaClient *client, uint32_t vector, int fd)
+{
+    client->vectors[vector] = (PvhcaVectorFd){ .set = true, .fd = fd };
+    pvhca_client_send_vector(client, vector);
+}
+
 static void pvhca_client_send_ram(PvhcaClient *client,
                                   enum pvhca_link_type type,
                                   const PvhcaRam *ram)
@@ -383,12 +397,15 @@ static bool pvhca_client_hello_reply(PvhcaClient *client, const void *payload)
     }
 
     /* Sending may end the connection and begin another: not used after it. */
-    link_abi = PVHCA_LINK_ABI_MAJOR << 16 |
-        MIN(PVHCA_LINK_ABI_MINOR, reply->abi_minor);
+    client->minor = MIN(PVHCA_LINK_ABI_MINOR, reply->abi_minor);
+    link_abi = PVHCA_LINK_ABI_MAJOR << 16 | client->minor;
     client->accepted = true;
     client->last_problem[0] = '\0';
 
     pvhca_client_send_all_events(client);
+    for (uint32_t i = 0; i < client->identity->num_vectors; i++) {
+        pvhca_client_send_vector(client, i);
+    }
     for (guint i = 0; i < client->ram->len; i++) {
         pvhca_client_send_ram(client, PVHCA_LINK_MEM_ADD,
                               &g_array_index(client->ram, PvhcaRam, i));

@@ -36,8 +36,8 @@
 
 /*
  * More than a session ever has under way: its greeting is 2 + 8 + 9 messages of
- * eventfds and PVHCA_LINK_MAX_REGIONS of memory, and the memory map changes
- * rarely after that.
+ * eventfds, PVHCA_VECTORS_MAX of those that are set, and PVHCA_LINK_MAX_REGIONS
+ * of memory; memory map and vectors change rarely after that.
  */
 #define PVHCA_CLIENT_QUEUE_MAX 2048
 
@@ -113,6 +113,15 @@ typedef struct PvhcaRam {
     int fd; /* of who added it: open until it is removed */
 } PvhcaRam;
 
+/*
+ * Where pvhcad is to raise a vector; by default the identity's eventfds, and
+ * PVHCA_VECTOR_CONFIG not at all.
+ */
+typedef struct PvhcaVectorFd {
+    bool set;
+    int fd; /* of who set it: open until it is replaced */
+} PvhcaVectorFd;
+
 typedef struct PvhcaClient {
     const PvhcaTransport *transport;
     void *transport_opaque;
@@ -120,10 +129,12 @@ typedef struct PvhcaClient {
     void *listener_opaque;
     const PvhcaIdentity *identity;
 
-    bool open;     /* the socket is connected */
-    bool accepted; /* pvhcad has accepted our HELLO */
-    bool broken;   /* the connection is at its end, closed() will follow */
-    bool waiting;  /* until the socket takes more */
+    bool open;      /* the socket is connected */
+    bool accepted;  /* pvhcad has accepted our HELLO */
+    bool broken;    /* the connection is at its end, closed() will follow */
+    bool waiting;   /* until the socket takes more */
+    uint32_t minor; /* of the link that both speak, once accepted */
+    PvhcaVectorFd vectors[PVHCA_VECTORS_MAX];
     GQueue out;    /* PvhcaClientMessage */
     GArray *ram;   /* PvhcaRam */
     size_t in_len; /* bytes in in[] */
@@ -173,6 +184,16 @@ bool pvhca_client_add_ram(PvhcaClient *client, const struct pvhca_link_mem *mem,
 
 /* Remove the region that begins at @gpa; nothing if there is none. */
 void pvhca_client_remove_ram(PvhcaClient *client, uint64_t gpa);
+
+/*
+ * From now on pvhcad raises @vector by @fd, which stays the caller's and is open
+ * until another one is set.  While the device is enabled an interrupt without
+ * cause follows.  PVHCA_VECTOR_CONFIG is raised when the connection ends.
+ *
+ * A pvhcad that does not know this (minor version 0) goes on with the
+ * identity's eventfds: these have to work as well.
+ */
+void pvhca_client_set_vector(PvhcaClient *client, uint32_t vector, int fd);
 
 /* Requests to pvhcad.  Nothing is sent without a session. */
 void pvhca_client_send_enable(PvhcaClient *client, uint64_t id,

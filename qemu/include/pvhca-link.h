@@ -97,7 +97,18 @@ enum pvhca_link_event_kind {
         2, /* MSI-X vectors from PVHCA_VECTOR_ADMIN up; pvhcad writes them */
 };
 
-/* Eventfds of QEMU's. Each kind and index is sent exactly once. */
+/*
+ * Eventfds of QEMU's. Each kind and index is sent exactly once, with two
+ * exceptions of vectors, both from minor version 1 on:
+ *
+ * A vector can be sent again, at any time: the new descriptor takes the old
+ * one's place. While the device is enabled pvhcad then writes the new one once
+ * without cause, as the last interrupt may have gone to the old one.
+ *
+ * PVHCA_VECTOR_CONFIG can be sent. pvhcad writes it when the connection ends,
+ * and at no other time. It is for who cannot do that himself any more: then the
+ * guest looks at its device and finds that it is lost.
+ */
 struct pvhca_link_event_fds {
     uint32_t kind; /* enum pvhca_link_event_kind */
     uint32_t

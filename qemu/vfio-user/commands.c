@@ -55,6 +55,11 @@ static bool pvhca_commands_check_offer(JsonNode *root, bool *lists_dma)
         }
     }
     *lists_dma = caps && json_object_has_member(caps, "max_dma_maps");
+    if (caps && json_object_has_member(caps, "max_msg_fds") &&
+        json_object_get_int_member(caps, "max_msg_fds") == 0) {
+        pvhca_log("the monitor passes no descriptors (max_msg_fds is 0): "
+                  "guest RAM and interrupts need them, set it to 1 or more");
+    }
     return true;
 }
 

@@ -2,10 +2,14 @@
 /*
  * pvhca-vfio-user: interrupts.
  *
- * pvhcad gets an eventfd for each vector once in a session, but a monitor gives
- * another one whenever its guest masks a vector or moves it.  So pvhcad has
- * ours, and we pass a vector on while the monitor listens and does not mask it.
- * What is raised meanwhile waits in our eventfd, and is the pending bit.
+ * While the monitor listens to a vector and does not mask it, pvhcad raises the
+ * monitor's eventfd itself: nobody is woken in between, and the guest can be told
+ * when we are no more.  Else pvhcad has our eventfd, in which the interrupt
+ * waits: that is the pending bit.
+ *
+ * We listen to our eventfd as well, and pass on what comes there: what was
+ * pending, what we or the monitor raise, and all of a pvhcad that takes a
+ * vector's eventfd only once (minor version 0 of the link).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,9 +44,16 @@ static bool pvhca_irqs_listened(const PvhcaVector *v)
     return v->trigger >= 0 && !v->masked;
 }
 
-/* Listen to our eventfd exactly while there is somebody to tell. */
-static void pvhca_irqs_update(PvhcaVector *v)
+/*
+ * Listen to our eventfd exactly while there is somebody to tell; pvhcad tells
+ * him, or us.
+ */
+static void pvhca_irqs_update(PvhcaServer *s, unsigned vector)
 {
+    PvhcaVector *v = &s->vectors[vector];
+
+    pvhca_client_set_vector(&s->device.client, vector,
+                            pvhca_irqs_listened(v) ? v->trigger : v->event);
     if (!pvhca_irqs_listened(v)) {
         pvhca_source_clear(&v->source);
     } else if (!v->source) {
@@ -51,13 +62,19 @@ static void pvhca_irqs_update(PvhcaVector *v)
 }
 
 /* Takes @fd over; -1: none. */
-static void pvhca_irqs_set_trigger(PvhcaVector *v, int fd)
+static void pvhca_irqs_set_trigger(PvhcaServer *s, unsigned vector, int fd)
 {
-    if (v->trigger >= 0) {
-        close(v->trigger);
+    PvhcaVector *v = &s->vectors[vector];
+    int old = v->trigger;
+
+    if (old < 0 && fd < 0) {
+        return;
     }
     v->trigger = fd;
-    pvhca_irqs_update(v);
+    pvhca_irqs_update(s, vector);
+    if (old >= 0) {
+        close(old);
+    }
 }
 
 void pvhca_irqs_raise(PvhcaServer *s, unsigned vector)
@@ -90,7 +107,7 @@ void pvhca_irqs_disable(PvhcaServer *s)
 {
     for (unsigned i = 0; i < s->device.identity.num_vectors; i++) {
         s->vectors[i].masked = false;
-        pvhca_irqs_set_trigger(&s->vectors[i], -1);
+        pvhca_irqs_set_trigger(s, i, -1);
     }
 }
 
@@ -137,8 +154,7 @@ static int pvhca_irqs_set_eventfds(PvhcaServer *s,
         }
     }
     for (uint32_t i = 0; i < set->count; i++) {
-        pvhca_irqs_set_trigger(&s->vectors[set->start + i],
-                               num_fds ? fds[i] : -1);
+        pvhca_irqs_set_trigger(s, set->start + i, num_fds ? fds[i] : -1);
         if (num_fds) {
             fds[i] = -1;
         }
@@ -163,12 +179,13 @@ static void pvhca_irqs_act(PvhcaServer *s, const struct vfio_user_irq_set *set,
             break;
         case VFIO_IRQ_SET_ACTION_MASK:
             v->masked = true;
+            pvhca_irqs_update(s, vector);
             break;
         case VFIO_IRQ_SET_ACTION_UNMASK:
             v->masked = false;
+            pvhca_irqs_update(s, vector);
             break;
         }
-        pvhca_irqs_update(v);
     }
 }
 
@@ -237,7 +254,10 @@ void pvhca_irqs_cleanup(PvhcaServer *s)
     for (unsigned i = 0; i < G_N_ELEMENTS(s->vectors); i++) {
         PvhcaVector *v = &s->vectors[i];
 
-        pvhca_irqs_set_trigger(v, -1);
+        pvhca_source_clear(&v->source);
+        if (v->trigger >= 0) {
+            close(v->trigger);
+        }
         if (v->event >= 0) {
             close(v->event);
         }

@@ -11,7 +11,7 @@
  *   server.c    the socket, messages in and replies out
  *   commands.c  what a message asks for
  *   pci.c       configuration space, the BARs
- *   irqs.c      interrupts: from pvhcad's eventfds to the monitor's
+ *   irqs.c      interrupts: which eventfd pvhcad raises
  *   dma.c       guest RAM
  *   link.c      the socket to pvhcad
  *   sandbox.c   what this process gives up
@@ -80,11 +80,12 @@ typedef struct PvhcaPci {
 #define PVHCA_NUM_IRQS (VFIO_PCI_MSIX_IRQ_INDEX + 1)
 
 /*
- * One MSI-X vector.  Raising it is a write to @event, by pvhcad or by us, which
- * keeps it until the monitor can be told: that is its pending bit.
+ * One MSI-X vector.  pvhcad raises it by a write to @trigger while the monitor
+ * listens, else to @event, which keeps it until the monitor can be told: that is
+ * its pending bit.
  */
 typedef struct PvhcaVector {
-    int event;       /* ours */
+    int event;       /* ours; we raise the vector by it, too */
     int trigger;     /* the monitor's eventfd, -1: none */
     bool masked;     /* by the monitor */
     GSource *source; /* waits on event while there is somebody to tell */

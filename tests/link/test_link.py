@@ -3,6 +3,7 @@
 and leave nothing behind."""
 import os
 import random
+import select
 import socket
 import struct
 import unittest
@@ -209,6 +210,66 @@ class Events(DaemonCase):
     def test_enable_before_all_are_there(self):
         self.qemu.send(event_fds(ADMIN_DB, 0, 1), self.fds[:1])
         self.assertEqual(self.qemu.enable(0), DEV_ERR_BAD_STATE)
+
+
+class EventsAgain(DaemonCase):
+    """From minor version 1 on a vector can move, and the config vector is known."""
+
+    def setUp(self):
+        super().setUp()
+        self.guest = Guest(self.daemon, minor=1)
+        self.qemu = self.guest.qemu
+        self.addCleanup(self.guest.close)
+
+    def eventfd(self):
+        fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.addCleanup(os.close, fd)
+        return fd
+
+    def assert_raised(self, fd):
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        self.assertTrue(poll.poll(PATIENCE * 1000), "not raised")
+        os.eventfd_read(fd)
+
+    def test_vector_moves_and_may_be_raised_once_without_cause(self):
+        old = self.qemu.events[VECTOR, 1]
+        before = self.daemon.fds()
+        for _ in range(100):
+            new = self.eventfd()
+            self.qemu.send(event_fds(VECTOR, 1, 1), [new])
+            self.assert_raised(new)
+        # The last one is the one that is raised from now on.
+        self.guest.command(NOP)
+        self.assert_raised(new)
+        with self.assertRaises(BlockingIOError):
+            while True:     # what came before the first one moved
+                os.eventfd_read(old)
+        self.assertEqual(self.daemon.fds(), before)
+
+    def test_several_vectors_move_at_once(self):
+        fds = [self.eventfd() for _ in range(3)]
+        self.qemu.send(event_fds(VECTOR, 1, 3), fds)
+        for fd in fds:
+            self.assert_raised(fd)
+
+    def test_what_is_no_eventfd_takes_no_place(self):
+        with open("/dev/null", "wb") as null:
+            self.qemu.send(event_fds(VECTOR, 1, 1), [null.fileno()])
+        self.assertTrue(self.qemu.is_closed())
+
+    def test_doorbell_does_not_move(self):
+        self.qemu.send(event_fds(DATA_DB, 0, 1), [self.eventfd()])
+        self.assertTrue(self.qemu.is_closed())
+
+    def test_config_vector_is_raised_when_the_connection_ends_and_not_before(self):
+        fd = self.eventfd()
+        self.qemu.send(event_fds(VECTOR, 0, 1), [fd])
+        self.assertEqual(self.qemu.reset(), 0)
+        with self.assertRaises(BlockingIOError):
+            os.eventfd_read(fd)
+        self.qemu.s.close()
+        self.assert_raised(fd)
 
 
 class Limits(DaemonCase):

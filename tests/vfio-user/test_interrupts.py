@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """SET_IRQS of all kinds, and interrupts on their way from pvhcad to the monitor."""
 
+import contextlib
 import errno
 import os
+import signal
 import struct
+from unittest import mock
 
 from monitor import *
 from rig import EVENT_VECTOR
@@ -20,6 +23,7 @@ class Interrupts(Case):
         return server, client
 
     def signal(self, server, vector):
+        server.hostd.catch_up()
         os.write(server.hostd.events[EVENT_VECTOR, vector], struct.pack("=Q", 1))
 
     def pending(self, client, vector):
@@ -71,6 +75,42 @@ class Interrupts(Case):
         client.set_irqs(EVENTFD | TRIGGER, 3, 1, [self.fds[4]])
         self.assertTrue(rung(self.fds[4]))
         self.assertTrue(quiet(self.fds[3]))
+
+    def test_pvhcad_has_the_monitors_own_eventfds(self):
+        server, client = self.ready()
+        server.hostd.catch_up()
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            self.signal(server, 1)
+            self.assertTrue(rung(self.fds[1]))
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+
+    def test_pvhcad_can_tell_the_guest_that_the_server_died(self):
+        server, client = self.ready()
+        server.hostd.catch_up()
+        server.die()
+        self.signal_config(server)
+        self.assertTrue(rung(self.fds[0]))
+
+    def signal_config(self, server):
+        """As pvhcad does when the connection ends."""
+        self.assertRaises((Gone, ConnectionResetError), server.hostd.receive)
+        os.write(server.hostd.events[EVENT_VECTOR, 0], struct.pack("=Q", 1))
+
+    def test_config_vector_is_passed_on_before_the_session_and_in_the_next_one(self):
+        server, client = self.connected("--vectors", "20")
+        self.fds = [eventfd() for _ in range(20)]
+        client.set_irqs(EVENTFD | TRIGGER, 0, 16, self.fds[:16])
+        for _ in range(2):
+            server.hostd.greet()
+            os.write(server.hostd.events[EVENT_VECTOR, 0], struct.pack("=Q", 1))
+            self.assertTrue(rung(self.fds[0]))
+            self.until_status(client, 1)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.read(self.fds[0], 8)
+            server.hostd.hang_up()
 
     def test_eventfd_can_be_replaced(self):
         server, client = self.ready()
@@ -169,7 +209,8 @@ class Interrupts(Case):
         os.write(full, struct.pack("=Q", (1 << 64) - 2))
         client.set_irqs(EVENTFD | TRIGGER, 1, 1, [full])
         for _ in range(10):
-            self.signal(server, 1)
+            with contextlib.suppress(BlockingIOError):      # as pvhcad takes it, too
+                self.signal(server, 1)
             self.still_works(client)
         os.close(full)
 
@@ -186,6 +227,20 @@ class Interrupts(Case):
             again.set_irqs(EVENTFD | TRIGGER, 1, 1, [self.fds[1]])
             self.signal(server, 1)
             self.assertTrue(rung(self.fds[1]))
+
+
+class InterruptsOfAnOlderPvhcad(Interrupts):
+    """One that takes each eventfd once: all goes through the server."""
+
+    test_pvhcad_has_the_monitors_own_eventfds = None
+    test_pvhcad_can_tell_the_guest_that_the_server_died = None
+    test_config_vector_is_passed_on_before_the_session_and_in_the_next_one = None
+
+    def setUp(self):
+        super().setUp()
+        older = mock.patch.object(Server, "link_minor", 0)
+        older.start()
+        self.addCleanup(older.stop)
 
 
 if __name__ == "__main__":

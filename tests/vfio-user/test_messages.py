@@ -40,6 +40,15 @@ class Version(Case):
             self.assertTrue(client.gone())
         self.assertIn("the monitor speaks version 1.0 of vfio-user, we 0.1", server.output())
 
+    def test_monitor_that_passes_no_descriptors_is_told_what_to_change(self):
+        server = self.server()
+        with Client(server, greet=False) as client:
+            client.greet(offer={"capabilities": {"max_msg_fds": 1}})
+        self.assertNotIn("max_msg_fds", server.output())
+        with Client(server, greet=False) as client:
+            client.greet(offer={"capabilities": {"max_msg_fds": 0}})
+        self.assertIn("max_msg_fds is 0", server.output())
+
     def test_malformed_offers_end_the_connection(self):
         server = self.server()
         for text in (b"{}", b"\0", b"{\0}\0", b"nonsense\0", b"[]\0", b"1\0", b"{\0", b"{\"a\":\xff\"}\0", b"{}\0\0",

@@ -10,7 +10,7 @@ import unittest
 import monitor
 import rig
 from monitor import *
-from rig import BAR, DB_ADMIN, DB_STRIDE, ENABLE, ENABLE_REPLY, ENABLED, ERR_HOST, EVENT_ADMIN_DB, EVENT_DATA_DB, \
+from rig import BAR, DB_ADMIN, DB_STRIDE, ENABLE, ENABLE_REPLY, ENABLED, ERR_HOST, EVENT_ADMIN_DB, EVENT_DATA_DB, EVENT_FDS, \
     EVENT_VECTOR, FAILED, FATAL, LINK, MSG_AREA, REG_ADMIN_HI, REG_ADMIN_LO, REG_CONTROL, REG_GENERATION, \
     REG_STATUS, RESET, RESET_REPLY, RESETTING, SLOT, Machine
 
@@ -53,7 +53,10 @@ class Qemu(Case):
         vm.set_reg(REG_ADMIN_LO, 0x00345000)
         vm.set_reg(REG_ADMIN_HI, 0)
         vm.set_reg(REG_CONTROL, rig.CONTROL_ENABLE)
-        kind, payload, _ = vm.hostd.receive()
+        kind, payload, fds = vm.hostd.receive()
+        while kind == EVENT_FDS:        # vectors that MSI-X has been switched on for
+            vm.hostd.take((kind, payload, fds))
+            kind, payload, fds = vm.hostd.receive()
         ident, gpa = struct.unpack("=QQ", payload)
         self.assertEqual((kind, gpa), (ENABLE, 0x345000))
         vm.hostd.reply(ENABLE_REPLY, ident)
@@ -61,6 +64,7 @@ class Qemu(Case):
         vm.until_raised(0)
 
     def signal(self, vm, vector):
+        vm.hostd.catch_up()
         os.write(vm.hostd.events[EVENT_VECTOR, vector], struct.pack("=Q", 1))
 
     def test_device_looks_like_our_own(self):
@@ -135,6 +139,11 @@ class Qemu(Case):
         vm.set_reg(REG_ADMIN_LO, 0x345000)
         vm.set_reg(REG_CONTROL, rig.CONTROL_ENABLE)
         server.until(lambda: "memory needs share=on" in server.output(), "complaint")
+
+    def test_server_that_is_not_there_is_named(self):
+        with self.assertRaisesRegex(RuntimeError, "Failed to connect to '/nowhere/vm.sock': No such file"):
+            Machine("-device", json.dumps({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": "/nowhere/vm.sock"}}),
+                    chardev=None)
 
     def test_memory_is_hot_plugged(self):
         server, vm = self.linked()
@@ -228,16 +237,26 @@ class Qemu(Case):
     def test_server_that_dies_leaves_qemu_running_and_pvhcad_without_the_session(self):
         server, vm = self.linked()
         self.enable(vm)
-        server.process.kill()
-        server.process.wait()
+        server.die()
         with self.assertRaises((Gone, ConnectionResetError)):
             server.hostd.receive()
         for _ in range(3):
             self.assertEqual(vm.reg(REG_STATUS), 0xFFFFFFFF)
             vm.write(BAR[2], 0)
         vm.command("query-status")
-        # What finish() ends.
-        server.process = subprocess.Popen(["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"])
+
+    def test_server_that_dies_is_told_to_the_guest_by_pvhcad(self):
+        server, vm = self.linked()
+        self.enable(vm)
+        server.hostd.catch_up()
+        events = server.hostd.events
+        server.die()
+        with self.assertRaises((Gone, ConnectionResetError)):
+            server.hostd.receive()
+        self.assertFalse(vm.raised(0))
+        os.write(events[EVENT_VECTOR, 0], struct.pack("=Q", 1))
+        vm.until_raised(0)
+        self.assertEqual(vm.reg(REG_STATUS), 0xFFFFFFFF)
 
 
 if __name__ == "__main__":

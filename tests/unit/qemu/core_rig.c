@@ -148,7 +148,15 @@ void rig_say(struct rig *rig, uint32_t type, const void *payload, size_t size)
 
 void rig_hello(struct rig *rig, uint16_t major, uint32_t refused, const char *version)
 {
-	struct pvhca_link_hello_reply reply = { .abi_major = major, .refused = refused };
+	rig_hello_minor(rig, major, 0, refused, version);
+}
+
+void rig_hello_minor(struct rig *rig, uint16_t major, uint16_t minor, uint32_t refused,
+		     const char *version)
+{
+	struct pvhca_link_hello_reply reply = { .abi_major = major,
+						.abi_minor = minor,
+						.refused = refused };
 
 	g_strlcpy(reply.version, version, sizeof(reply.version));
 	rig_say(rig, PVHCA_LINK_HELLO_REPLY, &reply, sizeof(reply));

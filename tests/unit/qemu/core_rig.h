@@ -41,6 +41,8 @@ bool rig_quiet(const struct rig *rig);
 /* pvhcad says. */
 void rig_say(struct rig *rig, uint32_t type, const void *payload, size_t size);
 void rig_hello(struct rig *rig, uint16_t major, uint32_t refused, const char *version);
+void rig_hello_minor(struct rig *rig, uint16_t major, uint16_t minor, uint32_t refused,
+		     const char *version);
 void rig_reply(struct rig *rig, uint32_t type, uint64_t id, uint32_t error);
 
 /* Take the HELLO, accept it, and take what begins the session. */

@@ -143,6 +143,60 @@ START_TEST(session_begins_with_every_eventfd_once_and_all_ram)
 }
 END_TEST
 
+static struct pvhca_link_event_fds take_events(void)
+{
+	struct pvhca_link_event_fds events;
+
+	ck_assert_uint_eq(rig_take(&rig, &events, sizeof(events)).type, PVHCA_LINK_EVENT_FDS);
+	return events;
+}
+
+START_TEST(vector_that_is_set_moves_where_pvhcad_knows_that)
+{
+	struct pvhca_link_event_fds events;
+
+	/* Before the session: it follows the greeting. */
+	pvhca_client_set_vector(&client, PVHCA_VECTOR_CONFIG, identity.admin_db);
+	pvhca_client_opened(&client);
+	rig_take(&rig, NULL, 0);
+	rig_hello_minor(&rig, PVHCA_LINK_ABI_MAJOR, 7, 0, "hostd");
+	ck_assert_uint_eq(said.link_abi, PVHCA_LINK_ABI_MAJOR << 16 | PVHCA_LINK_ABI_MINOR);
+	for (int i = 0; i < 1 + 2 + 2; i++)
+		ck_assert(take_events().kind != PVHCA_LINK_EVENT_VECTOR || i >= 3);
+	events = take_events();
+	ck_assert_uint_eq(events.kind, PVHCA_LINK_EVENT_VECTOR);
+	ck_assert_uint_eq(events.first, PVHCA_VECTOR_CONFIG);
+	ck_assert_uint_eq(events.count, 1);
+	ck_assert(rig_quiet(&rig));
+	/* In the session: at once. */
+	pvhca_client_set_vector(&client, 5, identity.admin_db);
+	events = take_events();
+	ck_assert_uint_eq(events.first, 5);
+	ck_assert_uint_eq(events.count, 1);
+	/* In the next session both. */
+	pvhca_client_closed(&client);
+	pvhca_client_opened(&client);
+	rig_take(&rig, NULL, 0);
+	rig_hello_minor(&rig, PVHCA_LINK_ABI_MAJOR, 1, 0, "hostd");
+	for (int i = 0; i < 1 + 2 + 2; i++)
+		take_events();
+	ck_assert_uint_eq(take_events().first, PVHCA_VECTOR_CONFIG);
+	ck_assert_uint_eq(take_events().first, 5);
+	ck_assert(rig_quiet(&rig));
+}
+END_TEST
+
+START_TEST(vector_that_is_set_stays_where_pvhcad_does_not_know_that)
+{
+	pvhca_client_set_vector(&client, PVHCA_VECTOR_CONFIG, identity.admin_db);
+	pvhca_client_opened(&client);
+	rig_accept(&rig);
+	pvhca_client_set_vector(&client, 5, identity.admin_db);
+	ck_assert(rig_quiet(&rig));
+	ck_assert_uint_eq(rig.num_fds, 1 + 9 + 11);
+}
+END_TEST
+
 START_TEST(ram_comes_and_goes_during_a_session)
 {
 	struct pvhca_link_mem mem = ram(4096, 8192), got;
@@ -452,6 +506,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, hello_says_who_we_are_and_nothing_follows_before_the_answer);
 	tcase_add_test(tc, session_begins_with_every_eventfd_once_and_all_ram);
+	tcase_add_test(tc, vector_that_is_set_moves_where_pvhcad_knows_that);
+	tcase_add_test(tc, vector_that_is_set_stays_where_pvhcad_does_not_know_that);
 	tcase_add_test(tc, ram_comes_and_goes_during_a_session);
 	tcase_add_test(tc, regions_beyond_the_links_number_are_refused);
 	tcase_add_test(tc, message_in_single_bytes_is_put_together);

@@ -135,6 +135,20 @@ class Guest(Host):
     def qmp(self, command, /, **arguments):
         return self._machine.monitor.command(command, **arguments)
 
+    def wait_event(self, name, timeout=60, **data):
+        """Wait until QEMU has told of an event with that data, and forget it."""
+        deadline = time.monotonic() + timeout * self.slowness
+        while True:
+            self.qmp("query-status")
+            events = self._machine.monitor.events
+            for event in events:
+                if event["event"] == name and data.items() <= event.get("data", {}).items():
+                    events.remove(event)
+                    return
+            if time.monotonic() > deadline:
+                raise CommandFailed(f"{self.name}: QEMU did not tell of {name} {data}")
+            time.sleep(0.1)
+
     def lost(self, why):
         self.kill()
         super().lost(why)

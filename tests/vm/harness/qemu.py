@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A QEMU process: its command line, its life, and its monitor."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -52,7 +53,8 @@ class Monitor:
                 return answer.get("return")
 
     def close(self):
-        self._stream.close()
+        with contextlib.suppress(OSError):      # of what was asked of a QEMU that is gone
+            self._stream.close()
         self._sock.close()
 
 

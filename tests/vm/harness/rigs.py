@@ -155,6 +155,19 @@ class Rig:
         return ["-chardev", f"socket,id=pv,path={self.daemon.socket},{again}",
                 "-device", f"pvhca,id=pvhca,chardev=pv{more}"]
 
+    def plug(self, guest, ident, **where):
+        """Give a running guest another adapter; `where` is more of QEMU's device_add, bus above all."""
+        backend = {"type": "socket", "data": {"addr": {"type": "unix", "data": {"path": str(self.daemon.socket)}},
+                                              "server": False, "reconnect-ms": 500}}
+        guest.qmp("chardev-add", id=f"{ident}-link", backend=backend)
+        guest.qmp("device_add", driver="pvhca", id=ident, chardev=f"{ident}-link", **where)
+
+    def unplug(self, guest, ident, timeout=60):
+        """Take an adapter away that plug() gave, and wait until the guest has let go of it."""
+        guest.qmp("device_del", id=ident)
+        guest.wait_event("DEVICE_DELETED", timeout, device=ident)
+        guest.qmp("chardev-remove", id=f"{ident}-link")
+
     def _prepare_host(self):
         pass
 

@@ -63,6 +63,8 @@ class Server:
     def stop(self):
         processes.stop(self._process)
 
+    kill = stop
+
 
 class StockRig(rigs.LoopbackRig):
     name = "stock"
@@ -94,6 +96,17 @@ class StockRig(rigs.LoopbackRig):
             name, _, value = setting.partition("=")
             options += [f"--{name}"] + ([] if value == "on" else [value])
         return ["-device", json.dumps(self.device("pvhca", guest.name, options))]
+
+    def plug(self, guest, ident, **where):
+        guest.qmp("device_add", **self.device(ident, f"{guest.name}-{ident}"), **where)
+
+    def unplug(self, guest, ident, timeout=60):
+        guest.qmp("device_del", id=ident)
+        guest.wait_event("DEVICE_DELETED", timeout, device=ident)
+
+    def kill_server(self, name):
+        """As a crash would. The next device of that name gets a new one."""
+        self.servers.pop(name).kill()
 
     def device(self, ident, name, options=()):
         """What QEMU's device_add is given; its server is started if there is none of that name."""

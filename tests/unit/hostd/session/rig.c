@@ -322,12 +322,18 @@ struct pvhca_link_hello qemu_hello(void)
 void qemu_connect(struct qemu *qemu)
 {
 	struct pvhca_link_hello hello = qemu_hello();
-	struct pvhca_link_hello_reply reply;
 
 	/* A VM is served once. */
 	if (qemu->vm->id > 1)
 		g_snprintf(hello.name, sizeof(hello.name), "guest-%u", qemu->vm->id);
-	qemu_send(qemu, PVHCA_LINK_HELLO, &hello, sizeof(hello), NULL, 0);
+	qemu_connect_as(qemu, &hello);
+}
+
+void qemu_connect_as(struct qemu *qemu, const struct pvhca_link_hello *hello)
+{
+	struct pvhca_link_hello_reply reply;
+
+	qemu_send(qemu, PVHCA_LINK_HELLO, hello, sizeof(*hello), NULL, 0);
 	qemu_receive(qemu, PVHCA_LINK_HELLO_REPLY, &reply, sizeof(reply));
 	ck_assert_uint_eq(reply.refused, 0);
 }

@@ -91,6 +91,7 @@ void qemu_expect_end(struct qemu *qemu);
 /* A HELLO that is right; to say it and be accepted, as VM "guest", "guest-2" and so on. */
 struct pvhca_link_hello qemu_hello(void);
 void qemu_connect(struct qemu *qemu);
+void qemu_connect_as(struct qemu *qemu, const struct pvhca_link_hello *hello);
 /* Send count event descriptors. */
 void qemu_send_events(struct qemu *qemu, uint32_t kind, uint32_t first, const int *fds,
 		      uint32_t count);

@@ -289,7 +289,7 @@ static int fds[PVHCA_LINK_MAX_FDS];
 static void make_fds(void)
 {
 	for (unsigned int i = 0; i < PVHCA_LINK_MAX_FDS; i++)
-		fds[i] = eventfd(0, EFD_CLOEXEC);
+		fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
 static void close_fds(void)
@@ -329,7 +329,6 @@ static const struct {
 	{ PVHCA_LINK_EVENT_ADMIN_DB, 0, 2, 2, 0 },
 	{ PVHCA_LINK_EVENT_DATA_DB, RIG_DOORBELLS, 1, 1, 0 },
 	{ PVHCA_LINK_EVENT_DATA_DB, RIG_DOORBELLS - 1, 2, 2, 0 },
-	{ PVHCA_LINK_EVENT_VECTOR, PVHCA_VECTOR_CONFIG, 1, 1, 0 },
 	{ PVHCA_LINK_EVENT_VECTOR, RIG_VECTORS, 1, 1, 0 },
 	{ PVHCA_LINK_EVENT_VECTOR, RIG_VECTORS - 1, 2, 2, 0 },
 	{ PVHCA_LINK_EVENT_VECTOR, PVHCA_VECTORS_MAX, 1, 1, 0 },
@@ -359,14 +358,66 @@ START_TEST(event_descriptors_without_a_place_end_the_session)
 }
 END_TEST
 
+/* Without a minor version in which a vector can be sent again: of any kind. */
 START_TEST(an_event_descriptor_is_sent_once)
 {
+	struct pvhca_link_hello hello = qemu_hello();
+
+	hello.abi_minor = 0;
 	make_fds();
-	qemu_connect(qemu);
+	qemu_connect_as(qemu, &hello);
 	qemu_send_events(qemu, _i, 1 - !_i, fds, 1);
 	settle();
 	qemu_send_events(qemu, _i, 1 - !_i, fds, 1);
 	qemu_expect_end(qemu);
+	close_fds();
+}
+END_TEST
+
+START_TEST(a_doorbell_is_sent_once_in_every_version)
+{
+	make_fds();
+	qemu_connect(qemu);
+	qemu_send_events(qemu, _i, 0, fds, 1);
+	settle();
+	qemu_send_events(qemu, _i, 0, fds, 1);
+	qemu_expect_end(qemu);
+	close_fds();
+}
+END_TEST
+
+START_TEST(the_config_vector_is_unknown_to_the_first_version)
+{
+	struct pvhca_link_hello hello = qemu_hello();
+
+	hello.abi_minor = 0;
+	make_fds();
+	qemu_connect_as(qemu, &hello);
+	qemu_send_events(qemu, PVHCA_LINK_EVENT_VECTOR, PVHCA_VECTOR_CONFIG, fds, 1);
+	qemu_expect_end(qemu);
+	close_fds();
+}
+END_TEST
+
+START_TEST(a_vector_that_is_sent_again_moves_and_keeps_its_number)
+{
+	eventfd_t count;
+	int number;
+
+	make_fds();
+	qemu_connect(qemu);
+	qemu_send_events(qemu, PVHCA_LINK_EVENT_VECTOR, 1, &fds[0], 1);
+	settle();
+	number = qemu->vm->vector_fds[1];
+	qemu_send_events(qemu, PVHCA_LINK_EVENT_VECTOR, 1, &fds[1], 1);
+	settle();
+	ck_assert_int_eq(qemu->vm->vector_fds[1], number);
+	/* Nothing is enabled, so nothing can have been lost. */
+	ck_assert_int_lt(eventfd_read(fds[1], &count), 0);
+	eventfd_write(number, 5);
+	ck_assert_int_eq(eventfd_read(fds[1], &count), 0);
+	ck_assert_uint_eq(count, 5);
+	ck_assert_int_lt(eventfd_read(fds[0], &count), 0);
 	close_fds();
 }
 END_TEST
@@ -487,6 +538,9 @@ int main(void)
 	tcase_add_loop_test(tc, event_descriptors_without_a_place_end_the_session, 0,
 			    COUNT(misplaced));
 	tcase_add_loop_test(tc, an_event_descriptor_is_sent_once, 0, 3);
+	tcase_add_loop_test(tc, a_doorbell_is_sent_once_in_every_version, 0, 2);
+	tcase_add_test(tc, the_config_vector_is_unknown_to_the_first_version);
+	tcase_add_test(tc, a_vector_that_is_sent_again_moves_and_keeps_its_number);
 	tcase_add_loop_test(tc, an_event_descriptor_is_an_eventfd, 0, 2);
 	tcase_add_test(tc, memory_comes_and_goes);
 	tcase_add_loop_test(tc, memory_that_cannot_be_ends_the_session, 0, COUNT(bad_memory));

@@ -298,6 +298,22 @@ START_TEST(who_says_no_hello_goes)
 }
 END_TEST
 
+START_TEST(the_end_of_the_link_raises_the_config_vector)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	eventfd_t count;
+
+	qemu = qemu_enabled();
+	qemu_send_events(qemu, PVHCA_LINK_EVENT_VECTOR, PVHCA_VECTOR_CONFIG, &fd, 1);
+	qemu_reset(qemu);
+	ck_assert_int_lt(eventfd_read(fd, &count), 0);
+	qemu_free(qemu);
+	qemu = NULL;
+	ck_assert_int_eq(eventfd_read(fd, &count), 0);
+	close(fd);
+}
+END_TEST
+
 START_TEST(after_hello_there_is_no_such_limit)
 {
 	qemu = qemu_new();
@@ -363,6 +379,7 @@ int main(void)
 	tcase_add_test(tc, quitting_ends_an_enabled_session_and_gives_all_back);
 	tcase_add_test(tc, a_session_that_ends_gives_its_mac_back);
 	tcase_add_test(tc, who_says_no_hello_goes);
+	tcase_add_test(tc, the_end_of_the_link_raises_the_config_vector);
 	tcase_add_test(tc, after_hello_there_is_no_such_limit);
 	tcase_add_test(tc, a_fault_that_nobody_waits_for_any_more_does_not_outlive_the_session);
 	tcase_add_test(tc, a_qemu_that_does_not_read_its_answers_ends_the_session);

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Adapters and memory that come and go while the guest runs."""
+
+import copy
+import os
+import time
+from pathlib import Path
+
+from harness import paths, skip, vmtest
+from programs import command, host_side, wait_until
+
+DEVICE_FATAL, STALL = 16, 64        # of pvhca-test-lifecycle's exit status
+ADDRESSES = "10.77.0.10"             # and the slot's number
+LAST_THAT_CANNOT_UNPLUG = (11, 1)     # of QEMUs with a client of vfio-user, as far as has been seen
+FATAL_SECONDS = 5                   # until applications know that their device is lost
+
+# A slot of its own for each adapter; q35's own bus takes nothing while the machine runs.
+SLOTS = 4
+PORTS = tuple(word for i in range(SLOTS)
+              for word in ("-device", f"pcie-root-port,id=slot{i},chassis={i + 1},addr={0x10 + i:#x}"))
+
+
+def devices(guest):
+    return set(guest.check("ls /sys/class/infiniband").split())
+
+
+def wait_devices(guest, number):
+    wait_until(lambda: len(devices(guest)) == number, lambda: f"{number} devices, but {devices(guest)}", 60,
+               guest.slowness)
+
+
+def plug(rig, guest, slot=0):
+    """Plug another adapter; a view of the guest whose device it is."""
+    before = devices(guest)
+    rig.plug(guest, f"hot{slot}", bus=f"slot{slot}")
+    wait_devices(guest, len(before) + 1)
+    other = copy.copy(guest)
+    other.ibdev = (devices(guest) - before).pop()
+    other.netdev = other.check(f"ls /sys/class/infiniband/{other.ibdev}/device/net").split()[0]
+    other.configure_address(f"{ADDRESSES}{slot}")
+    other.gid_index = other.wait_gid(f"{ADDRESSES}{slot}")
+    return other
+
+
+def start_application(guest, options="--qps 4"):
+    application = guest.spawn(command(guest, "lifecycle", options))
+    application.expect("ready", timeout=120)
+    return application
+
+
+def check_works(guest):
+    guest.check(command(guest, "integrity", "--self --rounds 1 --size 20000"), timeout=120)
+
+
+def check_ended_by_fatal(result):
+    assert result.rc & DEVICE_FATAL and not result.rc & STALL, result
+
+
+def emulator_side(guest):
+    """What QEMU has open and mapped. Its heaps and stacks are its own affair."""
+    proc = Path(f"/proc/{guest.pid}")
+    maps = [line.split() for line in (proc / "maps").read_text().splitlines()]
+    return {"QEMU's open files": len(os.listdir(proc / "fd")),
+            "QEMU's shared memory": sum(len(words) > 5 and "memfd:" in words[5] for words in maps)}
+
+
+def everything(rig, guest):
+    return {**host_side(rig), **emulator_side(guest), "devices": len(devices(guest)),
+            "interfaces": len(guest.check("ls /sys/class/net").split())}
+
+
+def check_as_before(rig, guest, before):
+    def more():
+        now = everything(rig, guest)
+        return {key: (before[key], now[key]) for key in before if now[key] > before[key]}
+
+    wait_until(lambda: not more(), lambda: f"left behind (before, now): {more()}", 60, guest.slowness)
+
+
+def plug_and_unplug(rig, rounds):
+    """Each time the adapter goes with an application on it, and one goes on on the adapter beside it."""
+    guest = rig.guests[0]
+    if rig.name == "stock" and paths.qemu_version(rig.device_emulator()) <= LAST_THAT_CANNOT_UNPLUG:
+        skip("this QEMU ends itself when a vfio-user device is unplugged (docs/vfio-user.md)")
+    check_works(guest)
+    stays = start_application(guest)
+    before = None
+    for _ in range(rounds):
+        other = plug(rig, guest)
+        check_works(other)
+        application = start_application(other)
+        rig.unplug(guest, "hot0")
+        check_ended_by_fatal(application.wait(60))
+        wait_devices(guest, 1)
+        # What is made when it is first needed stays.
+        before = before or everything(rig, guest)
+    check_as_before(rig, guest, before)
+    assert stays.running, stays.result()
+    stays.kill()
+    assert stays.wait().rc == 0, stays.result()
+    check_works(guest)
+
+
+@vmtest(qemu_args=PORTS, rigs=("loopback",), timeout=500)
+def adapter_is_plugged_and_unplugged_with_applications_running(rig):
+    plug_and_unplug(rig, 4)
+
+
+@vmtest(qemu_args=PORTS, rigs=("loopback",), timeout=3000, soak=True)
+def adapter_is_plugged_and_unplugged_fifty_times(rig):
+    plug_and_unplug(rig, 50)
+
+
+@vmtest(qemu_args=PORTS, timeout=300, rigs=("stock",), reboot_after=True)
+def adapters_are_plugged_in_with_applications_running(rig):
+    """As far as QEMU 11.1.3 goes, which cannot unplug them again."""
+    guest = rig.guests[0]
+    others = []
+    for slot in range(3):
+        others.append(plug(rig, guest, slot))
+        check_works(others[-1])
+        others[-1].application = start_application(others[-1])
+    assert len(rig.daemon.stats()["sessions"]) == 4
+    for other in others:
+        assert other.application.running, other.application.result()
+        other.application.kill()
+        assert other.application.wait().rc == 0, other.application.result()
+    check_works(guest)
+
+
+@vmtest(qemu_args=PORTS, timeout=400, rigs=("stock",), reboot_after=True)
+def dead_server_is_fatal_to_applications_and_a_new_one_brings_a_device(rig):
+    guest = rig.guests[0]
+    other = plug(rig, guest)
+    application = start_application(other, "--qps 8 --linger 1")
+    stays = start_application(guest)
+    sessions = len(rig.daemon.stats()["sessions"])
+    started = time.monotonic()
+    rig.kill_server(f"{guest.name}-hot0")
+    result = application.wait(FATAL_SECONDS)
+    print(f"# the application had ended {time.monotonic() - started:.1f} s later, 1 s of it by its own wish")
+    check_ended_by_fatal(result)
+    wait_until(lambda: len(rig.daemon.stats()["sessions"]) == sessions - 1, "the session stays", 30, guest.slowness)
+    wait_devices(guest, 1)
+    assert "the device is gone" in guest.dmesg()
+    # The dead one's place in the guest is given up, another one is plugged beside it.
+    again = plug(rig, guest, 1)
+    check_works(again)
+    assert stays.running, stays.result()
+    stays.kill()
+    assert stays.wait().rc == 0, stays.result()
+
+
+def add_memory(guest, size):
+    """A DIMM of so many bytes, and wait until the guest has it."""
+    before = free_memory(guest)
+    guest.qmp("object-add", qom_type="memory-backend-memfd", id="more", size=size, share=True)
+    guest.qmp("device_add", driver="pc-dimm", id="dimm", memdev="more")
+    online = "for f in /sys/devices/system/memory/memory*/online; do [ $(cat $f) = 1 ] || echo 1 >$f; done"
+
+    def arrived():
+        guest.run(online)
+        return free_memory(guest) > before + size // 2
+
+    wait_until(arrived, "the guest does not see the memory", 60, guest.slowness)
+
+
+def free_memory(guest):
+    """Bytes in all that the guest's kernel has."""
+    return int(guest.check("grep MemTotal /proc/meminfo").split()[1]) * 1024
+
+
+@vmtest(memory="1G", qemu_args=("-m", "slots=2,maxmem=4G"), timeout=300, rigs=("loopback", "stock"), reboot_after=True)
+def memory_that_is_plugged_in_is_registered_and_reached(rig):
+    guest = rig.guests[0]
+    region = command(guest, "memory", "region_of_1_gib_is_reached")
+    # More than the guest had: it cannot lie elsewhere.
+    assert free_memory(guest) < 1 << 30
+    application = start_application(guest)
+    add_memory(guest, 1 << 30)
+    guest.check("echo 3 >/proc/sys/vm/drop_caches")
+    guest.check(region, timeout=200)
+    assert application.running, application.result()
+    application.kill()
+    assert application.wait().rc == 0, application.result()
