@@ -14,6 +14,9 @@ ADDRESSES = "10.77.0.10"             # and the slot's number
 LAST_THAT_CANNOT_UNPLUG = (11, 1)     # of QEMUs with a client of vfio-user, as far as has been seen
 FATAL_SECONDS = 5                   # until applications know that their device is lost
 
+# A VM is served once, unless its settings allow it more adapters. pvhca-vfio-user gives each a name of its own.
+ADAPTERS = "[quota]\nadapters=2\n"
+
 # A slot of its own for each adapter; q35's own bus takes nothing while the machine runs.
 SLOTS = 4
 PORTS = tuple(word for i in range(SLOTS)
@@ -101,12 +104,12 @@ def plug_and_unplug(rig, rounds):
     check_works(guest)
 
 
-@vmtest(qemu_args=PORTS, rigs=("loopback",), timeout=500)
+@vmtest(qemu_args=PORTS, rigs=("loopback",), timeout=500, daemon_config=ADAPTERS)
 def adapter_is_plugged_and_unplugged_with_applications_running(rig):
     plug_and_unplug(rig, 4)
 
 
-@vmtest(qemu_args=PORTS, rigs=("loopback",), timeout=3000, soak=True)
+@vmtest(qemu_args=PORTS, rigs=("loopback",), timeout=3000, soak=True, daemon_config=ADAPTERS)
 def adapter_is_plugged_and_unplugged_fifty_times(rig):
     plug_and_unplug(rig, 50)
 
