@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 
 from harness import paths, skip, vmtest
+from harness.errors import GuestDied
 from programs import command, host_side, wait_until
 
 DEVICE_FATAL, STALL = 16, 64        # of pvhca-test-lifecycle's exit status
 ADDRESSES = "10.77.0.10"             # and the slot's number
 LAST_THAT_CANNOT_UNPLUG = (11, 1)     # of QEMUs with a client of vfio-user, as far as has been seen
+QEMU_ENDED_ITSELF = "error_setv: Assertion"
 FATAL_SECONDS = 5                   # until applications know that their device is lost
 
 # A VM is served once, unless its settings allow it more adapters. pvhca-vfio-user gives each a name of its own.
@@ -140,7 +142,12 @@ def dead_server_is_fatal_to_applications_and_a_new_one_brings_a_device(rig):
     sessions = len(rig.daemon.stats()["sessions"])
     started = time.monotonic()
     rig.kill_server(f"{guest.name}-hot0")
-    result = application.wait(FATAL_SECONDS)
+    try:
+        result = application.wait(FATAL_SECONDS)
+    except GuestDied:
+        if QEMU_ENDED_ITSELF not in (rig.logs / f"{guest.name}.qemu.log").read_text():
+            raise
+        skip("this QEMU ended itself when its server died, as it does now and then (docs/vfio-user.md)")
     print(f"# the application had ended {time.monotonic() - started:.1f} s later, 1 s of it by its own wish")
     check_ended_by_fatal(result)
     wait_until(lambda: len(rig.daemon.stats()["sessions"]) == sessions - 1, "the session stays", 30, guest.slowness)
