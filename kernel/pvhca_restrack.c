@@ -8,6 +8,8 @@
  */
 
 #include <linux/highmem.h>
+#include <net/netlink.h>
+#include <rdma/rdma_netlink.h>
 #include <rdma/restrack.h>
 
 #include "pvhca.h"
@@ -30,6 +32,16 @@ static bool pvhca_restrack_read(struct ib_umem *umem, void *header, size_t size)
 	return true;
 }
 
+/* The nest in which the rdma tool looks for what is the driver's own ends; empty if @err. */
+static int pvhca_restrack_end(struct sk_buff *msg, struct nlattr *nest, int err)
+{
+	if (err)
+		nla_nest_cancel(msg, nest);
+	else
+		nla_nest_end(msg, nest);
+	return err;
+}
+
 /* Whether something is posted that pvhcad has not looked at, and whether it sleeps. */
 static int pvhca_restrack_put_slot(struct sk_buff *msg, const struct pvhca_slot *slot)
 {
@@ -49,16 +61,8 @@ static int pvhca_restrack_put_slot(struct sk_buff *msg, const struct pvhca_slot 
 	return 0;
 }
 
-/**
- * pvhca_fill_res_qp_entry - ib_device_ops.fill_res_qp_entry
- * @msg: where to
- * @ibqp: QP
- *
- * Return: 0 or -EMSGSIZE.
- */
-int pvhca_fill_res_qp_entry(struct sk_buff *msg, struct ib_qp *ibqp)
+static int pvhca_restrack_put_qp(struct sk_buff *msg, const struct pvhca_qp *qp)
 {
-	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
 	struct pvhca_queue_header header;
 
 	if (rdma_nl_put_driver_u32(msg, "handle", qp->handle) ||
@@ -72,15 +76,23 @@ int pvhca_fill_res_qp_entry(struct sk_buff *msg, struct ib_qp *ibqp)
 }
 
 /**
- * pvhca_fill_res_srq_entry - ib_device_ops.fill_res_srq_entry
+ * pvhca_fill_res_qp_entry - ib_device_ops.fill_res_qp_entry
  * @msg: where to
- * @ibsrq: SRQ
+ * @ibqp: QP
  *
  * Return: 0 or -EMSGSIZE.
  */
-int pvhca_fill_res_srq_entry(struct sk_buff *msg, struct ib_srq *ibsrq)
+int pvhca_fill_res_qp_entry(struct sk_buff *msg, struct ib_qp *ibqp)
 {
-	struct pvhca_srq *srq = to_pvhca_srq(ibsrq);
+	struct nlattr *nest = nla_nest_start(msg, RDMA_NLDEV_ATTR_DRIVER);
+
+	if (!nest)
+		return -EMSGSIZE;
+	return pvhca_restrack_end(msg, nest, pvhca_restrack_put_qp(msg, to_pvhca_qp(ibqp)));
+}
+
+static int pvhca_restrack_put_srq(struct sk_buff *msg, const struct pvhca_srq *srq)
+{
 	struct pvhca_queue_header header;
 
 	if (rdma_nl_put_driver_u32(msg, "handle", srq->handle))
@@ -92,17 +104,24 @@ int pvhca_fill_res_srq_entry(struct sk_buff *msg, struct ib_srq *ibsrq)
 }
 
 /**
- * pvhca_fill_res_cq_entry - ib_device_ops.fill_res_cq_entry
+ * pvhca_fill_res_srq_entry - ib_device_ops.fill_res_srq_entry
  * @msg: where to
- * @ibcq: CQ
- *
- * A CQ that is being resized shows its handle only.
+ * @ibsrq: SRQ
  *
  * Return: 0 or -EMSGSIZE.
  */
-int pvhca_fill_res_cq_entry(struct sk_buff *msg, struct ib_cq *ibcq)
+int pvhca_fill_res_srq_entry(struct sk_buff *msg, struct ib_srq *ibsrq)
 {
-	struct pvhca_cq *cq = to_pvhca_cq(ibcq);
+	struct nlattr *nest = nla_nest_start(msg, RDMA_NLDEV_ATTR_DRIVER);
+
+	if (!nest)
+		return -EMSGSIZE;
+	return pvhca_restrack_end(msg, nest, pvhca_restrack_put_srq(msg, to_pvhca_srq(ibsrq)));
+}
+
+/* A CQ that is being resized shows its handle only. */
+static int pvhca_restrack_put_cq(struct sk_buff *msg, struct pvhca_cq *cq)
+{
 	struct pvhca_cq_header header;
 	bool known;
 
@@ -121,6 +140,31 @@ int pvhca_fill_res_cq_entry(struct sk_buff *msg, struct ib_cq *ibcq)
 }
 
 /**
+ * pvhca_fill_res_cq_entry - ib_device_ops.fill_res_cq_entry
+ * @msg: where to
+ * @ibcq: CQ
+ *
+ * Return: 0 or -EMSGSIZE.
+ */
+int pvhca_fill_res_cq_entry(struct sk_buff *msg, struct ib_cq *ibcq)
+{
+	struct nlattr *nest = nla_nest_start(msg, RDMA_NLDEV_ATTR_DRIVER);
+
+	if (!nest)
+		return -EMSGSIZE;
+	return pvhca_restrack_end(msg, nest, pvhca_restrack_put_cq(msg, to_pvhca_cq(ibcq)));
+}
+
+static int pvhca_restrack_put_mr(struct sk_buff *msg, const struct pvhca_mr *mr)
+{
+	if (rdma_nl_put_driver_u32(msg, "handle", mr->handle) ||
+	    rdma_nl_put_driver_u32_hex(msg, "access", mr->access) ||
+	    rdma_nl_put_driver_u32(msg, "failed", mr->failed))
+		return -EMSGSIZE;
+	return 0;
+}
+
+/**
  * pvhca_fill_res_mr_entry - ib_device_ops.fill_res_mr_entry
  * @msg: where to
  * @ibmr: region
@@ -129,11 +173,9 @@ int pvhca_fill_res_cq_entry(struct sk_buff *msg, struct ib_cq *ibcq)
  */
 int pvhca_fill_res_mr_entry(struct sk_buff *msg, struct ib_mr *ibmr)
 {
-	struct pvhca_mr *mr = to_pvhca_mr(ibmr);
+	struct nlattr *nest = nla_nest_start(msg, RDMA_NLDEV_ATTR_DRIVER);
 
-	if (rdma_nl_put_driver_u32(msg, "handle", mr->handle) ||
-	    rdma_nl_put_driver_u32_hex(msg, "access", mr->access) ||
-	    rdma_nl_put_driver_u32(msg, "failed", mr->failed))
+	if (!nest)
 		return -EMSGSIZE;
-	return 0;
+	return pvhca_restrack_end(msg, nest, pvhca_restrack_put_mr(msg, to_pvhca_mr(ibmr)));
 }
