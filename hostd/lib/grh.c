@@ -68,17 +68,20 @@ uint8_t grh_packet_type(const uint8_t source[16], const uint8_t destination[16])
 	return GRH_SL_ROCE_V2 | (grh_is_ipv4(source, destination) ? GRH_SL_IPV4 : GRH_SL_IPV6);
 }
 
-/* No options, as annex 17 demands, and a checksum that is right: chance seldom does that. */
-static bool is_ipv4_header(const uint8_t *header)
-{
-	return header[0] == IPV4_VERSION_IHL && !checksum(header, sizeof(struct ipv4));
-}
-
+/*
+ * Before an IPv4 header stands anything, perhaps what looks like IPv6. Then IPv4 has to prove
+ * itself: no options, as annex 17 demands, and a checksum that is right. Else that is not
+ * asked for: rxe makes none for packets that stay on its device.
+ */
 uint8_t grh_header_type(const uint8_t grh[GRH_LEN])
 {
-	if (is_ipv4_header(grh + IPV4_AT))
+	const uint8_t *v4 = grh + IPV4_AT;
+
+	if (grh[0] >> 4 != 6)
+		return v4[0] == IPV4_VERSION_IHL ? GRH_SL_ROCE_V2 | GRH_SL_IPV4 : 0;
+	if (v4[0] == IPV4_VERSION_IHL && !checksum(v4, sizeof(struct ipv4)))
 		return GRH_SL_ROCE_V2 | GRH_SL_IPV4;
-	return grh[0] >> 4 == 6 ? GRH_SL_ROCE_V2 | GRH_SL_IPV6 : 0;
+	return GRH_SL_ROCE_V2 | GRH_SL_IPV6;
 }
 
 void grh_fill(uint8_t grh[GRH_LEN], const struct av *av, const uint8_t source[16],
