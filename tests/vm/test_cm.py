@@ -3,7 +3,7 @@
 
 import re
 
-from harness import vmtest
+from harness import test_program, vmtest
 from programs import totals, wait_until
 
 NATIVE = ("verbs",)
@@ -158,6 +158,25 @@ def rejection(server, client):
     assert "rejection: b'no thanks\\x00" in asked.out, results
 
 
+def private_data(server, client):
+    """Of no, one and the most bytes, and one more, in questions, answers and rejections; and the limits of reads."""
+    program = test_program("pvhca-test-connect")
+    served, asked = both_end_well(talk(server, client, f"{program} -a {server.rdma_ip}",
+                                       f"{program} -b {client.rdma_ip} {server.rdma_ip}", timeout=120))
+    assert len(re.findall("^connection . ok", asked.out, re.MULTILINE)) == 7, asked
+
+
+def echo(server, client, options=""):
+    """An echo over rsockets, with rpoll() and its time-outs."""
+    program = test_program("pvhca-test-streams")
+    load_cm(server, client)
+    running = server.spawn(f"exec {program} -s {server.rdma_ip}")
+    running.expect("listening")
+    asked = client.run(f"exec {program} {options} {server.rdma_ip}", timeout=60)
+    both_end_well((running.wait(60), asked))
+    assert "echo ok" in asked.out, asked
+
+
 # ---------------------------------------------------- between guests
 
 @vmtest(guests=2)
@@ -211,6 +230,16 @@ def a_port_without_a_listener_refuses(rig):
     load_cm(server, client)
     result = client.run(f"ucmatose -s {server.rdma_ip} -b {client.rdma_ip} -p 9999", timeout=30)
     assert "RDMA_CM_EVENT_REJECTED, error: 8" in result.out, result
+
+
+@vmtest(guests=2)
+def private_data_of_every_length_and_limits_of_reads_travel(rig):
+    private_data(*rig.guests)
+
+
+@vmtest(guests=2)
+def rsockets_are_polled_with_a_time_out(rig):
+    echo(*rig.guests)
 
 
 @vmtest(guests=2)
@@ -336,6 +365,8 @@ with_native("ucmatose", ucmatose)
 with_native("udaddy", udaddy)
 with_native("rdma_client", rdma_client, soak=True)
 with_native("rejection", rejection)
+with_native("private_data", private_data)
+with_native("echo", echo)
 with_native("rstream", lambda server, client: rsockets(server, client, "rstream"))
 with_native("riostream", lambda server, client: rsockets(server, client, "riostream"), soak=True)
 with_native("cmtime", cmtime)

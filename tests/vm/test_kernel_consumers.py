@@ -8,6 +8,7 @@ registration, remote invalidation. Without PVHCA_KERNEL_REG_MR a fabric cannot h
 import functools
 
 from harness import skip, vmtest
+from test_recipes import SLOT, unplug
 
 NQN = "nqn.2026-01.example:pvhca"
 PORT = 4420
@@ -92,6 +93,46 @@ def disk_of_another_guest_is_written_and_read(rig):
     disconnect(host)
     connect(host, target)
     disconnect(host)
+
+
+def nvme_goes_away(host, end, timeout=240):
+    """The device is taken, by end(), from under a file system on the disk, which is written to."""
+    host.check(f"/sbin/modprobe ext4 && /sbin/mkfs.ext4 -q {NAMESPACE} && mkdir -p /run/disk && "
+               f"mount -t ext4 {NAMESPACE} /run/disk", timeout=60)
+    # The file system and the layers below it say what they have lost.
+    host.log.allow(r"nvme|EXT4-fs|JBD2|Buffer I/O|I/O error|Aborting journal")
+    writing = host.spawn("i=0; while dd if=/dev/zero of=/run/disk/$((i % 8)) bs=64k count=16 conv=fsync; do "
+                         "i=$((i + 1)); echo written; done; echo ended")
+    writing.expect("written", timeout=60)
+    end()
+    # What waits for the disk is not lost: the controller is given up.
+    host.run("for c in /sys/class/nvme/nvme*; do [ -e $c ] && echo 1 >$c/delete_controller; done", timeout=timeout)
+    result = writing.wait(timeout)
+    assert "ended" in result.out, result
+    host.run("umount -l /run/disk", timeout=60)
+
+
+@nvmetest
+def a_mounted_disk_may_lose_its_device(rig):
+    """pvhcad ends, both guests' device with it; later the host's device alone is pulled out."""
+    host, target = connected(rig)
+    nvme_goes_away(host, rig.daemon.kill)
+    for guest in rig.guests:
+        guest.wait_device_gone()
+    rig.daemon.start()
+    for guest in rig.guests:
+        guest.wait_device()
+    listen(target)
+    connect(host, target)
+    write_and_compare(host)
+    disconnect(host)
+
+
+@nvmetest(**SLOT)
+def a_mounted_disk_may_lose_its_device_by_unplugging(rig):
+    host, _ = connected(rig)
+    nvme_goes_away(host, lambda: unplug(rig, host))
+    assert not host.check("ls /sys/class/infiniband")
 
 
 @nvmetest

@@ -130,7 +130,7 @@ class Rig:
             options = [*options, *self.device_arguments(emulator, guest)]
         cpus = self.processors(self.setup.cpus or (self.lone_guest_cpus if self.setup.guests == 1 else 1))
         return Machine(guest.name, self.logs, emulator, self.setup.memory, cpus, self.accel, self.cpu,
-                       f"vmtest.net={guest.net_ip} {self.setup.append}", [*options, *self.setup.qemu_args], fds)
+                       f"vmtest.net={guest.net_ip} {self.setup.append}", [*self.setup.qemu_args, *options], fds)
 
     @staticmethod
     def mac(guest):
