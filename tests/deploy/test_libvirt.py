@@ -80,13 +80,16 @@ class Started(unittest.TestCase):
                 process.kill()
                 process.wait()
 
-    def wait_for(self, path):
+    def wait_until(self, condition, what):
         deadline = time.monotonic() + scaled(30)
-        while not path.exists():
+        while not condition():
             logs = "\n".join(log.read_text() for log in self.folder.glob("*.log"))
             self.assertTrue(all(process.poll() is None for process in self.processes), logs)
-            self.assertLess(time.monotonic(), deadline, f"{path} never came\n{logs}")
+            self.assertLess(time.monotonic(), deadline, f"{what} never came\n{logs}")
             time.sleep(0.05)
+
+    def wait_for(self, path):
+        self.wait_until(path.exists, path)
 
     def arguments(self, domain, emulator):
         """QEMU's, as libvirt makes them for the domain with another emulator, no KVM and our own sockets."""
@@ -145,7 +148,7 @@ class Started(unittest.TestCase):
         self.start("qemu", *arguments)
         self.wait_for(monitor)
         self.assertIn((VENDOR, DEVICE, 0x10), self.devices(monitor))
-        self.assertIn("VM vm1: connected", (self.folder / "pvhcad.log").read_text())
+        self.wait_until(lambda: "VM vm1: connected" in (self.folder / "pvhcad.log").read_text(), "the VM's connection")
 
     def test_domain_with_vfio_user_starts(self):
         self.run_domain("vm1-vfio-user.xml", STOCK)
