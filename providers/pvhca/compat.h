@@ -14,6 +14,27 @@
 #include <config.h>
 #include <infiniband/driver.h>
 
+#if IBVERBS_PABI_VERSION >= 59
+#define pvhca_cmd_create_cq_ex(context, attr, cq, cmd, cmd_size, resp,     \
+			       resp_size)                                  \
+	ibv_cmd_create_cq_ex(context, attr, NULL, cq, cmd, cmd_size, resp, \
+			     resp_size, 0)
+#else
+#define pvhca_cmd_create_cq_ex(context, attr, cq, cmd, cmd_size, resp, \
+			       resp_size)                              \
+	ibv_cmd_create_cq_ex(context, attr, cq, cmd, cmd_size, resp,   \
+			     resp_size, 0)
+#endif
+
+#if IBVERBS_PABI_VERSION >= 64
+#define pvhca_cmd_create_qp_ex2(context, qp, attr, cmd, cmd_size, resp, \
+				resp_size)                              \
+	ibv_cmd_create_qp_ex2(context, qp, attr, cmd, cmd_size, resp,   \
+			      resp_size, NULL)
+#else
+#define pvhca_cmd_create_qp_ex2 ibv_cmd_create_qp_ex2
+#endif
+
 #if IBVERBS_PABI_VERSION >= 57
 #define pvhca_cmd_get_context(vctx, cmd, cmd_size, resp, resp_size) \
 	ibv_cmd_get_context(vctx, cmd, cmd_size, NULL, resp, resp_size)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "compat.h"
 #include "pvhca.h"
 #include "pvhca-abi.h"
 
@@ -186,9 +187,8 @@ struct ibv_cq_ex *pvhca_create_cq_ex(struct ibv_context *ibctx,
 	fill_req(&cmd.drv_payload, &cq->buf, cq->log_entries);
 	if (wants_timestamps(attr))
 		cmd.flags = PVHCA_CREATE_CQ_TIMESTAMPS;
-	err = ibv_cmd_create_cq_ex(ibctx, attr, &cq->vcq, &cmd.ibv_cmd,
-				   sizeof(cmd), &resp.ibv_resp, sizeof(resp),
-				   0);
+	err = pvhca_cmd_create_cq_ex(ibctx, attr, &cq->vcq, &cmd.ibv_cmd,
+				     sizeof(cmd), &resp.ibv_resp, sizeof(resp));
 	if (!err)
 		err = set_doorbell(cq, resp.doorbell);
 	if (err) {

@@ -290,9 +290,9 @@ static int create_kernel_qp(struct pvhca_qp *qp,
 	cmd.sq_log_stride = l->sq_log_stride;
 	cmd.rq_log_entries = l->rq_log_entries;
 	cmd.rq_log_stride = l->rq_log_stride;
-	err = ibv_cmd_create_qp_ex2(attr->pd->context, &qp->vqp, attr,
-				    &cmd.ibv_cmd, sizeof(cmd), &resp.ibv_resp,
-				    sizeof(resp));
+	err = pvhca_cmd_create_qp_ex2(attr->pd->context, &qp->vqp, attr,
+				      &cmd.ibv_cmd, sizeof(cmd), &resp.ibv_resp,
+				      sizeof(resp));
 	if (err)
 		return err;
 	err = set_answer(qp, &resp.drv_payload, &attr->cap);
