@@ -128,12 +128,14 @@ class Bench:
 
     def said(self, text):
         """Wait for a line of the guest's kernel log, since the test began."""
-        self.wait(lambda: text in self.guest.dmesg()[self.logged:], f"no {text!r} in the kernel log")
+        self.wait(lambda: text in self.guest.dmesg()[self.logged:],
+                  lambda: f"no {text!r} in the kernel log, but:\n{self.guest.dmesg()[self.logged:]}")
 
     def wait(self, condition, what, timeout=40):
+        """what: is not so; a text, or a function that returns it."""
         deadline = time.monotonic() + timeout * self.guest.slowness
         while not condition():
-            assert time.monotonic() < deadline, what
+            assert time.monotonic() < deadline, what() if callable(what) else what
             time.sleep(0.1)
 
     def sysfs(self, path):

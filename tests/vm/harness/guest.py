@@ -150,8 +150,9 @@ class Guest(Host):
             time.sleep(0.1)
 
     def lost(self, why):
+        state = self.machine_state() if self.alive else "its QEMU has ended"
         self.kill()
-        super().lost(why)
+        super().lost(f"{why}\n{state}")
 
     def console_tail(self):
         try:

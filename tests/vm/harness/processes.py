@@ -7,6 +7,7 @@ import queue
 import signal
 import subprocess
 import threading
+from pathlib import Path
 
 _requests = queue.SimpleQueue()
 _starter = None
@@ -38,6 +39,17 @@ def start(args, **kwargs):
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]
+
+
+def threads(pid):
+    """What each thread of a process is at: name, state, where it sleeps in the kernel, its system call and arguments."""
+    found = []
+    for task in sorted(Path(f"/proc/{pid}/task").glob("*")):
+        with contextlib.suppress(OSError):      # a thread that ends meanwhile
+            name, wchan, call = ((task / file).read_text().strip() for file in ("comm", "wchan", "syscall"))
+            state = (task / "stat").read_text().rpartition(") ")[2].split()[0]
+            found.append(f"thread {task.name} {name}: {state} {wchan} {call}")
+    return found
 
 
 def signal_group(process, number):

@@ -99,16 +99,19 @@ class Machine:
         return self.process.poll() is None
 
     def state(self):
-        """For a guest that does not move: where its processors are goes to QEMU's log; returns QEMU's word for it."""
+        """For a guest that does not move: where its processors and QEMU's threads are. All registers go to QEMU's log."""
+        threads = "\n".join(processes.threads(self.pid))
         try:
             status = self.monitor.command("query-status")["status"]
             registers = [self.monitor.command("human-monitor-command", command_line="info registers -a")
                          for _ in range(2)]
         except (HarnessError, OSError, ValueError) as error:
-            return f"its QEMU does not answer either ({error})"
+            return f"its QEMU does not answer either ({error})\n{threads}"
         with open(self.log, "a", encoding="utf-8") as log:
             log.write("\n".join(registers))
-        return f"QEMU says {status}; registers, twice, are in {self.log}"
+        places = "\n".join(line.strip() for text in registers for line in text.splitlines()
+                           if line.startswith(("CPU#", "RIP=")))
+        return f"QEMU says {status}; its processors, twice:\n{places}\n{threads}"
 
     def messages(self):
         """What QEMU said, without its command line."""
