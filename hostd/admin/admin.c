@@ -43,14 +43,12 @@
 
 /**
  * struct admin - under vm->lock, but for what is constant
- * @unordered: the driver asked for it
  * @stopping: nothing is begun any more
  * @held: commands were left in the queue, for there are JOBS_MAX
  * @ended: signalled when a job has ended while @stopping
  */
 struct admin {
 	struct vm *vm;
-	bool unordered;
 	bool stopping;
 	bool held;
 	struct jobs jobs;
@@ -214,7 +212,6 @@ uint32_t admin_open(struct vm *vm, uint64_t gpa)
 		goto err_answer;
 	copy.driver_version[PVHCA_VERSION_LEN - 1] = '\0';
 	admin->vm = vm;
-	admin->unordered = vm->features & PVHCA_FEATURE_UNORDERED;
 	jobs_init(&admin->jobs);
 	pthread_cond_init(&admin->ended, NULL);
 	pool_join(&admin->client, admin_run);
@@ -351,7 +348,7 @@ static bool admin_is_job(struct vm *vm, struct admin *admin, const struct pvhca_
 {
 	struct claims claims;
 
-	if (!admin->unordered)
+	if (!(vm->features & PVHCA_FEATURE_UNORDERED))
 		return false;
 	if (commands_may_wait(vm, cmd))
 		return true;

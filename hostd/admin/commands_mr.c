@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 #include "admin/commands.h"
-#include "lib/grace.h"
 #include "lib/log.h"
 
 #define MR_ACCESS                                                                    \

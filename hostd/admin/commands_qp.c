@@ -17,7 +17,6 @@
 #include "admin/commands_attr.h"
 #include "admin/commands_ring.h"
 #include "vm/cq.h"
-#include "lib/grace.h"
 #include "lib/log.h"
 
 /**

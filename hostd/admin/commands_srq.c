@@ -10,7 +10,6 @@
 
 #include "admin/commands.h"
 #include "admin/commands_ring.h"
-#include "lib/grace.h"
 #include "lib/log.h"
 
 static struct ring_params srq_ring_of(const struct pvhca_cmd_create_srq *create)

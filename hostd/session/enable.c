@@ -4,8 +4,8 @@
  *
  * An enabled session gets, in this order: admin queue and async event queue, the
  * fabric's session, a worker; then the guest's objects. session_tear_down() waits for
- * commands that are under way, and then gives all back in the opposite order, after RESET, after a fault, or at the end of QEMU or of
- * the daemon.
+ * commands that are under way, and then gives all back in the opposite order, after
+ * RESET, after a fault, or at the end of QEMU or of the daemon.
  */
 #include <stddef.h>
 

@@ -11,7 +11,8 @@
  * The loop is not GLib's: that allocates for each source and each timer, and ends the
  * process where it gets no memory. Here nothing is allocated after session_new().
  *
- * session/hello.c decides who is served, session/messages.c handles QEMU's messages, session/enable.c the time from ENABLE on.
+ * session/hello.c decides who is served, session/messages.c handles QEMU's messages,
+ * session/enable.c the time from ENABLE on.
  */
 #include <errno.h>
 #include <stdlib.h>

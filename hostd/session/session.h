@@ -34,7 +34,10 @@ void sessions_check_memory(void);
  * something that its QEMU has. It goes on then, and all must stay that it may use.
  */
 bool sessions_stop(void);
-/* Calls fn for each VM, which lives until fn returns; one that ends has no memory any more. Any thread. */
+/*
+ * Calls fn for each VM, which lives until fn returns; one that ends has no memory any
+ * more. Any thread.
+ */
 void sessions_for_each(void (*fn)(struct vm *vm, void *arg), void *arg);
 
 #endif

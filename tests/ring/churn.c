@@ -6,12 +6,7 @@
 
 #include "raw.h"
 
-#define DEPTH	   16u
-#define LOG_DEPTH  4
-#define LOG_STRIDE 6
-#define SQ_OFFSET  256u
-#define RQ_OFFSET  (SQ_OFFSET + (DEPTH << LOG_STRIDE))
-#define RING_BYTES (RQ_OFFSET + (DEPTH << 5))
+#define DEPTH 16u
 
 /* A thread, so to speak. handle: of its queue pair, while @made. */
 struct lane {
@@ -22,33 +17,12 @@ struct lane {
 	bool busy;
 };
 
-static void post_create(struct guest_context *context, const struct guest_cq *cq, struct lane *lane)
+static void post_create(struct guest_context *context, struct guest_cq *cq, struct lane *lane)
 {
-	struct pvhca_admin_cmd cmd = {
-		.opcode = htole16(PVHCA_CMD_CREATE_QP),
-		.create_qp = {
-			.context = htole32(context->handle),
-			.pd = htole32(context->pd),
-			.send_cq = htole32(cq->handle),
-			.recv_cq = htole32(cq->handle),
-			.srq = htole32(PVHCA_NO_HANDLE),
-			.type = htole32(PVHCA_QPT_RC),
-			.cap = {
-				.max_send_wr = htole32(DEPTH),
-				.max_recv_wr = htole32(DEPTH),
-				.max_send_sge = htole32(1),
-				.max_recv_sge = htole32(1),
-			},
-			.sq_offset = htole32(SQ_OFFSET),
-			.rq_offset = htole32(RQ_OFFSET),
-			.sq_log_entries = LOG_DEPTH,
-			.sq_log_stride = LOG_STRIDE,
-			.rq_log_entries = LOG_DEPTH,
-			.rq_log_stride = 5,
-		},
-	};
+	struct pvhca_admin_cmd cmd;
+	size_t size = guest_qp_command(context, cq, DEPTH, 0, &cmd);
 
-	guest_memory(context->guest, lane->ring, RING_BYTES, &cmd.create_qp.mem);
+	guest_memory(context->guest, lane->ring, size, &cmd.create_qp.mem);
 	guest_post_command(context->guest, &cmd);
 	lane->cookie = cmd.cookie;
 	lane->busy = true;
@@ -98,10 +72,12 @@ double churn_queue_pairs(struct guest_context *context, struct guest_cq *cq, uns
 {
 	struct lane lanes[GUEST_COMMANDS] = { 0 }, *lane;
 	unsigned int begun = 0, ended = 0, i;
+	struct pvhca_admin_cmd cmd;
+	size_t size = guest_qp_command(context, cq, DEPTH, 0, &cmd);
 	uint64_t began;
 
 	for (i = 0; i < count; i++) {
-		lanes[i].ring = guest_alloc(context->guest, RING_BYTES);
+		lanes[i].ring = guest_alloc(context->guest, size);
 		if (!lanes[i].ring)
 			return -1;
 	}

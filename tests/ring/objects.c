@@ -182,16 +182,11 @@ static unsigned int log2_up(uint32_t n)
 	return log;
 }
 
-int guest_qp_create(struct guest_context *context, struct guest_cq *cq, uint32_t depth,
-		    uint32_t max_inline, struct guest_qp *qp)
+size_t guest_qp_command(struct guest_context *context, struct guest_cq *cq, uint32_t depth,
+			uint32_t max_inline, struct pvhca_admin_cmd *cmd)
 {
 	unsigned int log_depth = log2_up(depth), sq_stride, rq_stride = 5;
-	struct pvhca_queue_header *header;
 	uint32_t sq_offset, rq_offset;
-	struct pvhca_admin_cmd cmd;
-	struct pvhca_admin_rsp rsp;
-	uint8_t *buffer;
-	size_t size;
 
 	sq_stride = log2_up(PVHCA_SQ_WQE_DATA + max_inline);
 	if (sq_stride < PVHCA_SQ_MIN_LOG_STRIDE)
@@ -200,12 +195,8 @@ int guest_qp_create(struct guest_context *context, struct guest_cq *cq, uint32_t
 	if (sq_offset < PVHCA_QUEUE_HEADER_SIZE)
 		sq_offset = PVHCA_QUEUE_HEADER_SIZE;
 	rq_offset = sq_offset + (1u << (sq_stride + log_depth));
-	size = rq_offset + (1u << (rq_stride + log_depth));
-	buffer = guest_alloc(context->guest, size);
-	if (!buffer)
-		return -1;
 
-	cmd = (struct pvhca_admin_cmd) {
+	*cmd = (struct pvhca_admin_cmd) {
 		.opcode = htole16(PVHCA_CMD_CREATE_QP),
 		.create_qp = {
 			.context = htole32(context->handle),
@@ -229,6 +220,22 @@ int guest_qp_create(struct guest_context *context, struct guest_cq *cq, uint32_t
 			.rq_log_stride = rq_stride,
 		},
 	};
+	return rq_offset + (1u << (rq_stride + log_depth));
+}
+
+int guest_qp_create(struct guest_context *context, struct guest_cq *cq, uint32_t depth,
+		    uint32_t max_inline, struct guest_qp *qp)
+{
+	struct pvhca_queue_header *header;
+	struct pvhca_admin_cmd cmd;
+	struct pvhca_admin_rsp rsp;
+	uint8_t *buffer;
+	size_t size;
+
+	size = guest_qp_command(context, cq, depth, max_inline, &cmd);
+	buffer = guest_alloc(context->guest, size);
+	if (!buffer)
+		return -1;
 	guest_memory(context->guest, buffer, size, &cmd.create_qp.mem);
 	if (command(context->guest, "CREATE_QP", &cmd, &rsp))
 		return -1;
@@ -244,9 +251,11 @@ int guest_qp_create(struct guest_context *context, struct guest_cq *cq, uint32_t
 	qp->provider.doorbell = new_doorbell(context->guest, le32toh(rsp.create_qp.doorbell));
 	header = (struct pvhca_queue_header *)buffer;
 	if (!qp->provider.doorbell ||
-	    init_queue(&qp->provider.sq, 1u << log_depth, buffer + sq_offset, sq_stride,
+	    init_queue(&qp->provider.sq, 1u << cmd.create_qp.sq_log_entries,
+		       buffer + le32toh(cmd.create_qp.sq_offset), cmd.create_qp.sq_log_stride,
 		       &header->sq_pi) ||
-	    init_queue(&qp->provider.rq, 1u << log_depth, buffer + rq_offset, rq_stride,
+	    init_queue(&qp->provider.rq, 1u << cmd.create_qp.rq_log_entries,
+		       buffer + le32toh(cmd.create_qp.rq_offset), cmd.create_qp.rq_log_stride,
 		       &header->rq_pi))
 		return -1;
 	return pvhca_qp_table_insert(&context->provider.qp_table, qp->provider.vqp.qp.qp_num,

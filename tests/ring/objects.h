@@ -42,6 +42,9 @@ int guest_mr_reg(struct guest_context *context, size_t length, struct guest_mr *
 int guest_cq_create(struct guest_context *context, unsigned int log_entries, struct guest_cq *cq);
 int guest_qp_create(struct guest_context *context, struct guest_cq *cq, uint32_t depth,
 		    uint32_t max_inline, struct guest_qp *qp);
+/* The command that makes such a QP, but for its memory; the bytes that its rings take. */
+size_t guest_qp_command(struct guest_context *context, struct guest_cq *cq, uint32_t depth,
+			uint32_t max_inline, struct pvhca_admin_cmd *cmd);
 /* INIT, RTR, RTS, towards another QP. */
 int guest_qp_connect(struct guest_qp *qp, uint32_t dest_qpn, const uint8_t dgid[16]);
 

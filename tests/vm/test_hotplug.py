@@ -9,8 +9,8 @@ from pathlib import Path
 from harness import paths, skip, vmtest
 from harness.errors import GuestDied
 from programs import command, host_side, wait_until
+from test_lifecycle import check_ended_by_fatal, check_works, start_application
 
-DEVICE_FATAL, STALL = 16, 64        # of pvhca-test-lifecycle's exit status
 ADDRESSES = "10.77.0.10"             # and the slot's number
 LAST_THAT_CANNOT_UNPLUG = (11, 1)     # of QEMUs with a client of vfio-user, as far as has been seen
 QEMU_ENDED_ITSELF = "error_setv: Assertion"
@@ -47,20 +47,6 @@ def plug(rig, guest, slot=0):
     return other
 
 
-def start_application(guest, options="--qps 4"):
-    application = guest.spawn(command(guest, "lifecycle", options))
-    application.expect("ready", timeout=120)
-    return application
-
-
-def check_works(guest):
-    guest.check(command(guest, "integrity", "--self --rounds 1 --size 20000"), timeout=120)
-
-
-def check_ended_by_fatal(result):
-    assert result.rc & DEVICE_FATAL and not result.rc & STALL, result
-
-
 def emulator_side(guest):
     """What QEMU has open and mapped. Its heaps and stacks are its own affair."""
     proc = Path(f"/proc/{guest.pid}")
@@ -88,12 +74,12 @@ def plug_and_unplug(rig, rounds):
     if rig.name == "stock" and paths.qemu_version(rig.device_emulator()) <= LAST_THAT_CANNOT_UNPLUG:
         skip("this QEMU ends itself when a vfio-user device is unplugged (docs/vfio-user.md)")
     check_works(guest)
-    stays = start_application(guest)
+    stays = start_application(guest, "--qps 4")
     before = None
     for _ in range(rounds):
         other = plug(rig, guest)
         check_works(other)
-        application = start_application(other)
+        application = start_application(other, "--qps 4")
         rig.unplug(guest, "hot0")
         check_ended_by_fatal(application.wait(60))
         wait_devices(guest, 1)
@@ -124,7 +110,7 @@ def adapters_are_plugged_in_with_applications_running(rig):
     for slot in range(3):
         others.append(plug(rig, guest, slot))
         check_works(others[-1])
-        others[-1].application = start_application(others[-1])
+        others[-1].application = start_application(others[-1], "--qps 4")
     assert len(rig.daemon.stats()["sessions"]) == 4
     for other in others:
         assert other.application.running, other.application.result()
@@ -138,7 +124,7 @@ def dead_server_is_fatal_to_applications_and_a_new_one_brings_a_device(rig):
     guest = rig.guests[0]
     other = plug(rig, guest)
     application = start_application(other, "--qps 8 --linger 1")
-    stays = start_application(guest)
+    stays = start_application(guest, "--qps 4")
     sessions = len(rig.daemon.stats()["sessions"])
     started = time.monotonic()
     rig.kill_server(f"{guest.name}-hot0")
@@ -186,7 +172,7 @@ def memory_that_is_plugged_in_is_registered_and_reached(rig):
     region = command(guest, "memory", "region_of_1_gib_is_reached")
     # More than the guest had: it cannot lie elsewhere.
     assert free_memory(guest) < 1 << 30
-    application = start_application(guest)
+    application = start_application(guest, "--qps 4")
     add_memory(guest, 1 << 30)
     guest.check("echo 3 >/proc/sys/vm/drop_caches")
     guest.check(region, timeout=200)
