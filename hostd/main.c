@@ -69,6 +69,12 @@ static bool daemon_check(const struct daemon *daemon)
 		g_critical("fabric %s has no %s", daemon->ops->name, missing);
 		return false;
 	}
+	if (daemon->ops->host_addresses && config_has_networks(daemon->config)) {
+		g_critical(
+			"fabric %s has no networks (network= in a [vm] group): its VMs are all in that of the host's device",
+			daemon->ops->name);
+		return false;
+	}
 	if (cpus && cpuset_count(cpus) < 0) {
 		g_critical("cpus=%s is not a list of processors", cpus);
 		return false;

@@ -53,6 +53,8 @@ struct quota {
 #define CONFIG_MAX_RATE (1ull << 50) /* bytes a second */
 #define CONFIG_MAX_GIDS 256	     /* entries of a VM's GID table */
 
+#define CONFIG_MAX_NETWORK 63 /* characters of a network's name */
+
 struct port_list {
 	unsigned int count;
 	struct port_range {
@@ -92,6 +94,8 @@ struct config_actions {
  *	the VM is not listed
  * @strict: VMs that are not listed are refused (unlisted-vms=false)
  * @has_listen: of its own
+ * @network: of VMs that see each other, on fabrics without addresses of the host;
+ *	config_network_name(), 0 is the default one
  * @addresses, @num_addresses: that the VM may have; NULL: any that is listed for no other
  */
 struct vm_policy {
@@ -104,6 +108,7 @@ struct vm_policy {
 	bool pair;     /* with the VM's network interface that has its MAC */
 	bool has_listen;
 	struct port_list listen;
+	uint32_t network;
 	struct address_prefix *addresses;
 	unsigned int num_addresses;
 };
@@ -156,13 +161,19 @@ struct vm_policy *config_admit(const struct config *config, const struct config_
 /*
  * May the VM with these settings have the address? Its own list says so, and no other VM's
  * has a longer prefix for it; without a list: no other VM's has it. A MAC and the
- * link-local address that follows from it are their VM's, too. Any thread.
+ * link-local address that follows from it are their VM's, too. Only VMs of the same network
+ * count. Any thread.
  */
 bool config_may_have(const struct config *config, const struct vm_policy *policy,
 		     const uint8_t gid[16]);
-/* Is the MAC in the settings of another VM? Any thread. */
+/* Is the MAC in the settings of another VM of its network? Any thread. */
 bool config_mac_reserved(const struct config *config, const struct vm_policy *policy,
 			 const uint8_t mac[6]);
+
+/* The name of a network, for as long as pvhcad runs. Any thread. */
+const char *config_network_name(uint32_t network);
+/* Is any VM in another network than the default one? The main thread. */
+bool config_has_networks(const struct config *config);
 
 /* Calls fn for each socket of a VM's own. The main thread. */
 void config_for_each_socket(const struct config *config,

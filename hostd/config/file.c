@@ -58,6 +58,21 @@ static bool config_set_users(struct config_vm *vm, const char *value, const char
 	return ok;
 }
 
+/* It is shown in tables, JSON and metrics, so only characters that need no care there. */
+static bool config_set_network(struct vm_policy *policy, const char *value, const char *where,
+			       GError **error)
+{
+	size_t len = strlen(value);
+
+	if (!len || len > CONFIG_MAX_NETWORK ||
+	    strspn(value, G_CSET_a_2_z G_CSET_A_2_Z G_CSET_DIGITS "-_.") != len)
+		return config_error(error, where,
+				    "must have 1 to %u letters, digits, dots, dashes, underscores",
+				    CONFIG_MAX_NETWORK);
+	policy->network = strcmp(value, CONFIG_DEFAULT_NETWORK) ? g_quark_from_string(value) : 0;
+	return true;
+}
+
 static bool config_set_vm_key(const struct config *config, struct config_vm *vm, const char *key,
 			      const char *value, const char *where, GError **error)
 {
@@ -80,6 +95,8 @@ static bool config_set_vm_key(const struct config *config, struct config_vm *vm,
 	}
 	if (!strcmp(key, "addresses"))
 		return config_set_addresses(policy, value, where, error);
+	if (!strcmp(key, "network"))
+		return config_set_network(policy, value, where, error);
 	if (!strcmp(key, "uid"))
 		return config_set_users(vm, value, where, error);
 	setting = config_find_vm(key);

@@ -8,7 +8,8 @@
 #include "config/config.h"
 #include "config/setting.h"
 
-#define CONFIG_USERS 8 /* that may come as one VM */
+#define CONFIG_USERS	       8 /* that may come as one VM */
+#define CONFIG_DEFAULT_NETWORK "default"
 
 /**
  * struct config_vm - a [vm] group

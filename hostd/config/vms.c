@@ -152,6 +152,12 @@ static bool config_is_same(const struct vm_policy *a, const struct vm_policy *b)
 	return a->group && b->group && !strcmp(a->group, b->group);
 }
 
+/* Does what is listed for other hold for this VM, too? */
+static bool config_concerns(const struct vm_policy *other, const struct vm_policy *policy)
+{
+	return other->network == policy->network && !config_is_same(other, policy);
+}
+
 bool config_may_have(const struct config *config, const struct vm_policy *policy,
 		     const uint8_t gid[16])
 {
@@ -163,7 +169,7 @@ bool config_may_have(const struct config *config, const struct vm_policy *policy
 		return false;
 	g_hash_table_iter_init(&iter, config->vms);
 	while (g_hash_table_iter_next(&iter, NULL, (void **)&other)) {
-		if (config_is_same(&other->policy, policy))
+		if (!config_concerns(&other->policy, policy))
 			continue;
 		if (config_longest(&other->policy, gid) > own ||
 		    (own < INT_MAX && config_is_link_local_of(&other->policy, gid)))
@@ -181,7 +187,26 @@ bool config_mac_reserved(const struct config *config, const struct vm_policy *po
 	g_hash_table_iter_init(&iter, config->vms);
 	while (g_hash_table_iter_next(&iter, NULL, (void **)&other))
 		if (other->policy.has_mac && !memcmp(other->policy.mac, mac, 6) &&
-		    !config_is_same(&other->policy, policy))
+		    config_concerns(&other->policy, policy))
+			return true;
+	return false;
+}
+
+/* --------------------------------- networks -------------------------------- */
+
+const char *config_network_name(uint32_t network)
+{
+	return network ? g_quark_to_string(network) : CONFIG_DEFAULT_NETWORK;
+}
+
+bool config_has_networks(const struct config *config)
+{
+	const struct config_vm *vm;
+	GHashTableIter iter;
+
+	g_hash_table_iter_init(&iter, config->vms);
+	while (g_hash_table_iter_next(&iter, NULL, (void **)&vm))
+		if (vm->policy.network)
 			return true;
 	return false;
 }

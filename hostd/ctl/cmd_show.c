@@ -58,6 +58,8 @@ static void show_session(const struct ctl_session *session)
 	show_line("session", g_strdup_printf("%" G_GUINT64_FORMAT, session->id));
 	show_line("UUID", *session->uuid ? format_printable(session->uuid) : g_strdup("-"));
 	show_line("state", format_printable(session->state));
+	show_line("network",
+		  *session->network ? format_printable(session->network) : g_strdup("-"));
 	show_line("guest memory",
 		  session->regions.known ? g_strdup_printf("%" G_GUINT64_FORMAT " region%s passed",
 							   session->regions.value,

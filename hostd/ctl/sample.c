@@ -56,6 +56,7 @@ static bool sample_parse_session(JsonNode *node, struct ctl_session *session)
 	session->name = sample_word(session->json, "name");
 	session->uuid = sample_word(session->json, "uuid");
 	session->state = sample_word(session->json, "state");
+	session->network = sample_word(session->json, "network");
 	session->regions = sample_number(session->json, "regions");
 	session->share = sample_number(session->json, "share");
 	session->rate = sample_number(session->json, "rate");

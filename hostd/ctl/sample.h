@@ -23,6 +23,7 @@ struct ctl_session {
 	const char *name; /* as told: not for terminals */
 	const char *uuid; /* "": none */
 	const char *state;
+	const char *network; /* "": not told */
 	struct ctl_number regions;
 	struct ctl_number share, rate,
 		message_rate; /* of bytes and requests a second; 0: no limit */

@@ -74,9 +74,12 @@ struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16])
 {
 	if (gsi_port_has(from, gid))
 		return from;
-	for (GList *link = ports; link; link = link->next)
-		if (gsi_port_has(link->data, gid))
-			return link->data;
+	for (GList *link = ports; link; link = link->next) {
+		struct gsi_port *port = link->data;
+
+		if (port->vm->network == from->vm->network && gsi_port_has(port, gid))
+			return port;
+	}
 	return NULL;
 }
 

@@ -51,7 +51,7 @@ struct gsi_port *gsi_port_get(struct vm *vm);
 /* It may have nothing left, and goes then. */
 void gsi_port_put(struct gsi_port *port);
 /*
- * The owner of this address. If several VMs have it (see vm/policy.c) and from is one
+ * The owner of this address, in the network of from. If several VMs have it (see vm/policy.c) and from is one
  * of them, it is from itself: such an address means "here" to each of them.
  */
 struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16]);

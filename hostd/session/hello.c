@@ -189,5 +189,6 @@ int session_hello(struct session *session, struct link_message *message)
 		return hello_refuse(session, EACCES, reason);
 	config_policy_free(session->vm.policy);
 	session->vm.policy = policy;
+	session->vm.network = policy->network;
 	return hello_admit(session);
 }

@@ -70,12 +70,15 @@ static void metrics_daemon(struct exposition *to, const char *fabric)
 
 static void metrics_sessions(struct exposition *to)
 {
-	metrics_head(to, "session_info", "gauge", "State of the device and UUID of the VM.");
+	metrics_head(to, "session_info", "gauge",
+		     "State of the device, UUID and network of the VM.");
 	for (unsigned int i = 0; i < to->count; i++)
 		if (to->labels[i])
 			g_string_append_printf(
-				to->text, "pvhca_session_info{%s,uuid=\"%s\",state=\"%s\"} 1\n",
-				to->labels[i], to->sessions[i].uuid, to->sessions[i].state);
+				to->text,
+				"pvhca_session_info{%s,uuid=\"%s\",state=\"%s\",network=\"%s\"} 1\n",
+				to->labels[i], to->sessions[i].uuid, to->sessions[i].state,
+				to->sessions[i].network);
 	metrics_samples(to, "memory_regions_passed", "gauge",
 			"Pieces of guest memory that QEMU passed.",
 			offsetof(struct stats_session, regions));

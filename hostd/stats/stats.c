@@ -58,6 +58,7 @@ static void stats_take(struct vm *vm, void *arg)
 		g_strlcpy(own.name, vm->name, sizeof(own.name));
 		if (memcmp(vm->uuid, no_uuid, sizeof(no_uuid)))
 			address_uuid_text(vm->uuid, own.uuid);
+		own.network = config_network_name(vm->network);
 		own.quota = vm->policy->quota;
 		own.share = atomic_load(&vm->schedule.share);
 		own.rate = atomic_load(&vm->schedule.rate);
@@ -129,6 +130,7 @@ static void stats_add_session(JsonBuilder *json, const struct stats_session *vm)
 	stats_text_member(json, "name", vm->name);
 	stats_text_member(json, "uuid", vm->uuid);
 	stats_text_member(json, "state", vm->state);
+	stats_text_member(json, "network", vm->network ? vm->network : "");
 	stats_number(json, "regions", vm->regions);
 	stats_add_schedule(json, vm);
 	stats_add_values(json, &vm->values);

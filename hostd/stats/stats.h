@@ -32,6 +32,7 @@ struct stats_session {
 	char name[64];
 	char uuid[UUID_TEXT];
 	const char *state;
+	const char *network; /* its name; NULL: not greeted */
 	uint64_t regions;
 	uint64_t share, rate, message_rate; /* struct vm_schedule */
 	struct quota quota;

@@ -3,6 +3,8 @@
  * Addresses that sessions have, process-wide: two tables, one lock, which is
  * held for look-ups only.
  *
+ * All of it is by network (vm->network): VMs of different ones do not see each other.
+ *
  * A GID belongs to one session, which may claim it several times: a VLAN interface has
  * the link-local address of the interface below. The exception is the default GID that a guest's
  * kernel derives from the MAC of its netdev. On the verbs fabric the host has only
@@ -22,23 +24,32 @@
 #include "lib/log.h"
 #include "vm/vm.h"
 
-struct gid_claim {
+struct gid_key {
+	uint32_t network;
 	uint8_t gid[16];
+};
+
+struct gid_claim {
+	struct gid_key key;
 	const struct vm *owner; /* the first; not followed */
 	unsigned int claims;
 	bool shared;
 };
 
 struct mac_claim {
+	uint32_t network;
 	uint8_t mac[6];
 };
 
 static pthread_mutex_t policy_lock = PTHREAD_MUTEX_INITIALIZER;
-static GHashTable *policy_gids; /* struct gid_claim, by its gid */
-static GHashTable *policy_macs; /* struct mac_claim, by its mac */
+static GHashTable *policy_gids; /* struct gid_claim, by its key */
+static GHashTable *policy_macs; /* struct mac_claim, by itself */
+
+#define GID_KEY_LEN sizeof(struct gid_key)
+#define MAC_KEY_LEN (offsetof(struct mac_claim, mac) + 6) /* without what fills it up */
 
 /* FNV-1a. Keys come from guests, but a quota bounds their number. */
-static guint policy_hash(const uint8_t *bytes, unsigned int n)
+static guint policy_hash(const uint8_t *bytes, size_t n)
 {
 	guint hash = 2166136261u;
 
@@ -49,22 +60,22 @@ static guint policy_hash(const uint8_t *bytes, unsigned int n)
 
 static guint gid_hash(const void *key)
 {
-	return policy_hash(key, 16);
+	return policy_hash(key, GID_KEY_LEN);
 }
 
 static gboolean gid_equal(const void *a, const void *b)
 {
-	return !memcmp(a, b, 16);
+	return !memcmp(a, b, GID_KEY_LEN);
 }
 
 static guint mac_hash(const void *key)
 {
-	return policy_hash(key, 6);
+	return policy_hash(key, MAC_KEY_LEN);
 }
 
 static gboolean mac_equal(const void *a, const void *b)
 {
-	return !memcmp(a, b, 6);
+	return !memcmp(a, b, MAC_KEY_LEN);
 }
 
 /* Lock held. */
@@ -74,6 +85,22 @@ static void policy_init(void)
 		return;
 	policy_gids = g_hash_table_new_full(gid_hash, gid_equal, NULL, g_free);
 	policy_macs = g_hash_table_new_full(mac_hash, mac_equal, NULL, g_free);
+}
+
+static struct gid_key policy_gid_key(const struct vm *vm, const uint8_t gid[16])
+{
+	struct gid_key key = { .network = vm->network };
+
+	memcpy(key.gid, gid, sizeof(key.gid));
+	return key;
+}
+
+static struct mac_claim policy_mac_key(const struct vm *vm, const uint8_t mac[6])
+{
+	struct mac_claim key = { .network = vm->network };
+
+	memcpy(key.mac, mac, sizeof(key.mac));
+	return key;
 }
 
 /* ---------------------------------- GIDs ----------------------------------- */
@@ -101,17 +128,19 @@ static bool policy_allows(const struct vm *vm, const uint8_t gid[16])
 /* Does another session have the MAC that this address follows from? Lock held. */
 static bool policy_is_others_default(const struct vm *vm, const uint8_t gid[16])
 {
-	uint8_t mac[6];
+	struct mac_claim key = { .network = vm->network };
 
-	if (!address_link_local_mac(gid, mac) || (vm->mac_chosen && !memcmp(mac, vm->mac, 6)))
+	if (!address_link_local_mac(gid, key.mac) ||
+	    (vm->mac_chosen && !memcmp(key.mac, vm->mac, 6)))
 		return false;
-	return g_hash_table_contains(policy_macs, mac);
+	return g_hash_table_contains(policy_macs, &key);
 }
 
 int policy_claim_gid(struct vm *vm, const uint8_t gid[16])
 {
 	bool is_default = policy_is_default_gid(vm, gid);
 	bool shared = is_default && vm->mac_shared;
+	struct gid_key key = policy_gid_key(vm, gid);
 	struct gid_claim *claim;
 	int status = PVHCA_ST_OK;
 
@@ -119,12 +148,12 @@ int policy_claim_gid(struct vm *vm, const uint8_t gid[16])
 		return PVHCA_ST_DENIED;
 	pthread_mutex_lock(&policy_lock);
 	policy_init();
-	claim = g_hash_table_lookup(policy_gids, gid);
+	claim = g_hash_table_lookup(policy_gids, &key);
 	if (policy_is_others_default(vm, gid)) {
 		status = PVHCA_ST_IN_USE;
 	} else if (!claim) {
 		claim = g_new0(struct gid_claim, 1);
-		memcpy(claim->gid, gid, sizeof(claim->gid));
+		claim->key = key;
 		claim->owner = vm;
 		claim->shared = shared;
 		claim->claims = 1;
@@ -140,12 +169,12 @@ int policy_claim_gid(struct vm *vm, const uint8_t gid[16])
 
 void policy_release_gid(struct vm *vm, const uint8_t gid[16])
 {
+	struct gid_key key = policy_gid_key(vm, gid);
 	struct gid_claim *claim;
 
-	(void)vm;
 	pthread_mutex_lock(&policy_lock);
 	policy_init();
-	claim = g_hash_table_lookup(policy_gids, gid);
+	claim = g_hash_table_lookup(policy_gids, &key);
 	if (claim && !--claim->claims)
 		g_hash_table_remove(policy_gids, claim);
 	pthread_mutex_unlock(&policy_lock);
@@ -156,17 +185,17 @@ void policy_release_gid(struct vm *vm, const uint8_t gid[16])
 /* False: another session has it, or another VM's settings. */
 static bool policy_take_mac(struct vm *vm, const uint8_t mac[6])
 {
-	struct mac_claim *claim = NULL;
+	struct mac_claim *claim, key = policy_mac_key(vm, mac);
 	bool taken;
 
 	if (!vm->policy->has_mac && config_mac_reserved(vm->config, vm->policy, mac))
 		return false;
 	pthread_mutex_lock(&policy_lock);
 	policy_init();
-	taken = g_hash_table_contains(policy_macs, mac);
+	taken = g_hash_table_contains(policy_macs, &key);
 	if (!taken) {
 		claim = g_new0(struct mac_claim, 1);
-		memcpy(claim->mac, mac, sizeof(claim->mac));
+		*claim = key;
 		g_hash_table_add(policy_macs, claim);
 	}
 	pthread_mutex_unlock(&policy_lock);
@@ -278,9 +307,11 @@ out:
 
 void policy_release_mac(struct vm *vm)
 {
+	struct mac_claim key = policy_mac_key(vm, vm->mac);
+
 	if (vm->mac_chosen && !vm->mac_shared) {
 		pthread_mutex_lock(&policy_lock);
-		g_hash_table_remove(policy_macs, vm->mac);
+		g_hash_table_remove(policy_macs, &key);
 		pthread_mutex_unlock(&policy_lock);
 	}
 	vm->mac_chosen = false;

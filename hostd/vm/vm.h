@@ -95,6 +95,7 @@ struct vm_thread_ops {
  * @vector_fds, @doorbell_fds: -1 where not received
  * @memory: NULL when its session has ended
  * @policy: settings and quota of this VM; constant after HELLO
+ * @network: of VMs that see each other, vm_policy.network; constant after HELLO
  * @mac, @mac_chosen, @mac_shared: chosen at the first ENABLE; shared when it is
  *	the host's own, which other VMs have too
  * @hello_mac, @hello_pair: QEMU's wishes; 0: none
@@ -121,6 +122,7 @@ struct vm {
 	char name[64];
 	bool anonymous;
 	uint8_t uuid[16];
+	uint32_t network;
 	uint8_t mac[6];
 	bool mac_chosen;
 	bool mac_shared;

@@ -503,8 +503,8 @@ class Guest:
                                                  [(addr, 2 * GRANULE)],
                                                  **kwargs))
 
-    def rc_qp(self):
-        """A context with all that an RC queue pair needs: a namespace."""
+    def rc_qp(self, **kwargs):
+        """A context with all that a queue pair needs, by default RC: a namespace."""
         q = types.SimpleNamespace(guest=self)
         q.page = self.alloc(GRANULE)
         q.context = self.context(q.page)
@@ -515,7 +515,7 @@ class Guest:
         q.cq_ci = q.sq_pi = q.rq_pi = 0
         q.ring_at = self.alloc(2 * GRANULE)
         rsp = self.ok(CREATE_QP, qp_payload(q.context, q.pd, q.cq, q.cq,
-                                            [(q.ring_at, 2 * GRANULE)]))
+                                            [(q.ring_at, 2 * GRANULE)], **kwargs))
         q.handle, q.qpn, q.slot, q.doorbell = struct.unpack_from("<4I", rsp)
         q.data = self.alloc(16 * GRANULE)
         rsp = self.ok(REG_MR, mr_payload(q.pd, [(q.data, 16 * GRANULE)],

@@ -103,7 +103,7 @@ class Metrics(unittest.TestCase):
             name = session["name"].replace("\\", "\\\\").replace('"', '\\"')
             labels = ("session", str(session["id"])), ("vm", name)
             for member, value in session.items():
-                if member in ("id", "name", "uuid", "state", "quota", "regions"):
+                if member in ("id", "name", "uuid", "state", "network", "quota", "regions"):
                     continue
                 # A rate that is allowed is not one that is measured.
                 metric = "pvhca_" + {"rate": "rate_limit", "message_rate": "message_rate_limit"}.get(member, member)

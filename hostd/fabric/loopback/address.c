@@ -17,24 +17,27 @@ struct address {
 	struct cds_hlist_node node;
 	struct address *next_gone;
 	struct vm *vm;
+	uint32_t network;
 	unsigned int refs;
 	uint8_t gid[LOOPBACK_GID_LEN];
 };
 
 /* In an RCU read section, or with fabric->lock held. */
-static struct address *address_find(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN])
+static struct address *address_find(struct loopback *fabric, uint32_t network,
+				    const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct address *address;
 
 	cds_hlist_for_each_entry_rcu_2 (address, &fabric->addresses[loopback_gid_bucket(gid)], node)
-		if (!memcmp(address->gid, gid, LOOPBACK_GID_LEN))
+		if (address->network == network && !memcmp(address->gid, gid, LOOPBACK_GID_LEN))
 			return address;
 	return NULL;
 }
 
-struct vm *loopback_address_owner(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN])
+struct vm *loopback_address_owner(struct loopback *fabric, uint32_t network,
+				  const uint8_t gid[LOOPBACK_GID_LEN])
 {
-	struct address *address = address_find(fabric, gid);
+	struct address *address = address_find(fabric, network, gid);
 
 	return address ? address->vm : NULL;
 }
@@ -42,7 +45,7 @@ struct vm *loopback_address_owner(struct loopback *fabric, const uint8_t gid[LOO
 /* With fabric->lock held. */
 static int address_add(struct loopback *fabric, struct vm *vm, const uint8_t gid[LOOPBACK_GID_LEN])
 {
-	struct address *address = address_find(fabric, gid);
+	struct address *address = address_find(fabric, vm->network, gid);
 
 	if (address && address->vm != vm)
 		return PVHCA_ST_IN_USE;
@@ -51,6 +54,7 @@ static int address_add(struct loopback *fabric, struct vm *vm, const uint8_t gid
 		if (!address)
 			return PVHCA_ST_NO_MEMORY;
 		address->vm = vm;
+		address->network = vm->network;
 		memcpy(address->gid, gid, LOOPBACK_GID_LEN);
 		cds_hlist_add_head_rcu(&address->node,
 				       &fabric->addresses[loopback_gid_bucket(gid)]);
@@ -77,7 +81,7 @@ bool loopback_address_del(struct loopback *fabric, struct vm *vm,
 	bool last = false;
 
 	pthread_mutex_lock(&fabric->lock);
-	address = address_find(fabric, gid);
+	address = address_find(fabric, vm->network, gid);
 	if (address && address->vm == vm && !--address->refs) {
 		cds_hlist_del_rcu(&address->node);
 		last = true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Multicast groups of the loopback fabric: the UD QPs that are attached to a GID,
- * for senders in any worker (RCU). A group begins with its first QP and ends with its
+ * Multicast groups of the loopback fabric: the UD QPs of a network that are attached to a
+ * GID, for senders in any worker (RCU). A group begins with its first QP and ends with its
  * last.
  *
  * The number of QPs that each VM may attach to a group bounds the work of a sender for
@@ -38,26 +38,28 @@ struct loopback_attachment {
 struct loopback_group {
 	struct cds_hlist_node node;
 	struct cds_hlist_head members;
+	uint32_t network;
 	uint8_t gid[LOOPBACK_GID_LEN];
 };
 
 /* In an RCU read section, or with fabric->lock held. */
-static struct loopback_group *group_find(struct loopback *fabric,
+static struct loopback_group *group_find(struct loopback *fabric, uint32_t network,
 					 const uint8_t gid[LOOPBACK_GID_LEN])
 {
 	struct loopback_group *group;
 
 	cds_hlist_for_each_entry_rcu_2 (group, &fabric->groups[loopback_gid_bucket(gid)], node)
-		if (!memcmp(group->gid, gid, LOOPBACK_GID_LEN))
+		if (group->network == network && !memcmp(group->gid, gid, LOOPBACK_GID_LEN))
 			return group;
 	return NULL;
 }
 
-uint64_t loopback_mcast_for_each(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN],
-				 uint64_t before, struct pass *pass,
-				 void (*fn)(struct loopback_qp *lqp, void *arg), void *arg)
+uint64_t loopback_mcast_for_each(struct loopback *fabric, uint32_t network,
+				 const uint8_t gid[LOOPBACK_GID_LEN], uint64_t before,
+				 struct pass *pass, void (*fn)(struct loopback_qp *lqp, void *arg),
+				 void *arg)
 {
-	struct loopback_group *group = group_find(fabric, gid);
+	struct loopback_group *group = group_find(fabric, network, gid);
 	struct loopback_attachment *attachment;
 	bool first = true;
 
@@ -103,14 +105,16 @@ static unsigned int count_members(const struct loopback_group *group, const stru
 static int attach(struct loopback *fabric, struct loopback_qp *lqp,
 		  const uint8_t gid[LOOPBACK_GID_LEN], struct loopback_attachment *attachment)
 {
-	struct loopback_group *group = group_find(fabric, gid);
+	const struct vm *vm = lqp->qp->vm;
+	struct loopback_group *group = group_find(fabric, vm->network, gid);
 
-	if (group && count_members(group, lqp->qp->vm) >= LOOPBACK_MAX_MCAST_ATTACH)
+	if (group && count_members(group, vm) >= LOOPBACK_MAX_MCAST_ATTACH)
 		return PVHCA_ST_QUOTA;
 	if (!group) {
 		group = calloc(1, sizeof(*group));
 		if (!group)
 			return PVHCA_ST_NO_MEMORY;
+		group->network = vm->network;
 		memcpy(group->gid, gid, LOOPBACK_GID_LEN);
 		cds_hlist_add_head_rcu(&group->node, &fabric->groups[loopback_gid_bucket(gid)]);
 	}

@@ -48,6 +48,9 @@
  * for a WRITE, so the connection has a stamp: @stamp is a number never used before,
  * and a new one with each change of the connection. A requester checks the connection
  * once, under the lock. Later it only compares the stamp.
+ *
+ * VMs of different networks (vm->network) share nothing but the numbers. An address and a
+ * group are found by network and GID, and a connection fits within one network only.
  */
 #ifndef HOSTD_FABRIC_LOOPBACK_PRIVATE_H
 #define HOSTD_FABRIC_LOOPBACK_PRIVATE_H
@@ -138,20 +141,22 @@ bool loopback_address_del(struct loopback *fabric, struct vm *vm,
  */
 struct address *loopback_address_del_all(struct loopback *fabric, struct vm *vm);
 void loopback_address_free_all(struct address *gone);
-/* The owner, or NULL. In an RCU read section. A worker may only compare the answer. */
-struct vm *loopback_address_owner(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN]);
+/* The owner in a network, or NULL. In an RCU read section. A worker may only compare the answer. */
+struct vm *loopback_address_owner(struct loopback *fabric, uint32_t network,
+				  const uint8_t gid[LOOPBACK_GID_LEN]);
 
 /* ---------------------- multicast: fabric/loopback/mcast.c ------------------------ */
 
 int loopback_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 int loopback_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid);
 /*
- * Call fn for each QP that is attached until the turn ends; in an RCU read section. before: 0,
- * or what the last call returned: those that it did not come to. Returns 0 when that was all.
+ * Call fn for each QP of the network that is attached until the turn ends; in an RCU read section.
+ * before: 0, or what the last call returned: those that it did not come to. Returns 0 when that was all.
  */
-uint64_t loopback_mcast_for_each(struct loopback *fabric, const uint8_t gid[LOOPBACK_GID_LEN],
-				 uint64_t before, struct pass *pass,
-				 void (*fn)(struct loopback_qp *lqp, void *arg), void *arg);
+uint64_t loopback_mcast_for_each(struct loopback *fabric, uint32_t network,
+				 const uint8_t gid[LOOPBACK_GID_LEN], uint64_t before,
+				 struct pass *pass, void (*fn)(struct loopback_qp *lqp, void *arg),
+				 void *arg);
 /* A QP ends: no sender finds it any more after the first; the second follows a grace period later. */
 void loopback_mcast_detach_all(struct loopback_qp *lqp);
 void loopback_mcast_free_all(struct loopback_qp *lqp);

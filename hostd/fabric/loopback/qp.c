@@ -118,7 +118,8 @@ void loopback_qp_settle(struct loopback_qp *lqp)
 bool loopback_qp_fits(const struct loopback_qp *lqp, const struct loopback_qp *peer)
 {
 	return lqp->has_source && peer->has_source && peer->qp->type == lqp->qp->type &&
-		peer->dest_qpn == lqp->qp->qpn && lqp->dest_qpn == peer->qp->qpn &&
+		peer->qp->vm->network == lqp->qp->vm->network && peer->dest_qpn == lqp->qp->qpn &&
+		lqp->dest_qpn == peer->qp->qpn &&
 		!memcmp(peer->source, lqp->dgid, LOOPBACK_GID_LEN) &&
 		!memcmp(peer->dgid, lqp->source, LOOPBACK_GID_LEN);
 }

@@ -180,23 +180,25 @@ static void deliver_to_member(struct loopback_qp *rx, void *arg)
 static void route(struct ud *ud)
 {
 	struct loopback *fabric = ud->lqp->fabric;
+	const struct vm *vm = ud->lqp->qp->vm;
 	struct loopback_sq *sq = &ud->lqp->sq;
 	uint32_t qpn = sq->request.remote_qpn;
 	struct qp *qp;
 
 	ud->more = 0;
 	/* The source must be an address that this VM has now. */
-	if (loopback_address_owner(fabric, ud->source) != ud->lqp->qp->vm)
+	if (loopback_address_owner(fabric, vm->network, ud->source) != vm)
 		return;
 	if (address_is_group(ud->av->dgid)) {
 		if (qpn == MULTICAST_QPN)
-			ud->more = loopback_mcast_for_each(fabric, ud->av->dgid, sq->done,
-							   ud->serve->pass, deliver_to_member, ud);
+			ud->more = loopback_mcast_for_each(fabric, vm->network, ud->av->dgid,
+							   sq->done, ud->serve->pass,
+							   deliver_to_member, ud);
 		return;
 	}
 	qp = loopback_table_find(&fabric->qps, qpn);
 	if (qp && qp->type == PVHCA_QPT_UD &&
-	    loopback_address_owner(fabric, ud->av->dgid) == qp->vm)
+	    loopback_address_owner(fabric, vm->network, ud->av->dgid) == qp->vm)
 		deliver(qp->fabric, ud);
 }
 

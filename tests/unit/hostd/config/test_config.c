@@ -265,6 +265,33 @@ START_TEST(a_vm_may_be_for_some_users_only)
 }
 END_TEST
 
+START_TEST(a_network_has_a_name)
+{
+	struct config *config = load("[vm a]\nnetwork=red.1-x_Y\n[vm b]\nnetwork=default\n"
+				     "[vm c]\nnetwork=red.1-x_Y\n[vm d]\n",
+				     "");
+	uint32_t network[5];
+
+	for (int i = 0; i < 5; i++) {
+		const char name[] = { 'a' + i, 0 };
+		struct vm_policy *policy = config_policy_new(config, name, no_uuid);
+
+		network[i] = policy->network;
+		config_policy_free(policy);
+	}
+	ck_assert(config_has_networks(config));
+	ck_assert_str_eq(config_network_name(network[0]), "red.1-x_Y");
+	ck_assert_uint_eq(network[0], network[2]);
+	ck_assert_str_eq(config_network_name(network[1]), "default");
+	ck_assert_uint_eq(network[1], network[3]);
+	ck_assert_uint_eq(network[1], network[4]);
+	config_free(config);
+	config = load("[vm b]\nnetwork=default\n", "");
+	ck_assert(!config_has_networks(config));
+	config_free(config);
+}
+END_TEST
+
 static void take_socket(const struct config_socket *socket, void *arg)
 {
 	g_string_append_printf(arg, "%s %s %o %u %u\n", socket->group, socket->path,
@@ -361,6 +388,7 @@ int main(void)
 	tcase_add_test(tc, who_is_not_listed_is_served_if_the_settings_say_so);
 	tcase_add_test(tc, who_comes_by_a_vms_own_socket_is_that_vm);
 	tcase_add_test(tc, a_vm_may_be_for_some_users_only);
+	tcase_add_test(tc, a_network_has_a_name);
 	tcase_add_test(tc, a_vms_socket_is_as_the_one_for_all_unless_it_says_otherwise);
 	tcase_add_test(tc, statistics_have_a_mode_and_a_group_of_their_own);
 	tcase_add_loop_test(tc, an_error_names_what_is_wrong, 0, sizeof(wrong) / sizeof(wrong[0]));

@@ -318,6 +318,22 @@ START_TEST(the_header_is_ipv6_between_ipv6_addresses)
 }
 END_TEST
 
+START_TEST(a_datagram_stays_in_its_network)
+{
+	static const struct fabric_ops nowhere;
+
+	a.vm.ops = &nowhere;
+	b.vm.network = 1;
+	post_receive(&b, RECV_DATA_AT, MESSAGE);
+	post_send(&a, gid_b);
+	serve(&a);
+	expect_send_done(&a, IBV_WC_SUCCESS);
+	ck_assert_ptr_null(poll_cq(&b));
+	ck_assert_uint_eq(a.vm.counters.mads_dropped, 1);
+	ck_assert_uint_eq(b.vm.counters.mads_dropped, 0);
+}
+END_TEST
+
 START_TEST(a_vm_reaches_itself)
 {
 	post_receive(&a, RECV_DATA_AT, MESSAGE);
@@ -554,6 +570,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_datagram_reaches_the_vm_that_has_the_address);
 	tcase_add_test(tc, the_header_is_ipv6_between_ipv6_addresses);
+	tcase_add_test(tc, a_datagram_stays_in_its_network);
 	tcase_add_test(tc, a_vm_reaches_itself);
 	tcase_add_test(tc, the_vlan_of_the_address_is_told);
 	tcase_add_test(tc, an_address_that_both_have_is_the_senders_own);

@@ -24,6 +24,7 @@ static void tell(unsigned int id, const char *name, uint64_t messages)
 	vm->greeted = true;
 	g_strlcpy(vm->name, name, sizeof(vm->name));
 	vm->state = "enabled";
+	vm->network = "default";
 	vm->values.messages = messages;
 }
 

@@ -106,6 +106,44 @@ static void release(int vm, const char *text)
 	policy_release_gid(&vms[vm], gid);
 }
 
+START_TEST(each_network_has_its_own_owners)
+{
+	configure("[vm one]\nnetwork=red\naddresses=10.0.0.1\nmac=02:00:00:00:00:01\n"
+		  "[vm two]\nnetwork=blue\n[vm three]\nnetwork=red\n");
+	be(0, "one");
+	be(1, "two");
+	be(2, "three");
+	for (int i = 0; i < 3; i++)
+		vms[i].network = vms[i].policy->network;
+	ck_assert_uint_ne(vms[0].network, vms[1].network);
+	ck_assert_uint_eq(vms[0].network, vms[2].network);
+	ck_assert_str_eq(config_network_name(vms[0].network), "red");
+	ck_assert_str_eq(config_network_name(0), "default");
+
+	ck_assert_int_eq(claim(2, "10.0.0.1"), PVHCA_ST_DENIED);
+	ck_assert_int_eq(claim(1, "10.0.0.1"), PVHCA_ST_OK);
+	ck_assert_int_eq(claim(0, "10.0.0.1"), PVHCA_ST_OK);
+	ck_assert_int_eq(claim(1, "10.0.0.2"), PVHCA_ST_OK);
+	ck_assert_int_eq(claim(2, "10.0.0.2"), PVHCA_ST_OK);
+	release(1, "10.0.0.2");
+	ck_assert_int_eq(claim(2, "10.0.0.2"), PVHCA_ST_OK);
+	release(2, "10.0.0.2");
+	release(2, "10.0.0.2");
+	release(1, "10.0.0.1");
+	release(0, "10.0.0.1");
+
+	ck_assert_int_eq(policy_claim_mac(&vms[0]), PVHCA_ST_OK);
+	memcpy(vms[1].hello_mac, vms[0].mac, 6);
+	memcpy(vms[2].hello_mac, vms[0].mac, 6);
+	ck_assert_int_eq(policy_claim_mac(&vms[1]), PVHCA_ST_OK);
+	ck_assert_int_eq(policy_claim_mac(&vms[2]), PVHCA_ST_OK);
+	ck_assert(!memcmp(vms[1].mac, vms[0].mac, 6));
+	ck_assert(memcmp(vms[2].mac, vms[0].mac, 6));
+	for (int i = 0; i < 3; i++)
+		policy_release_mac(&vms[i]);
+}
+END_TEST
+
 START_TEST(an_address_is_one_vms_until_it_is_released)
 {
 	ck_assert_int_eq(claim(0, "10.0.0.1"), PVHCA_ST_OK);
@@ -380,6 +418,7 @@ int main(void)
 	TCase *tc = tcase_create("policy");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, each_network_has_its_own_owners);
 	tcase_add_test(tc, an_address_is_one_vms_until_it_is_released);
 	tcase_add_test(tc, a_vm_may_have_an_address_more_than_once);
 	tcase_add_test(tc, a_paired_vm_has_the_mac_that_it_was_given_or_none);
