@@ -32,6 +32,7 @@ class Guest(Host):
         self.netdev = None
         self.paired = False         # the device belongs to the interface of the plain network
         self.boots = 0
+        self.started = None         # time.monotonic() when its QEMU was
         self.boot_attempts = 1      # more where a hang before the agent is up says nothing about the guest
         self._start_machine = start_machine
         self._logs = logs
@@ -46,6 +47,7 @@ class Guest(Host):
         """Start the machine without waiting for the guest to come up."""
         self._hello.clear()
         self._expect_restart = True
+        self.started = time.monotonic()
         self._machine = self._start_machine(self)
         self._channel = channel.Channel(self._machine.agent, self.log.record, self._on_hello)
 

@@ -31,6 +31,7 @@ from . import limits, nested, paths
 from .errors import GuestDied, HarnessError, Interrupted
 from .native import Native
 from .runner import SKIP_EXIT_CODE, interruptible
+from .stock import RIGS
 
 DONE = "\x1e done "     # begins the line by which run --serve ends its answer
 WELL = (0, SKIP_EXIT_CODE)
@@ -122,6 +123,7 @@ def ask(connection, **request):
 class Keeper:
     def __init__(self, rig, logs, environment, l1_options):
         self._rig, self._logs, self._environment, self._l1_options = rig, logs, environment, l1_options
+        self._nested = RIGS[rig].nested
         self._host = self._server = None
         self._hosts = 0
         self._answers = queue.SimpleQueue()
@@ -133,7 +135,7 @@ class Keeper:
         self._hosts += 1
         logs = self._logs / f"host{self._hosts}"
         logs.mkdir(parents=True)
-        self._host = nested.start_l1(logs, share=logs_root(), **self._l1_options) if self._rig == "verbs" else \
+        self._host = nested.start_l1(logs, share=logs_root(), **self._l1_options) if self._nested else \
             Native(logs, name="keeper")
 
     def run(self, request, show, abandoned):
@@ -146,7 +148,7 @@ class Keeper:
                 return rc
             except HarnessError as error:
                 show("out", f"{'#' if attempts_left else 'Bail out!'} {error}\n")
-                if self._host and self._rig == "verbs":
+                if self._host and self._nested:
                     show("out", "".join(f"#   {line}\n" for line in self._host.console_tail().splitlines()))
                 self.discard()
         return 1
@@ -158,7 +160,7 @@ class Keeper:
             self._show = show
             self._server.send(b"")
             rc = self._server.wait(120).rc
-        if self._host and self._rig == "verbs":
+        if self._host and self._nested:
             rc = self._verdict(rc, show)
         return rc
 
@@ -184,7 +186,7 @@ class Keeper:
         if rc is None:
             self.discard()
             return None
-        return self._verdict(rc, show) if self._rig == "verbs" else rc
+        return self._verdict(rc, show) if self._nested else rc
 
     def _verdict(self, rc, show):
         complaints = nested.complaints(self._host) if rc in WELL else []

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rigs; "stock" is in stock.py. A test sees the same on all:
+"""The rigs; "stock" and "stock-verbs" are in stock.py. A test sees the same on all:
 
-    rig.name        "loopback", "verbs" or "stock"
+    rig.name        "loopback", "verbs", "stock" or "stock-verbs"
     rig.guests      the booted guests (guest.Guest)
     rig.daemon      pvhcad (daemon.Daemon), None in a setup without device
     rig.native      the verbs rig's host itself (native.Native): a native peer with its own device; None on loopback
@@ -50,6 +50,7 @@ def remove_abandoned():
 class Rig:
     name = None
     like = None             # another rig whose tests are all this one's too
+    nested = False          # whether it is inside L1
     accel = None
     cpu = None
     nature = 2.0            # how much slower than a process of this machine a guest is; widens time limits
@@ -81,7 +82,7 @@ class Rig:
         self.network = self._make_network()
         self._cleanup.callback(self.network.close)
         if self.setup.device:
-            self._start_daemon()
+            self.start_daemon()
             self._cleanup.callback(lambda: self.daemon.kill())
         for index in range(self.setup.guests):
             number = FIRST_GUEST + index
@@ -97,7 +98,8 @@ class Rig:
             if self.setup.device and self.setup.bring_up:
                 guest.bring_up_device()
 
-    def _start_daemon(self):
+    def start_daemon(self):
+        """A new pvhcad, as the setup says. The last one is gone."""
         self.daemon = Daemon(self.directory, self.logs, [*self._fabric(), *self.setup.daemon_args],
                              self.setup.daemon_config, self.slowness)
         self.daemon.start()
@@ -119,7 +121,7 @@ class Rig:
         for guest in self.guests:
             guest.wait_device_gone()
         self.setup = dataclasses.replace(self.setup, daemon_config=setup.daemon_config, daemon_args=setup.daemon_args)
-        self._start_daemon()
+        self.start_daemon()
         for guest in self.guests:
             guest.wait_device()
 
@@ -239,6 +241,7 @@ class LoopbackRig(Rig):
 
 class VerbsRig(Rig):
     name = "verbs"
+    nested = True
     lone_guest_cpus = 1     # L1 has two, and the host's part of the work needs one
     accel = "kvm"
     cpu = "host"

@@ -65,6 +65,7 @@ class Runner:
 
     def __init__(self, rig_name, logs, strict=False, soak=False, rig=None, keep=False):
         self.rig_name, self.logs, self.strict, self._soak = rig_name, logs, strict, soak
+        self._names = {rig_name, RIGS[rig_name].like}
         self.count = self.failed = self.skipped = 0
         self._rig, self._keep = rig, keep
         self._kept = False
@@ -130,7 +131,7 @@ class Runner:
 
     def _choose(self, file, cases):
         """Those that are due: the long ones, or the others."""
-        long = [case for case in cases if self.rig_name in case.soak]
+        long = [case for case in cases if self._names & set(case.soak)]
         if long and not self._soak:
             print(f"# {len(long)} long test(s) of {file.stem} are left to scripts/soak", flush=True)
         return long if self._soak else [case for case in cases if case not in long]
@@ -145,7 +146,7 @@ class Runner:
         title = f"{stem}::{case.name}"
         started = time.monotonic()
         try:
-            if not {self.rig_name, RIGS[self.rig_name].like} & set(case.rigs):
+            if not self._names & set(case.rigs):
                 raise Skip(f"not for the {self.rig_name} rig")
             rig = self._rig_for(case.setup)
             rig.results = self.logs

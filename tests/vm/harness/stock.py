@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The stock rig: the loopback rig with a distribution's QEMU, whose devices are served by pvhca-vfio-user.
+"""The stock rigs: the loopback rig and the verbs rig with a distribution's QEMU, whose devices are served by
+pvhca-vfio-user.
 
 Each guest has a server of its own, which stays when the guest's QEMU ends and serves the next. Servers started by root
 run as nobody, as they would on a host.
@@ -66,11 +67,11 @@ class Server:
     kill = stop
 
 
-class StockRig(rigs.LoopbackRig):
-    name = "stock"
-    like = "loopback"
+class StockDevice:
+    """What such a QEMU changes in a rig."""
 
     def _prepare_host(self):
+        super()._prepare_host()
         self.servers = {}       # by guest's name
         self._sockets = self.directory / "vfio-user"
         self._sockets.mkdir()
@@ -84,11 +85,6 @@ class StockRig(rigs.LoopbackRig):
     def device_emulator(self):
         paths.vfio_user()
         return paths.stock_qemu()
-
-    def processors(self, number):
-        # For a machine that can never have a second processor TCG makes locked instructions plain ones, and no
-        # device of ours is there to prevent it.
-        return f"{number},maxcpus={max(number, 2)}"
 
     def device_arguments(self, _emulator, guest):
         options = []
@@ -121,4 +117,19 @@ class StockRig(rigs.LoopbackRig):
         return super().problems() + [problem for server in self.servers.values() for problem in server.check()]
 
 
-RIGS = {**rigs.RIGS, StockRig.name: StockRig}
+class StockRig(StockDevice, rigs.LoopbackRig):
+    name = "stock"
+    like = "loopback"
+
+    def processors(self, number):
+        # For a machine that can never have a second processor TCG makes locked instructions plain ones, and no
+        # device of ours is there to prevent it.
+        return f"{number},maxcpus={max(number, 2)}"
+
+
+class StockVerbsRig(StockDevice, rigs.VerbsRig):
+    name = "stock-verbs"
+    like = "verbs"
+
+
+RIGS = {**rigs.RIGS, **{rig.name: rig for rig in (StockRig, StockVerbsRig)}}

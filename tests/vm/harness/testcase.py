@@ -3,7 +3,7 @@
 
 import dataclasses
 
-RIGS = ("loopback", "verbs", "stock")
+RIGS = ("loopback", "verbs", "stock", "stock-verbs")
 
 
 @dataclasses.dataclass(frozen=True)
