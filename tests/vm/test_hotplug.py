@@ -147,18 +147,39 @@ def dead_server_is_fatal_to_applications_and_a_new_one_brings_a_device(rig):
     assert stays.wait().rc == 0, stays.result()
 
 
-def add_memory(guest, size):
-    """A DIMM of so many bytes, and wait until the guest has it."""
-    before = free_memory(guest)
+def add_dimm(guest, size):
     guest.qmp("object-add", qom_type="memory-backend-memfd", id="more", size=size, share=True)
     guest.qmp("device_add", driver="pc-dimm", id="dimm", memdev="more")
+
+
+def offer_virtio_mem(guest, size):
+    guest.load_modules("virtio_mem")
+    guest.qmp("qom-set", path="/machine/peripheral/vmem", property="requested-size", value=size)
+
+
+ALMOST = 64 << 20       # bytes that the kernel may keep of what it gets; less than a block of any kind
+
+
+def check_memory_that_comes(guest, add):
+    """add(guest, bytes) gives the guest more memory; RDMA reaches it, with an application that runs all the while."""
+    region = command(guest, "memory", "region_of_1_gib_is_reached")
+    # More than the guest had: it cannot lie elsewhere.
+    before = free_memory(guest)
+    assert before < 1 << 30
+    application = start_application(guest, "--qps 4")
+    add(guest, 1 << 30)
     online = "for f in /sys/devices/system/memory/memory*/online; do [ $(cat $f) = 1 ] || echo 1 >$f; done"
 
     def arrived():
         guest.run(online)
-        return free_memory(guest) > before + size // 2
+        return free_memory(guest) > before + (1 << 30) - ALMOST
 
     wait_until(arrived, "the guest does not see the memory", 60, guest.slowness)
+    guest.check("echo 3 >/proc/sys/vm/drop_caches")
+    guest.check(region, timeout=200)
+    assert application.running, application.result()
+    application.kill()
+    assert application.wait().rc == 0, application.result()
 
 
 def free_memory(guest):
@@ -168,14 +189,14 @@ def free_memory(guest):
 
 @vmtest(memory="1G", qemu_args=("-m", "slots=2,maxmem=4G"), timeout=300, rigs=("loopback", "stock"), reboot_after=True)
 def memory_that_is_plugged_in_is_registered_and_reached(rig):
-    guest = rig.guests[0]
-    region = command(guest, "memory", "region_of_1_gib_is_reached")
-    # More than the guest had: it cannot lie elsewhere.
-    assert free_memory(guest) < 1 << 30
-    application = start_application(guest, "--qps 4")
-    add_memory(guest, 1 << 30)
-    guest.check("echo 3 >/proc/sys/vm/drop_caches")
-    guest.check(region, timeout=200)
-    assert application.running, application.result()
-    application.kill()
-    assert application.wait().rc == 0, application.result()
+    check_memory_that_comes(rig.guests[0], add_dimm)
+
+
+# It arrives in pieces of the block size, of which there may be 256.
+VIRTIO_MEM = ("-m", "slots=1,maxmem=4G", "-object", "memory-backend-memfd,id=pool,size=2G,share=on",
+              "-device", "virtio-mem-pci,id=vmem,memdev=pool,requested-size=0,block-size=128M")
+
+
+@vmtest(memory="1G", qemu_args=VIRTIO_MEM, timeout=300, rigs=("stock",), reboot_after=True)
+def memory_of_a_virtio_mem_device_is_registered_and_reached(rig):
+    check_memory_that_comes(rig.guests[0], offer_virtio_mem)
