@@ -55,6 +55,13 @@ class Goals(unittest.TestCase):
         self.assertTrue(self.figure("reg_mr_again_64MiB, pvhca", "native").met)
         self.assertIs(self.figure("reg_mr_again_1GiB_huge, pvhca", "native").met, False)
 
+    def test_homes_of_the_device_are_compared_and_counts_by_their_difference(self):
+        for side, latency, exits in (("our QEMU", 10, 0), ("stock QEMU", 15, 3)):
+            self.samples.add("stock", "ib_write_lat", 8, side, 0, latency, "us")
+            self.samples.add("stock", "exits", 0, side, 0, exits, "/1000 messages")
+        self.assertEqual(self.figure("ib_write_lat 8 B, stock QEMU", "our QEMU").compared, 1.5)
+        self.assertEqual(self.figure("exits, stock QEMU", "our QEMU").compared, 3)
+
     def test_verbs_may_take_two_empty_commands_more_than_native(self):
         self.add("control", "query_port", 0, native=[5], pvhca=[25])
         self.add("control", "create_cq", 0, native=[100], pvhca=[140])

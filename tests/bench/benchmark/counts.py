@@ -42,10 +42,14 @@ def _snapshot(rig, guests):
     }
 
 
-def _stream(rig, guests, pair, messages, size):
+def command(end, more):
+    """A stream's, on either end."""
+    return f"exec {test_program('pvhca-test-stream')} -d {end.ibdev} -g {end.gid_index} -p {PORT} {more}"
+
+
+def _stream(rig, guests, pair, messages, more):
     server, client = pair
-    commands = [f"exec {test_program('pvhca-test-stream')} -d {end.ibdev} -g {end.gid_index} -p {PORT} "
-                f"--size {size} --count {messages}" for end in pair]
+    commands = [command(end, f"--count {messages} {more}") for end in pair]
     before = _snapshot(rig, guests)
     check_pair(server.host, client.host, commands[0], client_command=commands[1], timeout=150)
     after = _snapshot(rig, guests)
@@ -63,13 +67,18 @@ def _kinds(side):
     return kinds
 
 
-def measure(rig, samples, number, side, pair, options):
-    many = options.count
+def per_message(rig, pair, many, more):
+    """What is counted, by name, for one of so many messages; more: of the stream's options.
+
+    Below zero where the noise is more than what the messages cost: too few of them."""
     few = max(1, many // SHORT)
     # Those at the ends of this stream: others' timers and interrupts are not its.
     guests = {id(end.host): end.host for end in pair if end.host is not rig.native}.values()
-    short, long = (_stream(rig, guests, pair, messages, options.count_size) for messages in (few, many))
+    short, long = (_stream(rig, guests, pair, messages, more) for messages in (few, many))
+    return {name: (long[name] - short[name]) / (many - few) for name in long}
+
+
+def measure(rig, samples, number, side, pair, options):
+    counted = per_message(rig, pair, options.count, f"--size {options.count_size}")
     for name, (factor, unit) in _kinds(side).items():
-        # Below zero where the noise is more than what the messages cost: too few of them.
-        value = (long[name] - short[name]) * factor / (many - few)
-        samples.add("counts", name, options.count_size, side, number, value, unit)
+        samples.add("counts", name, options.count_size, side, number, counted[name] * factor, unit)

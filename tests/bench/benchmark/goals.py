@@ -4,6 +4,7 @@
 import dataclasses
 import statistics
 
+from .homes import OURS, STOCK
 from .ring import YARDSTICKS
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -138,6 +139,14 @@ def _counts(samples):
             yield _figure(samples, "counts", name, size, side, beside, *goal)
 
 
+def _stock(samples):
+    """Counts may be none on either side: then only their difference means something."""
+    for figure, size in samples.figures("stock"):
+        counted = samples.units["stock", figure, size, OURS].endswith("messages") \
+            if samples.get("stock", figure, size, OURS) else False
+        yield _figure(samples, "stock", figure, size, STOCK, OURS, combine=_difference if counted else _ratio)
+
+
 def _ring(samples):
     for figure, size in samples.figures("ring"):
         goal = ()
@@ -165,5 +174,5 @@ def _growth(samples):
 
 
 def figures(samples):
-    return [found for part in (_bandwidth, _latency, _loopback, _control, _counts, _ring, _growth)
+    return [found for part in (_bandwidth, _latency, _loopback, _control, _counts, _stock, _ring, _growth)
             for found in part(samples) if found]

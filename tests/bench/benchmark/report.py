@@ -19,6 +19,7 @@ MEANINGS = {
     "loopback": "Loopback fabric, guest to guest",
     "control": "Control path, a call",
     "counts": "What a message costs",
+    "stock": "A distribution's QEMU with pvhca-vfio-user, beside our QEMU",
     "ring": "Rings, without virtual machines",
     "growth": "What is idle",
 }
