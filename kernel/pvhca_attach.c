@@ -114,8 +114,8 @@ static void pvhca_dev_refused(struct pvhca_dev *dev)
 		dev->pci->refused = true;
 	}
 
-	/* Attempts are repeated; one message is enough. */
-	if (dev->pci->failure_logged)
+	/* Attempts are repeated; one message is enough, but for a final one. */
+	if (dev->pci->failure_logged && !dev->pci->refused)
 		return;
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_HOSTD_VERSION, hostd);
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
