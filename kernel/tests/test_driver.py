@@ -10,7 +10,7 @@ import re
 import socket
 import time
 
-from harness import CommandFailed, limits, paths, vmtest
+from harness import CommandFailed, TimedOut, limits, paths, vmtest
 
 ADDRESS, OTHER_ADDRESS = "10.77.0.10", "10.77.0.99"
 QP_FATAL, CQ_ERR, DEVICE_FATAL, PORT_ACTIVE, PORT_ERR, PORT_ATTR = 1, 0, 8, 9, 10, 64
@@ -135,7 +135,8 @@ class Bench:
         """what: is not so; a text, or a function that returns it."""
         deadline = time.monotonic() + timeout * self.guest.slowness
         while not condition():
-            assert time.monotonic() < deadline, what() if callable(what) else what
+            if time.monotonic() > deadline:
+                raise TimedOut(what() if callable(what) else what)
             time.sleep(0.1)
 
     def sysfs(self, path):

@@ -4,7 +4,7 @@
 import re
 import time
 
-from harness import check_pair, limits, test_program
+from harness import TimedOut, check_pair, limits, test_program
 
 PORT = 18600
 OBJECTS = ("contexts", "pds", "mrs", "mws", "ahs", "srqs", "cqs", "qps", "connections", "pinned_bytes",
@@ -42,7 +42,8 @@ def wait_until(condition, what, timeout=60, slowness=None):
     slowness = slowness or limits.scale()
     deadline = time.monotonic() + timeout * slowness
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {timeout * slowness:g} s: {what() if callable(what) else what}"
+        if time.monotonic() > deadline:
+            raise TimedOut(f"not within {timeout * slowness:g} s: {what() if callable(what) else what}")
         time.sleep(0.1)
     return value
 

@@ -349,6 +349,57 @@ def rig_serves_setups_that_its_machines_are_enough_for(rig):
     assert two.enlarged(1, "3G") == testcase.Setup(guests=2, memory="3G")
 
 
+ATTEMPTS_TEST = """import pathlib
+from harness import TimedOut, vmtest
+
+NOTES = pathlib.Path(__file__).with_suffix(".notes")
+NOTES.touch()
+
+
+def attempt(name):
+    with NOTES.open("a") as notes:
+        notes.write(name + chr(10))
+    return NOTES.read_text().split().count(name)
+
+
+def slow(name, times):
+    if attempt(name) <= times:
+        raise TimedOut("not in time")
+
+
+@vmtest(guests=0, device=False)
+def wrong(rig):
+    assert attempt("wrong") > 1, "wrong"
+
+
+@vmtest(guests=0, device=False)
+def slow_once(rig):
+    slow("slow_once", 1)
+
+
+@vmtest(guests=0, device=False)
+def slow_twice(rig):
+    slow("slow_twice", 2)
+
+
+@vmtest(guests=0, device=False)
+def slow_like_two_others(rig):
+    slow("slow_like_two_others", 1)
+"""
+
+
+@vmtest(guests=0, device=False, rigs=("loopback",))
+def only_what_is_late_has_a_second_attempt_and_not_every_test_of_a_file(rig):
+    test = rig.directory / "test_attempts.py"
+    test.write_text(ATTEMPTS_TEST)
+    done = subprocess.run([paths.VM_TESTS / "run", "--rig", "loopback", "--logs", rig.directory / "attempts", test],
+                          capture_output=True, text=True, timeout=limits.scaled(300),
+                          env={**os.environ, "PVHCA_BUILD": str(paths.build())})
+    assert re.findall(r"^(ok|not ok) \d", done.stdout, re.MULTILINE) == ["not ok", "ok", "not ok", "not ok"], done
+    assert done.returncode == 1 and done.stdout.count("; once more") == 2, done
+    assert done.stdout.count("at the second attempt") == 1, done
+
+
 KEPT_TEST = """from harness import vmtest
 @vmtest(device=False)
 def notes(rig):

@@ -9,7 +9,7 @@ import time
 from collections import deque
 
 from . import limits
-from .errors import CommandFailed, CommandTimeout, GuestDied
+from .errors import CommandFailed, CommandTimeout, GuestDied, GuestHung
 
 TAIL_LINES = 25
 # What each process of the machine is doing, the kernel's threads left out.
@@ -162,7 +162,7 @@ class Host:
         return f"{look.out}{look.err}"
 
     def lost(self, why):
-        raise GuestDied(f"{self.name} {why}")
+        raise GuestHung(f"{self.name} {why}")
 
     def _remember(self, result):
         self.recent.append(result)

@@ -10,11 +10,19 @@ class GuestDied(HarnessError):
     """The guest stopped, restarted by itself, or no longer answers."""
 
 
+class GuestHung(GuestDied):
+    """The guest does not answer, though it is there."""
+
+
+class TimedOut(AssertionError):
+    """Something did not happen in its time, which alone says little: the machine may be slow."""
+
+
 class CommandFailed(AssertionError):
     """A command that was to succeed did not."""
 
 
-class CommandTimeout(AssertionError):
+class CommandTimeout(TimedOut):
     """A command did not end in its time; it has been killed. `result` holds what it wrote until then."""
 
     def __init__(self, message, result):
@@ -22,7 +30,7 @@ class CommandTimeout(AssertionError):
         self.result = result
 
 
-class TestTimeout(AssertionError):
+class TestTimeout(TimedOut):
     """A test as a whole did not end in its time."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import channel, initramfs, paths
 from .commands import Host, Running, tail
-from .errors import CommandFailed, GuestDied, HarnessError
+from .errors import CommandFailed, GuestDied, GuestHung, HarnessError
 from .kernlog import KernelLog
 from .qemu import EMULATOR_FAULTS
 
@@ -302,7 +302,7 @@ class Guest(Host):
         running = Running(self, what)
         self._channel.request(kind, payload, running)
         if not running._ended.wait(timeout * self.slowness):
-            raise GuestDied(f"{self.name} does not answer: {what}")
+            raise GuestHung(f"{self.name} does not answer: {what}")
         if running._died:
             raise GuestDied(f"{self.name}: {running._died}: {what}")
         if running._rc:

@@ -37,6 +37,7 @@ HOST_MODULES = "kvm_amd veth rdma_rxe ib_uverbs rdma_ucm ib_umad tun bridge vhos
 
 
 PREFIX = "pvhca-vm-"
+NO_ANSWER = "no longer answers"     # a host, says problems()
 
 
 def remove_abandoned():
@@ -190,7 +191,7 @@ class Rig:
             if host.responds():
                 host.dmesg()
             else:
-                found.append(f"{host.name} no longer answers, or restarted unasked\n{host.console_tail()}")
+                found.append(f"{host.name} {NO_ANSWER}, or restarted unasked\n{host.console_tail()}")
             found += [f"{host.name}'s kernel log: {line}" for line in host.log.check()]
         return found + (self.daemon.check() if self.daemon else [])
 

@@ -15,11 +15,14 @@ import tty
 from pathlib import Path
 
 from . import paths, testcase
-from .errors import HarnessError, Interrupted, Skip, TestTimeout
+from .errors import GuestHung, HarnessError, Interrupted, Skip, TestTimeout, TimedOut
 from .qemu import EMULATOR_FAULTS
+from .rigs import NO_ANSWER
 from .stock import RIGS
 
 SKIP_EXIT_CODE = 77
+# Tests of one file that may be tried once more: a slow moment of the machine meets one, a fault of ours more.
+SECOND_ATTEMPTS = 2
 
 
 @contextlib.contextmanager
@@ -68,6 +71,7 @@ class Runner:
         self._names = {rig_name, RIGS[rig_name].like}
         self.count = self.failed = self.skipped = 0
         self._rig, self._keep = rig, keep
+        self._second_attempts = 0
         self._kept = False
         self._booted = len(list(logs.glob("boot*")))
         self._finished = logs / "finished"
@@ -119,6 +123,7 @@ class Runner:
         cases = [case for case in cases if f"{file.stem}::{case.name}" not in finished]
         if not name:
             cases = self._choose(file, cases)
+        self._second_attempts = SECOND_ATTEMPTS
         setups = list(dict.fromkeys(case.setup for case in cases))
         while setups:
             setup = min(setups, key=self._effort)
@@ -142,7 +147,7 @@ class Runner:
             return 2
         return 0 if self._rig.serves(setup) else 1 if self._rig.adapts_to(setup) else 2
 
-    def _run_case(self, stem, case, attempts_left=1):
+    def _run_case(self, stem, case, first=True):
         title = f"{stem}::{case.name}"
         started = time.monotonic()
         try:
@@ -162,15 +167,18 @@ class Runner:
         except BaseException as raised:
             error, problems = raised, self._problems_after_failure()
         seconds = time.monotonic() - started
-        if error and attempts_left and self._emulator_failed(error):
-            print(f"# {title}: the emulator's own assertion ended a machine; once more", flush=True)
+        excuse = first and self._excuse(error, problems)
+        if excuse and self._second_attempts:
+            self._second_attempts -= 1
+            print(f"# {title}: {excuse}; once more, with new guests", flush=True)
+            self._explain_failure(error, problems)
             self._close_rig()
-            self._run_case(stem, case, attempts_left - 1)
+            self._run_case(stem, case, first=False)
             return
         if error or problems:
             self._report_failure(title, seconds, error, problems)
         else:
-            self._report("ok", title, f"({self.rig_name}, {seconds:.1f} s)")
+            self._report("ok", title, f"({self.rig_name}, {seconds:.1f} s{'' if first else ', at the second attempt'})")
             self._note_finished("passed", title)
         self._after(case, bool(error or problems))
 
@@ -229,6 +237,18 @@ class Runner:
         except (HarnessError, AssertionError) as error:
             return [str(error)]
 
+    def _excuse(self, error, problems):
+        """Why a failure says little about what is tested; None otherwise, as where a kernel or a sanitizer complained."""
+        if not error:
+            return None
+        if self._emulator_failed(error):
+            return "the emulator's own assertion ended a machine"
+        if any(NO_ANSWER not in problem for problem in problems):
+            return None
+        if isinstance(error, GuestHung) or isinstance(error, TimedOut) and not problems:
+            return "it did not end in its time"
+        return None
+
     def _emulator_failed(self, error):
         return any(fault in str(error) for fault in EMULATOR_FAULTS) or \
             bool(self._rig) and any(guest.emulator_failed() for guest in self._rig.guests)
@@ -260,6 +280,9 @@ class Runner:
         self.failed += 1
         self._report("not ok", title, f"({self.rig_name}, {seconds:.1f} s)")
         self._note_finished("failed", title)
+        self._explain_failure(error, problems)
+
+    def _explain_failure(self, error, problems):
         lines = []
         if error:
             lines += self._where(error)
