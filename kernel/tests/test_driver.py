@@ -528,6 +528,20 @@ def host_that_failed_for_a_while_is_tried_again(rig):
 
 
 @drivertest(timeout=300)
+def final_refusal_is_logged_after_a_failure_of_another_kind(rig):
+    """By the same pvhcad: of failures that are tried again only the first is logged."""
+    bench = Bench(rig)
+    bench.set(enable_error=ERROR_HOST)
+    bench.host("hang_up")
+    bench.said("pvhcad fake 0 refused the driver, error 6")
+    bench.set(enable_error=ERROR_VERSION)
+    bench.said("pvhcad fake 0 refused the driver, error 4")
+    bench.behave()
+    bench.host("hang_up")
+    bench.recovers()
+
+
+@drivertest(timeout=300)
 def memory_is_lost_rather_than_freed_when_a_reset_does_not_end(rig):
     bench = Bench(rig, TIMEOUT)
     bench.set(reset_ends=False, drop=["QUERY_QP"])
