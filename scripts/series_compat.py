@@ -74,6 +74,7 @@ def _expand(text, name, arguments, body):
                 value = re.sub(rf"\b{word}\b", lambda _, to=argument: to, value)
             value = re.sub(r"(?<!\w)\((\w+)\)", r"\1", value)
             value = re.sub(r"\(&([\w.>-]+)\)->", r"\1.", value)
+            value = re.sub(r"(?<!\w)\(([\w.>-]+)\)->", r"\1->", value)
         # Parentheses that only a macro needs.
         if _in_parentheses(value) and re.search(r"[=(,;{}]\s*$", text[:found.start()]) and text[end] in ";,)":
             value = value[1:-1]

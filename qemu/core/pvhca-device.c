@@ -6,7 +6,7 @@
 
 #include "pvhca-device.h"
 
-_Static_assert(PVHCA_DB_MAX *PVHCA_DB_STRIDE <= PVHCA_DB_ADMIN, "regs ABI");
+_Static_assert(PVHCA_DB_ADMIN / PVHCA_DB_STRIDE >= PVHCA_DB_MAX, "regs ABI");
 _Static_assert(PVHCA_REG_HOSTD_VERSION + PVHCA_REG_VERSION_LEN <=
                    PVHCA_BAR_REGS_SIZE,
                "regs ABI");

@@ -44,17 +44,16 @@
 enum pvhca_link_type {
 	/* QEMU to pvhcad */
 	PVHCA_LINK_HELLO	= 1,	/* struct pvhca_link_hello */
-	PVHCA_LINK_EVENT_FDS	= 2,	/* struct pvhca_link_event_fds + count descriptors */
-	PVHCA_LINK_MEM_ADD	= 3,	/* struct pvhca_link_mem + 1 descriptor */
-	PVHCA_LINK_MEM_DEL	= 4,	/* struct pvhca_link_mem, as it was added; fd_offset 0 */
+	PVHCA_LINK_EVENT_FDS	= 2,	/* struct pvhca_link_event_fds, descriptors */
+	PVHCA_LINK_MEM_ADD	= 3,	/* struct pvhca_link_mem, 1 descriptor */
+	PVHCA_LINK_MEM_DEL	= 4,	/* struct pvhca_link_mem as added; fd_offset 0 */
 	PVHCA_LINK_ENABLE	= 5,	/* struct pvhca_link_enable */
 	PVHCA_LINK_RESET	= 6,	/* struct pvhca_link_reset */
 	/* pvhcad to QEMU */
 	PVHCA_LINK_HELLO_REPLY	= 0x81,	/* struct pvhca_link_hello_reply */
 	PVHCA_LINK_ENABLE_REPLY	= 0x82,	/* struct pvhca_link_reply */
 	PVHCA_LINK_RESET_REPLY	= 0x83,	/* struct pvhca_link_reply */
-	PVHCA_LINK_FATAL	= 0x84,	/* struct pvhca_link_reply, id 0: the session's
-					 * device is broken until the next RESET */
+	PVHCA_LINK_FATAL	= 0x84,	/* struct pvhca_link_reply, id 0: broken until RESET */
 };
 /* clang-format on */
 
@@ -142,9 +141,9 @@ struct pvhca_link_reset {
     uint64_t id;
 };
 
+/* A reply with another id than the last request's is stale: ignored. */
 struct pvhca_link_reply {
-    uint64_t
-        id; /* of the request; a reply with another id than the last request's is stale: ignored */
+    uint64_t id;       /* of the request */
     uint32_t error;    /* enum pvhca_dev_error, 0 = done */
     uint32_t reserved; /* 0 */
 };

@@ -113,8 +113,10 @@ class Hostd:
             self.sock.sendall(data)
 
     @staticmethod
-    def hello_reply(major=1, minor=0, refused=0, features=0, version=b"hostd 9.9", reason=b""):
-        return struct.pack("=HHIQ32s160s", major, minor, refused, features, version, reason)
+    def hello_reply(major=1, minor=0, refused=0, features=0, version=b"hostd 9.9",
+                    reason=b""):
+        return struct.pack("=HHIQ32s160s", major, minor, refused, features, version,
+                           reason)
 
     def reply(self, kind, ident, error=0, reserved=0):
         self.send(kind, struct.pack("=QII", ident, error, reserved))
@@ -174,8 +176,8 @@ class Hostd:
 class Machine:
     """A QEMU with the device, and the registers of both."""
 
-    def __init__(self, *extra, device="", ram="memfd", machine="q35", chardev=",reconnect-ms=50",
-                 size="64M"):
+    def __init__(self, *extra, device="", ram="memfd", machine="q35",
+                 chardev=",reconnect-ms=50", size="64M"):
         self.folder = tempfile.mkdtemp(prefix="pvhca-qtest-")
         path = os.path.join(self.folder, "hostd")
         self.hostd = Hostd(path)
@@ -252,7 +254,8 @@ class Machine:
     # QMP
 
     def command(self, name, **arguments):
-        self.qmp.write(json.dumps({"execute": name, "arguments": arguments}).encode() + b"\n")
+        request = {"execute": name, "arguments": arguments}
+        self.qmp.write(json.dumps(request).encode() + b"\n")
         self.qmp.flush()
         while True:
             answer = json.loads(self.qmp.readline())
@@ -280,7 +283,8 @@ class Machine:
         return self.line(f"read{ {1: 'b', 2: 'w', 4: 'l', 8: 'q'}[size] } {address:#x}")
 
     def write(self, address, value, size=4):
-        self.line(f"write{ {1: 'b', 2: 'w', 4: 'l', 8: 'q'}[size] } {address:#x} {value:#x}")
+        suffix = {1: "b", 2: "w", 4: "l", 8: "q"}[size]
+        self.line(f"write{suffix} {address:#x} {value:#x}")
 
     def config_address(self, offset, slot):
         self.line(f"outl 0xcf8 {0x80000000 | slot << 11 | offset & ~3:#x}")
@@ -304,7 +308,8 @@ class Machine:
         self.write(BAR[0] + offset, value)
 
     def text(self, offset):
-        raw = b"".join(struct.pack("<I", self.reg(offset + i)) for i in range(0, VERSION_LEN, 4))
+        raw = b"".join(struct.pack("<I", self.reg(offset + i))
+                       for i in range(0, VERSION_LEN, 4))
         return raw.rstrip(b"\0").decode()
 
     def setup(self):

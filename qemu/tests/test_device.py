@@ -135,7 +135,8 @@ class Registers(Case):
         for size in (1, 2, 4, 8):
             for at in list(range(0, 0x60)) + list(range(0xF0, 0x100 - size)):
                 self.assertEqual(vm.read(BAR[0] + at, size),
-                                 int.from_bytes(image[at:at + size], "little"), (at, size))
+                                 int.from_bytes(image[at:at + size], "little"),
+                                 (at, size))
             for at in range(0xFF0, 0x1000 - size + 1):
                 self.assertEqual(vm.read(BAR[0] + at, size), 0)
 
@@ -143,7 +144,8 @@ class Registers(Case):
         vm = self.machine()
         vm.setup()
         vm.set_reg(REG_ADMIN_LO, 0x11223344)
-        for size, at in ((1, 0x10), (2, 0x10), (8, 0x10), (4, 0x11), (4, 0x0E), (8, 0x0C)):
+        for size, at in ((1, 0x10), (2, 0x10), (8, 0x10), (4, 0x11), (4, 0x0E),
+                         (8, 0x0C)):
             vm.write(BAR[0] + at, 2, size)
             self.assertEqual(vm.reg(REG_ADMIN_LO), 0x11223344, (size, at))
             self.assertEqual(vm.reg(REG_STATUS), 0)
@@ -242,7 +244,8 @@ class Session(Case):
 
     def test_other_major_version_is_refused_and_shown(self):
         for reply in (dict(major=2, version=b"hostd 2.0"),
-                      dict(refused=errno.EPROTO, version=b"hostd 2.0", reason=b"too old\n")):
+                      dict(refused=errno.EPROTO, version=b"hostd 2.0",
+                           reason=b"too old\n")):
             vm = self.machine()
             vm.setup()
             vm.hostd.accept()
@@ -266,7 +269,8 @@ class Session(Case):
         vm.setup()
         vm.hostd.accept()
         vm.hostd.receive()
-        vm.hostd.send(HELLO_REPLY, Hostd.hello_reply(refused=errno.EACCES, reason=b"no such VM"))
+        vm.hostd.send(HELLO_REPLY,
+                      Hostd.hello_reply(refused=errno.EACCES, reason=b"no such VM"))
         self.expect_gone(vm)
         self.assertEqual(vm.reg(REG_STATUS), 0)
         self.assertIn("pvhcad refuses this VM: no such VM", vm.output())
@@ -276,7 +280,8 @@ class Session(Case):
         vm.setup()
         vm.hostd.accept()
         vm.hostd.receive()
-        message = struct.pack("=4I", LINK_MAGIC, HELLO_REPLY, 208, 0) + Hostd.hello_reply()
+        message = struct.pack("=4I", LINK_MAGIC, HELLO_REPLY, 208, 0)
+        message += Hostd.hello_reply()
         for byte in message:
             vm.hostd.sock.sendall(bytes([byte]))
         vm.until_status(LINK)
@@ -286,7 +291,8 @@ class Session(Case):
         other = Hostd(vm.folder + "/other")
         self.addCleanup(other.close)
         vm.command("chardev-add", id="b", backend={"type": "socket", "data": {
-            "server": False, "addr": {"type": "unix", "data": {"path": vm.folder + "/other"}}}})
+            "server": False,
+            "addr": {"type": "unix", "data": {"path": vm.folder + "/other"}}}})
         other.accept()
         vm.hostd.greet()
 
@@ -347,7 +353,8 @@ class Malformed(Case):
         self.breaks(lambda h: h.send(HELLO_REPLY, h.hello_reply()))
 
     def test_feature_never_offered(self):
-        self.breaks(lambda h: h.send(HELLO_REPLY, h.hello_reply(features=1)), before_hello=True)
+        self.breaks(lambda h: h.send(HELLO_REPLY, h.hello_reply(features=1)),
+                    before_hello=True)
 
     def test_noise(self):
         self.breaks(lambda h: h.sock.sendall(os.urandom(100)))
@@ -471,7 +478,8 @@ class Doorbells(Case):
 
     def test_other_writes_do_not(self):
         vm = self.linked()
-        for at, size in ((0, 1), (0, 2), (0, 8), (4, 4), (1, 4), (64 * 8, 4), (DB_ADMIN, 8)):
+        for at, size in ((0, 1), (0, 2), (0, 8), (4, 4), (1, 4), (64 * 8, 4),
+                         (DB_ADMIN, 8)):
             vm.write(BAR[2] + at, 1, size)
         for key, fd in vm.hostd.events.items():
             if key[0] != EVENT_VECTOR:
@@ -528,7 +536,8 @@ class Memory(Case):
     def test_regions_are_the_guests_ram(self):
         vm = self.linked()
         for gpa in (0x1000, 0x9F000, 0x100000, 0x200000, 0x3FFF000):
-            base = next(b for b, (size, *_) in vm.hostd.memory.items() if b <= gpa < b + size)
+            base = next(b for b, (size, *_) in vm.hostd.memory.items()
+                        if b <= gpa < b + size)
             size, offset, page, fd = vm.hostd.memory[base]
             self.assertEqual(page, 4096)
             with mmap.mmap(fd, size, offset=offset) as ram:
@@ -666,8 +675,9 @@ class Unplug(Case):
         for i in range(self.CYCLES):
             self.eject(vm, "hca")
             self.expect_gone(vm)
-            self.assertIn("return", vm.command("device_add", driver="pvhca", id="hca", chardev="hostd",
-                                               addr=f"{SLOT:x}"))
+            answer = vm.command("device_add", driver="pvhca", id="hca", chardev="hostd",
+                                addr=f"{SLOT:x}")
+            self.assertIn("return", answer)
             vm.hostd.greet()
             vm.setup()
             vm.until_status(LINK)

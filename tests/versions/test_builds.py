@@ -2,16 +2,23 @@
 """Driver and provider are built with other versions than this machine's, without a warning; the series for upstream
 apply to their projects and are built there."""
 
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import unittest
+from pathlib import Path
 
 import kernels
 from debian_root import BUILD, LOGS, SOURCE
 
 WARNING = re.compile(r"(warning|error):|WARNING: modpost")
 SERIES = BUILD / "tests/series"
+# What a guest runs with the libibverbs of that tree: test_rdma_core.py.
+QEMU_FILES = ("MAINTAINERS", "meson.build", "hw/meson.build", "hw/Kconfig", "docs/specs/index.rst",
+              "tests/functional/meson.build")
+PINGPONGS = ("ibv_rc_pingpong", "ibv_ud_pingpong", "ibv_srq_pingpong")
 
 
 def warnings(output):
@@ -19,21 +26,28 @@ def warnings(output):
 
 
 def fetch(name):
-    tree = BUILD / f"{name}-src"
+    tree = BUILD / {"qemu-10.0": "qemu-src"}.get(name, f"{name}-src")	# as the build names it
     done = subprocess.run([SOURCE / "scripts/fetch-source", name, tree], capture_output=True, text=True)
     if done.returncode:
         raise unittest.SkipTest(done.stderr.strip())
     return tree
 
 
-def export(project, name):
-    """The series, applied by git am to a copy of its base. Returns the folder of the copy."""
+def export(project, name, only=None):
+    """The series, applied by git am to a copy of its base, or of only some files of that. Returns the folder of the copy."""
     base = fetch(name)
     shutil.rmtree(SERIES / project, ignore_errors=True)
     patches = SERIES / project / "patches"
     subprocess.run([SOURCE / "scripts/export-series", project, patches, "--base", base], check=True, capture_output=True)
     tree = SERIES / project / "tree"
-    shutil.copytree(base, tree, symlinks=True)
+    if only:
+        for path in only:
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            # Without what qemu/integrate put there.
+            lines = (base / path).read_text().splitlines(keepends=True)
+            (tree / path).write_text("".join(line for line in lines if "pvhca" not in line))
+    else:
+        shutil.copytree(base, tree, symlinks=True)
 
     def git(*command):
         subprocess.run(["git", "-C", tree, "-c", "user.name=test", "-c", "user.email=test@example.org", *command],
@@ -59,13 +73,13 @@ class Driver(unittest.TestCase):
 
 class Series(unittest.TestCase):
     def test_no_compatibility_code_is_left(self):
-        for project, name in (("rdma-core", "rdma-core-65"), ("linux", "linux-7.3")):
+        for project, name in (("rdma-core", "rdma-core-65"), ("linux", "linux-7.3"), ("qemu", "qemu-10.0")):
             base = fetch(name)
             patches = SERIES / f"{project}-only"
             subprocess.run([SOURCE / "scripts/export-series", project, patches, "--base", base], check=True,
                            capture_output=True)
             text = "".join(path.read_text() for path in patches.glob("*.patch"))
-            for word in ("compat", "LINUX_VERSION_CODE", "IBVERBS_PABI_VERSION"):
+            for word in ("compat.h", "_compat", "LINUX_VERSION_CODE", "IBVERBS_PABI_VERSION", "PVHCA_QEMU_AT_LEAST", "__has_include"):
                 self.assertNotIn(word, text, project)
 
     def test_rdma_core_65_builds_it_with_werror(self):
@@ -75,7 +89,8 @@ class Series(unittest.TestCase):
             ["cmake", "-S", tree, "-B", build, "-G", "Ninja", "-DNO_PYVERBS=1", "-DENABLE_WERROR=1", "-DCMAKE_C_FLAGS=-Werror"],
             capture_output=True, text=True)
         self.assertEqual(configured.returncode, 0, configured.stdout[-3000:] + configured.stderr[-3000:])
-        built = subprocess.run(["ninja", "-j2", "-C", build, "pvhca-rdmav65"], capture_output=True, text=True)
+        built = subprocess.run(["ninja", "-j2", "-C", build, "pvhca-rdmav65", *PINGPONGS],
+                               capture_output=True, text=True)
         self.assertEqual(built.returncode, 0, built.stdout[-3000:])
         self.assertTrue((build / "lib/libpvhca-rdmav65.so").exists())
         # Its man page is one of those that are installed.
@@ -96,6 +111,35 @@ class Series(unittest.TestCase):
             """, binds=[(tree, "/tree")])
         self.assertEqual(warnings(output), [], output)
         self.assertTrue((tree / "drivers/infiniband/hw/pvhca/pvhca.ko").exists())
+
+    def test_qemu_builds_the_device_in_its_folder(self):
+        """By the commands that its files were compiled with here, except that a warning is an error."""
+        database = BUILD / "qemu/compile_commands.json"
+        if not database.exists():
+            self.skipTest("QEMU with the device is not built")
+        tree = export("qemu", "qemu-10.0", only=QEMU_FILES)
+        sources = sorted((tree / "hw/pvhca").glob("*.c"))
+        commands = {Path(entry["file"]).name: entry for entry in json.loads(database.read_text())
+                    if Path(entry["file"]).parent.name == "pvhca"}
+        self.assertEqual(sorted(commands), [source.name for source in sources])
+        for source in sources:
+            entry = commands[source.name]
+            command = shlex.split(entry["command"])
+            for option in ("-o", "-MF", "-MQ"):
+                command[command.index(option) + 1] = str(tree / f"{source.stem}.o")
+            command[command.index("-c") + 1] = str(source)
+            built = subprocess.run([*command, "-Werror", "-I", tree / "include"], cwd=entry["directory"],
+                                   capture_output=True, text=True)
+            self.assertEqual(built.returncode, 0, built.stderr[-3000:])
+
+    def test_checkpatch_of_qemu_finds_no_error(self):
+        base = fetch("qemu-10.0")
+        patches = SERIES / "qemu-only"
+        subprocess.run([SOURCE / "scripts/export-series", "qemu", patches, "--base", base], check=True, capture_output=True)
+        done = subprocess.run(["perl", base / "scripts/checkpatch.pl", "--no-tree", "--terse",
+                               *sorted(patches.glob("*.patch"))], capture_output=True, text=True)
+        self.assertIn(" lines checked", done.stdout)
+        self.assertEqual([line for line in done.stdout.splitlines() if ": ERROR:" in line], [])
 
     def test_checkpatch_finds_no_error(self):
         base = fetch("linux-7.3")
