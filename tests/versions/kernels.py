@@ -23,7 +23,7 @@ KERNELS = {
 
 def root():
     made = Root("trixie", "kernels", fresh=False)
-    made.add("build-essential", "sparse", "kmod", "xz-utils")
+    made.add("build-essential", "sparse", "kmod", "xz-utils", "zstd", "ibverbs-utils")
     for package in KERNELS.values():	# one after the other: both are versions of one package
         made.add(package)
     return made
@@ -43,12 +43,19 @@ def image_root(kernel):
     folder = BUILD / "tests/kernels" / name
     if not (folder / "lib/modules" / name / "modules.dep.bin").exists():
         folder.mkdir(parents=True, exist_ok=True)
+        # The image's package, and those of the same kernel that it depends on: where its modules are, from 7.2 on.
         made.run(f"""
-            cd /tmp && apt-get -q update && apt-get -q download linux-image-{name}
-            dpkg -x linux-image-*.deb /kernel
+            cd /tmp && apt-get -q update
+            apt-get -q download $(apt-cache depends --recurse --important --no-pre-depends linux-image-{name} |
+                grep -x 'linux-[a-z]*-{name}' | sort -u)
+            for package in linux-*.deb; do
+                dpkg -x $package /kernel
+            done
             cd /kernel && [ -e lib ] || ln -s usr/lib lib
+            [ -e boot/vmlinuz-{name} ] || {{ mkdir -p boot && mv lib/modules/{name}/vmlinuz boot/vmlinuz-{name}; }}
             # The harness gives modules to the kernel as they are.
             find lib/modules/ -name '*.ko.xz' -print0 | xargs -0 -r -n 64 -P 2 unxz
+            find lib/modules/ -name '*.ko.zst' -print0 | xargs -0 -r -n 64 -P 2 unzstd -q --rm
             depmod -b /kernel {name}
             """, binds=[(folder, "/kernel")])
     return folder, name
