@@ -211,9 +211,10 @@ class Guest(Host):
 
     # The device
 
-    def load_driver(self):
-        """Load pvhca.ko with what it depends on, and what user space needs to use an rdma device."""
-        module = paths.kernel_module()
+    def load_driver(self, module=None):
+        """Load pvhca.ko, or another build of it, with what it depends on, and what user space needs to use an rdma
+        device."""
+        module = module or paths.kernel_module()
         if paths.kernel_root() != Path("/"):
             self.check(f"ln -sfn {paths.kernel_root()}/lib/modules/{paths.kernel()} /lib/modules/")
         self.load_modules(*BASE_MODULES)
@@ -223,9 +224,9 @@ class Guest(Host):
         self.check("/sbin/rmmod pvhca")
         self._forget_device()
 
-    def install_provider(self):
-        """Put the provider where the system's libibverbs looks for it."""
-        plugin = paths.provider()
+    def install_provider(self, plugin=None):
+        """Put the provider, or another build of it, where the system's libibverbs looks for it."""
+        plugin = plugin or paths.provider()
         self.check(f"mkdir -p {PROVIDER_DIRECTORY} /etc/libibverbs.d && cp {plugin} {PROVIDER_DIRECTORY}/ && "
                    "echo driver pvhca >/etc/libibverbs.d/pvhca.driver")
 
