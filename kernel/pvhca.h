@@ -589,6 +589,7 @@ void pvhca_port_work(struct work_struct *work);
 void pvhca_report_port_event(struct ib_device *ibdev, struct net_device *netdev,
 			     unsigned long event);
 int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *attr);
+int pvhca_query_port_speed(struct ib_device *ibdev, u32 port, u64 *speed);
 int pvhca_get_port_immutable(struct ib_device *ibdev, u32 port,
 			     struct ib_port_immutable *immutable);
 enum rdma_link_layer pvhca_get_link_layer(struct ib_device *ibdev, u32 port);

@@ -14,6 +14,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
+#include <rdma/ib_umem.h>
 #include <rdma/ib_verbs.h>
 #include <rdma/uverbs_ioctl.h>
 
@@ -75,6 +76,40 @@
 #define PVHCA_RESIZE_CQE int
 #define ib_umem_get_va	 ib_umem_get
 #define resize_user_cq	 resize_cq
+#endif
+
+/*
+ * 7.3: the rules of the core for a region whose memory stays when its rights change. Some
+ * older kernels got it, too; so it has a name of its own.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0)
+#define pvhca_umem_check_rereg ib_umem_check_rereg
+#else
+static inline int pvhca_umem_check_rereg(struct ib_umem *umem, int flags, int access)
+{
+	if (umem->is_dmabuf)
+		return -EOPNOTSUPP;
+	if ((flags & IB_MR_REREG_ACCESS) && !(flags & IB_MR_REREG_TRANS) &&
+	    ib_access_writable(access) && !umem->writable)
+		return -EACCES;
+	return 0;
+}
+#endif
+
+/* 7.0: the speed of a port as a number, which no older kernel asks for. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#define PVHCA_QUERY_PORT_SPEED(function) .query_port_speed = (function),
+#else
+#define PVHCA_QUERY_PORT_SPEED(function)
+struct ib_port_speed_info {
+	int rate;
+};
+
+static inline int ib_port_attr_to_speed_info(struct ib_port_attr *attr,
+					     struct ib_port_speed_info *info)
+{
+	return -EOPNOTSUPP;
+}
 #endif
 
 /* 7.0: memory for one object, by the object. */

@@ -94,7 +94,10 @@ static const struct ib_device_ops pvhca_ops = {
 	.fill_res_mr_entry = pvhca_fill_res_mr_entry,
 
 	.query_port = pvhca_query_port,
-	.get_port_immutable = pvhca_get_port_immutable,
+	/* clang-format off */
+	PVHCA_QUERY_PORT_SPEED(pvhca_query_port_speed)
+		/* clang-format on */
+		.get_port_immutable = pvhca_get_port_immutable,
 	/* clang-format off */
 	PVHCA_REPORT_PORT_EVENT(pvhca_report_port_event)
 		/* clang-format on */

@@ -46,6 +46,11 @@ struct pvhca_mem {
 
 /**
  * struct pvhca_mem_iter - walks over the runs of a region
+ *
+ * rdma_umem_for_each_dma_block() walks by blocks of one size. pvhcad is told runs of any
+ * length: of memory in huge pages a few, and not thousands of granules, to be put together
+ * again.
+ *
  * @sg: next entry of the scatter list
  * @left: entries that have not been read, @sg included
  * @skip: bytes of the next entry that precede the region

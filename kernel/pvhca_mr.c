@@ -206,18 +206,23 @@ static int pvhca_mr_change(struct pvhca_dev *dev, struct pvhca_mr *mr, int flags
 
 /*
  * Memory to go with a change: the new one, or the old one pinned anew where new
- * rights let it be written to, or NULL where it may stay as it is.
+ * rights let it be written to, or NULL where it may stay as it is. A region of a
+ * dma-buf cannot be changed.
  */
 static struct ib_umem *pvhca_mr_repin(struct pvhca_mr *mr, int *flags, u64 start, u64 length,
 				      u64 *virt_addr, int access)
 {
 	const struct ib_umem *old = mr->umem;
+	int err;
 
+	err = pvhca_umem_check_rereg(mr->umem, *flags, access);
+	if (err && err != -EACCES)
+		return ERR_PTR(err);
 	if (*flags & IB_MR_REREG_TRANS)
 		return ib_umem_get_va(mr->ibmr.device, start, length, access);
-	if (old->writable || !ib_access_writable(access))
+	if (!err)
 		return NULL;
-	if (old->is_dmabuf || old->owning_mm != current->mm)
+	if (old->owning_mm != current->mm)
 		return ERR_PTR(-EINVAL);
 	*flags |= IB_MR_REREG_TRANS;
 	*virt_addr = mr->ibmr.iova;

@@ -185,6 +185,33 @@ int pvhca_query_port(struct ib_device *ibdev, u32 port, struct ib_port_attr *att
 }
 
 /**
+ * pvhca_query_port_speed - ib_device_ops.query_port_speed
+ * @ibdev: device
+ * @port: number
+ * @speed: of the port, in 100 Mb/s; 0 while it is down
+ *
+ * Return: 0 or a negative errno.
+ */
+int pvhca_query_port_speed(struct ib_device *ibdev, u32 port, u64 *speed)
+{
+	struct ib_port_speed_info info;
+	struct ib_port_attr attr = {};
+	int err;
+
+	err = pvhca_query_port(ibdev, port, &attr);
+	if (err)
+		return err;
+	*speed = 0;
+	if (attr.state == IB_PORT_DOWN)
+		return 0;
+	err = ib_port_attr_to_speed_info(&attr, &info);
+	if (err)
+		return err;
+	*speed = info.rate;
+	return 0;
+}
+
+/**
  * pvhca_get_port_immutable - ib_device_ops.get_port_immutable
  * @ibdev: device
  * @port: number
