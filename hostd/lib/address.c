@@ -17,6 +17,17 @@ bool address_is_ipv4(const uint8_t gid[16])
 	return !memcmp(gid, v4_prefix, sizeof(v4_prefix));
 }
 
+void address_from_ipv4(const uint8_t ipv4[4], uint8_t gid[16])
+{
+	memcpy(gid, v4_prefix, sizeof(v4_prefix));
+	memcpy(gid + sizeof(v4_prefix), ipv4, 4);
+}
+
+bool address_is_link_local(const uint8_t gid[16])
+{
+	return gid[0] == 0xfe && (gid[1] & 0xc0) == 0x80;
+}
+
 bool address_is_group(const uint8_t gid[16])
 {
 	return gid[0] == 0xff || (address_is_ipv4(gid) && (gid[12] & 0xf0) == 0xe0);

@@ -22,6 +22,9 @@ bool address_matches(const struct address_prefix *prefix, const uint8_t gid[16])
 const char *address_text(const uint8_t gid[16], char text[ADDRESS_TEXT]);
 
 bool address_is_ipv4(const uint8_t gid[16]);
+void address_from_ipv4(const uint8_t ipv4[4], uint8_t gid[16]);
+/* IPv6's fe80::/10 */
+bool address_is_link_local(const uint8_t gid[16]);
 /* Of multicast; RoCE v2 names IPv4 groups by their mapped addresses. */
 bool address_is_group(const uint8_t gid[16]);
 

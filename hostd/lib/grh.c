@@ -8,6 +8,7 @@
 
 #include <endian.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 
 #define UDP_LEN		 8u
@@ -116,4 +117,44 @@ void grh_fill(uint8_t grh[GRH_LEN], const struct av *av, const uint8_t source[16
 	memcpy(v6.source, source, sizeof(v6.source));
 	memcpy(v6.destination, destination, sizeof(v6.destination));
 	memcpy(grh, &v6, sizeof(v6));
+}
+
+static bool grh_type_is_ipv4(uint8_t type)
+{
+	return type == (GRH_SL_ROCE_V2 | GRH_SL_IPV4);
+}
+
+void grh_addresses(const uint8_t grh[GRH_LEN], uint8_t type, uint8_t source[16],
+		   uint8_t destination[16])
+{
+	struct ipv4 v4;
+	struct ipv6 v6;
+
+	if (grh_type_is_ipv4(type)) {
+		memcpy(&v4, grh + IPV4_AT, sizeof(v4));
+		address_from_ipv4(v4.source, source);
+		address_from_ipv4(v4.destination, destination);
+		return;
+	}
+	memcpy(&v6, grh, sizeof(v6));
+	memcpy(source, v6.source, sizeof(v6.source));
+	memcpy(destination, v6.destination, sizeof(v6.destination));
+}
+
+void grh_set_addresses(uint8_t grh[GRH_LEN], uint8_t type, const uint8_t source[16],
+		       const uint8_t destination[16])
+{
+	struct ipv4 v4;
+
+	if (grh_type_is_ipv4(type)) {
+		memcpy(&v4, grh + IPV4_AT, sizeof(v4));
+		memcpy(v4.source, source + 12, sizeof(v4.source));
+		memcpy(v4.destination, destination + 12, sizeof(v4.destination));
+		v4.checksum = 0;
+		v4.checksum = checksum(&v4, sizeof(v4));
+		memcpy(grh + IPV4_AT, &v4, sizeof(v4));
+		return;
+	}
+	memcpy(grh + offsetof(struct ipv6, source), source, 16);
+	memcpy(grh + offsetof(struct ipv6, destination), destination, 16);
 }

@@ -36,4 +36,13 @@ uint8_t grh_packet_type(const uint8_t source[16], const uint8_t destination[16])
  */
 uint8_t grh_header_type(const uint8_t grh[GRH_LEN]);
 
+/*
+ * The addresses in a header of that type, which is not 0, and others of the same family in
+ * their place, with IPv4's checksum.
+ */
+void grh_addresses(const uint8_t grh[GRH_LEN], uint8_t type, uint8_t source[16],
+		   uint8_t destination[16]);
+void grh_set_addresses(uint8_t grh[GRH_LEN], uint8_t type, const uint8_t source[16],
+		       const uint8_t destination[16]);
+
 #endif

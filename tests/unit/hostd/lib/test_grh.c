@@ -105,6 +105,30 @@ START_TEST(what_is_no_header_has_no_type)
 }
 END_TEST
 
+START_TEST(addresses_are_read_and_replaced)
+{
+	static const uint8_t v6_b[16] = { 0xfd, [15] = 0xb };
+	uint8_t grh[GRH_LEN], other[GRH_LEN], source[16], destination[16];
+	uint8_t type = grh_packet_type(v4_a, v4_b);
+
+	grh_fill(grh, &av, v4_a, v4_b, 64);
+	grh_addresses(grh, type, source, destination);
+	ck_assert_mem_eq(source, v4_a, 16);
+	ck_assert_mem_eq(destination, v4_b, 16);
+	grh_set_addresses(grh, type, v4_b, v4_a);
+	grh_fill(other, &av, v4_b, v4_a, 64);
+	ck_assert_mem_eq(grh, other, GRH_LEN);
+	type = grh_packet_type(v6, v6_b);
+	grh_fill(grh, &av, v6, v6_b, 64);
+	grh_addresses(grh, type, source, destination);
+	ck_assert_mem_eq(source, v6, 16);
+	ck_assert_mem_eq(destination, v6_b, 16);
+	grh_set_addresses(grh, type, v6_b, v6);
+	grh_fill(other, &av, v6_b, v6, 64);
+	ck_assert_mem_eq(grh, other, GRH_LEN);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("grh");
@@ -118,6 +142,7 @@ int main(void)
 	tcase_add_test(tcase, a_header_tells_its_type);
 	tcase_add_test(tcase, an_ipv4_header_need_not_have_a_checksum);
 	tcase_add_test(tcase, what_is_no_header_has_no_type);
+	tcase_add_test(tcase, addresses_are_read_and_replaced);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
