@@ -62,6 +62,17 @@ struct port_list {
 	} range[CONFIG_PORT_RANGES];
 };
 
+/* Where the addresses of a prefix are reached: by the address of another host. */
+#define CONFIG_ROUTES 64
+
+struct route_list {
+	unsigned int count;
+	struct config_route {
+		struct address_prefix prefix;
+		uint8_t via[16];
+	} route[CONFIG_ROUTES];
+};
+
 struct config {
 	char *socket; /* path; the others that pvhcad makes have its name, too */
 	struct listener_access socket_access, stats_access;
@@ -78,7 +89,9 @@ struct config {
 	char *metrics;		 /* where counters are served, or NULL */
 	struct quota quota;	 /* defaults of every VM */
 	struct port_list listen; /* likewise */
-	void *vms;		 /* config/config.c's: a struct config_vm for each [vm] group */
+	bool translate;		 /* likewise */
+	struct route_list peer;
+	void *vms; /* config/config.c's: a struct config_vm for each [vm] group */
 	const struct config_fabrics *fabrics;
 };
 
@@ -96,6 +109,8 @@ struct config_actions {
  * @has_listen: of its own
  * @network: of VMs that see each other, on fabrics without addresses of the host;
  *	config_network_name(), 0 is the default one
+ * @has_translate, @translate: it may have addresses that the host has not, where the fabric
+ *	has the host's; likewise
  * @addresses, @num_addresses: that the VM may have; NULL: any that is listed for no other
  */
 struct vm_policy {
@@ -109,6 +124,8 @@ struct vm_policy {
 	bool has_listen;
 	struct port_list listen;
 	uint32_t network;
+	bool has_translate;
+	bool translate;
 	struct address_prefix *addresses;
 	unsigned int num_addresses;
 };
@@ -174,6 +191,22 @@ bool config_mac_reserved(const struct config *config, const struct vm_policy *po
 const char *config_network_name(uint32_t network);
 /* Is any VM in another network than the default one? The main thread. */
 bool config_has_networks(const struct config *config);
+
+/*
+ * Whose is the address, if it stands in an addresses= as it is, and not by a prefix? Any
+ * thread.
+ */
+enum config_listing { CONFIG_LISTED_FOR_NONE, CONFIG_LISTED_FOR_IT, CONFIG_LISTED_FOR_OTHERS };
+enum config_listing config_listing(const struct config *config, const struct vm_policy *policy,
+				   const uint8_t gid[16]);
+
+/*
+ * The host that has the VM with this address, by the longest prefix of peer=; false: none. Any
+ * thread.
+ */
+bool config_route(const struct config *config, const uint8_t gid[16], uint8_t via[16]);
+/* The VM of that host, if peer= names just one for it, by its whole address. Any thread. */
+bool config_route_back(const struct config *config, const uint8_t via[16], uint8_t gid[16]);
 
 /* Calls fn for each socket of a VM's own. The main thread. */
 void config_for_each_socket(const struct config *config,

@@ -73,6 +73,15 @@ static bool config_set_network(struct vm_policy *policy, const char *value, cons
 	return true;
 }
 
+/* *has: it was said. */
+static bool config_set_flag(bool *has, bool *flag, const char *value, const char *where,
+			    GError **error)
+{
+	*flag = !strcmp(value, "true");
+	*has = *flag || !strcmp(value, "false");
+	return *has || config_error(error, where, "must be true or false");
+}
+
 static bool config_set_vm_key(const struct config *config, struct config_vm *vm, const char *key,
 			      const char *value, const char *where, GError **error)
 {
@@ -84,11 +93,11 @@ static bool config_set_vm_key(const struct config *config, struct config_vm *vm,
 		return policy->has_mac ||
 			config_error(error, where, "\"%s\" is not a unicast MAC address", value);
 	}
-	if (!strcmp(key, "pair")) {
-		policy->pair = !strcmp(value, "true");
-		policy->has_pair = policy->pair || !strcmp(value, "false");
-		return policy->has_pair || config_error(error, where, "must be true or false");
-	}
+	if (!strcmp(key, "pair"))
+		return config_set_flag(&policy->has_pair, &policy->pair, value, where, error);
+	if (!strcmp(key, "translate"))
+		return config_set_flag(&policy->has_translate, &policy->translate, value, where,
+				       error);
 	if (!strcmp(key, "listen")) {
 		policy->has_listen = true;
 		return config_set_ports(&policy->listen, value, where, error);

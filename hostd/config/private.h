@@ -10,6 +10,7 @@
 
 #define CONFIG_USERS	       8 /* that may come as one VM */
 #define CONFIG_DEFAULT_NETWORK "default"
+#define CONFIG_WHOLE_ADDRESS   128 /* bits of a prefix that is no prefix */
 
 /**
  * struct config_vm - a [vm] group
@@ -46,6 +47,8 @@ bool config_set(const struct config *config, const struct setting *setting, void
 		const char *value, const char *where, GError **error);
 /* Ports and ranges of them, separated by commas or blanks; "none". */
 bool config_set_ports(struct port_list *to, const char *value, const char *where, GError **error);
+/* "PREFIX via ADDRESS", separated by commas; config/routes.c. */
+bool config_set_routes(struct route_list *to, const char *value, const char *where, GError **error);
 /* Sets *error; returns false. */
 bool config_error(GError **error, const char *where, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

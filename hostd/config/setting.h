@@ -24,6 +24,7 @@ enum setting_type {
 	SETTING_FABRIC,	 /* char *, one of the fabrics */
 	SETTING_METRICS, /* char *, lib/metrics_address.h, or none */
 	SETTING_PORTS,	 /* struct port_list */
+	SETTING_ROUTES,	 /* struct route_list */
 };
 
 /**

@@ -51,6 +51,10 @@ static const struct setting config_settings[] = {
 	  "Serve counters to Prometheus: path of a socket, or 127.0.0.1:PORT" },
 	{ "listen", SETTING_PORTS, AT(listen), 0, 0, NULL, "PORTS",
 	  "Ports on which native peers reach VMs, e.g. 7471,18515-18520" },
+	{ "translate", SETTING_BOOL, AT(translate), 0, 0, NULL, "BOOL",
+	  "VMs may have addresses that the host's device has not" },
+	{ "peer", SETTING_ROUTES, AT(peer), 0, 0, NULL, "ROUTES",
+	  "VMs of other hosts, e.g. 10.1.2.0/24 via 10.0.0.2" },
 };
 #undef AT
 
@@ -282,6 +286,8 @@ bool config_set(const struct config *config, const struct setting *setting, void
 		return config_set_account(setting, to, value, where, error);
 	case SETTING_PORTS:
 		return config_set_ports(to, value, where, error);
+	case SETTING_ROUTES:
+		return config_set_routes(to, value, where, error);
 	case SETTING_NUMBER:
 	case SETTING_SIZE:
 	case SETTING_MODE:

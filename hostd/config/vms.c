@@ -68,6 +68,8 @@ static struct vm_policy *config_policy_of(const struct config *config, const str
 	policy->strict = !config->unlisted_vms;
 	if (!policy->has_listen)
 		policy->listen = config->listen;
+	if (!policy->has_translate)
+		policy->translate = config->translate;
 	return policy;
 }
 
@@ -176,6 +178,26 @@ bool config_may_have(const struct config *config, const struct vm_policy *policy
 			return false;
 	}
 	return true;
+}
+
+static bool config_lists(const struct vm_policy *policy, const uint8_t gid[16])
+{
+	return config_longest(policy, gid) == CONFIG_WHOLE_ADDRESS;
+}
+
+enum config_listing config_listing(const struct config *config, const struct vm_policy *policy,
+				   const uint8_t gid[16])
+{
+	const struct config_vm *other;
+	GHashTableIter iter;
+
+	if (config_lists(policy, gid))
+		return CONFIG_LISTED_FOR_IT;
+	g_hash_table_iter_init(&iter, config->vms);
+	while (g_hash_table_iter_next(&iter, NULL, (void **)&other))
+		if (config_lists(&other->policy, gid))
+			return CONFIG_LISTED_FOR_OTHERS;
+	return CONFIG_LISTED_FOR_NONE;
 }
 
 bool config_mac_reserved(const struct config *config, const struct vm_policy *policy,

@@ -363,6 +363,92 @@ static const struct {
 	{ "", "extra", "extra" },
 };
 
+static bool route(const struct config *config, const char *address, const char *via)
+{
+	struct address_prefix prefix, expected;
+	uint8_t to[16];
+
+	ck_assert(address_parse(address, &prefix) && address_parse(via, &expected));
+	return config_route(config, prefix.gid, to) && !memcmp(to, expected.gid, sizeof(to));
+}
+
+START_TEST(vms_of_other_hosts_are_where_peer_says)
+{
+	struct config *config =
+		load("[pvhcad]\npeer=10.1.0.0/16 via 10.0.0.2 , 10.1.2.3  via 10.0.0.3,"
+		     "fd00:1::/64 via fd00::2\n",
+		     "");
+	struct address_prefix via, only;
+	uint8_t to[16];
+
+	ck_assert_ptr_nonnull(config);
+	ck_assert(route(config, "10.1.9.9", "10.0.0.2"));
+	ck_assert(route(config, "10.1.2.3", "10.0.0.3"));
+	ck_assert(route(config, "fd00:1::7", "fd00::2"));
+	ck_assert(!route(config, "10.2.0.1", "10.0.0.2"));
+	/* Backwards only where it is one. */
+	address_parse("10.0.0.3", &via);
+	address_parse("10.1.2.3", &only);
+	ck_assert(config_route_back(config, via.gid, to));
+	ck_assert_mem_eq(to, only.gid, 16);
+	address_parse("10.0.0.2", &via);
+	ck_assert(!config_route_back(config, via.gid, to));
+	config_free(config);
+	config = load("[pvhcad]\npeer=\n", "--translate true");
+	ck_assert_ptr_nonnull(config);
+	ck_assert(config->translate);
+	ck_assert_uint_eq(config->peer.count, 0);
+	config_free(config);
+}
+END_TEST
+
+START_TEST(what_is_no_route_is_refused)
+{
+	static const char *const routes[] = {
+		"10.1.0.0/16",
+		"10.1.0.0/16 over 10.0.0.2",
+		"10.1.0.0/16 via 10.0.0.0/8",
+		"10.1.0.0/16 via fd00::1",
+		"10.1.0.0/16 via 10.0.0.2 x",
+		"10.1.0.1 via 10.0.0.2,",
+		"x via 10.0.0.2",
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(routes); i++) {
+		char *text = g_strdup_printf("[pvhcad]\npeer=%s\n", routes[i]);
+
+		ck_assert_ptr_null(load(text, ""));
+		ck_assert_ptr_nonnull(strstr(error->message, "key peer"));
+		g_clear_error(&error);
+		g_free(text);
+	}
+}
+END_TEST
+
+START_TEST(addresses_are_translated_for_all_or_for_some)
+{
+	struct config *config = load("[pvhcad]\ntranslate=true\n[vm own]\ntranslate=false\n"
+				     "addresses=10.0.0.5, 10.0.1.0/24\n[vm a]\n",
+				     "");
+	struct vm_policy *own = config_policy_new(config, "own", no_uuid);
+	struct vm_policy *a = config_policy_new(config, "a", no_uuid);
+	struct address_prefix prefix;
+
+	ck_assert(!own->translate);
+	ck_assert(a->translate);
+	/* What is listed as it is. */
+	address_parse("10.0.0.5", &prefix);
+	ck_assert_int_eq(config_listing(config, own, prefix.gid), CONFIG_LISTED_FOR_IT);
+	ck_assert_int_eq(config_listing(config, a, prefix.gid), CONFIG_LISTED_FOR_OTHERS);
+	address_parse("10.0.1.5", &prefix);
+	ck_assert_int_eq(config_listing(config, own, prefix.gid), CONFIG_LISTED_FOR_NONE);
+	ck_assert_int_eq(config_listing(config, a, prefix.gid), CONFIG_LISTED_FOR_NONE);
+	config_policy_free(own);
+	config_policy_free(a);
+	config_free(config);
+}
+END_TEST
+
 START_TEST(an_error_names_what_is_wrong)
 {
 	struct config *config = load(wrong[_i].text, wrong[_i].options);
@@ -391,6 +477,9 @@ int main(void)
 	tcase_add_test(tc, a_network_has_a_name);
 	tcase_add_test(tc, a_vms_socket_is_as_the_one_for_all_unless_it_says_otherwise);
 	tcase_add_test(tc, statistics_have_a_mode_and_a_group_of_their_own);
+	tcase_add_test(tc, vms_of_other_hosts_are_where_peer_says);
+	tcase_add_test(tc, what_is_no_route_is_refused);
+	tcase_add_test(tc, addresses_are_translated_for_all_or_for_some);
 	tcase_add_loop_test(tc, an_error_names_what_is_wrong, 0, sizeof(wrong) / sizeof(wrong[0]));
 	return suite_run("config", tc);
 }
