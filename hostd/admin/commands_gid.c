@@ -47,7 +47,7 @@ int commands_add_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pv
 	status = policy_claim_gid(vm, add->gid);
 	if (status)
 		goto out;
-	status = COMMANDS_FABRIC(vm, gid_add, vm, index, add->gid);
+	status = COMMANDS_FABRIC(vm, gid_add, vm, index, add->gid, le16toh(add->vlan));
 	if (status)
 		goto err_release;
 	status = gsi_gid_add(vm, index, add->gid, le16toh(add->vlan));
@@ -57,7 +57,7 @@ int commands_add_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pv
 	goto out;
 
 err_del:
-	COMMANDS_FABRIC_VOID(vm, gid_del, vm, add->gid);
+	COMMANDS_FABRIC_VOID(vm, gid_del, vm, index, add->gid);
 err_release:
 	policy_release_gid(vm, add->gid);
 out:
@@ -77,7 +77,7 @@ static void gid_remove(struct vm *vm, uint32_t index)
 	if (!vm_gid(vm, index, &gid))
 		return;
 	gsi_gid_del(vm, index);
-	COMMANDS_FABRIC_VOID(vm, gid_del, vm, gid);
+	COMMANDS_FABRIC_VOID(vm, gid_del, vm, index, gid);
 	policy_release_gid(vm, gid);
 	vm_set_gid(vm, index, NULL, PVHCA_NO_VLAN);
 }

@@ -31,6 +31,7 @@
  * What a fabric may call:
  *
  *   lib/               all; counters as below; table_find_rcu() with the tables of its VM
+ *   config/config.h    config_route and others that may be called by any thread
  *   memory/            memory_resolve, _read, _write; memory_region_put, extents_*, stitches_*
  *   vm/vm.h            vm_gid; vm_grace; vm_guest_fault, vm_fail for the end of a VM
  *   vm/objects.h       context_again, context_timed: have a QP served again
@@ -161,11 +162,12 @@ struct fabric_ops {
 	int (*query_port)(struct vm *vm, struct port_attr *port);
 
 	/*
-	 * The guest gives itself a RoCE v2 address, the entry index of its table; policy
-	 * has allowed it. PVHCA_ST_NOT_FOUND when the host has no such address. What
-	 * is to be undone at the end: gid_del below.
+	 * The guest gives itself a RoCE v2 address, the entry index of its table, for an
+	 * interface of that VLAN or PVHCA_NO_VLAN; policy has allowed it.
+	 * PVHCA_ST_NOT_FOUND when the host has no such address. What is to be undone at
+	 * the end: gid_del below.
 	 */
-	int (*gid_add)(struct vm *vm, uint32_t index, const uint8_t gid[16]);
+	int (*gid_add)(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan);
 
 	/*
 	 * mr->extents, offset, length, iova and access are set; sets mr->lkey and
@@ -244,7 +246,7 @@ struct fabric_ops {
 	 */
 	void (*vm_hide)(struct vm *vm);
 
-	void (*gid_del)(struct vm *vm, const uint8_t gid[16]);
+	void (*gid_del)(struct vm *vm, uint32_t index, const uint8_t gid[16]);
 
 	int (*pd_alloc)(struct pd *pd);
 	void (*pd_free)(struct pd *pd);

@@ -212,11 +212,13 @@ static int loopback_query_port(struct vm *vm, struct port_attr *port)
 
 /* -------------------------------- addresses -------------------------------- */
 
-static int loopback_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
+/* It has no wire, so no VLANs. */
+static int loopback_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan)
 {
 	struct loopback_vm *ls = vm->fabric_vm;
 
 	(void)index; /* QPs are given the GID itself */
+	(void)vlan;
 	return loopback_address_add(ls->fabric, vm, gid);
 }
 
@@ -240,10 +242,11 @@ static void disconnect_qps(struct loopback_vm *ls, const uint8_t gid[LOOPBACK_GI
 	}
 }
 
-static void loopback_gid_del(struct vm *vm, const uint8_t gid[16])
+static void loopback_gid_del(struct vm *vm, uint32_t index, const uint8_t gid[16])
 {
 	struct loopback_vm *ls = vm->fabric_vm;
 
+	(void)index;
 	if (loopback_address_del(ls->fabric, vm, gid))
 		disconnect_qps(ls, gid);
 }

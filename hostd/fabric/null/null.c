@@ -143,11 +143,12 @@ static int null_query_port(struct vm *vm, struct port_attr *port)
 	return PVHCA_ST_OK;
 }
 
-static int null_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
+static int null_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan)
 {
 	(void)vm;
 	(void)index;
 	(void)gid;
+	(void)vlan;
 	slow_down("gid_add");
 	return PVHCA_ST_OK;
 }

@@ -12,14 +12,13 @@
 int verbs_av_to_host(struct vm *vm, const struct av *av, struct ibv_ah_attr *ah)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
-	const uint8_t *gid;
 	int index;
 
 	if (!av->is_global)
 		return PVHCA_ST_INVALID; /* RoCE has no other addresses */
-	if (!vm_gid(vm, av->sgid_index, &gid))
+	if (!vm_gid(vm, av->sgid_index, NULL))
 		return PVHCA_ST_INVALID;
-	index = verbs_gid_index(vv, gid, vv->gid_hint[av->sgid_index]);
+	index = verbs_gid_index(vv, &vv->address[av->sgid_index]);
 	if (index < 0)
 		return PVHCA_ST_NOT_FOUND;
 
@@ -35,16 +34,12 @@ int verbs_av_to_host(struct vm *vm, const struct av *av, struct ibv_ah_attr *ah)
 		.is_global = 1,
 		.port_num = vv->fabric->port,
 	};
-	memcpy(ah->grh.dgid.raw, av->dgid, sizeof(av->dgid));
+	verbs_address_to_host(vm, av->dgid, ah->grh.dgid.raw);
 	return PVHCA_ST_OK;
 }
 
-void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct av *av)
+void verbs_av_from_host(const struct ibv_ah_attr *ah, const struct av *guest, struct av *av)
 {
-	struct verbs_vm *vv = vm->fabric_vm;
-	union ibv_gid host;
-	int index;
-
 	*av = (struct av){
 		.flow_label = ah->grh.flow_label,
 		.hop_limit = ah->grh.hop_limit,
@@ -54,14 +49,10 @@ void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct av *
 		.static_rate = ah->static_rate,
 		.is_global = ah->is_global,
 	};
-	memcpy(av->dgid, ah->grh.dgid.raw, sizeof(av->dgid));
-	/* The index in the guest's own table. */
-	if (!ah->is_global ||
-	    ibv_query_gid(vv->context, vv->fabric->port, ah->grh.sgid_index, &host))
+	if (!ah->is_global)
 		return;
-	index = vm_gid_index(vm, host.raw);
-	if (index >= 0)
-		av->sgid_index = index;
+	memcpy(av->dgid, guest->dgid, sizeof(av->dgid));
+	av->sgid_index = guest->sgid_index;
 }
 
 int verbs_ah_create(struct ah *ah)

@@ -161,14 +161,21 @@ static bool is_datagram(const struct qp *qp, const struct ibv_wc *wc)
 	return qp->type == PVHCA_QPT_UD && wc->wr_id & WR_ID_RECV && wc->status == IBV_WC_SUCCESS;
 }
 
-/* What stands before a datagram of which the engine does not say it: see headers.c. */
-static uint8_t packet_type(struct verbs_vm *vv, const struct qp *qp, const struct ibv_wc *wc)
+/* What stands before a datagram: see headers.c. */
+static void finish_datagram(struct verbs_vm *vv, const struct qp *qp, const struct ibv_wc *wc,
+			    struct pvhca_cqe *cqe)
 {
 	const struct verbs_srq *vsrq = qp->srq ? qp->srq->fabric : NULL;
 	const struct verbs_qp *vqp = qp->fabric;
+	struct verbs_headers *headers = vsrq ? vsrq->headers : vqp->headers;
+	const struct pd *pd = vsrq ? qp->srq->pd : qp->pd;
+	uint16_t tag = wc->wr_id & WR_ID_INDEX_MASK;
 
-	return verbs_headers_type(vsrq ? vsrq->headers : vqp->headers, vv,
-				  wc->wr_id & WR_ID_INDEX_MASK);
+	if (atomic_load_explicit(&vv->translated, memory_order_relaxed))
+		verbs_headers_show(headers, qp->vm, pd->fabric, tag, wc->src_qp);
+	/* Of which the engine does not say it. */
+	if (!cqe->sl)
+		cqe->sl = verbs_headers_type(headers, vv, tag);
 }
 
 /* A send completed, and with it all before it. Under qp->rq_lock. */
@@ -261,8 +268,8 @@ static void push(struct pass *pass, struct qp *qp, const struct ibv_wc *wc, uint
 	struct pvhca_cqe cqe;
 
 	cqe_from_wc(wc, qp, now, &cqe);
-	if (!cqe.sl && is_datagram(qp, wc))
-		cqe.sl = packet_type(vv, qp, wc);
+	if (is_datagram(qp, wc))
+		finish_datagram(vv, qp, wc, &cqe);
 	/*
 	 * ibv_wc does not tell whether the sender asked for an event, so
 	 * each receive counts as solicited.

@@ -7,6 +7,9 @@
  * lie in the guest's memory: it notes the first SGEs of each receive as it hands them over,
  * by the tag that the completion gives back. Nothing of this is trusted: a guest that uses a
  * tag twice, or changes the bytes, deceives itself.
+ *
+ * For a VM with addresses that are translated (address.c) the header is changed, to show the
+ * addresses that the guest knows. That is done in memory that a QP of the same PD may write to.
  */
 #include <stdlib.h>
 
@@ -48,19 +51,56 @@ void verbs_headers_note(struct verbs_headers *headers, uint16_t tag, const struc
 		headers->header[tag].piece[i] = i < num_sge ? sge[i] : (struct ibv_sge){ 0 };
 }
 
+/* False: it does not lie in the pieces that were noted, or they are no region's. */
+static bool header_read(const struct header *header, struct verbs_vm *vv, uint8_t grh[GRH_LEN])
+{
+	const struct ibv_sge *piece = header->piece;
+	uint32_t n, got = 0;
+
+	for (unsigned int i = 0; i < PIECES && got < GRH_LEN; i++, got += n) {
+		n = piece[i].length < GRH_LEN - got ? piece[i].length : GRH_LEN - got;
+		if (n && !verbs_mr_read(vv, piece[i].lkey, piece[i].addr, grh + got, n))
+			return false;
+	}
+	return got == GRH_LEN;
+}
+
+static void header_write(const struct header *header, struct verbs_vm *vv, const struct ibv_pd *pd,
+			 const uint8_t grh[GRH_LEN])
+{
+	const struct ibv_sge *piece = header->piece;
+	uint32_t n, done = 0;
+
+	for (unsigned int i = 0; i < PIECES && done < GRH_LEN; i++, done += n) {
+		n = piece[i].length < GRH_LEN - done ? piece[i].length : GRH_LEN - done;
+		if (n && !verbs_mr_write(vv, pd, piece[i].lkey, piece[i].addr, grh + done, n))
+			return;
+	}
+}
+
 uint8_t verbs_headers_type(struct verbs_headers *headers, struct verbs_vm *vv, uint16_t tag)
 {
 	uint8_t grh[GRH_LEN];
-	uint32_t n, got = 0;
-	struct ibv_sge piece;
 
-	if (tag >= headers->tags)
+	if (tag >= headers->tags || !header_read(&headers->header[tag], vv, grh))
 		return 0;
-	for (unsigned int i = 0; i < PIECES && got < sizeof(grh); i++, got += n) {
-		piece = headers->header[tag].piece[i];
-		n = piece.length < sizeof(grh) - got ? piece.length : sizeof(grh) - got;
-		if (n && !verbs_mr_read(vv, piece.lkey, piece.addr, grh + got, n))
-			return 0;
-	}
-	return got == sizeof(grh) ? grh_header_type(grh) : 0;
+	return grh_header_type(grh);
+}
+
+void verbs_headers_show(struct verbs_headers *headers, struct vm *vm, const struct ibv_pd *pd,
+			uint16_t tag, uint32_t src_qpn)
+{
+	uint8_t grh[GRH_LEN], source[16], destination[16], type;
+	struct verbs_vm *vv = vm->fabric_vm;
+
+	if (tag >= headers->tags || !header_read(&headers->header[tag], vv, grh))
+		return;
+	type = grh_header_type(grh);
+	if (!type)
+		return;
+	grh_addresses(grh, type, source, destination);
+	if (!verbs_address_show(vm, src_qpn, source, destination))
+		return;
+	grh_set_addresses(grh, type, source, destination);
+	header_write(&headers->header[tag], vv, pd, grh);
 }

@@ -48,20 +48,44 @@ static void key_remove(struct verbs_vm *vv, uint32_t lkey)
 	pthread_mutex_unlock(&vv->keys_lock);
 }
 
+/* The region that has all of these bytes, or NULL. With keys_lock held. */
+static const struct verbs_mr *key_find(struct verbs_vm *vv, uint32_t lkey, uint64_t addr,
+				       uint32_t length)
+{
+	const struct verbs_mr *vmr = g_hash_table_lookup(vv->keys, GUINT_TO_POINTER(lkey));
+
+	return vmr && addr >= vmr->iova && addr - vmr->iova <= vmr->length &&
+			length <= vmr->length - (addr - vmr->iova) ?
+		vmr :
+		NULL;
+}
+
 /* The bytes are copied once, wherever the guest has its memory truncated (memory/fault.c). */
 bool verbs_mr_read(struct verbs_vm *vv, uint32_t lkey, uint64_t addr, void *to, uint32_t length)
 {
 	const struct verbs_mr *vmr;
-	bool inside;
 
 	pthread_mutex_lock(&vv->keys_lock);
-	vmr = g_hash_table_lookup(vv->keys, GUINT_TO_POINTER(lkey));
-	inside = vmr && addr >= vmr->iova && addr - vmr->iova <= vmr->length &&
-		length <= vmr->length - (addr - vmr->iova);
-	if (inside)
+	vmr = key_find(vv, lkey, addr, length);
+	if (vmr)
 		memcpy(to, vmr->base + (addr - vmr->iova), length);
 	pthread_mutex_unlock(&vv->keys_lock);
-	return inside;
+	return vmr;
+}
+
+bool verbs_mr_write(struct verbs_vm *vv, const struct ibv_pd *pd, uint32_t lkey, uint64_t addr,
+		    const void *from, uint32_t length)
+{
+	const struct verbs_mr *vmr;
+	bool may;
+
+	pthread_mutex_lock(&vv->keys_lock);
+	vmr = key_find(vv, lkey, addr, length);
+	may = vmr && vmr->mr->pd == pd && vmr->writable;
+	if (may)
+		memcpy(vmr->base + (addr - vmr->iova), from, length);
+	pthread_mutex_unlock(&vv->keys_lock);
+	return may;
 }
 
 /* ---------------------------- registered by command ------------------------ */
@@ -93,6 +117,7 @@ int verbs_mr_reg(struct mr *mr)
 	vmr->iova = mr->iova;
 	vmr->length = mr->length;
 	vmr->base = vmr->stitch->base + mr->offset;
+	vmr->writable = mr->access & IBV_ACCESS_LOCAL_WRITE;
 	key_add(vm->fabric_vm, vmr);
 	return PVHCA_ST_OK;
 
@@ -139,6 +164,8 @@ static int change_access(struct mr *mr, struct mr *next)
 
 	key_remove(vv, vmr->mr->lkey);
 	err = ibv_rereg_mr(vmr->mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0, next->access);
+	if (!err)
+		vmr->writable = next->access & IBV_ACCESS_LOCAL_WRITE;
 	key_add(vv, vmr);
 	if (err == IBV_REREG_MR_ERR_INPUT)
 		return PVHCA_ST_INVALID;

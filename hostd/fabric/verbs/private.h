@@ -2,10 +2,12 @@
 /*
  * The verbs fabric: guests' verbs calls made on a host device by libibverbs.
  *
- *   fabric/verbs/verbs.c  device, port, addresses, async events
+ *   fabric/verbs/verbs.c  device, port, async events
+ *   fabric/verbs/address.c guests' addresses, and the host's in their place
+ *   fabric/verbs/vlan.c    VLANs of the host's interfaces
  *   fabric/verbs/mr.c      protection domains and memory regions
  *   fabric/verbs/mw.c      memory windows
- *   fabric/verbs/ah.c      addresses, address handles
+ *   fabric/verbs/ah.c      address vectors, address handles
  *   fabric/verbs/cq.c      the host's CQs and what they deliver
  *   fabric/verbs/qp.c      queue pairs
  *   fabric/verbs/srq.c     shared receive queues
@@ -22,6 +24,14 @@
  * shared by its QPs, so that polling and arming cost the same however many CQs
  * the guest has; the completion names the QP by its work request id, and the QP
  * knows its guest CQs. QPs reserve their share of a host CQ, so none overruns.
+ *
+ * Addresses. A guest's address is the host device's, or it is translated: the VM keeps an
+ * address of its own, and on the wire stands one of the host's. That is decided once, when
+ * the guest takes the address. From then on the host's is put in where a QP or an address
+ * handle is given its path, for the guest's own end and for a peer that is a VM of this
+ * pvhcad or, by peer=, of another. No message is touched but datagrams to a VM with such
+ * addresses, whose header shows the guest what it knows. QP numbers and keys are the host's
+ * in any case, so several VMs share a host's address as its processes do.
  */
 #ifndef HOSTD_FABRIC_VERBS_PRIVATE_H
 #define HOSTD_FABRIC_VERBS_PRIVATE_H
@@ -53,6 +63,7 @@ struct fabric {
 	uint32_t netdev_mtu;
 	int netdev_ifindex;  /* 0: not known */
 	uint32_t max_inline; /* bytes; found by trying */
+	struct verbs_addresses *addresses;
 };
 
 /* Apart, for an event that announces a receive is not to come with each send, too. */
@@ -84,12 +95,28 @@ struct verbs_group {
 };
 
 /**
+ * struct verbs_address - an entry of a guest's GID table
+ * @gid: the guest's address; @host: the one of the host's device in its place, perhaps the same
+ * @ifindex: of the host's interface that has it
+ * @index: last known place in the host's table, as any thread found it
+ */
+struct verbs_address {
+	bool used;
+	uint8_t gid[16];
+	uint8_t host[16];
+	uint32_t ifindex;
+	_Atomic int index;
+};
+
+/**
  * struct verbs_vm - a VM's part
  * @lock: commands go side by side; this covers @qp_taken, @next_qp, @group, changes of
  *	@by_num and the making of host CQs. The last one for locks, and no worker waits
  *	for it, for an engine may take long to make a CQ
  * @generation: any thread
- * @gid_hint: last known place in the host's table, as any thread found it
+ * @address: by the index of the guest's table. Written under a lock of address.c, while no
+ *	command names the entry
+ * @translated: how many of these are not the host's
  */
 struct verbs_vm {
 	pthread_mutex_t lock;
@@ -106,7 +133,8 @@ struct verbs_vm {
 	bool *qp_taken; /* by index; before and after there is a QP in qps, too */
 	_Atomic uint16_t generation;
 	struct verbs_group group[VERBS_GROUPS];
-	_Atomic int gid_hint[VM_GIDS];
+	struct verbs_address address[VM_GIDS];
+	_Atomic unsigned int translated;
 	_Atomic uint32_t in_flight;	      /* sum of its QPs' */
 	_Atomic uint32_t receivers;	      /* QPs and SRQs that are receiving */
 	struct cm_vm *cm;		      /* or NULL: no connections to native peers */
@@ -140,6 +168,7 @@ struct verbs_mr {
 	uint64_t iova;
 	uint64_t length;
 	uint8_t *base;
+	bool writable; /* by the engine, on its own behalf */
 };
 
 static inline struct ibv_mr *verbs_mr_host(const struct mr *mr)
@@ -171,6 +200,7 @@ struct verbs_mcast;
  * @send_cq, @recv_cq: host CQs, the second one an SRQ's if there is one; and what is
  * @send_share, @recv_share: reserved in them for this QP
  * @next_by_num: in a bucket of verbs_vm.by_num
+ * @av: as the guest gave it; under qp->lock
  * @mcasts, @num_mcasts: groups it is attached to; of commands that have the QP alone
  */
 struct verbs_qp {
@@ -194,6 +224,7 @@ struct verbs_qp {
 	_Atomic uint32_t receives;
 	struct verbs_headers *headers;
 	struct qp *next_by_num;
+	struct av av;
 	struct verbs_mcast *mcasts;
 	unsigned int num_mcasts;
 };
@@ -213,8 +244,39 @@ struct verbs_qp {
 /* The one translation of the host's errno (positive) to the admin ABI. */
 int verbs_status(int err);
 
-/* fabric/verbs/verbs.c: index of a GID (RoCE v2) in the host's table, or -1. */
-int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint);
+/* --------------------------- fabric/verbs/address.c --------------------------- */
+
+/* What all VMs' addresses are in; NULL without memory. */
+struct verbs_addresses *verbs_addresses_new(void);
+void verbs_addresses_free(struct verbs_addresses *addresses);
+
+/* fabric_ops.gid_add and gid_del */
+int verbs_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan);
+void verbs_gid_del(struct vm *vm, uint32_t index, const uint8_t gid[16]);
+
+/* Place in the host's table of what stands there for a guest's own address; -1: it is gone. */
+int verbs_gid_index(struct verbs_vm *vv, struct verbs_address *address);
+/* The guest has this one of its own, and the host has it not. */
+bool verbs_address_is_translated(const struct verbs_address *address);
+/*
+ * What stands on the wire for the address of a peer: of a VM of this pvhcad that which its
+ * own addresses are translated to, of a VM of another host that host's, else the same. Any
+ * thread.
+ */
+void verbs_address_to_host(struct vm *vm, const uint8_t peer[16], uint8_t host[16]);
+
+/* UD QPs of a VM: their numbers tell whose datagram it is. */
+void verbs_address_qp_add(struct verbs_vm *vv, uint32_t qpn);
+void verbs_address_qp_del(struct verbs_vm *vv, uint32_t qpn);
+/*
+ * Addresses of a datagram to the VM as it came, from the QP src_qpn: change them to those
+ * that the VM knows. False: they are as they were. Any worker.
+ */
+bool verbs_address_show(struct vm *vm, uint32_t src_qpn, uint8_t source[16],
+			uint8_t destination[16]);
+
+/* fabric/verbs/vlan.c: of the host's interface with this index, or PVHCA_NO_VLAN. */
+uint16_t verbs_vlan_of(uint32_t ifindex);
 
 int verbs_pd_alloc(struct pd *pd);
 void verbs_pd_free(struct pd *pd);
@@ -230,6 +292,9 @@ void verbs_mw_dealloc(struct mw *mw);
  * there is one and they lie in it: false. Any thread.
  */
 bool verbs_mr_read(struct verbs_vm *vv, uint32_t lkey, uint64_t addr, void *to, uint32_t length);
+/* Write them, as an engine would for a QP of that PD. */
+bool verbs_mr_write(struct verbs_vm *vv, const struct ibv_pd *pd, uint32_t lkey, uint64_t addr,
+		    const void *from, uint32_t length);
 
 /*
  * fabric/verbs/headers.c: of receives with the tags 0 to tags - 1, and the datagrams that came
@@ -242,10 +307,19 @@ void verbs_headers_note(struct verbs_headers *headers, uint16_t tag, const struc
 			unsigned int num_sge);
 /* When it has completed: what grh_header_type() says of the header, 0 if that cannot be found. */
 uint8_t verbs_headers_type(struct verbs_headers *headers, struct verbs_vm *vv, uint16_t tag);
+/*
+ * Likewise: have the header of a datagram from the QP src_qpn show the addresses that the
+ * guest knows. pd: of the queue.
+ */
+void verbs_headers_show(struct verbs_headers *headers, struct vm *vm, const struct ibv_pd *pd,
+			uint16_t tag, uint32_t src_qpn);
 
-/* fabric/verbs/ah.c: address vectors, with indices of the other side's table. PVHCA_ST_*. */
+/*
+ * fabric/verbs/ah.c: address vectors, with addresses and indices of the other side. PVHCA_ST_*.
+ * guest: what the guest gave, to be found again.
+ */
 int verbs_av_to_host(struct vm *vm, const struct av *av, struct ibv_ah_attr *ah);
-void verbs_av_from_host(struct vm *vm, const struct ibv_ah_attr *ah, struct av *av);
+void verbs_av_from_host(const struct ibv_ah_attr *ah, const struct av *guest, struct av *av);
 int verbs_ah_create(struct ah *ah);
 void verbs_ah_destroy(struct ah *ah);
 

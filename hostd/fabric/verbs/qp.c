@@ -218,6 +218,8 @@ int verbs_qp_create(struct qp *qp)
 	rcu_assign_pointer(vv->qps[id_index(vqp->id)], qp);
 	if (qp->srq)
 		num_add(vv, qp);
+	if (qp->type == PVHCA_QPT_UD)
+		verbs_address_qp_add(vv, qp->qpn);
 	cm_qp_add(vv->cm, qp->qpn);
 	return PVHCA_ST_OK;
 
@@ -270,6 +272,8 @@ void verbs_qp_destroy(struct qp *qp)
 	struct verbs_qp *vqp = qp->fabric;
 
 	cm_qp_del(vv->cm, qp->qpn);
+	if (qp->type == PVHCA_QPT_UD)
+		verbs_address_qp_del(vv, qp->qpn);
 	verbs_mcast_detach_all(vv, vqp);
 	if (qp->srq)
 		flush_srq_entries(qp, vqp);
@@ -348,18 +352,34 @@ static void forget_all(struct qp *qp, struct verbs_qp *vqp)
 	 IBV_QP_MAX_QP_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER | IBV_QP_SQ_PSN |                     \
 	 IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_DEST_QPN | IBV_QP_RATE_LIMIT)
 
+/* Of an interface of the guest's own the path may be wider than the host's port. */
+static void path_mtu_to_host(const struct verbs_vm *vv, struct ibv_qp_attr *host)
+{
+	struct ibv_port_attr port;
+
+	if (!ibv_query_port(vv->context, vv->fabric->port, &port) &&
+	    host->path_mtu > port.active_mtu)
+		host->path_mtu = port.active_mtu;
+}
+
 /*
  * A connection that the host's CM makes for the guest: the peer begins with the
- * PSN that the host's CM told it, not with the one of the guest's CM.
+ * PSN that the host's CM told it, not with the one of the guest's CM, and it has the path
+ * MTU of the host's CM.
  */
-static uint32_t peer_psn(const struct verbs_vm *vv, uint32_t mask, const struct qp_attr *attr)
+static void terms_to_host(const struct verbs_vm *vv, uint32_t mask, const struct qp_attr *attr,
+			  struct ibv_qp_attr *host)
 {
 	const uint32_t needed = IBV_QP_RQ_PSN | IBV_QP_DEST_QPN | IBV_QP_AV;
-	uint32_t psn = attr->rq_psn;
+	struct cm_terms terms;
 
-	if ((mask & needed) != needed)
-		return psn;
-	return cm_rq_psn(vv->cm, attr->av.dgid, attr->dest_qp_num, psn);
+	if ((mask & needed) == needed &&
+	    cm_terms(vv->cm, attr->av.dgid, attr->dest_qp_num, &terms)) {
+		host->rq_psn = terms.rq_psn;
+		host->path_mtu = terms.path_mtu;
+	} else if (mask & IBV_QP_PATH_MTU && atomic_load(&vv->translated)) {
+		path_mtu_to_host(vv, host);
+	}
 }
 
 int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_attr *attr)
@@ -373,7 +393,7 @@ int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_attr *att
 		return PVHCA_ST_UNSUPPORTED;
 	attr_to_host(attr, &host);
 	host.port_num = vv->fabric->port;
-	host.rq_psn = peer_psn(vv, attr_mask, attr);
+	terms_to_host(vv, attr_mask, attr, &host);
 	if (attr_mask & IBV_QP_AV) {
 		status = verbs_av_to_host(qp->vm, &attr->av, &host.ah_attr);
 		if (status)
@@ -388,6 +408,8 @@ int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_attr *att
 	err = ibv_modify_qp(vqp->qp, &host, attr_mask);
 	if (err)
 		return verbs_status(err);
+	if (attr_mask & IBV_QP_AV)
+		vqp->av = attr->av;
 	if (!(attr_mask & IBV_QP_STATE))
 		return PVHCA_ST_OK;
 
@@ -432,6 +454,6 @@ int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct qp_attr *to)
 		.rnr_retry = host.rnr_retry,
 		.rate_limit = host.rate_limit,
 	};
-	verbs_av_from_host(qp->vm, &host.ah_attr, &to->av);
+	verbs_av_from_host(&host.ah_attr, &vqp->av, &to->av);
 	return PVHCA_ST_OK;
 }

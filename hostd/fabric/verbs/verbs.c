@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The verbs fabric's device: opening it, what it can do, its addresses and its
- * async events. See fabric/verbs/private.h for the whole.
+ * The verbs fabric's device: opening it, what it can do, and its async events. See fabric/verbs/private.h for the whole.
  */
 #include <endian.h>
 #include <errno.h>
@@ -191,7 +190,9 @@ static void log_devices(struct ibv_device **list)
 
 static void fabric_free(struct fabric *fabric)
 {
-	ibv_free_device_list(fabric->list);
+	verbs_addresses_free(fabric->addresses);
+	if (fabric->list)
+		ibv_free_device_list(fabric->list);
 	free(fabric);
 }
 
@@ -205,11 +206,11 @@ static struct fabric *verbs_start(void)
 	if (!fabric)
 		return NULL;
 	fabric->port = verbs_settings.ib_port;
+	fabric->addresses = verbs_addresses_new();
 	fabric->list = ibv_get_device_list(NULL);
-	if (!fabric->list) {
+	if (!fabric->list || !fabric->addresses) {
 		g_critical("cannot list RDMA devices: %s", g_strerror(errno));
-		free(fabric);
-		return NULL;
+		goto err_free;
 	}
 	fabric->device = find_device(fabric->list, verbs_settings.ibdev);
 	if (!fabric->device) {
@@ -494,54 +495,6 @@ static int verbs_query_port(struct vm *vm, struct port_attr *port)
 }
 
 /* --------------------------------- addresses ------------------------------- */
-
-static bool gid_matches(struct verbs_vm *vv, int index, const uint8_t gid[16])
-{
-	struct ibv_gid_entry entry;
-
-	return !ibv_query_gid_ex(vv->context, vv->fabric->port, index, &entry, 0) &&
-		entry.gid_type == IBV_GID_TYPE_ROCE_V2 &&
-		!memcmp(entry.gid.raw, gid, sizeof(entry.gid.raw));
-}
-
-int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint)
-{
-	struct ibv_port_attr attr;
-	int i;
-
-	/* The host's table may have changed since the hint was true. */
-	if (hint >= 0 && gid_matches(vv, hint, gid))
-		return hint;
-	if (ibv_query_port(vv->context, vv->fabric->port, &attr))
-		return -1;
-	for (i = 0; i < attr.gid_tbl_len; i++)
-		if (gid_matches(vv, i, gid))
-			return i;
-	return -1;
-}
-
-static int verbs_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
-{
-	struct verbs_vm *vv = vm->fabric_vm;
-	int host = verbs_gid_index(vv, gid, -1);
-	struct ibv_gid_entry entry;
-
-	if (host < 0 || ibv_query_gid_ex(vv->context, vv->fabric->port, host, &entry, 0))
-		return PVHCA_ST_NOT_FOUND;
-	vv->gid_hint[index] = host;
-	if (!vm_gid_uses(vm, gid))
-		cm_gid_add(vv->cm, gid, entry.ndev_ifindex);
-	return PVHCA_ST_OK;
-}
-
-static void verbs_gid_del(struct vm *vm, const uint8_t gid[16])
-{
-	struct verbs_vm *vv = vm->fabric_vm;
-
-	/* The entry is still there. */
-	if (vm_gid_uses(vm, gid) == 1)
-		cm_gid_del(vv->cm, gid);
-}
 
 static bool verbs_mad_send(struct vm *vm, const uint8_t source[16], const uint8_t destination[16],
 			   const void *mad)

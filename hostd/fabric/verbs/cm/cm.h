@@ -29,7 +29,11 @@
  *
  * Packet sequence numbers: each side's CM message says the first PSN that it
  * expects. The peer's goes through to the guest. Ours is chosen by the host's CM,
- * so the guest's QP must expect that one instead of its own CM's: cm_rq_psn().
+ * so the guest's QP must expect that one instead of its own CM's: cm_terms().
+ *
+ * Addresses: guests see their own, and those of VMs of other hosts that peer= names. The
+ * host's CM has the host's in their place. Where a connection is looked for, and in its MADs,
+ * stands what the guest sees.
  *
  * Threads: all of this is one thread with a GMainContext, which alone calls
  * librdmacm. Others leave jobs for it: sessions (addresses, begin and end),
@@ -67,19 +71,25 @@ void cm_vm_close(struct cm_vm *cv);
 
 /* All below do nothing where cv is NULL. */
 
-/* Addresses of the guest's; ifindex: the host's interface that has it. */
-void cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], uint32_t ifindex);
+/*
+ * Addresses of the guest's. host: the host's address in its place, the same or another;
+ * ifindex: the host's interface that has it.
+ */
+void cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], const uint8_t host[16], uint32_t ifindex);
 void cm_gid_del(struct cm_vm *cv, const uint8_t gid[16]);
 
 /* Numbers of the guest's QPs, which alone it may connect. */
 void cm_qp_add(struct cm_vm *cv, uint32_t qpn);
 void cm_qp_del(struct cm_vm *cv, uint32_t qpn);
 
-/*
- * The first PSN that a QP shall expect from that peer: what the host's CM told it
- * if a connection between the two is being made, else psn. Any thread.
- */
-uint32_t cm_rq_psn(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, uint32_t psn);
+/* What the host's CM agreed on with a peer: the first PSN from there, and enum ibv_mtu. */
+struct cm_terms {
+	uint32_t rq_psn;
+	uint32_t path_mtu;
+};
+
+/* Of the connection with that peer, made or being made; false: there is none. Any thread. */
+bool cm_terms(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, struct cm_terms *terms);
 
 /*
  * A CM MAD from the guest's address source to a destination that is no VM's. Any

@@ -171,7 +171,7 @@ static void cm_conn_stop_timer(struct cm_conn *conn)
 
 static void cm_conn_release(struct cm_conn *conn)
 {
-	cm_psn_forget(conn);
+	cm_terms_forget(conn);
 	if (conn->counted)
 		atomic_fetch_sub(&conn->cv->vm->connections, 1);
 	conn->counted = false;

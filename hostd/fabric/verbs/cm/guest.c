@@ -89,29 +89,33 @@ static uint32_t cm_request_check(struct cm_vm *cv, const struct cm_request *aske
 }
 
 /* The guest's own address; its port, too, where it can be had. */
-static int cm_bind(struct cm_conn *conn, uint16_t port, uint32_t ifindex)
+static int cm_bind(struct cm_conn *conn, uint16_t port, const struct cm_gid *own)
 {
 	struct sockaddr_storage address;
 
-	cm_sockaddr(conn->own, port, ifindex, &address);
+	cm_sockaddr(own->host, port, own->ifindex, &address);
 	if (port >= FIRST_FREE_PORT && !rdma_bind_addr(conn->rdma, (struct sockaddr *)&address))
 		return 0;
-	cm_sockaddr(conn->own, 0, ifindex, &address);
+	cm_sockaddr(own->host, 0, own->ifindex, &address);
 	return rdma_bind_addr(conn->rdma, (struct sockaddr *)&address);
 }
 
 /* Begin to find the peer; the rest follows by events. 0, or the reason to refuse. */
-static uint32_t cm_begin(struct cm_conn *conn, const struct ip_cm_request *ip, uint32_t ifindex)
+static uint32_t cm_begin(struct cm_conn *conn, const struct ip_cm_request *ip,
+			 const struct cm_gid *own)
 {
 	struct sockaddr_storage address;
+	uint8_t host[16];
 
 	if (rdma_create_id(cm_channel(), &conn->rdma, conn, conn->ud ? RDMA_PS_UDP : RDMA_PS_TCP)) {
 		conn->rdma = NULL;
 		return MAD_REASON_NO_RESOURCES;
 	}
-	if (cm_bind(conn, ip->source_port, ifindex) || !cm_right_device(conn->rdma))
+	if (cm_bind(conn, ip->source_port, own) || !cm_right_device(conn->rdma))
 		return MAD_REASON_BAD_GID;
-	cm_sockaddr(conn->peer, ip->port, ifindex, &address);
+	if (!config_route(conn->cv->vm->config, conn->peer, host))
+		memcpy(host, conn->peer, sizeof(host));
+	cm_sockaddr(host, ip->port, own->ifindex, &address);
 	if (rdma_resolve_addr(conn->rdma, NULL, (struct sockaddr *)&address, RESOLVE_MS))
 		return MAD_REASON_BAD_GID;
 	return 0;
@@ -157,7 +161,7 @@ static void cm_guest_request(struct cm_vm *cv, const uint8_t own[16], const uint
 	conn->asked = asked;
 	conn->asked.param.private_data = conn->asked.private_data + IP_CM_HEADER_LEN;
 	conn->qpn = asked.param.qp_num;
-	reason = cm_begin(conn, &ip, gid->ifindex);
+	reason = cm_begin(conn, &ip, gid);
 	if (reason)
 		cm_conn_refuse(conn, MAD_ABOUT_REQ, reason, NULL, 0);
 	else

@@ -21,7 +21,7 @@ static void cm_listener_free(void *data)
 	g_free(listener);
 }
 
-static int cm_listener_open(struct cm_listener *listener, uint32_t ifindex)
+static int cm_listener_open(struct cm_listener *listener, const struct cm_gid *gid)
 {
 	struct sockaddr_storage address;
 
@@ -30,7 +30,7 @@ static int cm_listener_open(struct cm_listener *listener, uint32_t ifindex)
 		listener->rdma = NULL;
 		return -errno;
 	}
-	cm_sockaddr(listener->gid, listener->port, ifindex, &address);
+	cm_sockaddr(gid->host, listener->port, gid->ifindex, &address);
 	if (rdma_bind_addr(listener->rdma, (struct sockaddr *)&address))
 		return -errno;
 	if (!cm_right_device(listener->rdma))
@@ -38,13 +38,8 @@ static int cm_listener_open(struct cm_listener *listener, uint32_t ifindex)
 	return rdma_listen(listener->rdma, BACKLOG) ? -errno : 0;
 }
 
-/* Guests share the host's; what one has, the others lack, which is no surprise. */
-static bool cm_is_link_local(const uint8_t gid[16])
-{
-	return gid[0] == 0xfe && (gid[1] & 0xc0) == 0x80;
-}
-
-static void cm_listen_refused(const struct cm_listener *listener, int error)
+static void cm_listen_refused(const struct cm_listener *listener, const struct cm_gid *gid,
+			      int error)
 {
 	static const char format[] =
 		"VM %s: cannot listen on %s port %u (%s): %s; native peers do not reach it there";
@@ -55,9 +50,9 @@ static void cm_listen_refused(const struct cm_listener *listener, int error)
 		error == -ENODEV ? "another device of the host has the address" :
 				   g_strerror(-error);
 
-	address_text(listener->gid, text);
+	address_text(gid->host, text);
 	/* A guest can take an address and give it up as often as it likes. */
-	if (cm_is_link_local(listener->gid))
+	if (address_is_link_local(gid->host))
 		g_info(format, name, text, listener->port, space, why);
 	else
 		log_warning_limited(&listener->cv->refused_log, format, name, text, listener->port,
@@ -75,9 +70,9 @@ static bool cm_listen_one(struct cm_vm *cv, struct cm_gid *gid, uint16_t port, b
 	listener->port = port;
 	listener->ud = ud;
 	memcpy(listener->gid, gid->gid, sizeof(listener->gid));
-	error = cm_listener_open(listener, gid->ifindex);
+	error = cm_listener_open(listener, gid);
 	if (error) {
-		cm_listen_refused(listener, error);
+		cm_listen_refused(listener, gid, error);
 		cm_listener_free(listener);
 		return false;
 	}
@@ -85,10 +80,37 @@ static bool cm_listen_one(struct cm_vm *cv, struct cm_gid *gid, uint16_t port, b
 	return true;
 }
 
+bool cm_is_translated(const struct cm_gid *gid)
+{
+	return memcmp(gid->gid, gid->host, sizeof(gid->gid)) != 0;
+}
+
+/* The ports that all have by default are not for VMs that share an address. */
+static const struct port_list *cm_ports(const struct cm_vm *cv, const struct cm_gid *gid)
+{
+	static const struct port_list none;
+	const struct vm_policy *policy = cv->vm->policy;
+
+	return cm_is_translated(gid) && !policy->has_listen ? &none : &policy->listen;
+}
+
+static bool cm_listens(const struct cm_vm *cv, const struct cm_gid *gid)
+{
+	for (GSList *link = cv->gids; link; link = link->next) {
+		const struct cm_gid *other = link->data;
+
+		if (other->listeners && !memcmp(other->host, gid->host, sizeof(other->host)))
+			return true;
+	}
+	return false;
+}
+
 void cm_listen(struct cm_vm *cv, struct cm_gid *gid)
 {
-	const struct port_list *ports = &cv->vm->policy->listen;
+	const struct port_list *ports = cm_ports(cv, gid);
 
+	if (cm_listens(cv, gid))
+		return;
 	for (unsigned int i = 0; i < ports->count; i++)
 		for (uint32_t port = ports->range[i].first; port <= ports->range[i].last; port++)
 			/* Who has one of the two has, as a rule, both. */

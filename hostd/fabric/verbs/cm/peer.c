@@ -63,7 +63,7 @@ static void cm_answered(struct cm_conn *conn, const struct cm_event *event)
 		return;
 	}
 	conn->peer_qpn = param->qp_num;
-	cm_psn_learn(conn, rtr.rq_psn);
+	cm_terms_learn(conn, &rtr);
 
 	cm_conn_message(conn, MAD_REP);
 	mad_set(rep, REP_QPN, param->qp_num);
@@ -107,8 +107,10 @@ static bool cm_ip_request(struct cm_listener *listener, struct rdma_cm_id *id,
 		.source_port = ntohs(rdma_get_dst_port(id)),
 	};
 	memcpy(ip->destination, listener->gid, sizeof(ip->destination));
-	if (!cm_sockaddr_gid(rdma_get_peer_addr(id), ip->source) ||
-	    address_is_ipv4(ip->source) != address_is_ipv4(ip->destination))
+	if (!cm_sockaddr_gid(rdma_get_peer_addr(id), ip->source))
+		return false;
+	config_route_back(listener->cv->vm->config, ip->source, ip->source);
+	if (address_is_ipv4(ip->source) != address_is_ipv4(ip->destination))
 		return false;
 	if (memcmp(ip->source, ip->destination, sizeof(ip->source)))
 		return true;
@@ -195,7 +197,7 @@ static bool cm_ask_guest(struct cm_listener *listener, const struct cm_event *ev
 		cm_build_sidr_req(conn, &ip, event);
 	} else {
 		conn->peer_qpn = event->conn.qp_num;
-		cm_psn_learn(conn, rtr.rq_psn);
+		cm_terms_learn(conn, &rtr);
 		cm_build_req(conn, &ip, event, &rtr, &rts);
 	}
 	cm_conn_set_state(conn, CM_ASKED);

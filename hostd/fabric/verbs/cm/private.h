@@ -20,9 +20,10 @@
 /* What is first in rdma_cm_id->context. */
 enum cm_kind { CM_CONN, CM_LISTENER };
 
-/* An address of a guest's, with what listens on it. */
+/* An address of a guest's and the host's in its place, with what listens on that. */
 struct cm_gid {
 	uint8_t gid[16];
+	uint8_t host[16];
 	uint32_t ifindex;
 	GSList *listeners;
 };
@@ -30,9 +31,9 @@ struct cm_gid {
 /**
  * struct cm_vm - a session's part
  * @queued: MADs that wait for the thread
- * @lock: covers qpns and psns, which commands use, too
+ * @lock: covers qpns and peers, which commands use, too
  * @qpns: QP numbers of the guest
- * @psns: struct cm_psn, of connections being made or there
+ * @peers: struct cm_peer, of connections being made or there
  * @gids: struct cm_gid
  * @by_guest: connections by the guest's communication id
  * @conns: all connections
@@ -43,7 +44,7 @@ struct cm_vm {
 
 	pthread_mutex_t lock;
 	GHashTable *qpns;
-	GHashTable *psns;
+	GHashTable *peers;
 
 	GSList *gids;
 	GHashTable *by_guest;
@@ -77,7 +78,7 @@ struct cm_request {
  * struct cm_conn - a connection, being made, there, or ending; or a SIDR exchange
  * @id: our communication id towards the guest
  * @guest_id: the guest's, once known
- * @own, @peer: addresses
+ * @own, @peer: addresses, as the guest sees them
  * @qpn: the guest's QP
  * @peer_qpn: its peer's
  * @tid: of the guest's request
@@ -96,7 +97,7 @@ struct cm_conn {
 	bool has_guest_id;
 	bool active;
 	bool ud;
-	bool has_psn;
+	bool has_terms;
 	bool counted; /* in vm->connections */
 	enum cm_state state;
 	uint8_t own[16];
@@ -120,8 +121,9 @@ struct rdma_event_channel *cm_channel(void);
 bool cm_right_device(const struct rdma_cm_id *id);
 GSource *cm_timer(unsigned int ms, GSourceFunc fn, void *arg);
 bool cm_owns_qp(struct cm_vm *cv, uint32_t qpn);
-void cm_psn_learn(struct cm_conn *conn, uint32_t psn);
-void cm_psn_forget(struct cm_conn *conn);
+/* rtr: of the host's CM, for the QP to receive. */
+void cm_terms_learn(struct cm_conn *conn, const struct ibv_qp_attr *rtr);
+void cm_terms_forget(struct cm_conn *conn);
 struct cm_gid *cm_find_gid(struct cm_vm *cv, const uint8_t gid[16]);
 
 /* -------------------------------- fabric/verbs/cm/conn.c -------------------------------- */
@@ -177,7 +179,9 @@ struct cm_listener {
 	bool ud;
 };
 
+/* One address of the VM listens for all that stand for the same one of the host. */
 void cm_listen(struct cm_vm *cv, struct cm_gid *gid);
 void cm_unlisten(struct cm_gid *gid);
+bool cm_is_translated(const struct cm_gid *gid);
 
 #endif

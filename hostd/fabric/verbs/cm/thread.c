@@ -20,7 +20,7 @@ struct cm_job {
 	void (*run)(struct cm_job *job);
 	struct cm_vm *cv;
 	uint8_t source[16];
-	uint8_t destination[16];
+	uint8_t destination[16]; /* or the host's address for source */
 	uint32_t ifindex;
 	struct mad mad;
 	bool *done; /* under cm.lock; signalled by cm.cond */
@@ -224,29 +224,29 @@ void cm_stop(void)
 
 /* --------------------------------- sessions -------------------------------- */
 
-/* First PSN that the host's CM told a peer; the key are its first two fields. */
-struct cm_psn {
-	uint8_t peer[16];
-	uint32_t peer_qpn;
-	uint32_t psn;
-	uint32_t conn; /* whose it is */
+/* A peer that the host's CM has terms with; the key are its first two fields. */
+struct cm_peer {
+	uint8_t gid[16];
+	uint32_t qpn;
+	struct cm_terms terms;
+	uint32_t conn; /* whose they are */
 };
 
-static guint psn_hash(const void *key)
+static guint peer_hash(const void *key)
 {
-	const struct cm_psn *psn = key;
-	guint hash = psn->peer_qpn;
+	const struct cm_peer *peer = key;
+	guint hash = peer->qpn;
 
 	for (int i = 0; i < 16; i++)
-		hash = hash * 31 + psn->peer[i];
+		hash = hash * 31 + peer->gid[i];
 	return hash;
 }
 
-static gboolean psn_equal(const void *a, const void *b)
+static gboolean peer_equal(const void *a, const void *b)
 {
-	const struct cm_psn *x = a, *y = b;
+	const struct cm_peer *x = a, *y = b;
 
-	return x->peer_qpn == y->peer_qpn && !memcmp(x->peer, y->peer, 16);
+	return x->qpn == y->qpn && !memcmp(x->gid, y->gid, 16);
 }
 
 struct cm_vm *cm_vm_open(struct vm *vm)
@@ -262,7 +262,7 @@ struct cm_vm *cm_vm_open(struct vm *vm)
 	pthread_mutex_init(&cv->lock, NULL);
 	g_queue_init(&cv->conns);
 	cv->qpns = g_hash_table_new(NULL, NULL);
-	cv->psns = g_hash_table_new_full(psn_hash, psn_equal, g_free, NULL);
+	cv->peers = g_hash_table_new_full(peer_hash, peer_equal, g_free, NULL);
 	cv->by_guest = g_hash_table_new(NULL, NULL);
 	return cv;
 }
@@ -297,7 +297,7 @@ void cm_vm_close(struct cm_vm *cv)
 	cm_post_and_wait(job);
 
 	g_hash_table_destroy(cv->by_guest);
-	g_hash_table_destroy(cv->psns);
+	g_hash_table_destroy(cv->peers);
 	g_hash_table_destroy(cv->qpns);
 	pthread_mutex_destroy(&cv->lock);
 	g_free(cv);
@@ -321,9 +321,24 @@ static void cm_job_gid_add(struct cm_job *job)
 	struct cm_gid *gid = g_new0(struct cm_gid, 1);
 
 	memcpy(gid->gid, job->source, sizeof(gid->gid));
+	memcpy(gid->host, job->destination, sizeof(gid->host));
 	gid->ifindex = job->ifindex;
-	job->cv->gids = g_slist_prepend(job->cv->gids, gid);
 	cm_listen(job->cv, gid);
+	job->cv->gids = g_slist_prepend(job->cv->gids, gid);
+}
+
+/* What listened on the host's address goes: another one of the VM's that stands for it does. */
+static void cm_inherit(struct cm_vm *cv, struct cm_gid *gone)
+{
+	if (!gone->listeners)
+		return;
+	cm_unlisten(gone);
+	for (GSList *link = cv->gids; link; link = link->next) {
+		struct cm_gid *heir = link->data;
+
+		if (!memcmp(heir->host, gone->host, sizeof(heir->host)))
+			cm_listen(cv, heir);
+	}
 }
 
 static void cm_job_gid_del(struct cm_job *job)
@@ -333,6 +348,7 @@ static void cm_job_gid_del(struct cm_job *job)
 	if (!gid)
 		return;
 	job->cv->gids = g_slist_remove(job->cv->gids, gid);
+	cm_inherit(job->cv, gid);
 	cm_gid_free(gid);
 }
 
@@ -347,13 +363,14 @@ static struct cm_job *cm_gid_job(struct cm_vm *cv, const uint8_t gid[16],
 	return job;
 }
 
-void cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], uint32_t ifindex)
+void cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], const uint8_t host[16], uint32_t ifindex)
 {
 	struct cm_job *job;
 
 	if (!cv)
 		return;
 	job = cm_gid_job(cv, gid, cm_job_gid_add);
+	memcpy(job->destination, host, sizeof(job->destination));
 	job->ifindex = ifindex;
 	cm_post(job);
 }
@@ -365,7 +382,7 @@ void cm_gid_del(struct cm_vm *cv, const uint8_t gid[16])
 		cm_post_and_wait(cm_gid_job(cv, gid, cm_job_gid_del));
 }
 
-/* ----------------------------- queue pairs, PSNs --------------------------- */
+/* ----------------------------- queue pairs, terms --------------------------- */
 
 void cm_qp_add(struct cm_vm *cv, uint32_t qpn)
 {
@@ -395,57 +412,57 @@ bool cm_owns_qp(struct cm_vm *cv, uint32_t qpn)
 	return owns;
 }
 
-static struct cm_psn cm_psn_key(const uint8_t peer[16], uint32_t peer_qpn)
+static struct cm_peer cm_peer_key(const uint8_t peer[16], uint32_t peer_qpn)
 {
-	struct cm_psn key = { .peer_qpn = peer_qpn };
+	struct cm_peer key = { .qpn = peer_qpn };
 
-	memcpy(key.peer, peer, sizeof(key.peer));
+	memcpy(key.gid, peer, sizeof(key.gid));
 	return key;
 }
 
 /* A later connection of the same two replaces what an earlier one left. */
-void cm_psn_learn(struct cm_conn *conn, uint32_t psn)
+void cm_terms_learn(struct cm_conn *conn, const struct ibv_qp_attr *rtr)
 {
 	struct cm_vm *cv = conn->cv;
-	struct cm_psn *entry = g_new(struct cm_psn, 1);
+	struct cm_peer *entry = g_new(struct cm_peer, 1);
 
-	*entry = cm_psn_key(conn->peer, conn->peer_qpn);
-	entry->psn = psn;
+	*entry = cm_peer_key(conn->peer, conn->peer_qpn);
+	entry->terms = (struct cm_terms){ rtr->rq_psn, rtr->path_mtu };
 	entry->conn = conn->id;
 	pthread_mutex_lock(&cv->lock);
-	g_hash_table_replace(cv->psns, entry, entry);
+	g_hash_table_replace(cv->peers, entry, entry);
 	pthread_mutex_unlock(&cv->lock);
-	conn->has_psn = true;
+	conn->has_terms = true;
 }
 
-void cm_psn_forget(struct cm_conn *conn)
+void cm_terms_forget(struct cm_conn *conn)
 {
-	struct cm_psn key = cm_psn_key(conn->peer, conn->peer_qpn);
+	struct cm_peer key = cm_peer_key(conn->peer, conn->peer_qpn);
 	struct cm_vm *cv = conn->cv;
-	struct cm_psn *entry;
+	struct cm_peer *entry;
 
-	if (!conn->has_psn)
+	if (!conn->has_terms)
 		return;
 	pthread_mutex_lock(&cv->lock);
-	entry = g_hash_table_lookup(cv->psns, &key);
+	entry = g_hash_table_lookup(cv->peers, &key);
 	if (entry && entry->conn == conn->id)
-		g_hash_table_remove(cv->psns, &key);
+		g_hash_table_remove(cv->peers, &key);
 	pthread_mutex_unlock(&cv->lock);
-	conn->has_psn = false;
+	conn->has_terms = false;
 }
 
-uint32_t cm_rq_psn(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, uint32_t psn)
+bool cm_terms(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, struct cm_terms *terms)
 {
-	struct cm_psn key = cm_psn_key(peer, peer_qpn), *entry;
+	struct cm_peer key = cm_peer_key(peer, peer_qpn), *entry;
 
 	if (!cv)
-		return psn;
+		return false;
 	pthread_mutex_lock(&cv->lock);
-	entry = g_hash_table_lookup(cv->psns, &key);
+	entry = g_hash_table_lookup(cv->peers, &key);
 	if (entry)
-		psn = entry->psn;
+		*terms = entry->terms;
 	pthread_mutex_unlock(&cv->lock);
-	return psn;
+	return entry;
 }
 
 /* ----------------------------------- MADs ---------------------------------- */

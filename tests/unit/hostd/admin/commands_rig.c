@@ -114,17 +114,19 @@ static int rig_query_port(struct vm *vm, struct port_attr *port)
 	return PVHCA_ST_OK;
 }
 
-static int rig_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16])
+static int rig_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan)
 {
 	(void)vm;
+	(void)vlan;
 	rig.gid_index = index;
 	rig.gid_last = gid[15];
 	return rig_make();
 }
 
-static void rig_gid_del(struct vm *vm, const uint8_t gid[16])
+static void rig_gid_del(struct vm *vm, uint32_t index, const uint8_t gid[16])
 {
 	(void)vm;
+	(void)index;
 	(void)gid;
 	rig.objects--;
 }

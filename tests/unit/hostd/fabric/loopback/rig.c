@@ -110,14 +110,14 @@ static struct rig_vm *vm_new(uint8_t id)
 	memcpy(gid->gid, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0", 15);
 	gid->gid[15] = id;
 	gid->used = true;
-	ck_assert_int_eq(fabric_loopback.gid_add(&vm->vm, 0, gid->gid), 0);
+	ck_assert_int_eq(fabric_loopback.gid_add(&vm->vm, 0, gid->gid, PVHCA_NO_VLAN), 0);
 	return vm;
 }
 
 static void vm_free(struct rig_vm *vm)
 {
 	if (vm->vm.gids[0].used)
-		fabric_loopback.gid_del(&vm->vm, vm->vm.gids[0].gid);
+		fabric_loopback.gid_del(&vm->vm, 0, vm->vm.gids[0].gid);
 	fabric_loopback.vm_close(&vm->vm);
 	table_fini(&vm->vm.ahs);
 	table_fini(&vm->vm.mrs);

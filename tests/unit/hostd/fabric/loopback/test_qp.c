@@ -591,15 +591,17 @@ START_TEST(address_belongs_to_one_session)
 {
 	const uint8_t *gid = rig.a->vm.gids[0].gid;
 
-	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->vm, 1, gid), PVHCA_ST_IN_USE);
-	ck_assert_int_eq(fabric_loopback.gid_add(&rig.a->vm, 1, gid), 0);
-	fabric_loopback.gid_del(&rig.b->vm, gid);
-	fabric_loopback.gid_del(&rig.a->vm, gid);
-	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->vm, 1, gid), PVHCA_ST_IN_USE);
-	fabric_loopback.gid_del(&rig.a->vm, gid);
+	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->vm, 1, gid, PVHCA_NO_VLAN),
+			 PVHCA_ST_IN_USE);
+	ck_assert_int_eq(fabric_loopback.gid_add(&rig.a->vm, 1, gid, PVHCA_NO_VLAN), 0);
+	fabric_loopback.gid_del(&rig.b->vm, 0, gid);
+	fabric_loopback.gid_del(&rig.a->vm, 0, gid);
+	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->vm, 1, gid, PVHCA_NO_VLAN),
+			 PVHCA_ST_IN_USE);
+	fabric_loopback.gid_del(&rig.a->vm, 0, gid);
 	rig.a->vm.gids[0].used = false;
-	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->vm, 1, gid), 0);
-	fabric_loopback.gid_del(&rig.b->vm, gid);
+	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->vm, 1, gid, PVHCA_NO_VLAN), 0);
+	fabric_loopback.gid_del(&rig.b->vm, 0, gid);
 }
 END_TEST
 

@@ -3,9 +3,13 @@
  * The rest of pvhcad, for suites of the verbs fabric's control operations: a worker that
  * need not be woken, and a guest that does no wrong.
  */
+#include "stubs.h"
+
 #include <check.h>
+#include <string.h>
 
 #include "fabric/verbs/cm/cm.h"
+#include "fabric/verbs/private.h"
 #include "vm/events.h"
 #include "vm/vm.h"
 #include "worker/worker.h"
@@ -23,12 +27,49 @@ void cm_qp_del(struct cm_vm *cv, uint32_t qpn)
 	(void)qpn;
 }
 
-uint32_t cm_rq_psn(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, uint32_t psn)
+bool cm_terms(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, struct cm_terms *terms)
 {
-	(void)cv;
 	(void)peer;
 	(void)peer_qpn;
-	return psn;
+	if (!cv)
+		return false;
+	*terms = (struct cm_terms){ STUBS_CM_PSN, IBV_MTU_256 };
+	return true;
+}
+
+/* Addresses: all peers are where they seem to be, but the one that begins with 0xcc. */
+void verbs_address_to_host(struct vm *vm, const uint8_t peer[16], uint8_t host[16])
+{
+	(void)vm;
+	memcpy(host, peer, 16);
+	if (peer[0] == 0xcc)
+		host[0] = 0xdd;
+}
+
+unsigned int stubs_datagram_qps;
+
+void verbs_address_qp_add(struct verbs_vm *vv, uint32_t qpn)
+{
+	(void)vv;
+	(void)qpn;
+	stubs_datagram_qps++;
+}
+
+void verbs_address_qp_del(struct verbs_vm *vv, uint32_t qpn)
+{
+	(void)vv;
+	(void)qpn;
+	stubs_datagram_qps--;
+}
+
+bool verbs_address_show(struct vm *vm, uint32_t src_qpn, uint8_t source[16],
+			uint8_t destination[16])
+{
+	(void)vm;
+	(void)src_qpn;
+	(void)source;
+	(void)destination;
+	return false;
 }
 
 void worker_wake(struct worker *worker)

@@ -22,6 +22,7 @@ static struct {
 	unsigned int woken, delivered;
 	struct pvhca_cqe cqe; /* delivered last */
 	bool no_room;	      /* for it */
+	uint32_t written;     /* bytes of headers */
 } host;
 
 static unsigned int index_of(const struct ibv_cq *cq)
@@ -53,6 +54,7 @@ static int host_poll_cq(struct ibv_cq *cq, int num, struct ibv_wc *wc)
 	return 1;
 }
 
+static struct ibv_pd host_pd;
 static struct ibv_context host_context = {
 	.ops.req_notify_cq = host_req_notify_cq,
 	.ops.poll_cq = host_poll_cq,
@@ -147,6 +149,29 @@ bool verbs_mr_read(struct verbs_vm *session, uint32_t lkey, uint64_t addr, void 
 	return true;
 }
 
+bool verbs_mr_write(struct verbs_vm *session, const struct ibv_pd *pd, uint32_t lkey, uint64_t addr,
+		    const void *from, uint32_t length)
+{
+	(void)session;
+	ck_assert_ptr_eq(pd, &host_pd);
+	ck_assert_uint_eq(lkey, 7);
+	memcpy((void *)(uintptr_t)addr, from, length);
+	host.written += length;
+	return true;
+}
+
+/* The QP 0x77 is known: it speaks for the address that ends with 0x99. */
+bool verbs_address_show(struct vm *guest, uint32_t src_qpn, uint8_t source[16],
+			uint8_t destination[16])
+{
+	(void)guest;
+	(void)destination;
+	if (src_qpn != 0x77)
+		return false;
+	source[15] = 0x99;
+	return true;
+}
+
 /* -------------------------------- a session -------------------------------- */
 
 #define SLOT   9
@@ -159,6 +184,7 @@ static struct verbs_host_cq *sends, *receives;
 static struct context context;
 static struct verbs_qp vqp;
 static struct qp qp, *qps[1] = { &qp };
+static struct pd pd = { .fabric = &host_pd };
 
 static void setup(void)
 {
@@ -171,6 +197,7 @@ static void setup(void)
 	memset(&context, 0, sizeof(context));
 	memset(&qp, 0, sizeof(qp));
 	qp.vm = &vm;
+	qp.pd = &pd;
 	qp.context = &context;
 	qp.slot = SLOT;
 	qp.sq.entries = 1u << SQ_LOG;
@@ -410,6 +437,41 @@ START_TEST(a_header_in_two_pieces_is_put_together)
 }
 END_TEST
 
+/* Of a VM that has translated addresses. */
+START_TEST(a_header_shows_the_addresses_that_the_guest_knows)
+{
+	uint8_t head[30], tail[10], source[16], destination[16];
+	const uint8_t type = GRH_SL_ROCE_V2 | GRH_SL_IPV4;
+	struct ibv_sge sge[] = { { (uintptr_t)head, sizeof(head), 7 },
+				 { (uintptr_t)tail, sizeof(tail), 7 } };
+
+	make_grh(true);
+	memcpy(head, grh, sizeof(head));
+	memcpy(tail, grh + sizeof(head), sizeof(tail));
+	host.wc.src_qp = 0x77;
+	receive_datagram(sge, 2);
+	ck_assert_uint_eq(host.written, 0);
+	vv.translated = 1;
+	host.wc.src_qp = 0x78; /* a peer's */
+	receive_datagram(sge, 2);
+	ck_assert_uint_eq(host.written, 0);
+	host.wc.src_qp = 0x77;
+	receive_datagram(sge, 2);
+	ck_assert_uint_eq(host.written, GRH_LEN);
+	ck_assert_uint_eq(host.cqe.sl, type);
+	memcpy(grh, head, sizeof(head));
+	memcpy(grh + sizeof(head), tail, sizeof(tail));
+	ck_assert_uint_eq(grh_header_type(grh), type);
+	grh_addresses(grh, type, source, destination);
+	ck_assert_uint_eq(source[15], 0x99);
+	ck_assert_uint_ne(destination[15], 0x99);
+	/* No header, so nothing to change. */
+	memset(head, 0, sizeof(head));
+	receive_datagram(sge, 2);
+	ck_assert_uint_eq(host.written, GRH_LEN);
+}
+END_TEST
+
 START_TEST(a_header_that_cannot_be_found_has_no_type)
 {
 	struct ibv_sge sge[] = { { (uintptr_t)grh, 39, 7 }, { (uintptr_t)grh, 0, 7 } };
@@ -465,6 +527,7 @@ int main(void)
 	tcase_add_test(tc, a_refused_entry_has_its_turn_after_the_last_before_it);
 	tcase_add_test(tc, a_datagram_has_the_type_of_its_header);
 	tcase_add_test(tc, a_header_in_two_pieces_is_put_together);
+	tcase_add_test(tc, a_header_shows_the_addresses_that_the_guest_knows);
 	tcase_add_test(tc, a_header_that_cannot_be_found_has_no_type);
 	tcase_add_test(tc, a_message_that_is_no_datagram_is_not_looked_at);
 	return suite_run("verbs_cq", tc);

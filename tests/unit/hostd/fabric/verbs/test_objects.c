@@ -151,13 +151,12 @@ struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length, ui
 {
 	struct ibv_mr *mr = host_make(sizeof(*mr));
 
-	(void)pd;
 	(void)length;
 	(void)access;
 	host.mr_addr = addr;
 	host.mr_iova = iova;
 	if (mr)
-		mr->lkey = mr->rkey = ++host.next_key;
+		*mr = (struct ibv_mr){ .pd = pd, .lkey = ++host.next_key, .rkey = host.next_key };
 	return mr;
 }
 
@@ -282,21 +281,14 @@ bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid)
 
 	(void)vm;
 	memset(own, 7, sizeof(own));
-	*gid = own;
+	if (gid)
+		*gid = own;
 	return index == 2;
 }
 
-int vm_gid_index(struct vm *guest, const uint8_t gid[16])
+int verbs_gid_index(struct verbs_vm *vv, struct verbs_address *address)
 {
-	const uint8_t *own;
-
-	return vm_gid(guest, 2, &own) && !memcmp(own, gid, 16) ? 2 : -1;
-}
-
-int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint)
-{
-	(void)vv;
-	return gid[0] == 7 ? hint : -1;
+	return address == &vv->address[2] ? address->index : -1;
 }
 
 int verbs_status(int err)
@@ -429,15 +421,22 @@ START_TEST(an_address_is_the_hosts_with_the_index_of_its_table)
 	};
 	struct av back;
 
-	vv.gid_hint[2] = 7;
+	vv.address[2].index = 7;
 	ck_assert_int_eq(verbs_ah_create(&ah), PVHCA_ST_OK);
 	ck_assert_uint_eq(host.ah.grh.sgid_index, 7);
 	ck_assert_uint_eq(host.ah.port_num, 3);
 	ck_assert_uint_eq(host.ah.sl, 5);
 	ck_assert_uint_eq(host.ah.grh.flow_label, 0x12345);
 	ck_assert_uint_eq(host.ah.grh.dgid.raw[15], 1);
-	verbs_av_from_host(&vm, &host.ah, &back);
+	verbs_av_from_host(&host.ah, &ah.av, &back);
 	ck_assert_mem_eq(&back, &ah.av, offsetof(struct av, is_global) + 1);
+	verbs_ah_destroy(&ah);
+	/* A peer that is somewhere else: the guest goes on seeing it where it does. */
+	ah.av.dgid[0] = 0xcc;
+	ck_assert_int_eq(verbs_ah_create(&ah), PVHCA_ST_OK);
+	ck_assert_uint_eq(host.ah.grh.dgid.raw[0], 0xdd);
+	verbs_av_from_host(&host.ah, &ah.av, &back);
+	ck_assert_mem_eq(back.dgid, ah.av.dgid, 16);
 	verbs_ah_destroy(&ah);
 	host.fail = ETIMEDOUT;
 	ck_assert_int_eq(verbs_ah_create(&ah), PVHCA_ST_TIMED_OUT);
@@ -534,6 +533,28 @@ START_TEST(a_region_is_read_by_its_lkey_and_the_guests_addresses)
 	ck_assert(!verbs_mr_read(&vv, mr.lkey + 1, 0x5000, got, 1));
 	ck_assert_int_eq(verbs_mr_dereg(&mr), PVHCA_ST_OK);
 	ck_assert(!verbs_mr_read(&vv, mr.lkey, 0x5000, got, 1));
+}
+END_TEST
+
+START_TEST(a_region_is_written_as_its_own_pd_may)
+{
+	static const uint8_t bytes[4] = { 1, 2, 3, 4 };
+	struct mr mr = new_mr();
+	struct ibv_pd other;
+
+	memset(guest_memory, 0, sizeof(guest_memory));
+	mr.access = IBV_ACCESS_LOCAL_WRITE;
+	ck_assert_int_eq(verbs_mr_reg(&mr), PVHCA_ST_OK);
+	ck_assert(!verbs_mr_write(&vv, &other, mr.lkey, 0x5000, bytes, 4));
+	ck_assert(!verbs_mr_write(&vv, &host_pd, mr.lkey, 0x503d, bytes, 4));
+	ck_assert_uint_eq(guest_memory[0x80], 0);
+	ck_assert(verbs_mr_write(&vv, &host_pd, mr.lkey, 0x503c, bytes, 4));
+	ck_assert_mem_eq(guest_memory + 0x80 + 60, bytes, 4);
+	ck_assert_int_eq(verbs_mr_dereg(&mr), PVHCA_ST_OK);
+	mr.access = 0;
+	ck_assert_int_eq(verbs_mr_reg(&mr), PVHCA_ST_OK);
+	ck_assert(!verbs_mr_write(&vv, &host_pd, mr.lkey, 0x5000, bytes, 4));
+	ck_assert_int_eq(verbs_mr_dereg(&mr), PVHCA_ST_OK);
 }
 END_TEST
 
@@ -701,6 +722,7 @@ int main(void)
 	tcase_add_test(tc, groups_are_left_before_the_qp_goes);
 	tcase_add_test(tc, the_host_is_in_the_groups_of_its_guests);
 	tcase_add_test(tc, a_region_is_read_by_its_lkey_and_the_guests_addresses);
+	tcase_add_test(tc, a_region_is_written_as_its_own_pd_may);
 	tcase_add_test(tc, a_region_is_made_anew_before_the_old_one_goes);
 	tcase_add_test(tc, a_change_of_rights_keeps_the_keys_or_is_refused);
 	tcase_add_test(tc, a_region_that_cannot_change_stays);

@@ -8,6 +8,7 @@
 #include "suite.h"
 #include "fabric/verbs/cm/cm.h"
 #include "fabric/verbs/private.h"
+#include "stubs.h"
 #include "worker/worker.h"
 #include "vm/events.h"
 
@@ -65,6 +66,16 @@ static int host_poll_cq(struct ibv_cq *cq, int num, struct ibv_wc *wc)
 
 static struct verbs_context *verbs_context;
 
+static int host_query_port(struct ibv_context *context, uint8_t port, struct ibv_port_attr *attr,
+			   size_t size)
+{
+	(void)size;
+	(void)context;
+	ck_assert_uint_eq(port, 3);
+	attr->active_mtu = IBV_MTU_1024;
+	return 0;
+}
+
 struct ibv_qp *ibv_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
 {
 	struct ibv_qp *qp = host_qp();
@@ -121,6 +132,7 @@ int ibv_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask,
 		.sq_draining = 1,
 		.qkey = 0x11,
 		.port_num = 3,
+		.ah_attr.is_global = 1,
 	};
 	return host.fail;
 }
@@ -170,23 +182,13 @@ void cq_forget(struct cq *cq, struct cq_held *held)
 bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid)
 {
 	(void)vm;
-	(void)index;
 	(void)gid;
-	return false;
+	return index == 2;
 }
 
-int vm_gid_index(struct vm *vm, const uint8_t gid[16])
+int verbs_gid_index(struct verbs_vm *vv, struct verbs_address *address)
 {
-	(void)vm;
-	(void)gid;
-	return -1;
-}
-
-int verbs_gid_index(struct verbs_vm *vv, const uint8_t gid[16], int hint)
-{
-	(void)vv;
-	(void)gid;
-	return hint;
+	return address == &vv->address[2] ? 7 : -1;
 }
 
 int verbs_status(int err)
@@ -213,6 +215,7 @@ static void setup(void)
 	host.next_qpn = 0x11;
 	verbs_context = calloc(1, sizeof(*verbs_context));
 	verbs_context->sz = sizeof(*verbs_context);
+	verbs_context->query_port = host_query_port;
 	verbs_context->context.abi_compat = __VERBS_ABI_IS_EXTENDED;
 	verbs_context->context.ops.post_send = host_post_send;
 	verbs_context->context.ops.poll_cq = host_poll_cq;
@@ -302,6 +305,7 @@ START_TEST(each_type_is_the_hosts_with_its_operations)
 		ck_assert_uint_eq(vqp->send_cq->reserved, 16);
 		ck_assert_uint_eq(vqp->recv_cq->reserved, 8);
 		ck_assert_ptr_eq(vv.qps[vqp->id & 0xffff], &qp);
+		ck_assert_uint_eq(stubs_datagram_qps, types[i].type == PVHCA_QPT_UD);
 		ck_assert(vqp->send_opcodes & 1u << PVHCA_WQE_SEND);
 		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_WRITE) != types[i].writes);
 		ck_assert(!(vqp->send_opcodes & 1u << PVHCA_WQE_READ) != types[i].reads);
@@ -483,6 +487,75 @@ START_TEST(a_change_that_the_host_refuses_is_none)
 }
 END_TEST
 
+#define TO_RTR (IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN)
+
+static struct qp_attr to_peer(void)
+{
+	return (struct qp_attr){
+		.path_mtu = IBV_MTU_4096,
+		.rq_psn = 1,
+		.dest_qp_num = 9,
+		.av = { .is_global = 1, .sgid_index = 2, .dgid = { 0xcc } },
+	};
+}
+
+START_TEST(the_path_is_put_in_terms_of_the_host)
+{
+	struct qp qp = new_qp(PVHCA_QPT_RC);
+	struct qp_attr attr = to_peer(), back;
+
+	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_qp_modify(&qp, TO_RTR, &attr), PVHCA_ST_OK);
+	ck_assert_uint_eq(host.modified.ah_attr.grh.sgid_index, 7);
+	ck_assert_uint_eq(host.modified.ah_attr.grh.dgid.raw[0], 0xdd);
+	ck_assert_uint_eq(host.modified.path_mtu, IBV_MTU_4096);
+	ck_assert_int_eq(verbs_qp_query(&qp, IBV_QP_AV, &back), PVHCA_ST_OK);
+	ck_assert_uint_eq(back.av.sgid_index, 2);
+	ck_assert_mem_eq(back.av.dgid, attr.av.dgid, 16);
+	/* A change that fails changes nothing of that. */
+	attr.av.dgid[0] = 0xab;
+	host.fail = EINVAL;
+	ck_assert_int_ne(verbs_qp_modify(&qp, TO_RTR, &attr), PVHCA_ST_OK);
+	host.fail = 0;
+	ck_assert_int_eq(verbs_qp_query(&qp, IBV_QP_AV, &back), PVHCA_ST_OK);
+	ck_assert_uint_eq(back.av.dgid[0], 0xcc);
+	verbs_qp_destroy(&qp);
+}
+END_TEST
+
+START_TEST(the_path_mtu_is_the_less_of_the_guests_and_the_hosts)
+{
+	struct qp qp = new_qp(PVHCA_QPT_RC);
+	struct qp_attr attr = to_peer();
+
+	vv.translated = 1;
+	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_qp_modify(&qp, TO_RTR, &attr), PVHCA_ST_OK);
+	ck_assert_uint_eq(host.modified.path_mtu, IBV_MTU_1024);
+	attr.path_mtu = IBV_MTU_512;
+	ck_assert_int_eq(verbs_qp_modify(&qp, TO_RTR, &attr), PVHCA_ST_OK);
+	ck_assert_uint_eq(host.modified.path_mtu, IBV_MTU_512);
+	verbs_qp_destroy(&qp);
+}
+END_TEST
+
+START_TEST(what_the_hosts_connection_manager_agreed_on_holds)
+{
+	struct qp qp = new_qp(PVHCA_QPT_RC);
+	struct qp_attr attr = to_peer();
+
+	vv.cm = (struct cm_vm *)&host;
+	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
+	ck_assert_int_eq(verbs_qp_modify(&qp, TO_RTR, &attr), PVHCA_ST_OK);
+	ck_assert_uint_eq(host.modified.path_mtu, IBV_MTU_256);
+	ck_assert_uint_eq(host.modified.rq_psn, STUBS_CM_PSN);
+	/* Of a change that is not about the peer nothing is known. */
+	ck_assert_int_eq(verbs_qp_modify(&qp, IBV_QP_RQ_PSN, &attr), PVHCA_ST_OK);
+	ck_assert_uint_eq(host.modified.rq_psn, 1);
+	verbs_qp_destroy(&qp);
+}
+END_TEST
+
 START_TEST(a_query_tells_what_the_host_tells)
 {
 	struct qp qp = new_qp(PVHCA_QPT_UD);
@@ -512,6 +585,9 @@ int main(void)
 	tcase_add_test(tc, an_srq_that_is_busy_does_not_hold_up_the_end_of_a_qp);
 	tcase_add_test(tc, all_that_was_posted_is_there_before_a_drain);
 	tcase_add_test(tc, a_change_that_the_host_refuses_is_none);
+	tcase_add_test(tc, the_path_is_put_in_terms_of_the_host);
+	tcase_add_test(tc, the_path_mtu_is_the_less_of_the_guests_and_the_hosts);
+	tcase_add_test(tc, what_the_hosts_connection_manager_agreed_on_holds);
 	tcase_add_test(tc, a_query_tells_what_the_host_tells);
 	return suite_run("verbs_qp", tc);
 }

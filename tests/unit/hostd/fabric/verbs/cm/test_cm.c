@@ -30,6 +30,8 @@
 #define TID	  0x1234567890ull
 
 static const uint8_t own[16] = { [10] = 0xff, 0xff, 10, 0, 0, 1 };
+/* The host's in its place, where it is translated. */
+static const uint8_t at_host[16] = { [10] = 0xff, 0xff, 192, 168, 1, 1 };
 static const uint8_t peer[16] = { [10] = 0xff, 0xff, 10, 0, 0, 9 };
 
 /* ------------------------------- the host's CM ----------------------------- */
@@ -291,6 +293,8 @@ int rdma_init_qp_attr(struct rdma_cm_id *id, struct ibv_qp_attr *attr, int *mask
 static struct vm vm;
 static struct cm_vm *cv;
 static struct vm_policy policy;
+static struct config config;
+static struct cm_terms terms;
 static struct {
 	pthread_mutex_t lock;
 	struct mad mad[64];
@@ -418,6 +422,8 @@ static void setup(void)
 	strcpy(host.device.name, "rxe0");
 	host.context.device = &host.device;
 	strcpy(vm.name, "vm");
+	memset(&config, 0, sizeof(config));
+	vm.config = &config;
 	policy.quota.connections = 3;
 	policy.listen = (struct port_list){ 2, { { 7174, 7174 }, { 9000, 9001 } } };
 	vm.policy = &policy;
@@ -425,7 +431,7 @@ static void setup(void)
 	cm_start("rxe0");
 	cv = cm_vm_open(&vm);
 	ck_assert_ptr_nonnull(cv);
-	cm_gid_add(cv, own, 3);
+	cm_gid_add(cv, own, own, 3);
 	cm_qp_add(cv, QPN);
 	settle();
 }
@@ -486,7 +492,7 @@ START_TEST(a_request_becomes_rdma_connect)
 }
 END_TEST
 
-START_TEST(the_answer_becomes_a_rep_and_its_psn_is_learnt)
+START_TEST(the_answer_becomes_a_rep_and_its_terms_are_learnt)
 {
 	struct mad *rep = connect_to_peer();
 
@@ -498,9 +504,11 @@ START_TEST(the_answer_becomes_a_rep_and_its_psn_is_learnt)
 	ck_assert_uint_eq(mad_get(rep, REP_INITIATOR), 1);
 	ck_assert_uint_eq(mad_get(rep, REP_RNR_RETRY), 5);
 	ck_assert(!memcmp(mad_data(rep, REP_PRIVATE), "hi", 3));
-	ck_assert_uint_eq(cm_rq_psn(cv, peer, PEER_QPN, GUEST_PSN), HOST_PSN);
-	ck_assert_uint_eq(cm_rq_psn(cv, peer, PEER_QPN + 1, GUEST_PSN), GUEST_PSN);
-	ck_assert_uint_eq(cm_rq_psn(cv, own, PEER_QPN, GUEST_PSN), GUEST_PSN);
+	ck_assert(cm_terms(cv, peer, PEER_QPN, &terms));
+	ck_assert_uint_eq(terms.rq_psn, HOST_PSN);
+	ck_assert_uint_eq(terms.path_mtu, IBV_MTU_1024);
+	ck_assert(!cm_terms(cv, peer, PEER_QPN + 1, &terms));
+	ck_assert(!cm_terms(cv, own, PEER_QPN, &terms));
 }
 END_TEST
 
@@ -657,7 +665,7 @@ START_TEST(the_guest_disconnects)
 	WAIT_FOR(host.ids == 6);
 	say(&dreq);
 	hear(MAD_DREP);
-	ck_assert_uint_eq(cm_rq_psn(cv, peer, PEER_QPN, GUEST_PSN), GUEST_PSN);
+	ck_assert(!cm_terms(cv, peer, PEER_QPN, &terms));
 }
 END_TEST
 
@@ -750,7 +758,8 @@ static const struct rdma_conn_param question = {
 	.qp_num = PEER_QPN,
 };
 
-static struct rdma_cm_id *peer_asks(struct rdma_cm_id *listener, const char *private_data)
+static struct rdma_cm_id *peer_asks_from(struct rdma_cm_id *listener, const uint8_t gid[16],
+					 const char *private_data)
 {
 	struct sockaddr_in *from;
 	struct rdma_cm_id *id;
@@ -761,12 +770,17 @@ static struct rdma_cm_id *peer_asks(struct rdma_cm_id *listener, const char *pri
 	from = (struct sockaddr_in *)&id->route.addr.dst_addr;
 	from->sin_family = AF_INET;
 	from->sin_port = htons(50000);
-	memcpy(&from->sin_addr, peer + 12, 4);
+	memcpy(&from->sin_addr, gid + 12, 4);
 	host_push(id, listener, RDMA_CM_EVENT_CONNECT_REQUEST, 0,
 		  listener->ps == RDMA_PS_TCP ? &question : NULL, private_data,
 		  strlen(private_data));
 	pthread_mutex_unlock(&host.lock);
 	return id;
+}
+
+static struct rdma_cm_id *peer_asks(struct rdma_cm_id *listener, const char *private_data)
+{
+	return peer_asks_from(listener, peer, private_data);
 }
 
 static struct mad guest_rep(uint32_t id)
@@ -805,7 +819,8 @@ START_TEST(a_request_of_a_peer_reaches_the_guest)
 	ck_assert(!memcmp(ip.destination, own, 16));
 	ck_assert(!memcmp(mad_data(req, REQ_PRIVATE + IP_CM_HEADER_LEN), "please", 7));
 	/* The guest's QP is made ready before it answers. */
-	ck_assert_uint_eq(cm_rq_psn(cv, peer, PEER_QPN, GUEST_PSN), HOST_PSN);
+	ck_assert(cm_terms(cv, peer, PEER_QPN, &terms));
+	ck_assert_uint_eq(terms.rq_psn, HOST_PSN);
 }
 END_TEST
 
@@ -930,8 +945,104 @@ START_TEST(a_port_that_is_taken_is_left_alone)
 	cm_gid_del(cv, own);
 	ck_assert_int_eq(host.ids, 0);
 	host.in_use = true;
-	cm_gid_add(cv, own, 3);
+	cm_gid_add(cv, own, own, 3);
 	settle();
+	ck_assert_int_eq(host.ids, 0);
+}
+END_TEST
+
+/* ---------------------------- translated addresses ------------------------- */
+
+static void translate(void)
+{
+	cm_gid_del(cv, own);
+	host.listeners = 0;
+	cm_gid_add(cv, own, at_host, 3);
+	settle();
+}
+
+static void check_ipv4(const struct sockaddr *address, const uint8_t gid[16])
+{
+	ck_assert_mem_eq(&((const struct sockaddr_in *)address)->sin_addr, gid + 12, 4);
+}
+
+START_TEST(a_translated_vm_connects_by_the_hosts_address)
+{
+	static const uint8_t via[16] = { [10] = 0xff, 0xff, 192, 168, 1, 2 };
+	struct mad req = request();
+
+	translate();
+	say(&req);
+	WAIT_FOR(host.connects == 1);
+	ck_assert_uint_eq(host.bound_port, 41000);
+	check_ipv4(&host.last->route.addr.src_addr, at_host);
+	check_ipv4(&host.last->route.addr.dst_addr, peer);
+	/* To a VM of another host: to that host. The guest hears of the address that it knows. */
+	memcpy(config.peer.route[0].prefix.gid, peer, 16);
+	config.peer.route[0].prefix.bits = 120;
+	memcpy(config.peer.route[0].via, via, 16);
+	config.peer.count = 1;
+	mad_set(&req, MAD_LOCAL_ID, GUEST_ID + 1);
+	say(&req);
+	WAIT_FOR(host.connects == 2);
+	check_ipv4(&host.last->route.addr.dst_addr, via);
+	host_event(host.last, RDMA_CM_EVENT_CONNECT_RESPONSE, 0, &answer, "hi", 2);
+	hear(MAD_REP);
+}
+END_TEST
+
+START_TEST(a_translated_vm_is_reached_on_ports_of_its_own_only)
+{
+	translate();
+	ck_assert_uint_eq(host.listeners, 0);
+	policy.has_listen = true;
+	translate();
+	ck_assert_uint_eq(host.listeners, 6);
+	check_ipv4(&host.listener->route.addr.src_addr, at_host);
+}
+END_TEST
+
+START_TEST(a_peer_at_the_hosts_address_reaches_the_guest_at_its_own)
+{
+	struct ip_cm_request ip;
+	struct mad *req;
+
+	policy.has_listen = true;
+	translate();
+	/* It is a VM of another host, the only one that is known there. */
+	memcpy(config.peer.route[0].prefix.gid, peer, 16);
+	config.peer.route[0].prefix.bits = 128;
+	memcpy(config.peer.route[0].via, at_host, 16);
+	config.peer.count = 1;
+	peer_asks_from(host.listener, at_host, "please");
+	req = hear(MAD_REQ);
+	ck_assert(!memcmp(mad_data(req, REQ_LOCAL_GID), peer, 16));
+	ck_assert(!memcmp(mad_data(req, REQ_REMOTE_GID), own, 16));
+	ck_assert(mad_ip_cm_parse(mad_get(req, REQ_SERVICE_ID), mad_data(req, REQ_PRIVATE), &ip));
+	ck_assert(!memcmp(ip.source, peer, 16));
+	ck_assert(!memcmp(ip.destination, own, 16));
+}
+END_TEST
+
+START_TEST(addresses_with_one_of_the_hosts_listen_once_and_inherit)
+{
+	static const uint8_t second[16] = { [10] = 0xff, 0xff, 10, 0, 0, 2 };
+	struct rdma_cm_id *first;
+
+	policy.has_listen = true;
+	translate();
+	first = host.listener;
+	cm_gid_add(cv, second, at_host, 3);
+	settle();
+	ck_assert_uint_eq(host.listeners, 6);
+	cm_gid_del(cv, second);
+	ck_assert_ptr_eq(host.listener, first);
+	ck_assert_int_eq(host.ids, 6);
+	cm_gid_add(cv, second, at_host, 3);
+	cm_gid_del(cv, own);
+	ck_assert_uint_eq(host.listeners, 12);
+	ck_assert_int_eq(host.ids, 6);
+	cm_gid_del(cv, second);
 	ck_assert_int_eq(host.ids, 0);
 }
 END_TEST
@@ -1014,7 +1125,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, a_request_becomes_rdma_connect);
-	tcase_add_test(tc, the_answer_becomes_a_rep_and_its_psn_is_learnt);
+	tcase_add_test(tc, the_answer_becomes_a_rep_and_its_terms_are_learnt);
 	tcase_add_test(tc, repeated_requests_make_no_second_connection);
 	tcase_add_test(tc, a_rep_is_repeated_until_the_guest_answers);
 	tcase_add_test(tc, a_rejection_comes_with_reason_and_private_data);
@@ -1038,6 +1149,10 @@ int main(void)
 	tcase_add_test(tc, peers_beyond_the_quota_are_rejected);
 	tcase_add_test(tc, a_peer_that_bears_the_guests_own_address_is_rejected);
 	tcase_add_test(tc, a_port_that_is_taken_is_left_alone);
+	tcase_add_test(tc, a_translated_vm_connects_by_the_hosts_address);
+	tcase_add_test(tc, a_translated_vm_is_reached_on_ports_of_its_own_only);
+	tcase_add_test(tc, a_peer_at_the_hosts_address_reaches_the_guest_at_its_own);
+	tcase_add_test(tc, addresses_with_one_of_the_hosts_listen_once_and_inherit);
 	tcase_add_test(tc, a_peers_datagram_queue_pair_is_found);
 	tcase_add_test(tc, a_peer_without_such_a_service_says_so);
 	tcase_add_test(tc, a_peer_finds_the_guests_datagram_queue_pair);
