@@ -21,11 +21,12 @@ DEFECTS = re.compile(r"ERROR: \w+Sanitizer|runtime error: |WARNING: ThreadSaniti
 
 
 class Daemon:
-    def __init__(self, directory, logs, arguments, config=None, slowness=1.0, program=None):
-        self.socket = directory / "pvhcad.sock"
-        self.log = logs / "pvhcad.log"
+    def __init__(self, directory, logs, arguments, config=None, slowness=1.0, program=None,
+                 name="pvhcad"):
+        self.socket = directory / f"{name}.sock"
+        self.log = logs / f"{name}.log"
         self._arguments = list(arguments)
-        self._config = directory / "pvhcad.conf" if config is not None else None
+        self._config = directory / f"{name}.conf" if config is not None else None
         if config is not None:
             self._config.write_text(config)
         self._process = None

@@ -33,6 +33,7 @@ HOST_NUMBER = 1
 FIRST_GUEST = 10
 
 RDMA_LINK, RDMA_LINK_PEER, RXE = "veth0", "veth1", "rxe0"
+SECOND_RXE, SECOND_HOST_NUMBER = "rxe1", 2
 HOST_MODULES = "kvm_amd veth rdma_rxe ib_uverbs rdma_ucm ib_umad tun bridge vhost_net"
 
 
@@ -65,6 +66,7 @@ class Rig:
         self.setup, self.logs, self.results = setup, logs, logs
         self.slowness = self.nature * limits.scale()
         self.guests, self.daemon, self.native = [], None, None
+        self.second_daemon = None
         self._undo = {}
         remove_abandoned()
         self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
@@ -85,6 +87,7 @@ class Rig:
         if self.setup.device:
             self.start_daemon()
             self._cleanup.callback(lambda: self.daemon.kill())
+            self._start_second_daemon()
         for index in range(self.setup.guests):
             number = FIRST_GUEST + index
             guest = Guest(f"guest{index}", self.logs, self._start_machine, self.slowness,
@@ -105,6 +108,17 @@ class Rig:
                              self.setup.daemon_config, self.slowness)
         self.daemon.start()
         self._known_starts = self.daemon.starts
+
+    def _start_second_daemon(self):
+        if self.setup.second_daemon_config is None:
+            return
+        self.second_daemon = Daemon(self.directory, self.logs, self._second_fabric(), self.setup.second_daemon_config,
+                                    self.slowness, name="pvhcad2")
+        self._cleanup.callback(self.second_daemon.kill)
+        self.second_daemon.start()
+
+    def _daemon_of(self, guest):
+        return self.second_daemon if self.second_daemon and guest.index % 2 else self.daemon
 
     def serves(self, setup):
         """Whether tests that ask for setup can have this rig as it is."""
@@ -155,7 +169,7 @@ class Rig:
     def device_arguments(self, emulator, guest):
         again = "reconnect-ms=500" if paths.qemu_version(emulator) >= (9, 2) else "reconnect=1"
         more = "".join(f",{setting}" for setting in self.device_settings(guest))
-        return ["-chardev", f"socket,id=pv,path={self.daemon.socket},{again}",
+        return ["-chardev", f"socket,id=pv,path={self._daemon_of(guest).socket},{again}",
                 "-device", f"pvhca,id=pvhca,chardev=pv{more}"]
 
     def plug(self, guest, ident, **where):
@@ -193,7 +207,7 @@ class Rig:
             else:
                 found.append(f"{host.name} {NO_ANSWER}, or restarted unasked\n{host.console_tail()}")
             found += [f"{host.name}'s kernel log: {line}" for line in host.log.check()]
-        return found + (self.daemon.check() if self.daemon else [])
+        return found + [line for daemon in (self.daemon, self.second_daemon) if daemon for line in daemon.check()]
 
     def for_this_file(self, command, undo):
         """A change of the native host's settings that holds until the file's last test, done once."""
@@ -301,6 +315,20 @@ class VerbsRig(Rig):
 
     def _fabric(self):
         return ["--fabric", "verbs", "--ibdev", RXE]
+
+    def _second_fabric(self):
+        """The other end of rxe0's link, as another host's device: packets come from an address that is this host's, too."""
+        self.second_ip = f"{RDMA}.{SECOND_HOST_NUMBER}"
+        links = (RDMA_LINK, RDMA_LINK_PEER)
+        self._cleanup.callback(lambda: self.native.check(" && ".join([
+            f"rdma link delete {SECOND_RXE}", f"ip addr del {self.second_ip}/24 dev {RDMA_LINK_PEER}",
+            *(f"echo 0 >/proc/sys/net/ipv4/conf/{link}/accept_local" for link in links)])))
+        self.native.check(" && ".join([
+            *(f"echo 1 >/proc/sys/net/ipv4/conf/{link}/accept_local" for link in links),
+            *(f"echo 0 >/proc/sys/net/ipv4/conf/{link}/rp_filter" for link in ("all", *links)),
+            f"ip addr add {self.second_ip}/24 dev {RDMA_LINK_PEER}",
+            f"rdma link add {SECOND_RXE} type rxe netdev {RDMA_LINK_PEER}"]))
+        return ["--fabric", "verbs", "--ibdev", SECOND_RXE]
 
 
 RIGS = {rig.name: rig for rig in (LoopbackRig, VerbsRig)}

@@ -16,6 +16,7 @@ class Setup:
     cpus: int = 0                   # of each guest; 0: 2 for a single guest, else 1
     daemon_config: str | None = None
     daemon_args: tuple = ()
+    second_daemon_config: str | None = None     # verbs rig: another pvhcad, as of another host, has every second guest
     device_options: str = ""        # appended to QEMU's -device pvhca,...
     paired: bool = False            # the device belongs to the plain network's interface, and has its address
     qemu_args: tuple = ()
