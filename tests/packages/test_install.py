@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The packages in clean roots: what installing, using, upgrading, removing and purging them does, without guests.
 
-What needs a kernel or systemd is in tests/versions.
+What needs systemd is in test_upgrade.py, what needs a kernel in tests/versions.
 """
 
 import re
