@@ -50,7 +50,9 @@ static const struct {
 	{ "openat", SYS_openat, AT_FDCWD, (long)"/", O_RDONLY, 0 },
 	{ "openat2", SYS_openat2, AT_FDCWD, (long)"/", 0, 0 },
 	{ "clone", SYS_clone, SIGCHLD, 0, 0, 0 },
+#ifdef SYS_fork /* arm64 has clone() only */
 	{ "fork", SYS_fork, 0, 0, 0, 0 },
+#endif
 	{ "bind", SYS_bind, -1, 0, 0, 0 },
 	{ "listen", SYS_listen, -1, 0, 0, 0 },
 	{ "socket(AF_INET)", SYS_socket, AF_INET, SOCK_STREAM, 0, 0 },

@@ -82,10 +82,10 @@ START_TEST(many_that_want_much_leave_threads_for_another)
 	pthread_mutex_lock(&gate);
 	for (int i = 0; i < CLIENTS - 1; i++)
 		ck_assert(pool_want(&counted[i].client, 100));
-	usleep(50000);
-	ck_assert_int_lt(all_inside(), POOL_THREADS);
 	for (int i = 0; i < CLIENTS - 1; i++)
-		ck_assert_int_ge(counted[i].inside, 1);
+		while (!atomic_load(&counted[i].inside))
+			usleep(100);
+	ck_assert_int_lt(all_inside(), POOL_THREADS);
 	ck_assert(pool_want(&counted[CLIENTS - 1].client, 1));
 	while (!atomic_load(&counted[CLIENTS - 1].inside))
 		usleep(100);
