@@ -47,6 +47,16 @@ int work_queue_init(struct work_queue *queue, const struct ring_buffer *buffer, 
 void work_queue_reset(struct work_queue *queue);
 
 /*
+ * The guest's producer index. It is loaded after the swap that took the queue's bit, and that order is of the ring's
+ * argument (providers/pvhca/ring.h). A load-acquire might pass the swap's store where that is an instruction of its own, as on
+ * arm64; one that is sequentially consistent does not, and costs no barrier.
+ */
+static inline uint32_t work_queue_index_posted(const struct work_queue *queue)
+{
+	return atomic_load_explicit(queue->pi, memory_order_seq_cst);
+}
+
+/*
  * The number of entries that are posted and not taken. UINT32_MAX: the guest claims more
  * than the queue holds, and the caller stops its QP.
  */
@@ -56,7 +66,7 @@ static inline uint32_t work_queue_posted(const struct work_queue *queue)
 
 	if (!queue->entries)
 		return 0;
-	posted = atomic_load_explicit(queue->pi, memory_order_acquire) - queue->ci;
+	posted = work_queue_index_posted(queue) - queue->ci;
 	return posted <= queue->entries ? posted : UINT32_MAX;
 }
 
@@ -64,9 +74,7 @@ static inline uint32_t work_queue_posted(const struct work_queue *queue)
 static inline void work_queue_look(struct work_queue *queue)
 {
 	if (queue->entries)
-		__atomic_store_n(&queue->seen,
-				 atomic_load_explicit(queue->pi, memory_order_acquire),
-				 __ATOMIC_RELAXED);
+		__atomic_store_n(&queue->seen, work_queue_index_posted(queue), __ATOMIC_RELAXED);
 }
 
 /* How many of the posted entries, a valid number, were there at the last look. */

@@ -16,7 +16,7 @@
  *  P1 store pi                         H1 summary = 0 (atomic swap)
  *     full barrier                        full barrier (the swap)
  *  P2 pending |= slot, if clear        H2 pending = 0 (atomic swap)
- *     full barrier, if it was written     full barrier (the swap)
+ *     full barrier, if it was written     full barrier (the swap; see (e))
  *  P3 summary |= word, if clear        H3 load pi
  *     full barrier, if it was written     ...
  *  P4 load need_kick                   H4 need_kick = all, full barrier,
@@ -35,6 +35,11 @@
  *     barrier is needed then.
  * (d) Of all that see need_kick set, the one whose atomic and cleared it rings;
  *     one doorbell wakes pvhcad for all, as it looks at summary after waking.
+ * (e) On arm64 a swap is no full barrier where it is a load and a store of their
+ *     own: a load-acquire may pass the store. Then H3 could load an old pi while
+ *     P2 still sees the bit that H2 is about to clear. So pvhcad loads pi by a
+ *     sequentially consistent load. Behind the swap's store-release that is in
+ *     order on arm64 without a barrier, and on x86 it is a plain load.
  *
  * A test walks through all interleavings of this on a weakly ordered memory, and
  * finds a lost wake-up once any of the barriers or orders is given up.
