@@ -187,7 +187,7 @@ void pvhca_dma_check_area(PvhcaServer *s, uint64_t gpa)
     if (at == s->dma.count || m->address > gpa) {
         pvhca_log("the guest's driver names memory that is not mapped for us: "
                   "if there is a vIOMMU, plug the device into a bus that "
-                  "bypasses it (bypass_iommu=on)");
+                  "bypasses it (-machine default_bus_bypass_iommu=on)");
         return;
     }
     if (m->fd < 0) {

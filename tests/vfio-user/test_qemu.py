@@ -16,6 +16,8 @@ from rig import BAR, DB_ADMIN, DB_STRIDE, ENABLE, ENABLE_REPLY, ENABLED, ERR_HOS
 
 STOCK = os.environ.get("PVHCA_STOCK_QEMU", str(SOURCE / "build" / "qemu-11.1-bin" / "qemu-system-x86_64"))
 CYCLES = 50
+# Registers of intel-iommu, by which a guest turns it on.
+VTD_GLOBAL_COMMAND, VTD_GLOBAL_STATUS, VTD_TRANSLATION = 0xFED90018, 0xFED9001C, 1 << 31
 
 
 @unittest.skipUnless(os.access(STOCK, os.X_OK), f"{STOCK} is not there")
@@ -139,6 +141,15 @@ class Qemu(Case):
         vm.set_reg(REG_ADMIN_LO, 0x345000)
         vm.set_reg(REG_CONTROL, rig.CONTROL_ENABLE)
         server.until(lambda: "memory needs share=on" in server.output(), "complaint")
+
+    def test_device_on_a_bus_that_bypasses_a_viommu_keeps_the_memory(self):
+        server, vm = self.linked(machine="q35,default_bus_bypass_iommu=on", extra=("-device", "intel-iommu"))
+        before = {gpa: region[:2] for gpa, region in server.hostd.memory.items()}
+        vm.write(VTD_GLOBAL_COMMAND, VTD_TRANSLATION)
+        self.assertTrue(vm.read(VTD_GLOBAL_STATUS) & VTD_TRANSLATION)
+        server.hostd.settle()
+        self.assertEqual({gpa: region[:2] for gpa, region in server.hostd.memory.items()}, before)
+        self.enable(vm)
 
     def test_server_that_is_not_there_is_named(self):
         with self.assertRaisesRegex(RuntimeError, "Failed to connect to '/nowhere/vm.sock': No such file"):
