@@ -31,6 +31,7 @@ struct cm_gid {
 /**
  * struct cm_vm - a session's part
  * @queued: MADs that wait for the thread
+ * @jobs, @ready: for the thread; in its list of those with jobs. Under the lock of thread.c
  * @lock: covers qpns and peers, which commands use, too
  * @qpns: QP numbers of the guest
  * @peers: struct cm_peer, of connections being made or there
@@ -41,6 +42,8 @@ struct cm_gid {
 struct cm_vm {
 	struct vm *vm;
 	_Atomic unsigned int queued;
+	GQueue jobs;
+	GList ready;
 
 	pthread_mutex_t lock;
 	GHashTable *qpns;

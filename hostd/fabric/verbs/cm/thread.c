@@ -2,6 +2,9 @@
 /*
  * The connection manager's thread, the jobs it is given, and what it keeps of
  * each session.
+ *
+ * The jobs of a session are done in their order, and sessions have turns, one job each: a
+ * guest that asks for a thousand connections holds up no other's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,13 +39,15 @@ static struct {
 	GSource *events;
 	int wake_fd;
 
-	pthread_mutex_t lock; /* covers jobs */
+	pthread_mutex_t lock; /* covers ready, and the jobs of each session */
 	pthread_cond_t cond;
-	GQueue jobs;
+	GQueue ready;	   /* struct cm_vm with jobs, by their ready */
+	struct cm_vm none; /* jobs of no session */
 } cm = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.cond = PTHREAD_COND_INITIALIZER,
-	.jobs = G_QUEUE_INIT,
+	.ready = G_QUEUE_INIT,
+	.none = { .jobs = G_QUEUE_INIT, .ready.data = &cm.none },
 };
 
 struct rdma_event_channel *cm_channel(void)
@@ -68,13 +73,17 @@ GSource *cm_timer(unsigned int ms, GSourceFunc fn, void *arg)
 
 static void cm_post(struct cm_job *job)
 {
+	struct cm_vm *cv = job->cv ? job->cv : &cm.none;
+
 	pthread_mutex_lock(&cm.lock);
-	g_queue_push_tail(&cm.jobs, job);
+	if (g_queue_is_empty(&cv->jobs))
+		g_queue_push_tail_link(&cm.ready, &cv->ready);
+	g_queue_push_tail(&cv->jobs, job);
 	pthread_mutex_unlock(&cm.lock);
 	eventfd_write(cm.wake_fd, 1);
 }
 
-/* And wait until it, and with it all that came before, is done. */
+/* And wait until it, and with it all that came before of its session, is done. */
 static void cm_post_and_wait(struct cm_job *job)
 {
 	bool done = false;
@@ -101,6 +110,23 @@ static void cm_run(struct cm_job *job)
 	pthread_mutex_unlock(&cm.lock);
 }
 
+/* The next one, of the session whose turn it is; NULL: there is none. */
+static struct cm_job *cm_next(void)
+{
+	struct cm_job *job = NULL;
+	struct cm_vm *cv;
+
+	pthread_mutex_lock(&cm.lock);
+	if (!g_queue_is_empty(&cm.ready)) {
+		cv = g_queue_pop_head_link(&cm.ready)->data;
+		job = g_queue_pop_head(&cv->jobs);
+		if (!g_queue_is_empty(&cv->jobs))
+			g_queue_push_tail_link(&cm.ready, &cv->ready);
+	}
+	pthread_mutex_unlock(&cm.lock);
+	return job;
+}
+
 static gboolean cm_on_wake(int fd, GIOCondition condition, void *arg)
 {
 	struct cm_job *job;
@@ -111,9 +137,7 @@ static gboolean cm_on_wake(int fd, GIOCondition condition, void *arg)
 	(void)arg;
 	eventfd_read(fd, &count);
 	for (i = 0; i < JOBS_PER_WAKE; i++) {
-		pthread_mutex_lock(&cm.lock);
-		job = g_queue_pop_head(&cm.jobs);
-		pthread_mutex_unlock(&cm.lock);
+		job = cm_next();
 		if (!job)
 			return G_SOURCE_CONTINUE;
 		cm_run(job);
@@ -261,6 +285,8 @@ struct cm_vm *cm_vm_open(struct vm *vm)
 	cv->vm = vm;
 	pthread_mutex_init(&cv->lock, NULL);
 	g_queue_init(&cv->conns);
+	g_queue_init(&cv->jobs);
+	cv->ready.data = cv;
 	cv->qpns = g_hash_table_new(NULL, NULL);
 	cv->peers = g_hash_table_new_full(peer_hash, peer_equal, g_free, NULL);
 	cv->by_guest = g_hash_table_new(NULL, NULL);

@@ -55,9 +55,18 @@ static struct host {
 	struct rdma_conn_param param; /* of the last connect or accept */
 	uint8_t private_data[256];    /* of the last call that has some */
 	uint16_t bound_port;
+	unsigned int heard_at_listen; /* MADs of the guest, at the last one */
 	bool unresolvable;
 	bool in_use; /* ports are */
 } host;
+
+/* What the guest was given. */
+static struct {
+	pthread_mutex_t lock;
+	struct mad mad[64];
+	_Atomic unsigned int count;
+	unsigned int read;
+} heard = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void host_push(struct rdma_cm_id *id, struct rdma_cm_id *listen_id,
 		      enum rdma_cm_event_type type, int status, const struct rdma_conn_param *param,
@@ -208,6 +217,7 @@ int rdma_listen(struct rdma_cm_id *id, int backlog)
 {
 	(void)backlog;
 	pthread_mutex_lock(&host.lock);
+	host.heard_at_listen = heard.count;
 	if (!host.listeners++)
 		host.listener = id;
 	pthread_mutex_unlock(&host.lock);
@@ -295,12 +305,6 @@ static struct cm_vm *cv;
 static struct vm_policy policy;
 static struct config config;
 static struct cm_terms terms;
-static struct {
-	pthread_mutex_t lock;
-	struct mad mad[64];
-	_Atomic unsigned int count;
-	unsigned int read;
-} heard = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 bool gsi_deliver(struct vm *to, const uint8_t source[16], const uint8_t destination[16],
 		 const void *mad)
@@ -730,6 +734,30 @@ START_TEST(messages_about_nothing_do_nothing)
 }
 END_TEST
 
+START_TEST(a_guest_that_asks_much_holds_up_no_other)
+{
+	static const uint8_t further[16] = { [10] = 0xff, 0xff, 10, 0, 0, 2 };
+	static const uint8_t others[16] = { [10] = 0xff, 0xff, 10, 0, 0, 3 };
+	struct mad dreq = about(MAD_DREQ, 12345);
+	struct vm other = { .policy = &policy };
+	struct cm_vm *second = cm_vm_open(&other);
+	unsigned int listeners = host.listeners;
+
+	/* The thread waits in its first job for the host until all have been posted. */
+	pthread_mutex_lock(&host.lock);
+	cm_gid_add(cv, further, further, 3);
+	for (int i = 0; i < 50; i++)
+		say(&dreq);
+	cm_gid_add(second, others, others, 3);
+	pthread_mutex_unlock(&host.lock);
+	WAIT_FOR(host.listeners == 3 * listeners);
+	ck_assert_uint_le(host.heard_at_listen, 1);
+	for (int i = 0; i < 50; i++)
+		hear(MAD_DREP);
+	cm_vm_close(second);
+}
+END_TEST
+
 START_TEST(garbage_harms_nobody)
 {
 	struct mad mad;
@@ -1139,6 +1167,7 @@ int main(void)
 	tcase_add_test(tc, the_guest_gives_up);
 	tcase_add_test(tc, the_guest_rejects_the_answer);
 	tcase_add_test(tc, messages_about_nothing_do_nothing);
+	tcase_add_test(tc, a_guest_that_asks_much_holds_up_no_other);
 	tcase_add_test(tc, garbage_harms_nobody);
 	tcase_add_test(tc, a_request_of_a_peer_reaches_the_guest);
 	tcase_add_test(tc, the_guest_accepts);
