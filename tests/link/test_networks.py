@@ -171,6 +171,23 @@ class Networks(DaemonCase):
         by_name = {session["name"]: session["mads_received"] for session in self.daemon.stats()["sessions"]}
         self.assertEqual((by_name["red2"], by_name["blue"], by_name["blue2"]), (1, 0, 0))
 
+    def test_numbers_do_not_tell_those_of_others(self):
+        """Neither queue pairs nor keys follow each other in steps."""
+        guest = self.guest(b"red", size=16 << 20)
+        world = guest.world()
+        qpns, keys = [], []
+        for _ in range(32):
+            rings = [(guest.alloc(2 * GRANULE), 2 * GRANULE)]
+            rsp = guest.ok(CREATE_QP, qp_payload(world["context"], world["pd"], world["cq"], world["cq"], rings))
+            qpns.append(struct.unpack_from("<4I", rsp)[1])
+            memory = [(guest.alloc(GRANULE), GRANULE)]
+            keys.append(struct.unpack_from("<3I", guest.ok(REG_MR, mr_payload(world["pd"], memory, GRANULE)))[2] >> 8)
+        for numbers in (qpns, keys):
+            steps = [b - a for a, b in zip(numbers, numbers[1:])]
+            self.assertEqual(len(set(numbers)), 32)
+            # Two equal ones by chance: once in 30,000 runs.
+            self.assertGreater(len(set(steps)), len(steps) - 2)
+
     def test_a_fabric_of_the_hosts_addresses_has_none(self):
         done = subprocess.run([self.daemon.program, "--config", self.daemon.config, "--fabric", "verbs",
                                "--check-config"], capture_output=True, text=True, timeout=PROGRAM_SECONDS)

@@ -39,6 +39,16 @@
 
 /* ----------------------------- start and stop ------------------------------ */
 
+static void loopback_stop(struct fabric *opaque)
+{
+	struct loopback *fabric = (struct loopback *)opaque;
+
+	loopback_table_fini(&fabric->qps);
+	loopback_table_fini(&fabric->mrs);
+	pthread_mutex_destroy(&fabric->lock);
+	free(fabric);
+}
+
 static struct fabric *loopback_start(void)
 {
 	struct loopback *fabric = calloc(1, sizeof(*fabric));
@@ -48,18 +58,13 @@ static struct fabric *loopback_start(void)
 		return NULL;
 	}
 	pthread_mutex_init(&fabric->lock, NULL);
-	loopback_table_init(&fabric->qps);
-	loopback_table_init(&fabric->mrs);
+	if (loopback_table_init(&fabric->qps) || loopback_table_init(&fabric->mrs)) {
+		g_critical("loopback fabric: no memory");
+		loopback_stop((struct fabric *)fabric);
+		return NULL;
+	}
 	fabric->key_variant = g_random_int();
 	return (struct fabric *)fabric;
-}
-
-static void loopback_stop(struct fabric *opaque)
-{
-	struct loopback *fabric = (struct loopback *)opaque;
-
-	pthread_mutex_destroy(&fabric->lock);
-	free(fabric);
 }
 
 static int loopback_vm_open(struct fabric *opaque, struct vm *vm)
@@ -75,15 +80,17 @@ static int loopback_vm_open(struct fabric *opaque, struct vm *vm)
 	return PVHCA_ST_OK;
 }
 
-/* With fabric->lock held; a page that it leaves empty may be read until a grace period has passed. */
+/* With fabric->lock held; what the table gives back may be read until a grace period has passed. */
 static void hide_number(struct loopback_vm *ls, struct loopback_table *table, uint32_t number)
 {
-	struct loopback_page *page = loopback_table_remove(table, number);
+	struct loopback_places *gone = loopback_table_remove(table, number), *last;
 
-	if (!page)
+	if (!gone)
 		return;
-	page->next = ls->pages;
-	ls->pages = page;
+	for (last = gone; last->next; last = last->next)
+		;
+	last->next = ls->places;
+	ls->places = gone;
 }
 
 static void hide_mr(void *object, void *arg)
@@ -117,13 +124,8 @@ static void loopback_vm_hide(struct vm *vm)
 static void loopback_vm_close(struct vm *vm)
 {
 	struct loopback_vm *ls = vm->fabric_vm;
-	struct loopback_page *page;
-
 	loopback_address_free_all(ls->addresses);
-	while ((page = ls->pages)) {
-		ls->pages = page->next;
-		free(page);
-	}
+	loopback_places_free(ls->places);
 	free(ls);
 	vm->fabric_vm = NULL;
 }

@@ -2,9 +2,9 @@
 /*
  * Memory of the loopback fabric: keys, their rights, and the copy.
  *
- * A key is a number of the table of regions and, in the low byte, a count that
- * grows with every registration. So the key of a region that is gone does not
- * fit the next region at its place. lkey and rkey are the same, as with most
+ * A key is a number of the table of regions, which is random, and, in the low byte, a
+ * count that grows with every registration. So a key cannot be guessed from others, and
+ * that of a region that is gone does not fit the next region of that number. lkey and rkey are the same, as with most
  * adapters. A window's key has a struct mr of its own, which has only an rkey.
  */
 #include <stdlib.h>
@@ -70,16 +70,16 @@ int loopback_mr_reg(struct mr *mr)
 void loopback_mr_hide(struct vm *vm, uint32_t number)
 {
 	struct loopback_vm *ls = vm->fabric_vm;
-	struct loopback_page *page;
+	struct loopback_places *gone;
 
 	/* With its VM: loopback_vm_hide() did it. */
 	if (vm->ending)
 		return;
 	pthread_mutex_lock(&ls->fabric->lock);
-	page = loopback_table_remove(&ls->fabric->mrs, number);
+	gone = loopback_table_remove(&ls->fabric->mrs, number);
 	pthread_mutex_unlock(&ls->fabric->lock);
 	grace_wait();
-	free(page);
+	loopback_places_free(gone);
 }
 
 int loopback_mr_dereg(struct mr *mr)

@@ -121,10 +121,10 @@ static inline unsigned int loopback_gid_bucket(const uint8_t gid[LOOPBACK_GID_LE
 struct loopback_vm {
 	struct loopback *fabric;
 	struct cds_list_head qps;
-	struct cds_list_head windows; /* loopback_key.node */
-	unsigned int attachments;     /* to multicast groups */
-	struct address *addresses;    /* likewise at its end */
-	struct loopback_page *pages;  /* of tables, that the VM's objects left empty: at its end */
+	struct cds_list_head windows;	/* loopback_key.node */
+	unsigned int attachments;	/* to multicast groups */
+	struct address *addresses;	/* likewise at its end */
+	struct loopback_places *places; /* of tables, that were replaced: freed at its end */
 };
 
 /* ---------------------- addresses: fabric/loopback/address.c ---------------------- */

@@ -66,7 +66,7 @@ int loopback_qp_create(struct qp *qp)
 static void qp_hide(struct loopback_qp *lqp)
 {
 	struct loopback *fabric = lqp->fabric;
-	struct loopback_page *page;
+	struct loopback_places *gone;
 	struct qp *qp = lqp->qp;
 
 	/* With its VM: loopback_vm_hide() did it. */
@@ -74,10 +74,10 @@ static void qp_hide(struct loopback_qp *lqp)
 		return;
 	loopback_mcast_detach_all(lqp);
 	pthread_mutex_lock(&fabric->lock);
-	page = loopback_table_remove(&fabric->qps, qp->qpn);
+	gone = loopback_table_remove(&fabric->qps, qp->qpn);
 	pthread_mutex_unlock(&fabric->lock);
 	grace_wait();
-	free(page);
+	loopback_places_free(gone);
 }
 
 void loopback_qp_destroy(struct qp *qp)

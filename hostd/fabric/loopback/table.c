@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * Objects by number: two levels, so that a lookup is two dependent loads without
- * a lock, and numbers may go round all 24 bits without a table of that size.
- */
+/* Objects by number: what writers do; fabric/loopback/table.h tells how it works. */
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
-
-#include <glib.h>
 
 #include "fabric/loopback/table.h"
 
@@ -16,82 +10,129 @@
 #define NUMBER_LAST  (LOOPBACK_NUMBERS - 2)
 /* So that a free number is found within a few steps. */
 #define NUMBERS_IN_USE (LOOPBACK_NUMBERS / 4)
+#define PLACES_MIN     64u
 
-void loopback_table_init(struct loopback_table *table)
+static struct loopback_places *places_new(uint32_t count)
 {
-	unsigned int i;
+	struct loopback_places *places =
+		calloc(1, sizeof(*places) + count * sizeof(places->place[0]));
 
-	for (i = 0; i < LOOPBACK_PAGES; i++)
-		atomic_init(&table->pages[i], NULL);
+	if (places)
+		places->mask = count - 1;
+	return places;
+}
+
+int loopback_table_init(struct loopback_table *table)
+{
+	struct loopback_places *places = places_new(PLACES_MIN);
+
+	atomic_init(&table->places, places);
+	table->retired = NULL;
 	table->used = 0;
-	table->next = g_random_int_range(NUMBER_FIRST, NUMBER_LAST);
+	return places ? 0 : -ENOMEM;
 }
 
-static struct loopback_page *page_get(struct loopback_table *table, uint32_t number)
+void loopback_places_free(struct loopback_places *places)
 {
-	_Atomic(struct loopback_page *) *place = &table->pages[number >> LOOPBACK_PAGE_SHIFT];
-	struct loopback_page *page = atomic_load(place);
+	struct loopback_places *next;
 
-	if (page)
-		return page;
-	page = calloc(1, sizeof(*page));
-	if (page)
-		atomic_store_explicit(place, page, memory_order_release);
-	return page;
+	for (; places; places = next) {
+		next = places->next;
+		free(places);
+	}
 }
 
-static uint32_t number_after(uint32_t number)
+void loopback_table_fini(struct loopback_table *table)
 {
-	return number < NUMBER_LAST ? number + 1 : NUMBER_FIRST;
+	loopback_places_free(table->retired);
+	free(atomic_load(&table->places));
 }
 
-static bool is_reserved(struct loopback_table *table, uint32_t number)
+/* The place of a number, or the free one where its search ends. */
+static struct loopback_place *places_search(struct loopback_places *places, uint32_t number)
 {
-	struct loopback_page *page = atomic_load(&table->pages[number >> LOOPBACK_PAGE_SHIFT]);
-	uint32_t slot = number & (LOOPBACK_PAGE_SLOTS - 1);
+	struct loopback_place *place;
+	uint32_t at = number, here;
 
-	return page && page->reserved[slot / 64] & 1ull << (slot % 64);
+	do {
+		place = &places->place[at++ & places->mask];
+		here = atomic_load_explicit(&place->number, memory_order_relaxed);
+	} while (here && here != number);
+	return place;
+}
+
+static void places_take(struct loopback_places *places, struct loopback_place *place,
+			uint32_t number, void *object)
+{
+	place->used = true;
+	atomic_store_explicit(&place->object, object, memory_order_relaxed);
+	atomic_store_explicit(&place->number, number, memory_order_release);
+	places->taken++;
+}
+
+/* To a list with room for as many numbers as are in use, at least. */
+static int table_move(struct loopback_table *table)
+{
+	struct loopback_places *old = atomic_load(&table->places), *places;
+	uint32_t count = PLACES_MIN, number;
+	struct loopback_place *from;
+
+	while (count / 4 < table->used)
+		count *= 2;
+	places = places_new(count);
+	if (!places)
+		return -ENOMEM;
+	for (from = old->place; from <= &old->place[old->mask]; from++) {
+		if (!from->used)
+			continue;
+		number = atomic_load(&from->number);
+		places_take(places, places_search(places, number), number,
+			    atomic_load(&from->object));
+	}
+	atomic_store_explicit(&table->places, places, memory_order_release);
+	old->next = table->retired;
+	table->retired = old;
+	return 0;
 }
 
 int loopback_table_reserve(struct loopback_table *table, uint32_t *number)
 {
-	uint32_t n = table->next, slot;
-	struct loopback_page *page;
+	struct loopback_places *places = atomic_load(&table->places);
+	struct loopback_place *place;
+	uint32_t n;
 
 	if (table->used >= NUMBERS_IN_USE)
 		return -ENOSPC;
-	while (is_reserved(table, n))
-		n = number_after(n);
-	page = page_get(table, n);
-	if (!page)
-		return -ENOMEM;
-	slot = n & (LOOPBACK_PAGE_SLOTS - 1);
-	page->reserved[slot / 64] |= 1ull << (slot % 64);
-	page->used++;
+	if (places->taken > places->mask / 2) {
+		if (table_move(table))
+			return -ENOMEM;
+		places = atomic_load(&table->places);
+	}
+	do {
+		n = NUMBER_FIRST + arc4random_uniform(NUMBER_LAST - NUMBER_FIRST + 1);
+		place = places_search(places, n);
+	} while (atomic_load(&place->number));
+	places_take(places, place, n, NULL);
 	table->used++;
-	table->next = number_after(n);
 	*number = n;
 	return 0;
 }
 
 void loopback_table_publish(struct loopback_table *table, uint32_t number, void *object)
 {
-	struct loopback_page *page = atomic_load(&table->pages[number >> LOOPBACK_PAGE_SHIFT]);
+	struct loopback_place *place = places_search(atomic_load(&table->places), number);
 
-	atomic_store_explicit(&page->slots[number & (LOOPBACK_PAGE_SLOTS - 1)], object,
-			      memory_order_release);
+	atomic_store_explicit(&place->object, object, memory_order_release);
 }
 
-struct loopback_page *loopback_table_remove(struct loopback_table *table, uint32_t number)
+struct loopback_places *loopback_table_remove(struct loopback_table *table, uint32_t number)
 {
-	struct loopback_page *page = atomic_load(&table->pages[number >> LOOPBACK_PAGE_SHIFT]);
-	uint32_t slot = number & (LOOPBACK_PAGE_SLOTS - 1);
+	struct loopback_place *place = places_search(atomic_load(&table->places), number);
+	struct loopback_places *retired = table->retired;
 
-	atomic_store(&page->slots[slot], NULL);
-	page->reserved[slot / 64] &= ~(1ull << (slot % 64));
+	atomic_store(&place->object, NULL);
+	place->used = false;
 	table->used--;
-	if (--page->used)
-		return NULL;
-	atomic_store(&table->pages[number >> LOOPBACK_PAGE_SHIFT], NULL);
-	return page;
+	table->retired = NULL;
+	return retired;
 }

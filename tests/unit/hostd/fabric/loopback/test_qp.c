@@ -556,32 +556,92 @@ START_TEST(optional_access_is_dropped_quietly)
 }
 END_TEST
 
-START_TEST(table_gives_numbers_round_and_frees_its_pages)
-{
-	struct loopback_table *table = calloc(1, sizeof(*table));
-	struct loopback_page *page;
-	uint32_t number, previous = 0, i;
-	int object;
+/* ---------------------------------- numbers -------------------------------- */
 
-	loopback_table_init(table);
-	table->next = LOOPBACK_NUMBERS - 4;
-	for (i = 0; i < 2 * LOOPBACK_PAGE_SLOTS; i++) {
-		ck_assert_int_eq(loopback_table_reserve(table, &number), 0);
-		ck_assert_ptr_null(loopback_table_find(table, number));
-		loopback_table_publish(table, number, &object);
-		ck_assert_ptr_eq(loopback_table_find(table, number), &object);
-		ck_assert_uint_ne(number, previous);
-		ck_assert_uint_ge(number, 2);
-		ck_assert_uint_lt(number, 0xffffff);
-		page = loopback_table_remove(table, number);
-		ck_assert_ptr_nonnull(page);
-		free(page);
-		previous = number;
+#define MANY 5000u
+
+/* An assertion costs much, so those in loops are counted. */
+START_TEST(table_finds_many_numbers_and_forgets_them)
+{
+	uint32_t *number = calloc(MANY, sizeof(*number)), wrong = 0;
+	struct loopback_table table;
+
+	ck_assert_int_eq(loopback_table_init(&table), 0);
+	for (uint32_t i = 0; i < MANY; i++) {
+		wrong += loopback_table_reserve(&table, &number[i]) != 0;
+		wrong += number[i] < 2 || number[i] >= 0xffffff;
+		wrong += loopback_table_find(&table, number[i]) != NULL;
+		loopback_table_publish(&table, number[i], &number[i]);
 	}
-	for (i = 0; i < LOOPBACK_PAGES; i++)
-		ck_assert_ptr_null(atomic_load(&table->pages[i]));
-	ck_assert_ptr_null(loopback_table_find(table, UINT32_MAX));
-	free(table);
+	for (uint32_t i = 0; i < MANY; i += 2)
+		loopback_places_free(loopback_table_remove(&table, number[i]));
+	for (uint32_t i = 0; i < MANY; i++)
+		wrong += loopback_table_find(&table, number[i]) != (i & 1 ? &number[i] : NULL);
+	for (uint32_t i = 1; i < MANY; i += 2)
+		loopback_places_free(loopback_table_remove(&table, number[i]));
+	ck_assert_uint_eq(wrong, 0);
+	ck_assert_uint_eq(table.used, 0);
+	ck_assert_ptr_null(loopback_table_find(&table, 0));
+	ck_assert_ptr_null(loopback_table_find(&table, UINT32_MAX));
+	loopback_table_fini(&table);
+	free(number);
+}
+END_TEST
+
+/* Nobody finds it, but it is not to be had by another, nor lost when the table moves. */
+START_TEST(a_hidden_number_stays_reserved)
+{
+	uint32_t hidden, number;
+	struct loopback_table table;
+	int object, failed = 0;
+
+	ck_assert_int_eq(loopback_table_init(&table), 0);
+	ck_assert_int_eq(loopback_table_reserve(&table, &hidden), 0);
+	loopback_table_publish(&table, hidden, &object);
+	loopback_table_publish(&table, hidden, NULL);
+	for (uint32_t i = 0; i < 1000 && !failed; i++)
+		failed = loopback_table_reserve(&table, &number);
+	ck_assert_int_eq(failed, 0);
+	ck_assert_ptr_null(loopback_table_find(&table, hidden));
+	loopback_table_publish(&table, hidden, &object);
+	ck_assert_ptr_eq(loopback_table_find(&table, hidden), &object);
+	loopback_table_fini(&table);
+}
+END_TEST
+
+START_TEST(a_table_does_not_grow_by_numbers_that_come_and_go)
+{
+	struct loopback_table table;
+	uint32_t number, wrong = 0;
+
+	ck_assert_int_eq(loopback_table_init(&table), 0);
+	for (uint32_t i = 0; i < MANY; i++) {
+		wrong += loopback_table_reserve(&table, &number) != 0;
+		loopback_places_free(loopback_table_remove(&table, number));
+		wrong += table.retired != NULL;
+	}
+	ck_assert_uint_eq(wrong, 0);
+	ck_assert_uint_lt(atomic_load(&table.places)->mask, 64);
+	loopback_table_fini(&table);
+}
+END_TEST
+
+/* From any number of steps between the numbers before, none tells the next one. */
+START_TEST(numbers_do_not_follow_from_others)
+{
+	struct loopback_table table;
+	uint32_t number[256], same = 0;
+	int failed = 0;
+
+	ck_assert_int_eq(loopback_table_init(&table), 0);
+	for (uint32_t i = 0; i < 256 && !failed; i++)
+		failed = loopback_table_reserve(&table, &number[i]);
+	ck_assert_int_eq(failed, 0);
+	for (uint32_t i = 2; i < 256; i++)
+		same += number[i] - number[i - 1] == number[i - 1] - number[i - 2];
+	/* One by chance: once in 66,000 runs. */
+	ck_assert_uint_lt(same, 3);
+	loopback_table_fini(&table);
 }
 END_TEST
 
@@ -662,7 +722,10 @@ static void add_objects(Suite *suite)
 	tcase_add_test(tcase, region_is_changed_in_place_under_its_key);
 	tcase_add_test(tcase, region_may_end_at_the_end_of_the_address_space);
 	tcase_add_test(tcase, optional_access_is_dropped_quietly);
-	tcase_add_test(tcase, table_gives_numbers_round_and_frees_its_pages);
+	tcase_add_test(tcase, table_finds_many_numbers_and_forgets_them);
+	tcase_add_test(tcase, a_hidden_number_stays_reserved);
+	tcase_add_test(tcase, a_table_does_not_grow_by_numbers_that_come_and_go);
+	tcase_add_test(tcase, numbers_do_not_follow_from_others);
 	tcase_add_test(tcase, address_belongs_to_one_session);
 	tcase_add_test(tcase, port_is_active_roce_and_the_device_has_atomics);
 	suite_add_tcase(suite, tcase);
