@@ -132,14 +132,16 @@ class Daemon:
         self.config = os.path.join(self.folder.name, "conf")
         with open(self.config, "w") as f:
             f.write(config or "")
-        self.log_file = open(self.log_path, "wb")
+        self.options = ["--log-level", log_level, "--spin-us", "0", *options]
+        self.limit = fds and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (fds, fds)))
+        self.start()
+
+    def start(self):
+        """Also after stop(), or a kill: at the same socket, with a log that goes on."""
+        self.log_file = open(self.log_path, "ab")
         self.process = subprocess.Popen(
-            [self.program, "--config", self.config, "--socket", self.socket,
-             "--log-level", log_level, "--spin-us", "0", *options],
-            stdin=subprocess.DEVNULL, stdout=self.log_file,
-            stderr=subprocess.STDOUT,
-            preexec_fn=fds and (lambda: resource.setrlimit(
-                resource.RLIMIT_NOFILE, (fds, fds))))
+            [self.program, "--config", self.config, "--socket", self.socket, *self.options],
+            stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=subprocess.STDOUT, preexec_fn=self.limit)
         wait_for(self.answers_or_ended, "pvhcad to answer")
 
     def answers_or_ended(self):
@@ -160,6 +162,9 @@ class Daemon:
 
     def fds(self):
         return len(os.listdir("/proc/%d/fd" % self.process.pid))
+
+    def threads(self):
+        return len(os.listdir("/proc/%d/task" % self.process.pid))
 
     def mappings(self):
         """Mappings of memory that guests passed."""
@@ -510,7 +515,8 @@ class Guest:
         q.context = self.context(q.page)
         q.pd = self.pd(q.context)
         q.cq_at = self.alloc(2 * GRANULE)
-        q.cq = self.create(CREATE_CQ, cq_payload(q.context, self.ceq(), 6,
+        q.ceq = self.ceq()
+        q.cq = self.create(CREATE_CQ, cq_payload(q.context, q.ceq, 6,
                                                  [(q.cq_at, 2 * GRANULE)]))
         q.cq_ci = q.sq_pi = q.rq_pi = 0
         q.ring_at = self.alloc(2 * GRANULE)
