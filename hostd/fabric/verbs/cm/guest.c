@@ -10,8 +10,7 @@
 #include "fabric/verbs/cm/private.h"
 #include "gsi/gsi.h"
 
-#define RESOLVE_MS	4000
-#define FIRST_FREE_PORT 1024
+#define RESOLVE_MS 4000
 
 /* ------------------------------ requests (active) -------------------------- */
 
@@ -88,13 +87,16 @@ static uint32_t cm_request_check(struct cm_vm *cv, const struct cm_request *aske
 	return cm_owns_qp(cv, asked->param.qp_num) ? 0 : MAD_REASON_UNSUPPORTED;
 }
 
-/* The guest's own address; its port, too, where it can be had. */
+/*
+ * The guest's own address; its port, too, where it can be had. Other ports than those that the
+ * host gives to anybody are the host's programs' to listen on: a guest is not to take them.
+ */
 static int cm_bind(struct cm_conn *conn, uint16_t port, const struct cm_gid *own)
 {
 	struct sockaddr_storage address;
 
 	cm_sockaddr(own->host, port, own->ifindex, &address);
-	if (port >= FIRST_FREE_PORT && !rdma_bind_addr(conn->rdma, (struct sockaddr *)&address))
+	if (cm_is_for_anybody(port) && !rdma_bind_addr(conn->rdma, (struct sockaddr *)&address))
 		return 0;
 	cm_sockaddr(own->host, 0, own->ifindex, &address);
 	return rdma_bind_addr(conn->rdma, (struct sockaddr *)&address);

@@ -122,6 +122,8 @@ struct cm_conn {
 struct rdma_event_channel *cm_channel(void);
 /* The host device that the id was bound to is the fabric's. */
 bool cm_right_device(const struct rdma_cm_id *id);
+/* Is it a port that the host gives to whoever asks for any? */
+bool cm_is_for_anybody(uint16_t port);
 GSource *cm_timer(unsigned int ms, GSourceFunc fn, void *arg);
 bool cm_owns_qp(struct cm_vm *cv, uint32_t qpn);
 /* rtr: of the host's CM, for the QP to receive. */

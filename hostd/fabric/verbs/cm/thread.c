@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib-unix.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -18,6 +19,11 @@
 #define JOBS_PER_WAKE 64u
 /* MADs of one VM that may wait: more than its CM has under way at a time. */
 #define MAX_QUEUED 1024u
+
+/* What Linux has if nobody has changed it; ip(7). */
+#define PORT_RANGE	 "/proc/sys/net/ipv4/ip_local_port_range"
+#define PORT_RANGE_FIRST 32768u
+#define PORT_RANGE_LAST	 60999u
 
 struct cm_job {
 	void (*run)(struct cm_job *job);
@@ -38,6 +44,7 @@ static struct {
 	GSource *wake;
 	GSource *events;
 	int wake_fd;
+	unsigned int first_port, last_port; /* cm_is_for_anybody() */
 
 	pthread_mutex_t lock; /* covers ready, and the jobs of each session */
 	pthread_cond_t cond;
@@ -58,6 +65,11 @@ struct rdma_event_channel *cm_channel(void)
 bool cm_right_device(const struct rdma_cm_id *id)
 {
 	return id->verbs && !strcmp(ibv_get_device_name(id->verbs->device), cm.device);
+}
+
+bool cm_is_for_anybody(uint16_t port)
+{
+	return port >= cm.first_port && port <= cm.last_port;
 }
 
 GSource *cm_timer(unsigned int ms, GSourceFunc fn, void *arg)
@@ -196,6 +208,18 @@ static struct rdma_event_channel *cm_open_channel(void)
 	return NULL;
 }
 
+static void cm_read_port_range(void)
+{
+	char *text = NULL;
+
+	if (!g_file_get_contents(PORT_RANGE, &text, NULL, NULL) ||
+	    sscanf(text, "%u %u", &cm.first_port, &cm.last_port) != 2) {
+		cm.first_port = PORT_RANGE_FIRST;
+		cm.last_port = PORT_RANGE_LAST;
+	}
+	g_free(text);
+}
+
 void cm_start(const char *device)
 {
 	cm.channel = cm_open_channel();
@@ -213,6 +237,7 @@ void cm_start(const char *device)
 		return;
 	}
 	cm.device = g_strdup(device);
+	cm_read_port_range();
 	cm.context = g_main_context_new();
 	cm.loop = g_main_loop_new(cm.context, FALSE);
 	cm.wake = cm_watch(cm.wake_fd, cm_on_wake);

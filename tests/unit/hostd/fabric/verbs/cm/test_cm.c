@@ -496,6 +496,24 @@ START_TEST(a_request_becomes_rdma_connect)
 }
 END_TEST
 
+/* For it, it is a listener's, now or later. */
+START_TEST(a_port_that_hosts_programs_listen_on_is_not_taken)
+{
+	static const uint16_t ports[] = { 111, 4420, 20049 };
+	struct ip_cm_request ip = ip_request(IP_CM_TCP);
+	struct mad req = request();
+
+	for (unsigned int i = 0; i < 3; i++) {
+		ip.source_port = ports[i];
+		mad_set(&req, MAD_LOCAL_ID, GUEST_ID + i);
+		mad_ip_cm_build(&ip, req.bytes + MAD_HEADER_LEN + REQ_PRIVATE);
+		say(&req);
+		WAIT_FOR(host.connects == i + 1);
+		ck_assert_uint_eq(host.bound_port, 0);
+	}
+}
+END_TEST
+
 START_TEST(the_answer_becomes_a_rep_and_its_terms_are_learnt)
 {
 	struct mad *rep = connect_to_peer();
@@ -1153,6 +1171,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, a_request_becomes_rdma_connect);
+	tcase_add_test(tc, a_port_that_hosts_programs_listen_on_is_not_taken);
 	tcase_add_test(tc, the_answer_becomes_a_rep_and_its_terms_are_learnt);
 	tcase_add_test(tc, repeated_requests_make_no_second_connection);
 	tcase_add_test(tc, a_rep_is_repeated_until_the_guest_answers);
