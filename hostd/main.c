@@ -28,6 +28,7 @@
 #include "memory/stitches.h"
 #include "lib/listener.h"
 #include "lib/log.h"
+#include "lib/ready.h"
 #include "lib/shared_event.h"
 #include "memory/memory.h"
 #include "stats/metrics.h"
@@ -253,6 +254,7 @@ static void daemon_run(struct daemon *daemon)
 	g_unix_fd_add(memory_fault_fd(), G_IO_IN, daemon_on_memory_fault, daemon);
 	g_message("version %s, fabric %s, listening at %s", PVHCA_VERSION, daemon->config->fabric,
 		  daemon->config->socket);
+	ready_tell();
 	while (!daemon->stopping)
 		g_main_context_iteration(NULL, TRUE);
 }

@@ -120,6 +120,17 @@ class Running(unittest.TestCase):
                 self.assertTrue(guest.qemu.is_closed())
                 guest.close()
 
+    def test_systemd_is_told_when_it_serves(self):
+        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(told.close)
+        told.bind("\0pvhca-ready-%d" % os.getpid())
+        told.settimeout(PATIENCE)
+        os.environ["NOTIFY_SOCKET"] = "@pvhca-ready-%d" % os.getpid()
+        self.addCleanup(os.environ.pop, "NOTIFY_SOCKET")
+        daemon = self.daemon()
+        self.assertEqual(told.recv(100), b"READY=1")
+        Guest(daemon).close()
+
     def test_hangup_is_no_reason_to_end(self):
         daemon = self.daemon()
         daemon.process.send_signal(signal.SIGHUP)
