@@ -137,7 +137,7 @@ class Series(unittest.TestCase):
         patches = SERIES / "qemu-only"
         subprocess.run([SOURCE / "scripts/export-series", "qemu", patches, "--base", base], check=True, capture_output=True)
         done = subprocess.run(["perl", base / "scripts/checkpatch.pl", "--no-tree", "--terse",
-                               *sorted(patches.glob("*.patch"))], capture_output=True, text=True)
+                               *sorted(patches.glob("*.patch"))], capture_output=True, text=True, cwd=patches)
         self.assertIn(" lines checked", done.stdout)
         self.assertEqual([line for line in done.stdout.splitlines() if ": ERROR:" in line], [])
 
@@ -146,7 +146,8 @@ class Series(unittest.TestCase):
         patches = SERIES / "linux-only"
         subprocess.run([SOURCE / "scripts/export-series", "linux", patches, "--base", base], check=True, capture_output=True)
         done = subprocess.run(["perl", base / "scripts/checkpatch.pl", "--no-tree", "--strict", "--terse",
-                               "--max-line-length=100", *sorted(patches.glob("*.patch"))], capture_output=True, text=True)
+                               "--max-line-length=100", *sorted(patches.glob("*.patch"))], capture_output=True, text=True,
+                              cwd=patches)	# where it leaves a file
         LOGS.mkdir(parents=True, exist_ok=True)
         (LOGS / "checkpatch.log").write_text(done.stdout)
         self.assertEqual([line for line in done.stdout.splitlines() if ": ERROR:" in line], [])
