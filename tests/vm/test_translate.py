@@ -79,6 +79,11 @@ def guests_talk_by_their_own_addresses(rig):
     check_pair(server, client, "ib_write_bw -s 4096 -n 200")
     check_pair(server, client, "ibv_ud_pingpong -n 100")
     pings(server, client, server.net_ip, server.net_ip)
+
+
+@translated(timeout=300, soak=True)
+def datagrams_between_guests_are_answered(rig):
+    server, client = rig.guests
     datagrams(server, client, server.net_ip, server.net_ip)
 
 
