@@ -119,10 +119,12 @@ static void pvhca_dev_refused(struct pvhca_dev *dev)
 		return;
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_HOSTD_VERSION, hostd);
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
-	dev_err(&dev->pci->pdev->dev, "pvhcad %*pE refused the driver, error %u%s%*pE\n",
-		PVHCA_TEXT_LEN(hostd), hostd, error, area->hostd_message[0] ? ": " : "",
-		PVHCA_TEXT_LEN(area->hostd_message), area->hostd_message);
-	dev_err(&dev->pci->pdev->dev,
+	dev_err_ratelimited(&dev->pci->pdev->dev,
+			    "pvhcad %*pE refused the driver, error %u%s%*pE\n",
+			    PVHCA_TEXT_LEN(hostd), hostd, error, area->hostd_message[0] ? ": " : "",
+			    PVHCA_TEXT_LEN(area->hostd_message), area->hostd_message);
+	dev_err_ratelimited(
+		&dev->pci->pdev->dev,
 		"admin ABI of driver %s is %u.%u, pvhcad's %u.%u; QEMU's device is %*pE\n",
 		PVHCA_VERSION, PVHCA_ADMIN_ABI_MAJOR, PVHCA_ADMIN_ABI_MINOR,
 		le16_to_cpu(area->hostd_abi_major), le16_to_cpu(area->hostd_abi_minor),
@@ -137,7 +139,8 @@ static int pvhca_dev_check_hostd(struct pvhca_dev *dev)
 	if (le16_to_cpu(area->hostd_abi_major) == PVHCA_ADMIN_ABI_MAJOR &&
 	    !(dev->features & ~PVHCA_COM_FEATURES))
 		return 0;
-	dev_err(&dev->pci->pdev->dev,
+	dev_err_ratelimited(
+		&dev->pci->pdev->dev,
 		"pvhcad %*pE speaks admin ABI %u.%u, features %#llx; driver %s speaks %u.%u\n",
 		PVHCA_TEXT_LEN(area->hostd_version), area->hostd_version,
 		le16_to_cpu(area->hostd_abi_major), le16_to_cpu(area->hostd_abi_minor),
@@ -229,8 +232,8 @@ static void pvhca_attach_log_kernel(struct pvhca_dev *dev)
 			"no kernel consumers that need fast registration (NFS, NVMe, SMC and their like)";
 	else
 		return;
-	dev_notice(&dev->pci->pdev->dev, "kernel verbs that pvhcad offers are limited: %s\n",
-		   without);
+	dev_notice_ratelimited(&dev->pci->pdev->dev,
+			       "kernel verbs that pvhcad offers are limited: %s\n", without);
 }
 
 static void pvhca_attach_log(struct pvhca_dev *dev)
@@ -240,7 +243,7 @@ static void pvhca_attach_log(struct pvhca_dev *dev)
 
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_HOSTD_VERSION, hostd);
 	pvhca_regs_read_text(dev->pci, PVHCA_REG_QEMU_VERSION, qemu);
-	dev_info(
+	dev_info_ratelimited(
 		&dev->pci->pdev->dev,
 		"attached to pvhcad %*pE, host device %*pE, QEMU's device %*pE, %d completion vectors\n",
 		PVHCA_TEXT_LEN(hostd), hostd, PVHCA_TEXT_LEN(dev->attr.host_device),
@@ -274,9 +277,10 @@ static int pvhca_attach_register(struct pvhca_dev *dev)
 
 	if (pvhca_is_paired(dev) && !pvhca_pair_is_there(pci)) {
 		if (!dev->waiting)
-			dev_notice(&pci->pdev->dev,
-				   "waiting for the network interface with address %pM\n",
-				   pci->pair.mac);
+			dev_notice_ratelimited(
+				&pci->pdev->dev,
+				"waiting for the network interface with address %pM\n",
+				pci->pair.mac);
 		dev->waiting = true;
 		pci->failure_logged = false;
 		return 0;
@@ -335,7 +339,8 @@ static void pvhca_attach_log_mismatch(struct pvhca_pci *pci)
 	pci->mismatch_logged = true;
 	pvhca_regs_read_text(pci, PVHCA_REG_HOSTD_VERSION, hostd);
 	pvhca_regs_read_text(pci, PVHCA_REG_QEMU_VERSION, qemu);
-	dev_err(&pci->pdev->dev,
+	dev_err_ratelimited(
+		&pci->pdev->dev,
 		"pvhcad %*pE and QEMU's device %*pE refuse each other (link ABI %u.%u)\n",
 		PVHCA_TEXT_LEN(hostd), hostd, PVHCA_TEXT_LEN(qemu), qemu, link_abi >> 16,
 		link_abi & 0xffff);
@@ -406,7 +411,7 @@ static void pvhca_attach_work(struct work_struct *work)
 	if (!err || err == -EINTR)
 		return;
 	if (!pci->failure_logged)
-		dev_err(&pci->pdev->dev, "cannot attach to pvhcad: %d\n", err);
+		dev_err_ratelimited(&pci->pdev->dev, "cannot attach to pvhcad: %d\n", err);
 	pci->failure_logged = true;
 	pvhca_attach_hold_off(pci);
 	mod_delayed_work(pci->wq, &pci->attach_work, 0);

@@ -224,8 +224,9 @@ static void pvhca_com_timed_out(struct pvhca_com *com, struct pvhca_com_slot *sl
 		return;
 	}
 	pvhca_stat_inc(com->dev, PVHCA_STAT_ADMIN_TIMEOUTS);
-	dev_err(pvhca_to_dma_device(com->dev), "admin command %u timed out after %u ms\n", opcode,
-		jiffies_to_msecs(pvhca_regs_timeout()));
+	dev_err_ratelimited(pvhca_to_dma_device(com->dev),
+			    "admin command %u timed out after %u ms\n", opcode,
+			    jiffies_to_msecs(pvhca_regs_timeout()));
 	pvhca_dev_kill(com->dev, "a command timed out");
 }
 

@@ -100,7 +100,8 @@ static int pvhca_com_destroyed(struct pvhca_dev *dev, enum pvhca_admin_opcode op
 		return 0;
 	if (err == -EBUSY && opcode == PVHCA_CMD_DEREG_MR)
 		return err;
-	dev_err(pvhca_to_dma_device(dev), "admin command %d was refused: %d\n", opcode, err);
+	dev_err_ratelimited(pvhca_to_dma_device(dev), "admin command %d was refused: %d\n", opcode,
+			    err);
 	pvhca_dev_kill(dev, "an object could not be destroyed");
 	pvhca_dev_may_free(dev);
 	return 0;
@@ -222,8 +223,8 @@ static int pvhca_com_check_doorbell(struct pvhca_dev *dev, u32 slot, u32 doorbel
 	if (slot < PVHCA_SLOTS && doorbell < PVHCA_DB_MAX * PVHCA_DB_STRIDE &&
 	    doorbell % PVHCA_DB_STRIDE == 0)
 		return 0;
-	dev_err(pvhca_to_dma_device(dev), "pvhcad returned slot %u, doorbell %#x\n", slot,
-		doorbell);
+	dev_err_ratelimited(pvhca_to_dma_device(dev), "pvhcad returned slot %u, doorbell %#x\n",
+			    slot, doorbell);
 	pvhca_dev_kill(dev, "pvhcad returned an invalid slot or doorbell");
 	pvhca_dev_may_free(dev);
 	return -EIO;

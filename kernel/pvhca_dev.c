@@ -73,7 +73,7 @@ void pvhca_dev_kill(struct pvhca_dev *dev, const char *why)
 	if (xchg(&dev->dead, true))
 		return;
 	if (why)
-		dev_warn(pvhca_to_dma_device(dev), "device is down: %s\n", why);
+		dev_warn_ratelimited(pvhca_to_dma_device(dev), "device is down: %s\n", why);
 	dev->ops->died(dev);
 	queue_work(dev->pci->reclaim_wq, &dev->quiesce_work);
 }
@@ -103,7 +103,8 @@ void pvhca_dev_quiesce(struct pvhca_dev *dev)
 		dev->leak = pvhca_regs_reset(dev->pci) != 0;
 		dev->quiesced = true;
 		if (dev->leak)
-			dev_err(pvhca_to_dma_device(dev),
+			dev_err_ratelimited(
+				pvhca_to_dma_device(dev),
 				"reset timed out: memory that pvhcad may still use is not freed\n");
 		dev->ops->quiesced(dev);
 	}

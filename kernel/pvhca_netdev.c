@@ -98,7 +98,8 @@ int pvhca_netdev_create(struct pvhca_pci *pci, const u8 *mac)
 	int err;
 
 	if (!is_valid_ether_addr(mac)) {
-		dev_err(&pci->pdev->dev, "the host gave an invalid MAC address: %pM\n", mac);
+		dev_err_ratelimited(&pci->pdev->dev, "the host gave an invalid MAC address: %pM\n",
+				    mac);
 		return -EINVAL;
 	}
 	if (pci->netdev) {
@@ -184,6 +185,6 @@ void pvhca_netdev_set_mtu(struct pvhca_pci *pci, u32 mtu)
 	if (pci->netdev->mtu != mtu)
 		err = dev_set_mtu(pci->netdev, mtu);
 	rtnl_unlock();
-	if (err)
+	if (err && net_ratelimit())
 		netdev_warn(pci->netdev, "MTU %u of the host cannot be set: %d\n", mtu, err);
 }

@@ -118,7 +118,8 @@ int pvhca_pair_start(struct pvhca_pci *pci, const u8 *mac)
 	int err;
 
 	if (!is_valid_ether_addr(mac)) {
-		dev_err(&pci->pdev->dev, "pvhcad pairs with an invalid MAC address: %pM\n", mac);
+		dev_err_ratelimited(&pci->pdev->dev,
+				    "pvhcad pairs with an invalid MAC address: %pM\n", mac);
 		return -EINVAL;
 	}
 	if (pair->active && ether_addr_equal(pair->mac, mac))
@@ -184,8 +185,8 @@ int pvhca_pair_attach(struct pvhca_dev *dev)
 	if (netdev)
 		err = ib_device_set_netdev(&dev->ibdev, netdev, PVHCA_PORT);
 	if (!err)
-		dev_info(&dev->pci->pdev->dev, "paired with %s, address %pM\n", netdev_name(netdev),
-			 dev->pci->pair.mac);
+		dev_info_ratelimited(&dev->pci->pdev->dev, "paired with %s, address %pM\n",
+				     netdev_name(netdev), dev->pci->pair.mac);
 	rtnl_unlock();
 	return err;
 }

@@ -287,8 +287,9 @@ int pvhca_add_gid(const struct ib_gid_attr *attr, void **context)
 
 	err = pvhca_com_add_gid(dev, attr->port_num, attr->index, &attr->gid, vlan);
 	if (err && !pvhca_dev_is_dead(dev))
-		ibdev_warn(&dev->ibdev, "the host does not let this guest use address %pI6c: %d\n",
-			   attr->gid.raw, err);
+		ibdev_warn_ratelimited(&dev->ibdev,
+				       "the host does not let this guest use address %pI6c: %d\n",
+				       attr->gid.raw, err);
 	return err;
 }
 
@@ -308,7 +309,7 @@ int pvhca_del_gid(const struct ib_gid_attr *attr, void **context)
 	/* The core empties the entry in any case. */
 	err = pvhca_com_del_gid(dev, attr->port_num, attr->index);
 	if (err && !pvhca_dev_is_dead(dev))
-		ibdev_warn(&dev->ibdev, "GID %u could not be removed on the host: %d\n",
-			   attr->index, err);
+		ibdev_warn_ratelimited(&dev->ibdev, "GID %u could not be removed on the host: %d\n",
+				       attr->index, err);
 	return 0;
 }

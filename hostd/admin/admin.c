@@ -199,7 +199,7 @@ uint32_t admin_open(struct vm *vm, uint64_t gpa)
 		admin->area =
 			memory_resolve(vm->memory, gpa, sizeof(*admin->area), &admin->area_region);
 	if (!admin->area) {
-		g_info("VM %s: the admin area is not in guest RAM or not aligned", vm->name);
+		vm_info(vm, "the admin area is not in guest RAM or not aligned");
 		goto err_free;
 	}
 	memcpy(&copy, admin->area, sizeof(copy));
@@ -219,7 +219,7 @@ uint32_t admin_open(struct vm *vm, uint64_t gpa)
 	return PVHCA_DEV_ERR_NONE;
 
 err_answer:
-	g_info("VM %s: %s", vm->name, why);
+	vm_info(vm, "%s", why);
 	admin_write_answer(admin->area, error, 0, why);
 	memory_region_put(admin->area_region);
 err_free:
@@ -379,9 +379,9 @@ static void admin_say(const struct vm *vm, const struct admin *admin, uint64_t s
 	const struct job *job;
 
 	cds_list_for_each_entry (job, &admin->jobs.list, node)
-		g_message("VM %s: has waited %u s for %s, which the host's device carries out",
-			  vm->name, (unsigned int)((clock_ns() - since_ns) / NS_PER_S),
-			  commands_name(&job->cmd));
+		vm_message(vm, "has waited %u s for %s, which the host's device carries out",
+			   (unsigned int)((clock_ns() - since_ns) / NS_PER_S),
+			   commands_name(&job->cmd));
 }
 
 void admin_stop(struct vm *vm)

@@ -216,7 +216,7 @@ uint32_t commands_execute(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	else
 		status = command->run(vm, cmd, rsp);
 	if (status) {
-		g_debug("VM %s: %s fails with status %d", vm->name, command->name, status);
+		vm_debug(vm, "%s fails with status %d", command->name, status);
 		if (status == PVHCA_ST_INVALID || status == PVHCA_ST_BAD_ADDRESS)
 			counter_add(&vm->counters.protocol_errors, 1);
 	}
@@ -225,10 +225,10 @@ uint32_t commands_execute(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 
 int commands_quota(struct vm *vm, const char *key, uint64_t limit)
 {
-	log_warning_limited(&vm->quota_log,
-			    "VM %s: has its quota of %s=%" G_GUINT64_FORMAT
-			    "; raise it in group [quota] or [vm %s] of the configuration",
-			    vm->name, key, limit, vm->name);
+	vm_warning(vm,
+		   "has its quota of %s=%" G_GUINT64_FORMAT
+		   "; raise it in group [quota] or [vm %s] of the configuration",
+		   key, limit, vm->name);
 	return PVHCA_ST_QUOTA;
 }
 

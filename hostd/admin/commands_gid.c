@@ -61,12 +61,12 @@ err_del:
 err_release:
 	policy_release_gid(vm, add->gid);
 out:
-	g_info("VM %s: address %s %s", vm->name, address_text(add->gid, text),
-	       status == PVHCA_ST_OK		    ? "is its own now" :
-		       status == PVHCA_ST_DENIED    ? "is not allowed by its settings" :
-		       status == PVHCA_ST_IN_USE    ? "is another VM's" :
-		       status == PVHCA_ST_NOT_FOUND ? "is not an address of the host device" :
-						      "was refused by the host device");
+	vm_info(vm, "address %s %s", address_text(add->gid, text),
+		status == PVHCA_ST_OK		     ? "is its own now" :
+			status == PVHCA_ST_DENIED    ? "is not allowed by its settings" :
+			status == PVHCA_ST_IN_USE    ? "is another VM's" :
+			status == PVHCA_ST_NOT_FOUND ? "is not an address of the host device" :
+						       "was refused by the host device");
 	return status;
 }
 

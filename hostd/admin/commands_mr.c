@@ -190,7 +190,7 @@ void commands_free_mr(void *object, void *arg)
 	status = COMMANDS_FABRIC(vm, mr_dereg, mr);
 	/* Its windows are gone, so this is a fabric's mistake. */
 	if (status)
-		g_warning("VM %s: a region is kept, status %d", vm->name, status);
+		vm_warning(vm, "a region is kept, status %d", status);
 	mr_put(vm, mr);
 }
 

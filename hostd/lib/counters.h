@@ -28,6 +28,7 @@
 	X(inline_bytes, "payload bytes that stood in send queue entries")      \
 	X(mappings_reused, "regions registered whose memory was mapped still") \
 	X(throttled_ns, "nanoseconds that its rate had it wait")               \
+	X(log_lines_dropped, "lines of the log left out")                      \
 	X(errors, "completions in error")                                      \
 	X(protocol_errors, "entries or commands that broke the ABI")
 

@@ -47,6 +47,11 @@ static const char *log_field(const GLogField *fields, gsize n_fields, const char
 	return "";
 }
 
+static bool log_shows(GLogLevelFlags level)
+{
+	return (unsigned int)(level & G_LOG_LEVEL_MASK) <= atomic_load(&log_threshold);
+}
+
 static GLogWriterOutput log_writer(GLogLevelFlags level, const GLogField *fields, gsize n_fields,
 				   gpointer data)
 {
@@ -55,7 +60,7 @@ static GLogWriterOutput log_writer(GLogLevelFlags level, const GLogField *fields
 	int n;
 
 	(void)data;
-	if ((unsigned int)(level & G_LOG_LEVEL_MASK) > atomic_load(&log_threshold))
+	if (!log_shows(level))
 		return G_LOG_WRITER_HANDLED;
 	if (log_to_journal &&
 	    g_log_writer_journald(level, fields, n_fields, NULL) == G_LOG_WRITER_HANDLED)
@@ -123,4 +128,86 @@ void log_warning_limited(struct log_limit *limit, const char *format, ...)
 		g_warning("%s (and %u messages like this)", text, suppressed);
 	else
 		g_warning("%s", text);
+}
+
+/* ---------------------------------- sources -------------------------------- */
+
+#define LOG_PACE_NS (LOG_PACE_MS * NS_PER_MS)
+#define LOG_ROOM_NS (LOG_BURST * LOG_PACE_NS)
+#define LOG_DETAILS (G_LOG_LEVEL_INFO | G_LOG_LEVEL_DEBUG)
+
+/* Up to wanted lines of it, and whether these are its last. */
+static unsigned int log_take(_Atomic uint64_t *due_ns, unsigned int wanted, bool *last)
+{
+	uint64_t now = clock_ns(), due = atomic_load(due_ns), from, room;
+	unsigned int got;
+
+	do {
+		from = due > now ? due : now;
+		room = now + LOG_ROOM_NS - from;
+		got = from > now + LOG_ROOM_NS ? 0 : room / LOG_PACE_NS;
+		if (got > wanted)
+			got = wanted;
+		if (!got)
+			return 0;
+	} while (!atomic_compare_exchange_weak(due_ns, &due, from + got * LOG_PACE_NS));
+	*last = room / LOG_PACE_NS == got;
+	return got;
+}
+
+struct log_source *log_source_new(void)
+{
+	return g_atomic_rc_box_new0(struct log_source);
+}
+
+struct log_source *log_source_hold(struct log_source *source)
+{
+	return g_atomic_rc_box_acquire(source);
+}
+
+void log_source_drop(struct log_source *source)
+{
+	if (source)
+		g_atomic_rc_box_release(source);
+}
+
+void log_source_start(struct log_source *source, struct log_source *of)
+{
+	uint64_t now = clock_ns();
+	unsigned int lines;
+	bool last;
+
+	for (unsigned int i = 0; i < G_N_ELEMENTS(source->due_ns); i++) {
+		lines = log_take(&of->due_ns[i], LOG_START, &last);
+		atomic_store(&source->due_ns[i], now + (LOG_BURST - lines) * LOG_PACE_NS);
+	}
+}
+
+void log_from(struct log_source *source, GLogLevelFlags level, const char *format, ...)
+{
+	const unsigned int kind = level & LOG_DETAILS ? 1 : 0;
+	unsigned int left_out = 0;
+	char text[LOG_LINE];
+	bool last = false;
+	va_list args;
+
+	if (!log_shows(level))
+		return;
+	if (source && !log_take(&source->due_ns[kind], 1, &last)) {
+		atomic_fetch_add(&source->left_out[kind], 1);
+		if (source->dropped)
+			atomic_fetch_add_explicit(source->dropped, 1, memory_order_relaxed);
+		return;
+	}
+	if (source)
+		left_out = atomic_exchange(&source->left_out[kind], 0);
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (left_out)
+		g_log(G_LOG_DOMAIN, level, "%s (%u lines before this one were left out)", text,
+		      left_out);
+	else
+		g_log(G_LOG_DOMAIN, level, "%s%s", text,
+		      last ? " (for now, more lines like these are left out)" : "");
 }

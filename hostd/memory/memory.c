@@ -41,6 +41,9 @@ struct region_own {
 	void *watch;
 };
 
+/* Details only; what QEMU may not do is told by the session. */
+static struct log_source memory_log;
+
 static void memory_put(struct memory *memory)
 {
 	if (atomic_fetch_sub(&memory->refs, 1) != 1)
@@ -144,7 +147,8 @@ static int memory_check_file(struct region *region)
 	if (!S_ISREG(st.st_mode) || flags < 0 || (flags & O_ACCMODE) != O_RDWR)
 		return -EINVAL;
 	if (!(seals & F_SEAL_SHRINK))
-		g_debug("guest memory whose file can be cut; a memfd can be sealed against that");
+		log_from(&memory_log, G_LOG_LEVEL_DEBUG,
+			 "guest memory whose file can be cut; a memfd can be sealed against that");
 	if (st.st_size < 0 || (uint64_t)st.st_size < region->fd_offset + region->size)
 		return -EINVAL;
 	region->page_size = memory_page_size(region->fd);
@@ -267,9 +271,10 @@ int memory_add(struct memory *memory, uint64_t gpa, uint64_t size, uint64_t fd_o
 	if (!region)
 		goto err_close;
 	if (region->page_size != page_size)
-		g_debug("a memory region has pages of %" G_GUINT64_FORMAT
-			" bytes, not %" G_GUINT64_FORMAT " as QEMU says",
-			region->page_size, page_size);
+		log_from(&memory_log, G_LOG_LEVEL_DEBUG,
+			 "a memory region has pages of %" G_GUINT64_FORMAT
+			 " bytes, not %" G_GUINT64_FORMAT " as QEMU says",
+			 region->page_size, page_size);
 	ret = memory_insert(memory, region);
 	if (ret)
 		memory_region_put(region); /* closes fd, too */

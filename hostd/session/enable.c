@@ -109,8 +109,7 @@ static uint32_t session_bring_up(struct session *session, const char **why)
 	*why = "pvhcad cannot watch this VM's doorbell; see pvhcad's log";
 	ret = session_listen(session);
 	if (ret) {
-		g_warning("VM %s: cannot watch its doorbell: %s", session->vm.name,
-			  g_strerror(-ret));
+		vm_warning(&session->vm, "cannot watch its doorbell: %s", g_strerror(-ret));
 		goto err_detach;
 	}
 	*why = "";
@@ -133,7 +132,7 @@ uint32_t session_enable(struct session *session, uint64_t gpa)
 	if (atomic_load(&session->vm.state) != VM_IDLE)
 		return PVHCA_DEV_ERR_BAD_STATE;
 	if (!session_has_event_fds(session)) {
-		g_warning("VM %s: ENABLE before all event descriptors", session->vm.name);
+		vm_warning(&session->vm, "ENABLE before all event descriptors");
 		error = PVHCA_DEV_ERR_BAD_STATE;
 		goto err;
 	}
@@ -151,12 +150,11 @@ uint32_t session_enable(struct session *session, uint64_t gpa)
 		goto err;
 	}
 	vm_set_state(&session->vm, VM_ENABLED);
-	g_message("VM %s: device enabled", session->vm.name);
+	vm_message(&session->vm, "device enabled");
 	return PVHCA_DEV_ERR_NONE;
 
 err:
-	g_message("VM %s: device not enabled, error %u%s%s", session->vm.name, error,
-		  *why ? ": " : "", why);
+	vm_message(&session->vm, "device not enabled, error %u%s%s", error, *why ? ": " : "", why);
 	vm_set_state(&session->vm, VM_FAILED);
 	return error;
 }

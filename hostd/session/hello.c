@@ -89,21 +89,22 @@ static void hello_reply(struct session *session, uint32_t refused, const char *r
 /* Who is refused comes again, as QEMU does each second. */
 static int hello_refuse(struct session *session, uint32_t error, const char *reason)
 {
-	static struct log_limit limit;
-
 	hello_reply(session, error, reason);
-	log_warning_limited(&limit, "VM %s: refused: %s", session->vm.name, reason);
+	vm_warning(&session->vm, "refused: %s", reason);
 	return -ECONNREFUSED;
 }
 
 static int hello_accept(struct session *session)
 {
 	vm_apply_quota(&session->vm);
+	if (session->door_log)
+		log_source_start(&session->vm.own_log, session->door_log);
+	session->vm.log = &session->vm.own_log;
 	session->hello_ns = 0;
 	/* Before the answer, so that a peer that has it finds the name in the statistics. */
 	vm_set_state(&session->vm, VM_IDLE);
 	hello_reply(session, 0, "");
-	g_message("VM %s: connected, session %u", session->vm.name, session->vm.id);
+	vm_message(&session->vm, "connected, session %u", session->vm.id);
 	return 0;
 }
 

@@ -18,12 +18,14 @@
 /**
  * struct door - a socket
  * @group: the [vm] group that it belongs to; NULL: it is for all
+ * @log: what those who come by it can cause
  * @source, @retry: GLib's; one of them while connections are taken
  */
 struct door {
 	char *group;
 	char *path;
 	struct listener *listener;
+	struct log_source *log;
 	guint source, retry;
 };
 
@@ -59,7 +61,7 @@ static gboolean door_on_connection(int fd, GIOCondition condition, void *arg)
 	(void)fd;
 	(void)condition;
 	if (peer >= 0) {
-		sessions_accept(peer, door->group);
+		sessions_accept(peer, door->group, door->log);
 		return G_SOURCE_CONTINUE;
 	}
 	if (peer == -EAGAIN || peer == -EINTR || peer == -ECONNABORTED)
@@ -95,6 +97,7 @@ static struct door *door_new(const char *group, const char *path,
 	door->group = g_strdup(group);
 	door->path = g_strdup(path);
 	door->listener = listener;
+	door->log = log_source_new();
 	return door;
 }
 
@@ -107,6 +110,7 @@ static void door_free(void *data)
 	if (door->retry)
 		g_source_remove(door->retry);
 	listener_close(door->listener);
+	log_source_drop(door->log);
 	g_free(door->group);
 	g_free(door->path);
 	g_free(door);

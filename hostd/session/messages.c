@@ -22,7 +22,7 @@ int session_refuse(struct session *session, const char *format, ...)
 	va_start(args, format);
 	what = g_strdup_vprintf(format, args);
 	va_end(args);
-	g_warning("VM %s: bad message from QEMU: %s", session->vm.name, what);
+	vm_warning(&session->vm, "bad message from QEMU: %s", what);
 	g_free(what);
 	return -EPROTO;
 }

@@ -25,6 +25,7 @@ enum session_mark {
  * struct session - a VM with its link and its thread
  * @vm: the VM; all other rooms know this part only
  * @group: the [vm] group by whose own socket QEMU came; NULL: by the one for all
+ * @door_log: that of the socket by which QEMU came, held; or NULL
  * @user: that QEMU ran as when it connected
  * @epoll_fd: what the thread waits for
  * @wake_fd: eventfd of our own, signalled after @marks or @quit were set
@@ -41,6 +42,7 @@ enum session_mark {
 struct session {
 	struct vm vm;
 	char *group;
+	struct log_source *door_log;
 	uint32_t user;
 	struct link link;
 	int epoll_fd;
@@ -58,9 +60,10 @@ struct session {
 
 /* -------------------------------- session/session.c -------------------------------- */
 
-/* group: struct session. NULL: no memory; fd is closed then. */
-struct session *session_new(int fd, const char *group, unsigned int id, const struct config *config,
-			    const struct fabric_ops *ops, struct fabric *fabric);
+/* group: struct session; log: sessions_accept(). NULL: no memory; fd is closed then. */
+struct session *session_new(int fd, const char *group, struct log_source *log, unsigned int id,
+			    const struct config *config, const struct fabric_ops *ops,
+			    struct fabric *fabric);
 /* The session's thread: serves until the link closes or session_quit(). */
 void session_run(struct session *session);
 void session_quit(struct session *session);

@@ -128,7 +128,7 @@ void session_send(struct session *session, uint32_t type, const void *payload, u
 	int ret = link_send(&session->link, type, payload, size);
 
 	if (ret) {
-		g_info("VM %s: cannot send to QEMU: %s", session->vm.name, g_strerror(-ret));
+		vm_info(&session->vm, "cannot send to QEMU: %s", g_strerror(-ret));
 		session_end(session);
 	} else {
 		session_watch_link(session);
@@ -155,8 +155,8 @@ static void session_on_readable(struct session *session)
 	if (reason)
 		session_refuse(session, "%s", reason);
 	else
-		g_info("VM %s: connection ends: %s", session->vm.name,
-		       ret == -ECONNRESET ? "closed by QEMU" : g_strerror(-ret));
+		vm_info(&session->vm, "connection ends: %s",
+			ret == -ECONNRESET ? "closed by QEMU" : g_strerror(-ret));
 	session_end(session);
 }
 
@@ -193,10 +193,9 @@ static void session_on_time(struct session *session)
 	now = clock_ns();
 	if (session->hello_ns && now >= session->hello_ns) {
 		if (session->again_ns)
-			g_warning("VM %s: its former session has not ended in time",
-				  session->vm.name);
+			vm_warning(&session->vm, "its former session has not ended in time");
 		else
-			g_warning("session %u: no HELLO in time", session->vm.id);
+			vm_warning(&session->vm, "no HELLO in time");
 		session_end(session);
 	}
 	if (session->again_ns && now >= session->again_ns)
@@ -264,7 +263,7 @@ void session_run(struct session *session)
 	identity_release(session);
 	/* Who served the guest's registers may be gone: then only we can make it look at them. */
 	events_interrupt(&session->vm, PVHCA_VECTOR_CONFIG);
-	g_message("VM %s: session %u ended", session->vm.name, session->vm.id);
+	vm_message(&session->vm, "session %u ended", session->vm.id);
 }
 
 void session_quit(struct session *session)
@@ -309,8 +308,9 @@ static uint32_t session_peer_user(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ? UINT32_MAX : peer.uid;
 }
 
-struct session *session_new(int fd, const char *group, unsigned int id, const struct config *config,
-			    const struct fabric_ops *ops, struct fabric *fabric)
+struct session *session_new(int fd, const char *group, struct log_source *log, unsigned int id,
+			    const struct config *config, const struct fabric_ops *ops,
+			    struct fabric *fabric)
 {
 	struct session *session = calloc(1, sizeof(*session));
 
@@ -324,6 +324,10 @@ struct session *session_new(int fd, const char *group, unsigned int id, const st
 	if (vm_init(&session->vm, id, config, &session_thread_ops))
 		goto err_free_group;
 	session->user = session_peer_user(fd);
+	if (log) {
+		session->door_log = log_source_hold(log);
+		session->vm.log = log;
+	}
 	session->vm.ops = ops;
 	session->vm.fabric = fabric;
 	session->async_fd = -1;
@@ -334,6 +338,7 @@ struct session *session_new(int fd, const char *group, unsigned int id, const st
 	return session;
 
 err_fini:
+	log_source_drop(session->door_log);
 	vm_fini(&session->vm);
 err_free_group:
 	free(session->group);
@@ -349,6 +354,7 @@ void session_free(struct session *session)
 	close(session->epoll_fd);
 	close(session->wake_fd);
 	vm_fini(&session->vm);
+	log_source_drop(session->door_log);
 	free(session->group);
 	free(session);
 }

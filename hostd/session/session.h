@@ -11,6 +11,7 @@
 struct config;
 struct fabric;
 struct fabric_ops;
+struct log_source;
 struct vm;
 
 /*
@@ -24,9 +25,10 @@ void sessions_init(const struct config *config, const struct fabric_ops *ops,
 		   struct fabric *fabric);
 /*
  * A connection, by the own socket of this [vm] group, or by the one for all: NULL. Takes
- * fd over, and closes it where it cannot be served.
+ * fd over, and closes it where it cannot be served. log: of this socket (log_source_new()),
+ * or NULL; whoever comes by it begins with the lines that it can spare.
  */
-void sessions_accept(int fd, const char *group);
+void sessions_accept(int fd, const char *group, struct log_source *log);
 /* Memory of some region vanished: each session looks whether it was its own. */
 void sessions_check_memory(void);
 /*

@@ -118,7 +118,7 @@ static void sessions_refuse(int fd, int error, const char *reason)
 	link_fini(&link);
 }
 
-void sessions_accept(int fd, const char *group)
+void sessions_accept(int fd, const char *group, struct log_source *log)
 {
 	static struct log_limit limit;
 	struct seat *seat = NULL;
@@ -145,8 +145,8 @@ void sessions_accept(int fd, const char *group)
 		close(fd);
 		return;
 	}
-	seat->session = session_new(fd, group, ++sessions.last_id, sessions.config, sessions.ops,
-				    sessions.fabric);
+	seat->session = session_new(fd, group, log, ++sessions.last_id, sessions.config,
+				    sessions.ops, sessions.fabric);
 	if (!seat->session)
 		goto err_free;
 

@@ -21,9 +21,8 @@ static void vm_vfail(struct vm *vm, uint32_t error, const char *format, va_list 
 	if (!atomic_compare_exchange_strong(&vm->failing, &none, error))
 		return;
 	vsnprintf(what, sizeof(what), format, args);
-	log_warning_limited(
-		&vm->fault_log, "VM %s: %s: %s", vm->name,
-		error == PVHCA_DEV_ERR_GUEST ? "the guest broke the protocol" : "stopped", what);
+	vm_warning(vm, "%s: %s",
+		   error == PVHCA_DEV_ERR_GUEST ? "the guest broke the protocol" : "stopped", what);
 	if (error == PVHCA_DEV_ERR_GUEST)
 		counter_add(&vm->counters.protocol_errors, 1);
 	vm->thread->failed(vm);

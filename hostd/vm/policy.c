@@ -257,13 +257,11 @@ static int policy_claim_paired_mac(struct vm *vm)
 	bool has_host = fabric_hook(vm->ops, false, default_mac, vm, host);
 
 	if (!address_mac_valid(mac)) {
-		g_warning("VM %s: it is to be paired, but neither its settings nor QEMU name a MAC",
-			  vm->name);
+		vm_warning(vm, "it is to be paired, but neither its settings nor QEMU name a MAC");
 		return PVHCA_ST_INVALID;
 	}
 	if ((has_host && !memcmp(host, mac, sizeof(host))) || !policy_take_mac(vm, mac)) {
-		g_warning("VM %s: it is to be paired, but the host or another VM has its MAC",
-			  vm->name);
+		vm_warning(vm, "it is to be paired, but the host or another VM has its MAC");
 		return PVHCA_ST_IN_USE;
 	}
 	vm->mac_chosen = true;
@@ -281,8 +279,7 @@ int policy_claim_mac(struct vm *vm)
 		return policy_claim_paired_mac(vm);
 	if (vm->policy->has_mac) {
 		if (!policy_take_mac(vm, vm->policy->mac)) {
-			g_warning("VM %s: the MAC in its settings is in use by another VM",
-				  vm->name);
+			vm_warning(vm, "the MAC in its settings is in use by another VM");
 			return PVHCA_ST_IN_USE;
 		}
 		goto out;
@@ -293,8 +290,7 @@ int policy_claim_mac(struct vm *vm)
 	    !(has_host && !memcmp(host, vm->hello_mac, sizeof(host)))) {
 		if (policy_take_mac(vm, vm->hello_mac))
 			goto out;
-		g_warning("VM %s: the MAC that QEMU asks for is another VM's; choosing one",
-			  vm->name);
+		vm_warning(vm, "the MAC that QEMU asks for is another VM's; choosing one");
 	}
 	if (has_host)
 		policy_share_mac(vm, host);

@@ -45,6 +45,8 @@ int vm_init(struct vm *vm, unsigned int id, const struct config *config,
 	vm->thread = thread;
 	snprintf(vm->name, sizeof(vm->name), "session-%u", id);
 	vm->policy = config_policy_new(config, "", no_uuid);
+	vm->own_log.dropped = &vm->counters.log_lines_dropped;
+	vm->log = &vm->own_log;
 	vm->admin_doorbell_fd = -1;
 	for (unsigned int i = 0; i < PVHCA_DB_MAX; i++)
 		vm->doorbell_fds[i] = -1;

@@ -114,6 +114,7 @@ struct vm_thread_ops {
  * @wake_worker: wake it once the guest knows of its commands' ends; admin/admin.c
  * @doorbell: byte offset of the data doorbell that wakes its worker
  * @counters: any thread
+ * @log: what bounds its lines of the log: @own_log, before HELLO that of its socket
  */
 struct vm {
 	pthread_mutex_t lock;
@@ -163,9 +164,18 @@ struct vm {
 	bool wake_worker;
 	uint32_t doorbell;
 	struct counters counters;
-	struct log_limit quota_log;
-	struct log_limit fault_log;
+	struct log_source *log;
+	struct log_source own_log;
 };
+
+/* A line of the log that the VM causes, or its QEMU. Any thread. */
+#define vm_log(vm, level, format, ...) \
+	log_from((vm)->log, level, "VM %s: " format, (vm)->name, ##__VA_ARGS__)
+#define vm_critical(vm, ...) vm_log(vm, G_LOG_LEVEL_CRITICAL, __VA_ARGS__)
+#define vm_warning(vm, ...)  vm_log(vm, G_LOG_LEVEL_WARNING, __VA_ARGS__)
+#define vm_message(vm, ...)  vm_log(vm, G_LOG_LEVEL_MESSAGE, __VA_ARGS__)
+#define vm_info(vm, ...)     vm_log(vm, G_LOG_LEVEL_INFO, __VA_ARGS__)
+#define vm_debug(vm, ...)    vm_log(vm, G_LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 /* As it is before HELLO; policy and memory are made. Returns 0 or -ENOMEM, nothing is left then. */
 int vm_init(struct vm *vm, unsigned int id, const struct config *config,

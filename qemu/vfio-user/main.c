@@ -41,16 +41,53 @@ typedef struct PvhcaListener {
     char *name; /* in dir */
 } PvhcaListener;
 
+/*
+ * What monitor and guest can make us log: so many lines at once, and one each
+ * so many microseconds after that.
+ */
+#define PVHCA_LOG_BURST 32
+#define PVHCA_LOG_PACE  (2 * G_USEC_PER_SEC)
+
+/* Lines that may be written now, and one less from now on. */
+static unsigned pvhca_main_take_line(void)
+{
+    static gint64 due; /* when all would be there again */
+    gint64 now = g_get_monotonic_time();
+    gint64 from = MAX(due, now);
+    gint64 lines =
+        (now + PVHCA_LOG_BURST * PVHCA_LOG_PACE - from) / PVHCA_LOG_PACE;
+
+    if (lines > 0) {
+        due = from + PVHCA_LOG_PACE;
+    }
+    return MAX(lines, 0);
+}
+
 void pvhca_log(const char *fmt, ...)
 {
+    static unsigned left_out;
+    unsigned lines = pvhca_main_take_line();
     g_autofree char *text = NULL;
     g_autofree char *line = NULL;
     va_list ap;
 
+    if (!lines) {
+        left_out++;
+        return;
+    }
     va_start(ap, fmt);
     text = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    line = g_strdup_printf("pvhca-vfio-user: %s\n", text);
+    if (left_out) {
+        line = g_strdup_printf("pvhca-vfio-user: %s (%u lines before this one "
+                               "were left out)\n",
+                               text, left_out);
+    } else {
+        line = g_strdup_printf(
+            "pvhca-vfio-user: %s%s\n", text,
+            lines > 1 ? "" : " (for now, more lines are left out)");
+    }
+    left_out = 0;
     /* Not by stdio, which would ask what kind of file this is. */
     (void)!write(STDERR_FILENO, line, strlen(line));
 }

@@ -145,7 +145,7 @@ typedef struct PvhcaServer {
     PvhcaMonitor monitor;
 } PvhcaServer;
 
-/* A line to standard error. */
+/* A line to standard error; left out where there are too many. */
 void pvhca_log(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
 /*

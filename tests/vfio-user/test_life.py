@@ -26,6 +26,25 @@ def enable(case, server, client):
     case.until_status(client, LINK | ENABLED)
 
 
+class Log(Case):
+    def test_monitors_cannot_fill_it(self):
+        server = self.server()
+        for _ in range(200):
+            with socket.socket(socket.AF_UNIX) as monitor:
+                monitor.connect(server.socket)
+                # No command: the connection ends.
+                monitor.sendall(struct.pack("=HHIII", 1, 1, 16, 1, 0))
+                monitor.settimeout(PATIENCE)
+                try:
+                    monitor.recv(1)
+                except ConnectionResetError:
+                    pass
+        lines = server.output().splitlines()
+        # 32 at once, one in 2 seconds; a machine that is slow has some more.
+        self.assertLess(len(lines), 150)
+        self.assertTrue(any("more lines are left out" in line for line in lines), lines[-3:])
+
+
 class Session(Case):
     def test_hello_says_who_we_are(self):
         server = self.server("--vectors", "5", "--doorbells", "9", "--name", "vm1", "--mac", "52:54:00:01:02:03",

@@ -73,6 +73,6 @@ void verbs_ah_destroy(struct ah *ah)
 	int err = ibv_destroy_ah(ah->fabric);
 
 	if (err)
-		g_warning("%s: host address handle could not be destroyed: %s", ah->vm->name,
-			  g_strerror(err));
+		vm_warning(ah->vm, "host address handle could not be destroyed: %s",
+			   g_strerror(err));
 }

@@ -65,6 +65,8 @@ static struct verbs_group *find_free(struct verbs_vm *vv)
 	return NULL;
 }
 
+static struct log_source group_log;
+
 /* With vv->lock held. */
 static int group_join(struct verbs_vm *vv, const union ibv_gid *gid)
 {
@@ -80,7 +82,8 @@ static int group_join(struct verbs_vm *vv, const union ibv_gid *gid)
 		return PVHCA_ST_NO_MEMORY;
 	fd = member_new(gid, vv->fabric->netdev_ifindex);
 	if (fd < 0) {
-		g_info("the host cannot join a guest's multicast group: %s", g_strerror(-fd));
+		log_from(&group_log, G_LOG_LEVEL_INFO,
+			 "the host cannot join a guest's multicast group: %s", g_strerror(-fd));
 		return verbs_status(-fd);
 	}
 	*group = (struct verbs_group){ .gid = *gid, .users = 1, .fd = fd };

@@ -28,7 +28,7 @@ void verbs_pd_free(struct pd *pd)
 	int err = ibv_dealloc_pd(pd->fabric);
 
 	if (err)
-		g_warning("%s: host PD could not be freed: %s", pd->vm->name, g_strerror(err));
+		vm_warning(pd->vm, "host PD could not be freed: %s", g_strerror(err));
 }
 
 /* ------------------------------ regions by lkey ---------------------------- */
@@ -125,8 +125,9 @@ err_put:
 	stitches_put(vmr->stitch);
 err_free:
 	free(vmr);
-	g_info("%s: a region of %" G_GUINT64_FORMAT " bytes in %u runs could not be registered: %s",
-	       vm->name, mr->length, mr->extents->count, g_strerror(err));
+	vm_info(vm,
+		"a region of %" G_GUINT64_FORMAT " bytes in %u runs could not be registered: %s",
+		mr->length, mr->extents->count, g_strerror(err));
 	return verbs_status(err);
 }
 
@@ -143,7 +144,7 @@ int verbs_mr_dereg(struct mr *mr)
 	 * windows are bound to it, whatever error it gives then.
 	 */
 	if (err) {
-		g_info("%s: host MR could not be deregistered: %s", mr->vm->name, g_strerror(err));
+		vm_info(mr->vm, "host MR could not be deregistered: %s", g_strerror(err));
 		key_add(vv, vmr);
 		return PVHCA_ST_BUSY;
 	}
@@ -193,6 +194,6 @@ int verbs_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)
 		return status;
 	status = verbs_mr_dereg(mr);
 	if (status && verbs_mr_dereg(next))
-		g_warning("%s: a region of the host is kept until the session ends", mr->vm->name);
+		vm_warning(mr->vm, "a region of the host is kept until the session ends");
 	return status;
 }

@@ -26,6 +26,5 @@ void verbs_mw_dealloc(struct mw *mw)
 	int err = ibv_dealloc_mw(mw->fabric);
 
 	if (err)
-		g_warning("%s: host memory window could not be freed: %s", mw->vm->name,
-			  g_strerror(err));
+		vm_warning(mw->vm, "host memory window could not be freed: %s", g_strerror(err));
 }

@@ -81,8 +81,8 @@ static void post_bad_send(struct qp *qp, uint16_t index, bool bind)
 	counter_add(&qp->vm->counters.protocol_errors, 1);
 	err = ibv_post_send(vqp->qp, &wr, &bad);
 	if (err)
-		g_info("%s: QP 0x%x: a refused entry has no completion: %s", qp->vm->name, qp->qpn,
-		       g_strerror(err));
+		vm_info(qp->vm, "QP 0x%x: a refused entry has no completion: %s", qp->qpn,
+			g_strerror(err));
 }
 
 static unsigned int host_flags(uint8_t flags)

@@ -251,8 +251,7 @@ static void flush_srq_entries(struct qp *qp, struct verbs_qp *vqp)
 	int err = ibv_modify_qp(vqp->qp, &attr, IBV_QP_STATE);
 
 	if (err)
-		g_debug("%s: host QP 0x%x cannot be flushed: %s", qp->vm->name, qp->qpn,
-			g_strerror(err));
+		vm_debug(qp->vm, "host QP 0x%x cannot be flushed: %s", qp->qpn, g_strerror(err));
 	/* Before the engine's library removes them together with the QP. */
 	deliver_srq_entries(qp);
 }
@@ -262,8 +261,8 @@ static void host_qp_destroy(struct qp *qp, struct verbs_qp *vqp)
 	int err = ibv_destroy_qp(vqp->qp);
 
 	if (err)
-		g_warning("%s: host QP 0x%x could not be destroyed: %s", qp->vm->name, qp->qpn,
-			  g_strerror(err));
+		vm_warning(qp->vm, "host QP 0x%x could not be destroyed: %s", qp->qpn,
+			   g_strerror(err));
 }
 
 void verbs_qp_destroy(struct qp *qp)

@@ -37,8 +37,8 @@ void verbs_qp_fail(struct qp *qp)
 	vqp->failing = true;
 	err = ibv_modify_qp(vqp->qp, &attr, IBV_QP_STATE);
 	if (err)
-		g_warning("%s: host QP 0x%x could not be moved to error: %s", qp->vm->name, qp->qpn,
-			  g_strerror(err));
+		vm_warning(qp->vm, "host QP 0x%x could not be moved to error: %s", qp->qpn,
+			   g_strerror(err));
 	atomic_store(&qp->state, IBV_QPS_ERR);
 }
 
@@ -56,8 +56,8 @@ void verbs_stop_hostile(struct qp *qp, const char *queue)
 	vqp->broken = true;
 	verbs_qp_fail(qp);
 	counter_add(&qp->vm->counters.protocol_errors, 1);
-	g_info("%s: QP 0x%x is not served any more: more work on its %s queue than that holds",
-	       qp->vm->name, qp->qpn, queue);
+	vm_info(qp->vm, "QP 0x%x is not served any more: more work on its %s queue than that holds",
+		qp->qpn, queue);
 	events_async(qp->vm, PVHCA_EVENT_QP_FATAL, qp->handle);
 }
 
@@ -73,8 +73,8 @@ static void post_bad_recv(struct qp *qp, uint16_t tag)
 	counter_add(&qp->vm->counters.protocol_errors, 1);
 	err = ibv_post_recv(vqp->qp, &wr, &bad);
 	if (err)
-		g_info("%s: QP 0x%x: a refused receive has no completion: %s", qp->vm->name,
-		       qp->qpn, g_strerror(err));
+		vm_info(qp->vm, "QP 0x%x: a refused receive has no completion: %s", qp->qpn,
+			g_strerror(err));
 }
 
 /* The next entry is refused: now, or when its turn comes (0). */
@@ -203,7 +203,7 @@ static void srq_fail(struct srq *srq, const char *why)
 
 	vsrq->failed = true;
 	counter_add(&srq->vm->counters.protocol_errors, 1);
-	g_info("%s: an SRQ is not served any more: %s", srq->vm->name, why);
+	vm_info(srq->vm, "an SRQ is not served any more: %s", why);
 	events_async(srq->vm, PVHCA_EVENT_SRQ_ERR, srq->handle);
 }
 

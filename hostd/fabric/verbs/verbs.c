@@ -301,8 +301,8 @@ static int verbs_vm_open(struct fabric *fabric, struct vm *vm)
 	}
 	err = open_device(vv);
 	if (err) {
-		g_warning("%s: cannot open %s: %s", vm->name, ibv_get_device_name(fabric->device),
-			  g_strerror(err));
+		vm_warning(vm, "cannot open %s: %s", ibv_get_device_name(fabric->device),
+			   g_strerror(err));
 		goto err_free_qps;
 	}
 	pthread_mutex_init(&vv->lock, NULL);
@@ -330,7 +330,7 @@ static void verbs_vm_close(struct vm *vm)
 	ibv_destroy_comp_channel(vv->channel);
 	err = ibv_close_device(vv->context);
 	if (err)
-		g_warning("%s: host device could not be closed: %s", vm->name, g_strerror(err));
+		vm_warning(vm, "host device could not be closed: %s", g_strerror(err));
 	g_hash_table_destroy(vv->keys);
 	pthread_mutex_destroy(&vv->keys_lock);
 	pthread_mutex_destroy(&vv->poll_lock);
@@ -375,7 +375,7 @@ static void post_event(struct vm *vm, const struct ibv_async_event *event)
 		return;
 	case IBV_EVENT_CQ_ERR:
 		/* A host CQ that several guest CQs share. */
-		g_critical("%s: a host CQ failed", vm->name);
+		vm_critical(vm, "a host CQ failed");
 		events_async(vm, PVHCA_EVENT_DEVICE_FATAL, 0);
 		return;
 	case IBV_EVENT_DEVICE_FATAL:

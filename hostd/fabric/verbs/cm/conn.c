@@ -129,10 +129,10 @@ static bool cm_make_room(struct cm_vm *cv)
 		cm_conn_drop(conn);
 		return true;
 	}
-	log_warning_limited(
-		&cv->log,
-		"VM %s: has its quota of connections=%u to native peers; raise it in group [quota] or [vm %s] of the configuration",
-		cv->vm->name, limit, cv->vm->name);
+	vm_warning(
+		cv->vm,
+		"has its quota of connections=%u to native peers; raise it in group [quota] or [vm %s] of the configuration",
+		limit, cv->vm->name);
 	return false;
 }
 
@@ -178,8 +178,7 @@ static void cm_conn_release(struct cm_conn *conn)
 	if (!conn->rdma)
 		return;
 	if (rdma_destroy_id(conn->rdma))
-		g_warning("VM %s: a connection of the host could not be given back",
-			  conn->cv->vm->name);
+		vm_warning(conn->cv->vm, "a connection of the host could not be given back");
 	conn->rdma = NULL;
 }
 

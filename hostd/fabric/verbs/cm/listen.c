@@ -41,9 +41,6 @@ static int cm_listener_open(struct cm_listener *listener, const struct cm_gid *g
 static void cm_listen_refused(const struct cm_listener *listener, const struct cm_gid *gid,
 			      int error)
 {
-	static const char format[] =
-		"VM %s: cannot listen on %s port %u (%s): %s; native peers do not reach it there";
-	const char *name = listener->cv->vm->name, *space = listener->ud ? "UDP" : "TCP";
 	char text[ADDRESS_TEXT];
 	const char *why = error == -EADDRINUSE || error == -EADDRNOTAVAIL ?
 		"another VM or a program of the host does" :
@@ -51,12 +48,10 @@ static void cm_listen_refused(const struct cm_listener *listener, const struct c
 				   g_strerror(-error);
 
 	address_text(gid->host, text);
-	/* A guest can take an address and give it up as often as it likes. */
-	if (address_is_link_local(gid->host))
-		g_info(format, name, text, listener->port, space, why);
-	else
-		log_warning_limited(&listener->cv->refused_log, format, name, text, listener->port,
-				    space, why);
+	vm_log(listener->cv->vm,
+	       address_is_link_local(gid->host) ? G_LOG_LEVEL_INFO : G_LOG_LEVEL_WARNING,
+	       "cannot listen on %s port %u (%s): %s; native peers do not reach it there", text,
+	       listener->port, listener->ud ? "UDP" : "TCP", why);
 }
 
 /* False: refused; the reason is logged. */

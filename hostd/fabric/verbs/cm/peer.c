@@ -115,10 +115,9 @@ static bool cm_ip_request(struct cm_listener *listener, struct rdma_cm_id *id,
 	if (memcmp(ip->source, ip->destination, sizeof(ip->source)))
 		return true;
 	/* The guest would answer itself. */
-	log_warning_limited(
-		&listener->cv->log,
-		"VM %s: a program of the host connects to the VM from the VM's own address; it must bind its end to another one of the host's",
-		listener->cv->vm->name);
+	vm_warning(
+		listener->cv->vm,
+		"a program of the host connects to the VM from the VM's own address; it must bind its end to another one of the host's");
 	return false;
 }
 

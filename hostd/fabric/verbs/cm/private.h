@@ -52,8 +52,6 @@ struct cm_vm {
 	GSList *gids;
 	GHashTable *by_guest;
 	GQueue conns;
-	struct log_limit log;
-	struct log_limit refused_log; /* listeners */
 };
 
 enum cm_state {

@@ -222,7 +222,7 @@ struct qemu *qemu_new(void)
 		qemu->doorbell[i] = -1;
 	for (unsigned int i = 0; i < RIG_VECTORS; i++)
 		qemu->vector[i] = -1;
-	qemu->session = session_new(pair[1], NULL, ++sessions, rig.config, &rig.ops, NULL);
+	qemu->session = session_new(pair[1], NULL, NULL, ++sessions, rig.config, &rig.ops, NULL);
 	ck_assert_ptr_nonnull(qemu->session);
 	qemu->vm = &qemu->session->vm;
 	ck_assert_int_eq(pthread_create(&qemu->thread, NULL, session_main, qemu), 0);

@@ -39,7 +39,7 @@ static int connect_qemu(void)
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	ck_assert_uint_lt(qemus, 2 * SESSIONS);
 	qemu[qemus++] = pair[0];
-	sessions_accept(pair[1], NULL);
+	sessions_accept(pair[1], NULL, NULL);
 	return pair[0];
 }
 
