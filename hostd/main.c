@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <glib-unix.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,7 +16,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <pvhca-version.h>
@@ -31,6 +29,7 @@
 #include "lib/ready.h"
 #include "lib/shared_event.h"
 #include "memory/memory.h"
+#include "sandbox/sandbox.h"
 #include "stats/metrics.h"
 #include "session/listeners.h"
 #include "session/session.h"
@@ -83,39 +82,20 @@ static bool daemon_check(const struct daemon *daemon)
 	return true;
 }
 
-/* With CAP_IPC_LOCK, as root as a rule, RLIMIT_MEMLOCK limits nothing (capabilities(7)). */
-static bool daemon_may_lock_anything(void)
-{
-	struct __user_cap_header_struct header = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-	return !syscall(SYS_capget, &header, data) &&
-		data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK);
-}
-
 /* Guests' memory and events are descriptors; registered memory counts as locked. */
 static void daemon_raise_limits(const struct daemon *daemon)
 {
 	struct rlimit limit;
 
+	sandbox_raise_limits(daemon->ops->locks_memory);
 	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
-		limit.rlim_cur = limit.rlim_max;
-		if (setrlimit(RLIMIT_NOFILE, &limit))
-			g_warning("cannot raise RLIMIT_NOFILE: %s", g_strerror(errno));
-		if (limit.rlim_max > INT_MAX)
-			limit.rlim_max = INT_MAX;
-		sessions_limit_fds(limit.rlim_max - MIN(limit.rlim_max / 2, DAEMON_OWN_FDS));
+		if (limit.rlim_cur > INT_MAX)
+			limit.rlim_cur = INT_MAX;
+		sessions_limit_fds(limit.rlim_cur - MIN(limit.rlim_cur / 2, DAEMON_OWN_FDS));
 	}
-	if (!daemon->ops->locks_memory || getrlimit(RLIMIT_MEMLOCK, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_MEMLOCK, &limit);
-	if (limit.rlim_max < daemon->config->quota.pinned_bytes && !daemon_may_lock_anything())
+	if (daemon->ops->locks_memory && !sandbox_may_lock(daemon->config->quota.pinned_bytes))
 		g_warning(
-			"RLIMIT_MEMLOCK is %llu bytes: guests may fail to register memory; run pvhcad with it unlimited",
-			(unsigned long long)limit.rlim_max);
+			"RLIMIT_MEMLOCK is low: guests may fail to register memory; run pvhcad with it unlimited");
 }
 
 /* ---------------------------------- events --------------------------------- */
@@ -185,6 +165,13 @@ static bool daemon_open_metrics(struct daemon *daemon)
 	return daemon->metrics;
 }
 
+static void daemon_close_sockets(struct daemon *daemon)
+{
+	listeners_close();
+	listener_close(daemon->stats);
+	metrics_close(daemon->metrics);
+}
+
 static bool daemon_open_sockets(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
@@ -203,9 +190,42 @@ static bool daemon_open_sockets(struct daemon *daemon)
 	g_free(path);
 	if (daemon->stats && daemon_open_metrics(daemon))
 		return true;
-	listener_close(daemon->stats);
-	listeners_close();
+	daemon_close_sockets(daemon);
 	return false;
+}
+
+/*
+ * What needs the rights of who started us, and then without them. Signals that end us wait
+ * meanwhile, so that no socket is left behind.
+ */
+static bool daemon_enter(struct daemon *daemon)
+{
+	struct account account;
+	sigset_t ends;
+	bool done;
+
+	if (!sandbox_find_user(daemon->config->user, &account))
+		return false;
+	listener_set_owner(account.user, account.group);
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &ends, NULL);
+	daemon_raise_limits(daemon);
+	done = daemon_open_sockets(daemon);
+	if (done && !sandbox_drop(&account, daemon->ops->locks_memory)) {
+		daemon_close_sockets(daemon);
+		done = false;
+	}
+	/* These begin a thread of GLib's. */
+	g_unix_signal_add(SIGTERM, daemon_on_signal, daemon);
+	g_unix_signal_add(SIGINT, daemon_on_signal, daemon);
+	g_unix_signal_add(SIGHUP, daemon_on_hangup, daemon);
+	/* Peers that go away are seen by errors of send(2). */
+	signal(SIGPIPE, SIG_IGN);
+	pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
+	return done;
 }
 
 static bool daemon_start(struct daemon *daemon)
@@ -236,7 +256,7 @@ static bool daemon_start(struct daemon *daemon)
 		goto err_stop_fabric;
 	}
 	sessions_init(config, daemon->ops, daemon->fabric);
-	if (!daemon_open_sockets(daemon))
+	if (config->sandbox && !sandbox_filter(daemon->ops->name))
 		goto err_stop_workers;
 	return true;
 
@@ -261,9 +281,7 @@ static void daemon_run(struct daemon *daemon)
 
 static void daemon_stop(struct daemon *daemon)
 {
-	listeners_close();
-	listener_close(daemon->stats);
-	metrics_close(daemon->metrics);
+	daemon_close_sockets(daemon);
 	stats_stop();
 	if (!sessions_stop()) {
 		/* Their threads still use all that is below. */
@@ -301,16 +319,13 @@ int main(int argc, char **argv)
 	ret = EXIT_OK;
 	if (actions.check)
 		goto out;
-	/* Before there is a socket that would be left behind. */
-	g_unix_signal_add(SIGTERM, daemon_on_signal, &daemon);
-	g_unix_signal_add(SIGINT, daemon_on_signal, &daemon);
-	g_unix_signal_add(SIGHUP, daemon_on_hangup, &daemon);
-	/* Peers that go away are seen by errors of send(2). */
-	signal(SIGPIPE, SIG_IGN);
-	daemon_raise_limits(&daemon);
 	ret = EXIT_FAILED;
-	if (!daemon_start(&daemon))
+	if (!daemon_enter(&daemon))
 		goto out;
+	if (!daemon_start(&daemon)) {
+		daemon_close_sockets(&daemon);
+		goto out;
+	}
 	daemon_run(&daemon);
 	daemon_stop(&daemon);
 	ret = EXIT_OK;

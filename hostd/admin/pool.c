@@ -91,7 +91,6 @@ static bool start_thread(void)
 	pool.seat[i].state = SEAT_FREE;
 	if (pthread_create(&pool.seat[i].thread, NULL, pool_main, &pool.seat[i].state))
 		return false;
-	pthread_setname_np(pool.seat[i].thread, "command");
 	pool.seat[i].state = SEAT_TAKEN;
 	pool.threads++;
 	return true;
@@ -143,6 +142,7 @@ static void *pool_main(void *arg)
 {
 	enum seat_state *state = arg;
 
+	pthread_setname_np(pthread_self(), "command");
 	pthread_mutex_lock(&pool.lock);
 	while (wait_for_work())
 		serve(cds_list_first_entry(&pool.queue, struct pool_client, node));

@@ -153,6 +153,8 @@ static struct config *config_new(const struct config_fabrics *fabrics)
 	config->max_sessions = 256;
 	config->keep_mapped = 4ull << 30;
 	config->unlisted_vms = true;
+	config->user = LISTENER_NOBODY;
+	config->sandbox = true;
 	config->give_way = true;
 	config->quota = quota_defaults;
 	config_set_ports(&config->listen, PORTS_DEFAULT, "", NULL);

@@ -85,6 +85,8 @@ struct config {
 	char *cpus;	       /* list for the workers, e.g. "2-3,6", or NULL */
 	unsigned int max_sessions;
 	uint64_t keep_mapped;	 /* bytes, of all VMs; see memory/stitches.c */
+	uint32_t user;		 /* that root becomes; LISTENER_NOBODY: not said */
+	bool sandbox;		 /* system calls are filtered */
 	bool unlisted_vms;	 /* VMs without a [vm] group are served */
 	char *metrics;		 /* where counters are served, or NULL */
 	struct quota quota;	 /* defaults of every VM */

@@ -4,6 +4,7 @@
  * replacement. So a daemon first locks a file beside the path, and holds the lock
  * while it listens. The lock file stays.
  */
+#include "lib/calls.h"
 #include "lib/listener.h"
 
 #include <errno.h>
@@ -19,6 +20,10 @@
 
 #include "lib/log.h"
 
+/* A socket is made when settings are read again; its path is looked at, and its lock taken. */
+CALLS("connect accept4 bind listen unlink unlinkat stat lstat chmod fchmodat "
+      "chown lchown fchownat flock mkdir mkdirat umask");
+
 #define LISTENER_BACKLOG 64
 
 struct listener {
@@ -30,12 +35,26 @@ struct listener {
 	ino_t ino;
 };
 
+static struct {
+	uint32_t user, group;
+} listener_owner = { LISTENER_NOBODY, LISTENER_NOBODY };
+
+void listener_set_owner(uint32_t user, uint32_t group)
+{
+	listener_owner.user = user;
+	listener_owner.group = group;
+}
+
 static void listener_make_directory(const char *path)
 {
 	char *directory = g_path_get_dirname(path);
 
-	if (mkdir(directory, 0755) && errno != EEXIST)
+	if (!mkdir(directory, 0755)) {
+		if (lchown(directory, listener_owner.user, listener_owner.group))
+			g_warning("%s: %s", directory, g_strerror(errno));
+	} else if (errno != EEXIST) {
 		g_warning("%s: %s", directory, g_strerror(errno));
+	}
 	g_free(directory);
 }
 
@@ -102,8 +121,10 @@ static bool listener_is_ours(const struct listener *listener)
 /* The owner first: a change of it takes bits of the mode away. */
 static int listener_apply(const char *path, const struct listener_access *access)
 {
-	if ((access->owner != LISTENER_NOBODY || access->group != LISTENER_NOBODY) &&
-	    lchown(path, access->owner, access->group))
+	uint32_t owner = access->owner != LISTENER_NOBODY ? access->owner : listener_owner.user;
+	uint32_t group = access->group != LISTENER_NOBODY ? access->group : listener_owner.group;
+
+	if ((owner != LISTENER_NOBODY || group != LISTENER_NOBODY) && lchown(path, owner, group))
 		return -errno;
 	return chmod(path, access->mode) ? -errno : 0;
 }

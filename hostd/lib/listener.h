@@ -8,7 +8,7 @@
 
 struct listener;
 
-#define LISTENER_NOBODY UINT32_MAX /* an owner or a group: as of the process */
+#define LISTENER_NOBODY UINT32_MAX /* an owner or a group: listener_set_owner() */
 
 /**
  * struct listener_access - who may connect: whoever may write to the socket
@@ -19,6 +19,9 @@ struct listener_access {
 	uint32_t mode;
 	uint32_t owner, group;
 };
+
+/* Whom LISTENER_NOBODY means, and directories that are made belong to; without a call: the process. */
+void listener_set_owner(uint32_t user, uint32_t group);
 
 /*
  * Listen at path with this access. The socket of a daemon that has ended is replaced;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * One writer function for GLib's structured log. Under systemd standard error is
- * the journal, and fields and priorities are kept; else a line of text is
- * written with a single write(2), so that threads do not mix their lines.
+ * One writer function for GLib's structured log. A line of text is written with a single
+ * write(2), so that threads do not mix their lines. Under systemd standard error is the
+ * journal; there the line begins with its priority, as sd-daemon(3) has it. The journal's own
+ * socket, which lies in /run/systemd, is not for pvhcad.
  */
+#include "lib/calls.h"
 #include "lib/log.h"
 
 #include <errno.h>
@@ -15,16 +17,19 @@
 
 #include "lib/clock.h"
 
+/* A failed assertion of the C library. */
+CALLS("writev");
+
 #define LOG_INTERVAL_NS NS_PER_S
 #define LOG_LINE	1024 /* longer messages are cut */
 
 static const struct {
-	const char *name;
+	const char *name, *priority;
 	GLogLevelFlags level;
 } log_levels[] = {
-	{ "error", G_LOG_LEVEL_CRITICAL },  { "warning", G_LOG_LEVEL_WARNING },
-	{ "message", G_LOG_LEVEL_MESSAGE }, { "info", G_LOG_LEVEL_INFO },
-	{ "debug", G_LOG_LEVEL_DEBUG },
+	{ "error", "<3>", G_LOG_LEVEL_CRITICAL },  { "warning", "<4>", G_LOG_LEVEL_WARNING },
+	{ "message", "<5>", G_LOG_LEVEL_MESSAGE }, { "info", "<6>", G_LOG_LEVEL_INFO },
+	{ "debug", "<7>", G_LOG_LEVEL_DEBUG },
 };
 
 /* GLib's levels: a more important one is the lower bit. */
@@ -37,6 +42,14 @@ static const char *log_level_name(GLogLevelFlags level)
 		if (level & log_levels[i].level)
 			return log_levels[i].name;
 	return "error";
+}
+
+static const char *log_priority(GLogLevelFlags level)
+{
+	for (unsigned int i = 0; i < G_N_ELEMENTS(log_levels); i++)
+		if (level & log_levels[i].level)
+			return log_levels[i].priority;
+	return "<3>";
 }
 
 static const char *log_field(const GLogField *fields, gsize n_fields, const char *key)
@@ -62,11 +75,8 @@ static GLogWriterOutput log_writer(GLogLevelFlags level, const GLogField *fields
 	(void)data;
 	if (!log_shows(level))
 		return G_LOG_WRITER_HANDLED;
-	if (log_to_journal &&
-	    g_log_writer_journald(level, fields, n_fields, NULL) == G_LOG_WRITER_HANDLED)
-		goto out;
-
-	n = snprintf(line, sizeof(line), "pvhcad: %s: %s\n", log_level_name(level),
+	n = snprintf(line, sizeof(line), "%s%s: %s\n",
+		     log_to_journal ? log_priority(level) : "pvhcad: ", log_level_name(level),
 		     log_field(fields, n_fields, "MESSAGE"));
 	if (n >= (int)sizeof(line)) {
 		n = sizeof(line) - 1;
@@ -75,7 +85,6 @@ static GLogWriterOutput log_writer(GLogLevelFlags level, const GLogField *fields
 	/* An error of the log cannot be reported anywhere. */
 	if (n > 0 && write(STDERR_FILENO, line, n) < 0)
 		n = 0;
-out:
 	errno = saved;
 	return G_LOG_WRITER_HANDLED;
 }

@@ -12,6 +12,7 @@
  *
  * The results of the requests tell nothing, and are thrown away from time to time.
  */
+#include "lib/calls.h"
 #include "lib/shared_event.h"
 
 #include <errno.h>
@@ -26,6 +27,8 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+
+CALLS("io_submit io_getevents preadv2 readlink readlinkat");
 
 /* Requests whose results may wait, how often they are taken away, and how many at a time. */
 #define REQUESTS  1024

@@ -17,9 +17,12 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "lib/calls.h"
 #include "lib/log.h"
 #include "pvhca-link.h"
 #include "rdma/pvhca-ring.h"
+
+CALLS("fstatfs");
 
 /* To take out so much takes some 10 ms. */
 #define UNMAP_STEP (32ull << 20)

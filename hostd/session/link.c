@@ -14,6 +14,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "lib/calls.h"
+
+CALLS("recvmsg sendto");
 
 #define HEADER sizeof(struct pvhca_link_header)
 

@@ -8,11 +8,14 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "lib/calls.h"
 #include "lib/log.h"
 #include "lib/shared_event.h"
 #include "memory/memory.h"
 #include "vm/events.h"
 #include "session/private.h"
+
+CALLS("dup3");
 
 int session_refuse(struct session *session, const char *format, ...)
 {

@@ -22,12 +22,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/calls.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "session/identity.h"
 #include "session/private.h"
 #include "vm/events.h"
 #include "vm/policy.h"
+
+CALLS("eventfd2 epoll_create1 epoll_ctl epoll_wait epoll_pwait getsockopt");
 
 #define MESSAGES_PER_WAKE 16
 #define RETRY_MS	  2

@@ -13,9 +13,13 @@
 #include <pvhca-version.h>
 
 #include "admin/pool.h"
+#include "lib/calls.h"
 #include "lib/log.h"
 #include "memory/memory.h"
 #include "session/private.h"
+
+/* Threads: of the C library. */
+CALLS("sched_getaffinity");
 
 /* What a session's thread may take for its end, when the daemon stops. */
 #define STOP_SECONDS 10
@@ -89,7 +93,10 @@ static void *seat_main(void *arg)
 {
 	struct seat *seat = arg;
 	struct memory *memory;
+	char name[16];
 
+	snprintf(name, sizeof(name), "session-%u", seat->session->vm.id);
+	pthread_setname_np(pthread_self(), name);
 	session_run(seat->session);
 	g_mutex_lock(&sessions.lock);
 	memory = vm_take_memory(&seat->session->vm);
@@ -122,7 +129,6 @@ void sessions_accept(int fd, const char *group, struct log_source *log)
 {
 	static struct log_limit limit;
 	struct seat *seat = NULL;
-	char name[16];
 	int error;
 
 	/* Only this thread adds, so that count cannot grow meanwhile. */
@@ -153,11 +159,8 @@ void sessions_accept(int fd, const char *group, struct log_source *log)
 	g_mutex_lock(&sessions.lock);
 	sessions.seats = g_list_prepend(sessions.seats, seat);
 	sessions.count++;
-	snprintf(name, sizeof(name), "session-%u", sessions.last_id);
 	error = pthread_create(&seat->thread, NULL, seat_main, seat);
-	if (!error) {
-		pthread_setname_np(seat->thread, name);
-	} else {
+	if (error) {
 		sessions.seats = g_list_remove(sessions.seats, seat);
 		sessions.count--;
 	}

@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "lib/calls.h"
+
+CALLS("sendto");
 
 #define CLIENT_MAX 16
 #define CLIENT_MS  5000

@@ -19,10 +19,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/calls.h"
 #include "lib/listener.h"
 #include "lib/log.h"
 #include "lib/metrics_address.h"
 #include "stats/client.h"
+
+CALLS("accept4 recvfrom shutdown");
 
 #define METRICS_REQUEST 4096
 #define METRICS_BACKLOG 16

@@ -25,10 +25,13 @@
 
 #include <urcu-qsbr.h>
 
+#include "lib/calls.h"
 #include "lib/clock.h"
 #include "lib/shared_event.h"
 #include "vm/vm.h"
 #include "worker/private.h"
+
+CALLS("epoll_ctl epoll_wait epoll_pwait");
 
 #define SPIN_MIN_NS (20 * NS_PER_US)
 /* How often a sleeping worker looks whether a guest has made room. */

@@ -17,10 +17,13 @@
 
 #include <urcu-qsbr.h>
 
+#include "lib/calls.h"
 #include "lib/clock.h"
 #include "lib/cpuset.h"
 #include "lib/log.h"
 #include "worker/private.h"
+
+CALLS("getpriority setpriority");
 
 struct worker_pool worker_pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
 

@@ -5,7 +5,7 @@ import socket
 import tempfile
 import threading
 
-from pvhca import wait_for
+from pvhca import give_to_daemon, wait_for
 
 
 class Gate:
@@ -13,9 +13,11 @@ class Gate:
 
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="pvhca-gate-")
+        give_to_daemon(self.folder.name)
         self.path = os.path.join(self.folder.name, "gate")
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
+        give_to_daemon(self.path)
         self.listener.listen(256)
         self.lock = threading.Lock()
         self.shut = set()

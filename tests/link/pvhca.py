@@ -9,6 +9,7 @@ import itertools
 import json
 import mmap
 import os
+import pwd
 import resource
 import select
 import signal
@@ -121,12 +122,27 @@ def mem_list(extents, length=None, num=None, chunk=0, reserved=0):
 
 # ------------------------------------------------------------------ daemon
 
+def daemon_user():
+    """Whom a pvhcad becomes that root starts."""
+    try:
+        return pwd.getpwnam("pvhca").pw_uid
+    except KeyError:
+        return 65534
+
+
+def give_to_daemon(path):
+    """A folder or a socket that it has to work on; in a folder of its own it can remove its sockets again."""
+    if os.geteuid() == 0:
+        os.chown(path, daemon_user(), -1)
+
+
 class Daemon:
     """A pvhcad of our own, on a socket of its own."""
 
     def __init__(self, *options, config=None, log_level="debug", fds=None):
         self.program = os.environ["PVHCAD"]
         self.folder = tempfile.TemporaryDirectory(prefix="pvhca-")
+        give_to_daemon(self.folder.name)
         self.socket = os.path.join(self.folder.name, "sock")
         self.log_path = os.path.join(self.folder.name, "log")
         self.config = os.path.join(self.folder.name, "conf")

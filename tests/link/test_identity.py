@@ -116,6 +116,7 @@ class OwnSocket(IdentityCase):
         os.chmod(folder.name, 0o755)
         self.folder = folder.name
         self.path = os.path.join(folder.name, "a")
+        give_to_daemon(folder.name)
 
     def daemon(self, config, *options, **kwargs):
         return super().daemon(config % {"path": self.path}, *options, **kwargs)
@@ -181,7 +182,7 @@ class OwnSocket(IdentityCase):
         st = os.stat(daemon.socket + ".stats")
         self.assertEqual((stat.S_IMODE(st.st_mode), st.st_gid), (0o640, 4343))
         self.assertEqual(as_user(NOBODY, lambda: Qemu(daemon).refused), 0)
-        self.assertEqual(as_user(NOBODY, lambda: len(daemon.stats()["sessions"])), EACCES)
+        self.assertEqual(as_user(4242, lambda: len(daemon.stats()["sessions"])), EACCES)
 
 
 class Reserved(IdentityCase):

@@ -219,6 +219,7 @@ class Places(unittest.TestCase):
 
     def test_a_unix_socket_from_the_file(self):
         with tempfile.TemporaryDirectory(prefix="pvhca-") as folder:
+            give_to_daemon(folder)
             path = os.path.join(folder, "metrics")
             daemon = self.start("--socket-mode", "600",
                                 config="[pvhcad]\nmetrics=%s\n" % path)

@@ -11,8 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/calls.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+
+CALLS_ON("null", "connect sendto recvfrom");
 
 #define GATE_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 #define NAME_MAX_TEXT 32

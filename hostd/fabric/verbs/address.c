@@ -203,16 +203,16 @@ static void log_translated(const struct vm *vm, const struct verbs_address *addr
 {
 	char own[ADDRESS_TEXT], host[ADDRESS_TEXT];
 
-	g_info("VM %s: address %s is %s on the host's network", vm->name,
-	       address_text(address->gid, own), address_text(address->host, host));
+	vm_info(vm, "address %s is %s on the host's network", address_text(address->gid, own),
+		address_text(address->host, host));
 }
 
 static void log_untranslated(const struct vm *vm, const uint8_t gid[16])
 {
 	char own[ADDRESS_TEXT];
 
-	g_info("VM %s: the host's device has no address of that family and VLAN to stand for %s",
-	       vm->name, address_text(gid, own));
+	vm_info(vm, "the host's device has no address of that family and VLAN to stand for %s",
+		address_text(gid, own));
 }
 
 int verbs_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan)

@@ -17,8 +17,11 @@
 #include <unistd.h>
 
 #include "lib/address.h"
+#include "lib/calls.h"
 #include "lib/log.h"
 #include "fabric/verbs/private.h"
+
+CALLS_ON("verbs", "socket setsockopt");
 
 static int join(int fd, const union ibv_gid *gid, int ifindex)
 {

@@ -16,8 +16,16 @@
 #include "config/setting.h"
 #include "fabric/verbs/cm/cm.h"
 #include "vm/events.h"
+#include "lib/calls.h"
 #include "lib/log.h"
 #include "fabric/verbs/private.h"
+
+/* libibverbs and its providers: a device is opened for each VM, described by files of /sys. */
+CALLS_ON("verbs",
+	 "open openat access faccessat faccessat2 stat lstat statx readlink "
+	 "readlinkat getdents64 getcwd ioctl uname sysinfo eventfd2 pipe2 "
+	 "epoll_create1 epoll_ctl epoll_wait epoll_pwait getrusage prlimit64 "
+	 "getrlimit gettimeofday time sched_getaffinity pread64");
 
 int verbs_status(int err)
 {

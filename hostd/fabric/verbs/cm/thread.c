@@ -14,7 +14,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "lib/calls.h"
 #include "fabric/verbs/cm/private.h"
+
+/* librdmacm, which asks for addresses by netlink. */
+CALLS_ON("verbs",
+	 "socket bind connect getsockname getpeername sendto sendmsg recvfrom "
+	 "recvmsg setsockopt getsockopt ioctl write read eventfd2");
 
 #define JOBS_PER_WAKE 64u
 /* MADs of one VM that may wait: more than its CM has under way at a time. */
