@@ -21,6 +21,7 @@
 #include <pvhca-version.h>
 
 #include "config/config.h"
+#include "control/control.h"
 #include "lib/cpuset.h"
 #include "fabric/fabrics.h"
 #include "memory/stitches.h"
@@ -54,7 +55,7 @@ struct daemon {
 	struct config *config;
 	const struct fabric_ops *ops;
 	struct fabric *fabric;
-	struct listener *stats;
+	struct listener *stats, *control;
 	struct metrics *metrics; /* NULL: not asked for */
 	bool stopping;
 };
@@ -109,10 +110,66 @@ static gboolean daemon_on_signal(void *arg)
 	return G_SOURCE_CONTINUE;
 }
 
+/* Read the settings again; all or nothing. The answer is as control/control.h has it. */
+static char *daemon_reload(void *arg)
+{
+	struct daemon *daemon = arg;
+	GError *error = NULL;
+	struct config *next = config_read_again(daemon->config, &error);
+	char *why, *later, *answer;
+
+	if (!next) {
+		answer = g_strdup_printf("error %s; nothing is changed", error->message);
+		g_error_free(error);
+		return answer;
+	}
+	if (!listeners_change(next, &why)) {
+		config_free_copy(next);
+		answer = g_strdup_printf("error %s; nothing is changed", why);
+		g_free(why);
+		return answer;
+	}
+	later = config_take(daemon->config, next);
+	log_init(daemon->config->log_level);
+	sessions_reload();
+	answer = later ?
+		g_strdup_printf("ok the settings are read again; not before the next start: %s",
+				later) :
+		g_strdup("ok the settings are read again");
+	g_free(later);
+	return answer;
+}
+
+static char *daemon_reload_and_log(void *arg)
+{
+	char *answer = daemon_reload(arg);
+
+	if (g_str_has_prefix(answer, "error "))
+		g_warning("%s", answer + strlen("error "));
+	else
+		g_message("%s", answer + strlen("ok "));
+	return answer;
+}
+
+static char *daemon_evict(const char *vm, void *arg)
+{
+	unsigned int ended = sessions_evict(vm);
+
+	(void)arg;
+	if (!ended)
+		return g_strdup("none");
+	g_message("VM %s: evicted", vm);
+	return g_strdup_printf("ok %u session%s", ended, ended == 1 ? "" : "s");
+}
+
+static const struct control_ops daemon_control = {
+	.reload = daemon_reload_and_log,
+	.evict = daemon_evict,
+};
+
 static gboolean daemon_on_hangup(void *arg)
 {
-	(void)arg;
-	g_message("SIGHUP ignored: settings are read at start only");
+	g_free(daemon_reload_and_log(arg));
 	return G_SOURCE_CONTINUE;
 }
 
@@ -169,26 +226,40 @@ static void daemon_close_sockets(struct daemon *daemon)
 {
 	listeners_close();
 	listener_close(daemon->stats);
+	listener_close(daemon->control);
 	metrics_close(daemon->metrics);
+}
+
+/* The socket beside the one for all, with this suffix; NULL: why is logged. */
+static struct listener *daemon_open_beside(const struct daemon *daemon, const char *suffix,
+					   const struct listener_access *access)
+{
+	char *path = g_strconcat(daemon->config->socket, suffix, NULL);
+	struct listener *listener;
+	int error;
+
+	listener = listener_open(path, access, &error);
+	if (!listener)
+		daemon_cannot_listen(path, error);
+	g_free(path);
+	return listener;
 }
 
 static bool daemon_open_sockets(struct daemon *daemon)
 {
+	const struct listener_access own = { 0600, LISTENER_NOBODY, LISTENER_NOBODY };
 	const struct config *config = daemon->config;
-	char *path, *why;
-	int error;
+	char *why;
 
 	if (!listeners_open(config, &why)) {
 		g_critical("%s", why);
 		g_free(why);
 		return false;
 	}
-	path = g_strdup_printf("%s.stats", config->socket);
-	daemon->stats = listener_open(path, &config->stats_access, &error);
-	if (!daemon->stats)
-		daemon_cannot_listen(path, error);
-	g_free(path);
-	if (daemon->stats && daemon_open_metrics(daemon))
+	daemon->stats = daemon_open_beside(daemon, ".stats", &config->stats_access);
+	if (daemon->stats)
+		daemon->control = daemon_open_beside(daemon, ".ctl", &own);
+	if (daemon->control && daemon_open_metrics(daemon))
 		return true;
 	daemon_close_sockets(daemon);
 	return false;
@@ -271,6 +342,7 @@ static void daemon_run(struct daemon *daemon)
 {
 	listeners_start();
 	g_unix_fd_add(listener_fd(daemon->stats), G_IO_IN, daemon_on_stats, daemon);
+	control_start(daemon->control, &daemon_control, daemon);
 	g_unix_fd_add(memory_fault_fd(), G_IO_IN, daemon_on_memory_fault, daemon);
 	g_message("version %s, fabric %s, listening at %s", PVHCA_VERSION, daemon->config->fabric,
 		  daemon->config->socket);
@@ -281,6 +353,7 @@ static void daemon_run(struct daemon *daemon)
 
 static void daemon_stop(struct daemon *daemon)
 {
+	control_stop();
 	daemon_close_sockets(daemon);
 	stats_stop();
 	if (!sessions_stop()) {

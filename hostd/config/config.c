@@ -103,6 +103,8 @@ static bool config_apply_command_line(struct config *config, const struct comman
 		g_free(where);
 		if (!ok)
 			return false;
+		g_hash_table_replace(config->given, g_strdup(setting->key),
+				     g_strdup(line->values[i]));
 	}
 	return true;
 }
@@ -132,7 +134,8 @@ static const struct quota quota_defaults = {
 #define MODE_UNSET UINT32_MAX
 
 /* Of the files beside the socket. */
-static const char *const socket_suffixes[] = { ".stats", ".lock", ".stats.lock" };
+static const char *const socket_suffixes[] = { ".stats", ".ctl", ".lock", ".stats.lock",
+					       ".ctl.lock" };
 
 /* Those of the programs that come with librdmacm, and of perftest. */
 #define PORTS_DEFAULT "7174, 7471, 18515-18516"
@@ -158,6 +161,7 @@ static struct config *config_new(const struct config_fabrics *fabrics)
 	config->give_way = true;
 	config->quota = quota_defaults;
 	config_set_ports(&config->listen, PORTS_DEFAULT, "", NULL);
+	config->given = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	config->vms = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
 					    (GDestroyNotify)config_vm_free);
 	return config;
@@ -191,6 +195,9 @@ struct config *config_load(int *argc, char ***argv, const struct config_fabrics 
 	const char *file;
 	bool ok;
 
+	config->arguments = g_new0(char *, *argc + 1);
+	for (int i = 0; i < *argc; i++)
+		config->arguments[i] = g_strdup((*argv)[i]);
 	ok = config_parse_command_line(config, &line, argc, argv, error);
 	file = line.file ? line.file : CONFIG_DEFAULT_FILE;
 	if (ok && !line.version)
@@ -229,16 +236,127 @@ static void config_free_fabrics(const struct config_fabrics *fabrics)
 		}
 }
 
-void config_free(struct config *config)
+void config_free_copy(struct config *config)
 {
-	if (!config)
-		return;
-	config_free_fabrics(config->fabrics);
 	g_hash_table_destroy(config->vms);
+	g_hash_table_destroy(config->given);
+	g_strfreev(config->arguments);
 	g_free(config->socket);
 	g_free(config->fabric);
 	g_free(config->log_level);
 	g_free(config->cpus);
 	g_free(config->metrics);
 	g_free(config);
+}
+
+void config_free(struct config *config)
+{
+	if (!config)
+		return;
+	config_free_fabrics(config->fabrics);
+	config_free_copy(config);
+}
+
+/* ------------------------------- once more --------------------------------- */
+
+/* Room for the values of a table, each as large as any. */
+static size_t config_table_size(const struct setting_table *table)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < table->count; i++)
+		size = MAX(size, table->settings[i].offset + sizeof(struct port_list));
+	return size;
+}
+
+/* The fabrics with tables of their own, so that what they were told stays. */
+static struct config_fabrics *config_fabrics_copy(const struct config_fabrics *from)
+{
+	struct config_fabrics *copy = g_memdup2(from, sizeof(*from));
+	const struct setting_table **tables;
+	struct setting_table *table;
+	size_t count = 0;
+
+	while (from->tables[count])
+		count++;
+	tables = g_new0(const struct setting_table *, count + 1);
+	for (size_t i = 0; i < count; i++) {
+		table = g_memdup2(from->tables[i], sizeof(*table));
+		table->values = g_malloc0(config_table_size(table));
+		tables[i] = table;
+	}
+	copy->tables = tables;
+	return copy;
+}
+
+static void config_fabrics_free(struct config_fabrics *copy)
+{
+	for (size_t i = 0; copy->tables[i]; i++) {
+		g_free(copy->tables[i]->values);
+		g_free((void *)copy->tables[i]);
+	}
+	g_free((void *)copy->tables);
+	g_free(copy);
+}
+
+struct config *config_read_again(const struct config *config, GError **error)
+{
+	struct config_fabrics *fabrics = config_fabrics_copy(config->fabrics);
+	char **arguments = g_strdupv(config->arguments), **rest;
+	struct config_actions actions = { 0 };
+	int count = g_strv_length(arguments);
+	struct config *next;
+
+	/* What the parser takes away it does not free. */
+	rest = g_memdup2(arguments, (count + 1) * sizeof(*arguments));
+	next = config_load(&count, &rest, fabrics, &actions, error);
+	if (next) {
+		config_free_fabrics(fabrics);
+		next->fabrics = config->fabrics;
+	}
+	config_fabrics_free(fabrics);
+	g_free(rest);
+	g_strfreev(arguments);
+	return next;
+}
+
+/* Settings that hold at once. */
+static const char *const config_changeable[] = { "listen", "unlisted-vms", "max-sessions",
+						 "log-level", NULL };
+
+static char *config_later(struct config *config, struct config *next)
+{
+	GString *keys = g_string_new(NULL);
+	const struct setting *setting;
+	void *values;
+
+	for (size_t i = 0; (setting = config_setting(config, i, &values)); i++)
+		if (!g_strv_contains(config_changeable, setting->key) &&
+		    g_strcmp0(g_hash_table_lookup(config->given, setting->key),
+			      g_hash_table_lookup(next->given, setting->key)))
+			g_string_append_printf(keys, "%s%s", keys->len ? ", " : "", setting->key);
+	return g_string_free(keys, !keys->len);
+}
+
+#define SWAP(a, b)                       \
+	do {                             \
+		__typeof__(a) tmp = (a); \
+		(a) = (b);               \
+		(b) = tmp;               \
+	} while (0)
+
+char *config_take(struct config *config, struct config *next)
+{
+	char *later = config_later(config, next);
+
+	config_lock();
+	SWAP(config->vms, next->vms);
+	SWAP(config->log_level, next->log_level);
+	config->quota = next->quota;
+	config->listen = next->listen;
+	config->unlisted_vms = next->unlisted_vms;
+	config->max_sessions = next->max_sessions;
+	config_unlock();
+	config_free_copy(next);
+	return later;
 }

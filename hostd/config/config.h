@@ -93,7 +93,9 @@ struct config {
 	struct port_list listen; /* likewise */
 	bool translate;		 /* likewise */
 	struct route_list peer;
-	void *vms; /* config/config.c's: a struct config_vm for each [vm] group */
+	void *vms;	  /* config/config.c's: a struct config_vm for each [vm] group */
+	void *given;	  /* likewise: texts of what file and command line set, by key */
+	char **arguments; /* the command line */
 	const struct config_fabrics *fabrics;
 };
 
@@ -113,6 +115,7 @@ struct config_actions {
  *	config_network_name(), 0 is the default one
  * @has_translate, @translate: it may have addresses that the host has not, where the fabric
  *	has the host's; likewise
+ * @before: that this one replaced, and which some thread may still read; freed with it
  * @addresses, @num_addresses: that the VM may have; NULL: any that is listed for no other
  */
 struct vm_policy {
@@ -130,6 +133,7 @@ struct vm_policy {
 	bool translate;
 	struct address_prefix *addresses;
 	unsigned int num_addresses;
+	struct vm_policy *before;
 };
 
 /**
@@ -161,6 +165,20 @@ struct _GError;
 struct config *config_load(int *argc, char ***argv, const struct config_fabrics *fabrics,
 			   struct config_actions *actions, struct _GError **error);
 void config_free(struct config *config);
+
+/*
+ * The same file and command line once more. NULL with *error; config is as it was, and so is
+ * what the fabrics were told. The main thread.
+ */
+struct config *config_read_again(const struct config *config, struct _GError **error);
+/* One of config_read_again() that is not taken. */
+void config_free_copy(struct config *config);
+/*
+ * Take over from next what may change while VMs are served: [vm] groups, [quota], listen,
+ * unlisted-vms, max-sessions and log-level; next is freed. Returns the other keys that differ, a text to
+ * be freed, or NULL. The main thread.
+ */
+char *config_take(struct config *config, struct config *next);
 
 /*
  * Settings of the VM with this name or UUID, whose group wins over the name's. uuid all

@@ -108,6 +108,11 @@ static bool config_set_vm_key(const struct config *config, struct config_vm *vm,
 		return config_set_network(policy, value, where, error);
 	if (!strcmp(key, "uid"))
 		return config_set_users(vm, value, where, error);
+	if (!strcmp(key, "serve")) {
+		vm->refused = !strcmp(value, "false");
+		return vm->refused || !strcmp(value, "true") ||
+			config_error(error, where, "must be true or false");
+	}
 	setting = config_find_vm(key);
 	if (setting)
 		return config_set(config, setting, vm, value, where, error);
@@ -133,18 +138,59 @@ static bool config_set_key(struct config *config, const char *group, struct conf
 	}
 	if (!setting)
 		return config_error(error, where, "unknown key");
+	if (!strcmp(group, "pvhcad"))
+		g_hash_table_replace(config->given, g_strdup(key), g_strdup(value));
 	return config_set(config, setting, values, value, where, error);
 }
 
-static bool config_load_group(struct config *config, GKeyFile *file, const char *path,
-			      const char *group, struct config_vm *vm, GError **error)
+/*
+ * The number of the line where a key of a group stands, or with key NULL the group itself; 0: nowhere.
+ * Of several the last, whose value counts.
+ */
+static unsigned int config_line(const char *text, const char *group, const char *key)
 {
-	char **keys = g_key_file_get_keys(file, group, NULL, error);
+	char **lines = g_strsplit(text, "\n", -1), *head = g_strdup_printf("[%s]", group);
+	unsigned int found = 0;
+	bool within = false;
+
+	for (unsigned int i = 0; lines[i]; i++) {
+		char *line = g_strstrip(lines[i]), *equal;
+
+		if (*line == '[') {
+			within = !strcmp(line, head);
+			if (within && !key)
+				found = i + 1;
+			continue;
+		}
+		equal = strchr(line, '=');
+		if (!within || !key || *line == '#' || !equal)
+			continue;
+		*equal = '\0';
+		if (!strcmp(g_strchomp(line), key))
+			found = i + 1;
+	}
+	g_free(head);
+	g_strfreev(lines);
+	return found;
+}
+
+/* What is read: the file's path, its text, and what GLib made of that. */
+struct source {
+	const char *path;
+	char *text;
+	GKeyFile *file;
+};
+
+static bool config_load_group(struct config *config, const struct source *source, const char *group,
+			      struct config_vm *vm, GError **error)
+{
+	char **keys = g_key_file_get_keys(source->file, group, NULL, error);
 	bool ok = keys;
 
 	for (char **key = keys; ok && *key; key++) {
-		char *where = g_strdup_printf("%s: group [%s], key %s", path, group, *key);
-		char *value = g_key_file_get_string(file, group, *key, error);
+		char *where = g_strdup_printf("%s, line %u: group [%s], key %s", source->path,
+					      config_line(source->text, group, *key), group, *key);
+		char *value = g_key_file_get_string(source->file, group, *key, error);
 
 		if (value)
 			g_strstrip(value);
@@ -157,8 +203,8 @@ static bool config_load_group(struct config *config, GKeyFile *file, const char 
 }
 
 /* [vm NAME-OR-UUID]; UUIDs are kept in lower case, as address_uuid_text() gives them. */
-static bool config_load_vm(struct config *config, GKeyFile *file, const char *path,
-			   const char *group, GError **error)
+static bool config_load_vm(struct config *config, const struct source *source, const char *group,
+			   GError **error)
 {
 	struct config_vm *vm = g_new0(struct config_vm, 1);
 	char *id = g_strstrip(g_strdup(group + strlen("vm ")));
@@ -171,7 +217,9 @@ static bool config_load_vm(struct config *config, GKeyFile *file, const char *pa
 	}
 	/* Groups that differ in space or case only are the same VM: an oversight. */
 	if (g_hash_table_contains(config->vms, id)) {
-		config_error(error, path, "group [%s]: this VM has a group already", group);
+		config_error(error, source->path,
+			     "line %u: group [%s]: this VM has a group already",
+			     config_line(source->text, group, NULL), group);
 		g_free(id);
 		config_vm_free(vm);
 		return false;
@@ -181,7 +229,7 @@ static bool config_load_vm(struct config *config, GKeyFile *file, const char *pa
 	vm->socket.group = g_strdup(id);
 	vm->socket.access = config->socket_access;
 	g_hash_table_insert(config->vms, id, vm);
-	return config_load_group(config, file, path, group, vm, error);
+	return config_load_group(config, source, group, vm, error);
 }
 
 static bool config_apply_quotas(struct config *config, char **quotas, GError **error)
@@ -202,8 +250,8 @@ static bool config_apply_quotas(struct config *config, char **quotas, GError **e
 	return ok;
 }
 
-static bool config_load_groups(struct config *config, GKeyFile *file, const char *path,
-			       char **groups, char **quotas, GError **error)
+static bool config_load_groups(struct config *config, const struct source *source, char **groups,
+			       char **quotas, GError **error)
 {
 	bool ok = true;
 	char **group;
@@ -211,40 +259,44 @@ static bool config_load_groups(struct config *config, GKeyFile *file, const char
 	/* VMs inherit [quota], wherever it stands, and --quota. */
 	for (group = groups; ok && *group; group++) {
 		if (!strcmp(*group, "pvhcad") || !strcmp(*group, "quota"))
-			ok = config_load_group(config, file, path, *group, NULL, error);
+			ok = config_load_group(config, source, *group, NULL, error);
 		else if (!g_str_has_prefix(*group, "vm "))
-			ok = config_error(error, path, "unknown group [%s]", *group);
+			ok = config_error(error, source->path, "line %u: unknown group [%s]",
+					  config_line(source->text, *group, NULL), *group);
 	}
 	ok = ok && config_apply_quotas(config, quotas, error);
 	for (group = groups; ok && *group; group++)
 		if (g_str_has_prefix(*group, "vm "))
-			ok = config_load_vm(config, file, path, *group, error);
+			ok = config_load_vm(config, source, *group, error);
 	return ok;
 }
 
 bool config_load_file(struct config *config, const char *path, bool must_exist, char **quotas,
 		      GError **error)
 {
-	GKeyFile *file = g_key_file_new();
+	struct source source = { .path = path, .file = g_key_file_new() };
 	GError *failure = NULL;
 	char **groups;
 	bool ok;
 
-	ok = g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &failure);
+	ok = g_file_get_contents(path, &source.text, NULL, &failure);
 	if (!ok && !must_exist && g_error_matches(failure, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
 		g_clear_error(&failure);
-		g_key_file_free(file);
-		return config_apply_quotas(config, quotas, error);
+		ok = config_apply_quotas(config, quotas, error);
+		goto out;
 	}
+	ok = ok &&
+		g_key_file_load_from_data(source.file, source.text, -1, G_KEY_FILE_NONE, &failure);
 	if (!ok) {
 		config_error(error, path, "%s", failure->message);
 		g_clear_error(&failure);
-		g_key_file_free(file);
-		return false;
+		goto out;
 	}
-	groups = g_key_file_get_groups(file, NULL);
-	ok = config_load_groups(config, file, path, groups, quotas, error);
+	groups = g_key_file_get_groups(source.file, NULL);
+	ok = config_load_groups(config, &source, groups, quotas, error);
 	g_strfreev(groups);
-	g_key_file_free(file);
+out:
+	g_free(source.text);
+	g_key_file_free(source.file);
 	return ok;
 }

@@ -15,6 +15,7 @@
 /**
  * struct config_vm - a [vm] group
  * @socket: its path is NULL: it has none of its own
+ * @refused: serve=false
  * @users: who may come as this VM; none: anybody who may connect
  */
 struct config_vm {
@@ -22,9 +23,14 @@ struct config_vm {
 	struct config_socket socket;
 	uint32_t users[CONFIG_USERS];
 	unsigned int num_users;
+	bool refused;
 };
 
 void config_vm_free(struct config_vm *vm);
+
+/* config_take() changes what look-ups of any thread read. */
+void config_lock(void);
+void config_unlock(void);
 
 /* ---------------------------- config/settings.c ---------------------------- */
 

@@ -7,6 +7,19 @@
 
 #include "config/private.h"
 
+/* Those who look up read, config_take() writes. */
+static GRWLock vms_lock;
+
+void config_lock(void)
+{
+	g_rw_lock_writer_lock(&vms_lock);
+}
+
+void config_unlock(void)
+{
+	g_rw_lock_writer_unlock(&vms_lock);
+}
+
 /* ------------------------------- life and death ---------------------------- */
 
 static struct vm_policy *config_policy_copy(const struct vm_policy *from)
@@ -28,10 +41,13 @@ static void config_policy_clear(struct vm_policy *policy)
 
 void config_policy_free(struct vm_policy *policy)
 {
-	if (!policy)
-		return;
-	config_policy_clear(policy);
-	g_free(policy);
+	struct vm_policy *before;
+
+	for (; policy; policy = before) {
+		before = policy->before;
+		config_policy_clear(policy);
+		g_free(policy);
+	}
 }
 
 void config_vm_free(struct config_vm *vm)
@@ -76,9 +92,14 @@ static struct vm_policy *config_policy_of(const struct config *config, const str
 struct vm_policy *config_policy_new(const struct config *config, const char *name,
 				    const uint8_t uuid[16])
 {
-	const struct config_vm *vm = config_find_uuid(config, uuid);
+	struct vm_policy *policy;
+	const struct config_vm *vm;
 
-	return config_policy_of(config, vm ? vm : config_find_name(config, name));
+	g_rw_lock_reader_lock(&vms_lock);
+	vm = config_find_uuid(config, uuid);
+	policy = config_policy_of(config, vm ? vm : config_find_name(config, name));
+	g_rw_lock_reader_unlock(&vms_lock);
+	return policy;
 }
 
 /* --------------------------------- admission ------------------------------- */
@@ -118,11 +139,18 @@ struct vm_policy *config_admit(const struct config *config, const struct config_
 			       const char **reason)
 {
 	const struct config_vm *vm = NULL;
+	struct vm_policy *policy = NULL;
 
+	g_rw_lock_reader_lock(&vms_lock);
 	*reason = config_refuse(config, peer, &vm);
 	if (!*reason && vm && !config_user_may(vm, peer->user))
 		*reason = "another user than uid= in this VM's [vm] group";
-	return *reason ? NULL : config_policy_of(config, vm);
+	if (!*reason && vm && vm->refused)
+		*reason = "serve=false in this VM's [vm] group";
+	if (!*reason)
+		policy = config_policy_of(config, vm);
+	g_rw_lock_reader_unlock(&vms_lock);
+	return policy;
 }
 
 /* -------------------------------- reservation ------------------------------ */
@@ -160,8 +188,8 @@ static bool config_concerns(const struct vm_policy *other, const struct vm_polic
 	return other->network == policy->network && !config_is_same(other, policy);
 }
 
-bool config_may_have(const struct config *config, const struct vm_policy *policy,
-		     const uint8_t gid[16])
+static bool config_find_may_have(const struct config *config, const struct vm_policy *policy,
+				 const uint8_t gid[16])
 {
 	int own = config_is_link_local_of(policy, gid) ? INT_MAX : config_longest(policy, gid);
 	const struct config_vm *other;
@@ -185,8 +213,9 @@ static bool config_lists(const struct vm_policy *policy, const uint8_t gid[16])
 	return config_longest(policy, gid) == CONFIG_WHOLE_ADDRESS;
 }
 
-enum config_listing config_listing(const struct config *config, const struct vm_policy *policy,
-				   const uint8_t gid[16])
+static enum config_listing config_find_listing(const struct config *config,
+					       const struct vm_policy *policy,
+					       const uint8_t gid[16])
 {
 	const struct config_vm *other;
 	GHashTableIter iter;
@@ -200,8 +229,8 @@ enum config_listing config_listing(const struct config *config, const struct vm_
 	return CONFIG_LISTED_FOR_NONE;
 }
 
-bool config_mac_reserved(const struct config *config, const struct vm_policy *policy,
-			 const uint8_t mac[6])
+static bool config_find_mac(const struct config *config, const struct vm_policy *policy,
+			    const uint8_t mac[6])
 {
 	const struct config_vm *other;
 	GHashTableIter iter;
@@ -231,6 +260,39 @@ bool config_has_networks(const struct config *config)
 		if (vm->policy.network)
 			return true;
 	return false;
+}
+
+bool config_may_have(const struct config *config, const struct vm_policy *policy,
+		     const uint8_t gid[16])
+{
+	bool may;
+
+	g_rw_lock_reader_lock(&vms_lock);
+	may = config_find_may_have(config, policy, gid);
+	g_rw_lock_reader_unlock(&vms_lock);
+	return may;
+}
+
+enum config_listing config_listing(const struct config *config, const struct vm_policy *policy,
+				   const uint8_t gid[16])
+{
+	enum config_listing listing;
+
+	g_rw_lock_reader_lock(&vms_lock);
+	listing = config_find_listing(config, policy, gid);
+	g_rw_lock_reader_unlock(&vms_lock);
+	return listing;
+}
+
+bool config_mac_reserved(const struct config *config, const struct vm_policy *policy,
+			 const uint8_t mac[6])
+{
+	bool reserved;
+
+	g_rw_lock_reader_lock(&vms_lock);
+	reserved = config_find_mac(config, policy, mac);
+	g_rw_lock_reader_unlock(&vms_lock);
+	return reserved;
 }
 
 /* ---------------------------------- sockets -------------------------------- */

@@ -106,6 +106,42 @@ static bool client_read(int fd, GString *text, GError **error)
 	return !n && text->len;
 }
 
+char *client_request(const char *socket, const char *request, GError **error)
+{
+	char *path = g_strdup_printf("%s.ctl", socket), *line = g_strconcat(request, "\n", NULL);
+	GString *text = g_string_new(NULL);
+	char *answer = NULL;
+	bool done = false;
+	int fd;
+
+	if (client_connect(path, &fd, error)) {
+		/* It is short: the socket takes it at once. */
+		done = send(fd, line, strlen(line), MSG_NOSIGNAL) == (ssize_t)strlen(line);
+		if (!done)
+			g_set_error(error, CTL_ERROR, CTL_FAILED, "cannot send the request: %s",
+				    g_strerror(errno));
+		done = done && client_read(fd, text, error);
+		close(fd);
+	}
+	g_free(line);
+	g_free(path);
+	g_strchomp(text->str);
+	if (done && g_str_has_prefix(text->str, "ok ")) {
+		answer = g_strdup(text->str + strlen("ok "));
+		goto out;
+	}
+	if (done && !strcmp(text->str, "none"))
+		g_set_error(error, CTL_ERROR, CTL_NO_SUCH_VM,
+			    "no VM has this name, UUID or session number");
+	else if (done)
+		g_set_error(error, CTL_ERROR, CTL_FAILED, "%s",
+			    g_str_has_prefix(text->str, "error ") ? text->str + strlen("error ") :
+								    text->str);
+out:
+	g_string_free(text, TRUE);
+	return answer;
+}
+
 struct ctl_sample *client_sample(const char *socket, const char *vm, GError **error)
 {
 	char *path = g_strdup_printf("%s.stats", socket);

@@ -10,5 +10,10 @@
  * sessions alone. NULL with *error.
  */
 struct ctl_sample *client_sample(const char *socket, const char *vm, GError **error);
+/*
+ * Have it carry out a request (control/control.h). Its answer, to be freed, or NULL with *error;
+ * likewise for answers that begin with "error " or "none".
+ */
+char *client_request(const char *socket, const char *request, GError **error);
 
 #endif

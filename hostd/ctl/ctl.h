@@ -35,5 +35,7 @@ bool cmd_list(const struct ctl_options *options, GError **error);
 bool cmd_show(const struct ctl_options *options, GError **error);
 bool cmd_stats(const struct ctl_options *options, GError **error);
 bool cmd_top(const struct ctl_options *options, GError **error);
+bool cmd_reload(const struct ctl_options *options, GError **error);
+bool cmd_evict(const struct ctl_options *options, GError **error);
 
 #endif

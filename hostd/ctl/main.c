@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * pvhcactl: sessions, objects, counters and rates of a running pvhcad. It only
- * reads pvhcad's statistics socket.
+ * pvhcactl: sessions, objects, counters and rates of a running pvhcad, from its socket for
+ * statistics; and requests, by its socket for those.
  */
 #include <locale.h>
 #include <stdio.h>
@@ -22,10 +22,9 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "list", cmd_list, false, false },
-	{ "show", cmd_show, true, true },
-	{ "stats", cmd_stats, true, false },
-	{ "top", cmd_top, false, false },
+	{ "list", cmd_list, false, false },	{ "show", cmd_show, true, true },
+	{ "stats", cmd_stats, true, false },	{ "top", cmd_top, false, false },
+	{ "reload", cmd_reload, false, false }, { "evict", cmd_evict, true, true },
 };
 
 static const char summary[] = "Commands:\n"
@@ -33,6 +32,8 @@ static const char summary[] = "Commands:\n"
 			      "  show VM       a VM's state, and its objects beside its quotas\n"
 			      "  stats [VM]    counters, of all or one\n"
 			      "  top           rates, again and again\n"
+			      "  reload        have pvhcad read its settings again\n"
+			      "  evict VM      end a VM's sessions\n"
 			      "\n"
 			      "A VM is its name, UUID or the number of its session.";
 
@@ -90,6 +91,8 @@ static bool check(const struct command *command, const struct ctl_options *optio
 {
 	if (command->run != cmd_list && options->names)
 		return usage(error, "--names is for list");
+	if (options->json && (command->run == cmd_reload || command->run == cmd_evict))
+		return usage(error, "--json is not for %s", command->name);
 	if (options->names && options->json)
 		return usage(error, "--names and --json exclude each other");
 	if (command->run != cmd_top && (options->interval != UNSET || options->count != UNSET))

@@ -29,7 +29,7 @@ _pvhcactl()
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		list|show|stats|top)
+		list|show|stats|top|reload|evict)
 			command=${COMP_WORDS[i]}
 			break
 			;;
@@ -53,8 +53,8 @@ _pvhcactl()
 	if [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
 	elif [[ -z $command ]]; then
-		mapfile -t COMPREPLY < <(compgen -W "list show stats top" -- "$cur")
-	elif [[ $command == show || $command == stats ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "list show stats top reload evict" -- "$cur")
+	elif [[ $command == show || $command == stats || $command == evict ]]; then
 		_pvhcactl_vms "$cur"
 	fi
 }

@@ -23,6 +23,11 @@
 
 _Static_assert(TABLE_LIMIT_MAX < TABLE_INDEX_MASK, "NO_HANDLE must be no handle");
 
+void table_limit(struct table *table, uint32_t limit)
+{
+	table->limit = limit < TABLE_LIMIT_MAX ? limit : TABLE_LIMIT_MAX;
+}
+
 void table_init(struct table *table, uint32_t limit)
 {
 	*table = (struct table){

@@ -40,6 +40,8 @@ struct table {
 
 /* limit is cut to TABLE_LIMIT_MAX. table_fini() leaves an empty table. */
 void table_init(struct table *table, uint32_t limit);
+/* Another limit from now on; what is there beyond it stays. As table_reserve(). */
+void table_limit(struct table *table, uint32_t limit);
 void table_fini(struct table *table);
 /* 0; PVHCA_ST_QUOTA when limit objects are there, PVHCA_ST_NO_MEMORY. */
 int table_add(struct table *table, void *object, uint32_t *handle);

@@ -151,6 +151,7 @@ static struct vm_policy *hello_take(struct session *session, struct pvhca_link_h
 	struct vm_policy *policy;
 
 	policy = config_admit(vm->config, &peer, reason);
+	g_strlcpy(session->said_name, hello->name, sizeof(session->said_name));
 	if (session->group)
 		hello_claim_group(hello, session->group);
 	hello_set_name(vm, hello);
@@ -192,4 +193,29 @@ int session_hello(struct session *session, struct link_message *message)
 	session->vm.policy = policy;
 	session->vm.network = policy->network;
 	return hello_admit(session);
+}
+
+void session_on_settings(struct session *session)
+{
+	struct vm *vm = &session->vm;
+	const struct config_peer peer = {
+		.group = session->group,
+		.user = session->user,
+		.name = session->said_name,
+		.uuid = vm->uuid,
+	};
+	struct vm_policy *policy;
+	const char *reason;
+
+	/* Who has not been let in yet meets the new settings then. */
+	if (atomic_load(&vm->state) == VM_CONNECTED)
+		return;
+	policy = config_admit(vm->config, &peer, &reason);
+	if (policy)
+		vm_change_policy(vm, policy);
+	else
+		vm_message(
+			vm,
+			"would not be served any more (%s); it is until it ends, see pvhcactl evict",
+			reason);
 }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <glib-unix.h>
+#include <string.h>
 
 #include "config/config.h"
 #include "lib/listener.h"
@@ -19,6 +20,7 @@
  * struct door - a socket
  * @group: the [vm] group that it belongs to; NULL: it is for all
  * @log: what those who come by it can cause
+ * @wanted: by the settings that are about to hold
  * @source, @retry: GLib's; one of them while connections are taken
  */
 struct door {
@@ -26,6 +28,7 @@ struct door {
 	char *path;
 	struct listener *listener;
 	struct log_source *log;
+	bool wanted;
 	guint source, retry;
 };
 
@@ -148,6 +151,84 @@ void listeners_start(void)
 {
 	for (GList *link = doors; link; link = link->next)
 		door_watch(link->data);
+}
+
+/**
+ * struct change - of the sockets
+ * @made: new ones, to which nobody can connect yet who would be heard
+ * @error: why there can be no change; NULL: there can
+ */
+struct change {
+	GList *made;
+	char *error;
+};
+
+static struct door *door_find(const struct config_socket *socket)
+{
+	for (GList *link = doors; link; link = link->next) {
+		struct door *door = link->data;
+
+		if (!g_strcmp0(door->group, socket->group) && !strcmp(door->path, socket->path))
+			return door;
+	}
+	return NULL;
+}
+
+static void listeners_plan(const struct config_socket *socket, void *arg)
+{
+	struct change *change = arg;
+	struct door *door;
+	int ret;
+
+	if (change->error)
+		return;
+	door = door_find(socket);
+	if (!door) {
+		door = door_new(socket->group, socket->path, &socket->access, &change->error);
+		if (door)
+			change->made = g_list_prepend(change->made, door);
+		return;
+	}
+	door->wanted = true;
+	ret = listener_set_access(door->listener, &socket->access);
+	if (ret)
+		change->error = g_strdup_printf("cannot set owner, group and mode of %s: %s",
+						socket->path, g_strerror(-ret));
+}
+
+/* The doors that are not wanted any more, but the one for all. */
+static void listeners_remove(void)
+{
+	GList *next;
+
+	for (GList *link = doors; link; link = next) {
+		struct door *door = link->data;
+
+		next = link->next;
+		if (door->wanted || !door->group)
+			continue;
+		doors = g_list_delete_link(doors, link);
+		door_free(door);
+	}
+}
+
+bool listeners_change(const struct config *next, char **error)
+{
+	struct change change = { 0 };
+
+	for (GList *link = doors; link; link = link->next)
+		((struct door *)link->data)->wanted = false;
+	config_for_each_socket(next, listeners_plan, &change);
+	*error = change.error;
+	if (change.error) {
+		g_list_free_full(change.made, door_free);
+		return false;
+	}
+	listeners_remove();
+	for (GList *link = change.made; link; link = link->next)
+		door_watch(link->data);
+	doors = g_list_concat(change.made, doors);
+	return true;
 }
 
 void listeners_close(void)

@@ -14,6 +14,11 @@ struct config;
 bool listeners_open(const struct config *config, char **error);
 /* Give connections to sessions_accept() from now on. */
 void listeners_start(void);
+/*
+ * Make and remove sockets of single VMs so that they are those of next, with its access. False,
+ * with *error to be freed: nothing was made or removed. Sessions are not touched.
+ */
+bool listeners_change(const struct config *next, char **error);
 /* Remove them. */
 void listeners_close(void);
 

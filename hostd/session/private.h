@@ -19,6 +19,7 @@ enum session_mark {
 	SESSION_MARK_RETRY = 1 << 1,
 	SESSION_MARK_MEMORY = 1 << 2,
 	SESSION_MARK_SERVE = 1 << 3,
+	SESSION_MARK_SETTINGS = 1 << 4,
 };
 
 /**
@@ -26,6 +27,7 @@ enum session_mark {
  * @vm: the VM; all other rooms know this part only
  * @group: the [vm] group by whose own socket QEMU came; NULL: by the one for all
  * @door_log: that of the socket by which QEMU came, held; or NULL
+ * @said_name: of the VM, as QEMU said it; from HELLO on
  * @user: that QEMU ran as when it connected
  * @epoll_fd: what the thread waits for
  * @wake_fd: eventfd of our own, signalled after @marks or @quit were set
@@ -43,6 +45,7 @@ struct session {
 	struct vm vm;
 	char *group;
 	struct log_source *door_log;
+	char said_name[64];
 	uint32_t user;
 	struct link link;
 	int epoll_fd;
@@ -68,6 +71,7 @@ struct session *session_new(int fd, const char *group, struct log_source *log, u
 void session_run(struct session *session);
 void session_quit(struct session *session);
 void session_check_memory(struct session *session);
+void session_reload(struct session *session);
 /* When its thread has ended. */
 void session_free(struct session *session);
 
@@ -87,6 +91,8 @@ void session_reply(struct session *session, uint32_t type, uint64_t id, uint32_t
 int session_hello(struct session *session, struct link_message *message);
 /* At again_ns. */
 void session_hello_again(struct session *session);
+/* The settings have changed: those of this VM hold from now on. */
+void session_on_settings(struct session *session);
 
 /* ---------------------------- session/messages.c --------------------------- */
 

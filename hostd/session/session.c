@@ -181,6 +181,8 @@ static void session_on_marks(struct session *session)
 		session_on_failing(session);
 	if (marks & SESSION_MARK_MEMORY)
 		session_on_check_memory(session);
+	if (marks & SESSION_MARK_SETTINGS)
+		session_on_settings(session);
 	if (marks & SESSION_MARK_SERVE && session->vm.admin)
 		session->more = true;
 	if (marks & SESSION_MARK_RETRY)
@@ -273,6 +275,11 @@ void session_quit(struct session *session)
 {
 	atomic_store(&session->quit, true);
 	session_wake(session);
+}
+
+void session_reload(struct session *session)
+{
+	session_mark(session, SESSION_MARK_SETTINGS);
 }
 
 void session_check_memory(struct session *session)

@@ -29,6 +29,13 @@ void sessions_init(const struct config *config, const struct fabric_ops *ops,
  * or NULL; whoever comes by it begins with the lines that it can spare.
  */
 void sessions_accept(int fd, const char *group, struct log_source *log);
+/* The settings have changed. */
+void sessions_reload(void);
+/*
+ * End the sessions of the VM with this name, else UUID, else session number; how many these are.
+ * QEMU comes again, and is served if the settings let it in.
+ */
+unsigned int sessions_evict(const char *vm);
 /* Memory of some region vanished: each session looks whether it was its own. */
 void sessions_check_memory(void);
 /*

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <pvhca-version.h>
 
 #include "admin/pool.h"
+#include "lib/address.h"
 #include "lib/calls.h"
 #include "lib/log.h"
 #include "memory/memory.h"
@@ -187,6 +189,53 @@ static void sessions_each(void (*fn)(struct session *session))
 	for (GList *link = sessions.seats; link; link = link->next)
 		fn(((struct seat *)link->data)->session);
 	g_mutex_unlock(&sessions.lock);
+}
+
+void sessions_reload(void)
+{
+	sessions_each(session_reload);
+}
+
+/* Ways to name a VM, in their order. */
+static bool is_name(const struct vm *vm, const char *text)
+{
+	return !vm->anonymous && !strcmp(vm->name, text);
+}
+
+static bool is_uuid(const struct vm *vm, const char *text)
+{
+	uint8_t uuid[sizeof(vm->uuid)];
+
+	return address_parse_uuid(text, uuid) && !memcmp(vm->uuid, uuid, sizeof(uuid));
+}
+
+static bool is_number(const struct vm *vm, const char *text)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%u", vm->id);
+	return !strcmp(number, text);
+}
+
+unsigned int sessions_evict(const char *text)
+{
+	static bool (*const ways[])(const struct vm *vm, const char *text) = { is_name, is_uuid,
+									       is_number };
+	unsigned int ended = 0;
+
+	g_mutex_lock(&sessions.lock);
+	for (size_t way = 0; way < G_N_ELEMENTS(ways) && !ended; way++)
+		for (GList *link = sessions.seats; link; link = link->next) {
+			struct session *session = ((struct seat *)link->data)->session;
+
+			if (atomic_load(&session->vm.state) == VM_CONNECTED ||
+			    !ways[way](&session->vm, text))
+				continue;
+			session_quit(session);
+			ended++;
+		}
+	g_mutex_unlock(&sessions.lock);
+	return ended;
 }
 
 void sessions_check_memory(void)

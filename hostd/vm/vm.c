@@ -134,6 +134,26 @@ void vm_apply_quota(struct vm *vm)
 	memory_limit(vm->memory, quota->memory_bytes, quota->mappings);
 }
 
+void vm_change_policy(struct vm *vm, struct vm_policy *policy)
+{
+	const struct quota *quota = &policy->quota;
+
+	pthread_mutex_lock(&vm->lock);
+	policy->before = vm->policy;
+	vm->policy = policy;
+	table_limit(&vm->contexts, quota->contexts);
+	table_limit(&vm->pds, quota->pds);
+	table_limit(&vm->mrs, quota->mrs);
+	table_limit(&vm->mws, quota->mws);
+	table_limit(&vm->ahs, quota->ahs);
+	table_limit(&vm->cqs, quota->cqs);
+	table_limit(&vm->srqs, quota->srqs);
+	table_limit(&vm->qps, quota->qps);
+	memory_limit(vm->memory, quota->memory_bytes, quota->mappings);
+	pthread_mutex_unlock(&vm->lock);
+	vm_set_schedule(vm, quota);
+}
+
 /* ---------------------------------- the lock ------------------------------- */
 
 void vm_leave(struct vm *vm)

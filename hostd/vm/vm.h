@@ -94,7 +94,7 @@ struct vm_thread_ops {
  * @retrying: a call of thread->retry has not been carried out yet. Any thread
  * @vector_fds, @doorbell_fds: -1 where not received
  * @memory: NULL when its session has ended
- * @policy: settings and quota of this VM; constant after HELLO
+ * @policy: settings and quota of this VM; vm_change_policy() replaces it. Any thread reads it
  * @network: of VMs that see each other, vm_policy.network; constant after HELLO
  * @mac, @mac_chosen, @mac_shared: chosen at the first ENABLE; shared when it is
  *	the host's own, which other VMs have too
@@ -130,7 +130,7 @@ struct vm {
 	uint8_t hello_mac[6];
 	bool hello_pair;
 	const struct config *config;
-	struct vm_policy *policy;
+	struct vm_policy *_Atomic policy;
 	_Atomic unsigned int state; /* enum vm_state */
 	const struct vm_thread_ops *thread;
 	_Atomic uint32_t failing;
@@ -186,6 +186,11 @@ void vm_fini(struct vm *vm);
 void vm_apply_quota(struct vm *vm);
 /* For memory_free() at a better time than vm_fini() is; the VM has none then. */
 struct memory *vm_take_memory(struct vm *vm);
+/*
+ * Other settings while the VM is served; policy is taken over. Objects beyond a smaller quota stay.
+ * The session's thread.
+ */
+void vm_change_policy(struct vm *vm, struct vm_policy *policy);
 /* Share and rates from now on, also while the VM is served. Any thread. */
 void vm_set_schedule(struct vm *vm, const struct quota *quota);
 
