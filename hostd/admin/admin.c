@@ -31,6 +31,7 @@
 #include "admin/jobs.h"
 #include "admin/pool.h"
 #include "lib/clock.h"
+#include "lib/heap.h"
 #include "vm/events.h"
 #include "vm/policy.h"
 #include "memory/memory.h"
@@ -191,7 +192,7 @@ uint32_t admin_open(struct vm *vm, uint64_t gpa)
 	const char *why = "";
 	uint32_t error;
 
-	admin = calloc(1, sizeof(*admin));
+	admin = heap_zalloc(vm->heap, sizeof(*admin));
 	if (!admin)
 		return PVHCA_DEV_ERR_HOST;
 	error = PVHCA_DEV_ERR_ADMIN_AREA;
@@ -223,7 +224,7 @@ err_answer:
 	admin_write_answer(admin->area, error, 0, why);
 	memory_region_put(admin->area_region);
 err_free:
-	free(admin);
+	heap_free(admin);
 	return error;
 }
 
@@ -239,7 +240,7 @@ void admin_close(struct vm *vm)
 	memory_region_put(admin->cq_region);
 	memory_region_put(admin->sq_region);
 	memory_region_put(admin->area_region);
-	free(admin);
+	heap_free(admin);
 }
 
 /* ------------------------------- completions ------------------------------- */
@@ -367,7 +368,7 @@ static void admin_take(struct vm *vm, struct admin *admin)
 	admin->sq_ci++;
 	if (!admin_is_job(vm, admin, &cmd)) {
 		admin_execute(vm, admin, &cmd);
-	} else if (!jobs_add(&admin->jobs, &cmd)) {
+	} else if (!jobs_add(&admin->jobs, vm, &cmd)) {
 		rsp.cookie = cmd.cookie;
 		admin_complete(admin, &rsp);
 	}

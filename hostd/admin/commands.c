@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "worker/worker.h"
 
@@ -215,6 +216,8 @@ uint32_t commands_execute(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		status = PVHCA_ST_INVALID;
 	else
 		status = command->run(vm, cmd, rsp);
+	if (status == PVHCA_ST_NO_MEMORY && heap_refused(vm->heap))
+		status = commands_quota(vm, "heap-bytes", heap_max(vm->heap));
 	if (status) {
 		vm_debug(vm, "%s fails with status %d", command->name, status);
 		if (status == PVHCA_ST_INVALID || status == PVHCA_ST_BAD_ADDRESS)

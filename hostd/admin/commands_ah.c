@@ -7,6 +7,7 @@
 
 #include "admin/commands.h"
 #include "admin/commands_attr.h"
+#include "lib/heap.h"
 
 int commands_create_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 		       struct pvhca_admin_rsp *rsp)
@@ -18,7 +19,7 @@ int commands_create_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 
 	if (!pd || create->reserved || !commands_av_valid(vm, &create->av))
 		return PVHCA_ST_INVALID;
-	ah = calloc(1, sizeof(*ah));
+	ah = heap_zalloc(vm->heap, sizeof(*ah));
 	if (!ah)
 		return PVHCA_ST_NO_MEMORY;
 	ah->vm = vm;
@@ -39,7 +40,7 @@ int commands_create_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 err_del:
 	table_del(&vm->ahs, ah->handle);
 err_free:
-	free(ah);
+	heap_free(ah);
 	return status;
 }
 
@@ -52,7 +53,7 @@ void commands_free_ah(void *object, void *arg)
 	COMMANDS_FABRIC_VOID(vm, ah_destroy, ah);
 	table_del(&vm->ahs, ah->handle);
 	ah->pd->users--;
-	free(ah);
+	heap_free(ah);
 }
 
 int commands_destroy_ah(struct vm *vm, const struct pvhca_admin_cmd *cmd,

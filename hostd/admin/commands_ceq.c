@@ -5,6 +5,7 @@
 
 #include "admin/commands.h"
 #include "vm/events.h"
+#include "lib/heap.h"
 
 int commands_create_ceq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 			struct pvhca_admin_rsp *rsp)
@@ -16,7 +17,7 @@ int commands_create_ceq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 
 	if (vector < PVHCA_VECTOR_ADMIN || vector >= vm->num_vectors)
 		return PVHCA_ST_INVALID;
-	ceq = calloc(1, sizeof(*ceq));
+	ceq = heap_zalloc(vm->heap, sizeof(*ceq));
 	if (!ceq)
 		return PVHCA_ST_NO_MEMORY;
 	ceq->vm = vm;
@@ -34,7 +35,7 @@ int commands_create_ceq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 err_fini:
 	events_ceq_fini(ceq);
 err_free:
-	free(ceq);
+	heap_free(ceq);
 	return status;
 }
 
@@ -45,7 +46,7 @@ void commands_free_ceq(void *object, void *arg)
 
 	table_del(&vm->ceqs, ceq->handle);
 	events_ceq_fini(ceq);
-	free(ceq);
+	heap_free(ceq);
 }
 
 int commands_destroy_ceq(struct vm *vm, const struct pvhca_admin_cmd *cmd,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "admin/commands.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "memory/memory.h"
 #include "worker/worker.h"
@@ -26,10 +27,9 @@ int commands_alloc_context(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (le32toh(alloc->flags) & ~PVHCA_CONTEXT_KERNEL || (page & (PVHCA_GRANULE - 1)))
 		return PVHCA_ST_INVALID;
 
-	context = aligned_alloc(_Alignof(struct context), sizeof(*context));
+	context = heap_zalloc_aligned(vm->heap, _Alignof(struct context), sizeof(*context));
 	if (!context)
 		return PVHCA_ST_NO_MEMORY;
-	memset(context, 0, sizeof(*context));
 	context->vm = vm;
 	context->timed_due_ns = UINT64_MAX;
 	context->kernel = le32toh(alloc->flags) & PVHCA_CONTEXT_KERNEL;
@@ -53,7 +53,7 @@ err_del:
 err_put:
 	memory_region_put(context->page_region);
 err_free:
-	free(context);
+	heap_free(context);
 	return status;
 }
 
@@ -65,7 +65,7 @@ void commands_free_context(void *object, void *arg)
 	table_del(&vm->contexts, context->handle);
 	worker_del_context(context);
 	memory_region_put(context->page_region);
-	free(context);
+	heap_free(context);
 }
 
 int commands_dealloc_context(struct vm *vm, const struct pvhca_admin_cmd *cmd,
@@ -109,7 +109,7 @@ int commands_alloc_pd(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 
 	if (!context || cmd->alloc_pd.reserved)
 		return PVHCA_ST_INVALID;
-	pd = calloc(1, sizeof(*pd));
+	pd = heap_zalloc(vm->heap, sizeof(*pd));
 	if (!pd)
 		return PVHCA_ST_NO_MEMORY;
 	pd->vm = vm;
@@ -130,7 +130,7 @@ int commands_alloc_pd(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 err_del:
 	table_del(&vm->pds, pd->handle);
 err_free:
-	free(pd);
+	heap_free(pd);
 	return status;
 }
 
@@ -142,7 +142,7 @@ void commands_free_pd(void *object, void *arg)
 	COMMANDS_FABRIC_VOID(vm, pd_free, pd);
 	table_del(&vm->pds, pd->handle);
 	pd->context->users--;
-	free(pd);
+	heap_free(pd);
 }
 
 int commands_dealloc_pd(struct vm *vm, const struct pvhca_admin_cmd *cmd,

@@ -7,6 +7,7 @@
 #include "vm/cq.h"
 #include "vm/cq_blocked.h"
 #include "vm/events.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "rdma/pvhca-abi.h"
 #include "worker/worker.h"
@@ -59,7 +60,7 @@ int commands_create_cq(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	status = cq_check(vm, le32toh(create->log_entries));
 	if (status)
 		return status;
-	cq = calloc(1, sizeof(*cq));
+	cq = heap_zalloc(vm->heap, sizeof(*cq));
 	if (!cq)
 		return PVHCA_ST_NO_MEMORY;
 	cq->vm = vm;
@@ -84,7 +85,7 @@ err_fini:
 	cq_fini(cq);
 	ring_buffer_free(cq->buffer);
 err_free:
-	free(cq);
+	heap_free(cq);
 	return status;
 }
 
@@ -100,7 +101,7 @@ void commands_free_cq(void *object, void *arg)
 	ring_buffer_free(cq->buffer);
 	cq->ceq->users--;
 	cq->context->users--;
-	free(cq);
+	heap_free(cq);
 }
 
 int commands_destroy_cq(struct vm *vm, const struct pvhca_admin_cmd *cmd,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "admin/commands.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 
 #define MR_ACCESS                                                                    \
@@ -103,7 +104,7 @@ int commands_reg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvh
 
 	if (!pd)
 		return PVHCA_ST_INVALID;
-	mr = calloc(1, sizeof(*mr));
+	mr = heap_zalloc(vm->heap, sizeof(*mr));
 	if (!mr)
 		return PVHCA_ST_NO_MEMORY;
 	mr->vm = vm;
@@ -131,7 +132,7 @@ err_free_extents:
 err_unpin:
 	commands_unpin(vm, pinned);
 err_free:
-	free(mr);
+	heap_free(mr);
 	return status;
 }
 
@@ -148,7 +149,7 @@ int commands_alloc_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	/* Its pages are named guest-physically. */
 	if (!pd->context->kernel)
 		return PVHCA_ST_DENIED;
-	mr = calloc(1, sizeof(*mr));
+	mr = heap_zalloc(vm->heap, sizeof(*mr));
 	if (!mr)
 		return PVHCA_ST_NO_MEMORY;
 	mr->vm = vm;
@@ -165,7 +166,7 @@ int commands_alloc_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 err_unpin:
 	commands_unpin(vm, commands_mr_pinned(mr));
 err_free:
-	free(mr);
+	heap_free(mr);
 	return status;
 }
 
@@ -177,7 +178,7 @@ static void mr_put(struct vm *vm, struct mr *mr)
 	mr->pd->users--;
 	if (mr->extents)
 		extents_put(mr->extents);
-	free(mr);
+	heap_free(mr);
 }
 
 void commands_free_mr(void *object, void *arg)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "admin/commands.h"
+#include "lib/heap.h"
 
 int commands_alloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
 {
@@ -17,7 +18,7 @@ int commands_alloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 
 	if (!pd || (type != IBV_MW_TYPE_1 && type != IBV_MW_TYPE_2))
 		return PVHCA_ST_INVALID;
-	mw = calloc(1, sizeof(*mw));
+	mw = heap_zalloc(vm->heap, sizeof(*mw));
 	if (!mw)
 		return PVHCA_ST_NO_MEMORY;
 	mw->vm = vm;
@@ -39,7 +40,7 @@ int commands_alloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 err_del:
 	table_del(&vm->mws, mw->handle);
 err_free:
-	free(mw);
+	heap_free(mw);
 	return status;
 }
 
@@ -52,7 +53,7 @@ void commands_free_mw(void *object, void *arg)
 	COMMANDS_FABRIC_VOID(vm, mw_dealloc, mw);
 	table_del(&vm->mws, mw->handle);
 	mw->pd->users--;
-	free(mw);
+	heap_free(mw);
 }
 
 int commands_dealloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd,

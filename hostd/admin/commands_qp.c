@@ -17,6 +17,7 @@
 #include "admin/commands_attr.h"
 #include "admin/commands_ring.h"
 #include "vm/cq.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 
 /**
@@ -143,7 +144,7 @@ static int qp_set_up_rings(struct qp *qp, const struct pvhca_mem_list *mem,
 
 static struct qp *qp_new(struct vm *vm, const struct pvhca_cmd_create_qp *create)
 {
-	struct qp *qp = calloc(1, sizeof(*qp));
+	struct qp *qp = heap_zalloc(vm->heap, sizeof(*qp));
 
 	if (!qp)
 		return NULL;
@@ -161,34 +162,48 @@ static void qp_free(struct qp *qp)
 {
 	pthread_mutex_destroy(&qp->rq_lock);
 	pthread_mutex_destroy(&qp->lock);
-	free(qp);
+	heap_free(qp);
+}
+
+static struct srq_cq *srq_cq_find(const struct srq *srq, const struct cq *cq)
+{
+	struct srq_cq *entry;
+
+	cds_list_for_each_entry (entry, &srq->cqs, node)
+		if (entry->cq == cq)
+			return entry;
+	return NULL;
 }
 
 /* What the receives of an SRQ need, once for each CQ in which they may complete. */
 static int qp_reserve_srq(struct qp *qp)
 {
-	struct srq *srq = qp->srq;
-	unsigned int users;
+	struct srq_cq *entry = srq_cq_find(qp->srq, qp->recv_cq);
 
-	users = GPOINTER_TO_UINT(g_hash_table_lookup(srq->cqs, qp->recv_cq));
-	if (!users && cq_reserve(qp->recv_cq, srq->rq.entries))
-		return -ENOMEM;
-	g_hash_table_insert(srq->cqs, qp->recv_cq, GUINT_TO_POINTER(users + 1));
+	if (!entry) {
+		entry = heap_zalloc(qp->vm->heap, sizeof(*entry));
+		if (!entry)
+			return -ENOMEM;
+		if (cq_reserve(qp->recv_cq, qp->srq->rq.entries)) {
+			heap_free(entry);
+			return -ENOMEM;
+		}
+		entry->cq = qp->recv_cq;
+		cds_list_add(&entry->node, &qp->srq->cqs);
+	}
+	entry->users++;
 	return 0;
 }
 
 static void qp_unreserve_srq(struct qp *qp)
 {
-	struct srq *srq = qp->srq;
-	unsigned int users;
+	struct srq_cq *entry = srq_cq_find(qp->srq, qp->recv_cq);
 
-	users = GPOINTER_TO_UINT(g_hash_table_lookup(srq->cqs, qp->recv_cq));
-	if (users > 1) {
-		g_hash_table_insert(srq->cqs, qp->recv_cq, GUINT_TO_POINTER(users - 1));
+	if (--entry->users)
 		return;
-	}
-	g_hash_table_remove(srq->cqs, qp->recv_cq);
-	cq_unreserve(qp->recv_cq, srq->rq.entries);
+	cds_list_del(&entry->node);
+	heap_free(entry);
+	cq_unreserve(qp->recv_cq, qp->srq->rq.entries);
 }
 
 /* Room for all completions that the rings can have outstanding. */

@@ -19,7 +19,7 @@ int commands_ring_buffer(struct vm *vm, const struct pvhca_mem_list *mem, uint64
 	status = commands_read_memory(vm->memory, mem, needed + RING_SLACK, &extents);
 	if (status)
 		return status;
-	*buffer = ring_buffer_new(extents);
+	*buffer = ring_buffer_new(vm->heap, extents);
 	return *buffer ? PVHCA_ST_OK : PVHCA_ST_NO_MEMORY;
 }
 

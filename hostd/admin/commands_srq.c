@@ -10,6 +10,7 @@
 
 #include "admin/commands.h"
 #include "admin/commands_ring.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 
 static struct ring_params srq_ring_of(const struct pvhca_cmd_create_srq *create)
@@ -65,14 +66,14 @@ static int srq_set_up_ring(struct srq *srq, const struct pvhca_mem_list *mem,
 
 static struct srq *srq_new(struct vm *vm, const struct pvhca_cmd_create_srq *create)
 {
-	struct srq *srq = calloc(1, sizeof(*srq));
+	struct srq *srq = heap_zalloc(vm->heap, sizeof(*srq));
 
 	if (!srq)
 		return NULL;
 	srq->vm = vm;
 	srq->max_wr = le32toh(create->max_wr);
 	srq->max_sge = le32toh(create->max_sge);
-	srq->cqs = g_hash_table_new(NULL, NULL);
+	CDS_INIT_LIST_HEAD(&srq->cqs);
 	pthread_mutex_init(&srq->lock, NULL);
 	return srq;
 }
@@ -80,8 +81,7 @@ static struct srq *srq_new(struct vm *vm, const struct pvhca_cmd_create_srq *cre
 static void srq_free(struct srq *srq)
 {
 	pthread_mutex_destroy(&srq->lock);
-	g_hash_table_destroy(srq->cqs);
-	free(srq);
+	heap_free(srq);
 }
 
 /* Handle, slot, the fabric's part; and to the workers. */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "admin/commands.h"
+#include "lib/heap.h"
 
 void jobs_init(struct jobs *jobs)
 {
@@ -38,9 +39,9 @@ bool jobs_in_the_way(struct jobs *jobs, const struct vm *vm, const struct claims
 	return false;
 }
 
-bool jobs_add(struct jobs *jobs, const struct pvhca_admin_cmd *cmd)
+bool jobs_add(struct jobs *jobs, const struct vm *vm, const struct pvhca_admin_cmd *cmd)
 {
-	struct job *job = calloc(1, sizeof(*job));
+	struct job *job = heap_zalloc_beyond(vm->heap, sizeof(*job));
 
 	if (!job)
 		return false;
@@ -96,7 +97,7 @@ void jobs_end(struct jobs *jobs, struct job *job)
 	cds_list_del(&job->node);
 	jobs->count--;
 	jobs->running--;
-	free(job);
+	heap_free(job);
 }
 
 void jobs_drop(struct jobs *jobs)
@@ -108,6 +109,6 @@ void jobs_drop(struct jobs *jobs)
 			continue;
 		cds_list_del(&job->node);
 		jobs->count--;
-		free(job);
+		heap_free(job);
 	}
 }

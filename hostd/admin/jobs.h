@@ -43,7 +43,7 @@ void jobs_init(struct jobs *jobs);
 /* Does a command have to wait for one that is there? */
 bool jobs_in_the_way(struct jobs *jobs, const struct vm *vm, const struct claims *claims);
 /* Takes a copy of the command. False: no memory. */
-bool jobs_add(struct jobs *jobs, const struct pvhca_admin_cmd *cmd);
+bool jobs_add(struct jobs *jobs, const struct vm *vm, const struct pvhca_admin_cmd *cmd);
 /* The first that may be carried out now; it is running then. NULL: none. */
 struct job *jobs_start(struct jobs *jobs, const struct vm *vm);
 /* How many may be. */

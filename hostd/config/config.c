@@ -128,6 +128,7 @@ static const struct quota quota_defaults = {
 	.mappings = 16384,
 	.pinned_bytes = 64ull << 30,
 	.memory_bytes = 1ull << 40,
+	.heap_bytes = 256ull << 20,
 	.share = 100,
 };
 

@@ -37,6 +37,7 @@ struct quota {
 	uint32_t mappings;    /* of its RAM, in pvhcad; see memory/budget.c */
 	uint64_t pinned_bytes;
 	uint64_t memory_bytes; /* RAM that QEMU passes */
+	uint64_t heap_bytes;   /* of pvhcad's own memory; lib/heap.h */
 
 	/* Of its worker's time, and a second: struct vm_schedule. 0: no limit, or as rates are */
 	uint32_t share;
@@ -50,6 +51,7 @@ struct quota {
 #define CONFIG_PORT_RANGES 32
 #define CONFIG_MAX_PORTS   256 /* in all ranges; each takes two ids of the host */
 
+#define CONFIG_MIN_HEAP (1ull << 20) /* bytes: a VM needs some to begin */
 #define CONFIG_MAX_RATE (1ull << 50) /* bytes a second */
 #define CONFIG_MAX_GIDS 256	     /* entries of a VM's GID table */
 

@@ -80,6 +80,7 @@ static const struct setting quota_settings[] = {
 	{ .key = "mappings", SETTING_NUMBER, AT(mappings), 1, UINT32_MAX },
 	{ .key = "memory-bytes", SETTING_SIZE, AT(memory_bytes), PVHCA_GRANULE, UINT64_MAX },
 	{ .key = "pinned-bytes", SETTING_SIZE, AT(pinned_bytes), PVHCA_GRANULE, UINT64_MAX },
+	{ .key = "heap-bytes", SETTING_SIZE, AT(heap_bytes), CONFIG_MIN_HEAP, UINT64_MAX / 2 },
 	{ .key = "share", SETTING_NUMBER, AT(share), 1, 10000 },
 	{ .key = "rate", SETTING_SIZE, AT(rate), 0, CONFIG_MAX_RATE },
 	{ .key = "rate-burst", SETTING_SIZE, AT(rate_burst), 0, CONFIG_MAX_RATE },

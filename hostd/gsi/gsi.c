@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/counters.h"
+#include "lib/heap.h"
 #include "vm/cq.h"
 #include "gsi/private.h"
 
@@ -64,7 +65,7 @@ static int gsi_qp_create(struct qp *qp)
 	if (!qp->context->kernel || qp->srq || !qp->sq.entries || !qp->rq.entries ||
 	    qp->sq.max_sge > GSI_MAX_SGE || qp->rq.max_sge > GSI_MAX_SGE)
 		return PVHCA_ST_INVALID;
-	own = g_try_new0(struct gsi, 1);
+	own = heap_zalloc(qp->vm->heap, sizeof(*own));
 	if (!own)
 		return PVHCA_ST_NO_MEMORY;
 
@@ -72,7 +73,7 @@ static int gsi_qp_create(struct qp *qp)
 	port = gsi_port_get(qp->vm);
 	if (!port || port->qp) {
 		pthread_mutex_unlock(&gsi_lock);
-		g_free(own);
+		heap_free(own);
 		return port ? PVHCA_ST_BUSY : PVHCA_ST_NO_MEMORY;
 	}
 	qp->qpn = GSI_QPN;
@@ -94,7 +95,7 @@ static void gsi_qp_destroy(struct qp *qp)
 		gsi_port_put(port);
 	}
 	pthread_mutex_unlock(&gsi_lock);
-	g_free(qp->fabric);
+	heap_free(qp->fabric);
 	qp->fabric = NULL;
 }
 

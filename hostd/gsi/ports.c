@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gsi/private.h"
+#include "lib/heap.h"
 
 pthread_mutex_t gsi_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -27,7 +28,7 @@ struct gsi_port *gsi_port_get(struct vm *vm)
 
 	if (port)
 		return port;
-	port = g_try_new0(struct gsi_port, 1);
+	port = heap_zalloc(vm->heap, sizeof(*port));
 	if (!port)
 		return NULL;
 	port->vm = vm;
@@ -40,7 +41,7 @@ void gsi_port_put(struct gsi_port *port)
 	if (port->qp || port->num_gids)
 		return;
 	ports = g_list_remove(ports, port);
-	g_free(port);
+	heap_free(port);
 }
 
 /* Index of the first entry with this address, or -1. */

@@ -33,18 +33,19 @@
 	X(protocol_errors, "entries or commands that broke the ABI")
 
 /* Objects that a VM has now. The quota of the same name bounds each. X(name, description) */
-#define OBJECTS(X)                                    \
-	X(contexts, "open device contexts")           \
-	X(pds, "protection domains")                  \
-	X(mrs, "memory regions")                      \
-	X(mws, "memory windows")                      \
-	X(ahs, "address handles")                     \
-	X(cqs, "completion queues")                   \
-	X(srqs, "shared receive queues")              \
-	X(qps, "queue pairs")                         \
-	X(connections, "connections to native peers") \
-	X(pinned_bytes, "bytes of registered memory") \
-	X(memory_bytes, "bytes of RAM that QEMU passed")
+#define OBJECTS(X)                                       \
+	X(contexts, "open device contexts")              \
+	X(pds, "protection domains")                     \
+	X(mrs, "memory regions")                         \
+	X(mws, "memory windows")                         \
+	X(ahs, "address handles")                        \
+	X(cqs, "completion queues")                      \
+	X(srqs, "shared receive queues")                 \
+	X(qps, "queue pairs")                            \
+	X(connections, "connections to native peers")    \
+	X(pinned_bytes, "bytes of registered memory")    \
+	X(memory_bytes, "bytes of RAM that QEMU passed") \
+	X(heap_bytes, "bytes of memory that pvhcad holds for it")
 
 /* Likewise, but without a quota. */
 #define AMOUNTS(X)                                                     \

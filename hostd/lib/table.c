@@ -10,6 +10,7 @@
  * sees its handle, or a later one, and a stale handle finds nothing.
  */
 #include "lib/grace.h"
+#include "lib/heap.h"
 #include "lib/table.h"
 
 #include <stdlib.h>
@@ -28,17 +29,18 @@ void table_limit(struct table *table, uint32_t limit)
 	table->limit = limit < TABLE_LIMIT_MAX ? limit : TABLE_LIMIT_MAX;
 }
 
-void table_init(struct table *table, uint32_t limit)
+void table_init(struct table *table, struct heap *heap, uint32_t limit)
 {
 	*table = (struct table){
+		.heap = heap,
 		.limit = limit < TABLE_LIMIT_MAX ? limit : TABLE_LIMIT_MAX,
 	};
 }
 
 void table_fini(struct table *table)
 {
-	free(table->entries);
-	table_init(table, table->limit);
+	heap_free(table->entries);
+	table_init(table, table->heap, table->limit);
 }
 
 static uint32_t table_size(const struct table *table)
@@ -54,7 +56,7 @@ static int table_grow(struct table *table)
 	size = used ? used * 2 : TABLE_FIRST_SIZE;
 	if (size > table->limit)
 		size = table->limit;
-	entries = calloc(1, sizeof(*entries) + size * sizeof(entries->entry[0]));
+	entries = heap_zalloc(table->heap, sizeof(*entries) + size * sizeof(entries->entry[0]));
 	if (!entries)
 		return PVHCA_ST_NO_MEMORY;
 	entries->size = size;
@@ -66,7 +68,7 @@ static int table_grow(struct table *table)
 	rcu_assign_pointer(table->entries, entries);
 	if (old) {
 		grace_wait();
-		free(old);
+		heap_free(old);
 	}
 	return PVHCA_ST_OK;
 }

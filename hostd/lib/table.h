@@ -18,6 +18,8 @@
 /* Of a handle. */
 #define TABLE_INDEX_BITS 20
 
+struct heap;
+
 struct table_entry {
 	uint32_t handle; /* the last that was given for this place */
 	bool made;	 /* table_find() finds it */
@@ -32,14 +34,15 @@ struct table_entries {
 };
 
 struct table {
+	struct heap *heap;
 	struct table_entries *entries;
 	uint32_t limit; /* quota */
 	uint32_t used;
 	uint32_t hint; /* where to look for a free place */
 };
 
-/* limit is cut to TABLE_LIMIT_MAX. table_fini() leaves an empty table. */
-void table_init(struct table *table, uint32_t limit);
+/* limit is cut to TABLE_LIMIT_MAX; heap: account for the table. table_fini() leaves an empty table. */
+void table_init(struct table *table, struct heap *heap, uint32_t limit);
 /* Another limit from now on; what is there beyond it stays. As table_reserve(). */
 void table_limit(struct table *table, uint32_t limit);
 void table_fini(struct table *table);

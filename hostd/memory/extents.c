@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "memory/private.h"
+#include "lib/heap.h"
 #include "pvhca/pvhca-admin.h"
 #include "rdma/pvhca-ring.h"
 
@@ -22,7 +23,7 @@ void extents_put(struct extents *extents)
 		return;
 	for (uint32_t i = 0; i < extents->count; i++)
 		memory_region_put(extents->extent[i].region);
-	free(extents);
+	heap_free(extents);
 }
 
 const struct extent *extents_find(const struct extents *extents, uint64_t at)
@@ -48,7 +49,7 @@ static int builder_resize(struct extents_builder *builder, uint32_t room)
 	if (__builtin_mul_overflow(room, sizeof(struct extent), &bytes) ||
 	    __builtin_add_overflow(bytes, sizeof(*extents), &bytes))
 		return PVHCA_ST_NO_MEMORY;
-	extents = realloc(builder->extents, bytes);
+	extents = heap_resize(memory_heap(builder->memory), builder->extents, bytes);
 	if (!extents)
 		return PVHCA_ST_NO_MEMORY;
 	if (!builder->extents) {
@@ -144,6 +145,12 @@ int extents_add(struct extents_builder *builder, uint64_t gpa, uint64_t len)
 
 struct extents *extents_end(struct extents_builder *builder)
 {
+	struct extents *extents = builder->extents, *fit;
+
 	memory_region_put(builder->last);
-	return builder->extents;
+	if (!extents || extents->count == builder->room)
+		return extents;
+	fit = heap_resize(NULL, extents,
+			  sizeof(*extents) + extents->count * sizeof(extents->extent[0]));
+	return fit ? fit : extents;
 }

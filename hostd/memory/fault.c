@@ -32,6 +32,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "memory/private.h"
 
@@ -52,6 +53,9 @@ struct place {
 	uintptr_t low, high;
 	uint64_t offset;
 };
+
+/* tsearch(3)'s node, which is the VM's, too. */
+#define FAULT_NODE 32u
 
 static pthread_spinlock_t fault_lock;
 static void *fault_tree; /* tsearch(3), of struct watch; they do not overlap */
@@ -171,10 +175,10 @@ int memory_fault_fd(void)
 	return fault_fd;
 }
 
-void *memory_fault_watch(uint8_t *base, uint64_t length, struct region *region,
+void *memory_fault_watch(struct heap *heap, uint8_t *base, uint64_t length, struct region *region,
 			 const struct extents *extents)
 {
-	struct watch *watch = malloc(sizeof(*watch));
+	struct watch *watch = heap_zalloc(heap, sizeof(*watch) + FAULT_NODE);
 	bool added;
 
 	if (!watch)
@@ -190,7 +194,7 @@ void *memory_fault_watch(uint8_t *base, uint64_t length, struct region *region,
 	pthread_spin_unlock(&fault_lock);
 	if (added)
 		return watch;
-	free(watch);
+	heap_free(watch);
 	return NULL;
 }
 
@@ -201,5 +205,5 @@ void memory_fault_unwatch(void *watch)
 	pthread_spin_lock(&fault_lock);
 	tdelete(watch, &fault_tree, fault_compare);
 	pthread_spin_unlock(&fault_lock);
-	free(watch);
+	heap_free(watch);
 }

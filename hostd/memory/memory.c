@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "lib/calls.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "pvhca-link.h"
 #include "rdma/pvhca-ring.h"
@@ -30,6 +31,7 @@ CALLS("fstatfs");
 /* refs: a region counts, for it may outlive memory_free(). */
 struct memory {
 	atomic_uint refs;
+	struct heap *heap; /* of what commands make; only while the VM is there */
 	struct budget budget;
 	pthread_mutex_t lock;
 	unsigned int count;
@@ -52,7 +54,7 @@ static void memory_put(struct memory *memory)
 	if (atomic_fetch_sub(&memory->refs, 1) != 1)
 		return;
 	pthread_mutex_destroy(&memory->lock);
-	free(memory);
+	heap_free(memory);
 }
 
 void memory_region_get(struct region *region)
@@ -71,15 +73,16 @@ void memory_region_put(struct region *region)
 	close(region->fd);
 	budget_give(&own->memory->budget, region->map_length, 1);
 	memory_put(own->memory);
-	free(own);
+	heap_free(own);
 }
 
-struct memory *memory_new(void)
+struct memory *memory_new(struct heap *heap)
 {
-	struct memory *memory = calloc(1, sizeof(*memory));
+	struct memory *memory = heap_zalloc(heap, sizeof(*memory));
 
 	if (!memory)
 		return NULL;
+	memory->heap = heap;
 	atomic_init(&memory->refs, 1);
 	budget_limit(&memory->budget, UINT64_MAX, UINT64_MAX);
 	pthread_mutex_init(&memory->lock, NULL);
@@ -181,7 +184,8 @@ static int region_map(struct region_own *own)
 	region->base = region->map + (region->fd_offset - start);
 	/* A core dump of pvhcad must not contain the guests' memory. */
 	madvise(region->map, region->map_length, MADV_DONTDUMP);
-	own->watch = memory_fault_watch(region->map, region->map_length, region, NULL);
+	own->watch = memory_fault_watch(own->memory->heap, region->map, region->map_length, region,
+					NULL);
 	if (own->watch)
 		return 0;
 	ret = -ENOMEM;
@@ -194,7 +198,7 @@ err_give:
 static struct region *region_new(struct memory *memory, uint64_t gpa, uint64_t size,
 				 uint64_t fd_offset, int fd, int *error)
 {
-	struct region_own *own = calloc(1, sizeof(*own));
+	struct region_own *own = heap_zalloc(memory->heap, sizeof(*own));
 	struct region *region;
 
 	*error = -ENOMEM;
@@ -211,7 +215,7 @@ static struct region *region_new(struct memory *memory, uint64_t gpa, uint64_t s
 	if (!*error)
 		*error = region_map(own);
 	if (*error) {
-		free(own);
+		heap_free(own);
 		return NULL;
 	}
 	atomic_fetch_add(&memory->refs, 1);
@@ -340,6 +344,11 @@ uint64_t memory_bytes(struct memory *memory)
 struct stitch_counts *memory_stitch_counts(struct memory *memory)
 {
 	return &memory->stitches;
+}
+
+struct heap *memory_heap(const struct memory *memory)
+{
+	return memory->heap;
 }
 
 struct budget *memory_budget(struct memory *memory)

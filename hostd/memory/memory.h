@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct heap;
 struct memory;
 
 /* A piece of guest RAM; fields are constant for its life. */
@@ -35,11 +36,13 @@ struct region {
 	atomic_bool removed; /* QEMU took it away; references keep it */
 };
 
+/* Another reference to a region that is referenced; it keeps the region mapped. Any thread. */
+void memory_region_get(struct region *region);
 /* Give a reference up; the last one unmaps the region. Any thread. */
 void memory_region_put(struct region *region);
 
-/* Without limits of its own; NULL: no memory. */
-struct memory *memory_new(void);
+/* Without limits of its own; heap: account for all that it holds. NULL: no memory. */
+struct memory *memory_new(struct heap *heap);
 /* Unmapping takes its time (0.3 s for 1 GiB): not in a thread that others wait for. */
 void memory_free(struct memory *memory);
 /* At most so many bytes of regions, and mappings of regions and stitches. What is there stays. */

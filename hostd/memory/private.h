@@ -12,7 +12,6 @@
 
 /* -------------------------------- memory/memory.c ------------------------------ */
 
-void memory_region_get(struct region *region);
 /* The region that holds this address, with a reference for the caller, or NULL. */
 struct region *memory_region(struct memory *memory, uint64_t gpa);
 
@@ -27,6 +26,8 @@ struct stitch_counts {
 
 struct stitch_counts *memory_stitch_counts(struct memory *memory);
 struct budget *memory_budget(struct memory *memory);
+/* For extents and stitches; only while the VM is there. */
+struct heap *memory_heap(const struct memory *memory);
 
 /*
  * munmap(2), in steps: it keeps all others from mapping anything as long as there are
@@ -60,7 +61,7 @@ uint64_t budget_bytes(struct budget *budget);
  * then: ENOMEM when vm.max_map_count or memory ran out; EOPNOTSUPP when extents cut
  * a page of hugetlbfs, which cannot be mapped in pieces. The extents must outlive it.
  */
-int stitch_map(const struct extents *extents, struct stitch *stitch);
+int stitch_map(struct heap *heap, const struct extents *extents, struct stitch *stitch);
 void stitch_unmap(struct stitch *stitch);
 
 /* -------------------------------- memory/touch.c ------------------------------- */
@@ -83,7 +84,7 @@ void stitches_forget(struct memory *memory, const struct region *region);
  * Returns a watch, or NULL without memory. memory_fault_unwatch() ends it before the
  * mapping goes.
  */
-void *memory_fault_watch(uint8_t *base, uint64_t length, struct region *region,
+void *memory_fault_watch(struct heap *heap, uint8_t *base, uint64_t length, struct region *region,
 			 const struct extents *extents);
 void memory_fault_unwatch(void *watch);
 

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "memory/private.h"
+#include "lib/heap.h"
 
 #define STITCH_ALIGN (2ull << 20)
 
@@ -120,7 +121,7 @@ struct stitch_map {
 	void *watch;
 };
 
-int stitch_map(const struct extents *extents, struct stitch *stitch)
+int stitch_map(struct heap *heap, const struct extents *extents, struct stitch *stitch)
 {
 	const struct extent *last = &extents->extent[extents->count - 1];
 	struct piece first_piece, last_piece;
@@ -140,7 +141,7 @@ int stitch_map(const struct extents *extents, struct stitch *stitch)
 	if (ret)
 		goto err;
 	ret = -ENOMEM;
-	map = calloc(1, sizeof(*map));
+	map = heap_zalloc(heap, sizeof(*map));
 	if (!map)
 		goto err;
 	stitch_piece(extents, 0, &first_piece);
@@ -158,7 +159,7 @@ int stitch_map(const struct extents *extents, struct stitch *stitch)
 	map->whole = whole;
 	map->length = length;
 	ret = -ENOMEM;
-	map->watch = memory_fault_watch(base, extents->length, NULL, extents);
+	map->watch = memory_fault_watch(heap, base, extents->length, NULL, extents);
 	if (!map->watch)
 		goto err_unmap;
 	stitch->base = base;
@@ -170,7 +171,7 @@ int stitch_map(const struct extents *extents, struct stitch *stitch)
 err_unmap:
 	munmap(whole, length);
 err:
-	free(map);
+	heap_free(map);
 	return ret;
 }
 
@@ -181,7 +182,7 @@ void stitch_unmap(struct stitch *stitch)
 	if (map) {
 		memory_fault_unwatch(map->watch);
 		memory_unmap(map->whole, map->length);
-		free(map);
+		heap_free(map);
 	}
 	*stitch = (struct stitch){ 0 };
 }

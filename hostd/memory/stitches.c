@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "memory/private.h"
 
@@ -166,7 +167,7 @@ static void free_one(struct shared_stitch *shared)
 	stitch_unmap(&shared->stitch);
 	budget_give(memory_budget(memory), 0, mappings);
 	extents_put(shared->extents);
-	free(shared);
+	heap_free(shared);
 	pthread_mutex_lock(&stitches.lock);
 	stitches.unmapping--;
 	memory_stitch_counts(memory)->unmapping--;
@@ -312,7 +313,7 @@ static int map_anew(struct memory *memory, struct extents *extents, struct stitc
 	if (error)
 		return error;
 	do
-		error = -stitch_map(extents, stitch);
+		error = -stitch_map(memory_heap(memory), extents, stitch);
 	while (error == ENOMEM && free_all_kept());
 	if (error)
 		budget_give(memory_budget(memory), 0, mappings);
@@ -328,13 +329,13 @@ struct stitch *stitches_get(struct memory *memory, struct extents *extents, bool
 	if (shared)
 		return &shared->stitch;
 	*error = ENOMEM;
-	shared = calloc(1, sizeof(*shared));
+	shared = heap_zalloc(memory_heap(memory), sizeof(*shared));
 	if (!shared)
 		return NULL;
 	*error = map_anew(memory, extents, &shared->stitch);
 	if (*error) {
 		tell(*error, extents);
-		free(shared);
+		heap_free(shared);
 		return NULL;
 	}
 	shared->memory = memory;

@@ -13,6 +13,7 @@
 #include <pvhca-version.h>
 
 #include "lib/grace.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "memory/memory.h"
 #include "session/session.h"
@@ -37,6 +38,7 @@ static void stats_read(struct vm *vm, struct stats_values *values)
 	values->qps = table_used(&vm->qps);
 	values->ceqs = table_used(&vm->ceqs);
 	values->pinned_bytes = atomic_load(&vm->pinned_bytes);
+	values->heap_bytes = heap_bytes(vm->heap);
 	values->connections = atomic_load(&vm->connections);
 	if (!vm->memory)
 		return;

@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/heap.h"
 #include "vm/cq.h"
 #include "vm/cq_blocked.h"
 #include "vm/events.h"
@@ -124,18 +125,18 @@ static void chunks_free(struct cq_chunk *chunk)
 
 	for (; chunk; chunk = next) {
 		next = chunk->next;
-		free(chunk);
+		heap_free(chunk);
 	}
 }
 
 /* The chunk to which the next entry goes, or NULL: no memory. */
-static struct cq_chunk *held_chunk(struct cq_held *held)
+static struct cq_chunk *held_chunk(struct cq *cq, struct cq_held *held)
 {
 	struct cq_chunk *chunk = held->last;
 
 	if (chunk && chunk->used < CHUNK_ENTRIES)
 		return chunk;
-	chunk = calloc(1, sizeof(*chunk));
+	chunk = heap_zalloc(cq->vm->heap, sizeof(*chunk));
 	if (!chunk)
 		return NULL;
 	if (held->last)
@@ -152,7 +153,7 @@ static bool backlog_add(struct cq *cq, struct cq_held *held, const struct pvhca_
 
 	if (cq->backlog_count >= cq->backlog_limit)
 		return false;
-	chunk = held_chunk(held);
+	chunk = held_chunk(cq, held);
 	if (!chunk)
 		return false;
 	chunk->entry[chunk->used++] = *cqe;
@@ -179,7 +180,7 @@ static void backlog_deliver(struct cq *cq)
 	if (!held->first)
 		held->last = NULL;
 	held->taken = 0;
-	free(chunk);
+	heap_free(chunk);
 }
 
 /* ------------------------------ completions -------------------------------- */

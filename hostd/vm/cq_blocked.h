@@ -9,20 +9,22 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include <urcu/list.h>
+
 struct cq;
 struct pass;
 
 /**
  * struct cq_blocked_list - of one VM
- * @lock: covers cqs, num, max, next, and each cq->listed
- * @next: which is tried first
+ * @lock: covers cqs, num, and each cq->listed and cq->blocked
+ * @cqs: by cq->blocked, that which is tried first at the head
  * @thread: the worker's, which needs no waking
  * @wake_fd: eventfd that wakes the worker from its sleep
  */
 struct cq_blocked_list {
 	pthread_mutex_t lock;
-	struct cq **cqs;
-	unsigned int num, max, next;
+	struct cds_list_head cqs;
+	unsigned int num;
 	pthread_t thread;
 	int wake_fd;
 };
@@ -31,8 +33,7 @@ void cq_blocked_init(struct cq_blocked_list *list, pthread_t thread, int wake_fd
 void cq_blocked_fini(struct cq_blocked_list *list);
 
 /*
- * Put a CQ on the list of its VM, and wake the worker. Any thread. Where there is no
- * memory the next completion of this CQ tries again.
+ * Put a CQ on the list of its VM, and wake the worker. Any thread.
  */
 void cq_blocked_add(struct cq *cq);
 /* Take a CQ that is being destroyed off the list. */

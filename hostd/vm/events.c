@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "lib/shared_event.h"
 #include "memory/memory.h"
@@ -123,14 +124,14 @@ bool events_completion(struct ceq *ceq, uint32_t cq_handle)
 
 int events_open(struct vm *vm, uint64_t gpa, unsigned int log_entries)
 {
-	struct async_queue *aeq = calloc(1, sizeof(*aeq));
+	struct async_queue *aeq = heap_zalloc(vm->heap, sizeof(*aeq));
 	int ret;
 
 	if (!aeq)
 		return -ENOMEM;
 	ret = queue_init(&aeq->queue, vm->memory, gpa, log_entries, sizeof(struct pvhca_aeqe));
 	if (ret) {
-		free(aeq);
+		heap_free(aeq);
 		return ret;
 	}
 	vm->aeq = aeq;
@@ -145,7 +146,7 @@ void events_close(struct vm *vm)
 		return;
 	vm->aeq = NULL;
 	queue_fini(&aeq->queue);
-	free(aeq);
+	heap_free(aeq);
 }
 
 static bool async_write(struct async_queue *aeq, uint32_t event, uint32_t object)

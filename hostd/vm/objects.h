@@ -46,7 +46,6 @@
 #include "vm/work_queue.h"
 
 struct vm;
-struct _GHashTable;
 
 /**
  * struct context - a process's open device
@@ -178,7 +177,7 @@ struct cq_held {
  * @backlog_count, @backlog_limit: how many these are, and may be: the QPs reserve that
  *	(cq_reserve), and no guest that keeps to its queues' sizes can have more outstanding
  * @event_held: an event found no room in the event queue
- * @listed: on the worker's list of CQs to look after; under the worker's lock
+ * @blocked, @listed: on the worker's list of CQs to look after; under the worker's lock
  */
 struct cq {
 	struct vm *vm;
@@ -203,13 +202,23 @@ struct cq {
 	uint32_t backlog_limit;
 	uint32_t backlog_count;
 
+	struct cds_list_head blocked;
 	bool listed;
 };
 
 /**
+ * struct srq_cq - a CQ in which receives of an SRQ complete: it has room reserved for all of them
+ * @users: QPs
+ */
+struct srq_cq {
+	struct cds_list_head node;
+	struct cq *cq;
+	unsigned int users;
+};
+
+/**
  * struct srq - shared receive queue
- * @cqs: number of its QPs by the CQ (struct cq *) of their receives, which has
- *	room reserved for all entries
+ * @cqs: struct srq_cq, by admin/commands_qp.c
  * @lock: taking entries from the queue, and limit; the order is that of qp->rq_lock
  * @limit: the event is armed: fewer entries than that raise it, once. 0: not armed
  */
@@ -221,7 +230,7 @@ struct srq {
 	uint32_t srqn;
 	uint32_t slot;
 	unsigned int users; /* QPs */
-	struct _GHashTable *cqs;
+	struct cds_list_head cqs;
 	uint32_t max_wr;
 	uint32_t max_sge;
 	struct ring_buffer *buffer; /* owned */

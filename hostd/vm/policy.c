@@ -21,86 +21,52 @@
 #include <string.h>
 
 #include "lib/address.h"
+#include "lib/hash.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "vm/vm.h"
 
-struct gid_key {
+struct gid_claim {
+	struct hash_node node; /* by the GID */
 	uint32_t network;
 	uint8_t gid[16];
-};
-
-struct gid_claim {
-	struct gid_key key;
 	const struct vm *owner; /* the first; not followed */
 	unsigned int claims;
 	bool shared;
 };
 
-struct mac_claim {
-	uint32_t network;
-	uint8_t mac[6];
-};
-
 static pthread_mutex_t policy_lock = PTHREAD_MUTEX_INITIALIZER;
-static GHashTable *policy_gids; /* struct gid_claim, by its key */
-static GHashTable *policy_macs; /* struct mac_claim, by itself */
+static struct hash policy_gids; /* struct gid_claim */
+static struct hash policy_macs; /* struct vm, by mac_claim */
 
-#define GID_KEY_LEN sizeof(struct gid_key)
-#define MAC_KEY_LEN (offsetof(struct mac_claim, mac) + 6) /* without what fills it up */
-
-/* FNV-1a. Keys come from guests, but a quota bounds their number. */
-static guint policy_hash(const uint8_t *bytes, size_t n)
+/*
+ * Both within a VM's network, with the lock held. Keys come from guests, but a quota bounds
+ * their number.
+ */
+static struct gid_claim *policy_find_gid(const struct vm *vm, const uint8_t gid[16])
 {
-	guint hash = 2166136261u;
+	struct hash_node *node = hash_first(&policy_gids, hash_bytes(gid, 16));
+	struct gid_claim *claim;
 
-	while (n--)
-		hash = (hash ^ *bytes++) * 16777619u;
-	return hash;
+	for (; node; node = hash_next(node)) {
+		claim = hash_object(node, struct gid_claim, node);
+		if (claim->network == vm->network && !memcmp(claim->gid, gid, 16))
+			return claim;
+	}
+	return NULL;
 }
 
-static guint gid_hash(const void *key)
+static const struct vm *policy_find_mac(const struct vm *vm, const uint8_t mac[6])
 {
-	return policy_hash(key, GID_KEY_LEN);
-}
+	struct hash_node *node = hash_first(&policy_macs, hash_bytes(mac, 6));
+	const struct vm *owner;
 
-static gboolean gid_equal(const void *a, const void *b)
-{
-	return !memcmp(a, b, GID_KEY_LEN);
-}
-
-static guint mac_hash(const void *key)
-{
-	return policy_hash(key, MAC_KEY_LEN);
-}
-
-static gboolean mac_equal(const void *a, const void *b)
-{
-	return !memcmp(a, b, MAC_KEY_LEN);
-}
-
-/* Lock held. */
-static void policy_init(void)
-{
-	if (policy_gids)
-		return;
-	policy_gids = g_hash_table_new_full(gid_hash, gid_equal, NULL, g_free);
-	policy_macs = g_hash_table_new_full(mac_hash, mac_equal, NULL, g_free);
-}
-
-static struct gid_key policy_gid_key(const struct vm *vm, const uint8_t gid[16])
-{
-	struct gid_key key = { .network = vm->network };
-
-	memcpy(key.gid, gid, sizeof(key.gid));
-	return key;
-}
-
-static struct mac_claim policy_mac_key(const struct vm *vm, const uint8_t mac[6])
-{
-	struct mac_claim key = { .network = vm->network };
-
-	memcpy(key.mac, mac, sizeof(key.mac));
-	return key;
+	for (; node; node = hash_next(node)) {
+		owner = hash_object(node, struct vm, mac_claim);
+		if (owner->network == vm->network && !memcmp(owner->mac, mac, 6))
+			return owner;
+	}
+	return NULL;
 }
 
 /* ---------------------------------- GIDs ----------------------------------- */
@@ -128,36 +94,44 @@ static bool policy_allows(const struct vm *vm, const uint8_t gid[16])
 /* Does another session have the MAC that this address follows from? Lock held. */
 static bool policy_is_others_default(const struct vm *vm, const uint8_t gid[16])
 {
-	struct mac_claim key = { .network = vm->network };
+	uint8_t mac[6];
 
-	if (!address_link_local_mac(gid, key.mac) ||
-	    (vm->mac_chosen && !memcmp(key.mac, vm->mac, 6)))
+	if (!address_link_local_mac(gid, mac) || (vm->mac_chosen && !memcmp(mac, vm->mac, 6)))
 		return false;
-	return g_hash_table_contains(policy_macs, &key);
+	return policy_find_mac(vm, mac);
+}
+
+/* Lock held. A shared one may outlast its first owner, so it is nobody's account. */
+static int policy_add_gid(struct vm *vm, const uint8_t gid[16], bool shared)
+{
+	struct gid_claim *claim = heap_zalloc(shared ? NULL : vm->heap, sizeof(*claim));
+
+	if (!claim)
+		return PVHCA_ST_NO_MEMORY;
+	claim->network = vm->network;
+	memcpy(claim->gid, gid, sizeof(claim->gid));
+	claim->owner = vm;
+	claim->shared = shared;
+	claim->claims = 1;
+	hash_add(&policy_gids, &claim->node, hash_bytes(gid, sizeof(claim->gid)));
+	return PVHCA_ST_OK;
 }
 
 int policy_claim_gid(struct vm *vm, const uint8_t gid[16])
 {
 	bool is_default = policy_is_default_gid(vm, gid);
 	bool shared = is_default && vm->mac_shared;
-	struct gid_key key = policy_gid_key(vm, gid);
 	struct gid_claim *claim;
 	int status = PVHCA_ST_OK;
 
 	if (!is_default && !policy_allows(vm, gid))
 		return PVHCA_ST_DENIED;
 	pthread_mutex_lock(&policy_lock);
-	policy_init();
-	claim = g_hash_table_lookup(policy_gids, &key);
+	claim = policy_find_gid(vm, gid);
 	if (policy_is_others_default(vm, gid)) {
 		status = PVHCA_ST_IN_USE;
 	} else if (!claim) {
-		claim = g_new0(struct gid_claim, 1);
-		claim->key = key;
-		claim->owner = vm;
-		claim->shared = shared;
-		claim->claims = 1;
-		g_hash_table_add(policy_gids, claim);
+		status = policy_add_gid(vm, gid, shared);
 	} else if (claim->owner == vm || (claim->shared && shared)) {
 		claim->claims++;
 	} else {
@@ -169,14 +143,14 @@ int policy_claim_gid(struct vm *vm, const uint8_t gid[16])
 
 void policy_release_gid(struct vm *vm, const uint8_t gid[16])
 {
-	struct gid_key key = policy_gid_key(vm, gid);
 	struct gid_claim *claim;
 
 	pthread_mutex_lock(&policy_lock);
-	policy_init();
-	claim = g_hash_table_lookup(policy_gids, &key);
-	if (claim && !--claim->claims)
-		g_hash_table_remove(policy_gids, claim);
+	claim = policy_find_gid(vm, gid);
+	if (claim && !--claim->claims) {
+		hash_del(&policy_gids, &claim->node);
+		heap_free(claim);
+	}
 	pthread_mutex_unlock(&policy_lock);
 }
 
@@ -185,23 +159,19 @@ void policy_release_gid(struct vm *vm, const uint8_t gid[16])
 /* False: another session has it, or another VM's settings. */
 static bool policy_take_mac(struct vm *vm, const uint8_t mac[6])
 {
-	struct mac_claim *claim, key = policy_mac_key(vm, mac);
 	bool taken;
 
 	if (!vm->policy->has_mac && config_mac_reserved(vm->config, vm->policy, mac))
 		return false;
 	pthread_mutex_lock(&policy_lock);
-	policy_init();
-	taken = g_hash_table_contains(policy_macs, &key);
+	taken = policy_find_mac(vm, mac);
 	if (!taken) {
-		claim = g_new0(struct mac_claim, 1);
-		*claim = key;
-		g_hash_table_add(policy_macs, claim);
+		memcpy(vm->mac, mac, sizeof(vm->mac));
+		hash_add(&policy_macs, &vm->mac_claim, hash_bytes(mac, sizeof(vm->mac)));
 	}
 	pthread_mutex_unlock(&policy_lock);
 	if (taken)
 		return false;
-	memcpy(vm->mac, mac, sizeof(vm->mac));
 	vm->mac_shared = false;
 	return true;
 }
@@ -303,11 +273,9 @@ out:
 
 void policy_release_mac(struct vm *vm)
 {
-	struct mac_claim key = policy_mac_key(vm, vm->mac);
-
 	if (vm->mac_chosen && !vm->mac_shared) {
 		pthread_mutex_lock(&policy_lock);
-		g_hash_table_remove(policy_macs, &key);
+		hash_del(&policy_macs, &vm->mac_claim);
 		pthread_mutex_unlock(&policy_lock);
 	}
 	vm->mac_chosen = false;

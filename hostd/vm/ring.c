@@ -1,43 +1,74 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Memory of rings, granule by granule; and the opcodes of completions. */
 #include <endian.h>
-#include <stdlib.h>
+#include <stdbool.h>
 #include <string.h>
 
+#include "lib/heap.h"
+#include "memory/memory.h"
 #include "rdma/pvhca-ring.h"
 #include "vm/ring.h"
 
-struct ring_buffer *ring_buffer_new(struct extents *extents)
+/* Room for each region that extents lie in, and references to them. False: no memory. */
+static bool ring_hold(struct heap *heap, struct ring_buffer *buffer, const struct extents *extents)
 {
-	struct ring_buffer *buffer;
+	struct region *region, *last = NULL, **regions;
+	uint32_t i, at;
+
+	for (i = 0; i < extents->count; i++) {
+		region = extents->extent[i].region;
+		if (region == last)
+			continue;
+		last = region;
+		for (at = 0; at < buffer->num_regions && buffer->regions[at] != region; at++)
+			;
+		if (at < buffer->num_regions)
+			continue;
+		regions = heap_resize(heap, buffer->regions, (at + 1) * sizeof(region));
+		if (!regions)
+			return false;
+		memory_region_get(region);
+		regions[at] = region;
+		buffer->regions = regions;
+		buffer->num_regions = at + 1;
+	}
+	return true;
+}
+
+struct ring_buffer *ring_buffer_new(struct heap *heap, struct extents *extents)
+{
+	struct ring_buffer *buffer = NULL;
 	uint64_t granules = extents->length >> PVHCA_GRANULE_SHIFT;
 	uint32_t i, granule = 0;
 	uint64_t at;
 
 	if (granules > UINT32_MAX || extents->length & (PVHCA_GRANULE - 1))
-		goto err_free_extents;
-	buffer = malloc(sizeof(*buffer) + granules * sizeof(buffer->granule[0]));
+		goto out;
+	buffer = heap_zalloc(heap, sizeof(*buffer) + granules * sizeof(buffer->granule[0]));
 	if (!buffer)
-		goto err_free_extents;
-
-	buffer->extents = extents;
+		goto out;
+	if (!ring_hold(heap, buffer, extents)) {
+		ring_buffer_free(buffer);
+		buffer = NULL;
+		goto out;
+	}
 	buffer->granules = granules;
 	for (i = 0; i < extents->count; i++)
 		for (at = 0; at < extents->extent[i].len; at += PVHCA_GRANULE)
 			buffer->granule[granule++] = extents->extent[i].host + at;
-	return buffer;
-
-err_free_extents:
+out:
 	extents_put(extents);
-	return NULL;
+	return buffer;
 }
 
 void ring_buffer_free(struct ring_buffer *buffer)
 {
 	if (!buffer)
 		return;
-	extents_put(buffer->extents);
-	free(buffer);
+	while (buffer->num_regions)
+		memory_region_put(buffer->regions[--buffer->num_regions]);
+	heap_free(buffer->regions);
+	heap_free(buffer);
 }
 
 /* Of a packet's fields: a RoCE packet has 3 bits for the priority that the service level is. */

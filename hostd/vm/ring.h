@@ -13,17 +13,25 @@
 #include "rdma/pvhca-ring.h"
 #include "memory/extents.h"
 
-/* Guest memory of rings: keeps the extents (and so their regions) mapped. */
+struct heap;
+
+/**
+ * struct ring_buffer - guest memory of rings
+ * @regions: that it lies in, referenced
+ * @granule: address of each 4 KiB
+ */
 struct ring_buffer {
-	struct extents *extents; /* owned */
+	struct region **regions;
+	uint32_t num_regions;
 	uint32_t granules;
-	uint8_t *granule[]; /* address of each 4 KiB */
+	uint8_t *granule[];
 };
 
 /*
- * Takes extents over, also on failure. NULL: no memory.
+ * Takes extents over, also on failure; keeps their regions and nothing else of them. NULL: no
+ * memory.
  */
-struct ring_buffer *ring_buffer_new(struct extents *extents);
+struct ring_buffer *ring_buffer_new(struct heap *heap, struct extents *extents);
 void ring_buffer_free(struct ring_buffer *buffer);
 
 static inline void *ring_buffer_at(const struct ring_buffer *buffer, uint64_t offset)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/heap.h"
 #include "memory/memory.h"
 
 static const char *const vm_state_names[VM_STATES] = {
@@ -35,9 +36,14 @@ int vm_init(struct vm *vm, unsigned int id, const struct config *config,
 {
 	static const uint8_t no_uuid[16];
 
-	vm->memory = memory_new();
-	if (!vm->memory)
+	vm->heap = heap_new();
+	if (!vm->heap)
 		return -ENOMEM;
+	vm->memory = memory_new(vm->heap);
+	if (!vm->memory) {
+		heap_end(vm->heap);
+		return -ENOMEM;
+	}
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_mutex_init(&vm->gid_lock, NULL);
 	vm->id = id;
@@ -86,6 +92,7 @@ void vm_fini(struct vm *vm)
 	table_fini(&vm->qps);
 	table_fini(&vm->ceqs);
 	memory_free(vm_take_memory(vm));
+	heap_end(vm->heap);
 	config_policy_free(vm->policy);
 	pthread_mutex_destroy(&vm->gid_lock);
 	pthread_mutex_destroy(&vm->lock);
@@ -122,15 +129,16 @@ void vm_apply_quota(struct vm *vm)
 	const struct quota *quota = &vm->policy->quota;
 
 	vm_set_schedule(vm, quota);
-	table_init(&vm->contexts, quota->contexts);
-	table_init(&vm->pds, quota->pds);
-	table_init(&vm->mrs, quota->mrs);
-	table_init(&vm->mws, quota->mws);
-	table_init(&vm->ahs, quota->ahs);
-	table_init(&vm->cqs, quota->cqs);
-	table_init(&vm->srqs, quota->srqs);
-	table_init(&vm->qps, quota->qps);
-	table_init(&vm->ceqs, PVHCA_VECTORS_MAX);
+	heap_limit(vm->heap, quota->heap_bytes);
+	table_init(&vm->contexts, vm->heap, quota->contexts);
+	table_init(&vm->pds, vm->heap, quota->pds);
+	table_init(&vm->mrs, vm->heap, quota->mrs);
+	table_init(&vm->mws, vm->heap, quota->mws);
+	table_init(&vm->ahs, vm->heap, quota->ahs);
+	table_init(&vm->cqs, vm->heap, quota->cqs);
+	table_init(&vm->srqs, vm->heap, quota->srqs);
+	table_init(&vm->qps, vm->heap, quota->qps);
+	table_init(&vm->ceqs, vm->heap, PVHCA_VECTORS_MAX);
 	memory_limit(vm->memory, quota->memory_bytes, quota->mappings);
 }
 
@@ -141,6 +149,7 @@ void vm_change_policy(struct vm *vm, struct vm_policy *policy)
 	pthread_mutex_lock(&vm->lock);
 	policy->before = vm->policy;
 	vm->policy = policy;
+	heap_limit(vm->heap, quota->heap_bytes);
 	table_limit(&vm->contexts, quota->contexts);
 	table_limit(&vm->pds, quota->pds);
 	table_limit(&vm->mrs, quota->mrs);

@@ -25,6 +25,7 @@
 #include "fabric/fabric.h"
 #include "lib/counters.h"
 #include "lib/grace.h"
+#include "lib/hash.h"
 #include "lib/log.h"
 #include "lib/table.h"
 #include "pvhca/pvhca-regs.h"
@@ -32,6 +33,7 @@
 struct admin;
 struct async_queue;
 struct cq_blocked_list;
+struct heap;
 struct memory;
 struct vm;
 struct worker;
@@ -89,6 +91,7 @@ struct vm_thread_ops {
  * @lock: see above
  * @side_by_side: while enabled: the fabric's control operations may take long and are
  *	called without the lock
+ * @heap: account for what pvhcad holds for this VM; constant
  * @thread: how to reach that thread; constant
  * @failing: enum pvhca_dev_error; the VM is not served any more. Any thread
  * @retrying: a call of thread->retry has not been carried out yet. Any thread
@@ -98,6 +101,7 @@ struct vm_thread_ops {
  * @network: of VMs that see each other, vm_policy.network; constant after HELLO
  * @mac, @mac_chosen, @mac_shared: chosen at the first ENABLE; shared when it is
  *	the host's own, which other VMs have too
+ * @mac_claim: vm/policy.c's, while it has a MAC of its own
  * @hello_mac, @hello_pair: QEMU's wishes; 0: none
  * @fabric_vm: the fabric's part
  * @features: in use with the driver, PVHCA_FEATURE_*; constant while enabled
@@ -127,8 +131,10 @@ struct vm {
 	uint8_t mac[6];
 	bool mac_chosen;
 	bool mac_shared;
+	struct hash_node mac_claim;
 	uint8_t hello_mac[6];
 	bool hello_pair;
+	struct heap *heap;
 	const struct config *config;
 	struct vm_policy *_Atomic policy;
 	_Atomic unsigned int state; /* enum vm_state */

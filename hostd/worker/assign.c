@@ -13,6 +13,7 @@
 #include <urcu-qsbr.h>
 
 #include "lib/grace.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "vm/vm.h"
 #include "worker/private.h"
@@ -50,17 +51,20 @@ static struct assignment *assignment_copy(const struct assignment *from)
 
 /* ---------------------------------- a VM ----------------------------------- */
 
-/* An empty list with room for so many. */
-static struct context_list *context_list_new(unsigned int room)
+/*
+ * An empty list with room for so many. The heap's limit is not asked: a list is needed to take a
+ * context out, too.
+ */
+static struct context_list *context_list_new(struct heap *heap, unsigned int room)
 {
 	struct context_list *list;
 
-	list = calloc(1, sizeof(*list) + room * sizeof(list->context[0]));
+	list = heap_zalloc_beyond(heap, sizeof(*list) + room * sizeof(list->context[0]));
 	if (!list)
 		return NULL;
-	list->busy = calloc(room + 1, sizeof(*list->busy));
+	list->busy = heap_zalloc_beyond(heap, (room + 1) * sizeof(*list->busy));
 	if (!list->busy) {
-		free(list);
+		heap_free(list);
 		return NULL;
 	}
 	return list;
@@ -70,26 +74,26 @@ static void context_list_free(struct context_list *list)
 {
 	if (!list)
 		return;
-	free(list->busy);
-	free(list);
+	heap_free(list->busy);
+	heap_free(list);
 }
 
 static void worker_vm_free(struct worker_vm *wv)
 {
 	context_list_free(wv->contexts);
 	cq_blocked_fini(&wv->blocked_cqs);
-	free(wv);
+	heap_free(wv);
 }
 
 static struct worker_vm *worker_vm_new(struct worker *worker, struct vm *vm)
 {
-	struct worker_vm *wv = calloc(1, sizeof(*wv));
+	struct worker_vm *wv = heap_zalloc(vm->heap, sizeof(*wv));
 
 	if (!wv)
 		return NULL;
 	wv->vm = vm;
 	cq_blocked_init(&wv->blocked_cqs, worker->thread, worker->wake_fd);
-	wv->contexts = context_list_new(0);
+	wv->contexts = context_list_new(vm->heap, 0);
 	if (wv->contexts)
 		return wv;
 	worker_vm_free(wv);
@@ -242,7 +246,7 @@ int worker_add_context(struct context *context)
 {
 	struct worker_vm *wv = context->vm->worker_vm;
 	const struct context_list *list = wv->contexts;
-	struct context_list *next = context_list_new(list->count + 1);
+	struct context_list *next = context_list_new(wv->vm->heap, list->count + 1);
 
 	if (!next)
 		return -ENOMEM;
@@ -264,7 +268,7 @@ void worker_del_context(struct context *context)
 	if (wv->left)
 		return;
 
-	while (!(next = context_list_new(list->count))) {
+	while (!(next = context_list_new(wv->vm->heap, list->count))) {
 		g_warning("no memory to change a worker's contexts; waiting");
 		sleep(1);
 	}

@@ -139,7 +139,7 @@ def give_to_daemon(path):
 class Daemon:
     """A pvhcad of our own, on a socket of its own."""
 
-    def __init__(self, *options, config=None, log_level="debug", fds=None):
+    def __init__(self, *options, config=None, log_level="debug", fds=None, env=None):
         self.program = os.environ["PVHCAD"]
         self.folder = tempfile.TemporaryDirectory(prefix="pvhca-")
         give_to_daemon(self.folder.name)
@@ -149,6 +149,7 @@ class Daemon:
         with open(self.config, "w") as f:
             f.write(config or "")
         self.options = ["--log-level", log_level, "--spin-us", "0", *options]
+        self.env = env
         self.limit = fds and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (fds, fds)))
         self.start()
 
@@ -157,7 +158,8 @@ class Daemon:
         self.log_file = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [self.program, "--config", self.config, "--socket", self.socket, *self.options],
-            stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=subprocess.STDOUT, preexec_fn=self.limit)
+            stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=subprocess.STDOUT, preexec_fn=self.limit,
+            env=self.env and {**os.environ, **self.env})
         wait_for(self.answers_or_ended, "pvhcad to answer")
 
     def answers_or_ended(self):

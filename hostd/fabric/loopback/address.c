@@ -12,6 +12,7 @@
 
 #include "fabric/loopback/private.h"
 #include "vm/vm.h"
+#include "lib/heap.h"
 
 struct address {
 	struct cds_hlist_node node;
@@ -50,7 +51,7 @@ static int address_add(struct loopback *fabric, struct vm *vm, const uint8_t gid
 	if (address && address->vm != vm)
 		return PVHCA_ST_IN_USE;
 	if (!address) {
-		address = calloc(1, sizeof(*address));
+		address = heap_zalloc(vm->heap, sizeof(*address));
 		if (!address)
 			return PVHCA_ST_NO_MEMORY;
 		address->vm = vm;
@@ -90,7 +91,7 @@ bool loopback_address_del(struct loopback *fabric, struct vm *vm,
 	if (!last)
 		return false;
 	vm_grace(vm);
-	free(address);
+	heap_free(address);
 	return true;
 }
 
@@ -122,6 +123,6 @@ void loopback_address_free_all(struct address *gone)
 
 	for (; gone; gone = next) {
 		next = gone->next_gone;
-		free(gone);
+		heap_free(gone);
 	}
 }

@@ -13,6 +13,7 @@
 #include "fabric/loopback/qp.h"
 #include "memory/memory.h"
 #include "vm/vm.h"
+#include "lib/heap.h"
 #include "lib/table.h"
 
 #define REGION_WRITES (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
@@ -28,12 +29,13 @@ int loopback_fr_alloc(struct mr *mr)
 
 	if (mr->max_pages > LOOPBACK_MAX_FR_PAGES)
 		return PVHCA_ST_INVALID;
-	pages = calloc(1, sizeof(*pages) + mr->max_pages * sizeof(pages->extent[0]));
+	pages = heap_zalloc(mr->vm->heap,
+			    sizeof(*pages) + mr->max_pages * sizeof(pages->extent[0]));
 	if (!pages)
 		return PVHCA_ST_NO_MEMORY;
 	key = loopback_key_new(mr->vm, mr->pd, LOOPBACK_KEY_REGION);
 	if (!key) {
-		free(pages);
+		heap_free(pages);
 		return PVHCA_ST_NO_MEMORY;
 	}
 	key->pages = pages;

@@ -22,6 +22,7 @@
 #include "fabric/loopback/qp.h"
 #include "memory/memory.h"
 #include "vm/vm.h"
+#include "lib/heap.h"
 
 /* ---------------------------------- users ---------------------------------- */
 
@@ -124,7 +125,7 @@ struct loopback_key *loopback_key_new(struct vm *vm, struct pd *pd, enum loopbac
 {
 	struct loopback_vm *ls = vm->fabric_vm;
 	struct loopback *fabric = ls->fabric;
-	struct loopback_key *key = calloc(1, sizeof(*key));
+	struct loopback_key *key = heap_zalloc(vm->heap, sizeof(*key));
 	uint32_t number;
 
 	if (!key)
@@ -136,7 +137,7 @@ struct loopback_key *loopback_key_new(struct vm *vm, struct pd *pd, enum loopbac
 	pthread_mutex_lock(&fabric->lock);
 	if (loopback_table_reserve(&fabric->mrs, &number)) {
 		pthread_mutex_unlock(&fabric->lock);
-		free(key);
+		heap_free(key);
 		return NULL;
 	}
 	key->number = number;
@@ -151,6 +152,6 @@ void loopback_key_destroy(struct loopback_key *key)
 	/* No worker uses it or changes it after this. */
 	loopback_mr_hide(key->view.vm, key->number);
 	let_go(key);
-	free(key->pages);
-	free(key);
+	heap_free(key->pages);
+	heap_free(key);
 }

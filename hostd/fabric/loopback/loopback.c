@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fabric/fabric.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "fabric/loopback/key.h"
 #include "fabric/loopback/mr.h"
@@ -69,7 +70,7 @@ static struct fabric *loopback_start(void)
 
 static int loopback_vm_open(struct fabric *opaque, struct vm *vm)
 {
-	struct loopback_vm *ls = calloc(1, sizeof(*ls));
+	struct loopback_vm *ls = heap_zalloc(vm->heap, sizeof(*ls));
 
 	if (!ls)
 		return PVHCA_ST_NO_MEMORY;
@@ -124,9 +125,10 @@ static void loopback_vm_hide(struct vm *vm)
 static void loopback_vm_close(struct vm *vm)
 {
 	struct loopback_vm *ls = vm->fabric_vm;
+
 	loopback_address_free_all(ls->addresses);
 	loopback_places_free(ls->places);
-	free(ls);
+	heap_free(ls);
 	vm->fabric_vm = NULL;
 }
 

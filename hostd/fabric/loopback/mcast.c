@@ -16,6 +16,7 @@
 
 #include "lib/grace.h"
 #include "lib/address.h"
+#include "lib/heap.h"
 #include "fabric/loopback/private.h"
 #include "fabric/loopback/qp.h"
 #include "vm/pass.h"
@@ -140,14 +141,14 @@ int loopback_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 		return PVHCA_ST_OK;
 	if (ls->attachments >= LOOPBACK_MAX_MCAST_TOTAL)
 		return PVHCA_ST_QUOTA;
-	attachment = calloc(1, sizeof(*attachment));
+	attachment = heap_zalloc(qp->vm->heap, sizeof(*attachment));
 	if (!attachment)
 		return PVHCA_ST_NO_MEMORY;
 	pthread_mutex_lock(&ls->fabric->lock);
 	status = attach(ls->fabric, lqp, gid, attachment);
 	pthread_mutex_unlock(&ls->fabric->lock);
 	if (status) {
-		free(attachment);
+		heap_free(attachment);
 		return status;
 	}
 	attachment->next = lqp->attachments;
@@ -190,7 +191,7 @@ int loopback_mcast_detach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 	grace_wait();
 	if (last)
 		free(attachment->group);
-	free(attachment);
+	heap_free(attachment);
 	return PVHCA_ST_OK;
 }
 
@@ -214,7 +215,7 @@ void loopback_mcast_free_all(struct loopback_qp *lqp)
 	while ((attachment = lqp->attachments)) {
 		lqp->attachments = attachment->next;
 		free(attachment->group);
-		free(attachment);
+		heap_free(attachment);
 		ls->attachments--;
 	}
 }

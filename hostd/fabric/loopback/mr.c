@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "lib/grace.h"
+#include "lib/heap.h"
 #include "fabric/loopback/key.h"
 #include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
@@ -49,14 +50,14 @@ int loopback_mr_reg(struct mr *mr)
 	status = mr_check(mr);
 	if (status)
 		return status;
-	part = calloc(1, sizeof(*part));
+	part = heap_zalloc(mr->vm->heap, sizeof(*part));
 	if (!part)
 		return PVHCA_ST_NO_MEMORY;
 
 	pthread_mutex_lock(&fabric->lock);
 	if (loopback_table_reserve(&fabric->mrs, &number)) {
 		pthread_mutex_unlock(&fabric->lock);
-		free(part);
+		heap_free(part);
 		return PVHCA_ST_NO_MEMORY;
 	}
 	mr->fabric = part;
@@ -92,7 +93,7 @@ int loopback_mr_dereg(struct mr *mr)
 	if (atomic_load(loopback_mr_windows(mr)))
 		return PVHCA_ST_BUSY;
 	loopback_mr_hide(mr->vm, mr->lkey >> 8);
-	free(mr->fabric);
+	heap_free(mr->fabric);
 	return PVHCA_ST_OK;
 }
 

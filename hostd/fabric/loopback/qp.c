@@ -8,6 +8,7 @@
 
 #include "lib/grace.h"
 #include "lib/counters.h"
+#include "lib/heap.h"
 #include "vm/cq.h"
 #include "vm/events.h"
 #include "fabric/loopback/key.h"
@@ -41,7 +42,7 @@ int loopback_qp_create(struct qp *qp)
 	status = qp_check(qp);
 	if (status)
 		return status;
-	lqp = calloc(1, sizeof(*lqp));
+	lqp = heap_zalloc(qp->vm->heap, sizeof(*lqp));
 	if (!lqp)
 		return PVHCA_ST_NO_MEMORY;
 	lqp->qp = qp;
@@ -50,7 +51,7 @@ int loopback_qp_create(struct qp *qp)
 	pthread_mutex_lock(&fabric->lock);
 	if (loopback_table_reserve(&fabric->qps, &qpn)) {
 		pthread_mutex_unlock(&fabric->lock);
-		free(lqp);
+		heap_free(lqp);
 		return PVHCA_ST_NO_MEMORY;
 	}
 	qp->qpn = qpn;
@@ -92,7 +93,7 @@ void loopback_qp_destroy(struct qp *qp)
 	cq_forget(qp->send_cq, &qp->send_held);
 	cq_forget(qp->recv_cq, &qp->recv_held);
 	qp->fabric = NULL;
-	free(lqp);
+	heap_free(lqp);
 }
 
 /* ------------------------- state changes from inside ----------------------- */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "lib/counters.h"
+#include "lib/heap.h"
 #include "vm/events.h"
 #include "fabric/loopback/private.h"
 #include "fabric/loopback/qp.h"
@@ -25,7 +26,7 @@ int loopback_srq_create(struct srq *srq)
 
 	if (srq->max_sge > LOOPBACK_MAX_SGE || srq->rq.max_sge > LOOPBACK_MAX_SGE)
 		return PVHCA_ST_INVALID;
-	lsrq = calloc(1, sizeof(*lsrq));
+	lsrq = heap_zalloc(srq->vm->heap, sizeof(*lsrq));
 	if (!lsrq)
 		return PVHCA_ST_NO_MEMORY;
 	CDS_INIT_LIST_HEAD(&lsrq->waiting);
@@ -36,7 +37,7 @@ int loopback_srq_create(struct srq *srq)
 
 void loopback_srq_destroy(struct srq *srq)
 {
-	free(srq->fabric);
+	heap_free(srq->fabric);
 	srq->fabric = NULL;
 }
 

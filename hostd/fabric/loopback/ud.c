@@ -17,6 +17,7 @@
 #include "fabric/loopback/serve.h"
 #include "vm/pass.h"
 #include "vm/vm.h"
+#include "lib/heap.h"
 #include "lib/table.h"
 
 #define MULTICAST_QPN 0xffffffu
@@ -51,7 +52,7 @@ int loopback_ah_create(struct ah *ah)
 
 	if (!loopback_av_is_valid(ah->vm, &ah->av) || !vm_gid(ah->vm, ah->av.sgid_index, &gid))
 		return PVHCA_ST_INVALID;
-	lah = malloc(sizeof(*lah));
+	lah = heap_zalloc(ah->vm->heap, sizeof(*lah));
 	if (!lah)
 		return PVHCA_ST_NO_MEMORY;
 	memcpy(lah->source, gid, sizeof(lah->source));
@@ -61,7 +62,7 @@ int loopback_ah_create(struct ah *ah)
 
 void loopback_ah_destroy(struct ah *ah)
 {
-	free(ah->fabric);
+	heap_free(ah->fabric);
 	ah->fabric = NULL;
 }
 

@@ -19,6 +19,7 @@
 #include "fabric/fabric.h"
 #include "fabric/null/slow.h"
 #include "lib/counters.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "vm/cq.h"
 #include "vm/events.h"
@@ -213,7 +214,7 @@ static int null_qp_create(struct qp *qp)
 	    qp->cap.max_inline > NULL_MAX_INLINE)
 		return PVHCA_ST_INVALID;
 	slow_down("qp_create");
-	qp->fabric = calloc(1, sizeof(struct null_qp));
+	qp->fabric = heap_zalloc(qp->vm->heap, sizeof(struct null_qp));
 	if (!qp->fabric)
 		return PVHCA_ST_NO_MEMORY;
 	qp->qpn = NULL_FIRST_QPN + table_index(qp->handle);
@@ -223,7 +224,7 @@ static int null_qp_create(struct qp *qp)
 static void null_qp_destroy(struct qp *qp)
 {
 	slow_down("qp_destroy");
-	free(qp->fabric);
+	heap_free(qp->fabric);
 	qp->fabric = NULL;
 }
 

@@ -15,6 +15,7 @@
 
 #include "fabric/verbs/private.h"
 #include "lib/grh.h"
+#include "lib/heap.h"
 
 /* More pieces of 40 bytes than this are not put together; programs have one, or the 40 apart. */
 #define PIECES 2
@@ -28,10 +29,11 @@ struct verbs_headers {
 	struct header header[];
 };
 
-struct verbs_headers *verbs_headers_new(uint32_t tags)
+struct verbs_headers *verbs_headers_new(struct heap *heap, uint32_t tags)
 {
-	struct verbs_headers *headers = calloc(1, sizeof(*headers) + tags * sizeof(struct header));
+	struct verbs_headers *headers;
 
+	headers = heap_zalloc(heap, sizeof(*headers) + tags * sizeof(struct header));
 	if (headers)
 		headers->tags = tags;
 	return headers;
@@ -39,7 +41,7 @@ struct verbs_headers *verbs_headers_new(uint32_t tags)
 
 void verbs_headers_free(struct verbs_headers *headers)
 {
-	free(headers);
+	heap_free(headers);
 }
 
 void verbs_headers_note(struct verbs_headers *headers, uint16_t tag, const struct ibv_sge *sge,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fabric/verbs/private.h"
+#include "lib/heap.h"
 
 struct verbs_mcast {
 	struct verbs_mcast *next;
@@ -35,7 +36,7 @@ int verbs_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 		return PVHCA_ST_OK; /* as the host's verbs have it */
 	if (vqp->num_mcasts == VERBS_MAX_MCASTS)
 		return PVHCA_ST_NO_MEMORY;
-	mcast = calloc(1, sizeof(*mcast));
+	mcast = heap_zalloc(qp->vm->heap, sizeof(*mcast));
 	if (!mcast)
 		return PVHCA_ST_NO_MEMORY;
 	memcpy(mcast->gid.raw, gid, sizeof(mcast->gid.raw));
@@ -56,7 +57,7 @@ int verbs_mcast_attach(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 err_leave:
 	verbs_group_leave(vv, &mcast->gid);
 err_free:
-	free(mcast);
+	heap_free(mcast);
 	return status;
 }
 
@@ -70,7 +71,7 @@ static int mcast_detach(struct verbs_vm *vv, struct verbs_qp *vqp, struct verbs_
 	*at = mcast->next;
 	vqp->num_mcasts--;
 	verbs_group_leave(vv, &mcast->gid);
-	free(mcast);
+	heap_free(mcast);
 	return PVHCA_ST_OK;
 }
 
@@ -92,6 +93,6 @@ void verbs_mcast_detach_all(struct verbs_vm *vv, struct verbs_qp *vqp)
 	while ((mcast = vqp->mcasts)) {
 		vqp->mcasts = mcast->next;
 		verbs_group_leave(vv, &mcast->gid);
-		free(mcast);
+		heap_free(mcast);
 	}
 }

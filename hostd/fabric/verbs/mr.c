@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "fabric/verbs/private.h"
 #include "memory/stitches.h"
@@ -36,15 +37,15 @@ void verbs_pd_free(struct pd *pd)
 static void key_add(struct verbs_vm *vv, struct verbs_mr *vmr)
 {
 	pthread_mutex_lock(&vv->keys_lock);
-	g_hash_table_insert(vv->keys, GUINT_TO_POINTER(vmr->mr->lkey), vmr);
+	hash_add(&vv->keys, &vmr->key, vmr->mr->lkey);
 	pthread_mutex_unlock(&vv->keys_lock);
 }
 
 /* Nobody reads the region any more. */
-static void key_remove(struct verbs_vm *vv, uint32_t lkey)
+static void key_remove(struct verbs_vm *vv, struct verbs_mr *vmr)
 {
 	pthread_mutex_lock(&vv->keys_lock);
-	g_hash_table_remove(vv->keys, GUINT_TO_POINTER(lkey));
+	hash_del(&vv->keys, &vmr->key);
 	pthread_mutex_unlock(&vv->keys_lock);
 }
 
@@ -52,7 +53,7 @@ static void key_remove(struct verbs_vm *vv, uint32_t lkey)
 static const struct verbs_mr *key_find(struct verbs_vm *vv, uint32_t lkey, uint64_t addr,
 				       uint32_t length)
 {
-	const struct verbs_mr *vmr = g_hash_table_lookup(vv->keys, GUINT_TO_POINTER(lkey));
+	const struct verbs_mr *vmr = hash_object(hash_first(&vv->keys, lkey), struct verbs_mr, key);
 
 	return vmr && addr >= vmr->iova && addr - vmr->iova <= vmr->length &&
 			length <= vmr->length - (addr - vmr->iova) ?
@@ -97,7 +98,7 @@ int verbs_mr_reg(struct mr *mr)
 	bool reused;
 	int err;
 
-	vmr = calloc(1, sizeof(*vmr));
+	vmr = heap_zalloc(mr->vm->heap, sizeof(*vmr));
 	if (!vmr)
 		return PVHCA_ST_NO_MEMORY;
 	vmr->stitch = stitches_get(vm->memory, mr->extents, &reused, &err);
@@ -124,7 +125,7 @@ int verbs_mr_reg(struct mr *mr)
 err_put:
 	stitches_put(vmr->stitch);
 err_free:
-	free(vmr);
+	heap_free(vmr);
 	vm_info(vm,
 		"a region of %" G_GUINT64_FORMAT " bytes in %u runs could not be registered: %s",
 		mr->length, mr->extents->count, g_strerror(err));
@@ -137,7 +138,7 @@ int verbs_mr_dereg(struct mr *mr)
 	struct verbs_mr *vmr = mr->fabric;
 	int err;
 
-	key_remove(vv, vmr->mr->lkey);
+	key_remove(vv, vmr);
 	err = ibv_dereg_mr(vmr->mr);
 	/*
 	 * Where the engine keeps the region its memory must stay. It does so while
@@ -149,7 +150,7 @@ int verbs_mr_dereg(struct mr *mr)
 		return PVHCA_ST_BUSY;
 	}
 	stitches_put(vmr->stitch);
-	free(vmr);
+	heap_free(vmr);
 	return PVHCA_ST_OK;
 }
 
@@ -163,7 +164,7 @@ static int change_access(struct mr *mr, struct mr *next)
 	struct verbs_mr *vmr = mr->fabric;
 	int err;
 
-	key_remove(vv, vmr->mr->lkey);
+	key_remove(vv, vmr);
 	err = ibv_rereg_mr(vmr->mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0, next->access);
 	if (!err)
 		vmr->writable = next->access & IBV_ACCESS_LOCAL_WRITE;

@@ -42,6 +42,7 @@
 
 #include <infiniband/verbs.h>
 
+#include "lib/hash.h"
 #include "vm/objects.h"
 #include "vm/pass.h"
 #include "vm/vm.h"
@@ -139,7 +140,7 @@ struct verbs_vm {
 	_Atomic uint32_t receivers;	      /* QPs and SRQs that are receiving */
 	struct cm_vm *cm;		      /* or NULL: no connections to native peers */
 	pthread_mutex_t keys_lock;	      /* of keys, and of the life of its regions */
-	struct _GHashTable *keys;	      /* struct verbs_mr by lkey */
+	struct hash keys;		      /* struct verbs_mr by lkey */
 	struct qp **qps;		      /* by index; RCU */
 	struct qp *by_num[VERBS_NUM_BUCKETS]; /* QPs with an SRQ, by QP number; RCU */
 };
@@ -163,6 +164,7 @@ struct verbs_srq {
 
 /* A region's part. The range as the guest names it, and where it is mapped here. */
 struct verbs_mr {
+	struct hash_node key;
 	struct ibv_mr *mr;
 	struct stitch *stitch;
 	uint64_t iova;
@@ -300,7 +302,7 @@ bool verbs_mr_write(struct verbs_vm *vv, const struct ibv_pd *pd, uint32_t lkey,
  * fabric/verbs/headers.c: of receives with the tags 0 to tags - 1, and the datagrams that came
  * into them. NULL without memory.
  */
-struct verbs_headers *verbs_headers_new(uint32_t tags);
+struct verbs_headers *verbs_headers_new(struct heap *heap, uint32_t tags);
 void verbs_headers_free(struct verbs_headers *headers);
 /* Before a receive with this tag is posted. */
 void verbs_headers_note(struct verbs_headers *headers, uint16_t tag, const struct ibv_sge *sge,

@@ -10,6 +10,7 @@
 
 #include "vm/cq.h"
 #include "lib/grace.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "fabric/verbs/cm/cm.h"
 #include "fabric/verbs/private.h"
@@ -190,7 +191,7 @@ int verbs_qp_create(struct qp *qp)
 	struct verbs_qp *vqp;
 	int status;
 
-	vqp = calloc(1, sizeof(*vqp));
+	vqp = heap_zalloc(qp->vm->heap, sizeof(*vqp));
 	if (!vqp)
 		return PVHCA_ST_NO_MEMORY;
 	status = take_id(vv, &vqp->id);
@@ -198,7 +199,7 @@ int verbs_qp_create(struct qp *qp)
 		goto err_free;
 	vqp->retired = UINT32_MAX;
 	if (qp->type == PVHCA_QPT_UD && !qp->srq) {
-		vqp->headers = verbs_headers_new(qp->rq.entries);
+		vqp->headers = verbs_headers_new(qp->vm->heap, qp->rq.entries);
 		status = PVHCA_ST_NO_MEMORY;
 		if (!vqp->headers)
 			goto err_give_id;
@@ -229,7 +230,7 @@ err_give_id:
 	give_id(vv, vqp->id);
 err_free:
 	verbs_headers_free(vqp->headers);
-	free(vqp);
+	heap_free(vqp);
 	return status;
 }
 
@@ -290,7 +291,7 @@ void verbs_qp_destroy(struct qp *qp)
 	release_completions(vqp);
 	verbs_headers_free(vqp->headers);
 	give_id(vv, vqp->id);
-	free(vqp);
+	heap_free(vqp);
 	qp->fabric = NULL;
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "fabric/verbs/private.h"
 
@@ -19,11 +20,11 @@ int verbs_srq_create(struct srq *srq)
 	struct verbs_srq *vsrq;
 	int status;
 
-	vsrq = calloc(1, sizeof(*vsrq));
+	vsrq = heap_zalloc(srq->vm->heap, sizeof(*vsrq));
 	if (!vsrq)
 		return PVHCA_ST_NO_MEMORY;
 	status = PVHCA_ST_NO_MEMORY;
-	vsrq->headers = verbs_headers_new(srq->rq.entries);
+	vsrq->headers = verbs_headers_new(srq->vm->heap, srq->rq.entries);
 	if (!vsrq->headers)
 		goto err_free;
 	status = verbs_host_cq_reserve(vv, VERBS_RECEIVES, srq->rq.entries, &vsrq->host_cq);
@@ -46,7 +47,7 @@ err_release_cq:
 	verbs_host_cq_release(vsrq->host_cq, srq->rq.entries);
 err_free:
 	verbs_headers_free(vsrq->headers);
-	free(vsrq);
+	heap_free(vsrq);
 	return status;
 }
 
@@ -60,7 +61,7 @@ void verbs_srq_destroy(struct srq *srq)
 	verbs_receiving_ends(srq->vm, &vsrq->receiving);
 	verbs_host_cq_release(vsrq->host_cq, srq->rq.entries);
 	verbs_headers_free(vsrq->headers);
-	free(vsrq);
+	heap_free(vsrq);
 }
 
 int verbs_srq_set_limit(struct srq *srq, uint32_t limit)

@@ -17,6 +17,7 @@
 #include "fabric/verbs/cm/cm.h"
 #include "vm/events.h"
 #include "lib/calls.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "fabric/verbs/private.h"
 
@@ -294,15 +295,15 @@ static int verbs_vm_open(struct fabric *fabric, struct vm *vm)
 	struct verbs_vm *vv;
 	int err;
 
-	vv = calloc(1, sizeof(*vv));
+	vv = heap_zalloc(vm->heap, sizeof(*vv));
 	if (!vv)
 		return PVHCA_ST_NO_MEMORY;
 	vv->fabric = fabric;
 	vv->max_qps = vm->policy->quota.qps;
 	if (vv->max_qps > 1u << VERBS_QP_INDEX_BITS)
 		vv->max_qps = 1u << VERBS_QP_INDEX_BITS;
-	vv->qps = calloc(vv->max_qps, sizeof(*vv->qps));
-	vv->qp_taken = calloc(vv->max_qps, sizeof(*vv->qp_taken));
+	vv->qps = heap_zalloc(vm->heap, vv->max_qps * sizeof(*vv->qps));
+	vv->qp_taken = heap_zalloc(vm->heap, vv->max_qps * sizeof(*vv->qp_taken));
 	if (!vv->qps || !vv->qp_taken) {
 		err = ENOMEM;
 		goto err_free_qps;
@@ -316,15 +317,15 @@ static int verbs_vm_open(struct fabric *fabric, struct vm *vm)
 	pthread_mutex_init(&vv->lock, NULL);
 	pthread_mutex_init(&vv->poll_lock, NULL);
 	pthread_mutex_init(&vv->keys_lock, NULL);
-	vv->keys = g_hash_table_new(NULL, NULL);
+	vv->keys.heap = vm->heap;
 	vm->fabric_vm = vv;
 	vv->cm = cm_vm_open(vm);
 	return PVHCA_ST_OK;
 
 err_free_qps:
-	free(vv->qp_taken);
-	free(vv->qps);
-	free(vv);
+	heap_free(vv->qp_taken);
+	heap_free(vv->qps);
+	heap_free(vv);
 	return verbs_status(err);
 }
 
@@ -339,13 +340,13 @@ static void verbs_vm_close(struct vm *vm)
 	err = ibv_close_device(vv->context);
 	if (err)
 		vm_warning(vm, "host device could not be closed: %s", g_strerror(err));
-	g_hash_table_destroy(vv->keys);
+	hash_fini(&vv->keys);
 	pthread_mutex_destroy(&vv->keys_lock);
 	pthread_mutex_destroy(&vv->poll_lock);
 	pthread_mutex_destroy(&vv->lock);
-	free(vv->qp_taken);
-	free(vv->qps);
-	free(vv);
+	heap_free(vv->qp_taken);
+	heap_free(vv->qps);
+	heap_free(vv);
 	vm->fabric_vm = NULL;
 }
 

@@ -6,6 +6,7 @@
 #include <check.h>
 
 #include "admin/commands_rig.h"
+#include "lib/heap.h"
 #include "memory/memory.h"
 #include "vm/policy.h"
 #include "worker/worker.h"
@@ -327,7 +328,8 @@ void rig_setup(void)
 	memory_fault_init();
 	ck_assert_int_eq(ftruncate(fd, RIG_RAM), 0);
 	rig.ram = mmap(NULL, RIG_RAM, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	vm->memory = memory_new();
+	vm->heap = heap_new();
+	vm->memory = memory_new(vm->heap);
 	ck_assert_int_eq(memory_add(vm->memory, 0, RIG_RAM, 0, RIG_K4, fd), 0);
 	vm->ops = &rig_ops;
 	rig.config.vms = g_hash_table_new(g_str_hash, g_str_equal);
@@ -338,15 +340,15 @@ void rig_setup(void)
 	vm->doorbell = 8;
 	for (int i = 0; i < PVHCA_VECTORS_MAX; i++)
 		vm->vector_fds[i] = -1;
-	table_init(&vm->contexts, 3);
-	table_init(&vm->pds, 3);
-	table_init(&vm->mrs, 3);
-	table_init(&vm->mws, 3);
-	table_init(&vm->ahs, 3);
-	table_init(&vm->srqs, 3);
-	table_init(&vm->cqs, 3);
-	table_init(&vm->qps, 3);
-	table_init(&vm->ceqs, 8);
+	table_init(&vm->contexts, vm->heap, 3);
+	table_init(&vm->pds, vm->heap, 3);
+	table_init(&vm->mrs, vm->heap, 3);
+	table_init(&vm->mws, vm->heap, 3);
+	table_init(&vm->ahs, vm->heap, 3);
+	table_init(&vm->srqs, vm->heap, 3);
+	table_init(&vm->cqs, vm->heap, 3);
+	table_init(&vm->qps, vm->heap, 3);
+	table_init(&vm->ceqs, vm->heap, 8);
 	strcpy(vm->name, "rig");
 }
 
@@ -386,6 +388,9 @@ void rig_teardown(void)
 	table_fini(&vm->qps);
 	table_fini(&vm->ceqs);
 	memory_free(vm->memory);
+	/* All that was taken was given back. */
+	ck_assert_uint_eq(heap_bytes(vm->heap), 0);
+	heap_end(vm->heap);
 	munmap(rig.ram, RIG_RAM);
 }
 

@@ -31,7 +31,7 @@ static uint8_t *map_region(uint64_t gpa, int *fd)
 static void setup(void)
 {
 	memory_fault_init();
-	memory = memory_new();
+	memory = memory_new(NULL);
 	low = map_region(0, &low_fd);
 	high = map_region(HIGH, &high_fd);
 	memset(&list, 0, sizeof(list));

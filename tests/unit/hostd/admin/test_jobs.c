@@ -36,7 +36,7 @@ static struct pvhca_admin_cmd registers(uint32_t pd)
 
 static void add(struct pvhca_admin_cmd cmd)
 {
-	ck_assert(jobs_add(&jobs, &cmd));
+	ck_assert(jobs_add(&jobs, &rig.vm, &cmd));
 }
 
 /* The next that may start, which must be of this opcode; 0: none. */

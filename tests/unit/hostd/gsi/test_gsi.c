@@ -111,7 +111,7 @@ static void vm_open(struct guest *vm)
 	vm->vm.ops = &fabric;
 	ck_assert_int_eq(ftruncate(fd, RAM), 0);
 	vm->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	vm->vm.memory = memory_new();
+	vm->vm.memory = memory_new(NULL);
 	/* Two regions, so that data may cross from one to the other. */
 	ck_assert(!memory_add(vm->vm.memory, 0, RAM / 2, 0, 4096, dup(fd)));
 	ck_assert(!memory_add(vm->vm.memory, RAM / 2, RAM / 2, RAM / 2, 4096, fd));

@@ -9,7 +9,7 @@ static int object[300];
 
 static void setup(void)
 {
-	table_init(&table, 200);
+	table_init(&table, NULL, 200);
 }
 
 static void teardown(void)
@@ -165,7 +165,7 @@ END_TEST
 
 START_TEST(an_absurd_limit_is_cut)
 {
-	table_init(&table, UINT32_MAX);
+	table_init(&table, NULL, UINT32_MAX);
 	ck_assert_uint_eq(table.limit, TABLE_LIMIT_MAX);
 }
 END_TEST

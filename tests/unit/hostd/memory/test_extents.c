@@ -31,7 +31,7 @@ static uint8_t *map_region(uint64_t gpa, int *fd)
 static void setup(void)
 {
 	memory_fault_init();
-	memory = memory_new();
+	memory = memory_new(NULL);
 	low = map_region(0, &low_fd);
 	high = map_region(HIGH, &high_fd);
 	extents_begin(&builder, memory);
@@ -135,7 +135,7 @@ START_TEST(one_extent_is_used_where_it_lies)
 
 	add(3 * K4, 2 * K4);
 	end();
-	ck_assert_int_eq(stitch_map(extents, &stitch), 0);
+	ck_assert_int_eq(stitch_map(NULL, extents, &stitch), 0);
 	ck_assert_ptr_eq(stitch.base, extents->extent[0].host);
 	ck_assert_uint_eq(stitch.mappings, 0);
 	stitch_unmap(&stitch);
@@ -152,7 +152,7 @@ START_TEST(stitched_memory_is_the_guests_in_its_order)
 	for (unsigned int i = 0; i < PAGES; i++)
 		memset(high + i * K4, i, K4);
 	end();
-	ck_assert_int_eq(stitch_map(extents, &stitch), 0);
+	ck_assert_int_eq(stitch_map(NULL, extents, &stitch), 0);
 	ck_assert_uint_eq(stitch.length, 1000 * K4);
 	ck_assert_uint_eq(stitch.mappings, 1000);
 	for (unsigned int i = 0; i < 1000; i++) {
@@ -172,7 +172,7 @@ START_TEST(stitched_memory_that_vanishes_marks_the_region_it_is_of)
 	add(HIGH + 5 * K4, K4);
 	add(7 * K4, K4);
 	end();
-	ck_assert_int_eq(stitch_map(extents, &stitch), 0);
+	ck_assert_int_eq(stitch_map(NULL, extents, &stitch), 0);
 	memset(stitch.base, 1, 3 * K4);
 	ck_assert_int_eq(ftruncate(high_fd, 0), 0);
 	ck_assert_uint_eq(stitch.base[K4 + 3], 0);
@@ -191,7 +191,7 @@ START_TEST(large_runs_keep_their_place_in_huge_pages)
 	add(512 * K4, 512 * K4);
 	add(HIGH, 512 * K4);
 	end();
-	ck_assert_int_eq(stitch_map(extents, &stitch), 0);
+	ck_assert_int_eq(stitch_map(NULL, extents, &stitch), 0);
 	ck_assert_uint_eq((uintptr_t)stitch.base & ((2 << 20) - 1), 0);
 	stitch_unmap(&stitch);
 }
@@ -206,14 +206,14 @@ START_TEST(nothing_stays_mapped_when_mappings_run_out)
 	add_apart(1000);
 	end();
 	while (n < 200 && !ret) {
-		ret = stitch_map(extents, &stitch[n]);
+		ret = stitch_map(NULL, extents, &stitch[n]);
 		n += !ret;
 	}
 	ck_assert_int_eq(ret, -ENOMEM);
 	/* What could be had before can be had again. */
 	while (n > 2)
 		stitch_unmap(&stitch[--n]);
-	ck_assert_int_eq(stitch_map(extents, &stitch[n++]), 0);
+	ck_assert_int_eq(stitch_map(NULL, extents, &stitch[n++]), 0);
 	while (n)
 		stitch_unmap(&stitch[--n]);
 }

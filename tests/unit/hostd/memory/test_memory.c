@@ -26,7 +26,7 @@ static uint8_t *ours; /* the same memory, as QEMU sees it */
 static void setup(void)
 {
 	ck_assert_int_eq(memory_fault_init(), 0);
-	memory = memory_new();
+	memory = memory_new(NULL);
 	fd = memfd_create("guest", MFD_CLOEXEC);
 	ck_assert_int_eq(ftruncate(fd, SIZE), 0);
 	ours = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -357,7 +357,7 @@ START_TEST(a_stitch_that_vanished_takes_no_mappings_more)
 	/* Cut before it is touched: the engine's pages are not there from the beginning. */
 	if (_i)
 		ck_assert_int_eq(ftruncate(large, 0), 0);
-	ck_assert_int_eq(stitch_map(extents, &stitch), 0);
+	ck_assert_int_eq(stitch_map(NULL, extents, &stitch), 0);
 	before = count_mappings();
 	ck_assert_int_eq(ftruncate(large, 0), 0);
 	for (uint64_t at = 0; at < extents->length; at += K4)

@@ -40,7 +40,7 @@ static void setup_sizes(int test)
 	guest_page = sizes[test % SIZES];
 	host_page = sizes[test / SIZES];
 	memory_fault_init();
-	memory = memory_new();
+	memory = memory_new(NULL);
 	ram_fd = memfd_create("guest", MFD_CLOEXEC);
 	ck_assert_int_eq(ftruncate(ram_fd, RAM), 0);
 	ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_SHARED, ram_fd, 0);
@@ -77,7 +77,7 @@ START_TEST(a_ring_is_addressed_granule_by_granule)
 	struct ring_buffer *buffer;
 
 	setup_sizes(_i);
-	buffer = ring_buffer_new(scattered_pages());
+	buffer = ring_buffer_new(NULL, scattered_pages());
 	ck_assert_ptr_nonnull(buffer);
 	for (uint64_t at = 0; at < PAGES * guest_page; at += PVHCA_GRANULE / 2) {
 		*in_ram(at) = at / (PVHCA_GRANULE / 2) + 1;

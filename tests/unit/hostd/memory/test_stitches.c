@@ -34,7 +34,7 @@ static int add_region(uint64_t gpa)
 static void setup(void)
 {
 	memory_fault_init();
-	memory = memory_new();
+	memory = memory_new(NULL);
 	low_fd = add_region(0);
 	low = mmap(NULL, PAGES * K4, PROT_READ | PROT_WRITE, MAP_SHARED, low_fd, 0);
 	close(add_region(HIGH));
@@ -197,7 +197,7 @@ START_TEST(a_vm_that_goes_leaves_nothing_and_others_theirs)
 	stitch = get(1, 20 * K4, false);
 	base = stitch->base;
 	stitches_put(stitch);
-	memory = memory_new();
+	memory = memory_new(NULL);
 	close(add_region(0));
 	/* The same guest-physical pages are other memory here. */
 	stitches_put(get(1, 20 * K4, false));
@@ -287,7 +287,7 @@ START_TEST(a_vm_does_not_wait_until_the_memory_of_another_is_unmapped)
 	hold_at = stitch->base;
 	ck_assert_int_eq(pthread_create(&thread, NULL, put_stitch, stitch), 0);
 	sem_wait(&held);
-	second = memory = memory_new();
+	second = memory = memory_new(NULL);
 	close(add_region(0));
 	stitches_put(get(1, 20 * K4, false));
 	ck_assert_int_eq(memory_del(memory, 0, PAGES * K4), 0);

@@ -32,7 +32,7 @@ static void setup(void)
 
 	memory_fault_init();
 	memset(&vm, 0, sizeof(vm));
-	vm.memory = memory_new();
+	vm.memory = memory_new(NULL);
 	ck_assert_int_eq(ftruncate(fd, 16 * K4), 0);
 	ram = mmap(NULL, 16 * K4, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ck_assert_int_eq(memory_add(vm.memory, 0, 16 * K4, 0, K4, fd), 0);

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 
 #include "pvhca/pvhca-admin.h"
+#include "memory/memory.h"
 #include "vm/work_queue.h"
 #include "suite.h"
 
 #define BUFFER_SIZE (8 * PVHCA_GRANULE)
+#define EXTENTS	    8u
 
 static unsigned int freed;
 
@@ -22,6 +24,17 @@ void extents_put(struct extents *extents)
 	free(extents);
 }
 
+void memory_region_get(struct region *region)
+{
+	atomic_fetch_add(&region->refs, 1);
+}
+
+void memory_region_put(struct region *region)
+{
+	atomic_fetch_sub(&region->refs, 1);
+}
+
+static struct region regions[2];
 static uint8_t *memory;
 static struct ring_buffer *buffer;
 static struct work_queue queue;
@@ -29,18 +42,21 @@ static struct send_request request;
 static struct ibv_sge sge[16];
 static uint8_t data[PVHCA_GRANULE];
 
-/* Two extents in reversed order, so that granules are not contiguous. */
+/* Extents in reversed order, so that granules are not contiguous, and of two regions in turn. */
 static struct extents *make_extents(void)
 {
-	struct extents *extents = calloc(1, sizeof(*extents) + 2 * sizeof(struct extent));
+	struct extents *extents = calloc(1, sizeof(*extents) + EXTENTS * sizeof(struct extent));
+	uint32_t i;
 
-	extents->count = 2;
+	extents->count = EXTENTS;
 	extents->length = BUFFER_SIZE;
-	extents->extent[0].host = memory + BUFFER_SIZE / 2;
-	extents->extent[0].len = BUFFER_SIZE / 2;
-	extents->extent[1].host = memory;
-	extents->extent[1].start = BUFFER_SIZE / 2;
-	extents->extent[1].len = BUFFER_SIZE / 2;
+	for (i = 0; i < EXTENTS; i++)
+		extents->extent[i] = (struct extent){
+			.host = memory + (EXTENTS - 1 - i) * (BUFFER_SIZE / EXTENTS),
+			.start = i * (BUFFER_SIZE / EXTENTS),
+			.len = BUFFER_SIZE / EXTENTS,
+			.region = &regions[i / 2 % 2],
+		};
 	return extents;
 }
 
@@ -58,7 +74,7 @@ static void setup(void)
 	freed = 0;
 	memory = aligned_alloc(PVHCA_GRANULE, BUFFER_SIZE);
 	memset(memory, 0, BUFFER_SIZE);
-	buffer = ring_buffer_new(make_extents());
+	buffer = ring_buffer_new(NULL, make_extents());
 	ck_assert_ptr_nonnull(buffer);
 	ck_assert_int_eq(init_queue(256, 4, 7, 4), PVHCA_ST_OK);
 	memset(&request, 0, sizeof(request));
@@ -66,8 +82,13 @@ static void setup(void)
 
 static void teardown(void)
 {
-	ring_buffer_free(buffer);
 	ck_assert_uint_eq(freed, 1);
+	ck_assert_uint_eq(buffer->num_regions, 2);
+	ck_assert_uint_eq(regions[0].refs, 1);
+	ck_assert_uint_eq(regions[1].refs, 1);
+	ring_buffer_free(buffer);
+	ck_assert_uint_eq(regions[0].refs, 0);
+	ck_assert_uint_eq(regions[1].refs, 0);
 	free(memory);
 }
 
@@ -83,8 +104,9 @@ static enum ibv_wc_status take(uint32_t index)
 
 START_TEST(a_buffer_is_addressed_granule_by_granule)
 {
-	ck_assert_ptr_eq(ring_buffer_at(buffer, 5), memory + BUFFER_SIZE / 2 + 5);
-	ck_assert_ptr_eq(ring_buffer_at(buffer, BUFFER_SIZE / 2 + 9), memory + 9);
+	ck_assert_ptr_eq(ring_buffer_at(buffer, 5), memory + 7 * PVHCA_GRANULE + 5);
+	ck_assert_ptr_eq(ring_buffer_at(buffer, BUFFER_SIZE / 2 + 9),
+			 memory + 3 * PVHCA_GRANULE + 9);
 }
 END_TEST
 

@@ -66,11 +66,12 @@ void extents_get(struct extents *extents)
 	(void)extents;
 }
 
+/* Memory of rings, with a reference of rig_ring_free(), outlives them, as that of regions does. */
 void extents_put(struct extents *extents)
 {
 	uint32_t i;
 
-	for (i = 0; i < extents->count; i++)
+	for (i = 0; i < extents->count && !extents->refs; i++)
 		free(extents->extent[i].host);
 	free(extents);
 }
@@ -102,9 +103,9 @@ static struct rig_vm *vm_new(uint8_t id)
 	vm->context.page = &vm->page;
 	vm->pd.vm = &vm->vm;
 	vm->pd.context = &vm->context;
-	table_init(&vm->vm.ahs, 100);
-	table_init(&vm->vm.mrs, 100);
-	table_init(&vm->vm.mws, 100);
+	table_init(&vm->vm.ahs, NULL, 100);
+	table_init(&vm->vm.mrs, NULL, 100);
+	table_init(&vm->vm.mws, NULL, 100);
 	ck_assert_int_eq(fabric_loopback.vm_open(rig.fabric, &vm->vm), 0);
 
 	memcpy(gid->gid, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0", 15);
@@ -159,6 +160,20 @@ static struct extents *extents_new(unsigned int runs, uint64_t run_len)
 		extents->extent[i].len = run_len;
 	}
 	return extents;
+}
+
+static struct ring_buffer *rig_ring(uint64_t bytes)
+{
+	struct extents *extents = extents_new(1, bytes);
+
+	extents->refs = 1;
+	return ring_buffer_new(NULL, extents);
+}
+
+static void rig_ring_free(struct ring_buffer *buffer)
+{
+	free(buffer->granule[0]);
+	ring_buffer_free(buffer);
 }
 
 struct mr *rig_mr(struct rig_vm *vm, uint64_t iova, unsigned int runs, uint64_t run_len,
@@ -253,7 +268,7 @@ static struct cq *cq_new(struct rig_vm *vm, uint32_t reserve)
 	cq->vm = &vm->vm;
 	cq->context = &vm->context;
 	cq->log_entries = RIG_LOG_CQ;
-	cq->buffer = ring_buffer_new(extents_new(1, PVHCA_GRANULE));
+	cq->buffer = rig_ring(PVHCA_GRANULE);
 	ck_assert_int_eq(cq_init(cq), 0);
 	ck_assert_int_eq(cq_reserve(cq, reserve), 0);
 	return cq;
@@ -262,7 +277,7 @@ static struct cq *cq_new(struct rig_vm *vm, uint32_t reserve)
 static void cq_free(struct cq *cq)
 {
 	cq_fini(cq);
-	ring_buffer_free(cq->buffer);
+	rig_ring_free(cq->buffer);
 	free(cq);
 }
 
@@ -306,7 +321,7 @@ struct srq *rig_srq(struct rig_vm *vm)
 	srq->handle = 100 * vm->vm.id + srq->slot;
 	srq->max_wr = 1 << RIG_LOG_RQ;
 	srq->max_sge = RIG_SGES;
-	srq->buffer = ring_buffer_new(extents_new(1, PVHCA_GRANULE + (1024 << RIG_LOG_RQ)));
+	srq->buffer = rig_ring(PVHCA_GRANULE + (1024 << RIG_LOG_RQ));
 	header = ring_buffer_at(srq->buffer, 0);
 	pthread_mutex_init(&srq->lock, NULL);
 	ck_assert_int_eq(work_queue_init(&srq->rq, srq->buffer, &header->rq_pi, PVHCA_GRANULE,
@@ -322,7 +337,7 @@ void rig_srq_free(struct srq *srq)
 {
 	srq->context->srq_slots[srq->slot] = NULL;
 	fabric_loopback.srq_destroy(srq);
-	ring_buffer_free(srq->buffer);
+	rig_ring_free(srq->buffer);
 	pthread_mutex_destroy(&srq->lock);
 	free(srq);
 }
@@ -351,7 +366,7 @@ struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type, struct srq *srq
 	qp->cap.max_recv_sge = RIG_SGES;
 	qp->send_cq = cq_new(vm, 1 << RIG_LOG_SQ);
 	qp->recv_cq = cq_new(vm, 1 << RIG_LOG_RQ);
-	qp->buffer = ring_buffer_new(extents_new(1, rq_offset + (1024 << RIG_LOG_RQ)));
+	qp->buffer = rig_ring(rq_offset + (1024 << RIG_LOG_RQ));
 	header = ring_buffer_at(qp->buffer, 0);
 	pthread_mutex_init(&qp->lock, NULL);
 	pthread_mutex_init(&qp->rq_lock, NULL);
@@ -372,7 +387,7 @@ void rig_qp_free(struct qp *qp)
 {
 	qp->context->slots[qp->slot] = NULL;
 	fabric_loopback.qp->destroy(qp);
-	ring_buffer_free(qp->buffer);
+	rig_ring_free(qp->buffer);
 	cq_free(qp->send_cq);
 	cq_free(qp->recv_cq);
 	pthread_mutex_destroy(&qp->lock);

@@ -37,7 +37,7 @@ static void setup(void)
 	rig.a->context.kernel = true;
 	fd = memfd_create("ram", 0);
 	ck_assert_int_eq(ftruncate(fd, RAM_LEN), 0);
-	rig.a->vm.memory = memory_new();
+	rig.a->vm.memory = memory_new(NULL);
 	ck_assert_int_eq(memory_add(rig.a->vm.memory, RAM, RAM_LEN, 0, PVHCA_GRANULE, fd), 0);
 	ram = memory_resolve(rig.a->vm.memory, RAM, RAM_LEN, &region);
 	memory_region_put(region);

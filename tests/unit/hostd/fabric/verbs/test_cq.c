@@ -390,7 +390,7 @@ static uint8_t grh[GRH_LEN];
 
 static void receive_datagram(const struct ibv_sge *sge, unsigned int num_sge)
 {
-	vqp.headers = verbs_headers_new(4);
+	vqp.headers = verbs_headers_new(NULL, 4);
 	qp.type = PVHCA_QPT_UD;
 	verbs_headers_note(vqp.headers, 3, sge, num_sge);
 	complete(WR_ID_RECV | 3, IBV_WC_SUCCESS);
@@ -485,7 +485,7 @@ START_TEST(a_header_that_cannot_be_found_has_no_type)
 	receive_datagram(NULL, 0);
 	ck_assert_uint_eq(host.cqe.sl, 0);
 	/* A tag beyond the queue is a guest's own affair. */
-	vqp.headers = verbs_headers_new(4);
+	vqp.headers = verbs_headers_new(NULL, 4);
 	verbs_headers_note(vqp.headers, 4, &strange, 1);
 	complete(WR_ID_RECV | 4, IBV_WC_SUCCESS);
 	ck_assert_uint_eq(host.cqe.sl, 0);
@@ -498,7 +498,7 @@ START_TEST(a_message_that_is_no_datagram_is_not_looked_at)
 	struct ibv_sge sge = { (uintptr_t)grh, 100, 7 };
 
 	make_grh(true);
-	vqp.headers = verbs_headers_new(4);
+	vqp.headers = verbs_headers_new(NULL, 4);
 	verbs_headers_note(vqp.headers, 3, &sge, 1);
 	qp.type = PVHCA_QPT_RC;
 	complete(WR_ID_RECV | 3, IBV_WC_SUCCESS);

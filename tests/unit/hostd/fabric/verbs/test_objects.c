@@ -324,7 +324,6 @@ static void setup(void)
 	vv.context = host_context;
 	vv.fabric = &fabric;
 	vv.attr.max_cqe = 1 << 16;
-	vv.keys = g_hash_table_new(NULL, NULL);
 	vm.fabric_vm = &vv;
 	pd = (struct pd){ .vm = &vm, .fabric = &host_pd };
 	extents = calloc(1, sizeof(*extents));
@@ -334,8 +333,8 @@ static void setup(void)
 static void teardown(void)
 {
 	verbs_host_cqs_destroy(&vv);
-	ck_assert_uint_eq(g_hash_table_size(vv.keys), 0);
-	g_hash_table_destroy(vv.keys);
+	ck_assert_uint_eq(vv.keys.count, 0);
+	hash_fini(&vv.keys);
 	ck_assert_int_eq(host.objects, 0);
 	ck_assert_int_eq(host.cqs, 0);
 	ck_assert_int_eq(host.mapped, 0);
