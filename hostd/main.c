@@ -60,20 +60,27 @@ struct daemon {
 	bool stopping;
 };
 
+/* A fabric whose addresses are the host's has no networks of ours: why the settings do not fit, or NULL. */
+static const char *daemon_check_networks(const struct fabric_ops *ops, const struct config *config)
+{
+	if (!ops->host_addresses || !config_has_networks(config))
+		return NULL;
+	return "this fabric has no networks (network= in a [vm] group): its VMs are all in that of the host's device";
+}
+
 /* What config/ cannot check. */
 static bool daemon_check(const struct daemon *daemon)
 {
 	const char *missing = fabrics_incomplete(daemon->ops);
+	const char *networks = daemon_check_networks(daemon->ops, daemon->config);
 	const char *cpus = daemon->config->cpus;
 
 	if (missing) {
 		g_critical("fabric %s has no %s", daemon->ops->name, missing);
 		return false;
 	}
-	if (daemon->ops->host_addresses && config_has_networks(daemon->config)) {
-		g_critical(
-			"fabric %s has no networks (network= in a [vm] group): its VMs are all in that of the host's device",
-			daemon->ops->name);
+	if (networks) {
+		g_critical("fabric %s: %s", daemon->ops->name, networks);
 		return false;
 	}
 	if (cpus && cpuset_count(cpus) < 0) {
@@ -117,11 +124,17 @@ static char *daemon_reload(void *arg)
 	GError *error = NULL;
 	struct config *next = config_read_again(daemon->config, &error);
 	char *why, *later, *answer;
+	const char *networks;
 
 	if (!next) {
 		answer = g_strdup_printf("error %s; nothing is changed", error->message);
 		g_error_free(error);
 		return answer;
+	}
+	networks = daemon_check_networks(daemon->ops, next);
+	if (networks) {
+		config_free_copy(next);
+		return g_strdup_printf("error %s; nothing is changed", networks);
 	}
 	if (!listeners_change(next, &why)) {
 		config_free_copy(next);

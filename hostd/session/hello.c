@@ -211,11 +211,15 @@ void session_on_settings(struct session *session)
 	if (atomic_load(&vm->state) == VM_CONNECTED)
 		return;
 	policy = config_admit(vm->config, &peer, &reason);
-	if (policy)
-		vm_change_policy(vm, policy);
-	else
+	if (!policy) {
 		vm_message(
 			vm,
 			"would not be served any more (%s); it is until it ends, see pvhcactl evict",
 			reason);
+		return;
+	}
+	if (policy->network != vm->network)
+		vm_message(vm, "stays in network %s until it connects again",
+			   config_network_name(vm->network));
+	vm_change_policy(vm, policy);
 }

@@ -148,6 +148,8 @@ void vm_change_policy(struct vm *vm, struct vm_policy *policy)
 
 	pthread_mutex_lock(&vm->lock);
 	policy->before = vm->policy;
+	/* Its addresses are known there, and its peers are. */
+	policy->network = vm->network;
 	vm->policy = policy;
 	heap_limit(vm->heap, quota->heap_bytes);
 	table_limit(&vm->contexts, quota->contexts);

@@ -193,8 +193,8 @@ void vm_apply_quota(struct vm *vm);
 /* For memory_free() at a better time than vm_fini() is; the VM has none then. */
 struct memory *vm_take_memory(struct vm *vm);
 /*
- * Other settings while the VM is served; policy is taken over. Objects beyond a smaller quota stay.
- * The session's thread.
+ * Other settings while the VM is served; policy is taken over. Objects beyond a smaller quota stay,
+ * and so does the VM's network. The session's thread.
  */
 void vm_change_policy(struct vm *vm, struct vm_policy *policy);
 /* Share and rates from now on, also while the VM is served. Any thread. */

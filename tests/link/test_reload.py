@@ -88,6 +88,20 @@ class Reload(ReloadCase):
         self.assertEqual(b.command(ADD_GID, want)[0], ST_DENIED)
         self.assertEqual(a.command(ADD_GID, want)[0], ST_OK)
 
+    def test_a_vm_stays_in_its_network_until_it_connects_again(self):
+        reserved = "[vm b]\nnetwork=blue\naddresses=10.0.0.9\n"
+        daemon = self.daemon(reserved)
+        a = Guest(daemon, name=b"a")
+        self.reload(daemon, reserved + "[vm a]\nnetwork=blue\nshare=200\n")
+        wait_for(lambda: self.session(daemon, "a")["share"] == 200, "the new share")
+        self.assertEqual(self.session(daemon, "a")["network"], "default")
+        # What is kept for a VM of another network is free in this one.
+        self.assertEqual(a.command(ADD_GID, gid_payload(v4(10, 0, 0, 9)))[0], ST_OK)
+        a.close()
+        again = self.guest(daemon, name=b"a")
+        self.assertEqual(self.session(daemon, "a")["network"], "blue")
+        self.assertEqual(again.command(ADD_GID, gid_payload(v4(10, 0, 0, 9)))[0], ST_DENIED)
+
     def test_a_vm_that_is_new(self):
         daemon = self.daemon("[vm a]\n", "--unlisted-vms", "false")
         self.assertEqual(self.qemu(daemon, name=b"b").refused, EACCES)
