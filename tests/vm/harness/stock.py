@@ -18,6 +18,7 @@ from .errors import HarnessError
 
 NOBODY = 65534
 START_SECONDS = 10
+PLACE = ("bus", "addr")      # settings of a device that are QEMU's, not the server's
 
 
 class Server:
@@ -87,11 +88,14 @@ class StockDevice:
         return paths.stock_qemu()
 
     def device_arguments(self, _emulator, guest):
-        options = []
+        options, place = [], {}
         for setting in self.device_settings(guest):
             name, _, value = setting.partition("=")
-            options += [f"--{name}"] + ([] if value == "on" else [value])
-        return ["-device", json.dumps(self.device("pvhca", guest.name, options))]
+            if name in PLACE:
+                place[name] = value
+            else:
+                options += [f"--{name}"] + ([] if value == "on" else [value])
+        return ["-device", json.dumps({**self.device("pvhca", guest.name, options), **place})]
 
     def plug(self, guest, ident, **where):
         guest.qmp("device_add", **self.device(ident, f"{guest.name}-{ident}"), **where)
