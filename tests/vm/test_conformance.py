@@ -45,11 +45,11 @@ def check(results, native, expected, column):
 def rdma_cores_tests_give_in_a_guest_what_is_known_of_them(rig):
     expected = report.read_expected()
     native = {test: outcomes["native"] for test, (outcomes, _) in expected.items()}
-    check(run_tests(rig.guests[0], rig, rig.name), native, expected, rig.name)
+    check(run_tests(rig.guests[0], rig, rig.name), native, expected, rig.like or rig.name)
 
 
 # The engine's own results change with the kernel only; scripts/conformance runs this, too.
 @vmtest(guests=1, rigs=("verbs",), timeout=3600, soak=True)
 def rdma_cores_tests_give_in_a_guest_what_they_give_natively(rig):
     native = {test: result.outcome for test, result in run_tests(rig.native, rig, "native").items()}
-    check(run_tests(rig.guests[0], rig, rig.name), native, report.read_expected(), rig.name)
+    check(run_tests(rig.guests[0], rig, rig.name), native, report.read_expected(), rig.like or rig.name)
