@@ -50,21 +50,20 @@ bool mad_is_cm(const void *mad)
 		mad_get(mad, MAD_METHOD) == METHOD_SEND;
 }
 
-static const uint8_t ipv4_mapped[12] = { [10] = 0xff, 0xff };
-
 /* In the header an IPv4 address has zeros before it, not the mapped prefix. */
 static void address_to_gid(const uint8_t *address, bool ipv4, uint8_t gid[16])
 {
-	memcpy(gid, address, 16);
 	if (ipv4)
-		memcpy(gid, ipv4_mapped, sizeof(ipv4_mapped));
+		address_from_ipv4(address + 12, gid);
+	else
+		memcpy(gid, address, 16);
 }
 
 static void address_from_gid(const uint8_t gid[16], bool ipv4, uint8_t *address)
 {
 	memcpy(address, gid, 16);
 	if (ipv4)
-		memset(address, 0, sizeof(ipv4_mapped));
+		memset(address, 0, 12);
 }
 
 /*

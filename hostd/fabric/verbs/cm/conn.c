@@ -66,9 +66,7 @@ bool cm_sockaddr_gid(const struct sockaddr *address, uint8_t gid[16])
 
 	switch (address->sa_family) {
 	case AF_INET:
-		memset(gid, 0, 10);
-		gid[10] = gid[11] = 0xff;
-		memcpy(gid + 12, &in->sin_addr, 4);
+		address_from_ipv4((const uint8_t *)&in->sin_addr, gid);
 		return true;
 	case AF_INET6:
 		memcpy(gid, &in6->sin6_addr, 16);
