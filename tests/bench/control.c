@@ -20,13 +20,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <rdma/rdma_cma.h>
 
 #include "endpoint.h"
 #include "report.h"
+#include "timing.h"
 
 #define MAX_REPEAT 200
 #define CQ_ENTRIES 256
@@ -59,21 +59,6 @@ static const struct region {
 	{ "1GiB", 1ul << 30, false },	{ "1GiB_huge", 1ul << 30, true },
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* -------------------------------- lines of output -------------------------- */
 
 static void begin(struct control *c, const char *verb, const char *what)
@@ -88,9 +73,10 @@ static void begin(struct control *c, const char *verb, const char *what)
 
 static void end(struct control *c, const char *verb, const char *what)
 {
-	qsort(c->ns, c->count, sizeof(c->ns[0]), compare);
-	say("call %s%s %u %lu %lu %lu", verb, what, c->count, c->ns[c->count / 2], c->ns[0],
-	    c->ns[c->count - 1]);
+	char name[64];
+
+	snprintf(name, sizeof(name), "call %s%s", verb, what);
+	say_times(name, c->ns, c->count);
 }
 
 static void took(struct control *c, uint64_t began)

@@ -14,12 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "endpoint.h"
 #include "pvhca-regs.h"
 #include "report.h"
+#include "timing.h"
 
 #define MAX_REPEAT 10000
 #define PAUSE_US   500
@@ -31,21 +31,6 @@ struct registers {
 	unsigned int repeat;
 	uint64_t ns[MAX_REPEAT];
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
 
 static volatile void *map_bar(const char *device, int bar, size_t size)
 {
@@ -94,9 +79,7 @@ static void one_at_a_time(struct registers *r, const char *name, void (*what)(st
 		what(r);
 		r->ns[i] = now_ns() - began;
 	}
-	qsort(r->ns, r->repeat, sizeof(r->ns[0]), compare);
-	say("%s %u %lu %lu %lu", name, r->repeat, r->ns[r->repeat / 2], r->ns[0],
-	    r->ns[r->repeat - 1]);
+	say_times(name, r->ns, r->repeat);
 }
 
 /* A write may be posted; a read passes no write that came before it. */
