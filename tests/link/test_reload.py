@@ -34,17 +34,18 @@ class ReloadCase(unittest.TestCase):
         return subprocess.run([PROGRAM, "--socket", daemon.socket, *args], capture_output=True, text=True,
                               timeout=PROGRAM_SECONDS)
 
-    def reload(self, daemon, config):
+    def write_and_reload(self, daemon, config):
         with open(daemon.config, "w") as f:
             f.write(config)
-        done = self.ctl(daemon, "reload")
+        return self.ctl(daemon, "reload")
+
+    def reload(self, daemon, config):
+        done = self.write_and_reload(daemon, config)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
     def refused(self, daemon, config):
-        with open(daemon.config, "w") as f:
-            f.write(config)
-        done = self.ctl(daemon, "reload")
+        done = self.write_and_reload(daemon, config)
         self.assertEqual(done.returncode, 1, done.stdout)
         return done.stderr
 

@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,6 +12,7 @@
 
 #include <check.h>
 
+#include "config/text.h"
 #include "memory/memory.h"
 #include "worker/worker.h"
 #include "fabric/fabrics.h"
@@ -152,19 +152,8 @@ static void quiet(const char *domain, GLogLevelFlags level, const char *text, vo
 
 void rig_configure(const char *text)
 {
-	struct config_actions actions;
-	char *path, *argv[] = { "pvhcad", "--config", NULL, NULL }, **args = argv;
-	int fd = g_file_open_tmp("pvhca-XXXXXX", &path, NULL), argc = 3;
-
-	ck_assert_int_ge(fd, 0);
-	close(fd);
-	ck_assert(g_file_set_contents(path, text, -1, NULL));
-	argv[2] = path;
 	config_free(rig.config);
-	rig.config = config_load(&argc, &args, fabrics_config(), &actions, NULL);
-	ck_assert_ptr_nonnull(rig.config);
-	g_unlink(path);
-	g_free(path);
+	rig.config = config_of_text(text, fabrics_config());
 }
 
 void rig_setup(void)

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <string.h>
-#include <unistd.h>
-
-#include <glib/gstdio.h>
 
 #include "config/setting.h"
+#include "config/text.h"
 #include "lib/address.h"
 #include "vm/policy.h"
 #include "vm/vm.h"
@@ -34,19 +32,8 @@ static struct fabric_ops ops = { .default_mac = default_mac };
 /* Settings from the text of a configuration file. */
 static void configure(const char *text)
 {
-	char *path, *argv[] = { "pvhcad", "--config", NULL, NULL }, **args = argv;
-	int fd = g_file_open_tmp("pvhca-XXXXXX", &path, NULL), argc = 3;
-	struct config_actions actions;
-
-	ck_assert_int_ge(fd, 0);
-	close(fd);
-	ck_assert(g_file_set_contents(path, text, -1, NULL));
-	argv[2] = path;
 	config_free(config);
-	config = config_load(&argc, &args, &fabrics, &actions, NULL);
-	ck_assert_ptr_nonnull(config);
-	g_unlink(path);
-	g_free(path);
+	config = config_of_text(text, &fabrics);
 	for (int i = 0; i < 3; i++)
 		vms[i].config = config;
 }

@@ -6,11 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <glib/gstdio.h>
 
 #include "config/setting.h"
+#include "config/text.h"
 #include "fabric/verbs/cm/cm.h"
 #include "fabric/verbs/private.h"
 #include "lib/address.h"
@@ -109,21 +107,11 @@ static const struct config_fabrics fabrics = { fabric_names, fabric_tables, "loo
 static void configure(const char *text)
 {
 	static const uint8_t no_uuid[16];
-	char *path, *argv[] = { "pvhcad", "--config", NULL, NULL }, **args = argv;
-	int fd = g_file_open_tmp("pvhca-XXXXXX", &path, NULL), argc = 3;
-	struct config_actions actions;
 
-	ck_assert_int_ge(fd, 0);
-	close(fd);
-	ck_assert(g_file_set_contents(path, text, -1, NULL));
-	argv[2] = path;
 	for (int i = 0; i < 2; i++)
 		config_policy_free(vms[i].policy);
 	config_free(config);
-	config = config_load(&argc, &args, &fabrics, &actions, NULL);
-	ck_assert_ptr_nonnull(config);
-	g_unlink(path);
-	g_free(path);
+	config = config_of_text(text, &fabrics);
 	for (int i = 0; i < 2; i++) {
 		vms[i].config = config;
 		vms[i].policy = config_policy_new(config, i ? "b" : "a", no_uuid);

@@ -66,38 +66,6 @@ void verbs_receiving_begins(struct vm *vm, bool *receiving)
 	host.told = true;
 }
 
-bool verbs_mr_read(struct verbs_vm *vv, uint32_t lkey, uint64_t addr, void *to, uint32_t length)
-{
-	(void)vv;
-	(void)lkey;
-	(void)addr;
-	(void)to;
-	(void)length;
-	ck_abort();
-}
-
-bool verbs_mr_write(struct verbs_vm *vv, const struct ibv_pd *pd, uint32_t lkey, uint64_t addr,
-		    const void *from, uint32_t length)
-{
-	(void)vv;
-	(void)pd;
-	(void)lkey;
-	(void)addr;
-	(void)from;
-	(void)length;
-	ck_abort();
-}
-
-bool verbs_address_show(struct vm *vm, uint32_t src_qpn, uint8_t source[16],
-			uint8_t destination[16])
-{
-	(void)vm;
-	(void)src_qpn;
-	(void)source;
-	(void)destination;
-	ck_abort();
-}
-
 void vm_guest_fault(struct vm *vm, const char *format, ...)
 {
 	(void)vm;
