@@ -11,6 +11,7 @@
 
 #include "lib/heap.h"
 #include "lib/log.h"
+#include "net/net.h"
 #include "worker/worker.h"
 
 /* What a command is, besides. */
@@ -260,6 +261,7 @@ static void commands_hide_all(struct vm *vm)
 {
 	table_for_each(&vm->qps, commands_unpublish_qp, vm);
 	table_for_each(&vm->srqs, commands_unpublish_srq, vm);
+	net_hide(vm);
 	fabric_hook(vm->ops, (void)0, vm_hide, vm);
 	worker_leave(vm);
 	vm_grace(vm);

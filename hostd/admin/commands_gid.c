@@ -6,6 +6,7 @@
 #include "admin/commands.h"
 #include "gsi/gsi.h"
 #include "lib/log.h"
+#include "net/net.h"
 #include "vm/policy.h"
 
 #define GID_TYPE_ROCE_V2 1
@@ -53,9 +54,14 @@ int commands_add_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pv
 	status = gsi_gid_add(vm, index, add->gid, le16toh(add->vlan));
 	if (status)
 		goto err_del;
+	status = net_gid_add(vm, index, add->gid, le16toh(add->vlan));
+	if (status)
+		goto err_del_gsi;
 	vm_set_gid(vm, index, add->gid, le16toh(add->vlan));
 	goto out;
 
+err_del_gsi:
+	gsi_gid_del(vm, index);
 err_del:
 	COMMANDS_FABRIC_VOID(vm, gid_del, vm, index, add->gid);
 err_release:
@@ -76,6 +82,7 @@ static void gid_remove(struct vm *vm, uint32_t index)
 
 	if (!vm_gid(vm, index, &gid))
 		return;
+	net_gid_del(vm, index);
 	gsi_gid_del(vm, index);
 	COMMANDS_FABRIC_VOID(vm, gid_del, vm, index, gid);
 	policy_release_gid(vm, gid);

@@ -13,6 +13,7 @@
 #include <urcu-qsbr.h>
 
 #include "gsi/gsi.h"
+#include "net/net.h"
 #include "admin/commands.h"
 #include "admin/commands_attr.h"
 #include "admin/commands_ring.h"
@@ -54,13 +55,27 @@ static void qp_rings_of(const struct pvhca_cmd_create_qp *create, struct qp_ring
 	};
 }
 
+/* Queue pairs of the driver's own, which pvhcad serves itself. */
+static bool qp_type_is_service(uint32_t type)
+{
+	return type == PVHCA_QPT_GSI || type == PVHCA_QPT_NET;
+}
+
+static bool qp_type_is_valid(const struct vm *vm, uint32_t type)
+{
+	if (type == PVHCA_QPT_NET)
+		return vm->features & PVHCA_FEATURE_NET;
+	return type >= PVHCA_QPT_GSI && type <= PVHCA_QPT_UD;
+}
+
 /* Numbers and flags; objects are looked up elsewhere. */
-static int qp_check(const struct pvhca_cmd_create_qp *create, const struct qp_rings *rings)
+static int qp_check(const struct vm *vm, const struct pvhca_cmd_create_qp *create,
+		    const struct qp_rings *rings)
 {
 	uint32_t flags = le32toh(create->flags);
 	uint32_t type = le32toh(create->type);
 
-	if (type < PVHCA_QPT_GSI || type > PVHCA_QPT_UD || create->reserved ||
+	if (!qp_type_is_valid(vm, type) || create->reserved ||
 	    flags &
 		    ~(PVHCA_CREATE_QP_SIG_ALL | PVHCA_CREATE_QP_SRQ |
 		      PVHCA_CREATE_QP_BLOCK_LOOPBACK))
@@ -68,7 +83,7 @@ static int qp_check(const struct pvhca_cmd_create_qp *create, const struct qp_ri
 	if (flags & PVHCA_CREATE_QP_BLOCK_LOOPBACK && type != PVHCA_QPT_UD)
 		return PVHCA_ST_INVALID;
 	if (flags & PVHCA_CREATE_QP_SRQ) {
-		if (type == PVHCA_QPT_GSI || !commands_ring_is_absent(&rings->rq))
+		if (qp_type_is_service(type) || !commands_ring_is_absent(&rings->rq))
 			return PVHCA_ST_INVALID;
 	} else if (le32toh(create->srq) != PVHCA_NO_HANDLE) {
 		return PVHCA_ST_INVALID;
@@ -99,7 +114,7 @@ static int qp_check_rings(struct vm *vm, const struct pvhca_cmd_create_qp *creat
 /* The driver's own context may have what others may not, and the other way round. */
 static int qp_check_kernel(const struct qp *qp)
 {
-	if (qp->type == PVHCA_QPT_GSI)
+	if (qp_type_is_service(qp->type))
 		return qp->context->kernel ? PVHCA_ST_OK : PVHCA_ST_DENIED;
 	return commands_ring_check_kernel(qp->context);
 }
@@ -230,6 +245,18 @@ static void qp_unreserve(struct qp *qp)
 		cq_unreserve(qp->recv_cq, qp->rq.entries);
 }
 
+static const struct qp_ops *qp_choose_ops(const struct qp *qp)
+{
+	switch (qp->type) {
+	case PVHCA_QPT_GSI:
+		return &gsi_qp_ops;
+	case PVHCA_QPT_NET:
+		return &net_qp_ops;
+	default:
+		return qp->vm->ops->qp;
+	}
+}
+
 /* Handle, slot, completions, the fabric's part; and to the workers. */
 static int qp_bring_up(struct vm *vm, struct qp *qp)
 {
@@ -244,7 +271,7 @@ static int qp_bring_up(struct vm *vm, struct qp *qp)
 	status = qp_reserve(qp);
 	if (status)
 		goto err_give_slot;
-	qp->ops = qp->type == PVHCA_QPT_GSI ? &gsi_qp_ops : qp->vm->ops->qp;
+	qp->ops = qp_choose_ops(qp);
 	vm_leave(vm);
 	status = qp->ops->create(qp);
 	vm_enter(vm);
@@ -278,7 +305,7 @@ int commands_create_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	int status;
 
 	qp_rings_of(create, &rings);
-	status = qp_check(create, &rings);
+	status = qp_check(vm, create, &rings);
 	if (!status)
 		status = qp_check_rings(vm, create, &rings);
 	if (status)

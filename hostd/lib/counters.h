@@ -23,6 +23,11 @@
 	X(mads_sent, "management datagrams that the guest sent")               \
 	X(mads_received, "management datagrams that the guest was given")      \
 	X(mads_dropped, "management datagrams that went nowhere")              \
+	X(packets_sent, "packets of the VM that another one was given")        \
+	X(packet_bytes_sent, "bytes of these")                                 \
+	X(packets_received, "packets that the VM was given")                   \
+	X(packets_refused, "packets of the VM that may go nowhere")            \
+	X(packets_lost, "packets to the VM that found no receive")             \
 	X(payload_bytes_copied, "payload bytes that pvhcad copied")            \
 	X(payload_bytes_sent, "payload bytes of successful requests")          \
 	X(inline_bytes, "payload bytes that stood in send queue entries")      \

@@ -35,6 +35,8 @@ struct async_queue;
 struct cq_blocked_list;
 struct heap;
 struct memory;
+struct net_address;
+struct qp;
 struct vm;
 struct worker;
 struct worker_vm;
@@ -45,7 +47,8 @@ struct worker_vm;
 struct vm_gid {
 	_Atomic bool used;
 	uint8_t gid[16];
-	uint16_t vlan; /* of its interface in the guest; PVHCA_NO_VLAN: none */
+	uint16_t vlan;		 /* of its interface in the guest; PVHCA_NO_VLAN: none */
+	struct net_address *net; /* the owner's entry among the routes of packets */
 };
 
 /**
@@ -108,6 +111,7 @@ struct vm_thread_ops {
  * @admin: while enabled; it and all to @ceqs are covered by the lock
  * @aeq: while enabled; vm/events.c
  * @gid_lock: covers writing to @gids, and looks at entries that no command names
+ * @net_qp: carries its packets, or NULL; RCU, for all workers
  * @pinned_bytes: registered, in granules
  * @connections: to native peers; the fabric counts them
  * @schedule: vm_set_schedule() writes it
@@ -158,6 +162,7 @@ struct vm {
 	struct table contexts, pds, mrs, mws, ahs, cqs, srqs, qps, ceqs;
 	struct vm_gid gids[VM_GIDS];
 	pthread_mutex_t gid_lock;
+	struct qp *net_qp;
 	_Atomic uint64_t pinned_bytes;
 	_Atomic uint64_t connections;
 

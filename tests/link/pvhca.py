@@ -56,7 +56,7 @@ ADMIN_MAGIC = 0x4D444150
 LAST_OPCODE = ALLOC_MR
 CONTEXT_KERNEL = 1
 QP_F_SRQ, QP_F_BLOCK_LOOPBACK = 2, 4
-GSI, RC, UC, UD = range(1, 5)
+GSI, RC, UC, UD, NET = range(1, 6)
 
 # ibv_qp_attr_mask
 RTR_MASK = 1 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 15 | 1 << 17 | 1 << 20
@@ -68,7 +68,7 @@ RTS_MASK = 1 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 13 | 1 << 16
 
 NO_HANDLE = 0xFFFFFFFF
 LINK_PAIR = 1 << 0
-FEATURE_PAIR, FEATURE_VLAN, UNORDERED = 1 << 0, 1 << 1, 1 << 2
+FEATURE_PAIR, FEATURE_VLAN, UNORDERED, FEATURE_NET = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 PHASE = 1 << 31
 CMD_SIZE = 256
 AREA_HOSTD = 1024

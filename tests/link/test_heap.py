@@ -135,6 +135,20 @@ class Heap(unittest.TestCase):
         self.assertLessEqual(grown, table["region of RAM"])
         self.assertLessEqual(table["region of RAM"], grown + 128)
 
+    def test_a_queue_pair_for_packets_costs_what_the_document_says(self):
+        size = documented()["queue pair for packets"]
+        guest = Guest(self.daemon, driver_features=FEATURE_NET)
+        self.addCleanup(guest.close)
+        context = guest.create(ALLOC_CONTEXT, context_payload(guest.alloc(GRANULE), reserved=CONTEXT_KERNEL))
+        pd, ring = guest.pd(context), guest.alloc(2 * GRANULE)
+        cq = guest.new_cq(context, guest.ceq(), 6)
+        make = qp_payload(context, pd, cq, cq, [(ring, 2 * GRANULE)], kind=NET)
+        # The first one has the table of handles made.
+        self.assertEqual(guest.destroy(DESTROY_QP, guest.create(CREATE_QP, make)), ST_OK)
+        grown = self.counted(lambda: guest.create(CREATE_QP, make))
+        self.assertLessEqual(grown, size)
+        self.assertLessEqual(size, grown + 128)
+
     def test_completions_that_are_held_back_count(self):
         size = documented()["15 completions that a CQ holds back"]
         guest = Neighbour(self.daemon)

@@ -64,10 +64,12 @@
  * VLAN (minor 1): addresses of VLAN interfaces: pvhca_cmd_add_gid.vlan may be other
  * than PVHCA_NO_VLAN, and MADs to such an address say so (PVHCA_CQE_F_VLAN).
  * UNORDERED (minor 1): see "Order".
+ * NET (minor 1): the interface that the driver makes carries packets: PVHCA_QPT_NET.
  */
 #define PVHCA_FEATURE_PAIR	(1ull << 0)
 #define PVHCA_FEATURE_VLAN	(1ull << 1)
 #define PVHCA_FEATURE_UNORDERED (1ull << 2)
+#define PVHCA_FEATURE_NET	(1ull << 3)
 
 /**
  * struct pvhca_admin_area - one granule, aligned to it
@@ -459,6 +461,30 @@ struct pvhca_rsp_create_cq {
  * dropped: CM sends again. A send completes as soon as the MAD has been copied.
  * The QP is moved through INIT (PKEY_INDEX, QKEY), RTR and RTS (SQ_PSN) as the
  * verbs have it, and takes MADs from RTR on.
+ *
+ * NET carries IP packets to and from the other VMs of this pvhcad, for the network
+ * interface that the driver makes; only with PVHCA_FEATURE_NET, and else as GSI: in a
+ * context of the driver itself, at most one per VM, pvhcad's own work. It has no
+ * states: it works from CREATE_QP on to DESTROY_QP, and MODIFY_QP is refused. Its
+ * number is 0. Its entries have at most PVHCA_NET_MAX_SGE SGEs, of PVHCA_LKEY_DMA.
+ *   A send (PVHCA_WQE_SEND) is an IPv4 or IPv6 packet, from the first byte of its
+ * header on, 65535 bytes at most. It goes to the VM that has its destination among its
+ * GIDs, if the sender has its source among its own. Groups and the broadcast address
+ * get nothing. For any other packet the sender receives an ICMP error whose source
+ * is the packet's destination. A send completes as soon as the packet has been copied,
+ * or dropped.
+ *   A receive takes one packet. Its length is the MTU of the VM, at least
+ * PVHCA_NET_MIN_MTU: a longer packet is answered by "too big" with that MTU. Nobody
+ * waits for a receive, so that posting one need not be announced in the context page:
+ * a packet that finds none is lost. The driver keeps more than half of the queue posted:
+ * what is beyond that is for any sender, of the rest pvhcad keeps some for those who
+ * send less than others.
+ *   Checksums: remote_qpn of the send says where one is to be filled in, 0: nowhere.
+ * Bits 15:0 are the place from which bytes are summed up, bits 31:16 the place of the
+ * checksum itself, counted from there (as skb->csum_start and csum_offset). src_qp of
+ * the receive's completion has the same value: the packet's checksum is not there, and
+ * was not needed. With PVHCA_CQE_F_VLAN the completion names the VLAN of the
+ * destination.
  */
 /* clang-format off */
 enum pvhca_qp_type {
@@ -466,8 +492,12 @@ enum pvhca_qp_type {
 	PVHCA_QPT_RC			= 2,
 	PVHCA_QPT_UC			= 3,
 	PVHCA_QPT_UD			= 4,
+	PVHCA_QPT_NET			= 5,
 };
 /* clang-format on */
+
+#define PVHCA_NET_MAX_SGE 16u
+#define PVHCA_NET_MIN_MTU 1280u /* bytes; what IPv6 asks for (RFC 8200, 5) */
 
 #define PVHCA_CREATE_QP_SIG_ALL	       (1u << 0)
 #define PVHCA_CREATE_QP_SRQ	       (1u << 1) /* srq is valid, there is no RQ */

@@ -162,7 +162,7 @@ struct pvhca_sge {
  * @rkey: WRITE, READ, atomics: remote key
  * @remote_addr: WRITE, READ, atomics: remote address
  * @ah: UD: address handle, as CREATE_AH gave it
- * @remote_qpn: UD: 24 bits
+ * @remote_qpn: UD: 24 bits. Packets (PVHCA_QPT_NET): the place of a checksum
  * @remote_qkey: UD
  *
  * Behind it stand the SGE list or the inline data, at PVHCA_SQ_WQE_DATA; with
@@ -313,7 +313,7 @@ enum pvhca_cqe_opcode {	/* enum ibv_wc_opcode's meaning, own numbers */
 #define PVHCA_CQE_F_GRH	  (1 << 0) /* UD: 40 bytes of GRH lead the buffer */
 #define PVHCA_CQE_F_IMM	  (1 << 1) /* imm_data is valid */
 #define PVHCA_CQE_F_INV	  (1 << 2) /* inv_rkey is valid */
-#define PVHCA_CQE_F_VLAN  (1 << 3) /* GSI receive: vlan is valid; only with PVHCA_FEATURE_VLAN */
+#define PVHCA_CQE_F_VLAN  (1 << 3) /* GSI, packets: vlan is valid; only with PVHCA_FEATURE_VLAN */
 
 /**
  * struct pvhca_cqe - completion queue entry, 32 bytes
@@ -321,8 +321,8 @@ enum pvhca_cqe_opcode {	/* enum ibv_wc_opcode's meaning, own numbers */
  * @byte_len: bytes received or read; on error vendor_err
  * @imm_data: as received (big endian), or
  * @inv_rkey: key that a SEND_INV invalidated, or
- * @vlan: GSI receive: VLAN of the address that the MAD was sent to
- * @src_qp: UD receive: sender's QP number
+ * @vlan: GSI receive: VLAN of the address that the MAD was sent to; likewise a packet
+ * @src_qp: UD receive: sender's QP number. Packets: the place of a checksum
  * @timestamp: of the host device's clock where it gives one, else of the host's
  *	CLOCK_MONOTONIC in ns; valid when the CQ was made with timestamps
  * @pkey_index: UD receive (GSI)
