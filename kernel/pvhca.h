@@ -38,6 +38,7 @@
  *   pvhca_object.c				where events find objects
  *   pvhca_mem.c, _pair.c			memory lists, paired interface
  *   pvhca_netdev.c				network interface
+ *   pvhca_netq.c				its packets
  *   pvhca_com_cmd.c, _com_cmd.h		a function per command
  *   pvhca_com.c, _com.h			the admin queue
  *   pvhca_dev.c				the end of a session
@@ -56,7 +57,8 @@
  *
  * Locks, outer first:
  *
- *   rtnl_lock()		held by the core around add_gid and del_gid. So a command
+ *   rtnl_lock()		held by the core around add_gid and del_gid, and while the
+ *				queues of packets are made and ended. So a command
  *				may wait for pvhcad with it held, and nothing that ends
  *				such a wait takes it.
  *   pvhca_qp.lock		one modify or query of a queue pair at a time
@@ -94,6 +96,7 @@ struct pvhca_kcq;
 struct pvhca_kctx;
 struct pvhca_kmr;
 struct pvhca_kqp;
+struct pvhca_netq;
 
 #define PVHCA_DRV_NAME "pvhca"
 #define PVHCA_PORT     1
@@ -558,7 +561,15 @@ int pvhca_netdev_create(struct pvhca_pci *pci, const u8 *mac);
 void pvhca_netdev_destroy(struct pvhca_pci *pci);
 void pvhca_netdev_set_link(struct pvhca_pci *pci, bool up);
 void pvhca_netdev_set_mtu(struct pvhca_pci *pci, u32 mtu);
+void pvhca_netdev_attach(struct pvhca_dev *dev);
+void pvhca_netdev_detach(struct pvhca_dev *dev);
 bool pvhca_netdev_is_own(const struct net_device *netdev);
+
+/* pvhca_netq.c */
+bool pvhca_netq_is_offered(const struct pvhca_dev *dev);
+struct pvhca_netq *pvhca_netq_create(struct pvhca_dev *dev, struct net_device *netdev);
+void pvhca_netq_destroy(struct pvhca_netq *q);
+void pvhca_netq_xmit(struct pvhca_netq *q, struct sk_buff *skb);
 
 /* pvhca_pair.c */
 int pvhca_pair_start(struct pvhca_pci *pci, const u8 *mac);

@@ -261,8 +261,10 @@ static void pvhca_detach(struct pvhca_dev *dev)
 		pvhca_pair_detach(dev);
 	pvhca_dev_disable(dev);
 	pvhca_netdev_set_link(pci, false);
-	if (dev->registered)
+	if (dev->registered) {
+		pvhca_netdev_detach(dev);
 		pvhca_ibdev_unregister(dev);
+	}
 	pvhca_dev_destroy(dev);
 }
 
@@ -295,6 +297,7 @@ static int pvhca_attach_register(struct pvhca_dev *dev)
 		pvhca_detach(dev);
 		return err;
 	}
+	pvhca_netdev_attach(dev);
 	pvhca_attach_log(dev);
 	/* Events of the port during registration were not reported. */
 	queue_work(pci->wq, &dev->port_work);

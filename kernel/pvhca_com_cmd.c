@@ -631,6 +631,9 @@ static int pvhca_com_qp_type_to_wire(enum ib_qp_type type, __le32 *wire)
 	case IB_QPT_UD:
 		*wire = cpu_to_le32(PVHCA_QPT_UD);
 		return 0;
+	case IB_QPT_DRIVER:
+		*wire = cpu_to_le32(PVHCA_QPT_NET);
+		return 0;
 	default:
 		return -EOPNOTSUPP;
 	}

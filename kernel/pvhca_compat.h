@@ -62,13 +62,6 @@
 #define PVHCA_FILL_RES_SRQ_ENTRY(function)
 #endif
 
-/* 6.12: "transmit takes no lock" is a field instead of a feature flag. */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
-#define PVHCA_NETDEV_SET_LLTX(netdev) ((netdev)->lltx = true)
-#else
-#define PVHCA_NETDEV_SET_LLTX(netdev) ((netdev)->features |= NETIF_F_LLTX)
-#endif
-
 /* 7.2: pinning by address has a name of its own; CQs of the kernel cannot be resized. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)
 #define PVHCA_RESIZE_CQE unsigned int

@@ -210,6 +210,15 @@ static int pvhca_kpost_datagram(struct pvhca_kpost *post, const struct ib_ud_wr 
 	return pvhca_kpost_operation(post, &wr->wr);
 }
 
+/* Packets: the place of a checksum stands in for the number of a peer. */
+static int pvhca_kpost_packet(struct pvhca_kpost *post, const struct ib_ud_wr *wr)
+{
+	if (wr->wr.opcode != IB_WR_SEND)
+		return -EINVAL;
+	post->wqe.remote_qpn = cpu_to_le32(wr->remote_qpn);
+	return pvhca_kpost_operation(post, &wr->wr);
+}
+
 /* Inline data: the verbs say that its addresses are the kernel's own. */
 static int pvhca_kpost_inline(struct pvhca_kqp *kqp, struct pvhca_kpost *post,
 			      const struct ib_send_wr *wr)
@@ -261,6 +270,8 @@ static int pvhca_kpost_send(struct pvhca_kqp *kqp, void *entry, const struct ib_
 		return -EINVAL;
 	if (qp->ibqp.qp_type == IB_QPT_GSI || qp->ibqp.qp_type == IB_QPT_UD)
 		err = pvhca_kpost_datagram(&post, ud_wr(wr));
+	else if (qp->ibqp.qp_type == IB_QPT_DRIVER)
+		err = pvhca_kpost_packet(&post, ud_wr(wr));
 	else
 		err = pvhca_kpost_operation(&post, wr);
 	if (err)
@@ -379,7 +390,8 @@ int pvhca_post_recv(struct ib_qp *ibqp, const struct ib_recv_wr *wr,
 	published = pvhca_kwq_publish(rq, pi);
 	spin_unlock_irqrestore(&rq->lock, flags);
 
-	if (published)
+	/* Nobody waits for a receive of packets: enum pvhca_qp_type. */
+	if (published && ibqp->qp_type != IB_QPT_DRIVER)
 		pvhca_kpost_announce(&place);
 	*bad_wr = wr;
 	return err;

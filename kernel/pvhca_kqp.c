@@ -29,6 +29,8 @@ static u32 pvhca_kqp_send_entry(enum ib_qp_type type, const struct ib_qp_cap *ca
 {
 	u32 data = max_t(u32, cap->max_inline_data, cap->max_send_sge * sizeof(struct pvhca_sge));
 
+	if (type == IB_QPT_DRIVER)
+		return PVHCA_SQ_WQE_DATA + data;
 	if (type == IB_QPT_GSI || type == IB_QPT_UD)
 		return PVHCA_SQ_WQE_DATA + sizeof(struct pvhca_av) + data;
 	data += sizeof(struct pvhca_atomic_seg);
@@ -64,6 +66,15 @@ static u32 pvhca_kqp_layout(enum ib_qp_type type, const struct ib_qp_cap *cap,
 	return end;
 }
 
+static bool pvhca_kqp_is_offered(struct pvhca_dev *dev, enum ib_qp_type type)
+{
+	if (type == IB_QPT_GSI)
+		return true;
+	if (type == IB_QPT_DRIVER)
+		return dev->features & PVHCA_FEATURE_NET;
+	return le16_to_cpu(dev->attr.kernel_caps) & PVHCA_KERNEL_QP;
+}
+
 /* Limits of the host and of the rings. They also keep the layout within 32 bits. */
 static int pvhca_kqp_check(struct pvhca_dev *dev, const struct ib_qp_init_attr *attr)
 {
@@ -72,7 +83,7 @@ static int pvhca_kqp_check(struct pvhca_dev *dev, const struct ib_qp_init_attr *
 	u32 max_wr = min_t(u32, le32_to_cpu(host->max_qp_wr), 1u << PVHCA_RING_MAX_LOG_ENTRIES);
 	u32 entry;
 
-	if (attr->qp_type != IB_QPT_GSI && !(le16_to_cpu(host->kernel_caps) & PVHCA_KERNEL_QP))
+	if (!pvhca_kqp_is_offered(dev, attr->qp_type))
 		return -EOPNOTSUPP;
 	if (attr->create_flags || attr->srq || attr->rwq_ind_tbl)
 		return -EOPNOTSUPP;
@@ -247,9 +258,10 @@ int pvhca_kqp_create(struct pvhca_qp *qp, struct ib_qp_init_attr *attr)
 		return -ENOMEM;
 	kqp->ibqp = &qp->ibqp;
 	kqp->kctx = dev->kctx;
-	kqp->state = IB_QPS_RESET;
+	/* That for packets has no states. */
+	kqp->state = attr->qp_type == IB_QPT_DRIVER ? IB_QPS_RTS : IB_QPS_RESET;
 	qp->kernel = kqp;
-	qp->state = IB_QPS_RESET;
+	qp->state = kqp->state;
 	qp->sig_type = attr->sq_sig_type;
 	mutex_init(&qp->lock);
 

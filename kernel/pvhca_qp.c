@@ -143,8 +143,8 @@ int pvhca_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr, struct ib_
 
 	if (!udata)
 		return pvhca_kqp_create(qp, attr);
-	/* Only the kernel has the GSI QP. */
-	if (attr->qp_type == IB_QPT_GSI)
+	/* Only the kernel has the GSI QP, and that for packets. */
+	if (attr->qp_type == IB_QPT_GSI || attr->qp_type == IB_QPT_DRIVER)
 		return -EOPNOTSUPP;
 	if (attr->srq) {
 		/* There is no receive queue: ibv_create_qp(3). */
