@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The adapter's own interface carries packets between the guests of one pvhcad."""
+
+import json
+import re
+
+from harness import vmtest
+from programs import totals, wait_until
+from test_cm import load_cm, rping
+from test_programs import over_rdma
+
+NOWHERE = ("10.77.0.199", "fd00:77::199")
+
+
+def address6(guest):
+    return f"fd00:77::{10 + guest.index}"
+
+
+def add_address6(*guests):
+    for guest in guests:
+        guest.check(f"ip addr replace {address6(guest)}/64 dev {guest.netdev} nodad")
+        wait_until(lambda guest=guest: "tentative" not in guest.check(f"ip -6 addr show dev {guest.netdev}"),
+                   "the address stays tentative", 30, guest.slowness)
+        guest.wait_gid(address6(guest))
+
+
+def ping(guest, address, options=""):
+    return guest.run(f"ping -n -c 3 -i 0.2 -W 30 {options} {address}", timeout=60)
+
+
+def check_ping(guest, address, options=""):
+    said = ping(guest, address, options)
+    assert said.rc == 0 and " 0% packet loss" in said.out, said
+
+
+def mtu_of(guest, mtu):
+    guest.check(f"ip link set {guest.netdev} mtu {mtu}")
+
+
+def bits_per_second(client, address, options):
+    """What an iperf3 that listens on port 18710 received from, or with -R sent to, the client."""
+    said = json.loads(client.check(f"iperf3 -J -c {address} -p 18710 {options}", timeout=120))
+    assert said["end"]["sum_received"]["bytes"] > 0, said
+    return said["end"]["sum_received"]["bits_per_second"]
+
+
+def iperf3_server(server):
+    running = server.spawn("exec iperf3 -s -p 18710")
+    server.wait_port(18710)
+    return running
+
+
+@vmtest(guests=2)
+def guests_ping_each_other(rig):
+    a, b = rig.guests
+    add_address6(a, b)
+    before = totals(rig)["packets_sent"]
+    for size in (0, 1, 100, 300, 1400, 8000, 30000):
+        check_ping(a, b.rdma_ip, f"-s {size}")
+        check_ping(b, address6(a), f"-s {size}")
+    assert totals(rig)["packets_sent"] - before >= 2 * 7 * 2 * 3
+    count = int(a.check(f"cat /sys/class/net/{a.netdev}/statistics/rx_packets"))
+    assert count >= 7 * 2 * 3, count
+
+
+@vmtest(guests=2)
+def tcp_flows_in_both_directions(rig):
+    server, client = rig.guests
+    running = iperf3_server(server)
+    for mtu in (9000, 1500):
+        for guest in rig.guests:
+            mtu_of(guest, mtu)
+        for options in ("-n 8M", "-n 8M -R", "-n 2M --bidir", "-n 2M -u -b 100M"):
+            bits_per_second(client, server.rdma_ip, options)
+    for guest in rig.guests:
+        mtu_of(guest, 9000)
+    running.kill()
+
+
+@vmtest(guests=2, timeout=400)
+def one_address_serves_tcp_and_rdma(rig):
+    server, client = rig.guests
+    load_cm(server, client)
+    tcp = iperf3_server(server)
+    beside = client.spawn(f"exec iperf3 -c {server.rdma_ip} -p 18710 -t 600 -b 20M")
+    # Its server ends each test over the connection manager by ibv_destroy_qp() of a null pointer.
+    server.log.allow(r"qperf\[\d+\]: segfault at 0 .* in libibverbs")
+    qperf = server.spawn("exec qperf -lp 18701")
+    server.wait_port(18701)
+    for test in ("tcp_bw", "rc_bw", "rc_lat"):
+        shown = client.check(f"qperf -lp 18701 -cm 1 -t 1 {server.rdma_ip} {test}", timeout=60)
+        assert re.search(r"(bw|latency)\s+=\s+\d", shown), shown
+    qperf.kill()
+    rping(server, client)
+    assert beside.running and tcp.running
+    beside.kill()
+    tcp.kill()
+
+
+@vmtest(guests=2)
+def address_of_nobody_is_answered_at_once(rig):
+    """Not by a time-out, which would show as lost packets instead of errors."""
+    guest = rig.guests[0]
+    add_address6(guest)
+    for address in NOWHERE:
+        said = ping(guest, address)
+        assert said.rc == 1 and "+3 errors" in said.out and "nreachable" in said.out, said
+    said = guest.run(f"curl -sS http://{NOWHERE[0]}/ || bash -c 'echo >/dev/tcp/{NOWHERE[0]}/80'", timeout=60)
+    assert "No route to host" in said.err, said
+    # Not known to the RDMA device, and so to nobody.
+    guest.check("ip link add d0 type dummy && ip addr add 10.99.0.1/32 dev d0 && ip link set d0 up")
+    said = ping(guest, rig.guests[1].rdma_ip, "-I 10.99.0.1")
+    guest.check("ip link del d0")
+    assert said.rc == 1 and "Packet filtered" in said.out, said
+
+
+@vmtest(guests=2)
+def receiver_with_a_smaller_mtu_says_so(rig):
+    server, client = rig.guests
+    mtu_of(server, 1500)
+    said = ping(client, server.rdma_ip, "-M do -s 8000")
+    assert said.rc == 1 and "mtu = 1500" in said.out + said.err or "mtu=1500" in said.out + said.err, said
+    check_ping(client, server.rdma_ip, "-s 8000")
+    running = iperf3_server(server)
+    bits_per_second(client, server.rdma_ip, "-n 4M")
+    running.kill()
+    mtu_of(server, 9000)
+    client.check("ip route flush cache")
+
+
+@vmtest(guests=2, timeout=300)
+def packets_flow_again_when_pvhcad_is_back(rig):
+    server, client = rig.guests
+    flood = client.spawn(f"exec ping -n -f {server.rdma_ip}")
+    stream = iperf3_server(server)
+    beside = client.spawn(f"exec iperf3 -c {server.rdma_ip} -p 18710 -t 600 -b 20M")
+    for how in ("restart", "kill"):
+        if how == "restart":
+            rig.daemon.restart()
+        else:
+            rig.daemon.kill()
+            rig.daemon.start()
+        wait_until(lambda: ping(client, server.rdma_ip).rc == 0, "no packets", 60, client.slowness)
+    assert flood.running
+    flood.kill()
+    beside.kill()
+    stream.kill()
+    for guest in rig.guests:
+        guest.wait_device()
+
+
+@vmtest(guests=2)
+def interface_goes_down_and_up_under_traffic(rig):
+    server, client = rig.guests
+    flood = client.spawn(f"exec ping -n -f {server.rdma_ip}")
+    for _ in range(3):
+        for guest in rig.guests:
+            guest.check(f"ip link set {guest.netdev} down && ip link set {guest.netdev} up")
+    server.wait_gid(server.rdma_ip)
+    client.wait_gid(client.rdma_ip)
+    wait_until(lambda: ping(client, server.rdma_ip).rc == 0, "no packets", 60, client.slowness)
+    flood.kill()
+
+
+@vmtest(guests=2)
+def vlan_interfaces_carry_packets(rig):
+    server, client = rig.guests
+    for guest in rig.guests:
+        guest.check("modprobe 8021q")
+        guest.check(f"ip link add link {guest.netdev} name vlan7 type vlan id 7 && ip link set vlan7 up && "
+                    f"ip addr add 10.79.0.{10 + guest.index}/24 dev vlan7")
+        guest.wait_gid(f"10.79.0.{10 + guest.index}")
+    check_ping(client, f"10.79.0.{10 + server.index}", "-s 1000")
+    received = server.check("cat /sys/class/net/vlan7/statistics/rx_packets")
+    assert int(received) >= 3, received
+    for guest in rig.guests:
+        guest.check("ip link del vlan7")
+
+
+@vmtest(guests=2, rigs=("loopback",))
+def perftest_and_ucx_take_the_address(rig):
+    server, client = rig.guests
+
+    def run(program, port):
+        running = server.spawn(f"exec {program}")
+        server.wait_port(port)
+        result = client.run(f"exec {program} {server.rdma_ip}", timeout=120)
+        assert running.wait(60).rc == 0 and result.rc == 0, result
+
+    over_rdma(rig, 100 * 65536, run, "ib_write_bw -s 65536 -n 100", 18515)
+    over_rdma(rig, 20 * 65536, run, "ucx_perftest -t tag_bw -s 65536 -n 20 -w 2", 13337)
+
+
+@vmtest(guests=2, timeout=300, soak=True)
+def bandwidth_beside_virtio_net(rig):
+    """iperf3 on both interfaces of the same guests; the log has both."""
+    server, client = rig.guests
+    running = iperf3_server(server)
+    for options in ("-t 5", "-t 5 -R"):
+        own = bits_per_second(client, server.rdma_ip, options)
+        other = bits_per_second(client, server.net_ip, options)
+        print(f"# iperf3 {options}: own {own / 1e6:.0f} Mb/s, virtio-net {other / 1e6:.0f} Mb/s, {own / other:.2f}")
+        assert own > 0.3 * other, (own, other)
+    running.kill()
+
+
+@vmtest(guests=3, timeout=300, soak=True)
+def flood_leaves_room_for_others(rig):
+    """Of a guest's receives another one keeps some free, however much the first sends."""
+    server, peer, flooder = rig.guests
+    running = iperf3_server(server)
+    alone = peer.check(f"ping -n -q -c 50 -i 0.1 -W 30 {server.rdma_ip}", timeout=120)
+    flood = flooder.spawn(f"exec iperf3 -u -b 0 -l 8000 -c {server.rdma_ip} -p 18710 -t 600")
+    wait_until(lambda: totals(rig)["packets_sent"] > 10000, "no flood", 60, flooder.slowness)
+    beside = peer.check(f"ping -n -q -c 50 -i 0.1 -W 30 {server.rdma_ip}", timeout=120)
+    print("# alone:", alone.splitlines()[-1], "with a flood:", beside.splitlines()[-1])
+    assert flood.running
+    assert " 0% packet loss" in beside, beside
+    flood.kill()
+    running.kill()
