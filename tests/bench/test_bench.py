@@ -2,6 +2,7 @@
 """One short run of the parts that need no virtual machines: what comes out, not how fast."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,22 @@ class Bench(unittest.TestCase):
             self.assertGreaterEqual(figure["value"], 0, figure)
         self.assertEqual(plots, {f"ring-{figure}.{suffix}" for figure in ("bandwidth", "latency")
                                  for suffix in ("svg", "png")})
+
+    def test_another_build_runs_in_turn(self):
+        build = os.environ.get("PVHCA_BUILD", BENCH.parents[1] / "build")
+        with tempfile.TemporaryDirectory() as name:
+            run = subprocess.run([BENCH, "--parts", "ring", "--rounds", "1", "--percent", "1", "--ring-sizes", "64",
+                                  "--against", build, "--output", name], capture_output=True, text=True, timeout=scaled(900))
+            self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+            result = json.loads((Path(name) / "results.json").read_text())
+        beside = {figure["name"] for figure in result["figures"] if figure["beside"] == "other build"}
+        for figure in ("rate 64 B, pvhca", "admin, pvhca", "stream send, pvhca", "alone write, pvhca"):
+            self.assertIn(figure, beside)
+
+    def test_a_build_that_is_none_is_refused(self):
+        run = subprocess.run([BENCH, "--against", "/nowhere"], capture_output=True, text=True, timeout=scaled(120))
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("/nowhere", run.stderr)
 
     def test_an_unknown_part_is_refused(self):
         run = subprocess.run([BENCH, "--parts", "speed"], capture_output=True, text=True, timeout=scaled(120))

@@ -81,6 +81,21 @@ class Goals(unittest.TestCase):
         self.add("control", "create_cq", 0, pvhca=[100])
         self.assertEqual(goals.figures(self.samples), [])
 
+    def moved(self, unit, **sides):
+        self.add("ring", "rate", 64, unit, **sides, **{"raw ring": [1] * 3})
+        return report.moved(goals.figures(self.samples))
+
+    def test_what_moved_in_each_round_is_told(self):
+        line, = self.moved("M/s", pvhca=[4, 5, 8], **{"other build": [3, 4, 6]})
+        self.assertEqual(line, "moved: rate 64 B, pvhca: 1.25 of the other build (1.25..1.33), better")
+
+    def test_more_nanoseconds_are_worse(self):
+        line, = self.moved("ns", pvhca=[4, 5, 8], **{"other build": [3, 4, 6]})
+        self.assertTrue(line.endswith("worse"), line)
+
+    def test_what_only_moved_in_some_rounds_has_not(self):
+        self.assertEqual(self.moved("M/s", pvhca=[4, 5, 8], **{"other build": [3, 6, 6]}), [])
+
     def test_either_goal_of_small_writes_is_enough(self):
         self.add("ring", "rate", 64, "M/s", pvhca=[4], **{"raw ring": [4.5]})
         self.assertIs(self.figure("rate 64 B, pvhca", "raw ring").met, True)

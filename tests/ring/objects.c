@@ -109,7 +109,8 @@ int guest_mr_reg(struct guest_context *context, size_t length, struct guest_mr *
 			.pd = htole32(context->pd),
 			.access = htole32(IBV_ACCESS_LOCAL_WRITE |
 					  IBV_ACCESS_REMOTE_WRITE |
-					  IBV_ACCESS_REMOTE_READ),
+					  IBV_ACCESS_REMOTE_READ |
+					  IBV_ACCESS_REMOTE_ATOMIC),
 			.length = htole64(length),
 		},
 	};
@@ -223,43 +224,85 @@ size_t guest_qp_command(struct guest_context *context, struct guest_cq *cq, uint
 	return rq_offset + (1u << (rq_stride + log_depth));
 }
 
-int guest_qp_create(struct guest_context *context, struct guest_cq *cq, uint32_t depth,
-		    uint32_t max_inline, struct guest_qp *qp)
+/* The provider's part of a QP that the command made, with rings in buffer. */
+static int qp_init(struct guest_context *context, const struct pvhca_admin_cmd *cmd,
+		   const struct pvhca_admin_rsp *rsp, uint8_t *buffer, struct guest_qp *qp)
 {
-	struct pvhca_queue_header *header;
+	struct pvhca_queue_header *header = (struct pvhca_queue_header *)buffer;
+
+	memset(qp, 0, sizeof(*qp));
+	qp->context = context;
+	qp->handle = le32toh(rsp->create_qp.handle);
+	qp->provider.ctx = &context->provider;
+	qp->provider.vqp.qp.qp_num = le32toh(rsp->create_qp.qpn);
+	qp->provider.slot = le32toh(rsp->create_qp.slot);
+	qp->provider.max_inline = le32toh(cmd->create_qp.cap.max_inline);
+	qp->provider.doorbell = new_doorbell(context->guest, le32toh(rsp->create_qp.doorbell));
+	if (!qp->provider.doorbell ||
+	    init_queue(&qp->provider.sq, 1u << cmd->create_qp.sq_log_entries,
+		       buffer + le32toh(cmd->create_qp.sq_offset), cmd->create_qp.sq_log_stride,
+		       &header->sq_pi) ||
+	    init_queue(&qp->provider.rq, 1u << cmd->create_qp.rq_log_entries,
+		       buffer + le32toh(cmd->create_qp.rq_offset), cmd->create_qp.rq_log_stride,
+		       &header->rq_pi))
+		return -1;
+	return pvhca_qp_table_insert(&context->provider.qp_table, qp->provider.vqp.qp.qp_num,
+				     &qp->provider);
+}
+
+static int qp_create(struct guest_context *context, struct guest_cq *cq, enum pvhca_qp_type type,
+		     uint32_t depth, uint32_t max_inline, struct guest_qp *qp)
+{
 	struct pvhca_admin_cmd cmd;
 	struct pvhca_admin_rsp rsp;
 	uint8_t *buffer;
 	size_t size;
 
 	size = guest_qp_command(context, cq, depth, max_inline, &cmd);
+	cmd.create_qp.type = htole32(type);
 	buffer = guest_alloc(context->guest, size);
 	if (!buffer)
 		return -1;
 	guest_memory(context->guest, buffer, size, &cmd.create_qp.mem);
 	if (command(context->guest, "CREATE_QP", &cmd, &rsp))
 		return -1;
+	return qp_init(context, &cmd, &rsp, buffer, qp);
+}
 
-	memset(qp, 0, sizeof(*qp));
-	qp->context = context;
-	qp->handle = le32toh(rsp.create_qp.handle);
-	qp->provider.ctx = &context->provider;
-	qp->provider.vqp.qp.qp_num = le32toh(rsp.create_qp.qpn);
-	qp->provider.vqp.qp.qp_type = IBV_QPT_RC;
-	qp->provider.slot = le32toh(rsp.create_qp.slot);
-	qp->provider.max_inline = max_inline;
-	qp->provider.doorbell = new_doorbell(context->guest, le32toh(rsp.create_qp.doorbell));
-	header = (struct pvhca_queue_header *)buffer;
-	if (!qp->provider.doorbell ||
-	    init_queue(&qp->provider.sq, 1u << cmd.create_qp.sq_log_entries,
-		       buffer + le32toh(cmd.create_qp.sq_offset), cmd.create_qp.sq_log_stride,
-		       &header->sq_pi) ||
-	    init_queue(&qp->provider.rq, 1u << cmd.create_qp.rq_log_entries,
-		       buffer + le32toh(cmd.create_qp.rq_offset), cmd.create_qp.rq_log_stride,
-		       &header->rq_pi))
+int guest_qp_create(struct guest_context *context, struct guest_cq *cq, uint32_t depth,
+		    uint32_t max_inline, struct guest_qp *qp)
+{
+	if (qp_create(context, cq, PVHCA_QPT_RC, depth, max_inline, qp))
 		return -1;
-	return pvhca_qp_table_insert(&context->provider.qp_table, qp->provider.vqp.qp.qp_num,
-				     &qp->provider);
+	qp->provider.vqp.qp.qp_type = IBV_QPT_RC;
+	return 0;
+}
+
+int guest_ud_create(struct guest_context *context, struct guest_cq *cq, uint32_t depth,
+		    struct guest_qp *qp)
+{
+	if (qp_create(context, cq, PVHCA_QPT_UD, depth, 0, qp))
+		return -1;
+	qp->provider.vqp.qp.qp_type = IBV_QPT_UD;
+	return 0;
+}
+
+int guest_ah_create(struct guest_context *context, const uint8_t dgid[16], struct pvhca_ah *ah)
+{
+	struct pvhca_admin_cmd cmd = {
+		.opcode = htole16(PVHCA_CMD_CREATE_AH),
+		.create_ah = {
+			.pd = htole32(context->pd),
+			.av = { .is_global = 1, .port = 1, .hop_limit = 64 },
+		},
+	};
+	struct pvhca_admin_rsp rsp;
+
+	memcpy(cmd.create_ah.av.dgid, dgid, 16);
+	if (command(context->guest, "CREATE_AH", &cmd, &rsp))
+		return -1;
+	*ah = (struct pvhca_ah){ .ah = le32toh(rsp.created.handle) };
+	return 0;
 }
 
 static int modify(struct guest_qp *qp, uint32_t mask, const struct pvhca_qp_attr *attr)
@@ -286,7 +329,8 @@ int guest_qp_connect(struct guest_qp *qp, uint32_t dest_qpn, const uint8_t dgid[
 		.qp_state = IBV_QPS_INIT,
 		.port_num = 1,
 		.qp_access_flags = htole32(IBV_ACCESS_REMOTE_WRITE |
-					   IBV_ACCESS_REMOTE_READ),
+					   IBV_ACCESS_REMOTE_READ |
+					   IBV_ACCESS_REMOTE_ATOMIC),
 	}, rtr = {
 		.qp_state = IBV_QPS_RTR,
 		.path_mtu = IBV_MTU_4096,
@@ -314,6 +358,21 @@ int guest_qp_connect(struct guest_qp *qp, uint32_t dest_qpn, const uint8_t dgid[
 			       IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
 				       IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC,
 			       &rts) ?
+		-1 :
+		0;
+}
+
+int guest_ud_start(struct guest_qp *qp)
+{
+	struct pvhca_qp_attr init = {
+		.qp_state = IBV_QPS_INIT,
+		.port_num = 1,
+		.qkey = htole32(GUEST_QKEY),
+	}, rtr = { .qp_state = IBV_QPS_RTR }, rts = { .qp_state = IBV_QPS_RTS };
+
+	return modify(qp, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY, &init) ||
+			modify(qp, IBV_QP_STATE, &rtr) ||
+			modify(qp, IBV_QP_STATE | IBV_QP_SQ_PSN, &rts) ?
 		-1 :
 		0;
 }

@@ -47,6 +47,12 @@ size_t guest_qp_command(struct guest_context *context, struct guest_cq *cq, uint
 			uint32_t max_inline, struct pvhca_admin_cmd *cmd);
 /* INIT, RTR, RTS, towards another QP. */
 int guest_qp_connect(struct guest_qp *qp, uint32_t dest_qpn, const uint8_t dgid[16]);
+/* A QP for datagrams, and its way to RTS with the Q_Key GUEST_QKEY. */
+#define GUEST_QKEY 0x11111111u
+int guest_ud_create(struct guest_context *context, struct guest_cq *cq, uint32_t depth,
+		    struct guest_qp *qp);
+int guest_ud_start(struct guest_qp *qp);
+int guest_ah_create(struct guest_context *context, const uint8_t dgid[16], struct pvhca_ah *ah);
 
 /* ibv_post_send, ibv_post_recv, ibv_poll_cq as the provider has them. */
 int guest_post_send(struct guest_qp *qp, struct ibv_send_wr *wr);

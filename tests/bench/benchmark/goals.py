@@ -5,11 +5,12 @@ import dataclasses
 import statistics
 
 from .homes import OURS, STOCK
-from .ring import YARDSTICKS
+from .ring import OTHER, YARDSTICKS
 
 KIB, MIB = 1 << 10, 1 << 20
 # Of the table's own making, where a goal's words leave the number open.
 FLAT = 0.95             # "flat", "no more than": within the noise of the rounds
+SAME = 0.01             # counts that repeat differ by less
 NO_CPU = 0.1            # "no CPU": ms a second; a timer may tick
 
 
@@ -150,6 +151,9 @@ def _stock(samples):
 def _ring(samples):
     for figure, size in samples.figures("ring"):
         goal = ()
+        if figure not in YARDSTICKS:
+            yield _figure(samples, "ring", figure, size, "pvhca")
+            continue
         if figure == "bandwidth" and size == MIB:
             goal = (">= 0.9", lambda ratio: ratio >= 0.9)
         elif figure == "latency" and size == 8:
@@ -173,6 +177,27 @@ def _growth(samples):
             yield _figure(samples, "growth", figure, size, side, "2 QPs", *goal)
 
 
+def _instructions(samples):
+    for figure, size in samples.figures("instructions"):
+        yield _figure(samples, "instructions", figure, size, "pvhca")
+
+
+def _against(samples):
+    """This build beside another one that ran in turn with it."""
+    for part in ("instructions", "ring"):
+        for figure, size in samples.figures(part):
+            yield _figure(samples, part, figure, size, "pvhca", OTHER)
+
+
+def has_moved(figure):
+    """Is every round's ratio to the other build on the same side of 1?"""
+    if figure.beside != OTHER:
+        return False
+    least, most = figure.compared_spread
+    return least > 1 + SAME or most < 1 - SAME
+
+
 def figures(samples):
-    return [found for part in (_bandwidth, _latency, _loopback, _control, _counts, _stock, _ring, _growth)
+    return [found for part in (_bandwidth, _latency, _loopback, _control, _counts, _stock, _instructions, _ring, _growth,
+                               _against)
             for found in part(samples) if found]

@@ -13,6 +13,7 @@ from . import goals
 
 BEGIN, END = "<!-- results: written by scripts/bench -->", "<!-- end of results -->"
 COLUMNS = ("figure", "median", "rounds", "beside", "its median", "ratio or excess", "rounds", "goal", "")
+LESS_IS_BETTER = ("ns", "us", "instructions")
 MEANINGS = {
     "bandwidth": "Bandwidth on rxe, RC",
     "latency": "Latency on rxe, RC (typical)",
@@ -20,6 +21,7 @@ MEANINGS = {
     "control": "Control path, a call",
     "counts": "What a message costs",
     "stock": "A distribution's QEMU with pvhca-vfio-user, beside our QEMU",
+    "instructions": "Instructions of a message, by callgrind",
     "ring": "Rings, without virtual machines",
     "growth": "What is idle",
 }
@@ -76,6 +78,18 @@ def by_part(figures):
     return parts
 
 
+def moved(figures):
+    """A line for each figure that differs from the other build's beyond the rounds' spread."""
+    lines = []
+    for figure in filter(goals.has_moved, figures):
+        less = figure.compared < 1
+        better = less == (figure.unit in LESS_IS_BETTER)
+        lines.append(f"moved: {figure.name}: {number(figure.compared)} of the other build "
+                     f"({number(figure.compared_spread[0])}..{number(figure.compared_spread[1])}), "
+                     f"{'better' if better else 'worse'}")
+    return lines
+
+
 def missing(failures):
     """A line for each measurement that failed, with the first line of why."""
     return [f"not measured: {failure['part']} {failure['figure']}, {failure['side']}, round {failure['round'] + 1}: "
@@ -97,7 +111,7 @@ def table(figures, failures):
     held = [figure for figure in figures if figure.met is not None]
     if held:
         lines += ["", f"{sum(figure.met for figure in held)} of {len(held)} goals met"]
-    return "\n".join([*lines, *missing(failures)])
+    return "\n".join([*lines, *moved(figures), *missing(failures)])
 
 
 def document(meta, samples, figures):
@@ -116,7 +130,7 @@ def markdown(result):
              f"Linux {meta['kernel']}, {meta['rounds']} rounds, load {meta['load before']} before it began. "
              f"Command: `{meta['command']}`.", "",
              f"{sum(figure.met for figure in held)} of {len(held)} goals met.", ""]
-    lines += [f"- {line}" for line in missing(result["failures"])]
+    lines += [f"- {line}" for line in (*moved(figures), *missing(result["failures"]))]
     for part, found in by_part(figures).items():
         lines += ["", f"### {MEANINGS[part]}", "", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
         lines += ["| " + " | ".join(cells(figure)) + " |" for figure in found]

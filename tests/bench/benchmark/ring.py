@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Without virtual machines: the provider's ring code in one process, pvhcad in another, at native speed."""
 
+import contextlib
 import json
+import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -9,10 +12,18 @@ from pathlib import Path
 from harness import HarnessError, daemon, limits, processes
 from harness.paths import build
 
-from . import counts
-from .samples import in_turn
+sys.path.append(str(Path(__file__).resolve().parents[2] / "ring"))
+
+import instructions  # noqa: E402
+
+from . import counts  # noqa: E402
+from .samples import in_turn  # noqa: E402
 
 RING_BENCH = "tests/ring/pvhca-ring-bench"
+RING_KINDS = "tests/ring/pvhca-ring-kinds"
+PVHCAD = "hostd/pvhcad"
+# The side of another build, which --against names.
+OTHER = "other build"
 SECONDS = limits.scaled(600)
 IDLE_SECONDS, SETTLE_SECONDS = 2, 0.5
 # Side to the ring benchmark's options: what is there beside the one pair that works.
@@ -21,26 +32,31 @@ YARDSTICKS = {"rate": "raw ring", "latency": "line round trip", "bandwidth": "me
 
 
 class Ring:
-    def __init__(self, directory, logs, options):
+    """A pvhcad, and the ring benchmark of the same build; programs: None for this one, which tests may replace in part."""
+
+    def __init__(self, directory, logs, options, programs=None, name="pvhcad"):
         self._directory, self.options = directory, options
+        self._bench = (programs or build()) / RING_BENCH
         self.daemon = daemon.Daemon(directory, logs, ["--fabric", "loopback", "--log-level", "warning",
-                                                      *options.daemon.split()])
+                                                      *options.daemon.split()],
+                                    program=programs and programs / PVHCAD, name=name)
         self.daemon.start()
 
-    def start(self, *arguments):
-        return processes.start([build() / RING_BENCH, "--socket", self.daemon.socket, *arguments],
+    def start(self, *arguments, program=None):
+        return processes.start([program or self._bench, "--socket", self.daemon.socket, *arguments],
                                stdout=processes.subprocess.PIPE, stderr=processes.subprocess.STDOUT, text=True)
 
-    def run(self, *arguments):
-        """One round of the ring benchmark: its results."""
+    def run(self, *arguments, program=None):
+        """One round of the ring benchmark, or of another program with such results: what it found."""
         out = self._directory / "round.json"
-        process = self.start("--rounds", 1, "--percent", self.options.percent, "--json", out, *arguments)
+        process = self.start("--rounds", 1, "--percent", self.options.percent, "--json", out, *arguments,
+                             program=program)
         try:
             said, _ = process.communicate(timeout=SECONDS)
         finally:
             processes.stop(process)
         if process.returncode:
-            raise HarnessError(f"pvhca-ring-bench: {said}\n{self.daemon.log_tail()}")
+            raise HarnessError(f"ring benchmark: {said}\n{self.daemon.log_tail()}")
         self._wait_left()
         return json.loads(out.read_text())
 
@@ -56,12 +72,18 @@ class Ring:
         self.daemon.kill()
 
 
-def speed_round(ring, samples, number):
-    sizes = ",".join(map(str, ring.options.ring_sizes))
-    for found in ring.run("--sizes", sizes):
-        cell = (found["figure"], found["size"])
-        samples.add("ring", *cell, "pvhca", number, found["values"][0], found["unit"])
-        samples.add("ring", *cell, YARDSTICKS[found["figure"]], number, found["yardstick_values"][0], found["unit"])
+def speed_round(rings, samples, number):
+    for side in in_turn(rings, number):
+        ring = rings[side]
+        sizes = ",".join(map(str, ring.options.ring_sizes))
+        for found in ring.run("--sizes", sizes):
+            cell = (found["figure"], found["size"])
+            samples.add("ring", *cell, side, number, found["values"][0], found["unit"])
+            if side != OTHER:
+                samples.add("ring", *cell, YARDSTICKS[found["figure"]], number, found["yardstick_values"][0], found["unit"])
+        # The provider's side is this build's here, whatever pvhcad is: older ones lack the program.
+        for found in ring.run(program=build() / RING_KINDS):
+            samples.add("ring", found["figure"], found["size"], side, number, found["values"][0], found["unit"])
 
 
 def growth_round(ring, samples, number):
@@ -88,16 +110,34 @@ def idle_round(ring, samples, number):
     samples.add("growth", "pvhcad, 8 sessions idle", 0, "pvhca", number, used * 1e3 / IDLE_SECONDS, "ms/s")
 
 
+def count(samples, options):
+    """Instructions do not vary as times do: one round of them says all."""
+    if not shutil.which("valgrind"):
+        print("# no valgrind, no counts of instructions (scripts/setup installs it)", flush=True)
+        return
+    daemons = {"pvhca": build() / PVHCAD} | ({OTHER: options.against / PVHCAD} if options.against else {})
+    for side, program in daemons.items():
+        for kind, each in instructions.of_pvhcad(program, build() / RING_KINDS).items():
+            samples.add("instructions", f"{kind}, pvhcad", 0, side, 0, each, "instructions")
+    for kind, each in instructions.of_provider(daemons["pvhca"], build() / RING_KINDS).items():
+        samples.add("instructions", f"{kind}, provider", 0, "pvhca", 0, each, "instructions")
+
+
 def run(samples, logs, options):
-    with tempfile.TemporaryDirectory(prefix="pvhca-bench-") as directory:
-        ring = Ring(Path(directory), logs, options)
-        try:
-            for number in range(options.rounds):
-                if "ring" in options.parts:
-                    speed_round(ring, samples, number)
-                if "growth" in options.parts:
-                    growth_round(ring, samples, number)
-                    idle_round(ring, samples, number)
-                print(f"# rings: round {number + 1} of {options.rounds}", flush=True)
-        finally:
-            ring.close()
+    if "instructions" in options.parts:
+        count(samples, options)
+    if not {"ring", "growth"} & set(options.parts):
+        return
+    with tempfile.TemporaryDirectory(prefix="pvhca-bench-") as directory, contextlib.ExitStack() as stack:
+        rings = {"pvhca": Ring(Path(directory), logs, options)}
+        stack.callback(rings["pvhca"].close)
+        if options.against:
+            rings[OTHER] = Ring(Path(directory), logs, options, options.against, "pvhcad-other")
+            stack.callback(rings[OTHER].close)
+        for number in range(options.rounds):
+            if "ring" in options.parts:
+                speed_round(rings, samples, number)
+            if "growth" in options.parts:
+                growth_round(rings["pvhca"], samples, number)
+                idle_round(rings["pvhca"], samples, number)
+            print(f"# rings: round {number + 1} of {options.rounds}", flush=True)
