@@ -71,5 +71,5 @@ void cpuset_pin(pthread_t thread, const char *list, unsigned int index)
 	CPU_SET(cpu, &one);
 	err = pthread_setaffinity_np(thread, sizeof(one), &one);
 	if (err)
-		g_warning("cannot pin a worker to processor %d: %s", cpu, g_strerror(err));
+		g_warning("cannot pin a worker to processor %d: %s", cpu, log_strerror(err));
 }

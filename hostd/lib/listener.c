@@ -51,9 +51,9 @@ static void listener_make_directory(const char *path)
 
 	if (!mkdir(directory, 0755)) {
 		if (lchown(directory, listener_owner.user, listener_owner.group))
-			g_warning("%s: %s", directory, g_strerror(errno));
+			g_warning("%s: %s", directory, log_strerror(errno));
 	} else if (errno != EEXIST) {
-		g_warning("%s: %s", directory, g_strerror(errno));
+		g_warning("%s: %s", directory, log_strerror(errno));
 	}
 	g_free(directory);
 }

@@ -89,6 +89,32 @@ static GLogWriterOutput log_writer(GLogLevelFlags level, const GLogField *fields
 	return G_LOG_WRITER_HANDLED;
 }
 
+void log_write(GLogLevelFlags level, const char *format, ...)
+{
+	char text[LOG_LINE];
+	const GLogField fields[] = {
+		{ "MESSAGE", text, -1 },
+		{ "GLIB_DOMAIN", G_LOG_DOMAIN, -1 },
+	};
+	int saved = errno;
+	va_list args;
+
+	if (!log_shows(level))
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	g_log_structured_array(level, fields, G_N_ELEMENTS(fields));
+	errno = saved;
+}
+
+const char *log_strerror(int error)
+{
+	const char *text = strerrordesc_np(error);
+
+	return text ? text : "unknown error";
+}
+
 int log_init(const char *level)
 {
 	static bool installed;
@@ -214,9 +240,8 @@ void log_from(struct log_source *source, GLogLevelFlags level, const char *forma
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	if (left_out)
-		g_log(G_LOG_DOMAIN, level, "%s (%u lines before this one were left out)", text,
-		      left_out);
+		log_write(level, "%s (%u lines before this one were left out)", text, left_out);
 	else
-		g_log(G_LOG_DOMAIN, level, "%s%s", text,
-		      last ? " (for now, more lines like these are left out)" : "");
+		log_write(level, "%s%s", text,
+			  last ? " (for now, more lines like these are left out)" : "");
 }

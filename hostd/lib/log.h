@@ -12,7 +12,24 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* g_debug, g_info, g_message, g_warning, g_critical; never g_error: it aborts. */
+/*
+ * g_debug, g_info, g_message, g_warning, g_critical; never g_error: it aborts. GLib's own
+ * allocate, and end the process where there is no memory; these do not.
+ */
+#undef g_debug
+#undef g_info
+#undef g_message
+#undef g_warning
+#undef g_critical
+#define g_debug(...)	log_write(G_LOG_LEVEL_DEBUG, __VA_ARGS__)
+#define g_info(...)	log_write(G_LOG_LEVEL_INFO, __VA_ARGS__)
+#define g_message(...)	log_write(G_LOG_LEVEL_MESSAGE, __VA_ARGS__)
+#define g_warning(...)	log_write(G_LOG_LEVEL_WARNING, __VA_ARGS__)
+#define g_critical(...) log_write(G_LOG_LEVEL_CRITICAL, __VA_ARGS__)
+void log_write(GLogLevelFlags level, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* What errno means, in English; g_strerror() allocates. */
+const char *log_strerror(int error);
 
 /*
  * Show messages of this level and above: error, warning, message, info, debug.

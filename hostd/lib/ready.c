@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <glib.h>
+#include "lib/log.h"
 
 #define READY "READY=1"
 
@@ -40,5 +40,5 @@ void ready_tell(void)
 	if (strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path))
 		ret = ready_send(path, strlen(path));
 	if (ret)
-		g_warning("cannot tell %s that pvhcad is ready: %s", path, g_strerror(-ret));
+		g_warning("cannot tell %s that pvhcad is ready: %s", path, log_strerror(-ret));
 }

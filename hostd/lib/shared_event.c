@@ -109,7 +109,7 @@ void shared_event_signal(int fd)
 
 	/* Without room who waits for it will be woken anyway. */
 	if (shared_event_aio ? !signal_by_aio(fd) : poll(&room, 1, 0) == 1 && eventfd_write(fd, 1))
-		log_warning_limited(&limit, "an event is lost: %s", g_strerror(errno));
+		log_warning_limited(&limit, "an event is lost: %s", log_strerror(errno));
 }
 
 uint64_t shared_event_take(int fd)

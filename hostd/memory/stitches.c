@@ -289,7 +289,7 @@ static void tell(int error, const struct extents *extents)
 			"cannot register memory that is scattered in parts of hugetlbfs pages: let the guest use huge pages, or give the VM memory of small pages");
 	else
 		log_warning_limited(&limit, "cannot map a memory region of %u pieces: %s",
-				    extents->count, g_strerror(error));
+				    extents->count, log_strerror(error));
 }
 
 /* Mappings for the budget; room for them is made among what is kept. 0 or an errno. */

@@ -128,7 +128,7 @@ static bool filter_load(const char *fabric)
 	seccomp_release(filter);
 out:
 	if (ret)
-		g_critical("no filter of system calls: %s", g_strerror(-ret));
+		g_critical("no filter of system calls: %s", log_strerror(-ret));
 	return !ret;
 }
 

@@ -72,7 +72,7 @@ static void sandbox_raise(__rlimit_resource_t resource, rlim_t max, const char *
 		return;
 	limit.rlim_cur = limit.rlim_max < max ? limit.rlim_max : max;
 	if (setrlimit(resource, &limit))
-		g_warning("cannot raise %s: %s", name, g_strerror(errno));
+		g_warning("cannot raise %s: %s", name, log_strerror(errno));
 }
 
 void sandbox_raise_limits(bool locks_memory)
@@ -148,7 +148,7 @@ bool sandbox_drop(const struct account *account, bool engine)
 	    !sandbox_keep(of_engine, engine ? G_N_ELEMENTS(of_engine) : 0) ||
 	    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_PDEATHSIG, death_signal)) {
-		g_critical("cannot give up its rights: %s", g_strerror(errno));
+		g_critical("cannot give up its rights: %s", log_strerror(errno));
 		return false;
 	}
 	return true;

@@ -109,7 +109,7 @@ static uint32_t session_bring_up(struct session *session, const char **why)
 	*why = "pvhcad cannot watch this VM's doorbell; see pvhcad's log";
 	ret = session_listen(session);
 	if (ret) {
-		vm_warning(&session->vm, "cannot watch its doorbell: %s", g_strerror(-ret));
+		vm_warning(&session->vm, "cannot watch its doorbell: %s", log_strerror(-ret));
 		goto err_detach;
 	}
 	*why = "";

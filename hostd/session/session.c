@@ -131,7 +131,7 @@ void session_send(struct session *session, uint32_t type, const void *payload, u
 	int ret = link_send(&session->link, type, payload, size);
 
 	if (ret) {
-		vm_info(&session->vm, "cannot send to QEMU: %s", g_strerror(-ret));
+		vm_info(&session->vm, "cannot send to QEMU: %s", log_strerror(-ret));
 		session_end(session);
 	} else {
 		session_watch_link(session);
@@ -159,7 +159,7 @@ static void session_on_readable(struct session *session)
 		session_refuse(session, "%s", reason);
 	else
 		vm_info(&session->vm, "connection ends: %s",
-			ret == -ECONNRESET ? "closed by QEMU" : g_strerror(-ret));
+			ret == -ECONNRESET ? "closed by QEMU" : log_strerror(-ret));
 	session_end(session);
 }
 

@@ -50,7 +50,7 @@ static void raise_priority(const struct worker *worker)
 	nice = getpriority(PRIO_PROCESS, 0);
 	if (errno || setpriority(PRIO_PROCESS, 0, nice - (int)worker->priority))
 		g_warning("worker %u keeps its usual priority: %s", worker->index,
-			  g_strerror(errno));
+			  log_strerror(errno));
 }
 
 static void *worker_main(void *arg)

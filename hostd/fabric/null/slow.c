@@ -73,7 +73,7 @@ static void wait_for_gate(const char *operation)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || !pass_gate(fd, operation))
-		g_debug("null fabric: %s passes: %s", operation, g_strerror(errno));
+		g_debug("null fabric: %s passes: %s", operation, log_strerror(errno));
 	if (fd >= 0)
 		close(fd);
 }

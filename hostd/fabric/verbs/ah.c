@@ -74,5 +74,5 @@ void verbs_ah_destroy(struct ah *ah)
 
 	if (err)
 		vm_warning(ah->vm, "host address handle could not be destroyed: %s",
-			   g_strerror(err));
+			   log_strerror(err));
 }

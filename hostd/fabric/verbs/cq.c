@@ -84,7 +84,7 @@ void verbs_host_cqs_destroy(struct verbs_vm *vv)
 	for (i = 0; i < count; i++) {
 		err = ibv_destroy_cq(vv->host_cq[i].cq);
 		if (err)
-			g_warning("host CQ could not be destroyed: %s", g_strerror(err));
+			g_warning("host CQ could not be destroyed: %s", log_strerror(err));
 	}
 }
 

@@ -86,7 +86,7 @@ static int group_join(struct verbs_vm *vv, const union ibv_gid *gid)
 	fd = member_new(gid, vv->fabric->netdev_ifindex);
 	if (fd < 0) {
 		log_from(&group_log, G_LOG_LEVEL_INFO,
-			 "the host cannot join a guest's multicast group: %s", g_strerror(-fd));
+			 "the host cannot join a guest's multicast group: %s", log_strerror(-fd));
 		return verbs_status(-fd);
 	}
 	*group = (struct verbs_group){ .gid = *gid, .users = 1, .fd = fd };

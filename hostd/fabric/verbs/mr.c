@@ -29,7 +29,7 @@ void verbs_pd_free(struct pd *pd)
 	int err = ibv_dealloc_pd(pd->fabric);
 
 	if (err)
-		vm_warning(pd->vm, "host PD could not be freed: %s", g_strerror(err));
+		vm_warning(pd->vm, "host PD could not be freed: %s", log_strerror(err));
 }
 
 /* ------------------------------ regions by lkey ---------------------------- */
@@ -128,7 +128,7 @@ err_free:
 	heap_free(vmr);
 	vm_info(vm,
 		"a region of %" G_GUINT64_FORMAT " bytes in %u runs could not be registered: %s",
-		mr->length, mr->extents->count, g_strerror(err));
+		mr->length, mr->extents->count, log_strerror(err));
 	return verbs_status(err);
 }
 
@@ -145,7 +145,7 @@ int verbs_mr_dereg(struct mr *mr)
 	 * windows are bound to it, whatever error it gives then.
 	 */
 	if (err) {
-		vm_info(mr->vm, "host MR could not be deregistered: %s", g_strerror(err));
+		vm_info(mr->vm, "host MR could not be deregistered: %s", log_strerror(err));
 		key_add(vv, vmr);
 		return PVHCA_ST_BUSY;
 	}

@@ -26,5 +26,5 @@ void verbs_mw_dealloc(struct mw *mw)
 	int err = ibv_dealloc_mw(mw->fabric);
 
 	if (err)
-		vm_warning(mw->vm, "host memory window could not be freed: %s", g_strerror(err));
+		vm_warning(mw->vm, "host memory window could not be freed: %s", log_strerror(err));
 }

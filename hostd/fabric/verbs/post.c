@@ -82,7 +82,7 @@ static void post_bad_send(struct qp *qp, uint16_t index, bool bind)
 	err = ibv_post_send(vqp->qp, &wr, &bad);
 	if (err)
 		vm_info(qp->vm, "QP 0x%x: a refused entry has no completion: %s", qp->qpn,
-			g_strerror(err));
+			log_strerror(err));
 }
 
 static unsigned int host_flags(uint8_t flags)

@@ -252,7 +252,7 @@ static void flush_srq_entries(struct qp *qp, struct verbs_qp *vqp)
 	int err = ibv_modify_qp(vqp->qp, &attr, IBV_QP_STATE);
 
 	if (err)
-		vm_debug(qp->vm, "host QP 0x%x cannot be flushed: %s", qp->qpn, g_strerror(err));
+		vm_debug(qp->vm, "host QP 0x%x cannot be flushed: %s", qp->qpn, log_strerror(err));
 	/* Before the engine's library removes them together with the QP. */
 	deliver_srq_entries(qp);
 }
@@ -263,7 +263,7 @@ static void host_qp_destroy(struct qp *qp, struct verbs_qp *vqp)
 
 	if (err)
 		vm_warning(qp->vm, "host QP 0x%x could not be destroyed: %s", qp->qpn,
-			   g_strerror(err));
+			   log_strerror(err));
 }
 
 void verbs_qp_destroy(struct qp *qp)

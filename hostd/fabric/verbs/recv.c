@@ -38,7 +38,7 @@ void verbs_qp_fail(struct qp *qp)
 	err = ibv_modify_qp(vqp->qp, &attr, IBV_QP_STATE);
 	if (err)
 		vm_warning(qp->vm, "host QP 0x%x could not be moved to error: %s", qp->qpn,
-			   g_strerror(err));
+			   log_strerror(err));
 	atomic_store(&qp->state, IBV_QPS_ERR);
 }
 
@@ -74,7 +74,7 @@ static void post_bad_recv(struct qp *qp, uint16_t tag)
 	err = ibv_post_recv(vqp->qp, &wr, &bad);
 	if (err)
 		vm_info(qp->vm, "QP 0x%x: a refused receive has no completion: %s", qp->qpn,
-			g_strerror(err));
+			log_strerror(err));
 }
 
 /* The next entry is refused: now, or when its turn comes (0). */
@@ -233,7 +233,7 @@ static unsigned int serve_srq(struct srq *srq, bool *more)
 	if (err == ENOMEM)
 		atomic_store(&vsrq->stalled, true);
 	else if (err || refused)
-		srq_fail(srq, err ? g_strerror(err) : "an entry makes no sense");
+		srq_fail(srq, err ? log_strerror(err) : "an entry makes no sense");
 	else
 		*more = taken < posted;
 	counter_add(&srq->vm->counters.receives, taken);

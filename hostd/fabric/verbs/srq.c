@@ -57,7 +57,7 @@ void verbs_srq_destroy(struct srq *srq)
 	int err = ibv_destroy_srq(vsrq->srq);
 
 	if (err)
-		vm_warning(srq->vm, "host SRQ could not be destroyed: %s", g_strerror(err));
+		vm_warning(srq->vm, "host SRQ could not be destroyed: %s", log_strerror(err));
 	verbs_receiving_ends(srq->vm, &vsrq->receiving);
 	verbs_host_cq_release(vsrq->host_cq, srq->rq.entries);
 	verbs_headers_free(vsrq->headers);

@@ -177,7 +177,7 @@ static int check_device(struct fabric *fabric, struct ibv_context *context)
 
 	err = ibv_query_port(context, fabric->port, &port);
 	if (err) {
-		g_critical("%s has no port %u: %s", name, fabric->port, g_strerror(err));
+		g_critical("%s has no port %u: %s", name, fabric->port, log_strerror(err));
 		return -err;
 	}
 	if (fabric->device->transport_type != IBV_TRANSPORT_IB ||
@@ -218,7 +218,7 @@ static struct fabric *verbs_start(void)
 	fabric->addresses = verbs_addresses_new();
 	fabric->list = ibv_get_device_list(NULL);
 	if (!fabric->list || !fabric->addresses) {
-		g_critical("cannot list RDMA devices: %s", g_strerror(errno));
+		g_critical("cannot list RDMA devices: %s", log_strerror(errno));
 		goto err_free;
 	}
 	fabric->device = find_device(fabric->list, verbs_settings.ibdev);
@@ -231,7 +231,7 @@ static struct fabric *verbs_start(void)
 	context = ibv_open_device(fabric->device);
 	if (!context) {
 		g_critical("cannot open %s: %s", ibv_get_device_name(fabric->device),
-			   g_strerror(errno));
+			   log_strerror(errno));
 		goto err_free;
 	}
 	err = check_device(fabric, context);
@@ -311,7 +311,7 @@ static int verbs_vm_open(struct fabric *fabric, struct vm *vm)
 	err = open_device(vv);
 	if (err) {
 		vm_warning(vm, "cannot open %s: %s", ibv_get_device_name(fabric->device),
-			   g_strerror(err));
+			   log_strerror(err));
 		goto err_free_qps;
 	}
 	pthread_mutex_init(&vv->lock, NULL);
@@ -339,7 +339,7 @@ static void verbs_vm_close(struct vm *vm)
 	ibv_destroy_comp_channel(vv->channel);
 	err = ibv_close_device(vv->context);
 	if (err)
-		vm_warning(vm, "host device could not be closed: %s", g_strerror(err));
+		vm_warning(vm, "host device could not be closed: %s", log_strerror(err));
 	hash_fini(&vv->keys);
 	pthread_mutex_destroy(&vv->keys_lock);
 	pthread_mutex_destroy(&vv->poll_lock);

@@ -45,7 +45,7 @@ static void cm_listen_refused(const struct cm_listener *listener, const struct c
 	const char *why = error == -EADDRINUSE || error == -EADDRNOTAVAIL ?
 		"another VM or a program of the host does" :
 		error == -ENODEV ? "another device of the host has the address" :
-				   g_strerror(-error);
+				   log_strerror(-error);
 
 	address_text(gid->host, text);
 	vm_log(listener->cv->vm,

@@ -232,12 +232,12 @@ void cm_start(const char *device)
 	if (!cm.channel) {
 		g_warning(
 			"the host's connection manager cannot be used: %s (is rdma_ucm loaded?); guests connect to each other only",
-			g_strerror(errno));
+			log_strerror(errno));
 		return;
 	}
 	cm.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (cm.wake_fd < 0) {
-		g_warning("no connections to native peers: %s", g_strerror(errno));
+		g_warning("no connections to native peers: %s", log_strerror(errno));
 		rdma_destroy_event_channel(cm.channel);
 		cm.channel = NULL;
 		return;
