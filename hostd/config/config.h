@@ -192,7 +192,7 @@ void config_policy_free(struct vm_policy *policy);
 
 /*
  * The settings of who asks, or NULL with *reason, a sentence for its log, why it is not
- * served. By a VM's own socket it is that VM, whatever else it says. Any thread.
+ * served; *reason NULL: there is no memory. By a VM's own socket it is that VM, whatever else it says. Any thread.
  */
 struct vm_policy *config_admit(const struct config *config, const struct config_peer *peer,
 			       const char **reason);

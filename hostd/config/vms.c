@@ -3,34 +3,47 @@
  * What of the settings holds for one VM, who may come as it, and what of other VMs' is
  * not for it.
  */
+#include <pthread.h>
 #include <string.h>
 
 #include "config/private.h"
 
 /* Those who look up read, config_take() writes. */
-static GRWLock vms_lock;
+static pthread_rwlock_t vms_lock = PTHREAD_RWLOCK_INITIALIZER;
 
 void config_lock(void)
 {
-	g_rw_lock_writer_lock(&vms_lock);
+	pthread_rwlock_wrlock(&vms_lock);
 }
 
 void config_unlock(void)
 {
-	g_rw_lock_writer_unlock(&vms_lock);
+	pthread_rwlock_unlock(&vms_lock);
 }
 
 /* ------------------------------- life and death ---------------------------- */
 
+/* NULL: no memory. Whoever wants to connect can make us copy settings, so GLib must not do it. */
 static struct vm_policy *config_policy_copy(const struct vm_policy *from)
 {
-	struct vm_policy *policy = g_new(struct vm_policy, 1);
+	struct vm_policy *policy = g_try_new(struct vm_policy, 1);
 
+	if (!policy)
+		return NULL;
 	*policy = *from;
-	policy->group = g_strdup(from->group);
-	policy->addresses =
-		g_memdup2(from->addresses, MAX(from->num_addresses, 1) * sizeof(*from->addresses));
-	return policy;
+	policy->before = NULL;
+	policy->group = from->group ? strdup(from->group) : NULL;
+	policy->addresses = NULL;
+	if (from->addresses) {
+		policy->addresses = g_try_new(struct address_prefix, MAX(from->num_addresses, 1));
+		if (policy->addresses && from->num_addresses)
+			memcpy(policy->addresses, from->addresses,
+			       from->num_addresses * sizeof(*from->addresses));
+	}
+	if (!policy->group == !from->group && !policy->addresses == !from->addresses)
+		return policy;
+	config_policy_free(policy);
+	return NULL;
 }
 
 static void config_policy_clear(struct vm_policy *policy)
@@ -81,6 +94,8 @@ static struct vm_policy *config_policy_of(const struct config *config, const str
 	const struct vm_policy unlisted = { .quota = config->quota };
 	struct vm_policy *policy = config_policy_copy(vm ? &vm->policy : &unlisted);
 
+	if (!policy)
+		return NULL;
 	policy->strict = !config->unlisted_vms;
 	if (!policy->has_listen)
 		policy->listen = config->listen;
@@ -95,10 +110,10 @@ struct vm_policy *config_policy_new(const struct config *config, const char *nam
 	struct vm_policy *policy;
 	const struct config_vm *vm;
 
-	g_rw_lock_reader_lock(&vms_lock);
+	pthread_rwlock_rdlock(&vms_lock);
 	vm = config_find_uuid(config, uuid);
 	policy = config_policy_of(config, vm ? vm : config_find_name(config, name));
-	g_rw_lock_reader_unlock(&vms_lock);
+	pthread_rwlock_unlock(&vms_lock);
 	return policy;
 }
 
@@ -141,7 +156,7 @@ struct vm_policy *config_admit(const struct config *config, const struct config_
 	const struct config_vm *vm = NULL;
 	struct vm_policy *policy = NULL;
 
-	g_rw_lock_reader_lock(&vms_lock);
+	pthread_rwlock_rdlock(&vms_lock);
 	*reason = config_refuse(config, peer, &vm);
 	if (!*reason && vm && !config_user_may(vm, peer->user))
 		*reason = "another user than uid= in this VM's [vm] group";
@@ -149,7 +164,7 @@ struct vm_policy *config_admit(const struct config *config, const struct config_
 		*reason = "serve=false in this VM's [vm] group";
 	if (!*reason)
 		policy = config_policy_of(config, vm);
-	g_rw_lock_reader_unlock(&vms_lock);
+	pthread_rwlock_unlock(&vms_lock);
 	return policy;
 }
 
@@ -267,9 +282,9 @@ bool config_may_have(const struct config *config, const struct vm_policy *policy
 {
 	bool may;
 
-	g_rw_lock_reader_lock(&vms_lock);
+	pthread_rwlock_rdlock(&vms_lock);
 	may = config_find_may_have(config, policy, gid);
-	g_rw_lock_reader_unlock(&vms_lock);
+	pthread_rwlock_unlock(&vms_lock);
 	return may;
 }
 
@@ -278,9 +293,9 @@ enum config_listing config_listing(const struct config *config, const struct vm_
 {
 	enum config_listing listing;
 
-	g_rw_lock_reader_lock(&vms_lock);
+	pthread_rwlock_rdlock(&vms_lock);
 	listing = config_find_listing(config, policy, gid);
-	g_rw_lock_reader_unlock(&vms_lock);
+	pthread_rwlock_unlock(&vms_lock);
 	return listing;
 }
 
@@ -289,9 +304,9 @@ bool config_mac_reserved(const struct config *config, const struct vm_policy *po
 {
 	bool reserved;
 
-	g_rw_lock_reader_lock(&vms_lock);
+	pthread_rwlock_rdlock(&vms_lock);
 	reserved = config_find_mac(config, policy, mac);
-	g_rw_lock_reader_unlock(&vms_lock);
+	pthread_rwlock_unlock(&vms_lock);
 	return reserved;
 }
 

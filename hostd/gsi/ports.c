@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Which session has which address and which GSI queue pair. */
-#include <glib.h>
 #include <string.h>
 
 #include "gsi/private.h"
@@ -9,16 +8,15 @@
 pthread_mutex_t gsi_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* By session, few addresses each: MADs are rare, so a walk will do. Under gsi_lock. */
-static GList *ports;
+static CDS_LIST_HEAD(ports);
 
 struct gsi_port *gsi_port_find(const struct vm *vm)
 {
-	for (GList *link = ports; link; link = link->next) {
-		struct gsi_port *port = link->data;
+	struct gsi_port *port;
 
+	cds_list_for_each_entry (port, &ports, node)
 		if (port->vm == vm)
 			return port;
-	}
 	return NULL;
 }
 
@@ -32,7 +30,7 @@ struct gsi_port *gsi_port_get(struct vm *vm)
 	if (!port)
 		return NULL;
 	port->vm = vm;
-	ports = g_list_prepend(ports, port);
+	cds_list_add(&port->node, &ports);
 	return port;
 }
 
@@ -40,7 +38,7 @@ void gsi_port_put(struct gsi_port *port)
 {
 	if (port->qp || port->num_gids)
 		return;
-	ports = g_list_remove(ports, port);
+	cds_list_del(&port->node);
 	heap_free(port);
 }
 
@@ -73,14 +71,13 @@ uint16_t gsi_port_vlan(const struct gsi_port *port, const uint8_t gid[16])
 
 struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16])
 {
+	struct gsi_port *port;
+
 	if (gsi_port_has(from, gid))
 		return from;
-	for (GList *link = ports; link; link = link->next) {
-		struct gsi_port *port = link->data;
-
+	cds_list_for_each_entry (port, &ports, node)
 		if (port->vm->network == from->vm->network && gsi_port_has(port, gid))
 			return port;
-	}
 	return NULL;
 }
 

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <urcu/list.h>
+
 #include "gsi/gsi.h"
 #include "rdma/pvhca-abi.h"
 #include "vm/vm.h"
@@ -31,6 +33,7 @@ struct gsi {
 
 /* The GSI's part of a VM. It exists while the VM has a QP or an address. */
 struct gsi_port {
+	struct cds_list_head node;
 	struct vm *vm;
 	struct qp *qp; /* or NULL */
 	unsigned int num_gids;

@@ -19,6 +19,7 @@
 #include "session/identity.h"
 #include "session/private.h"
 
+#define REASON	 sizeof(((struct pvhca_link_hello_reply *)0)->reason)
 #define AGAIN_MS 5 /* until a former session is looked at once more */
 
 static bool hello_text_ends(const char *text, size_t size)
@@ -114,7 +115,7 @@ static int hello_accept(struct session *session)
 static int hello_admit(struct session *session)
 {
 	unsigned int other = 0;
-	char *reason;
+	char reason[REASON];
 	int ret;
 
 	ret = identity_claim(session, &other);
@@ -124,10 +125,9 @@ static int hello_admit(struct session *session)
 		session->again_ns = clock_ns() + AGAIN_MS * NS_PER_MS;
 		return 0;
 	}
-	reason = g_strdup_printf("its name or UUID is served already, by session %u", other);
-	ret = hello_refuse(session, EBUSY, reason);
-	g_free(reason);
-	return ret;
+	snprintf(reason, sizeof(reason), "its name or UUID is served already, by session %u",
+		 other);
+	return hello_refuse(session, EBUSY, reason);
 }
 
 void session_hello_again(struct session *session)
@@ -168,27 +168,26 @@ int session_hello(struct session *session, struct link_message *message)
 {
 	struct pvhca_link_hello *hello = &message->hello;
 	struct vm_policy *policy;
+	char text[REASON];
 	const char *reason;
-	char *text;
 	int ret;
 
 	if (atomic_load(&session->vm.state) != VM_CONNECTED || session->again_ns)
 		return session_refuse(session, "a second HELLO");
 	/* The rest of a HELLO of another major version is not checked. */
 	if (hello->abi_major != PVHCA_LINK_ABI_MAJOR) {
-		text = g_strdup_printf("pvhcad %s speaks link ABI %u.%u, this QEMU %u.%u",
-				       PVHCA_VERSION, PVHCA_LINK_ABI_MAJOR, PVHCA_LINK_ABI_MINOR,
-				       hello->abi_major, hello->abi_minor);
-		ret = hello_refuse(session, EPROTO, text);
-		g_free(text);
-		return ret;
+		snprintf(text, sizeof(text), "pvhcad %s speaks link ABI %u.%u, this QEMU %u.%u",
+			 PVHCA_VERSION, PVHCA_LINK_ABI_MAJOR, PVHCA_LINK_ABI_MINOR,
+			 hello->abi_major, hello->abi_minor);
+		return hello_refuse(session, EPROTO, text);
 	}
 	ret = hello_check(session, hello);
 	if (ret)
 		return ret;
 	policy = hello_take(session, hello, &reason);
 	if (!policy)
-		return hello_refuse(session, EACCES, reason);
+		return reason ? hello_refuse(session, EACCES, reason) :
+				hello_refuse(session, ENOMEM, "pvhcad has no memory");
 	config_policy_free(session->vm.policy);
 	session->vm.policy = policy;
 	session->vm.network = policy->network;
@@ -211,6 +210,10 @@ void session_on_settings(struct session *session)
 	if (atomic_load(&vm->state) == VM_CONNECTED)
 		return;
 	policy = config_admit(vm->config, &peer, &reason);
+	if (!policy && !reason) {
+		vm_warning(vm, "keeps its former settings: no memory");
+		return;
+	}
 	if (!policy) {
 		vm_message(
 			vm,

@@ -15,7 +15,7 @@
 
 /* The lock keeps sessions that are on the list, and their links' descriptors. */
 static GMutex identity_lock;
-static GList *identities;
+static CDS_LIST_HEAD(identities);
 
 static bool identity_is_same(const struct vm *a, const struct vm *b)
 {
@@ -37,14 +37,13 @@ static bool identity_leaves(const struct session *session)
 int identity_claim(struct session *session, unsigned int *other)
 {
 	unsigned int present = 0, stay = 0;
+	const struct session *now;
 	int ret = 0;
 
 	if (session->vm.anonymous)
 		return 0;
 	g_mutex_lock(&identity_lock);
-	for (GList *link = identities; link; link = link->next) {
-		const struct session *now = link->data;
-
+	cds_list_for_each_entry (now, &identities, identity) {
 		if (!identity_is_same(&now->vm, &session->vm))
 			continue;
 		present++;
@@ -58,7 +57,7 @@ int identity_claim(struct session *session, unsigned int *other)
 	else if (present >= session->vm.policy->quota.adapters)
 		ret = -EAGAIN;
 	else
-		identities = g_list_prepend(identities, session);
+		cds_list_add(&session->identity, &identities);
 	g_mutex_unlock(&identity_lock);
 	return ret;
 }
@@ -66,6 +65,10 @@ int identity_claim(struct session *session, unsigned int *other)
 void identity_release(struct session *session)
 {
 	g_mutex_lock(&identity_lock);
-	identities = g_list_remove(identities, session);
+	/* Who has none was not added, or not yet. */
+	if (session->identity.next) {
+		cds_list_del(&session->identity);
+		session->identity.next = NULL;
+	}
 	g_mutex_unlock(&identity_lock);
 }

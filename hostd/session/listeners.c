@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "lib/clock.h"
 #include "lib/listener.h"
 #include "lib/log.h"
 #include "session/session.h"
@@ -21,7 +22,9 @@
  * @group: the [vm] group that it belongs to; NULL: it is for all
  * @log: what those who come by it can cause
  * @wanted: by the settings that are about to hold
- * @source, @retry: GLib's; one of them while connections are taken
+ * @source: GLib's; NULL until connections are taken. The same one looks again after
+ *	RETRY_MS where a connection could not be taken: a timer would need memory
+ * @tag: of the listening socket in it
  */
 struct door {
 	char *group;
@@ -29,7 +32,8 @@ struct door {
 	struct listener *listener;
 	struct log_source *log;
 	bool wanted;
-	guint source, retry;
+	GSource *source;
+	gpointer tag;
 };
 
 static GList *doors;
@@ -40,29 +44,20 @@ char *listeners_error(const char *where, int error)
 			       error == -EADDRINUSE ? "another program does" :
 				       error == -ENOTSOCK ?
 						      "something that is not a socket is there" :
-						      g_strerror(-error));
+						      log_strerror(-error));
 }
 
 /* ------------------------------- connections ------------------------------- */
 
-static void door_watch(struct door *door);
-
-static gboolean door_on_retry(void *arg)
-{
-	struct door *door = arg;
-
-	door->retry = 0;
-	door_watch(door);
-	return G_SOURCE_REMOVE;
-}
-
-static gboolean door_on_connection(int fd, GIOCondition condition, void *arg)
+static gboolean door_on_connection(void *arg)
 {
 	struct door *door = arg;
 	int peer = listener_accept(door->listener);
 
-	(void)fd;
-	(void)condition;
+	if (g_source_get_ready_time(door->source) >= 0) {
+		g_source_modify_unix_fd(door->source, door->tag, G_IO_IN);
+		g_source_set_ready_time(door->source, -1);
+	}
 	if (peer >= 0) {
 		sessions_accept(peer, door->group, door->log);
 		return G_SOURCE_CONTINUE;
@@ -70,16 +65,28 @@ static gboolean door_on_connection(int fd, GIOCondition condition, void *arg)
 	if (peer == -EAGAIN || peer == -EINTR || peer == -ECONNABORTED)
 		return G_SOURCE_CONTINUE;
 	/* Out of descriptors or memory: the connection waits, we must not spin. */
-	g_warning("cannot accept a connection: %s", g_strerror(-peer));
-	door->source = 0;
-	door->retry = g_timeout_add(RETRY_MS, door_on_retry, door);
-	return G_SOURCE_REMOVE;
+	g_warning("cannot accept a connection: %s", log_strerror(-peer));
+	g_source_modify_unix_fd(door->source, door->tag, 0);
+	g_source_set_ready_time(door->source,
+				(gint64)(clock_ns() / NS_PER_US) +
+					RETRY_MS * G_GINT64_CONSTANT(1000));
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean door_dispatch(GSource *source, GSourceFunc callback, void *arg)
+{
+	(void)source;
+	return callback(arg);
 }
 
 static void door_watch(struct door *door)
 {
-	door->source =
-		g_unix_fd_add(listener_fd(door->listener), G_IO_IN, door_on_connection, door);
+	static GSourceFuncs funcs = { .dispatch = door_dispatch };
+
+	door->source = g_source_new(&funcs, sizeof(GSource));
+	door->tag = g_source_add_unix_fd(door->source, listener_fd(door->listener), G_IO_IN);
+	g_source_set_callback(door->source, door_on_connection, door, NULL);
+	g_source_attach(door->source, NULL);
 }
 
 /* ------------------------------ life and death ----------------------------- */
@@ -108,10 +115,10 @@ static void door_free(void *data)
 {
 	struct door *door = data;
 
-	if (door->source)
-		g_source_remove(door->source);
-	if (door->retry)
-		g_source_remove(door->retry);
+	if (door->source) {
+		g_source_destroy(door->source);
+		g_source_unref(door->source);
+	}
 	listener_close(door->listener);
 	log_source_drop(door->log);
 	g_free(door->group);
@@ -193,7 +200,7 @@ static void listeners_plan(const struct config_socket *socket, void *arg)
 	ret = listener_set_access(door->listener, &socket->access);
 	if (ret)
 		change->error = g_strdup_printf("cannot set owner, group and mode of %s: %s",
-						socket->path, g_strerror(-ret));
+						socket->path, log_strerror(-ret));
 }
 
 /* The doors that are not wanted any more, but the one for all. */

@@ -6,6 +6,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/calls.h"
@@ -19,14 +21,13 @@ CALLS("dup3");
 
 int session_refuse(struct session *session, const char *format, ...)
 {
+	char what[256];
 	va_list args;
-	char *what;
 
 	va_start(args, format);
-	what = g_strdup_vprintf(format, args);
+	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
 	vm_warning(&session->vm, "bad message from QEMU: %s", what);
-	g_free(what);
 	return -EPROTO;
 }
 
@@ -58,7 +59,7 @@ static int session_replace_vector(struct session *session, uint32_t vector, int 
 {
 	if (dup3(fd, session->vm.vector_fds[vector], O_CLOEXEC) < 0)
 		return session_refuse(session, "vector %u cannot be replaced: %s", vector,
-				      g_strerror(errno));
+				      log_strerror(errno));
 	if (vector != PVHCA_VECTOR_CONFIG && atomic_load(&session->vm.state) == VM_ENABLED)
 		events_interrupt(&session->vm, vector);
 	return 0;
@@ -107,7 +108,7 @@ static const char *session_mem_error(int error)
 	case ENOSPC:
 		return "more regions than a VM may have";
 	default:
-		return g_strerror(error);
+		return log_strerror(error);
 	}
 }
 

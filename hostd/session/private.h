@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <urcu/list.h>
+
 #include "session/link.h"
 #include "session/session.h"
 #include "vm/vm.h"
@@ -25,6 +27,7 @@ enum session_mark {
 /**
  * struct session - a VM with its link and its thread
  * @vm: the VM; all other rooms know this part only
+ * @identity: session/identity.c's
  * @group: the [vm] group by whose own socket QEMU came; NULL: by the one for all
  * @door_log: that of the socket by which QEMU came, held; or NULL
  * @said_name: of the VM, as QEMU said it; from HELLO on
@@ -43,6 +46,7 @@ enum session_mark {
  */
 struct session {
 	struct vm vm;
+	struct cds_list_head identity;
 	char *group;
 	struct log_source *door_log;
 	char said_name[64];

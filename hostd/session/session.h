@@ -20,9 +20,8 @@ struct vm;
  */
 void sessions_limit_fds(int limit);
 
-/* Before the first; config, ops and fabric outlive all sessions. */
-void sessions_init(const struct config *config, const struct fabric_ops *ops,
-		   struct fabric *fabric);
+/* Before the first; config, ops and fabric outlive all sessions. 0 or a negative errno. */
+int sessions_init(const struct config *config, const struct fabric_ops *ops, struct fabric *fabric);
 /*
  * A connection, by the own socket of this [vm] group, or by the one for all: NULL. Takes
  * fd over, and closes it where it cannot be served. log: of this socket (log_source_new()),

@@ -4,12 +4,16 @@
  * of its own, and taken away by the main thread when that has ended.
  */
 #include <errno.h>
+#include <glib-unix.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <urcu/list.h>
 
 #include <pvhca-version.h>
 
@@ -28,32 +32,32 @@ CALLS("sched_getaffinity");
 
 /* ended: its thread has nothing more to do. Any thread */
 struct seat {
+	struct cds_list_head node;
 	struct session *session;
 	pthread_t thread;
 	_Atomic bool ended;
 };
 
-/* The lock covers the list, and keeps its sessions alive. */
+/*
+ * The lock covers the list, and keeps its sessions alive. ended_fd: eventfd, signalled when a
+ * session's thread has ended; source: GLib's, by which the main loop waits for it. One for
+ * each session would need memory.
+ */
 static struct {
 	GMutex lock;
-	GList *seats;
+	struct cds_list_head seats;
+	int ended_fd;
+	guint source;
 	unsigned int count;
 	unsigned int last_id;
 	const struct config *config;
 	const struct fabric_ops *ops;
 	struct fabric *fabric;
-} sessions;
+} sessions = { .seats = CDS_LIST_HEAD_INIT(sessions.seats), .ended_fd = -1 };
 
 void sessions_limit_fds(int limit)
 {
 	link_limit_fds(limit);
-}
-
-void sessions_init(const struct config *config, const struct fabric_ops *ops, struct fabric *fabric)
-{
-	sessions.config = config;
-	sessions.ops = ops;
-	sessions.fabric = fabric;
 }
 
 /* Its thread has ended, or is about to. False: not until then (CLOCK_REALTIME). */
@@ -68,27 +72,38 @@ static bool seat_free(struct seat *seat, const struct timespec *until)
 }
 
 /* Take ended sessions away. In the main loop. */
-static gboolean sessions_reap(void *arg)
+static gboolean sessions_reap(int fd, GIOCondition condition, void *arg)
 {
-	GList *ended = NULL, *link, *next;
+	struct seat *seat, *next;
+	CDS_LIST_HEAD(ended);
+	eventfd_t count;
 
+	(void)condition;
 	(void)arg;
+	eventfd_read(fd, &count);
 	g_mutex_lock(&sessions.lock);
-	for (link = sessions.seats; link; link = next) {
-		struct seat *seat = link->data;
-
-		next = link->next;
+	cds_list_for_each_entry_safe (seat, next, &sessions.seats, node) {
 		if (!atomic_load(&seat->ended))
 			continue;
-		sessions.seats = g_list_remove_link(sessions.seats, link);
+		cds_list_move(&seat->node, &ended);
 		sessions.count--;
-		ended = g_list_concat(link, ended);
 	}
 	g_mutex_unlock(&sessions.lock);
-	for (link = ended; link; link = link->next)
-		seat_free(link->data, NULL);
-	g_list_free(ended);
-	return G_SOURCE_REMOVE;
+	cds_list_for_each_entry_safe (seat, next, &ended, node)
+		seat_free(seat, NULL);
+	return G_SOURCE_CONTINUE;
+}
+
+int sessions_init(const struct config *config, const struct fabric_ops *ops, struct fabric *fabric)
+{
+	sessions.config = config;
+	sessions.ops = ops;
+	sessions.fabric = fabric;
+	sessions.ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (sessions.ended_fd < 0)
+		return -errno;
+	sessions.source = g_unix_fd_add(sessions.ended_fd, G_IO_IN, sessions_reap, NULL);
+	return 0;
 }
 
 static void *seat_main(void *arg)
@@ -106,7 +121,7 @@ static void *seat_main(void *arg)
 	/* Here, for it takes its time, and the main thread serves all others. */
 	memory_free(memory);
 	atomic_store(&seat->ended, true);
-	g_idle_add(sessions_reap, NULL);
+	eventfd_write(sessions.ended_fd, 1);
 	return NULL;
 }
 
@@ -159,17 +174,17 @@ void sessions_accept(int fd, const char *group, struct log_source *log)
 		goto err_free;
 
 	g_mutex_lock(&sessions.lock);
-	sessions.seats = g_list_prepend(sessions.seats, seat);
+	cds_list_add(&seat->node, &sessions.seats);
 	sessions.count++;
 	error = pthread_create(&seat->thread, NULL, seat_main, seat);
 	if (error) {
-		sessions.seats = g_list_remove(sessions.seats, seat);
+		cds_list_del(&seat->node);
 		sessions.count--;
 	}
 	g_mutex_unlock(&sessions.lock);
 	if (!error)
 		return;
-	log_warning_limited(&limit, "cannot serve a connection: %s", g_strerror(error));
+	log_warning_limited(&limit, "cannot serve a connection: %s", log_strerror(error));
 	session_free(seat->session);
 err_free:
 	g_free(seat);
@@ -177,17 +192,21 @@ err_free:
 
 void sessions_for_each(void (*fn)(struct vm *vm, void *arg), void *arg)
 {
+	struct seat *seat;
+
 	g_mutex_lock(&sessions.lock);
-	for (GList *link = sessions.seats; link; link = link->next)
-		fn(&((struct seat *)link->data)->session->vm, arg);
+	cds_list_for_each_entry (seat, &sessions.seats, node)
+		fn(&seat->session->vm, arg);
 	g_mutex_unlock(&sessions.lock);
 }
 
 static void sessions_each(void (*fn)(struct session *session))
 {
+	struct seat *seat;
+
 	g_mutex_lock(&sessions.lock);
-	for (GList *link = sessions.seats; link; link = link->next)
-		fn(((struct seat *)link->data)->session);
+	cds_list_for_each_entry (seat, &sessions.seats, node)
+		fn(seat->session);
 	g_mutex_unlock(&sessions.lock);
 }
 
@@ -222,11 +241,12 @@ unsigned int sessions_evict(const char *text)
 	static bool (*const ways[])(const struct vm *vm, const char *text) = { is_name, is_uuid,
 									       is_number };
 	unsigned int ended = 0;
+	struct seat *seat;
 
 	g_mutex_lock(&sessions.lock);
 	for (size_t way = 0; way < G_N_ELEMENTS(ways) && !ended; way++)
-		for (GList *link = sessions.seats; link; link = link->next) {
-			struct session *session = ((struct seat *)link->data)->session;
+		cds_list_for_each_entry (seat, &sessions.seats, node) {
+			struct session *session = seat->session;
 
 			if (atomic_load(&session->vm.state) == VM_CONNECTED ||
 			    !ways[way](&session->vm, text))
@@ -245,23 +265,29 @@ void sessions_check_memory(void)
 
 bool sessions_stop(void)
 {
+	struct seat *seat, *next;
 	struct timespec until;
+	CDS_LIST_HEAD(seats);
 	bool all = true;
-	GList *seats;
 
+	if (sessions.source)
+		g_source_remove(sessions.source);
+	sessions.source = 0;
 	sessions_each(session_quit);
 	g_mutex_lock(&sessions.lock);
-	seats = sessions.seats;
-	sessions.seats = NULL;
+	cds_list_splice(&sessions.seats, &seats);
+	CDS_INIT_LIST_HEAD(&sessions.seats);
 	sessions.count = 0;
 	g_mutex_unlock(&sessions.lock);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += STOP_SECONDS;
-	for (GList *link = seats; link; link = link->next)
-		all &= seat_free(link->data, &until);
-	g_list_free(seats);
-	/* A session that has not ended may have a command under way. */
-	if (all)
+	cds_list_for_each_entry_safe (seat, next, &seats, node)
+		all &= seat_free(seat, &until);
+	/* A session that has not ended may have a command under way, and writes to ended_fd. */
+	if (all) {
 		pool_stop();
+		close(sessions.ended_fd);
+		sessions.ended_fd = -1;
+	}
 	return all;
 }

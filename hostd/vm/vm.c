@@ -40,17 +40,17 @@ int vm_init(struct vm *vm, unsigned int id, const struct config *config,
 	if (!vm->heap)
 		return -ENOMEM;
 	vm->memory = memory_new(vm->heap);
-	if (!vm->memory) {
-		heap_end(vm->heap);
-		return -ENOMEM;
-	}
+	if (!vm->memory)
+		goto err_end_heap;
+	vm->policy = config_policy_new(config, "", no_uuid);
+	if (!vm->policy)
+		goto err_free_memory;
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_mutex_init(&vm->gid_lock, NULL);
 	vm->id = id;
 	vm->config = config;
 	vm->thread = thread;
 	snprintf(vm->name, sizeof(vm->name), "session-%u", id);
-	vm->policy = config_policy_new(config, "", no_uuid);
 	vm->own_log.dropped = &vm->counters.log_lines_dropped;
 	vm->log = &vm->own_log;
 	vm->admin_doorbell_fd = -1;
@@ -59,6 +59,12 @@ int vm_init(struct vm *vm, unsigned int id, const struct config *config,
 	for (unsigned int i = 0; i < PVHCA_VECTORS_MAX; i++)
 		vm->vector_fds[i] = -1;
 	return 0;
+
+err_free_memory:
+	memory_free(vm_take_memory(vm));
+err_end_heap:
+	heap_end(vm->heap);
+	return -ENOMEM;
 }
 
 struct memory *vm_take_memory(struct vm *vm)
