@@ -319,7 +319,7 @@ static bool daemon_start(struct daemon *daemon)
 
 	ret = memory_fault_init();
 	if (ret) {
-		g_critical("cannot watch memory: %s", g_strerror(-ret));
+		g_critical("cannot watch memory: %s", log_strerror(-ret));
 		return false;
 	}
 	memory_budget_init();
@@ -329,17 +329,25 @@ static bool daemon_start(struct daemon *daemon)
 	if (ret)
 		g_warning(
 			"no asynchronous I/O (%s): a hostile QEMU can hold up the workers; see fs.aio-max-nr",
-			g_strerror(-ret));
+			log_strerror(-ret));
 	daemon->fabric = daemon->ops->start();
 	if (!daemon->fabric)
 		return false;
 	stitches_limit(config->keep_mapped);
 	ret = worker_start_all(config);
 	if (ret) {
-		g_critical("cannot start workers: %s", g_strerror(-ret));
+		g_critical("cannot start workers: %s", log_strerror(-ret));
 		goto err_stop_fabric;
 	}
-	sessions_init(config, daemon->ops, daemon->fabric);
+	ret = sessions_init(config, daemon->ops, daemon->fabric);
+	if (!ret)
+		ret = stats_start();
+	if (!ret)
+		ret = control_start(daemon->control, &daemon_control, daemon);
+	if (ret) {
+		g_critical("cannot serve VMs: %s", log_strerror(-ret));
+		goto err_stop_workers;
+	}
 	if (config->sandbox && !sandbox_filter(daemon->ops->name))
 		goto err_stop_workers;
 	return true;
@@ -355,7 +363,6 @@ static void daemon_run(struct daemon *daemon)
 {
 	listeners_start();
 	g_unix_fd_add(listener_fd(daemon->stats), G_IO_IN, daemon_on_stats, daemon);
-	control_start(daemon->control, &daemon_control, daemon);
 	g_unix_fd_add(memory_fault_fd(), G_IO_IN, daemon_on_memory_fault, daemon);
 	g_message("version %s, fabric %s, listening at %s", PVHCA_VERSION, daemon->config->fabric,
 		  daemon->config->socket);

@@ -6,6 +6,7 @@
 #include "control/control.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -28,7 +29,6 @@ static struct {
 	const struct control_ops *ops;
 	void *arg;
 	struct client_list clients;
-	guint source;
 } control;
 
 static char *control_answer(const char *line)
@@ -75,42 +75,37 @@ static gboolean control_on_readable(int fd, GIOCondition condition, void *arg)
 	return G_SOURCE_REMOVE;
 }
 
-static gboolean control_on_connection(int fd, GIOCondition condition, void *arg)
+/* False: out of descriptors or memory. Who waits does so, and nobody spins. */
+static bool control_accept(struct client_list *clients)
 {
 	int peer = listener_accept(control.listener);
 	struct speaker *own;
 
-	(void)fd;
-	(void)condition;
-	(void)arg;
-	if (peer < 0) {
-		/* Out of descriptors: who waits does so, and nobody spins. */
-		if (peer != -EAGAIN && peer != -EINTR)
-			g_usleep(1000);
-		return G_SOURCE_CONTINUE;
-	}
-	if (client_list_full(&control.clients)) {
+	if (peer < 0)
+		return peer == -EAGAIN || peer == -EINTR || peer == -ECONNABORTED;
+	own = calloc(1, sizeof(*own));
+	if (!own) {
 		close(peer);
-		return G_SOURCE_CONTINUE;
+		return false;
 	}
-	own = g_new0(struct speaker, 1);
-	client_start(&own->client, &control.clients, peer);
+	client_start(&own->client, clients, peer);
 	client_watch(&own->client, G_IO_IN, control_on_readable);
-	return G_SOURCE_CONTINUE;
+	return true;
 }
 
-void control_start(struct listener *listener, const struct control_ops *ops, void *arg)
+int control_start(struct listener *listener, const struct control_ops *ops, void *arg)
 {
+	int ret;
+
 	control.listener = listener;
 	control.ops = ops;
 	control.arg = arg;
-	control.source = g_unix_fd_add(listener_fd(listener), G_IO_IN, control_on_connection, NULL);
+	ret = client_list_start(&control.clients);
+	return ret ? ret :
+		     client_list_listen(&control.clients, listener_fd(listener), control_accept);
 }
 
 void control_stop(void)
 {
-	if (control.source)
-		g_source_remove(control.source);
-	control.source = 0;
 	client_list_stop(&control.clients);
 }

@@ -24,8 +24,8 @@ struct control_ops {
 	char *(*evict)(const char *vm, void *arg);
 };
 
-/* Take connections from now on; ops and listener stay until control_stop(). */
-void control_start(struct listener *listener, const struct control_ops *ops, void *arg);
+/* Take connections from now on; ops and listener stay until control_stop(). 0 or a negative errno. */
+int control_start(struct listener *listener, const struct control_ops *ops, void *arg);
 /* No more connections, and the end of those that are there. */
 void control_stop(void);
 

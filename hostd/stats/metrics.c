@@ -9,42 +9,57 @@
  */
 #include "stats/metrics.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include <pvhca-version.h>
 
 #include "lib/log.h"
+#include "lib/text.h"
 #include "stats/stats.h"
 
+/* session="N",vm="NAME", each character of which may be escaped, or replaced by three bytes. */
+#define LABEL 256
+
 struct exposition {
-	GString *text;
+	struct text text;
 	struct stats_session *sessions;
-	char **labels; /* of each session; NULL: not known yet */
+	char (*labels)[LABEL]; /* of each session; empty: not known yet */
 	unsigned int count;
 };
 
 /* The format escapes three characters; it is UTF-8, which a VM's name need not be. */
-static char *metrics_escape(const char *value)
+static void metrics_escape(char *to, const char *value)
 {
-	char *valid = g_utf8_make_valid(value, -1);
-	GString *text = g_string_new(NULL);
+	bool is_valid = g_utf8_validate(value, -1, NULL);
 
-	for (const char *c = valid; *c; c++) {
-		if (*c == '\n') {
-			g_string_append(text, "\\n");
+	for (; *value; value++) {
+		if (*value & 0x80 && !is_valid) {
+			to = stpcpy(to, "\xef\xbf\xbd");
 			continue;
 		}
-		if (*c == '\\' || *c == '"')
-			g_string_append_c(text, '\\');
-		g_string_append_c(text, *c);
+		if (*value == '\n' || *value == '\\' || *value == '"')
+			*to++ = '\\';
+		*to++ = *value == '\n' ? 'n' : *value;
 	}
-	g_free(valid);
-	return g_string_free(text, FALSE);
+	*to = '\0';
+}
+
+static void metrics_label(char label[LABEL], const struct stats_session *session)
+{
+	char name[3 * sizeof(session->name)];
+
+	if (!session->greeted)
+		return;
+	metrics_escape(name, session->name);
+	snprintf(label, LABEL, "session=\"%u\",vm=\"%s\"", session->id, name);
 }
 
 static void metrics_head(struct exposition *to, const char *name, const char *type,
 			 const char *help)
 {
-	g_string_append_printf(to->text, "# HELP pvhca_%s %s\n# TYPE pvhca_%s %s\n", name, help,
-			       name, type);
+	text_add(&to->text, "# HELP pvhca_%s %s\n# TYPE pvhca_%s %s\n", name, help, name, type);
 }
 
 /* One sample per session; offset: of its uint64_t in struct stats_session. */
@@ -53,19 +68,18 @@ static void metrics_samples(struct exposition *to, const char *name, const char 
 {
 	metrics_head(to, name, type, help);
 	for (unsigned int i = 0; i < to->count; i++)
-		if (to->labels[i])
-			g_string_append_printf(to->text, "pvhca_%s{%s} %" G_GUINT64_FORMAT "\n",
-					       name, to->labels[i],
-					       *(uint64_t *)((char *)&to->sessions[i] + offset));
+		if (to->labels[i][0])
+			text_add(&to->text, "pvhca_%s{%s} %" G_GUINT64_FORMAT "\n", name,
+				 to->labels[i], *(uint64_t *)((char *)&to->sessions[i] + offset));
 }
 
 static void metrics_daemon(struct exposition *to, const char *fabric)
 {
 	metrics_head(to, "build_info", "gauge", "Version and fabric of pvhcad.");
-	g_string_append_printf(to->text, "pvhca_build_info{version=\"%s\",fabric=\"%s\"} 1\n",
-			       PVHCA_VERSION, fabric);
+	text_add(&to->text, "pvhca_build_info{version=\"%s\",fabric=\"%s\"} 1\n", PVHCA_VERSION,
+		 fabric);
 	metrics_head(to, "sessions", "gauge", "Connections of QEMU.");
-	g_string_append_printf(to->text, "pvhca_sessions %u\n", to->count);
+	text_add(&to->text, "pvhca_sessions %u\n", to->count);
 }
 
 static void metrics_sessions(struct exposition *to)
@@ -73,9 +87,9 @@ static void metrics_sessions(struct exposition *to)
 	metrics_head(to, "session_info", "gauge",
 		     "State of the device, UUID and network of the VM.");
 	for (unsigned int i = 0; i < to->count; i++)
-		if (to->labels[i])
-			g_string_append_printf(
-				to->text,
+		if (to->labels[i][0])
+			text_add(
+				&to->text,
 				"pvhca_session_info{%s,uuid=\"%s\",state=\"%s\",network=\"%s\"} 1\n",
 				to->labels[i], to->sessions[i].uuid, to->sessions[i].state,
 				to->sessions[i].network);
@@ -108,40 +122,32 @@ static void metrics_values(struct exposition *to)
 /* Quotas differ in width. */
 static void metrics_quotas(struct exposition *to)
 {
-#define METRICS_QUOTA(name, help)                                                              \
-	metrics_head(to, #name "_quota", "gauge", "Quota: " help);                             \
-	for (unsigned int i = 0; i < to->count; i++)                                           \
-		if (to->labels[i])                                                             \
-			g_string_append_printf(                                                \
-				to->text, "pvhca_" #name "_quota{%s} %" G_GUINT64_FORMAT "\n", \
-				to->labels[i], (uint64_t)to->sessions[i].quota.name);
+#define METRICS_QUOTA(name, help)                                                                \
+	metrics_head(to, #name "_quota", "gauge", "Quota: " help);                               \
+	for (unsigned int i = 0; i < to->count; i++)                                             \
+		if (to->labels[i][0])                                                            \
+			text_add(&to->text, "pvhca_" #name "_quota{%s} %" G_GUINT64_FORMAT "\n", \
+				 to->labels[i], (uint64_t)to->sessions[i].quota.name);
 	OBJECTS(METRICS_QUOTA)
 #undef METRICS_QUOTA
 }
 
 char *metrics_text(const char *fabric, size_t *length)
 {
-	struct exposition to = { .text = g_string_new(NULL) };
+	struct exposition to = { 0 };
 
 	to.sessions = stats_sessions(&to.count);
-	to.labels = g_new0(char *, to.count + 1);
-	for (unsigned int i = 0; i < to.count; i++) {
-		char *name;
-
-		if (!to.sessions[i].greeted)
-			continue;
-		name = metrics_escape(to.sessions[i].name);
-		to.labels[i] = g_strdup_printf("session=\"%u\",vm=\"%s\"", to.sessions[i].id, name);
-		g_free(name);
+	to.labels = calloc(to.count + 1, sizeof(*to.labels));
+	to.text.failed = !to.sessions || !to.labels;
+	if (!to.text.failed) {
+		for (unsigned int i = 0; i < to.count; i++)
+			metrics_label(to.labels[i], &to.sessions[i]);
+		metrics_daemon(&to, fabric);
+		metrics_sessions(&to);
+		metrics_values(&to);
+		metrics_quotas(&to);
 	}
-	metrics_daemon(&to, fabric);
-	metrics_sessions(&to);
-	metrics_values(&to);
-	metrics_quotas(&to);
-	for (unsigned int i = 0; i < to.count; i++)
-		g_free(to.labels[i]);
-	g_free(to.labels);
-	g_free(to.sessions);
-	*length = to.text->len;
-	return g_string_free(to.text, FALSE);
+	free(to.labels);
+	free(to.sessions);
+	return text_end(&to.text, length);
 }

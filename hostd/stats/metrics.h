@@ -12,7 +12,7 @@
 struct listener_access;
 struct metrics;
 
-/* The exposition (format 0.0.4), of *length bytes; to be freed with g_free(). */
+/* The exposition (format 0.0.4), of *length bytes; to be freed with free(3). NULL: no memory. */
 char *metrics_text(const char *fabric, size_t *length);
 
 /*

@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <glib-unix.h>
 #include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -23,6 +25,7 @@
 #include "lib/listener.h"
 #include "lib/log.h"
 #include "lib/metrics_address.h"
+#include "lib/text.h"
 #include "stats/client.h"
 
 CALLS("accept4 recvfrom shutdown");
@@ -30,14 +33,13 @@ CALLS("accept4 recvfrom shutdown");
 #define METRICS_REQUEST 4096
 #define METRICS_BACKLOG 16
 #define METRICS_PATH	"/metrics"
+#define METRICS_HTTP	"HTTP/1."
 
 struct metrics {
 	struct client_list clients; /* first */
 	char *fabric;
 	struct listener *listener; /* of a unix socket */
 	int fd;			   /* listening */
-	guint source;		   /* 0 while there are too many clients */
-	guint retry;
 };
 
 struct metrics_client {
@@ -58,41 +60,44 @@ static size_t metrics_first_line(const char *data, size_t length)
 	return end > data && end[-1] == '\r' ? end - data - 1 : end - data;
 }
 
-static bool metrics_target_is_ours(const char *target)
+static bool metrics_is(const char *data, size_t length, const char *word)
 {
-	size_t length = strlen(METRICS_PATH);
+	return length == strlen(word) && !memcmp(data, word, length);
+}
 
-	return !strncmp(target, METRICS_PATH, length) && (!target[length] || target[length] == '?');
+static bool metrics_target_is_ours(const char *target, size_t length)
+{
+	const char *query = memchr(target, '?', length);
+
+	return metrics_is(target, query ? (size_t)(query - target) : length, METRICS_PATH);
+}
+
+/* Of a line of three words: method, target, version. */
+static unsigned int metrics_status(const char *line, size_t length, bool *head)
+{
+	const char *target = memchr(line, ' ', length), *end = line + length, *version;
+
+	version = target ? memchr(target + 1, ' ', end - target - 1) : NULL;
+	if (!version || memchr(version + 1, ' ', end - version - 1) ||
+	    end - version - 1 < (ssize_t)strlen(METRICS_HTTP) ||
+	    memcmp(version + 1, METRICS_HTTP, strlen(METRICS_HTTP)))
+		return 400;
+	*head = metrics_is(line, target - line, "HEAD");
+	if (!*head && !metrics_is(line, target - line, "GET"))
+		return 405;
+	return metrics_target_is_ours(target + 1, version - target - 1) ? 200 : 404;
 }
 
 unsigned int metrics_request(const char *data, size_t length, bool *head)
 {
 	size_t line = metrics_first_line(data, length);
-	unsigned int status = 400;
-	char *text, **words;
 
 	*head = false;
 	if (!line)
 		return length && (*data == '\r' || *data == '\n') ? 400 :
 			length < METRICS_REQUEST		  ? 0 :
 								    431;
-	if (memchr(data, '\0', line))
-		return 400;
-	text = g_strndup(data, line);
-	words = g_strsplit(text, " ", 4);
-	if (g_strv_length(words) != 3 || !g_str_has_prefix(words[2], "HTTP/1."))
-		goto out;
-	*head = !strcmp(words[0], "HEAD");
-	if (!*head && strcmp(words[0], "GET"))
-		status = 405;
-	else if (!metrics_target_is_ours(words[1]))
-		status = 404;
-	else
-		status = 200;
-out:
-	g_strfreev(words);
-	g_free(text);
-	return status;
+	return memchr(data, '\0', line) ? 400 : metrics_status(data, line, head);
 }
 
 /* --------------------------------- answers --------------------------------- */
@@ -113,31 +118,34 @@ static const char *metrics_reason(unsigned int status)
 	}
 }
 
-static void metrics_answer(struct client *client, unsigned int status, bool head)
+/* False: no memory. */
+static bool metrics_answer(struct client *client, unsigned int status, bool head)
 {
 	const struct metrics *metrics = (const struct metrics *)client->clients;
+	struct text answer = { 0 };
 	size_t header, length;
-	GString *answer;
-	char *body;
+	char reason[64], *made = NULL;
+	const char *body = reason;
 
+	length = snprintf(reason, sizeof(reason), "%s; try GET " METRICS_PATH "\n",
+			  metrics_reason(status));
 	if (status == 200)
-		body = metrics_text(metrics->fabric, &length);
-	else
-		body = g_strdup_printf("%s; try GET " METRICS_PATH "\n", metrics_reason(status));
-	length = strlen(body);
-	answer = g_string_sized_new(length + 256);
-	g_string_printf(answer,
-			"HTTP/1.0 %u %s\r\n"
-			"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
-			"Content-Length: %zu\r\n%s"
-			"Connection: close\r\n\r\n",
-			status, metrics_reason(status), length,
-			status == 405 ? "Allow: GET, HEAD\r\n" : "");
-	header = answer->len;
-	g_string_append_len(answer, body, length);
-	g_free(body);
-	client->length = head ? header : answer->len;
-	client->answer = g_string_free(answer, FALSE);
+		body = made = metrics_text(metrics->fabric, &length);
+	if (!body)
+		return false;
+	text_add(&answer,
+		 "HTTP/1.0 %u %s\r\n"
+		 "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+		 "Content-Length: %zu\r\n%s"
+		 "Connection: close\r\n\r\n",
+		 status, metrics_reason(status), length,
+		 status == 405 ? "Allow: GET, HEAD\r\n" : "");
+	header = answer.length;
+	text_add(&answer, "%s", body);
+	free(made);
+	client->answer = text_end(&answer, &length);
+	client->length = head ? header : length;
+	return client->answer;
 }
 
 /* --------------------------------- clients --------------------------------- */
@@ -187,61 +195,31 @@ static gboolean metrics_on_readable(int fd, GIOCondition condition, void *arg)
 	status = metrics_request(own->request, own->received, &head);
 	if (!status)
 		return G_SOURCE_CONTINUE;
-	metrics_answer(&own->client, status, head);
+	if (!metrics_answer(&own->client, status, head))
+		return client_end(&own->client);
 	client_watch(&own->client, G_IO_OUT, metrics_on_writable);
 	return G_SOURCE_REMOVE;
 }
 
 /* --------------------------------- listening ------------------------------- */
 
-static void metrics_listen(struct metrics *metrics);
-
-static gboolean metrics_on_retry(void *arg)
+static bool metrics_accept(struct client_list *clients)
 {
-	struct metrics *metrics = arg;
-
-	metrics->retry = 0;
-	metrics_listen(metrics);
-	return G_SOURCE_REMOVE;
-}
-
-static gboolean metrics_on_connection(int fd, GIOCondition condition, void *arg)
-{
-	struct metrics *metrics = arg;
+	struct metrics *metrics = (struct metrics *)clients;
 	struct metrics_client *own;
 	int peer;
 
-	(void)condition;
-	peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (peer < 0 &&
-	    (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
-		/* The connection waits, we must not spin. */
-		metrics->source = 0;
-		metrics->retry = g_timeout_add(1000, metrics_on_retry, metrics);
-		return G_SOURCE_REMOVE;
-	}
+	peer = accept4(metrics->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (peer < 0)
-		return G_SOURCE_CONTINUE;
-	own = g_new0(struct metrics_client, 1);
-	client_start(&own->client, &metrics->clients, peer);
+		return errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM;
+	own = calloc(1, sizeof(*own));
+	if (!own) {
+		close(peer);
+		return false;
+	}
+	client_start(&own->client, clients, peer);
 	client_watch(&own->client, G_IO_IN, metrics_on_readable);
-	if (!client_list_full(&metrics->clients))
-		return G_SOURCE_CONTINUE;
-	metrics->source = 0;
-	return G_SOURCE_REMOVE;
-}
-
-/* Take connections, unless that is being done or must wait. */
-static void metrics_listen(struct metrics *metrics)
-{
-	if (metrics->source || metrics->retry || client_list_full(&metrics->clients))
-		return;
-	metrics->source = g_unix_fd_add(metrics->fd, G_IO_IN, metrics_on_connection, metrics);
-}
-
-static void metrics_on_left(struct client_list *clients)
-{
-	metrics_listen((struct metrics *)clients);
+	return true;
 }
 
 /* The descriptor, or a negative errno. */
@@ -282,11 +260,14 @@ struct metrics *metrics_open(const char *address, const struct listener_access *
 		if (metrics->fd < 0)
 			goto err_free;
 	}
-	*error = 0;
 	metrics->fabric = g_strdup(fabric);
-	metrics->clients.left = metrics_on_left;
-	metrics_listen(metrics);
-	return metrics;
+	*error = client_list_start(&metrics->clients);
+	if (!*error)
+		*error = client_list_listen(&metrics->clients, metrics->fd, metrics_accept);
+	if (!*error)
+		return metrics;
+	metrics_close(metrics);
+	return NULL;
 
 err_free:
 	g_free(metrics);
@@ -298,10 +279,6 @@ void metrics_close(struct metrics *metrics)
 	if (!metrics)
 		return;
 	client_list_stop(&metrics->clients);
-	if (metrics->source)
-		g_source_remove(metrics->source);
-	if (metrics->retry)
-		g_source_remove(metrics->retry);
 	if (metrics->listener)
 		listener_close(metrics->listener);
 	else

@@ -5,16 +5,16 @@
  */
 #include "stats/stats.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <json-glib/json-glib.h>
 
 #include <pvhca-version.h>
 
 #include "lib/grace.h"
 #include "lib/heap.h"
 #include "lib/log.h"
+#include "lib/text.h"
 #include "memory/memory.h"
 #include "session/session.h"
 #include "stats/client.h"
@@ -47,6 +47,26 @@ static void stats_read(struct vm *vm, struct stats_values *values)
 	values->mappings_kept = memory_mappings_kept(vm->memory);
 }
 
+struct snapshot {
+	struct stats_session *sessions;
+	unsigned int count;
+	bool failed;
+};
+
+/* Room for one more than there is. */
+static void stats_append(struct snapshot *snapshot, const struct stats_session *session)
+{
+	struct stats_session *sessions;
+
+	if (snapshot->failed)
+		return;
+	snapshot->sessions[snapshot->count++] = *session;
+	sessions = realloc(snapshot->sessions, (snapshot->count + 1) * sizeof(*sessions));
+	snapshot->failed = !sessions;
+	if (sessions)
+		snapshot->sessions = sessions;
+}
+
 static void stats_take(struct vm *vm, void *arg)
 {
 	static const uint8_t no_uuid[sizeof(vm->uuid)];
@@ -67,33 +87,71 @@ static void stats_take(struct vm *vm, void *arg)
 		own.message_rate = atomic_load(&vm->schedule.message_rate);
 		stats_read(vm, &own.values);
 	}
-	g_array_append_val(arg, own);
+	stats_append(arg, &own);
 }
 
 struct stats_session *stats_sessions(unsigned int *count)
 {
-	GArray *array = g_array_new(FALSE, FALSE, sizeof(struct stats_session));
+	struct snapshot snapshot = { .sessions = malloc(sizeof(struct stats_session)) };
 
-	sessions_for_each(stats_take, array);
-	*count = array->len;
-	return (struct stats_session *)g_array_free(array, FALSE);
+	snapshot.failed = !snapshot.sessions;
+	sessions_for_each(stats_take, &snapshot);
+	*count = snapshot.count;
+	if (!snapshot.failed)
+		return snapshot.sessions;
+	free(snapshot.sessions);
+	return NULL;
 }
 
 /* ---------------------------------- text ----------------------------------- */
 
-static void stats_number(JsonBuilder *json, const char *name, uint64_t value)
+/* Each member begins a line; *comma: what stands before it. */
+struct json {
+	struct text text;
+	const char *comma;
+};
+
+static void stats_member(struct json *json, const char *name)
 {
-	json_builder_set_member_name(json, name);
-	json_builder_add_int_value(json, value);
+	text_add(&json->text, "%s\n\"%s\" : ", json->comma, name);
+	json->comma = ",";
 }
 
-static void stats_text_member(JsonBuilder *json, const char *name, const char *value)
+static void stats_begin(struct json *json, const char *bracket)
 {
-	json_builder_set_member_name(json, name);
-	json_builder_add_string_value(json, value);
+	text_add(&json->text, "%s", bracket);
+	json->comma = "";
 }
 
-static void stats_add_values(JsonBuilder *json, const struct stats_values *values)
+static void stats_end(struct json *json, const char *bracket)
+{
+	text_add(&json->text, "\n%s", bracket);
+	json->comma = ",";
+}
+
+static void stats_number(struct json *json, const char *name, uint64_t value)
+{
+	stats_member(json, name);
+	/* JSON's readers know signed numbers. */
+	text_add(&json->text, "%" G_GINT64_FORMAT, (int64_t)value);
+}
+
+/* Names are printable ASCII (session/hello.c), others are pvhcad's own or the settings'. */
+static void stats_text_member(struct json *json, const char *name, const char *value)
+{
+	stats_member(json, name);
+	text_add(&json->text, "\"");
+	for (; *value; value++)
+		if (*value == '"' || *value == '\\')
+			text_add(&json->text, "\\%c", *value);
+		else if ((unsigned char)*value < ' ')
+			text_add(&json->text, "\\u%04x", *value);
+		else
+			text_add(&json->text, "%c", *value);
+	text_add(&json->text, "\"");
+}
+
+static void stats_add_values(struct json *json, const struct stats_values *values)
 {
 #define STATS_MEMBER(name, text) stats_number(json, #name, values->name);
 	COUNTERS(STATS_MEMBER)
@@ -102,14 +160,14 @@ static void stats_add_values(JsonBuilder *json, const struct stats_values *value
 #undef STATS_MEMBER
 }
 
-static void stats_add_schedule(JsonBuilder *json, const struct stats_session *vm)
+static void stats_add_schedule(struct json *json, const struct stats_session *vm)
 {
 	stats_number(json, "share", vm->share);
 	stats_number(json, "rate", vm->rate);
 	stats_number(json, "message_rate", vm->message_rate);
 }
 
-static void stats_add_quota(JsonBuilder *json, const struct quota *quota)
+static void stats_add_quota(struct json *json, const struct quota *quota)
 {
 #define STATS_MEMBER(name, text) stats_number(json, #name, quota->name);
 	OBJECTS(STATS_MEMBER)
@@ -125,9 +183,10 @@ static void stats_sum(struct stats_values *to, const struct stats_values *from)
 #undef STATS_SUM
 }
 
-static void stats_add_session(JsonBuilder *json, const struct stats_session *vm)
+static void stats_add_session(struct json *json, const struct stats_session *vm)
 {
-	json_builder_begin_object(json);
+	text_add(&json->text, "%s\n", json->comma);
+	stats_begin(json, "{");
 	stats_number(json, "id", vm->id);
 	stats_text_member(json, "name", vm->name);
 	stats_text_member(json, "uuid", vm->uuid);
@@ -136,52 +195,42 @@ static void stats_add_session(JsonBuilder *json, const struct stats_session *vm)
 	stats_number(json, "regions", vm->regions);
 	stats_add_schedule(json, vm);
 	stats_add_values(json, &vm->values);
-	json_builder_set_member_name(json, "quota");
-	json_builder_begin_object(json);
+	stats_member(json, "quota");
+	stats_begin(json, "{");
 	stats_add_quota(json, &vm->quota);
-	json_builder_end_object(json);
-	json_builder_end_object(json);
+	stats_end(json, "}");
+	stats_end(json, "}");
 }
 
-char *stats_text(const char *fabric, unsigned long *length)
+char *stats_text(const char *fabric, size_t *length)
 {
 	struct stats_values totals = { 0 };
-	JsonBuilder *json = json_builder_new();
+	struct json json = { .comma = "" };
 	struct stats_session *sessions;
-	JsonGenerator *generator;
 	unsigned int count;
-	JsonNode *root;
-	char *text;
 
 	sessions = stats_sessions(&count);
-	json_builder_begin_object(json);
-	stats_text_member(json, "version", PVHCA_VERSION);
-	stats_text_member(json, "fabric", fabric);
-	stats_number(json, "grace_periods", grace_count());
-	json_builder_set_member_name(json, "sessions");
-	json_builder_begin_array(json);
+	if (!sessions)
+		return NULL;
+	stats_begin(&json, "{");
+	stats_text_member(&json, "version", PVHCA_VERSION);
+	stats_text_member(&json, "fabric", fabric);
+	stats_number(&json, "grace_periods", grace_count());
+	stats_member(&json, "sessions");
+	stats_begin(&json, "[");
 	for (unsigned int i = 0; i < count; i++) {
 		stats_sum(&totals, &sessions[i].values);
-		stats_add_session(json, &sessions[i]);
+		stats_add_session(&json, &sessions[i]);
 	}
-	g_free(sessions);
-	json_builder_end_array(json);
-	json_builder_set_member_name(json, "totals");
-	json_builder_begin_object(json);
-	stats_number(json, "sessions", count);
-	stats_add_values(json, &totals);
-	json_builder_end_object(json);
-	json_builder_end_object(json);
-
-	root = json_builder_get_root(json);
-	generator = json_generator_new();
-	json_generator_set_root(generator, root);
-	json_generator_set_pretty(generator, TRUE);
-	text = json_generator_to_data(generator, length);
-	g_object_unref(generator);
-	json_node_unref(root);
-	g_object_unref(json);
-	return text;
+	free(sessions);
+	stats_end(&json, "]");
+	stats_member(&json, "totals");
+	stats_begin(&json, "{");
+	stats_number(&json, "sessions", count);
+	stats_add_values(&json, &totals);
+	stats_end(&json, "}");
+	stats_end(&json, "}");
+	return text_end(&json.text, length);
 }
 
 /* --------------------------------- readers --------------------------------- */
@@ -197,20 +246,31 @@ static gboolean stats_on_writable(int fd, GIOCondition condition, void *arg)
 	return client_send(reader) == CLIENT_SENT_SOME ? G_SOURCE_CONTINUE : client_end(reader);
 }
 
+int stats_start(void)
+{
+	return client_list_start(&stats_readers);
+}
+
 void stats_accept(int fd, const char *fabric)
 {
-	unsigned long length = 0;
 	struct client *reader;
 
-	if (client_list_full(&stats_readers)) {
-		close(fd);
-		return;
-	}
-	reader = g_new0(struct client, 1);
-	reader->answer = stats_text(fabric, &length);
-	reader->length = length;
+	if (client_list_full(&stats_readers))
+		goto err_close;
+	reader = calloc(1, sizeof(*reader));
+	if (!reader)
+		goto err_close;
+	reader->answer = stats_text(fabric, &reader->length);
+	if (!reader->answer)
+		goto err_free;
 	client_start(reader, &stats_readers, fd);
 	client_watch(reader, G_IO_OUT, stats_on_writable);
+	return;
+
+err_free:
+	free(reader);
+err_close:
+	close(fd);
 }
 
 void stats_stop(void)

@@ -7,6 +7,7 @@
 #define HOSTD_STATS_STATS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lib/address.h"
@@ -39,13 +40,17 @@ struct stats_session {
 	struct stats_values values;
 };
 
-/* All sessions; to be freed with g_free(). */
+/* All sessions; to be freed with free(3). NULL: no memory. */
 struct stats_session *stats_sessions(unsigned int *count);
 
-/* The text, of *length bytes; to be freed with g_free(). */
-char *stats_text(const char *fabric, unsigned long *length);
+/* The text, of *length bytes; likewise. */
+char *stats_text(const char *fabric, size_t *length);
 
-/* A connection; takes fd over. It is closed when it took all, or after a while. */
+/* Before the first connection: 0 or a negative errno. */
+int stats_start(void);
+
+/* A connection; takes fd over. It is closed when it took all, or after a while; at once where
+ * there is no memory. */
 void stats_accept(int fd, const char *fabric);
 /* Close those that are still there. */
 void stats_stop(void);
