@@ -38,10 +38,14 @@ class CountedDaemon(Daemon):
         self.set(FAIL_TO, first if last is None else last)
         self.set(FAIL_FROM, first)
 
-    def heal(self):
-        """No more failures. How many there were."""
+    def pause(self):
+        """No more failures."""
         self.set(FAIL_TO, 0)
         self.set(FAIL_FROM, 0)
+
+    def heal(self):
+        """No more failures. How many there were."""
+        self.pause()
         return self.get(FAILED)
 
     def clean_up(self):

@@ -32,12 +32,12 @@ static gboolean on_writable(int fd, GIOCondition condition, void *arg)
 /* A client with an answer of so many bytes; its other end is peer[i]. */
 static void start(unsigned int i, size_t length)
 {
-	struct client *client = g_new0(struct client, 1);
+	struct client *client = calloc(1, sizeof(*client));
 	int fds[2];
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
 	peer[i] = fds[0];
-	client->answer = g_malloc(length);
+	client->answer = malloc(length);
 	memset(client->answer, 'a' + i, length);
 	client->length = length;
 	client_start(client, &clients, fds[1]);
@@ -47,6 +47,7 @@ static void start(unsigned int i, size_t length)
 static void setup(void)
 {
 	clients = (struct client_list){ .left = on_left };
+	ck_assert_int_eq(client_list_start(&clients), 0);
 	left = 0;
 }
 
