@@ -5,7 +5,7 @@ import re
 
 FOLDER = "LICENSES"
 # Documents and data have the licence that README.md names; patches that of what they change.
-WITHOUT = (".md", ".svg", ".png", ".tsv", ".patch", ".docs")
+WITHOUT = (".md", ".svg", ".png", ".tsv", ".patch", ".docs", ".seed")
 WITHOUT_NAMES = (".gitignore", ".git-blame-ignore-revs", "MAINTAINERS")
 # Debian's own formats for files in debian/; debian/copyright names the licences of packages.
 DEBIAN_NAMES = ("changelog", "control", "copyright", "format")

@@ -4,8 +4,8 @@
 import re
 from pathlib import Path
 
-# Not written by hand: plots, patches, tables of results; and licences, which are kept as they came.
-GENERATED = (".svg", ".png", ".patch", ".tsv")
+# Not written by hand: plots, patches, tables of results, inputs of fuzzers; and licences, which are kept as they came.
+GENERATED = (".svg", ".png", ".patch", ".tsv", ".seed")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 # In a document `hostd/main.c` or `qemu/` names a file or folder of the tree.
 NAMED = re.compile(r"`([\w.*-]+/[\w./*-]*|[\w-]+\.[ch])`")
