@@ -125,16 +125,13 @@ class Storm:
             check_works(guest)
 
 
-@vmtest(guests=3, timeout=7200, soak=True, reboot_after=True)
-def whoever_is_killed_nothing_is_left_and_the_others_have_their_data(rig):
+def run(rig, kinds):
     storm = Storm(rig)
     for guest in rig.guests:
         check_works(guest)
     check_programs(*storm.others, "stream", "--count 100")
     before = host_side(rig)
-    points = int(os.environ.get("PVHCA_STORM_POINTS", POINTS[rig.name]))
-    for number in range(points):
-        kind = storm.random.choice(KINDS[rig.name])
+    for number, kind in enumerate(kinds(storm)):
         begin = time.monotonic()
         try:
             storm.point(kind)
@@ -142,3 +139,14 @@ def whoever_is_killed_nothing_is_left_and_the_others_have_their_data(rig):
         except Exception as error:
             raise AssertionError(f"point {number} of seed {SEED}: {kind.__name__}: {error}") from error
         print(f"# point {number} of seed {SEED}: {kind.__name__}, {time.monotonic() - begin:.0f} s", flush=True)
+
+
+@vmtest(guests=3, timeout=600, rigs=("loopback",), reboot_after=True)
+def after_an_application_a_qemu_and_pvhcad_were_killed_nothing_is_left(rig):
+    run(rig, lambda storm: (application, qemu, pvhcad))
+
+
+@vmtest(guests=3, timeout=7200, soak=True, reboot_after=True)
+def whoever_is_killed_nothing_is_left_and_the_others_have_their_data(rig):
+    points = int(os.environ.get("PVHCA_STORM_POINTS", POINTS[rig.name]))
+    run(rig, lambda storm: (storm.random.choice(KINDS[rig.name]) for _ in range(points)))
