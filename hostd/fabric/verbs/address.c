@@ -5,56 +5,33 @@
  * One lock covers what all VMs' addresses and UD QPs are found by. It is held for look-ups
  * only, and comes after all others but that of regions.
  */
+#include <stdlib.h>
 #include <string.h>
-
-#include <glib.h>
 
 #include "fabric/verbs/cm/cm.h"
 #include "fabric/verbs/private.h"
 #include "lib/address.h"
 #include "lib/log.h"
 
-/* An address of a guest's; several entries of GID tables may have it, see vm/policy.c. */
-struct known {
-	uint8_t gid[16];
-	uint8_t host[16];
-	unsigned int uses;
-};
-
 /**
  * struct verbs_addresses - see above
- * @known: struct known by its gid
- * @qps: struct verbs_vm by the number of a UD QP
+ * @known: struct verbs_address by its gid; several entries may have it, see vm/policy.c
+ * @added: how many there have been
+ * @qps: struct verbs_datagrams by the number of a UD QP
  */
 struct verbs_addresses {
 	pthread_mutex_t lock;
-	GHashTable *known;
-	GHashTable *qps;
+	struct hash known;
+	uint64_t added;
+	struct hash qps;
 };
-
-static guint gid_hash(const void *gid)
-{
-	guint hash = 0;
-
-	for (int i = 0; i < 16; i++)
-		hash = hash * 31 + ((const uint8_t *)gid)[i];
-	return hash;
-}
-
-static gboolean gid_equal(const void *a, const void *b)
-{
-	return !memcmp(a, b, 16);
-}
 
 struct verbs_addresses *verbs_addresses_new(void)
 {
-	struct verbs_addresses *addresses = g_try_new0(struct verbs_addresses, 1);
+	struct verbs_addresses *addresses = calloc(1, sizeof(*addresses));
 
-	if (!addresses)
-		return NULL;
-	pthread_mutex_init(&addresses->lock, NULL);
-	addresses->known = g_hash_table_new_full(gid_hash, gid_equal, NULL, g_free);
-	addresses->qps = g_hash_table_new(NULL, NULL);
+	if (addresses)
+		pthread_mutex_init(&addresses->lock, NULL);
 	return addresses;
 }
 
@@ -62,10 +39,10 @@ void verbs_addresses_free(struct verbs_addresses *addresses)
 {
 	if (!addresses)
 		return;
-	g_hash_table_destroy(addresses->qps);
-	g_hash_table_destroy(addresses->known);
+	hash_fini(&addresses->qps);
+	hash_fini(&addresses->known);
 	pthread_mutex_destroy(&addresses->lock);
-	g_free(addresses);
+	free(addresses);
 }
 
 bool verbs_address_is_translated(const struct verbs_address *address)
@@ -178,25 +155,21 @@ static bool address_choose(struct vm *vm, const uint8_t gid[16], uint16_t vlan,
 
 /* ---------------------------------- guests' -------------------------------- */
 
-static void known_add(struct verbs_addresses *addresses, const struct verbs_address *address)
+/* The entry that has had the address longest, or NULL. With the lock held. */
+static const struct verbs_address *known_find(const struct verbs_addresses *addresses,
+					      const uint8_t gid[16])
 {
-	struct known *known = g_hash_table_lookup(addresses->known, address->gid);
+	struct hash_node *node = hash_first(&addresses->known, hash_bytes(gid, 16));
+	const struct verbs_address *found = NULL;
 
-	if (!known) {
-		known = g_new0(struct known, 1);
-		memcpy(known->gid, address->gid, sizeof(known->gid));
-		memcpy(known->host, address->host, sizeof(known->host));
-		g_hash_table_add(addresses->known, known);
+	for (; node; node = hash_next(node)) {
+		struct verbs_address *address = hash_object(node, struct verbs_address, known);
+
+		if (!memcmp(address->gid, gid, sizeof(address->gid)) &&
+		    (!found || address->since < found->since))
+			found = address;
 	}
-	known->uses++;
-}
-
-static void known_del(struct verbs_addresses *addresses, const uint8_t gid[16])
-{
-	struct known *known = g_hash_table_lookup(addresses->known, gid);
-
-	if (known && !--known->uses)
-		g_hash_table_remove(addresses->known, gid);
+	return found;
 }
 
 static void log_translated(const struct vm *vm, const struct verbs_address *address)
@@ -226,16 +199,17 @@ int verbs_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t
 			log_untranslated(vm, gid);
 		return PVHCA_ST_NOT_FOUND;
 	}
+	if (!vm_gid_uses(vm, gid) && cm_gid_add(vv->cm, gid, address->host, address->ifindex))
+		return PVHCA_ST_NO_MEMORY;
 	pthread_mutex_lock(&addresses->lock);
-	known_add(addresses, address);
+	address->since = addresses->added++;
+	hash_add(&addresses->known, &address->known, hash_bytes(gid, 16));
 	address->used = true;
 	pthread_mutex_unlock(&addresses->lock);
 	if (verbs_address_is_translated(address)) {
 		atomic_fetch_add(&vv->translated, 1);
 		log_translated(vm, address);
 	}
-	if (!vm_gid_uses(vm, gid))
-		cm_gid_add(vv->cm, gid, address->host, address->ifindex);
 	return PVHCA_ST_OK;
 }
 
@@ -252,7 +226,7 @@ void verbs_gid_del(struct vm *vm, uint32_t index, const uint8_t gid[16])
 		atomic_fetch_sub(&vv->translated, 1);
 	pthread_mutex_lock(&addresses->lock);
 	address->used = false;
-	known_del(addresses, gid);
+	hash_del(&addresses->known, &address->known);
 	pthread_mutex_unlock(&addresses->lock);
 }
 
@@ -260,10 +234,10 @@ void verbs_address_to_host(struct vm *vm, const uint8_t peer[16], uint8_t host[1
 {
 	const struct verbs_vm *vv = vm->fabric_vm;
 	struct verbs_addresses *addresses = vv->fabric->addresses;
-	const struct known *known;
+	const struct verbs_address *known;
 
 	pthread_mutex_lock(&addresses->lock);
-	known = g_hash_table_lookup(addresses->known, peer);
+	known = known_find(addresses, peer);
 	if (known)
 		memcpy(host, known->host, sizeof(known->host));
 	pthread_mutex_unlock(&addresses->lock);
@@ -273,22 +247,22 @@ void verbs_address_to_host(struct vm *vm, const uint8_t peer[16], uint8_t host[1
 
 /* --------------------------------- datagrams ------------------------------- */
 
-void verbs_address_qp_add(struct verbs_vm *vv, uint32_t qpn)
+void verbs_address_qp_add(struct verbs_vm *vv, struct verbs_datagrams *qp, uint32_t qpn)
 {
 	struct verbs_addresses *addresses = vv->fabric->addresses;
 
+	qp->vv = vv;
 	pthread_mutex_lock(&addresses->lock);
-	g_hash_table_insert(addresses->qps, GUINT_TO_POINTER(qpn), vv);
+	hash_add(&addresses->qps, &qp->node, qpn);
 	pthread_mutex_unlock(&addresses->lock);
 }
 
-void verbs_address_qp_del(struct verbs_vm *vv, uint32_t qpn)
+void verbs_address_qp_del(struct verbs_vm *vv, struct verbs_datagrams *qp)
 {
 	struct verbs_addresses *addresses = vv->fabric->addresses;
 
 	pthread_mutex_lock(&addresses->lock);
-	if (g_hash_table_lookup(addresses->qps, GUINT_TO_POINTER(qpn)) == vv)
-		g_hash_table_remove(addresses->qps, GUINT_TO_POINTER(qpn));
+	hash_del(&addresses->qps, &qp->node);
 	pthread_mutex_unlock(&addresses->lock);
 }
 
@@ -318,15 +292,16 @@ static bool address_behind(const struct verbs_vm *vv, uint8_t gid[16])
 bool verbs_address_show(struct vm *vm, uint32_t src_qpn, uint8_t source[16],
 			uint8_t destination[16])
 {
-	struct verbs_vm *vv = vm->fabric_vm, *from;
+	struct verbs_vm *vv = vm->fabric_vm;
 	struct verbs_addresses *addresses = vv->fabric->addresses;
+	const struct verbs_datagrams *from;
 	bool changed;
 
 	pthread_mutex_lock(&addresses->lock);
 	changed = address_behind(vv, destination);
-	from = g_hash_table_lookup(addresses->qps, GUINT_TO_POINTER(src_qpn));
+	from = hash_object(hash_first(&addresses->qps, src_qpn), struct verbs_datagrams, node);
 	/* A peer's QP may have the number of one of ours; its address is another. */
-	if (from && address_behind(from, source))
+	if (from && address_behind(from->vv, source))
 		changed = true;
 	else if (config_route_back(vm->config, source, source))
 		changed = true;

@@ -97,11 +97,14 @@ struct verbs_group {
 
 /**
  * struct verbs_address - an entry of a guest's GID table
+ * @known, @since: among all VMs', and which came first; under the lock of address.c
  * @gid: the guest's address; @host: the one of the host's device in its place, perhaps the same
  * @ifindex: of the host's interface that has it
  * @index: last known place in the host's table, as any thread found it
  */
 struct verbs_address {
+	struct hash_node known;
+	uint64_t since;
 	bool used;
 	uint8_t gid[16];
 	uint8_t host[16];
@@ -180,6 +183,12 @@ static inline struct ibv_mr *verbs_mr_host(const struct mr *mr)
 
 struct verbs_mcast;
 
+/* A UD QP, by its number, and whose it is; under the lock of address.c. */
+struct verbs_datagrams {
+	struct hash_node node;
+	struct verbs_vm *vv;
+};
+
 /**
  * struct verbs_qp - a QP's part
  * @id: index in verbs_vm.qps and a generation above; stands in work request
@@ -202,6 +211,7 @@ struct verbs_mcast;
  * @send_cq, @recv_cq: host CQs, the second one an SRQ's if there is one; and what is
  * @send_share, @recv_share: reserved in them for this QP
  * @next_by_num: in a bucket of verbs_vm.by_num
+ * @datagrams: of a UD QP, verbs_address_qp_add(); @by_cm: cm_qp_add()
  * @av: as the guest gave it; under qp->lock
  * @mcasts, @num_mcasts: groups it is attached to; of commands that have the QP alone
  */
@@ -226,6 +236,8 @@ struct verbs_qp {
 	_Atomic uint32_t receives;
 	struct verbs_headers *headers;
 	struct qp *next_by_num;
+	struct verbs_datagrams datagrams;
+	struct hash_node by_cm;
 	struct av av;
 	struct verbs_mcast *mcasts;
 	unsigned int num_mcasts;
@@ -268,8 +280,8 @@ bool verbs_address_is_translated(const struct verbs_address *address);
 void verbs_address_to_host(struct vm *vm, const uint8_t peer[16], uint8_t host[16]);
 
 /* UD QPs of a VM: their numbers tell whose datagram it is. */
-void verbs_address_qp_add(struct verbs_vm *vv, uint32_t qpn);
-void verbs_address_qp_del(struct verbs_vm *vv, uint32_t qpn);
+void verbs_address_qp_add(struct verbs_vm *vv, struct verbs_datagrams *qp, uint32_t qpn);
+void verbs_address_qp_del(struct verbs_vm *vv, struct verbs_datagrams *qp);
 /*
  * Addresses of a datagram to the VM as it came, from the QP src_qpn: change them to those
  * that the VM knows. False: they are as they were. Any worker.

@@ -220,8 +220,8 @@ int verbs_qp_create(struct qp *qp)
 	if (qp->srq)
 		num_add(vv, qp);
 	if (qp->type == PVHCA_QPT_UD)
-		verbs_address_qp_add(vv, qp->qpn);
-	cm_qp_add(vv->cm, qp->qpn);
+		verbs_address_qp_add(vv, &vqp->datagrams, qp->qpn);
+	cm_qp_add(vv->cm, &vqp->by_cm, qp->qpn);
 	return PVHCA_ST_OK;
 
 err_release:
@@ -271,9 +271,9 @@ void verbs_qp_destroy(struct qp *qp)
 	struct verbs_vm *vv = qp->vm->fabric_vm;
 	struct verbs_qp *vqp = qp->fabric;
 
-	cm_qp_del(vv->cm, qp->qpn);
+	cm_qp_del(vv->cm, &vqp->by_cm);
 	if (qp->type == PVHCA_QPT_UD)
-		verbs_address_qp_del(vv, qp->qpn);
+		verbs_address_qp_del(vv, &vqp->datagrams);
 	verbs_mcast_detach_all(vv, vqp);
 	if (qp->srq)
 		flush_srq_entries(qp, vqp);

@@ -290,6 +290,13 @@ err_close:
 	return err;
 }
 
+static void verbs_locks_destroy(struct verbs_vm *vv)
+{
+	pthread_mutex_destroy(&vv->keys_lock);
+	pthread_mutex_destroy(&vv->poll_lock);
+	pthread_mutex_destroy(&vv->lock);
+}
+
 static int verbs_vm_open(struct fabric *fabric, struct vm *vm)
 {
 	struct verbs_vm *vv;
@@ -319,9 +326,14 @@ static int verbs_vm_open(struct fabric *fabric, struct vm *vm)
 	pthread_mutex_init(&vv->keys_lock, NULL);
 	vv->keys.heap = vm->heap;
 	vm->fabric_vm = vv;
-	vv->cm = cm_vm_open(vm);
-	return PVHCA_ST_OK;
+	err = -cm_vm_open(vm, &vv->cm);
+	if (!err)
+		return PVHCA_ST_OK;
 
+	vm->fabric_vm = NULL;
+	verbs_locks_destroy(vv);
+	ibv_destroy_comp_channel(vv->channel);
+	ibv_close_device(vv->context);
 err_free_qps:
 	heap_free(vv->qp_taken);
 	heap_free(vv->qps);
@@ -341,9 +353,7 @@ static void verbs_vm_close(struct vm *vm)
 	if (err)
 		vm_warning(vm, "host device could not be closed: %s", log_strerror(err));
 	hash_fini(&vv->keys);
-	pthread_mutex_destroy(&vv->keys_lock);
-	pthread_mutex_destroy(&vv->poll_lock);
-	pthread_mutex_destroy(&vv->lock);
+	verbs_locks_destroy(vv);
 	heap_free(vv->qp_taken);
 	heap_free(vv->qps);
 	heap_free(vv);

@@ -53,6 +53,7 @@
 #include <stdint.h>
 
 struct cm_vm;
+struct hash_node;
 struct vm;
 
 /*
@@ -63,24 +64,24 @@ void cm_start(const char *device);
 void cm_stop(void);
 
 /*
- * A VM begins and ends; the session's thread, before and after any worker has it.
- * NULL: it has no connections. When cm_vm_close returns nothing of it is left.
+ * A VM begins and ends; the session's thread, before and after any worker has it. 0 or -ENOMEM;
+ * *to NULL: it has no connections. When cm_vm_close returns nothing of it is left.
  */
-struct cm_vm *cm_vm_open(struct vm *vm);
+int cm_vm_open(struct vm *vm, struct cm_vm **to);
 void cm_vm_close(struct cm_vm *cv);
 
 /* All below do nothing where cv is NULL. */
 
 /*
  * Addresses of the guest's. host: the host's address in its place, the same or another;
- * ifindex: the host's interface that has it.
+ * ifindex: the host's interface that has it. cm_gid_add: 0 or -ENOMEM.
  */
-void cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], const uint8_t host[16], uint32_t ifindex);
+int cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], const uint8_t host[16], uint32_t ifindex);
 void cm_gid_del(struct cm_vm *cv, const uint8_t gid[16]);
 
-/* Numbers of the guest's QPs, which alone it may connect. */
-void cm_qp_add(struct cm_vm *cv, uint32_t qpn);
-void cm_qp_del(struct cm_vm *cv, uint32_t qpn);
+/* Numbers of the guest's QPs, which alone it may connect. node: a part of the QP. */
+void cm_qp_add(struct cm_vm *cv, struct hash_node *node, uint32_t qpn);
+void cm_qp_del(struct cm_vm *cv, struct hash_node *node);
 
 /* What the host's CM agreed on with a peer: the first PSN from there, and enum ibv_mtu. */
 struct cm_terms {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "lib/address.h"
+#include "lib/clock.h"
 #include "fabric/verbs/cm/private.h"
 #include "gsi/gsi.h"
 
@@ -33,9 +34,13 @@ static const struct {
 	/* clang-format on */
 };
 
-/* All connections by our id; the thread's own. */
-static GHashTable *cm_conns;
+/*
+ * All connections by our id; and by their timers. Those of a list run equally long, so whoever
+ * comes later ends later. The thread's own.
+ */
+static struct hash cm_conns;
 static uint32_t cm_last_id;
+static struct cds_list_head cm_timers[CM_STATES][2];
 
 /* -------------------------------- addresses -------------------------------- */
 
@@ -89,17 +94,14 @@ uint64_t cm_peer_guid(const uint8_t peer[16])
 
 struct cm_conn *cm_conn_find(struct cm_vm *cv, uint32_t id)
 {
-	struct cm_conn *conn;
+	struct cm_conn *conn = hash_object(hash_first(&cm_conns, id), struct cm_conn, by_id);
 
-	if (!cm_conns)
-		return NULL;
-	conn = g_hash_table_lookup(cm_conns, GUINT_TO_POINTER(id));
 	return conn && conn->cv == cv ? conn : NULL;
 }
 
 struct cm_conn *cm_conn_find_guest(struct cm_vm *cv, uint32_t guest_id)
 {
-	return g_hash_table_lookup(cv->by_guest, GUINT_TO_POINTER(guest_id));
+	return hash_object(hash_first(&cv->by_guest, guest_id), struct cm_conn, by_guest);
 }
 
 /* Not 0, and none that is in use; the first tries do. */
@@ -107,7 +109,7 @@ static uint32_t cm_new_id(void)
 {
 	do {
 		cm_last_id++;
-	} while (!cm_last_id || g_hash_table_contains(cm_conns, GUINT_TO_POINTER(cm_last_id)));
+	} while (!cm_last_id || hash_first(&cm_conns, cm_last_id));
 	return cm_last_id;
 }
 
@@ -115,13 +117,11 @@ static uint32_t cm_new_id(void)
 static bool cm_make_room(struct cm_vm *cv)
 {
 	uint32_t limit = cv->vm->policy->quota.connections;
-	GList *link;
+	struct cm_conn *conn;
 
-	if (cv->conns.length < limit)
+	if (cv->num_conns < limit)
 		return true;
-	for (link = cv->conns.head; link; link = link->next) {
-		struct cm_conn *conn = link->data;
-
+	cds_list_for_each_entry (conn, &cv->conns, node) {
 		if (conn->state != CM_OVER)
 			continue;
 		cm_conn_drop(conn);
@@ -138,21 +138,19 @@ struct cm_conn *cm_conn_new(struct cm_vm *cv, const uint8_t own[16], const uint8
 {
 	struct cm_conn *conn;
 
-	if (!cm_conns)
-		cm_conns = g_hash_table_new(NULL, NULL);
 	if (!cm_make_room(cv))
 		return NULL;
-	conn = g_try_new0(struct cm_conn, 1);
+	conn = heap_zalloc(cv->vm->heap, sizeof(*conn));
 	if (!conn)
 		return NULL;
 	conn->kind = CM_CONN;
 	conn->cv = cv;
-	conn->link.data = conn;
 	conn->id = cm_new_id();
 	memcpy(conn->own, own, sizeof(conn->own));
 	memcpy(conn->peer, peer, sizeof(conn->peer));
-	g_hash_table_insert(cm_conns, GUINT_TO_POINTER(conn->id), conn);
-	g_queue_push_tail_link(&cv->conns, &conn->link);
+	hash_add(&cm_conns, &conn->by_id, conn->id);
+	cds_list_add_tail(&conn->node, &cv->conns);
+	cv->num_conns++;
 	conn->counted = true;
 	atomic_fetch_add(&cv->vm->connections, 1);
 	return conn;
@@ -160,11 +158,10 @@ struct cm_conn *cm_conn_new(struct cm_vm *cv, const uint8_t own[16], const uint8
 
 static void cm_conn_stop_timer(struct cm_conn *conn)
 {
-	if (!conn->timer)
+	if (!conn->timer_ms)
 		return;
-	g_source_destroy(conn->timer);
-	g_source_unref(conn->timer);
-	conn->timer = NULL;
+	cds_list_del(&conn->timer);
+	conn->timer_ms = 0;
 }
 
 static void cm_conn_release(struct cm_conn *conn)
@@ -186,11 +183,12 @@ void cm_conn_drop(struct cm_conn *conn)
 
 	cm_conn_stop_timer(conn);
 	cm_conn_release(conn);
-	if (conn->has_guest_id && cm_conn_find_guest(cv, conn->guest_id) == conn)
-		g_hash_table_remove(cv->by_guest, GUINT_TO_POINTER(conn->guest_id));
-	g_hash_table_remove(cm_conns, GUINT_TO_POINTER(conn->id));
-	g_queue_unlink(&cv->conns, &conn->link);
-	g_free(conn);
+	if (conn->has_guest_id)
+		hash_del(&cv->by_guest, &conn->by_guest);
+	hash_del(&cm_conns, &conn->by_id);
+	cds_list_del(&conn->node);
+	cv->num_conns--;
+	heap_free(conn);
 }
 
 void cm_conn_set_guest_id(struct cm_conn *conn, uint32_t guest_id)
@@ -199,7 +197,7 @@ void cm_conn_set_guest_id(struct cm_conn *conn, uint32_t guest_id)
 		return;
 	conn->guest_id = guest_id;
 	conn->has_guest_id = true;
-	g_hash_table_insert(conn->cv->by_guest, GUINT_TO_POINTER(guest_id), conn);
+	hash_add(&conn->cv->by_guest, &conn->by_guest, guest_id);
 }
 
 /* ---------------------------------- timers --------------------------------- */
@@ -229,18 +227,71 @@ static void cm_conn_expire(struct cm_conn *conn)
 	cm_conn_drop(conn);
 }
 
-static gboolean cm_conn_on_timer(void *arg)
+/* When the first timer runs out, whichever it is. */
+static void cm_conns_set_alarm(void)
 {
-	struct cm_conn *conn = arg;
+	uint64_t first = UINT64_MAX;
 
+	for (int i = 0; i < CM_STATES * 2; i++) {
+		struct cds_list_head *list = &cm_timers[i / 2][i % 2];
+
+		if (!cds_list_empty(list))
+			first = MIN(first,
+				    cds_list_first_entry(list, struct cm_conn, timer)->end_ns);
+	}
+	cm_set_alarm(first);
+}
+
+static void cm_conn_start_timer(struct cm_conn *conn, unsigned int ms)
+{
+	conn->timer_ms = ms;
+	conn->end_ns = clock_ns() + ms * NS_PER_MS;
+	cds_list_add_tail(&conn->timer,
+			  &cm_timers[conn->state][ms == cm_times[conn->state].patient_ms]);
+}
+
+static void cm_conn_on_timer(struct cm_conn *conn)
+{
+	unsigned int ms = conn->timer_ms;
+
+	cm_conn_stop_timer(conn);
 	if (!conn->repeats) {
 		cm_conn_expire(conn);
-		return G_SOURCE_REMOVE;
+		return;
 	}
 	conn->repeats--;
+	cm_conn_start_timer(conn, ms);
 	if (conn->has_said)
 		gsi_deliver(conn->cv->vm, conn->peer, conn->own, &conn->said);
-	return G_SOURCE_CONTINUE;
+}
+
+void cm_conns_on_alarm(void)
+{
+	uint64_t now = clock_ns();
+	struct cm_conn *conn;
+
+	for (int i = 0; i < CM_STATES * 2; i++) {
+		struct cds_list_head *list = &cm_timers[i / 2][i % 2];
+
+		while (!cds_list_empty(list)) {
+			conn = cds_list_first_entry(list, struct cm_conn, timer);
+			if (conn->end_ns > now)
+				break;
+			cm_conn_on_timer(conn);
+		}
+	}
+	cm_conns_set_alarm();
+}
+
+void cm_conns_init(void)
+{
+	for (int i = 0; i < CM_STATES * 2; i++)
+		CDS_INIT_LIST_HEAD(&cm_timers[i / 2][i % 2]);
+}
+
+void cm_conns_fini(void)
+{
+	hash_fini(&cm_conns);
 }
 
 void cm_conn_set_state(struct cm_conn *conn, enum cm_state state)
@@ -255,8 +306,10 @@ void cm_conn_set_state(struct cm_conn *conn, enum cm_state state)
 		conn->repeats = 1;
 	}
 	cm_conn_stop_timer(conn);
-	if (ms)
-		conn->timer = cm_timer(ms, cm_conn_on_timer, conn);
+	if (!ms)
+		return;
+	cm_conn_start_timer(conn, ms);
+	cm_conns_set_alarm();
 }
 
 /* --------------------------------- messages -------------------------------- */

@@ -12,13 +12,11 @@
 /* The host's bound applies where it is lower. */
 #define BACKLOG 1024
 
-static void cm_listener_free(void *data)
+static void cm_listener_free(struct cm_listener *listener)
 {
-	struct cm_listener *listener = data;
-
 	if (listener->rdma)
 		rdma_destroy_id(listener->rdma);
-	g_free(listener);
+	heap_free(listener);
 }
 
 static int cm_listener_open(struct cm_listener *listener, const struct cm_gid *gid)
@@ -57,9 +55,13 @@ static void cm_listen_refused(const struct cm_listener *listener, const struct c
 /* False: refused; the reason is logged. */
 static bool cm_listen_one(struct cm_vm *cv, struct cm_gid *gid, uint16_t port, bool ud)
 {
-	struct cm_listener *listener = g_new0(struct cm_listener, 1);
+	struct cm_listener *listener = heap_zalloc(cv->vm->heap, sizeof(*listener));
 	int error;
 
+	if (!listener) {
+		vm_warning(cv->vm, "no memory to listen on port %u for it", port);
+		return false;
+	}
 	listener->kind = CM_LISTENER;
 	listener->cv = cv;
 	listener->port = port;
@@ -71,7 +73,7 @@ static bool cm_listen_one(struct cm_vm *cv, struct cm_gid *gid, uint16_t port, b
 		cm_listener_free(listener);
 		return false;
 	}
-	gid->listeners = g_slist_prepend(gid->listeners, listener);
+	cds_list_add(&listener->node, &gid->listeners);
 	return true;
 }
 
@@ -91,12 +93,12 @@ static const struct port_list *cm_ports(const struct cm_vm *cv, const struct cm_
 
 static bool cm_listens(const struct cm_vm *cv, const struct cm_gid *gid)
 {
-	for (GSList *link = cv->gids; link; link = link->next) {
-		const struct cm_gid *other = link->data;
+	struct cm_gid *other;
 
-		if (other->listeners && !memcmp(other->host, gid->host, sizeof(other->host)))
+	cds_list_for_each_entry (other, &cv->gids, node)
+		if (!cds_list_empty(&other->listeners) &&
+		    !memcmp(other->host, gid->host, sizeof(other->host)))
 			return true;
-	}
 	return false;
 }
 
@@ -115,6 +117,9 @@ void cm_listen(struct cm_vm *cv, struct cm_gid *gid)
 
 void cm_unlisten(struct cm_gid *gid)
 {
-	g_slist_free_full(gid->listeners, cm_listener_free);
-	gid->listeners = NULL;
+	struct cm_listener *listener, *next;
+
+	cds_list_for_each_entry_safe (listener, next, &gid->listeners, node)
+		cm_listener_free(listener);
+	CDS_INIT_LIST_HEAD(&gid->listeners);
 }

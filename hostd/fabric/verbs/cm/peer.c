@@ -62,8 +62,7 @@ static void cm_answered(struct cm_conn *conn, const struct cm_event *event)
 		cm_conn_refuse(conn, MAD_ABOUT_REQ, MAD_REASON_NO_RESOURCES, NULL, 0);
 		return;
 	}
-	conn->peer_qpn = param->qp_num;
-	cm_terms_learn(conn, &rtr);
+	cm_terms_learn(conn, param->qp_num, &rtr);
 
 	cm_conn_message(conn, MAD_REP);
 	mad_set(rep, REP_QPN, param->qp_num);
@@ -195,8 +194,7 @@ static bool cm_ask_guest(struct cm_listener *listener, const struct cm_event *ev
 	if (conn->ud) {
 		cm_build_sidr_req(conn, &ip, event);
 	} else {
-		conn->peer_qpn = event->conn.qp_num;
-		cm_terms_learn(conn, &rtr);
+		cm_terms_learn(conn, event->conn.qp_num, &rtr);
 		cm_build_req(conn, &ip, event, &rtr, &rts);
 	}
 	cm_conn_set_state(conn, CM_ASKED);

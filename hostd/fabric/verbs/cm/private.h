@@ -11,8 +11,11 @@
 #include <sys/socket.h>
 
 #include <rdma/rdma_cma.h>
+#include <urcu/list.h>
 
 #include "fabric/verbs/cm/cm.h"
+#include "lib/hash.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "gsi/mad.h"
 #include "vm/vm.h"
@@ -20,12 +23,30 @@
 /* What is first in rdma_cm_id->context. */
 enum cm_kind { CM_CONN, CM_LISTENER };
 
-/* An address of a guest's and the host's in its place, with what listens on that. */
+/**
+ * struct cm_job - something for the thread to do; the first member of what it needs for that
+ * @node: among those of its session. Under the lock of thread.c
+ * @run: in the thread; the job is its own from here on
+ * @done: set when it is done, or NULL. Likewise
+ */
+struct cm_job {
+	struct cds_list_head node;
+	void (*run)(struct cm_job *job);
+	struct cm_vm *cv;
+	bool *done;
+};
+
+/**
+ * struct cm_gid - an address of a guest's and the host's in its place, with what listens on that
+ * @job: makes it known to the thread, which it belongs to then
+ */
 struct cm_gid {
+	struct cm_job job;
+	struct cds_list_head node;
 	uint8_t gid[16];
 	uint8_t host[16];
 	uint32_t ifindex;
-	GSList *listeners;
+	struct cds_list_head listeners;
 };
 
 /**
@@ -34,24 +55,25 @@ struct cm_gid {
  * @jobs, @ready: for the thread; in its list of those with jobs. Under the lock of thread.c
  * @lock: covers qpns and peers, which commands use, too
  * @qpns: QP numbers of the guest
- * @peers: struct cm_peer, of connections being made or there
+ * @peers: connections with terms, being made or there, by their peers
  * @gids: struct cm_gid
  * @by_guest: connections by the guest's communication id
- * @conns: all connections
+ * @conns, @num_conns: all connections, the oldest first
  */
 struct cm_vm {
 	struct vm *vm;
 	_Atomic unsigned int queued;
-	GQueue jobs;
-	GList ready;
+	struct cds_list_head jobs;
+	struct cds_list_head ready;
 
 	pthread_mutex_t lock;
-	GHashTable *qpns;
-	GHashTable *peers;
+	struct hash qpns;
+	struct hash peers;
 
-	GSList *gids;
-	GHashTable *by_guest;
-	GQueue conns;
+	struct cds_list_head gids;
+	struct hash by_guest;
+	struct cds_list_head conns;
+	unsigned int num_conns;
 };
 
 enum cm_state {
@@ -77,22 +99,30 @@ struct cm_request {
 
 /**
  * struct cm_conn - a connection, being made, there, or ending; or a SIDR exchange
- * @id: our communication id towards the guest
- * @guest_id: the guest's, once known
+ * @node: in cv->conns
+ * @id, @by_id: our communication id towards the guest
+ * @guest_id, @by_guest: the guest's, once known
  * @own, @peer: addresses, as the guest sees them
  * @qpn: the guest's QP
- * @peer_qpn: its peer's
+ * @peer_qpn, @terms, @has_terms, @by_peer: the peer's QP, and what the host's CM agreed on with
+ *	it; written under cv->lock
  * @tid: of the guest's request
  * @rdma: owned; NULL when it has come to its end
  * @said, @has_said: the MAD that is repeated until the guest answers it, or when
  *	it asks again
  * @patient: the guest asked for time (MRA): @said is not repeated by itself
  * @repeats: how often the timer may still run out
+ * @timer, @timer_ms: in the list of those that run equally long; 0: none runs
+ * @end_ns: when it runs out; CLOCK_MONOTONIC
  */
 struct cm_conn {
 	enum cm_kind kind;
 	struct cm_vm *cv;
-	GList link; /* in cs->conns */
+	struct cds_list_head node;
+	struct hash_node by_id;
+	struct hash_node by_guest;
+	struct hash_node by_peer;
+	struct cm_terms terms;
 	uint32_t id;
 	uint32_t guest_id;
 	bool has_guest_id;
@@ -112,7 +142,9 @@ struct cm_conn {
 	bool has_said;
 	bool patient;
 	unsigned int repeats;
-	GSource *timer;
+	struct cds_list_head timer;
+	unsigned int timer_ms;
+	uint64_t end_ns;
 };
 
 /* ------------------------------- fabric/verbs/cm/thread.c ------------------------------- */
@@ -122,16 +154,21 @@ struct rdma_event_channel *cm_channel(void);
 bool cm_right_device(const struct rdma_cm_id *id);
 /* Is it a port that the host gives to whoever asks for any? */
 bool cm_is_for_anybody(uint16_t port);
-GSource *cm_timer(unsigned int ms, GSourceFunc fn, void *arg);
+/* Have cm_conns_on_alarm() called then (CLOCK_MONOTONIC); UINT64_MAX: not at all. Needs no memory. */
+void cm_set_alarm(uint64_t ns);
 bool cm_owns_qp(struct cm_vm *cv, uint32_t qpn);
-/* rtr: of the host's CM, for the QP to receive. */
-void cm_terms_learn(struct cm_conn *conn, const struct ibv_qp_attr *rtr);
+/* peer_qpn: the peer's QP, rtr: of the host's CM, for ours to receive. */
+void cm_terms_learn(struct cm_conn *conn, uint32_t peer_qpn, const struct ibv_qp_attr *rtr);
 void cm_terms_forget(struct cm_conn *conn);
 struct cm_gid *cm_find_gid(struct cm_vm *cv, const uint8_t gid[16]);
 
 /* -------------------------------- fabric/verbs/cm/conn.c -------------------------------- */
 
-/* NULL: the VM has as many as it may. */
+/* The thread begins and ends; no connection is there. */
+void cm_conns_init(void);
+void cm_conns_fini(void);
+void cm_conns_on_alarm(void);
+/* NULL: the VM has as many as it may, or there is no memory. */
 struct cm_conn *cm_conn_new(struct cm_vm *cv, const uint8_t own[16], const uint8_t peer[16]);
 /* Gives all back: the host's CM tells the peer what is right in its state. */
 void cm_conn_drop(struct cm_conn *conn);
@@ -175,6 +212,7 @@ bool cm_peer_events(struct rdma_event_channel *channel);
 
 struct cm_listener {
 	enum cm_kind kind;
+	struct cds_list_head node; /* in listeners of its address */
 	struct cm_vm *cv;
 	struct rdma_cm_id *rdma;
 	uint8_t gid[16];

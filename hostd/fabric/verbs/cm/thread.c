@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/calls.h"
+#include "lib/clock.h"
 #include "fabric/verbs/cm/private.h"
 
 /* librdmacm, which asks for addresses by netlink. */
@@ -31,14 +32,18 @@ CALLS_ON("verbs",
 #define PORT_RANGE_FIRST 32768u
 #define PORT_RANGE_LAST	 60999u
 
-struct cm_job {
-	void (*run)(struct cm_job *job);
-	struct cm_vm *cv;
+/* A MAD of a guest's. */
+struct cm_mad_job {
+	struct cm_job job;
 	uint8_t source[16];
-	uint8_t destination[16]; /* or the host's address for source */
-	uint32_t ifindex;
+	uint8_t destination[16];
 	struct mad mad;
-	bool *done; /* under cm.lock; signalled by cm.cond */
+};
+
+/* An address of a guest's goes. */
+struct cm_del_job {
+	struct cm_job job;
+	uint8_t gid[16];
 };
 
 static struct {
@@ -49,18 +54,19 @@ static struct {
 	GThread *thread;
 	GSource *wake;
 	GSource *events;
+	GSource *alarm;
 	int wake_fd;
 	unsigned int first_port, last_port; /* cm_is_for_anybody() */
 
 	pthread_mutex_t lock; /* covers ready, and the jobs of each session */
 	pthread_cond_t cond;
-	GQueue ready;	   /* struct cm_vm with jobs, by their ready */
-	struct cm_vm none; /* jobs of no session */
+	struct cds_list_head ready; /* struct cm_vm with jobs, by their ready */
+	struct cm_vm none;	    /* jobs of no session */
 } cm = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.cond = PTHREAD_COND_INITIALIZER,
-	.ready = G_QUEUE_INIT,
-	.none = { .jobs = G_QUEUE_INIT, .ready.data = &cm.none },
+	.ready = CDS_LIST_HEAD_INIT(cm.ready),
+	.none = { .jobs = CDS_LIST_HEAD_INIT(cm.none.jobs) },
 };
 
 struct rdma_event_channel *cm_channel(void)
@@ -78,13 +84,11 @@ bool cm_is_for_anybody(uint16_t port)
 	return port >= cm.first_port && port <= cm.last_port;
 }
 
-GSource *cm_timer(unsigned int ms, GSourceFunc fn, void *arg)
+void cm_set_alarm(uint64_t ns)
 {
-	GSource *timer = g_timeout_source_new(ms);
-
-	g_source_set_callback(timer, fn, arg, NULL);
-	g_source_attach(timer, cm.context);
-	return timer;
+	/* In microseconds, and not too early. */
+	g_source_set_ready_time(cm.alarm,
+				ns == UINT64_MAX ? -1 : (gint64)((ns + NS_PER_US - 1) / NS_PER_US));
 }
 
 /* ----------------------------------- jobs ---------------------------------- */
@@ -94,9 +98,9 @@ static void cm_post(struct cm_job *job)
 	struct cm_vm *cv = job->cv ? job->cv : &cm.none;
 
 	pthread_mutex_lock(&cm.lock);
-	if (g_queue_is_empty(&cv->jobs))
-		g_queue_push_tail_link(&cm.ready, &cv->ready);
-	g_queue_push_tail(&cv->jobs, job);
+	if (cds_list_empty(&cv->jobs))
+		cds_list_add_tail(&cv->ready, &cm.ready);
+	cds_list_add_tail(&job->node, &cv->jobs);
 	pthread_mutex_unlock(&cm.lock);
 	eventfd_write(cm.wake_fd, 1);
 }
@@ -119,7 +123,6 @@ static void cm_run(struct cm_job *job)
 	bool *done = job->done;
 
 	job->run(job);
-	g_free(job);
 	if (!done)
 		return;
 	pthread_mutex_lock(&cm.lock);
@@ -135,11 +138,13 @@ static struct cm_job *cm_next(void)
 	struct cm_vm *cv;
 
 	pthread_mutex_lock(&cm.lock);
-	if (!g_queue_is_empty(&cm.ready)) {
-		cv = g_queue_pop_head_link(&cm.ready)->data;
-		job = g_queue_pop_head(&cv->jobs);
-		if (!g_queue_is_empty(&cv->jobs))
-			g_queue_push_tail_link(&cm.ready, &cv->ready);
+	if (!cds_list_empty(&cm.ready)) {
+		cv = cds_list_first_entry(&cm.ready, struct cm_vm, ready);
+		cds_list_del(&cv->ready);
+		job = cds_list_first_entry(&cv->jobs, struct cm_job, node);
+		cds_list_del(&job->node);
+		if (!cds_list_empty(&cv->jobs))
+			cds_list_add_tail(&cv->ready, &cm.ready);
 	}
 	pthread_mutex_unlock(&cm.lock);
 	return job;
@@ -171,6 +176,15 @@ static gboolean cm_on_events(int fd, GIOCondition condition, void *arg)
 	(void)condition;
 	(void)arg;
 	cm_peer_events(cm.channel);
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean cm_on_alarm(GSource *source, GSourceFunc callback, void *arg)
+{
+	(void)source;
+	(void)callback;
+	(void)arg;
+	cm_conns_on_alarm();
 	return G_SOURCE_CONTINUE;
 }
 
@@ -226,6 +240,24 @@ static void cm_read_port_range(void)
 	g_free(text);
 }
 
+/* GLib asks for a callback, too. */
+static gboolean cm_no_callback(void *arg)
+{
+	(void)arg;
+	return G_SOURCE_CONTINUE;
+}
+
+/* Here, for at run time a timer of GLib's for each connection would need memory. */
+static GSource *cm_new_alarm(void)
+{
+	static GSourceFuncs funcs = { .dispatch = cm_on_alarm };
+	GSource *alarm = g_source_new(&funcs, sizeof(GSource));
+
+	g_source_set_callback(alarm, cm_no_callback, NULL, NULL);
+	g_source_attach(alarm, cm.context);
+	return alarm;
+}
+
 void cm_start(const char *device)
 {
 	cm.channel = cm_open_channel();
@@ -248,6 +280,8 @@ void cm_start(const char *device)
 	cm.loop = g_main_loop_new(cm.context, FALSE);
 	cm.wake = cm_watch(cm.wake_fd, cm_on_wake);
 	cm.events = cm_watch(cm.channel->fd, cm_on_events);
+	cm.alarm = cm_new_alarm();
+	cm_conns_init();
 	cm.thread = g_thread_new("cm", cm_main, NULL);
 }
 
@@ -259,14 +293,14 @@ static void cm_job_quit(struct cm_job *job)
 
 void cm_stop(void)
 {
-	struct cm_job *job;
+	struct cm_job quit = { .run = cm_job_quit };
 
 	if (!cm.channel)
 		return;
-	job = g_new0(struct cm_job, 1);
-	job->run = cm_job_quit;
-	cm_post(job);
+	cm_post(&quit);
 	g_thread_join(cm.thread);
+	cm_conns_fini();
+	cm_unwatch(cm.alarm);
 	cm_unwatch(cm.events);
 	cm_unwatch(cm.wake);
 	g_main_loop_unref(cm.loop);
@@ -279,183 +313,153 @@ void cm_stop(void)
 
 /* --------------------------------- sessions -------------------------------- */
 
-/* A peer that the host's CM has terms with; the key are its first two fields. */
-struct cm_peer {
-	uint8_t gid[16];
-	uint32_t qpn;
-	struct cm_terms terms;
-	uint32_t conn; /* whose they are */
-};
-
-static guint peer_hash(const void *key)
-{
-	const struct cm_peer *peer = key;
-	guint hash = peer->qpn;
-
-	for (int i = 0; i < 16; i++)
-		hash = hash * 31 + peer->gid[i];
-	return hash;
-}
-
-static gboolean peer_equal(const void *a, const void *b)
-{
-	const struct cm_peer *x = a, *y = b;
-
-	return x->qpn == y->qpn && !memcmp(x->gid, y->gid, 16);
-}
-
-struct cm_vm *cm_vm_open(struct vm *vm)
+int cm_vm_open(struct vm *vm, struct cm_vm **to)
 {
 	struct cm_vm *cv;
 
+	*to = NULL;
 	if (!cm.channel)
-		return NULL;
-	cv = g_try_new0(struct cm_vm, 1);
+		return 0;
+	cv = heap_zalloc(vm->heap, sizeof(*cv));
 	if (!cv)
-		return NULL;
+		return -ENOMEM;
 	cv->vm = vm;
 	pthread_mutex_init(&cv->lock, NULL);
-	g_queue_init(&cv->conns);
-	g_queue_init(&cv->jobs);
-	cv->ready.data = cv;
-	cv->qpns = g_hash_table_new(NULL, NULL);
-	cv->peers = g_hash_table_new_full(peer_hash, peer_equal, g_free, NULL);
-	cv->by_guest = g_hash_table_new(NULL, NULL);
-	return cv;
+	CDS_INIT_LIST_HEAD(&cv->jobs);
+	CDS_INIT_LIST_HEAD(&cv->gids);
+	CDS_INIT_LIST_HEAD(&cv->conns);
+	cv->qpns.heap = vm->heap;
+	cv->peers.heap = vm->heap;
+	cv->by_guest.heap = vm->heap;
+	*to = cv;
+	return 0;
 }
 
-static void cm_gid_free(void *data)
+static void cm_gid_free(struct cm_gid *gid)
 {
-	struct cm_gid *gid = data;
-
 	cm_unlisten(gid);
-	g_free(gid);
+	heap_free(gid);
 }
 
 static void cm_job_close(struct cm_job *job)
 {
 	struct cm_vm *cv = job->cv;
+	struct cm_conn *conn, *next_conn;
+	struct cm_gid *gid, *next_gid;
 
-	g_slist_free_full(cv->gids, cm_gid_free);
-	cv->gids = NULL;
-	while (cv->conns.head)
-		cm_conn_drop(cv->conns.head->data);
+	cds_list_for_each_entry_safe (gid, next_gid, &cv->gids, node)
+		cm_gid_free(gid);
+	CDS_INIT_LIST_HEAD(&cv->gids);
+	cds_list_for_each_entry_safe (conn, next_conn, &cv->conns, node)
+		cm_conn_drop(conn);
 }
 
 void cm_vm_close(struct cm_vm *cv)
 {
-	struct cm_job *job;
+	struct cm_job close = { .run = cm_job_close, .cv = cv };
 
 	if (!cv)
 		return;
-	job = g_new0(struct cm_job, 1);
-	job->run = cm_job_close;
-	job->cv = cv;
-	cm_post_and_wait(job);
+	cm_post_and_wait(&close);
 
-	g_hash_table_destroy(cv->by_guest);
-	g_hash_table_destroy(cv->peers);
-	g_hash_table_destroy(cv->qpns);
+	hash_fini(&cv->by_guest);
+	hash_fini(&cv->peers);
+	hash_fini(&cv->qpns);
 	pthread_mutex_destroy(&cv->lock);
-	g_free(cv);
+	heap_free(cv);
 }
 
 /* --------------------------------- addresses ------------------------------- */
 
 struct cm_gid *cm_find_gid(struct cm_vm *cv, const uint8_t gid[16])
 {
-	for (GSList *link = cv->gids; link; link = link->next) {
-		struct cm_gid *own = link->data;
+	struct cm_gid *own;
 
+	cds_list_for_each_entry (own, &cv->gids, node)
 		if (!memcmp(own->gid, gid, sizeof(own->gid)))
 			return own;
-	}
 	return NULL;
 }
 
 static void cm_job_gid_add(struct cm_job *job)
 {
-	struct cm_gid *gid = g_new0(struct cm_gid, 1);
+	struct cm_gid *gid = caa_container_of(job, struct cm_gid, job);
 
-	memcpy(gid->gid, job->source, sizeof(gid->gid));
-	memcpy(gid->host, job->destination, sizeof(gid->host));
-	gid->ifindex = job->ifindex;
 	cm_listen(job->cv, gid);
-	job->cv->gids = g_slist_prepend(job->cv->gids, gid);
+	cds_list_add(&gid->node, &job->cv->gids);
 }
 
 /* What listened on the host's address goes: another one of the VM's that stands for it does. */
 static void cm_inherit(struct cm_vm *cv, struct cm_gid *gone)
 {
-	if (!gone->listeners)
+	struct cm_gid *heir;
+
+	if (cds_list_empty(&gone->listeners))
 		return;
 	cm_unlisten(gone);
-	for (GSList *link = cv->gids; link; link = link->next) {
-		struct cm_gid *heir = link->data;
-
+	cds_list_for_each_entry (heir, &cv->gids, node)
 		if (!memcmp(heir->host, gone->host, sizeof(heir->host)))
 			cm_listen(cv, heir);
-	}
 }
 
 static void cm_job_gid_del(struct cm_job *job)
 {
-	struct cm_gid *gid = cm_find_gid(job->cv, job->source);
+	const struct cm_del_job *own = caa_container_of(job, struct cm_del_job, job);
+	struct cm_gid *gid = cm_find_gid(job->cv, own->gid);
 
 	if (!gid)
 		return;
-	job->cv->gids = g_slist_remove(job->cv->gids, gid);
+	cds_list_del(&gid->node);
 	cm_inherit(job->cv, gid);
 	cm_gid_free(gid);
 }
 
-static struct cm_job *cm_gid_job(struct cm_vm *cv, const uint8_t gid[16],
-				 void (*run)(struct cm_job *job))
+int cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], const uint8_t host[16], uint32_t ifindex)
 {
-	struct cm_job *job = g_new0(struct cm_job, 1);
-
-	job->run = run;
-	job->cv = cv;
-	memcpy(job->source, gid, sizeof(job->source));
-	return job;
-}
-
-void cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], const uint8_t host[16], uint32_t ifindex)
-{
-	struct cm_job *job;
+	struct cm_gid *own;
 
 	if (!cv)
-		return;
-	job = cm_gid_job(cv, gid, cm_job_gid_add);
-	memcpy(job->destination, host, sizeof(job->destination));
-	job->ifindex = ifindex;
-	cm_post(job);
+		return 0;
+	own = heap_zalloc(cv->vm->heap, sizeof(*own));
+	if (!own)
+		return -ENOMEM;
+	own->job = (struct cm_job){ .run = cm_job_gid_add, .cv = cv };
+	memcpy(own->gid, gid, sizeof(own->gid));
+	memcpy(own->host, host, sizeof(own->host));
+	own->ifindex = ifindex;
+	CDS_INIT_LIST_HEAD(&own->listeners);
+	cm_post(&own->job);
+	return 0;
 }
 
 /* Waits: the address may be another VM's at once, with the same ports. */
 void cm_gid_del(struct cm_vm *cv, const uint8_t gid[16])
 {
-	if (cv)
-		cm_post_and_wait(cm_gid_job(cv, gid, cm_job_gid_del));
+	struct cm_del_job del = { .job = { .run = cm_job_gid_del, .cv = cv } };
+
+	if (!cv)
+		return;
+	memcpy(del.gid, gid, sizeof(del.gid));
+	cm_post_and_wait(&del.job);
 }
 
 /* ----------------------------- queue pairs, terms --------------------------- */
 
-void cm_qp_add(struct cm_vm *cv, uint32_t qpn)
+void cm_qp_add(struct cm_vm *cv, struct hash_node *node, uint32_t qpn)
 {
 	if (!cv)
 		return;
 	pthread_mutex_lock(&cv->lock);
-	g_hash_table_add(cv->qpns, GUINT_TO_POINTER(qpn));
+	hash_add(&cv->qpns, node, qpn);
 	pthread_mutex_unlock(&cv->lock);
 }
 
-void cm_qp_del(struct cm_vm *cv, uint32_t qpn)
+void cm_qp_del(struct cm_vm *cv, struct hash_node *node)
 {
 	if (!cv)
 		return;
 	pthread_mutex_lock(&cv->lock);
-	g_hash_table_remove(cv->qpns, GUINT_TO_POINTER(qpn));
+	hash_del(&cv->qpns, node);
 	pthread_mutex_unlock(&cv->lock);
 }
 
@@ -464,90 +468,106 @@ bool cm_owns_qp(struct cm_vm *cv, uint32_t qpn)
 	bool owns;
 
 	pthread_mutex_lock(&cv->lock);
-	owns = g_hash_table_contains(cv->qpns, GUINT_TO_POINTER(qpn));
+	owns = hash_first(&cv->qpns, qpn);
 	pthread_mutex_unlock(&cv->lock);
 	return owns;
 }
 
-static struct cm_peer cm_peer_key(const uint8_t peer[16], uint32_t peer_qpn)
+static uint32_t cm_peer_hash(const uint8_t peer[16], uint32_t peer_qpn)
 {
-	struct cm_peer key = { .qpn = peer_qpn };
+	return hash_bytes(peer, 16) ^ peer_qpn;
+}
 
-	memcpy(key.gid, peer, sizeof(key.gid));
-	return key;
+/* The connection that has terms with that peer; NULL: there is none. With cv->lock held. */
+static struct cm_conn *cm_conn_with(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn)
+{
+	struct hash_node *node = hash_first(&cv->peers, cm_peer_hash(peer, peer_qpn));
+
+	for (; node; node = hash_next(node)) {
+		struct cm_conn *conn = hash_object(node, struct cm_conn, by_peer);
+
+		if (conn->peer_qpn == peer_qpn && !memcmp(conn->peer, peer, 16))
+			return conn;
+	}
+	return NULL;
+}
+
+/* With cv->lock held. */
+static void cm_terms_drop(struct cm_conn *conn)
+{
+	hash_del(&conn->cv->peers, &conn->by_peer);
+	conn->has_terms = false;
 }
 
 /* A later connection of the same two replaces what an earlier one left. */
-void cm_terms_learn(struct cm_conn *conn, const struct ibv_qp_attr *rtr)
+void cm_terms_learn(struct cm_conn *conn, uint32_t peer_qpn, const struct ibv_qp_attr *rtr)
 {
 	struct cm_vm *cv = conn->cv;
-	struct cm_peer *entry = g_new(struct cm_peer, 1);
+	struct cm_conn *former;
 
-	*entry = cm_peer_key(conn->peer, conn->peer_qpn);
-	entry->terms = (struct cm_terms){ rtr->rq_psn, rtr->path_mtu };
-	entry->conn = conn->id;
 	pthread_mutex_lock(&cv->lock);
-	g_hash_table_replace(cv->peers, entry, entry);
-	pthread_mutex_unlock(&cv->lock);
+	if (conn->has_terms)
+		cm_terms_drop(conn);
+	former = cm_conn_with(cv, conn->peer, peer_qpn);
+	if (former)
+		cm_terms_drop(former);
+	conn->peer_qpn = peer_qpn;
+	conn->terms = (struct cm_terms){ rtr->rq_psn, rtr->path_mtu };
+	hash_add(&cv->peers, &conn->by_peer, cm_peer_hash(conn->peer, peer_qpn));
 	conn->has_terms = true;
+	pthread_mutex_unlock(&cv->lock);
 }
 
 void cm_terms_forget(struct cm_conn *conn)
 {
-	struct cm_peer key = cm_peer_key(conn->peer, conn->peer_qpn);
-	struct cm_vm *cv = conn->cv;
-	struct cm_peer *entry;
-
-	if (!conn->has_terms)
-		return;
-	pthread_mutex_lock(&cv->lock);
-	entry = g_hash_table_lookup(cv->peers, &key);
-	if (entry && entry->conn == conn->id)
-		g_hash_table_remove(cv->peers, &key);
-	pthread_mutex_unlock(&cv->lock);
-	conn->has_terms = false;
+	pthread_mutex_lock(&conn->cv->lock);
+	if (conn->has_terms)
+		cm_terms_drop(conn);
+	pthread_mutex_unlock(&conn->cv->lock);
 }
 
 bool cm_terms(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, struct cm_terms *terms)
 {
-	struct cm_peer key = cm_peer_key(peer, peer_qpn), *entry;
+	const struct cm_conn *conn;
 
 	if (!cv)
 		return false;
 	pthread_mutex_lock(&cv->lock);
-	entry = g_hash_table_lookup(cv->peers, &key);
-	if (entry)
-		*terms = entry->terms;
+	conn = cm_conn_with(cv, peer, peer_qpn);
+	if (conn)
+		*terms = conn->terms;
 	pthread_mutex_unlock(&cv->lock);
-	return entry;
+	return conn;
 }
 
 /* ----------------------------------- MADs ---------------------------------- */
 
 static void cm_job_mad(struct cm_job *job)
 {
+	struct cm_mad_job *own = caa_container_of(job, struct cm_mad_job, job);
+
 	atomic_fetch_sub(&job->cv->queued, 1);
-	cm_guest_mad(job->cv, job->source, job->destination, &job->mad);
+	cm_guest_mad(job->cv, own->source, own->destination, &own->mad);
+	heap_free(own);
 }
 
 bool cm_send(struct cm_vm *cv, const uint8_t source[16], const uint8_t destination[16],
 	     const void *mad)
 {
-	struct cm_job *job;
+	struct cm_mad_job *own;
 
 	if (!cv)
 		return false;
 	if (atomic_fetch_add(&cv->queued, 1) >= MAX_QUEUED)
 		goto err_uncount;
-	job = g_try_new0(struct cm_job, 1);
-	if (!job)
+	own = heap_zalloc(cv->vm->heap, sizeof(*own));
+	if (!own)
 		goto err_uncount;
-	job->run = cm_job_mad;
-	job->cv = cv;
-	memcpy(job->source, source, sizeof(job->source));
-	memcpy(job->destination, destination, sizeof(job->destination));
-	memcpy(&job->mad, mad, sizeof(job->mad));
-	cm_post(job);
+	own->job = (struct cm_job){ .run = cm_job_mad, .cv = cv };
+	memcpy(own->source, source, sizeof(own->source));
+	memcpy(own->destination, destination, sizeof(own->destination));
+	memcpy(&own->mad, mad, sizeof(own->mad));
+	cm_post(&own->job);
 	return true;
 
 err_uncount:

@@ -15,16 +15,17 @@
 #include "worker/worker.h"
 
 /* No connections to native peers. */
-void cm_qp_add(struct cm_vm *cv, uint32_t qpn)
+void cm_qp_add(struct cm_vm *cv, struct hash_node *node, uint32_t qpn)
 {
 	(void)cv;
+	(void)node;
 	(void)qpn;
 }
 
-void cm_qp_del(struct cm_vm *cv, uint32_t qpn)
+void cm_qp_del(struct cm_vm *cv, struct hash_node *node)
 {
 	(void)cv;
-	(void)qpn;
+	(void)node;
 }
 
 bool cm_terms(struct cm_vm *cv, const uint8_t peer[16], uint32_t peer_qpn, struct cm_terms *terms)
@@ -48,17 +49,18 @@ void verbs_address_to_host(struct vm *vm, const uint8_t peer[16], uint8_t host[1
 
 unsigned int stubs_datagram_qps;
 
-void verbs_address_qp_add(struct verbs_vm *vv, uint32_t qpn)
+void verbs_address_qp_add(struct verbs_vm *vv, struct verbs_datagrams *qp, uint32_t qpn)
 {
 	(void)vv;
+	(void)qp;
 	(void)qpn;
 	stubs_datagram_qps++;
 }
 
-void verbs_address_qp_del(struct verbs_vm *vv, uint32_t qpn)
+void verbs_address_qp_del(struct verbs_vm *vv, struct verbs_datagrams *qp)
 {
 	(void)vv;
-	(void)qpn;
+	(void)qp;
 	stubs_datagram_qps--;
 }
 

@@ -63,14 +63,16 @@ static void host_has(unsigned int index, const char *text, uint32_t ifindex, uin
 
 static char cm_last[ADDRESS_TEXT];
 static unsigned int cm_gids;
+static bool cm_full;
 
-void cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], const uint8_t host[16], uint32_t ifindex)
+int cm_gid_add(struct cm_vm *cv, const uint8_t gid[16], const uint8_t host[16], uint32_t ifindex)
 {
 	(void)cv;
 	(void)gid;
 	(void)ifindex;
 	address_text(host, cm_last);
-	cm_gids++;
+	cm_gids += !cm_full;
+	return cm_full ? -ENOMEM : 0;
 }
 
 void cm_gid_del(struct cm_vm *cv, const uint8_t gid[16])
@@ -313,11 +315,23 @@ static bool show(int vm, uint32_t qpn, const char *source, const char *destinati
 	return changed;
 }
 
+START_TEST(an_address_that_the_connection_manager_has_no_memory_for_is_refused)
+{
+	cm_full = true;
+	ck_assert_int_eq(take(0, 0, "10.0.0.2", PLAINLY), PVHCA_ST_NO_MEMORY);
+	ck_assert(!vvs[0].address[0].used);
+	cm_full = false;
+	ck_assert_int_eq(take(0, 0, "10.0.0.2", PLAINLY), PVHCA_ST_OK);
+}
+END_TEST
+
 START_TEST(a_datagram_shows_the_guests_own_addresses)
 {
+	struct verbs_datagrams qp;
+
 	take(0, 0, "192.168.0.9", PLAINLY);
 	take(1, 0, "192.168.0.8", PLAINLY);
-	verbs_address_qp_add(&vvs[1], 0x11);
+	verbs_address_qp_add(&vvs[1], &qp, 0x11);
 	/* Of the other VM, and of a peer's QP with the same number. */
 	ck_assert(show(0, 0x11, "10.0.0.1", "10.0.0.1", "192.168.0.8", "192.168.0.9"));
 	ck_assert(show(0, 0x11, "10.0.0.66", "10.0.0.1", "10.0.0.66", "192.168.0.9"));
@@ -329,9 +343,8 @@ START_TEST(a_datagram_shows_the_guests_own_addresses)
 	/* To one who has the host's address itself, it came there. */
 	take(0, 1, "10.0.0.1", PLAINLY);
 	ck_assert(!show(0, 0x12, "10.0.0.66", "10.0.0.1", "10.0.0.66", "10.0.0.1"));
-	verbs_address_qp_del(&vvs[0], 0x11); /* not its own */
 	ck_assert(show(0, 0x11, "10.0.0.1", "10.0.0.2", "192.168.0.8", "10.0.0.2"));
-	verbs_address_qp_del(&vvs[1], 0x11);
+	verbs_address_qp_del(&vvs[1], &qp);
 	ck_assert(!show(0, 0x11, "10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.2"));
 }
 END_TEST
@@ -348,6 +361,7 @@ int main(void)
 	tcase_add_test(tc, settings_name_the_address_or_keep_it_for_others);
 	tcase_add_test(tc, the_hosts_table_may_change);
 	tcase_add_test(tc, peers_are_vms_of_this_host_or_of_others_or_none);
+	tcase_add_test(tc, an_address_that_the_connection_manager_has_no_memory_for_is_refused);
 	tcase_add_test(tc, a_datagram_shows_the_guests_own_addresses);
 	return suite_run("verbs_address", tc);
 }

@@ -16,6 +16,7 @@
 
 #include "fabric/verbs/cm/cm.h"
 #include "gsi/gsi.h"
+#include "lib/heap.h"
 #include "lib/log.h"
 #include "gsi/mad.h"
 #include "vm/vm.h"
@@ -302,6 +303,7 @@ int rdma_init_qp_attr(struct rdma_cm_id *id, struct ibv_qp_attr *attr, int *mask
 
 static struct vm vm;
 static struct cm_vm *cv;
+static struct hash_node qp;
 static struct vm_policy policy;
 static struct config config;
 static struct cm_terms terms;
@@ -433,10 +435,11 @@ static void setup(void)
 	vm.policy = &policy;
 	log_init("error");
 	cm_start("rxe0");
-	cv = cm_vm_open(&vm);
+	vm.heap = heap_new();
+	ck_assert_int_eq(cm_vm_open(&vm, &cv), 0);
 	ck_assert_ptr_nonnull(cv);
 	cm_gid_add(cv, own, own, 3);
-	cm_qp_add(cv, QPN);
+	cm_qp_add(cv, &qp, QPN);
 	settle();
 }
 
@@ -444,6 +447,8 @@ static void teardown(void)
 {
 	cm_vm_close(cv);
 	/* Nothing stays behind, whatever was under way. */
+	ck_assert_uint_eq(heap_bytes(vm.heap), 0);
+	heap_end(vm.heap);
 	ck_assert_int_eq(host.ids, 0);
 	ck_assert_uint_eq(vm.connections, 0);
 	cm_stop();
@@ -497,6 +502,24 @@ START_TEST(a_request_becomes_rdma_connect)
 END_TEST
 
 /* For it, it is a listener's, now or later. */
+START_TEST(without_memory_a_connection_is_refused_and_made_when_there_is_some)
+{
+	struct mad req = request();
+
+	/* For the message that waits, and no more. */
+	heap_limit(vm.heap, heap_bytes(vm.heap) + 500);
+	say(&req);
+	ck_assert_uint_eq(mad_get(hear(MAD_REJ), REJ_REASON), MAD_REASON_NO_RESOURCES);
+	settle();
+	heap_limit(vm.heap, heap_bytes(vm.heap));
+	ck_assert(!cm_send(cv, own, peer, &req));
+	ck_assert_int_eq(cm_gid_add(cv, peer, peer, 3), -ENOMEM);
+	heap_limit(vm.heap, UINT64_MAX);
+	say(&req);
+	WAIT_FOR(host.connects == 1);
+}
+END_TEST
+
 START_TEST(a_port_that_hosts_programs_listen_on_is_not_taken)
 {
 	static const uint16_t ports[] = { 111, 4420, 20049 };
@@ -758,9 +781,10 @@ START_TEST(a_guest_that_asks_much_holds_up_no_other)
 	static const uint8_t others[16] = { [10] = 0xff, 0xff, 10, 0, 0, 3 };
 	struct mad dreq = about(MAD_DREQ, 12345);
 	struct vm other = { .policy = &policy };
-	struct cm_vm *second = cm_vm_open(&other);
 	unsigned int listeners = host.listeners;
+	struct cm_vm *second;
 
+	ck_assert_int_eq(cm_vm_open(&other, &second), 0);
 	/* The thread waits in its first job for the host until all have been posted. */
 	pthread_mutex_lock(&host.lock);
 	cm_gid_add(cv, further, further, 3);
@@ -1171,6 +1195,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, a_request_becomes_rdma_connect);
+	tcase_add_test(tc, without_memory_a_connection_is_refused_and_made_when_there_is_some);
 	tcase_add_test(tc, a_port_that_hosts_programs_listen_on_is_not_taken);
 	tcase_add_test(tc, the_answer_becomes_a_rep_and_its_terms_are_learnt);
 	tcase_add_test(tc, repeated_requests_make_no_second_connection);
