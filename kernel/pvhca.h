@@ -85,8 +85,8 @@
 #include <rdma/ib_umem.h>
 #include <rdma/ib_verbs.h>
 #include <rdma/pvhca-abi.h>
-#include <rdma/pvhca-ring.h>
 #include <pvhca/pvhca-admin.h>
+#include <pvhca/pvhca-kring.h>
 #include <pvhca/pvhca-regs.h>
 
 #include "pvhca_com.h"

@@ -369,8 +369,6 @@ int pvhca_com_alloc_context(struct pvhca_dev *dev,
 	cmd.alloc_context.ring_abi_major = cpu_to_le16(params->ring_abi_major);
 	cmd.alloc_context.ring_abi_minor = cpu_to_le16(params->ring_abi_minor);
 	cmd.alloc_context.flags = cpu_to_le32(params->flags);
-	memcpy(cmd.alloc_context.provider_version, params->version,
-	       sizeof(cmd.alloc_context.provider_version));
 	err = pvhca_com_run_holding(dev, PVHCA_CMD_ALLOC_CONTEXT, &cmd, &rsp, params->hold);
 	result->handle = le32_to_cpu(rsp.alloc_context.handle);
 	result->ring_abi_major = le16_to_cpu(rsp.alloc_context.ring_abi_major);

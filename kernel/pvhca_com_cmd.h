@@ -17,7 +17,6 @@ struct pvhca_dev;
  * @ring_abi_major: the provider's
  * @ring_abi_minor: the provider's
  * @flags: PVHCA_CONTEXT_*
- * @version: text, as the provider gave it
  * @hold: hold of the page; NULL: the driver's own, which waits
  */
 struct pvhca_com_alloc_context_params {
@@ -25,7 +24,6 @@ struct pvhca_com_alloc_context_params {
 	u16 ring_abi_major;
 	u16 ring_abi_minor;
 	u32 flags;
-	const u8 *version;
 	struct pvhca_com_hold *hold;
 };
 

@@ -17,6 +17,7 @@
 #include <rdma/ib_umem.h>
 #include <rdma/ib_verbs.h>
 #include <rdma/uverbs_ioctl.h>
+#include <rdma/pvhca-abi.h>
 
 /* 6.11: create_cq() is given the attribute bundle instead of the udata in it. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
@@ -161,6 +162,32 @@ static inline int ib_no_udata_io(struct ib_udata *udata)
 
 	return err ? err : ib_respond_empty_udata(udata);
 }
+#endif
+
+/*
+ * Providers of pvhca 0.1 have their version as text behind struct pvhca_uctx_req. No kernel
+ * had such a driver, so what goes upstream does not know of it.
+ */
+#ifndef PVHCA_UPSTREAM
+struct pvhca_uctx_req_0_1 {
+	struct pvhca_uctx_req req;
+	__u8 version[32];
+};
+
+static inline int _pvhca_copy_uctx_req(struct ib_udata *udata, struct pvhca_uctx_req *req)
+{
+	struct pvhca_uctx_req_0_1 longer;
+	int err;
+
+	err = ib_copy_validate_udata_in(udata, longer, req.ring_abi_minor);
+	*req = longer.req;
+	return err;
+}
+
+#define pvhca_copy_uctx_req(udata, request) _pvhca_copy_uctx_req(udata, &(request))
+#else
+#define pvhca_copy_uctx_req(udata, request) \
+	ib_copy_validate_udata_in(udata, request, ring_abi_minor)
 #endif
 
 #endif /* PVHCA_COMPAT_H */

@@ -112,7 +112,7 @@ static void pvhca_kcq_fill_wc(struct ib_wc *wc, const struct pvhca_cqe *cqe, u32
 		wc->wc_flags |= IB_WC_GRH;
 	if (flags & PVHCA_CQE_F_VLAN) {
 		wc->wc_flags |= IB_WC_WITH_VLAN;
-		wc->vlan_id = le32_to_cpu(cqe->vlan);
+		wc->vlan_id = le32_to_cpu(cqe->inv_rkey);
 	} else if (flags & PVHCA_CQE_F_IMM) {
 		wc->wc_flags |= IB_WC_WITH_IMM;
 		wc->ex.imm_data = cqe->imm_data;

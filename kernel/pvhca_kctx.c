@@ -186,19 +186,16 @@ void pvhca_kctx_flush(struct pvhca_dev *dev)
 
 static int pvhca_kctx_open(struct pvhca_kctx *kctx)
 {
-	u8 version[sizeof_field(struct pvhca_cmd_alloc_context, provider_version)] = {};
 	const struct pvhca_com_alloc_context_params params = {
 		.page = kctx->page.dma,
 		.ring_abi_major = PVHCA_RING_ABI_MAJOR,
 		.ring_abi_minor = PVHCA_RING_ABI_MINOR,
 		.flags = PVHCA_CONTEXT_KERNEL,
-		.version = version,
 	};
 	struct pvhca_com_alloc_context_result result;
 	struct pvhca_context_page *page = kctx->page.addr;
 	int err;
 
-	strscpy(version, "driver " PVHCA_VERSION, sizeof(version));
 	page->alive = cpu_to_le32(1);
 	err = pvhca_com_alloc_context(kctx->dev, &params, &result);
 	if (err)

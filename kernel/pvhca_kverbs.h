@@ -44,7 +44,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <rdma/ib_verbs.h>
-#include <rdma/pvhca-ring.h>
+#include <pvhca/pvhca-kring.h>
 #include <pvhca/pvhca-admin.h>
 
 struct pvhca_cq;

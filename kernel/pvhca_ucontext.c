@@ -167,7 +167,6 @@ static int pvhca_ucontext_open(struct pvhca_dev *dev, struct pvhca_ucontext *ctx
 		.page = ctx->page->dma,
 		.ring_abi_major = req->ring_abi_major,
 		.ring_abi_minor = req->ring_abi_minor,
-		.version = req->version,
 		.hold = &ctx->page->hold,
 	};
 	struct pvhca_com_alloc_context_result result;
@@ -175,12 +174,12 @@ static int pvhca_ucontext_open(struct pvhca_dev *dev, struct pvhca_ucontext *ctx
 
 	err = pvhca_com_alloc_context(dev, &params, &result);
 	if (err == -EPROTO)
-		ibdev_err_ratelimited(
-			&dev->ibdev,
-			"provider %*pE speaks ring ABI %u.%u, pvhcad %*pE speaks %u.%u\n",
-			PVHCA_TEXT_LEN(req->version), req->version, req->ring_abi_major,
-			req->ring_abi_minor, PVHCA_TEXT_LEN(dev->com.area->hostd_version),
-			dev->com.area->hostd_version, result.ring_abi_major, result.ring_abi_minor);
+		ibdev_err_ratelimited(&dev->ibdev,
+				      "provider speaks ring ABI %u.%u, pvhcad %*pE speaks %u.%u\n",
+				      req->ring_abi_major, req->ring_abi_minor,
+				      PVHCA_TEXT_LEN(dev->com.area->hostd_version),
+				      dev->com.area->hostd_version, result.ring_abi_major,
+				      result.ring_abi_minor);
 	if (err)
 		return err;
 	ctx->handle = result.handle;
@@ -221,7 +220,7 @@ int pvhca_alloc_ucontext(struct ib_ucontext *ibucontext, struct ib_udata *udata)
 	u16 ring_abi_minor;
 	int err;
 
-	err = ib_copy_validate_udata_in(udata, req, version);
+	err = pvhca_copy_uctx_req(udata, req);
 	if (err)
 		return err;
 	if (req.comp_mask)

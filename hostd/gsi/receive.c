@@ -58,7 +58,7 @@ static bool gsi_receive(struct qp *qp, uint16_t vlan, const uint8_t *message, ui
 	uint32_t posted;
 
 	if (vlan != PVHCA_NO_VLAN) {
-		cqe.vlan = htole32(vlan);
+		cqe.inv_rkey = htole32(vlan);
 		cqe.flags |= PVHCA_CQE_F_VLAN;
 	}
 	if (!qp_state_responds(atomic_load(&qp->state)) || atomic_load(&own->failed))

@@ -221,7 +221,7 @@ static enum net_delivery deliver_locked(struct pass *pass, struct qp *qp, uint16
 	if (delivery != NET_DELIVERED)
 		return delivery;
 	if (vlan != PVHCA_NO_VLAN) {
-		cqe.vlan = htole32(vlan);
+		cqe.inv_rkey = htole32(vlan);
 		cqe.flags = PVHCA_CQE_F_VLAN;
 	}
 	took(own, &qp->rq, load->vm);

@@ -10,7 +10,7 @@
 
 #include "lib/av.h"
 #include "pvhca/pvhca-admin.h"
-#include "rdma/pvhca-ring.h"
+#include "pvhca/pvhca-kring.h"
 #include "memory/extents.h"
 
 struct heap;

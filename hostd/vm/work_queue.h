@@ -12,7 +12,7 @@
 #include <infiniband/verbs.h>
 
 #include "pvhca/pvhca-admin.h"
-#include "rdma/pvhca-ring.h"
+#include "pvhca/pvhca-kring.h"
 #include "vm/ring.h"
 
 /**

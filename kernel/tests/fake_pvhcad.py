@@ -270,8 +270,8 @@ class Admin:
 
     def _alloc_context(self, body):
         page, major, minor, flags = struct.unpack_from("<QHHI", body)
-        assert self.memory.word(page) == 1
-        details, _ = self._made(version=body[16:48].rstrip(b"\0").decode(), flags=flags)
+        assert self.memory.word(page) == 1 and not any(body[16:48])
+        details, _ = self._made(flags=flags)
         if flags & fake_gsi.CONTEXT_KERNEL:
             self.driver, self.driver_page = details["made"], page
         return details, struct.pack("<IHH", details["made"], 1, 0)

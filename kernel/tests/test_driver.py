@@ -497,7 +497,7 @@ def provider_of_another_ring_abi_is_refused_by_name(rig):
     bench = Bench(rig)
     bench.set(refuse={"ALLOC_CONTEXT": "VERSION"})
     assert "failed GET_CONTEXT Protocol error" in bench.run("-r 7").out
-    bench.said("provider test speaks ring ABI 7.0, pvhcad fake 0 speaks 1.0")
+    bench.said("provider speaks ring ABI 7.0, pvhcad fake 0 speaks 1.0")
 
 
 @drivertest(timeout=300)
@@ -572,7 +572,7 @@ def texts_of_others_are_escaped_in_the_log(rig):
     register = "a?forged?[31m"              # what QEMU makes of it
     bench.set(refuse={"ALLOC_CONTEXT": "VERSION"}, version=text, message=text, host_device=text)
     bench.run(f"-v '{text}'")
-    bench.said(f"provider {logged} speaks ring ABI")
+    bench.said(f"provider speaks ring ABI 1.0, pvhcad {register} speaks")
     bench.host("hang_up")
     bench.said(f"attached to pvhcad {register}, host device {logged}, QEMU's device")
     bench.set(enable_error=ERROR_VERSION)

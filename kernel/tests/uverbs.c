@@ -13,7 +13,7 @@
  *   -S         have pages scattered over physical memory
  *   -R         a region that may only be read
  *   -r MAJOR   ring ABI
- *   -v TEXT    version
+ *   -v TEXT    version, which providers of pvhca 0.1 tell
  *   -u         each call is also made by a newer provider: see newer()
  *   -q         query the QP over and over until that fails
  *   -d         destroy the QP before the end
@@ -45,7 +45,7 @@ static struct {
 	int ring_abi;
 	const char *version;
 	bool huge, scattered, read_only, query, destroy, wait, more, dmabuf, newer;
-} options = { .length = 10000, .offset = 123, .ring_abi = PVHCA_RING_ABI_MAJOR, .version = "test" };
+} options = { .length = 10000, .offset = 123, .ring_abi = PVHCA_RING_ABI_MAJOR, .version = "" };
 
 static bool send_command(struct app *app, uint32_t number, void *in, size_t in_size, void *out,
 			 size_t out_size)
@@ -157,14 +157,14 @@ static bool make_context(struct app *app)
 		struct ib_uverbs_cmd_hdr header;
 		struct ib_uverbs_get_context core;
 		struct pvhca_uctx_req driver;
+		__u8 version[32];
 	} in = { .driver.ring_abi_major = options.ring_abi };
 	struct {
 		struct ib_uverbs_get_context_resp core;
 		struct pvhca_uctx_resp driver;
 	} out = {};
 
-	memcpy(in.driver.version, options.version,
-	       strnlen(options.version, sizeof(in.driver.version)));
+	memcpy(in.version, options.version, strnlen(options.version, sizeof(in.version)));
 	if (!COMMAND(app, GET_CONTEXT, in, out))
 		return false;
 	app->async = out.core.async_fd;

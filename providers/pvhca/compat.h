@@ -76,4 +76,23 @@ static inline void pvhca_set_qp_ex(struct verbs_qp *vqp)
 }
 #endif
 
+/*
+ * A driver of pvhca 0.1 demands 32 bytes behind struct pvhca_uctx_req, for a version as
+ * text. Zeroes are no text, and every other driver takes them, too. No kernel had such a
+ * driver, so what goes upstream does not know of it.
+ */
+#ifndef PVHCA_UPSTREAM
+struct pvhca_get_context_0_1 {
+	struct ibv_get_context ibv_cmd;
+	__u32 comp_mask;
+	__u16 ring_abi_major;
+	__u16 ring_abi_minor;
+	__u8 version[32];
+};
+
+#define PVHCA_GET_CONTEXT struct pvhca_get_context_0_1
+#else
+#define PVHCA_GET_CONTEXT struct pvhca_ucmd_get_context
+#endif
+
 #endif /* __PVHCA_COMPAT_H__ */

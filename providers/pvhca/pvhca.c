@@ -13,13 +13,6 @@
 #include "pvhca.h"
 #include "pvhca-abi.h"
 
-/* What the kernel's and the host's logs name: PVHCA_VERSION is only set outside rdma-core. */
-#ifdef PVHCA_VERSION
-#define PROVIDER_VERSION PVHCA_VERSION " (rdma-core " PACKAGE_VERSION ")"
-#else
-#define PROVIDER_VERSION "rdma-core " PACKAGE_VERSION
-#endif
-
 /* Out of the range that 1af4 sets aside for experiments. */
 #define PCI_VENDOR_ID_RED_HAT 0x1af4
 #define PCI_DEVICE_ID_PVHCA   0x10f0
@@ -75,11 +68,10 @@ static const struct verbs_context_ops context_ops = {
 static int get_context(struct pvhca_context *ctx,
 		       struct pvhca_ucmd_get_context_resp *resp)
 {
-	struct pvhca_ucmd_get_context cmd = {};
+	PVHCA_GET_CONTEXT cmd = {};
 
 	cmd.ring_abi_major = PVHCA_RING_ABI_MAJOR;
 	cmd.ring_abi_minor = PVHCA_RING_ABI_MINOR;
-	strncpy((char *)cmd.version, PROVIDER_VERSION, sizeof(cmd.version) - 1);
 	return pvhca_cmd_get_context(&ctx->vctx, &cmd.ibv_cmd, sizeof(cmd),
 				     &resp->ibv_resp, sizeof(*resp));
 }

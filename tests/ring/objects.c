@@ -73,7 +73,6 @@ int guest_context_open(struct guest *guest, struct guest_context *context)
 		.alloc_context = {
 			.ring_abi_major = htole16(PVHCA_RING_ABI_MAJOR),
 			.ring_abi_minor = htole16(PVHCA_RING_ABI_MINOR),
-			.provider_version = "test",
 		},
 	};
 	struct pvhca_context_page *page = guest_alloc(guest, sizeof(*page));

@@ -2,6 +2,7 @@
 """Driver and provider are built with other versions than this machine's, without a warning; the series for upstream
 apply to their projects and are built there."""
 
+import functools
 import json
 import re
 import shlex
@@ -31,6 +32,15 @@ def fetch(name):
     if done.returncode:
         raise unittest.SkipTest(done.stderr.strip())
     return tree
+
+
+@functools.cache
+def patches_of(project, name):
+    """The series alone: the folder of its patches, and the source of the project."""
+    base = fetch(name)
+    patches = SERIES / f"{project}-only"
+    subprocess.run([SOURCE / "scripts/export-series", project, patches, "--base", base], check=True, capture_output=True)
+    return patches, base
 
 
 def export(project, name, only=None):
@@ -74,13 +84,20 @@ class Driver(unittest.TestCase):
 class Series(unittest.TestCase):
     def test_no_compatibility_code_is_left(self):
         for project, name in (("rdma-core", "rdma-core-65"), ("linux", "linux-7.3"), ("qemu", "qemu-10.0")):
-            base = fetch(name)
-            patches = SERIES / f"{project}-only"
-            subprocess.run([SOURCE / "scripts/export-series", project, patches, "--base", base], check=True,
-                           capture_output=True)
+            patches, _ = patches_of(project, name)
             text = "".join(path.read_text() for path in patches.glob("*.patch"))
-            for word in ("compat.h", "_compat", "LINUX_VERSION_CODE", "IBVERBS_PABI_VERSION", "PVHCA_QEMU_AT_LEAST", "__has_include"):
+            for word in ("compat.h", "_compat", "LINUX_VERSION_CODE", "IBVERBS_PABI_VERSION", "PVHCA_QEMU_AT_LEAST", "__has_include",
+                         "PVHCA_UPSTREAM", "_0_1"):
                 self.assertNotIn(word, text, project)
+
+    def test_uapi_has_nothing_that_only_the_kernel_may_use(self):
+        patches, _ = patches_of("linux", "linux-7.3")
+        text = "".join(path.read_text() for path in patches.glob("*.patch"))
+        changes = re.findall(r"^diff --git a/(\S+) .*\n((?:(?!diff --git).*\n)*)", text, re.MULTILINE)
+        uapi = "".join(change for name, change in changes if name.startswith("include/uapi/rdma/pvhca"))
+        for word in ("REG_MR", "F_AV", "LKEY_DMA", "VLAN", "version["):
+            self.assertNotIn(word, uapi)
+        self.assertIn("PVHCA_LKEY_DMA", text)
 
     def test_rdma_core_65_builds_it_with_werror(self):
         tree = export("rdma-core", "rdma-core-65")
@@ -133,18 +150,14 @@ class Series(unittest.TestCase):
             self.assertEqual(built.returncode, 0, built.stderr[-3000:])
 
     def test_checkpatch_of_qemu_finds_no_error(self):
-        base = fetch("qemu-10.0")
-        patches = SERIES / "qemu-only"
-        subprocess.run([SOURCE / "scripts/export-series", "qemu", patches, "--base", base], check=True, capture_output=True)
+        patches, base = patches_of("qemu", "qemu-10.0")
         done = subprocess.run(["perl", base / "scripts/checkpatch.pl", "--no-tree", "--terse",
                                *sorted(patches.glob("*.patch"))], capture_output=True, text=True, cwd=patches)
         self.assertIn(" lines checked", done.stdout)
         self.assertEqual([line for line in done.stdout.splitlines() if ": ERROR:" in line], [])
 
     def test_checkpatch_finds_no_error(self):
-        base = fetch("linux-7.3")
-        patches = SERIES / "linux-only"
-        subprocess.run([SOURCE / "scripts/export-series", "linux", patches, "--base", base], check=True, capture_output=True)
+        patches, base = patches_of("linux", "linux-7.3")
         done = subprocess.run(["perl", base / "scripts/checkpatch.pl", "--no-tree", "--strict", "--terse",
                                "--max-line-length=100", *sorted(patches.glob("*.patch"))], capture_output=True, text=True,
                               cwd=patches)	# where it leaves a file

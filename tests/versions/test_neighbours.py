@@ -54,8 +54,8 @@ def provider_of_another_ring_abi_is_refused_and_both_versions_named(rig):
     guest = rig.guests[0]
     give(guest, plugin=last_release.provider("other-ring"))
     assert guest.run("ibv_devinfo").rc != 0
-    assert re.search(rf"provider {re.escape(last_release.VERSION)} .*speaks ring ABI 7\.\d+, pvhcad {driver_version(guest)} "
-                     r"speaks 1\.\d+", guest.dmesg()), guest.dmesg()[-2000:]
+    assert re.search(rf"provider speaks ring ABI 7\.\d+, pvhcad {driver_version(guest)} speaks 1\.\d+", guest.dmesg()), \
+        guest.dmesg()[-2000:]
 
 
 @neighbourtest

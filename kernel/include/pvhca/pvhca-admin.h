@@ -382,8 +382,8 @@ struct pvhca_cmd_alloc_context {
 	__le64 page; /* struct pvhca_context_page, zeroed but for alive */
 	__le16 ring_abi_major;
 	__le16 ring_abi_minor;
-	__le32 flags; /* PVHCA_CONTEXT_* */
-	__u8 provider_version[32];
+	__le32 flags;	   /* PVHCA_CONTEXT_* */
+	__u8 reserved[32]; /* text of a driver of 0.1 */
 };
 
 struct pvhca_rsp_alloc_context {

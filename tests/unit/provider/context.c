@@ -26,8 +26,13 @@ static int err;
 int ibv_cmd_get_context(struct verbs_context *vctx, struct ibv_get_context *cmd, size_t cmd_size,
 			struct ib_uverbs_get_context_resp *resp, size_t resp_size)
 {
+	const char *text = (const char *)cmd + sizeof(struct pvhca_ucmd_get_context);
+
 	(void)vctx;
-	ck_assert_uint_eq(cmd_size, sizeof(struct pvhca_ucmd_get_context));
+	/* A driver of 0.1 wants that much, and others take no more than zeroes there. */
+	ck_assert_uint_eq(cmd_size, sizeof(struct pvhca_ucmd_get_context) + 32);
+	for (unsigned int i = 0; i < 32; i++)
+		ck_assert_int_eq(text[i], 0);
 	ck_assert_uint_eq(resp_size, sizeof(struct pvhca_ucmd_get_context_resp));
 	asked = ((struct pvhca_ucmd_get_context *)cmd)->drv_payload;
 	memcpy(&((struct pvhca_ucmd_get_context_resp *)resp)->drv_payload, &answer, answered);
@@ -116,14 +121,12 @@ static void opens(void)
 	ck_assert_uint_eq(mappings(), 0);
 }
 
-START_TEST(kernel_is_told_versions)
+START_TEST(kernel_is_told_the_ring_abi)
 {
 	opens();
 	ck_assert_uint_eq(asked.comp_mask, 0);
 	ck_assert_uint_eq(asked.ring_abi_major, PVHCA_RING_ABI_MAJOR);
 	ck_assert_uint_eq(asked.ring_abi_minor, PVHCA_RING_ABI_MINOR);
-	ck_assert_int_eq(asked.version[sizeof(asked.version) - 1], 0);
-	ck_assert_uint_gt(strlen((char *)asked.version), 0);
 }
 END_TEST
 
@@ -191,7 +194,7 @@ int main(void)
 	int failed;
 
 	tcase_add_checked_fixture(c, setup, NULL);
-	tcase_add_test(c, kernel_is_told_versions);
+	tcase_add_test(c, kernel_is_told_the_ring_abi);
 	tcase_add_test(c, limits_are_the_devices_as_far_as_rings_go);
 	tcase_add_test(c, newer_driver_may_tell_more);
 	tcase_add_test(c, shorter_answer_opens_or_is_refused);

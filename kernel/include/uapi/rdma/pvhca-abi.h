@@ -15,14 +15,13 @@
 #define PVHCA_UVERBS_ABI_VERSION 1
 
 /*
- * alloc_ucontext. The provider tells its version and ring ABI; pvhcad refuses
- * a ring ABI it does not speak, and the driver's log then names both versions.
+ * alloc_ucontext. The provider tells its ring ABI; pvhcad refuses one that it does
+ * not speak, and the driver's log then names both.
  */
 struct pvhca_uctx_req {
 	__u32 comp_mask;
 	__u16 ring_abi_major;
 	__u16 ring_abi_minor;
-	__u8 version[32]; /* text, NUL padded */
 };
 
 /**

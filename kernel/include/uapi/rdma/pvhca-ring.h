@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR Linux-OpenIB) */
 /*
- * pvhca ring ABI: whoever posts work in the guest (the provider; the driver for
- * kernel consumers) and pvhcad, through pinned guest memory.
+ * pvhca ring ABI: the provider and pvhcad, through pinned guest memory. The driver
+ * posts the work of kernel consumers in the same way.
  *
  * Theory of operation
  *
@@ -126,8 +126,7 @@ enum pvhca_wqe_opcode {
 	PVHCA_WQE_ATOMIC_FETCH_ADD	= 7,
 	PVHCA_WQE_LOCAL_INV		= 8,
 	PVHCA_WQE_BIND_MW		= 9,
-	PVHCA_WQE_REG_MR		= 10,	/* kernel consumers */
-	PVHCA_WQE_OPCODES,
+	/* 10 is the kernel's. */
 };
 /* clang-format on */
 
@@ -135,14 +134,7 @@ enum pvhca_wqe_opcode {
 #define PVHCA_WQE_F_SOLICITED (1 << 1)
 #define PVHCA_WQE_F_FENCE     (1 << 2)
 #define PVHCA_WQE_F_INLINE    (1 << 3) /* data stand in the entry */
-#define PVHCA_WQE_F_AV	      (1 << 4) /* kernel consumers' datagrams: see below */
-#define PVHCA_WQE_F_MASK      0x0f     /* everybody may set these */
-
-/*
- * lkey of all of a guest's RAM, addressed guest-physically; only in QPs and SRQs
- * of a context that the driver made for kernel consumers.
- */
-#define PVHCA_LKEY_DMA 0xffffff00u
+#define PVHCA_WQE_F_MASK      0x0f     /* of these; bit 4 is the kernel's */
 
 /* A piece of local memory; addresses are the application's, keys the host's. */
 struct pvhca_sge {
@@ -162,14 +154,12 @@ struct pvhca_sge {
  * @rkey: WRITE, READ, atomics: remote key
  * @remote_addr: WRITE, READ, atomics: remote address
  * @ah: UD: address handle, as CREATE_AH gave it
- * @remote_qpn: UD: 24 bits. Packets (PVHCA_QPT_NET): the place of a checksum
+ * @remote_qpn: UD: 24 bits
  * @remote_qkey: UD
  *
  * Behind it stand the SGE list or the inline data, at PVHCA_SQ_WQE_DATA; with
- * atomics, binds and registrations first the segment of that operation (struct
- * pvhca_atomic_seg, pvhca_bind_seg, pvhca_reg_seg), then the SGE list. With F_AV
- * that segment is the destination, a struct pvhca_av of pvhca-admin.h, and ah is
- * 0: a kernel's address handles are made where it cannot wait for a command.
+ * atomics and binds first the segment of that operation (struct pvhca_atomic_seg,
+ * pvhca_bind_seg), then the SGE list.
  */
 struct pvhca_sq_wqe {
 	__u8 opcode;
@@ -218,32 +208,6 @@ struct pvhca_bind_seg {
 	__le32 mw_handle;
 	__le32 rkey;
 	__le32 access;
-};
-
-/**
- * struct pvhca_reg_seg - REG_MR: give memory to a region made by ALLOC_MR
- * @iova: address of its first byte in keys' address space
- * @length: bytes
- * @pages: guest-physical address of a list of __le64, the guest-physical
- *	addresses of its pages; stays as it is until the work completes
- * @mr_handle: of the region
- * @key: new lkey and rkey: that of the region but for the lowest 8 bits
- * @access: IB_ACCESS_*
- * @num_pages: of the list; of 1 << log_page_size bytes each
- * @log_page_size: >= PVHCA_GRANULE_SHIFT
- *
- * The first byte lies at iova modulo the page size in the first page.
- */
-struct pvhca_reg_seg {
-	__le64 iova;
-	__le64 length;
-	__le64 pages;
-	__le32 mr_handle;
-	__le32 key;
-	__le32 access;
-	__le32 num_pages;
-	__u8 log_page_size;
-	__u8 reserved[7];
 };
 
 /**
@@ -303,7 +267,7 @@ enum pvhca_cqe_opcode {	/* enum ibv_wc_opcode's meaning, own numbers */
 	PVHCA_CQE_FETCH_ADD		= 4,
 	PVHCA_CQE_BIND_MW		= 5,
 	PVHCA_CQE_LOCAL_INV		= 6,
-	PVHCA_CQE_REG_MR		= 7,
+	/* 7 is the kernel's. */
 	PVHCA_CQE_RECV			= 16,	/* from here on: of a receive queue */
 	PVHCA_CQE_RECV_WRITE_IMM	= 17,
 };
@@ -313,19 +277,18 @@ enum pvhca_cqe_opcode {	/* enum ibv_wc_opcode's meaning, own numbers */
 #define PVHCA_CQE_F_GRH	  (1 << 0) /* UD: 40 bytes of GRH lead the buffer */
 #define PVHCA_CQE_F_IMM	  (1 << 1) /* imm_data is valid */
 #define PVHCA_CQE_F_INV	  (1 << 2) /* inv_rkey is valid */
-#define PVHCA_CQE_F_VLAN  (1 << 3) /* GSI, packets: vlan is valid; only with PVHCA_FEATURE_VLAN */
+/* Bit 3 is the kernel's. */
 
 /**
  * struct pvhca_cqe - completion queue entry, 32 bytes
  * @qpn: of the QP whose work completed
  * @byte_len: bytes received or read; on error vendor_err
  * @imm_data: as received (big endian), or
- * @inv_rkey: key that a SEND_INV invalidated, or
- * @vlan: GSI receive: VLAN of the address that the MAD was sent to; likewise a packet
- * @src_qp: UD receive: sender's QP number. Packets: the place of a checksum
+ * @inv_rkey: key that a SEND_INV invalidated
+ * @src_qp: UD receive: sender's QP number
  * @timestamp: of the host device's clock where it gives one, else of the host's
  *	CLOCK_MONOTONIC in ns; valid when the CQ was made with timestamps
- * @pkey_index: UD receive (GSI)
+ * @pkey_index: UD receive
  * @wqe_index: place of the entry in its send queue, or tag of the receive entry.
  *	A send completion also retires all unsignaled entries before it.
  * @opcode: enum pvhca_cqe_opcode; on error only "receive or not" is valid
@@ -345,7 +308,6 @@ struct pvhca_cqe {
 	union {
 		__be32 imm_data;
 		__le32 inv_rkey;
-		__le32 vlan;
 	};
 	__le32 src_qp;
 	__le64 timestamp;
@@ -376,7 +338,6 @@ PVHCA_RING_ASSERT(__builtin_offsetof(struct pvhca_sq_wqe, remote_addr) == 16);
 PVHCA_RING_ASSERT(sizeof(struct pvhca_rq_wqe) == PVHCA_RQ_WQE_DATA);
 PVHCA_RING_ASSERT(sizeof(struct pvhca_sge) == 16);
 PVHCA_RING_ASSERT(sizeof(struct pvhca_bind_seg) == 32);
-PVHCA_RING_ASSERT(sizeof(struct pvhca_reg_seg) == 48);
 PVHCA_RING_ASSERT(sizeof(struct pvhca_cq_header) == PVHCA_CQ_HEADER_SIZE);
 PVHCA_RING_ASSERT(__builtin_offsetof(struct pvhca_cq_header, flags) == 64);
 PVHCA_RING_ASSERT(sizeof(struct pvhca_cqe) == 32);

@@ -356,7 +356,7 @@ START_TEST(the_vlan_of_the_address_is_told)
 	cqe = poll_cq(&b);
 	ck_assert_ptr_nonnull(cqe);
 	ck_assert_uint_eq(cqe->flags & ~PVHCA_CQE_F_PHASE, PVHCA_CQE_F_GRH | PVHCA_CQE_F_VLAN);
-	ck_assert_uint_eq(le32toh(cqe->vlan), 77);
+	ck_assert_uint_eq(le32toh(cqe->inv_rkey), 77);
 }
 END_TEST
 
