@@ -32,10 +32,10 @@
 #include "vm/pass.h"
 #include "vm/vm.h"
 
-/* In backlog entries only; never written to the guest. */
-#define CQE_F_SOLICITED (1 << 6)
-
 #define CHUNK_ENTRIES 15
+/* The ring's header stands in place of entries, and granules of memory need not be neighbours. */
+#define GRANULE_ENTRIES (PVHCA_GRANULE / (uint32_t)sizeof(struct pvhca_cqe))
+#define HEADER_ENTRIES	(PVHCA_CQ_HEADER_SIZE / (uint32_t)sizeof(struct pvhca_cqe))
 /* That a command copies under the lock, and how often it tries to have no more left. */
 #define RESIZE_ENTRIES 64u
 #define RESIZE_ROUNDS  16
@@ -86,35 +86,66 @@ static struct pvhca_cqe *cq_entry(const struct cq *cq, uint32_t index)
 			      PVHCA_CQ_HEADER_SIZE + (uint64_t)at * sizeof(struct pvhca_cqe));
 }
 
-/* A consumer index that makes no sense leaves the CQ full: it harms its owner only. */
-static bool cq_has_room(struct cq *cq)
+/* How many entries are free; looks again if it knows of less than wanted. */
+static uint32_t cq_room(struct cq *cq, uint32_t wanted)
 {
-	uint32_t entries = 1u << cq->log_entries;
+	const uint32_t entries = 1u << cq->log_entries;
 
-	if (cq->pi - cq->ci_seen < entries)
-		return true;
+	if (entries - (cq->pi - cq->ci_seen) >= wanted && cq->pi - cq->ci_seen <= entries)
+		return entries - (cq->pi - cq->ci_seen);
 	cq->ci_seen =
 		atomic_load_explicit((_Atomic uint32_t *)&cq->header->ci, memory_order_acquire);
-	return cq->pi - cq->ci_seen < entries;
+	/* A consumer index that makes no sense leaves the CQ full: it harms its owner only. */
+	return cq->pi - cq->ci_seen <= entries ? entries - (cq->pi - cq->ci_seen) : 0;
 }
 
-static void cq_write(struct cq *cq, const struct pvhca_cqe *cqe)
+/* Write n entries to places that follow each other, all in one lap. */
+static inline void cq_write_run(struct cq *cq, struct pvhca_cqe *entry, const struct pvhca_cqe *cqe,
+				uint32_t n)
 {
 	const size_t body = offsetof(struct pvhca_cqe, opcode);
-	struct pvhca_cqe *entry = cq_entry(cq, cq->pi);
-	uint8_t phase = cq->pi >> cq->log_entries & 1 ? 0 : PVHCA_CQE_F_PHASE;
-	uint32_t last;
+	const uint32_t phase = cq->pi >> cq->log_entries & 1 ? 0 : PVHCA_CQE_F_PHASE;
+	const uint32_t inner = htole32((uint32_t)(PVHCA_CQE_F_PHASE | CQ_F_SOLICITED) << 24);
+	uint32_t last, solicited = 0, i;
 
-	memcpy(&last, &cqe->opcode, sizeof(last));
-	((uint8_t *)&last)[3] &= ~(PVHCA_CQE_F_PHASE | CQE_F_SOLICITED);
-	((uint8_t *)&last)[3] |= phase;
-
-	memcpy(entry, cqe, body);
-	atomic_store_explicit((_Atomic uint32_t *)&entry->opcode, last, memory_order_release);
-	cq->pi++;
+	for (i = 0; i < n; i++) {
+		memcpy(&last, &cqe[i].opcode, sizeof(last));
+		solicited |= cqe[i].flags & CQ_F_SOLICITED || cqe[i].status != IBV_WC_SUCCESS;
+		last = (last & ~inner) | htole32(phase << 24);
+		memcpy(&entry[i], &cqe[i], body);
+		atomic_store_explicit((_Atomic uint32_t *)&entry[i].opcode, last,
+				      memory_order_release);
+	}
+	cq->pi += n;
 	cq->want_event = true;
-	if (cqe->flags & CQE_F_SOLICITED || cqe->status != IBV_WC_SUCCESS)
+	if (solicited)
 		cq->want_solicited = true;
+}
+
+/* Places from at on that follow each other in memory: to the end of the lap, or of a granule. */
+static uint32_t cq_run(const struct cq *cq, uint32_t at)
+{
+	const uint32_t lap = (1u << cq->log_entries) - at;
+	const uint32_t granule = GRANULE_ENTRIES - (at + HEADER_ENTRIES) % GRANULE_ENTRIES;
+
+	return lap < granule ? lap : granule;
+}
+
+/* As many of the next count entries as there is room for; returns how many. */
+static uint32_t cq_write(struct cq *cq, const struct pvhca_cqe *cqe, uint32_t count)
+{
+	uint32_t room = cq_room(cq, count), at, n, left;
+
+	if (room > count)
+		room = count;
+	for (left = room; left; left -= n, cqe += n) {
+		at = cq->pi & ((1u << cq->log_entries) - 1);
+		n = left == 1 ? 1 : cq_run(cq, at);
+		if (n > left)
+			n = left;
+		cq_write_run(cq, cq_entry(cq, at), cqe, n);
+	}
+	return room;
 }
 
 /* --------------------------------- backlog --------------------------------- */
@@ -169,7 +200,7 @@ static void backlog_deliver(struct cq *cq)
 	struct cq_held *held = cds_list_first_entry(&cq->backlog, struct cq_held, node);
 	struct cq_chunk *chunk = held->first;
 
-	cq_write(cq, &chunk->entry[held->taken++]);
+	(void)cq_write(cq, &chunk->entry[held->taken++], 1);
 	cq->backlog_count--;
 	cds_list_del(&held->node);
 	if (--held->count)
@@ -191,22 +222,20 @@ static void cq_set_blocked(struct cq *cq, bool blocked)
 			      htole32(blocked ? PVHCA_CQ_F_BLOCKED : 0), memory_order_relaxed);
 }
 
-bool cq_push(struct pass *pass, struct cq *cq, struct cq_held *held, const struct pvhca_cqe *from,
-	     bool solicited)
+bool cq_push_many(struct pass *pass, struct cq *cq, struct cq_held *held,
+		  const struct pvhca_cqe *cqes, unsigned int count)
 {
 	bool was_wanted, blocked = false, ok = true;
-	struct pvhca_cqe cqe = *from;
-
-	if (solicited)
-		cqe.flags |= CQE_F_SOLICITED;
+	unsigned int done = 0;
 
 	pthread_mutex_lock(&cq->lock);
 	was_wanted = cq->want_event;
-	if (!cq->backlog_count && cq_has_room(cq)) {
-		cq_write(cq, &cqe);
-	} else {
-		ok = backlog_add(cq, held, &cqe);
+	if (!cq->backlog_count)
+		done = cq_write(cq, cqes, count);
+	if (done < count) {
 		blocked = true;
+		for (; done < count; done++)
+			ok &= backlog_add(cq, held, &cqes[done]);
 		cq_set_blocked(cq, true);
 	}
 	pthread_mutex_unlock(&cq->lock);
@@ -218,6 +247,16 @@ bool cq_push(struct pass *pass, struct cq *cq, struct cq_held *held, const struc
 	else if (!was_wanted)
 		pass_add_cq(pass, cq);
 	return ok;
+}
+
+bool cq_push(struct pass *pass, struct cq *cq, struct cq_held *held, const struct pvhca_cqe *from,
+	     bool solicited)
+{
+	struct pvhca_cqe cqe = *from;
+
+	if (solicited)
+		cqe.flags |= CQ_F_SOLICITED;
+	return cq_push_many(pass, cq, held, &cqe, 1);
 }
 
 /* With cq->lock held. */
@@ -250,11 +289,6 @@ static bool cq_raise(struct cq *cq)
 	return !cq->event_held;
 }
 
-uint64_t cq_timestamp(const struct cq *cq)
-{
-	return cq->flags & PVHCA_CREATE_CQ_TIMESTAMPS ? htole64(clock_ns()) : 0;
-}
-
 void cq_notify(struct cq *cq)
 {
 	bool held = false;
@@ -272,7 +306,7 @@ bool cq_retry(struct pass *pass, struct cq *cq)
 	bool done;
 
 	pthread_mutex_lock(&cq->lock);
-	while (cq->backlog_count && cq_has_room(cq) && pass_goes_on(pass)) {
+	while (cq->backlog_count && cq_room(cq, 1) && pass_goes_on(pass)) {
 		backlog_deliver(cq);
 		pass_spend(pass, PASS_COMPLETION_NS);
 	}

@@ -5,6 +5,10 @@
 #ifndef HOSTD_VM_CQ_H
 #define HOSTD_VM_CQ_H
 
+#include <endian.h>
+
+#include "lib/clock.h"
+#include "rdma/pvhca-abi.h"
 #include "vm/objects.h"
 
 struct pass;
@@ -33,8 +37,18 @@ void cq_unreserve(struct cq *cq, uint32_t n);
 bool cq_push(struct pass *pass, struct cq *cq, struct cq_held *held, const struct pvhca_cqe *cqe,
 	     bool solicited);
 
+/* The sender asked for an event; in cqe->flags of cq_push_many(), and never seen by the guest. */
+#define CQ_F_SOLICITED (1 << 6)
+
+/* Likewise several of one queue, in order. False: not all of them could be kept. */
+bool cq_push_many(struct pass *pass, struct cq *cq, struct cq_held *held,
+		  const struct pvhca_cqe *cqes, unsigned int count);
+
 /* The timestamp of a completion, little endian: CLOCK_MONOTONIC in ns, or 0 if the CQ has none. */
-uint64_t cq_timestamp(const struct cq *cq);
+static inline uint64_t cq_timestamp(const struct cq *cq)
+{
+	return cq->flags & PVHCA_CREATE_CQ_TIMESTAMPS ? htole64(clock_ns()) : 0;
+}
 
 /* After a batch: raise the event if the guest asked for one. */
 void cq_notify(struct cq *cq);

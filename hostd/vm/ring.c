@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Memory of rings, granule by granule; and the opcodes of completions. */
+/* Memory of rings, granule by granule. */
 #include <endian.h>
 #include <stdbool.h>
 #include <string.h>
@@ -88,23 +88,4 @@ void ring_read_av(const struct pvhca_av *from, struct av *to)
 		.is_global = from->is_global,
 	};
 	memcpy(to->dgid, from->dgid, sizeof(to->dgid));
-}
-
-uint8_t ring_cqe_opcode(uint8_t wqe_opcode)
-{
-	static const uint8_t opcodes[PVHCA_WQE_OPCODES] = {
-		[PVHCA_WQE_SEND] = PVHCA_CQE_SEND,
-		[PVHCA_WQE_SEND_IMM] = PVHCA_CQE_SEND,
-		[PVHCA_WQE_SEND_INV] = PVHCA_CQE_SEND,
-		[PVHCA_WQE_WRITE] = PVHCA_CQE_WRITE,
-		[PVHCA_WQE_WRITE_IMM] = PVHCA_CQE_WRITE,
-		[PVHCA_WQE_READ] = PVHCA_CQE_READ,
-		[PVHCA_WQE_ATOMIC_CMP_SWP] = PVHCA_CQE_COMP_SWAP,
-		[PVHCA_WQE_ATOMIC_FETCH_ADD] = PVHCA_CQE_FETCH_ADD,
-		[PVHCA_WQE_LOCAL_INV] = PVHCA_CQE_LOCAL_INV,
-		[PVHCA_WQE_BIND_MW] = PVHCA_CQE_BIND_MW,
-		[PVHCA_WQE_REG_MR] = PVHCA_CQE_REG_MR,
-	};
-
-	return wqe_opcode < PVHCA_WQE_OPCODES ? opcodes[wqe_opcode] : PVHCA_CQE_SEND;
 }

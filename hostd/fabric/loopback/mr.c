@@ -11,6 +11,7 @@
 
 #include "lib/grace.h"
 #include "lib/heap.h"
+#include "fabric/loopback/copy.h"
 #include "fabric/loopback/key.h"
 #include "fabric/loopback/mr.h"
 #include "fabric/loopback/private.h"
@@ -334,22 +335,6 @@ static inline void cursor_advance(struct cursor *cursor, uint64_t n)
 	cursor->run = min_u64(cursor->extent->len, cursor->left);
 }
 
-/* The last run of a copy. The tail is read first: the sides may overlap. */
-static inline void copy_last(uint8_t *to, const uint8_t *from, uint64_t n)
-{
-	uint64_t tail;
-
-	if (n <= sizeof(tail)) {
-		memmove(to, from, n);
-		return;
-	}
-	n -= sizeof(tail);
-	memcpy(&tail, from + n, sizeof(tail));
-	memmove(to, from, n);
-	atomic_thread_fence(memory_order_release);
-	memcpy(to + n, &tail, sizeof(tail));
-}
-
 void loopback_copy(const struct loopback_pieces *to, const struct loopback_pieces *from,
 		   uint64_t length)
 {
@@ -371,7 +356,7 @@ void loopback_copy(const struct loopback_pieces *to, const struct loopback_piece
 		cursor_advance(&in, n);
 	}
 	atomic_thread_fence(memory_order_release);
-	copy_last(out.host, in.host, length);
+	loopback_copy_run(out.host, in.host, length);
 }
 
 void *loopback_piece_address(const struct loopback_pieces *pieces)

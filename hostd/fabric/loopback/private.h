@@ -14,6 +14,9 @@
  * for them; for each piece regions and the responder are looked up anew. So a requester or a
  * responder that goes in between, or a region, ends the message as it would on a wire.
  *
+ * Requests as most are, short and plain, are executed many at a time (fabric/loopback/burst.c).
+ * All others, and what fails or waits, go one by one.
+ *
  * A missing responder, or one that is not ready, looks like loss on a wire and starts
  * the retry timer. A missing receive starts the RNR timer. Both wait by
  * qp->deadline_ns and keep the request in struct loopback_sq.

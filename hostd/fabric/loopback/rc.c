@@ -46,37 +46,34 @@ static bool is_reliable(const struct rc *rc)
 	return rc->lqp->qp->type == PVHCA_QPT_RC;
 }
 
-/* Is the responder, with its rq_lock held, still as rc_find_peer() found it? */
+/* Is the responder, with its rq_lock held, still as loopback_rc_find_peer() found it? */
 static bool is_same_peer(const struct rc *rc)
 {
 	return atomic_load(&rc->peer->stamp) == rc->stamp && loopback_qp_responds(rc->peer);
 }
 
-/* The responder's QP and the stamp under which its connection fits ours. */
-static bool rc_find_peer(struct rc *rc)
+struct loopback_qp *loopback_rc_find_peer(struct loopback_qp *lqp, uint64_t *stamp)
 {
-	struct loopback_qp *lqp = rc->lqp;
 	struct loopback_qp *peer;
 	struct qp *qp;
 	bool fits;
 
 	qp = loopback_table_find(&lqp->fabric->qps, lqp->dest_qpn);
 	if (!qp)
-		return false;
+		return NULL;
 	peer = qp->fabric;
 	if (!loopback_qp_responds(peer))
-		return false;
-	rc->peer = peer;
-	rc->stamp = atomic_load_explicit(&peer->stamp, memory_order_acquire);
-	if (rc->stamp && rc->stamp == lqp->peer_stamp)
-		return true;
+		return NULL;
+	*stamp = atomic_load_explicit(&peer->stamp, memory_order_acquire);
+	if (*stamp && *stamp == lqp->peer_stamp)
+		return peer;
 
 	pthread_mutex_lock(&qp->rq_lock);
-	rc->stamp = atomic_load(&peer->stamp);
-	fits = rc->stamp && loopback_qp_fits(lqp, peer);
+	*stamp = atomic_load(&peer->stamp);
+	fits = *stamp && loopback_qp_fits(lqp, peer);
 	pthread_mutex_unlock(&qp->rq_lock);
-	lqp->peer_stamp = fits ? rc->stamp : 0;
-	return fits;
+	lqp->peer_stamp = fits ? *stamp : 0;
+	return fits ? peer : NULL;
 }
 
 /* IB vol 1, 11.6.3.4: the first message tells a responder in RTR that it is connected. */
@@ -338,13 +335,14 @@ static enum loopback_result rc_read(struct rc *rc)
  * IBV_ATOMIC_GLOB would be true of hosts whose guests see the same memory, but
  * only IBV_ATOMIC_HCA is promised, as other fabrics can keep no more.
  */
-static uint64_t atomic_execute(const struct send_request *request, _Atomic uint64_t *target)
+uint64_t loopback_atomic(uint8_t opcode, _Atomic uint64_t *target, uint64_t compare_add,
+			 uint64_t swap)
 {
-	uint64_t old = request->compare_add;
+	uint64_t old = compare_add;
 
-	if (request->opcode == PVHCA_WQE_ATOMIC_FETCH_ADD)
-		return atomic_fetch_add(target, request->compare_add);
-	atomic_compare_exchange_strong(target, &old, request->swap);
+	if (opcode == PVHCA_WQE_ATOMIC_FETCH_ADD)
+		return atomic_fetch_add(target, compare_add);
+	atomic_compare_exchange_strong(target, &old, swap);
 	return old;
 }
 
@@ -366,7 +364,7 @@ static enum loopback_result rc_atomic(struct rc *rc)
 	if (!target || (uintptr_t)target % sizeof(old))
 		return rc_refuse_request(rc);
 
-	old = atomic_execute(request, target);
+	old = loopback_atomic(request->opcode, target, request->compare_add, request->swap);
 	result.piece[0].mr = NULL;
 	result.piece[0].host = (uint8_t *)&old;
 	result.piece[0].len = sizeof(old);
@@ -455,7 +453,8 @@ enum loopback_result loopback_rc_execute(struct loopback_serve *serve, enum ibv_
 	}
 	rc.remote.held = false;
 	result = LOOPBACK_LOST;
-	if (rc_find_peer(&rc)) {
+	rc.peer = loopback_rc_find_peer(rc.lqp, &rc.stamp);
+	if (rc.peer) {
 		establish(rc.peer);
 		result = rc_respond(&rc);
 	}

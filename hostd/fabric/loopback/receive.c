@@ -32,14 +32,14 @@ void loopback_add_receives(const struct loopback_serve *serve)
 }
 
 /* Receives of one call are nearly always one session's. */
-static void count_receive(struct loopback_serve *serve, struct vm *vm)
+void loopback_count_receives(struct loopback_serve *serve, struct vm *vm, unsigned int count)
 {
 	if (serve->receiver != vm) {
 		loopback_add_receives(serve);
 		serve->receiver = vm;
 		serve->receives = 0;
 	}
-	serve->receives++;
+	serve->receives += count;
 }
 
 void loopback_receive_done(struct loopback_serve *serve, struct loopback_qp *rx,
@@ -50,7 +50,7 @@ void loopback_receive_done(struct loopback_serve *serve, struct loopback_qp *rx,
 	rx->receive.taken = false;
 	if (!qp->srq)
 		qp->rq.ci++;
-	count_receive(serve, qp->vm);
+	loopback_count_receives(serve, qp->vm, 1);
 	if (cqe->status)
 		counter_add(&qp->vm->counters.errors, 1);
 	cqe->qpn = htole32(qp->qpn);

@@ -9,6 +9,7 @@
 #include "lib/counters.h"
 #include "vm/cq.h"
 #include "vm/events.h"
+#include "fabric/loopback/burst.h"
 #include "fabric/loopback/qp.h"
 #include "fabric/loopback/serve.h"
 #include "fabric/loopback/table.h"
@@ -42,8 +43,7 @@ uint64_t loopback_rnr_ns(uint32_t timer)
 
 /* ------------------------------- completions ------------------------------- */
 
-/* The guest has more outstanding than its queues hold, or claims so. */
-static void stop_abused(struct loopback_serve *serve)
+void loopback_stop_abused(struct loopback_serve *serve)
 {
 	struct loopback_qp *lqp = serve->lqp;
 	struct vm *vm = lqp->qp->vm;
@@ -82,7 +82,7 @@ static void send_done(struct loopback_serve *serve, enum ibv_wc_status status)
 	cqe.timestamp = cq_timestamp(qp->send_cq);
 	serve->completions++;
 	if (!cq_push(serve->pass, qp->send_cq, &qp->send_held, &cqe, false))
-		stop_abused(serve);
+		loopback_stop_abused(serve);
 }
 
 /*
@@ -109,7 +109,7 @@ static bool flush_sends(struct loopback_serve *serve)
 	uint32_t posted = work_queue_posted(queue);
 
 	if (posted == UINT32_MAX) {
-		stop_abused(serve);
+		loopback_stop_abused(serve);
 		return true;
 	}
 	for (; posted && !serve->lqp->broken; posted--) {
@@ -139,7 +139,7 @@ static bool flush_receives(struct loopback_serve *serve)
 	pthread_mutex_unlock(&lqp->qp->rq_lock);
 
 	if (flushed == LOOPBACK_FLUSH_ABUSED) {
-		stop_abused(serve);
+		loopback_stop_abused(serve);
 	} else if (atomic_load(&lqp->failed)) {
 		lqp->broken = true;
 		loopback_qp_settle(lqp);
@@ -243,7 +243,7 @@ static bool take_request(struct loopback_serve *serve)
 	if (!posted)
 		return false;
 	if (posted == UINT32_MAX) {
-		stop_abused(serve);
+		loopback_stop_abused(serve);
 		return false;
 	}
 	serve->taken++;
@@ -306,11 +306,19 @@ static bool execute_request(struct loopback_serve *serve)
 static void serve_sends(struct loopback_serve *serve)
 {
 	struct loopback_qp *lqp = serve->lqp;
-	unsigned int n;
+	struct loopback_burst burst;
+	unsigned int n, done;
 
-	for (n = 0; n < LOOPBACK_BATCH && pass_goes_on(serve->pass); n++) {
+	loopback_burst_begin(&burst, serve);
+	for (n = 0; n < LOOPBACK_BATCH && pass_goes_on(serve->pass); n += done) {
 		if (!lqp->sq.active && !pass_may_send(serve->pass))
 			break;
+		done = lqp->sq.active ? 0 : loopback_burst(&burst, LOOPBACK_BATCH - n);
+		if (lqp->broken)
+			return;
+		if (done)
+			continue;
+		done = 1;
 		if (lqp->sq.active ? !may_go_on(serve) : !take_request(serve))
 			return;
 		if (!execute_request(serve))

@@ -33,6 +33,8 @@ struct loopback_serve {
 #define LOOPBACK_BATCH 64u
 
 unsigned int loopback_qp_serve(struct pass *pass, struct qp *qp);
+/* The guest has more outstanding than its queues hold, or claims so: its QP ends. */
+void loopback_stop_abused(struct loopback_serve *serve);
 
 /* ----------------------- receives: fabric/loopback/receive.c ---------------------- */
 
@@ -63,6 +65,8 @@ void loopback_receive_done(struct loopback_serve *serve, struct loopback_qp *rx,
 void loopback_receive_fail(struct loopback_serve *serve, struct loopback_qp *rx,
 			   enum ibv_wc_status status);
 enum loopback_flush loopback_receive_flush(struct loopback_serve *serve, struct loopback_qp *rx);
+/* So many of that VM have completed. */
+void loopback_count_receives(struct loopback_serve *serve, struct vm *vm, unsigned int count);
 /* At the end of a call. */
 void loopback_add_receives(const struct loopback_serve *serve);
 
@@ -116,6 +120,15 @@ enum loopback_result {
 /* Execute a piece of the request at the head of the send queue. */
 enum loopback_result loopback_rc_execute(struct loopback_serve *serve, enum ibv_wc_status *status,
 					 uint32_t *rnr_timer);
+
+/*
+ * The QP that lqp's connection leads to, and the stamp of its connection, which fits. NULL: there
+ * is none, or it takes no messages.
+ */
+struct loopback_qp *loopback_rc_find_peer(struct loopback_qp *lqp, uint64_t *stamp);
+/* Execute an atomic operation (enum pvhca_wqe_opcode); returns what stood there before. */
+uint64_t loopback_atomic(uint8_t opcode, _Atomic uint64_t *target, uint64_t compare_add,
+			 uint64_t swap);
 
 /*
  * Bytes [skip, skip + length) of the requester's side of the request at the head of

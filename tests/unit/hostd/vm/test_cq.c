@@ -130,6 +130,36 @@ START_TEST(a_completion_appears_with_the_phase_of_its_lap)
 }
 END_TEST
 
+/* A group begins anywhere in a lap; what finds no room waits, and does not overtake. */
+START_TEST(a_group_goes_on_in_the_next_lap_and_behind_its_end_waits)
+{
+	struct pvhca_cqe group[ENTRIES];
+	uint32_t i;
+
+	for (i = 0; i < 5; i++)
+		ck_assert(push(7, i, 0, false));
+	cq.header->ci = htole32(5);
+	for (i = 0; i < ENTRIES; i++)
+		group[i] = (struct pvhca_cqe){ .qpn = htole32(7), .wqe_index = htole16(5 + i) };
+	ck_assert(cq_push_many(PASS, &cq, &held[7], group, ENTRIES));
+	ck_assert_uint_eq(blocked, 0);
+	for (i = 5; i < 5 + ENTRIES; i++) {
+		ck_assert(guest_sees(i));
+		ck_assert_uint_eq(le16toh(guest_entry(i)->wqe_index), i);
+	}
+	cq.header->ci = htole32(8);
+	ck_assert(cq_push_many(PASS, &cq, &held[7], group, ENTRIES));
+	ck_assert_uint_eq(blocked, 1);
+	ck_assert_uint_eq(cq.backlog_count, ENTRIES - 3);
+	for (i = 0; i < 3; i++)
+		ck_assert_uint_eq(le16toh(guest_entry(5 + ENTRIES + i)->wqe_index), 5 + i);
+	cq.header->ci = htole32(5 + ENTRIES + 3);
+	ck_assert(retry());
+	for (i = 3; i < ENTRIES; i++)
+		ck_assert_uint_eq(le16toh(guest_entry(5 + ENTRIES + i)->wqe_index), 5 + i);
+}
+END_TEST
+
 START_TEST(a_full_ring_keeps_completions_and_their_order)
 {
 	uint32_t i, ci = 0;
@@ -389,6 +419,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_completion_appears_with_the_phase_of_its_lap);
+	tcase_add_test(tc, a_group_goes_on_in_the_next_lap_and_behind_its_end_waits);
 	tcase_add_test(tc, a_full_ring_keeps_completions_and_their_order);
 	tcase_add_test(tc, more_than_was_reserved_is_refused_and_bounded);
 	tcase_add_test(tc, a_consumer_index_without_sense_only_blocks);
