@@ -5,10 +5,12 @@ Each input is a function that gets the guest and how many queue pairs to use, an
 work. test_isolation.py counts what happens, isolation.py measures it."""
 import struct
 import threading
+import types
 
 from pvhca import *
 
 SEND, WRITE, READ, FETCH_ADD = 0, 3, 5, 7
+SIGNALED, INLINE = 1, 8
 BIG = (1 << 20) - 1
 RTR, RTS = 2, 3
 UNREACHABLE, ALL_MEMBERS = 0xFFFFF0, 0xFFFFFF
@@ -26,8 +28,8 @@ def attributes(state, peer, gid, rnr_timer=12, timeout=14, retry=7, rnr=7):
 class Neighbour(Guest):
     """A guest whose queue pairs share rings: so many of them need little memory."""
 
-    def __init__(self, daemon, name=b"evil", gid=EVIL_GID, size=192 << 20, **kwargs):
-        super().__init__(daemon, name=name, size=size, **kwargs)
+    def __init__(self, daemon, name=b"evil", gid=EVIL_GID, size=192 << 20, driver_features=UNORDERED | FEATURE_NET, **kwargs):
+        super().__init__(daemon, name=name, size=size, driver_features=driver_features, **kwargs)
         self.gid = gid
         self.ok(ADD_GID, gid_payload(gid))
         self.q = self.rc_qp()
@@ -211,9 +213,38 @@ def registrations(guest, count):
     return []
 
 
+def packets(guest, count):
+    """a ring full of packets, to nobody and to itself, without receives; filled again as soon as it is empty"""
+    q = types.SimpleNamespace(page=guest.alloc(GRANULE), cq_at=guest.alloc(2 * GRANULE), cq_ci=0)
+    guest.write(q.page, bytes(GRANULE))
+    q.context = guest.create(ALLOC_CONTEXT, context_payload(q.page, reserved=CONTEXT_KERNEL))
+    q.pd = guest.pd(q.context)
+    cq = guest.create(CREATE_CQ, cq_payload(q.context, guest.ceq(), 6, [(q.cq_at, 2 * GRANULE)]))
+    own, head = guest.gid[12:], struct.pack(">BBHIBBH", 0x45, 0, 28, 0, 64, 17, 0)
+    entries = [sq_wqe(SEND, [], flags=INLINE, inline=28) + head + own + to + bytes(8)
+               for to in (bytes([10, 9, 9, 9]), own)]
+    log_entries = 12
+    ring = guest.ring(b"", log_entries)
+    for i in range(1 << log_entries):
+        guest.write(ring + GRANULE + 64 * i, entries[i % 2])
+    # The last one tells that all are done.
+    guest.write(ring + GRANULE + 64 * i + 1, bytes([SIGNALED | INLINE]))
+    qp = guest.queue_pair(ring, log_entries, q, cq, NET)
+    posted = 0
+
+    def fill():
+        nonlocal posted
+        posted += 1 << log_entries
+        guest.write(ring, struct.pack("<I", posted & 0xffffffff))
+        guest.announce([qp])
+        assert guest.poll_cq(q)[3] == 0
+    guest.again_and_again(fill)
+    return []
+
+
 def mix(guest, count):
     """some of each"""
     return [qp for function in (bulk, reads, short, rnr, lost) for qp in function(guest, count // 5 or 1)]
 
 
-INPUTS = (bulk, reads, short, atomics, rnr, lost, blocked, backlog, datagrams, storm, registrations, mix)
+INPUTS = (bulk, reads, short, atomics, rnr, lost, blocked, backlog, datagrams, storm, registrations, packets, mix)
