@@ -203,6 +203,9 @@ int commands_dereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 	(void)rsp;
 	if (!mr || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
+	status = fabric_hook(vm->ops, PVHCA_ST_OK, mr_hide, mr);
+	if (status)
+		return status;
 	table_unpublish(&vm->mrs, mr->handle);
 	commands_wait_for_readers(vm);
 	status = COMMANDS_FABRIC(vm, mr_dereg, mr);

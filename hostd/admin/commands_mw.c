@@ -65,6 +65,7 @@ int commands_dealloc_mw(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (!mw || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	table_unpublish(&vm->mws, mw->handle);
+	fabric_hook(vm->ops, (void)0, mw_hide, mw);
 	commands_wait_for_readers(vm);
 	commands_free_mw(mw, vm);
 	return PVHCA_ST_OK;

@@ -113,6 +113,12 @@ struct qp_ops {
 
 	/* --------------------- where there is something to do ---------------- */
 	/*
+	 * Before destroy, and before the grace period for it, which so is for other VMs'
+	 * workers, too: nobody comes upon the QP from here on. Not where its VM ends, see
+	 * vm_hide.
+	 */
+	void (*hide)(struct qp *qp);
+	/*
 	 * Data: hand over the receives posted on one QP, with qp->lock held. Called
 	 * for all QPs of a pass before serve is for any, for a receive may be
 	 * what another QP's send, posted after it, needs. Returns the number of
@@ -245,6 +251,13 @@ struct fabric_ops {
 	 * which the caller waits; vm->ending is set then, and vm_grace() waits no more.
 	 */
 	void (*vm_hide)(struct vm *vm);
+	/*
+	 * Likewise of one region or window: before mr_dereg or mw_dealloc and the grace period
+	 * for it. mr_hide may return PVHCA_ST_BUSY as mr_dereg does, and has done nothing then;
+	 * where mr_dereg returns that, it is as before mr_hide.
+	 */
+	int (*mr_hide)(struct mr *mr);
+	void (*mw_hide)(struct mw *mw);
 
 	void (*gid_del)(struct vm *vm, uint32_t index, const uint8_t gid[16]);
 

@@ -92,13 +92,14 @@ static int net_qp_create(struct qp *qp)
 	return PVHCA_ST_OK;
 }
 
+static void net_qp_hide(struct qp *qp)
+{
+	uatomic_cmpxchg(&qp->vm->net_qp, qp, NULL);
+}
+
+/* It is hidden, or its VM is: net_hide(). */
 static void net_qp_destroy(struct qp *qp)
 {
-	struct vm *vm = qp->vm;
-
-	/* With its VM: net_hide() did it. */
-	if (uatomic_cmpxchg(&vm->net_qp, qp, NULL) == qp)
-		vm_grace(vm);
 	heap_free(qp->fabric);
 	qp->fabric = NULL;
 }
@@ -125,6 +126,7 @@ static int net_qp_query(struct qp *qp, uint32_t attr_mask, struct qp_attr *attr)
 
 const struct qp_ops net_qp_ops = {
 	.create = net_qp_create,
+	.hide = net_qp_hide,
 	.destroy = net_qp_destroy,
 	.modify = net_qp_modify,
 	.query = net_qp_query,

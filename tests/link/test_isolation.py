@@ -102,6 +102,33 @@ class GracePeriods(DaemonCase):
             self.wait_idle()
         self.assertEqual(self.periods(end), 1)
 
+    def test_the_end_of_one_object_waits_once(self):
+        """For all workers together: its own VM's, and others that may come upon it."""
+        guest = self.guest()
+        q, ring, page = guest.q, guest.ring(b""), guest.alloc(GRANULE)
+        kernel = guest.create(ALLOC_CONTEXT, struct.pack("<QHHI32s", page, 1, 0, CONTEXT_KERNEL, b""))
+        kernel_pd = guest.pd(kernel)
+        objects = {
+            "queue pair": (DESTROY_QP, lambda: guest.queue_pair(ring).handle),
+            "queue pair of datagrams": (DESTROY_QP, lambda: guest.queue_pair(ring, kind=UD).handle),
+            "member of a group": (DESTROY_QP, lambda: self.member(guest, ring)),
+            "shared receive queue": (DESTROY_SRQ, lambda: guest.create(CREATE_SRQ, srq_payload(
+                q.context, q.pd, [(ring, 2 * GRANULE)]))),
+            "region": (DEREG_MR, lambda: guest.mr(q.pd)),
+            "region for fast registration": (DEREG_MR, lambda: guest.create(ALLOC_MR, struct.pack("<II", kernel_pd, 16))),
+            "window": (DEALLOC_MW, lambda: guest.create(ALLOC_MW, struct.pack("<II", q.pd, 1))),
+            "address handle": (DESTROY_AH, lambda: guest.create(CREATE_AH, ah_payload(q.pd, EVIL_GID))),
+        }
+        for name, (opcode, make) in objects.items():
+            with self.subTest(name):
+                handle = make()
+                self.assertEqual(self.periods(lambda: self.assertEqual(guest.destroy(opcode, handle), ST_OK)), 1)
+
+    def member(self, guest, ring):
+        qp = guest.queue_pair(ring, kind=UD)
+        guest.ok(ATTACH_MCAST, mcast_payload(bytes(10) + b"\xff\xff" + bytes([239, 9, 9, 9]), qp.handle))
+        return qp.handle
+
     def test_a_reset_of_a_queue_pair_waits_for_none(self):
         guest = self.guest()
         qps = short(guest, 50)

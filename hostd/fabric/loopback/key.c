@@ -147,10 +147,18 @@ struct loopback_key *loopback_key_new(struct vm *vm, struct pd *pd, enum loopbac
 	return key;
 }
 
+void loopback_key_hide(struct loopback_key *key)
+{
+	struct loopback_vm *ls = key->view.vm->fabric_vm;
+
+	pthread_mutex_lock(&ls->fabric->lock);
+	key->gone = loopback_table_remove(&ls->fabric->mrs, key->number);
+	pthread_mutex_unlock(&ls->fabric->lock);
+}
+
 void loopback_key_destroy(struct loopback_key *key)
 {
-	/* No worker uses it or changes it after this. */
-	loopback_mr_hide(key->view.vm, key->number);
+	loopback_places_free(key->gone);
 	let_go(key);
 	heap_free(key->pages);
 	heap_free(key);

@@ -33,6 +33,7 @@ enum loopback_key_state {
  * @owner: the QP that bound a window of type 2
  * @bound: region of a window, likewise
  * @pages: memory of a REGION: room for its max_pages, regions referenced
+ * @gone: since it was hidden, loopback_table_remove()
  * @node: in loopback_vm.windows
  */
 struct loopback_key {
@@ -44,12 +45,15 @@ struct loopback_key {
 	_Atomic(struct loopback_qp *) owner;
 	struct mr *bound;
 	struct extents *pages;
+	struct loopback_places *gone;
 	struct cds_list_head node;
 };
 
 /* NULL: no memory or number. Under vm->lock, as for _destroy. */
 struct loopback_key *loopback_key_new(struct vm *vm, struct pd *pd, enum loopback_key_kind kind);
-/* The key cannot change any more. Waits for its users. */
+/* Nobody finds it by its number from here on. Then, after a grace period, _destroy. */
+void loopback_key_hide(struct loopback_key *key);
+/* The key cannot change any more, and has no users: it is hidden, or its VM is ending. */
 void loopback_key_destroy(struct loopback_key *key);
 
 /* Use it, if it is valid; for short. */
@@ -73,6 +77,7 @@ void loopback_key_free(struct loopback_key *key);
 /* --------------- windows, fast registration: fabric/loopback/mw.c, fr.c ------------ */
 
 int loopback_mw_alloc(struct mw *mw);
+void loopback_mw_hide(struct mw *mw);
 void loopback_mw_dealloc(struct mw *mw);
 /* Windows of type 2 that a QP bound end with it, when no worker knows it any more. */
 void loopback_mw_end_all(struct loopback_qp *lqp);

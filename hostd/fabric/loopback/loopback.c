@@ -257,6 +257,7 @@ static void loopback_gid_del(struct vm *vm, uint32_t index, const uint8_t gid[16
 
 static const struct qp_ops loopback_qp_ops = {
 	.create = loopback_qp_create,
+	.hide = loopback_qp_hide,
 	.destroy = loopback_qp_destroy,
 	.modify = loopback_qp_modify,
 	.query = loopback_qp_query,
@@ -276,10 +277,12 @@ const struct fabric_ops fabric_loopback = {
 	.vm_hide = loopback_vm_hide,
 	.gid_del = loopback_gid_del,
 	.mr_reg = loopback_mr_reg,
+	.mr_hide = loopback_mr_hide,
 	.mr_dereg = loopback_mr_dereg,
 	.mr_rereg = loopback_mr_rereg,
 	.mr_alloc = loopback_fr_alloc,
 	.mw_alloc = loopback_mw_alloc,
+	.mw_hide = loopback_mw_hide,
 	.mw_dealloc = loopback_mw_dealloc,
 	.qp = &loopback_qp_ops,
 	.ah_create = loopback_ah_create,

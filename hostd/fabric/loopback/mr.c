@@ -69,32 +69,49 @@ int loopback_mr_reg(struct mr *mr)
 	return PVHCA_ST_OK;
 }
 
-void loopback_mr_hide(struct vm *vm, uint32_t number)
+int loopback_mr_hide(struct mr *mr)
 {
-	struct loopback_vm *ls = vm->fabric_vm;
-	struct loopback_places *gone;
+	struct loopback_vm *ls = mr->vm->fabric_vm;
+	struct loopback_mr *part = mr->fabric;
 
-	/* With its VM: loopback_vm_hide() did it. */
-	if (vm->ending)
-		return;
+	if (loopback_mr_key(mr)) {
+		loopback_key_hide(loopback_mr_key(mr));
+		return PVHCA_ST_OK;
+	}
+	if (atomic_load(&part->windows))
+		return PVHCA_ST_BUSY;
 	pthread_mutex_lock(&ls->fabric->lock);
-	gone = loopback_table_remove(&ls->fabric->mrs, number);
+	part->gone = loopback_table_hide(&ls->fabric->mrs, mr->lkey >> 8);
 	pthread_mutex_unlock(&ls->fabric->lock);
-	grace_wait();
-	loopback_places_free(gone);
+	return PVHCA_ST_OK;
 }
 
 int loopback_mr_dereg(struct mr *mr)
 {
+	struct loopback_vm *ls = mr->vm->fabric_vm;
+	struct loopback_table *mrs = &ls->fabric->mrs;
+	struct loopback_mr *part = mr->fabric;
+	bool bound;
+
 	if (loopback_mr_key(mr)) {
 		loopback_key_destroy(loopback_mr_key(mr));
 		return PVHCA_ST_OK;
 	}
-	/* No worker can bind a window any more; see fabric/fabric.h. */
-	if (atomic_load(loopback_mr_windows(mr)))
+	/* No worker can bind a window any more; one may have done so since it was hidden. */
+	bound = atomic_load(&part->windows);
+	loopback_places_free(part->gone);
+	part->gone = NULL;
+	if (!mr->vm->ending) {
+		pthread_mutex_lock(&ls->fabric->lock);
+		if (bound)
+			loopback_table_publish(mrs, mr->lkey >> 8, mr);
+		else
+			loopback_table_release(mrs, mr->lkey >> 8);
+		pthread_mutex_unlock(&ls->fabric->lock);
+	}
+	if (bound)
 		return PVHCA_ST_BUSY;
-	loopback_mr_hide(mr->vm, mr->lkey >> 8);
-	heap_free(mr->fabric);
+	heap_free(part);
 	return PVHCA_ST_OK;
 }
 

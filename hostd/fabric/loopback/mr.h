@@ -12,8 +12,8 @@
 
 int loopback_mr_reg(struct mr *mr);
 int loopback_mr_dereg(struct mr *mr);
-/* Take a key's number back. No worker copies from or to what it stood for afterwards. */
-void loopback_mr_hide(struct vm *vm, uint32_t number);
+/* fabric_ops.mr_hide */
+int loopback_mr_hide(struct mr *mr);
 int loopback_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next);
 
 struct loopback_key;
@@ -30,9 +30,10 @@ struct loopback_key;
  */
 #define LOOPBACK_IS_KEY 1u
 
-/* windows: bound to the region; any worker. */
+/* windows: bound to the region; any worker. gone: since it was hidden, loopback_table_hide() */
 struct loopback_mr {
 	_Atomic uint32_t windows;
+	struct loopback_places *gone;
 };
 
 /* NULL: it was registered by command. */

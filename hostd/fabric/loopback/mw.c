@@ -37,6 +37,11 @@ int loopback_mw_alloc(struct mw *mw)
 	return PVHCA_ST_OK;
 }
 
+void loopback_mw_hide(struct mw *mw)
+{
+	loopback_key_hide(mw->fabric);
+}
+
 void loopback_mw_dealloc(struct mw *mw)
 {
 	struct loopback_key *key = mw->fabric;

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/grace.h"
 #include "lib/counters.h"
 #include "lib/heap.h"
 #include "vm/cq.h"
@@ -63,30 +62,24 @@ int loopback_qp_create(struct qp *qp)
 	return PVHCA_ST_OK;
 }
 
-/* No peer's worker completes receives of this QP afterwards. */
-static void qp_hide(struct loopback_qp *lqp)
+void loopback_qp_hide(struct qp *qp)
 {
+	struct loopback_qp *lqp = qp->fabric;
 	struct loopback *fabric = lqp->fabric;
-	struct loopback_places *gone;
-	struct qp *qp = lqp->qp;
 
-	/* With its VM: loopback_vm_hide() did it. */
-	if (qp->vm->ending)
-		return;
 	loopback_mcast_detach_all(lqp);
 	pthread_mutex_lock(&fabric->lock);
-	gone = loopback_table_remove(&fabric->qps, qp->qpn);
+	lqp->gone = loopback_table_remove(&fabric->qps, qp->qpn);
 	pthread_mutex_unlock(&fabric->lock);
-	grace_wait();
-	loopback_places_free(gone);
 }
 
+/* No peer's worker completes receives of this QP: it is hidden, or loopback_vm_hide() did it. */
 void loopback_qp_destroy(struct qp *qp)
 {
 	struct loopback_qp *lqp = qp->fabric;
 
 	cds_list_del(&lqp->node);
-	qp_hide(lqp);
+	loopback_places_free(lqp->gone);
 	loopback_mcast_free_all(lqp);
 	loopback_mw_end_all(lqp);
 	loopback_srq_forget(lqp);

@@ -56,6 +56,7 @@ struct loopback_receive {
 /**
  * struct loopback_qp - the fabric's part of a QP
  * @node: in loopback_vm.qps
+ * @gone: since it was hidden, loopback_table_remove()
  * @attr: attributes as the guest set them; of commands, under qp->lock
  * @broken: rings were abused; not served until RESET. Under qp->lock
  * @notify_drained: SQD: event when the request under way has ended. Likewise
@@ -81,6 +82,7 @@ struct loopback_qp {
 	struct qp *qp;
 	struct loopback *fabric;
 	struct cds_list_head node;
+	struct loopback_places *gone;
 	struct qp_attr attr;
 
 	bool broken;
@@ -116,6 +118,7 @@ struct loopback_qp {
 };
 
 int loopback_qp_create(struct qp *qp);
+void loopback_qp_hide(struct qp *qp);
 void loopback_qp_destroy(struct qp *qp);
 int loopback_qp_query(struct qp *qp, uint32_t attr_mask, struct qp_attr *attr);
 

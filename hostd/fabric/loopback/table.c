@@ -125,14 +125,25 @@ void loopback_table_publish(struct loopback_table *table, uint32_t number, void 
 	atomic_store_explicit(&place->object, object, memory_order_release);
 }
 
-struct loopback_places *loopback_table_remove(struct loopback_table *table, uint32_t number)
+struct loopback_places *loopback_table_hide(struct loopback_table *table, uint32_t number)
 {
-	struct loopback_place *place = places_search(atomic_load(&table->places), number);
 	struct loopback_places *retired = table->retired;
 
-	atomic_store(&place->object, NULL);
-	place->used = false;
-	table->used--;
+	loopback_table_publish(table, number, NULL);
 	table->retired = NULL;
+	return retired;
+}
+
+void loopback_table_release(struct loopback_table *table, uint32_t number)
+{
+	places_search(atomic_load(&table->places), number)->used = false;
+	table->used--;
+}
+
+struct loopback_places *loopback_table_remove(struct loopback_table *table, uint32_t number)
+{
+	struct loopback_places *retired = loopback_table_hide(table, number);
+
+	loopback_table_release(table, number);
 	return retired;
 }

@@ -68,9 +68,13 @@ int loopback_table_reserve(struct loopback_table *table, uint32_t *number);
 /* NULL: nobody finds it for now. */
 void loopback_table_publish(struct loopback_table *table, uint32_t number, void *object);
 /*
- * Give a number back. What it returns is to go to loopback_places_free() after the grace
- * period that the object needs, too.
+ * Nobody finds it any more, but the number stays taken, until it is published again or
+ * released. What it returns is to go to loopback_places_free() after the grace period that
+ * the object needs, too.
  */
+struct loopback_places *loopback_table_hide(struct loopback_table *table, uint32_t number);
+void loopback_table_release(struct loopback_table *table, uint32_t number);
+/* Both at once. */
 struct loopback_places *loopback_table_remove(struct loopback_table *table, uint32_t number);
 /* Lists that hang together by their next, or NULL. */
 void loopback_places_free(struct loopback_places *places);

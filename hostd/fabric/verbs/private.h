@@ -359,6 +359,7 @@ void verbs_receiving_begins(struct vm *vm, bool *receiving);
 void verbs_receiving_ends(struct vm *vm, bool *receiving);
 
 int verbs_qp_create(struct qp *qp);
+void verbs_qp_hide(struct qp *qp);
 void verbs_qp_destroy(struct qp *qp);
 int verbs_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_attr *attr);
 int verbs_qp_query(struct qp *qp, uint32_t attr_mask, struct qp_attr *attr);

@@ -266,6 +266,16 @@ static void host_qp_destroy(struct qp *qp, struct verbs_qp *vqp)
 			   log_strerror(err));
 }
 
+/* One with an SRQ is found to its end: what its receives were is known only then. */
+void verbs_qp_hide(struct qp *qp)
+{
+	struct verbs_vm *vv = qp->vm->fabric_vm;
+	struct verbs_qp *vqp = qp->fabric;
+
+	if (!qp->srq)
+		rcu_assign_pointer(vv->qps[id_index(vqp->id)], NULL);
+}
+
 void verbs_qp_destroy(struct qp *qp)
 {
 	struct verbs_vm *vv = qp->vm->fabric_vm;
@@ -283,9 +293,10 @@ void verbs_qp_destroy(struct qp *qp)
 
 	/* No completion finds the QP from here on. */
 	rcu_assign_pointer(vv->qps[id_index(vqp->id)], NULL);
-	if (qp->srq)
+	if (qp->srq) {
 		num_remove(vv, qp);
-	vm_grace(qp->vm);
+		vm_grace(qp->vm);
+	}
 	verbs_forget_in_flight(vv, vqp);
 	verbs_receiving_ends(qp->vm, &vqp->receiving);
 	release_completions(vqp);

@@ -545,6 +545,7 @@ static int verbs_vm_event_fd(struct vm *vm)
 
 static const struct qp_ops verbs_qp_ops = {
 	.create = verbs_qp_create,
+	.hide = verbs_qp_hide,
 	.destroy = verbs_qp_destroy,
 	.modify = verbs_qp_modify,
 	.query = verbs_qp_query,

@@ -5,6 +5,7 @@
 
 #include <check.h>
 
+#include "lib/grace.h"
 #include "vm/cq.h"
 #include "vm/events.h"
 #include "fabric/loopback/rig.h"
@@ -214,6 +215,8 @@ struct mw *rig_mw(struct rig_vm *vm, enum ibv_mw_type type)
 void rig_mw_free(struct mw *mw)
 {
 	table_del(&mw->vm->mws, mw->handle);
+	fabric_loopback.mw_hide(mw);
+	grace_wait();
 	fabric_loopback.mw_dealloc(mw);
 	free(mw);
 }
@@ -222,6 +225,8 @@ void rig_mr_free(struct mr *mr)
 {
 	if (mr->handle)
 		table_del(&mr->vm->mrs, mr->handle);
+	ck_assert_int_eq(fabric_loopback.mr_hide(mr), 0);
+	grace_wait();
 	ck_assert_int_eq(fabric_loopback.mr_dereg(mr), 0);
 	if (mr->extents)
 		extents_put(mr->extents);
@@ -386,6 +391,8 @@ struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type, struct srq *srq
 void rig_qp_free(struct qp *qp)
 {
 	qp->context->slots[qp->slot] = NULL;
+	fabric_loopback.qp->hide(qp);
+	grace_wait();
 	fabric_loopback.qp->destroy(qp);
 	rig_ring_free(qp->buffer);
 	cq_free(qp->send_cq);

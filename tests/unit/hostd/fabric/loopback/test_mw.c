@@ -379,12 +379,27 @@ START_TEST(region_with_windows_is_busy)
 	struct mr next = *mr_a;
 
 	bind_mw(mw1, 0, RUN, REMOTE);
-	ck_assert_int_eq(fabric_loopback.mr_dereg(mr_a), PVHCA_ST_BUSY);
+	ck_assert_int_eq(fabric_loopback.mr_hide(mr_a), PVHCA_ST_BUSY);
 	ck_assert_int_eq(fabric_loopback.mr_rereg(mr_a, IBV_REREG_MR_CHANGE_ACCESS, &next),
 			 PVHCA_ST_BUSY);
 	rig_mw_free(mw1);
 	mw1 = NULL;
 	ck_assert_uint_eq(*loopback_mr_windows(mr_a), 0);
+}
+END_TEST
+
+START_TEST(region_that_was_bound_while_it_was_hidden_is_as_before)
+{
+	struct loopback_vm *ls = rig.a->vm.fabric_vm;
+	struct loopback_table *mrs = &ls->fabric->mrs;
+
+	ck_assert_int_eq(fabric_loopback.mr_hide(mr_a), 0);
+	ck_assert_ptr_null(loopback_table_find(mrs, mr_a->lkey >> 8));
+	bind_mw(mw1, 0, RUN, REMOTE);
+	ck_assert_int_eq(fabric_loopback.mr_dereg(mr_a), PVHCA_ST_BUSY);
+	ck_assert_ptr_eq(loopback_table_find(mrs, mr_a->lkey >> 8), mr_a);
+	rig_mw_free(mw1);
+	mw1 = NULL;
 }
 END_TEST
 
@@ -482,6 +497,7 @@ static void add_ends(Suite *suite)
 	tcase_add_test(tcase, send_with_invalidation_ends_type_2_and_tells);
 	tcase_add_loop_test(tcase, send_with_a_key_that_cannot_go_fails_both_sides, 0, 2);
 	tcase_add_test(tcase, region_with_windows_is_busy);
+	tcase_add_test(tcase, region_that_was_bound_while_it_was_hidden_is_as_before);
 	tcase_add_loop_test(tcase, window_that_was_freed_is_gone, 0, 2);
 	tcase_add_test(tcase, type_2_ends_with_its_queue_pair);
 	tcase_add_test(tcase, unreliable_connections_bind_and_fail_alone);

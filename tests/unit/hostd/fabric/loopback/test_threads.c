@@ -13,6 +13,7 @@
 #include <check.h>
 #include <urcu-qsbr.h>
 
+#include "lib/grace.h"
 #include "fabric/loopback/rig.h"
 
 #define ALL_ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
@@ -191,6 +192,8 @@ static void replace_region(struct guest *guest)
 	struct mr *old = guest->mr;
 	uint64_t at;
 
+	fabric_loopback.mr_hide(old);
+	grace_wait();
 	fabric_loopback.mr_dereg(old);
 	guest->mr = rig_mr(guest->vm, old->iova, 2 * DEPTH, PVHCA_GRANULE, ALL_ACCESS);
 	for (at = 0; at < old->length; at += PVHCA_GRANULE)
