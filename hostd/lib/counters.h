@@ -11,7 +11,7 @@
 
 /* X(name, description) */
 #define COUNTERS(X)                                                            \
-	X(doorbells, "doorbell writes by the guest (exits)")                   \
+	X(doorbells, "doorbells by which the guest woke pvhcad (exits)")       \
 	X(admin_commands, "admin commands")                                    \
 	X(interrupts, "interrupts raised")                                     \
 	X(messages, "send queue entries taken")                                \

@@ -140,6 +140,8 @@ uint32_t session_enable(struct session *session, uint64_t gpa)
 	if (memory_faulted(session->vm.memory))
 		goto err;
 	atomic_store(&session->vm.failing, PVHCA_DEV_ERR_NONE);
+	if (slow_is_remembered(session->user))
+		atomic_store(&session->vm.slow_events, true);
 	error = admin_open(&session->vm, gpa);
 	if (error)
 		goto err;
@@ -178,10 +180,30 @@ static void session_failed(struct vm *vm)
 	session_mark(session_of(vm), SESSION_MARK_FAILED);
 }
 
+static void session_interrupt(struct vm *vm)
+{
+	session_mark(session_of(vm), SESSION_MARK_INTERRUPT);
+}
+
+static void session_slow(struct vm *vm)
+{
+	session_mark(session_of(vm), SESSION_MARK_SLOW);
+}
+
+void session_on_slow(struct session *session)
+{
+	slow_remember(session->user);
+	vm_warning(
+		&session->vm,
+		"its interrupts take long to signal (does its QEMU wait for them many times over?); its own thread does that from now on");
+}
+
 const struct vm_thread_ops session_thread_ops = {
 	.failed = session_failed,
 	.retry = session_retry,
 	.serve = session_serve_soon,
+	.interrupt = session_interrupt,
+	.slow = session_slow,
 };
 
 void session_on_check_memory(struct session *session)

@@ -22,6 +22,8 @@ enum session_mark {
 	SESSION_MARK_MEMORY = 1 << 2,
 	SESSION_MARK_SERVE = 1 << 3,
 	SESSION_MARK_SETTINGS = 1 << 4,
+	SESSION_MARK_INTERRUPT = 1 << 5,
+	SESSION_MARK_SLOW = 1 << 6,
 };
 
 /**
@@ -89,6 +91,12 @@ void session_unlisten(struct session *session);
 void session_send(struct session *session, uint32_t type, const void *payload, uint32_t size);
 void session_reply(struct session *session, uint32_t type, uint64_t id, uint32_t error);
 
+/* ------------------------------- session/slow.c ---------------------------- */
+
+/* This user's eventfds take long to signal; for a while all of its VMs begin with vm->slow_events. */
+void slow_remember(uint32_t user);
+bool slow_is_remembered(uint32_t user);
+
 /* ------------------------------ session/hello.c ---------------------------- */
 
 /* As session_on_message(), for the first one. */
@@ -121,5 +129,6 @@ void session_serve(struct session *session);
 void session_on_retry(struct session *session);
 void session_on_failing(struct session *session);
 void session_on_check_memory(struct session *session);
+void session_on_slow(struct session *session);
 
 #endif

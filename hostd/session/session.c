@@ -177,6 +177,10 @@ static void session_on_marks(struct session *session)
 {
 	unsigned int marks = atomic_exchange(&session->marks, 0);
 
+	if (marks & SESSION_MARK_INTERRUPT)
+		events_relay(&session->vm);
+	if (marks & SESSION_MARK_SLOW)
+		session_on_slow(session);
 	if (marks & SESSION_MARK_FAILED)
 		session_on_failing(session);
 	if (marks & SESSION_MARK_MEMORY)
@@ -267,7 +271,7 @@ void session_run(struct session *session)
 	policy_release_mac(&session->vm);
 	identity_release(session);
 	/* Who served the guest's registers may be gone: then only we can make it look at them. */
-	events_interrupt(&session->vm, PVHCA_VECTOR_CONFIG);
+	events_interrupt_now(&session->vm, PVHCA_VECTOR_CONFIG);
 	vm_message(&session->vm, "session %u ended", session->vm.id);
 }
 

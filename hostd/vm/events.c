@@ -7,6 +7,12 @@
  * A completion event that finds no room is held back by its CQ (vm/cq.c). Async
  * events are kept here, up to a bound; as the guest does not say when it made
  * room, the session's thread looks again now and then.
+ *
+ * An interrupt is a signal of an eventfd that QEMU has, too. Whoever signals it runs the wake-up
+ * of all that wait for it, with its lock held, and QEMU can make that a million by epoll(7): a
+ * quarter of a second. A VM whose signals take long, twice in a row, has them done by its own
+ * session's thread from then on, and holds up no worker. That costs it a wake-up of a thread for
+ * each interrupt. (Once may be a thread that lost its processor.)
  */
 #include "vm/events.h"
 
@@ -15,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/clock.h"
 #include "lib/heap.h"
 #include "lib/log.h"
 #include "lib/shared_event.h"
@@ -23,6 +30,9 @@
 #include "vm/vm.h"
 
 #define EVENTS_KEPT 256u /* a power of two */
+/* A signal takes a microsecond. */
+#define SLOW_NS	      (200 * NS_PER_US)
+#define SLOW_IN_A_ROW 2u
 
 struct async_event {
 	uint32_t event;
@@ -36,14 +46,54 @@ struct async_queue {
 	struct async_event kept[EVENTS_KEPT];
 };
 
-void events_interrupt(struct vm *vm, uint32_t vector)
+static int vector_fd(const struct vm *vm, uint32_t vector)
 {
-	int fd = vector < PVHCA_VECTORS_MAX ? vm->vector_fds[vector] : -1;
+	return vector < PVHCA_VECTORS_MAX ? vm->vector_fds[vector] : -1;
+}
+
+void events_interrupt_now(struct vm *vm, uint32_t vector)
+{
+	const int fd = vector_fd(vm, vector);
 
 	if (fd < 0)
 		return;
 	shared_event_signal(fd);
 	counter_add(&vm->counters.interrupts, 1);
+}
+
+/* A signal took so long. */
+static void judge(struct vm *vm, uint64_t ns)
+{
+	if (ns < SLOW_NS) {
+		if (atomic_load_explicit(&vm->slow_in_a_row, memory_order_relaxed))
+			atomic_store(&vm->slow_in_a_row, 0);
+	} else if (atomic_fetch_add(&vm->slow_in_a_row, 1) + 1 == SLOW_IN_A_ROW) {
+		atomic_store(&vm->slow_events, true);
+		vm->thread->slow(vm);
+	}
+}
+
+void events_interrupt(struct vm *vm, uint32_t vector)
+{
+	uint64_t began;
+
+	if (vector_fd(vm, vector) < 0)
+		return;
+	if (atomic_load_explicit(&vm->slow_events, memory_order_relaxed)) {
+		atomic_fetch_or(&vm->relay[vector / 64], 1ull << vector % 64);
+		vm->thread->interrupt(vm);
+		return;
+	}
+	began = clock_ns();
+	events_interrupt_now(vm, vector);
+	judge(vm, clock_ns() - began);
+}
+
+void events_relay(struct vm *vm)
+{
+	for (uint32_t word = 0; word < VM_VECTOR_WORDS; word++)
+		for (uint64_t bits = atomic_exchange(&vm->relay[word], 0); bits; bits &= bits - 1)
+			events_interrupt_now(vm, word * 64 + (uint32_t)__builtin_ctzll(bits));
 }
 
 static int queue_init(struct event_queue *queue, struct memory *memory, uint64_t gpa,

@@ -48,8 +48,15 @@ void events_async(struct vm *vm, uint32_t event, uint32_t object);
  */
 bool events_completion(struct ceq *ceq, uint32_t cq_handle);
 
-/* Signal the eventfd of an MSI-X vector. Any thread; it never blocks. */
+/*
+ * Signal the eventfd of an MSI-X vector. Any thread; it never blocks. Where that was seen to take
+ * long the session's thread does it.
+ */
 void events_interrupt(struct vm *vm, uint32_t vector);
+/* Likewise at once. The session's thread. */
+void events_interrupt_now(struct vm *vm, uint32_t vector);
+/* Signal what waits in vm->relay. The session's thread. */
+void events_relay(struct vm *vm);
 
 /*
  * The async event queue, from ENABLE on. Returns 0 or a negative errno: EINVAL

@@ -41,7 +41,8 @@ struct vm;
 struct worker;
 struct worker_vm;
 
-#define VM_GIDS CONFIG_MAX_GIDS
+#define VM_GIDS		CONFIG_MAX_GIDS
+#define VM_VECTOR_WORDS ((PVHCA_VECTORS_MAX + 63) / 64)
 
 /* A guest's GID table entry; gid is written under gid_lock while it is not used. */
 struct vm_gid {
@@ -86,6 +87,10 @@ struct vm_thread_ops {
 	void (*retry)(struct vm *vm);
 	/* Look for commands of the guest. */
 	void (*serve)(struct vm *vm);
+	/* events_relay(): interrupts wait in vm->relay. */
+	void (*interrupt)(struct vm *vm);
+	/* vm->slow_events was set. */
+	void (*slow)(struct vm *vm);
 };
 
 /**
@@ -99,6 +104,9 @@ struct vm_thread_ops {
  * @failing: enum pvhca_dev_error; the VM is not served any more. Any thread
  * @retrying: a call of thread->retry has not been carried out yet. Any thread
  * @vector_fds, @doorbell_fds: -1 where not received
+ * @slow_events: its eventfds take long to signal, so only the session's thread does that.
+ *	Any thread
+ * @slow_in_a_row: signals that took long; @relay: vectors to be signalled. Any thread
  * @memory: NULL when its session has ended
  * @policy: settings and quota of this VM; vm_change_policy() replaces it. Any thread reads it
  * @network: of VMs that see each other, vm_policy.network; constant after HELLO
@@ -145,6 +153,9 @@ struct vm {
 	const struct vm_thread_ops *thread;
 	_Atomic uint32_t failing;
 	_Atomic bool retrying;
+	_Atomic bool slow_events;
+	_Atomic unsigned int slow_in_a_row;
+	_Atomic uint64_t relay[VM_VECTOR_WORDS];
 	const struct fabric_ops *ops;
 	struct fabric *fabric;
 	void *fabric_vm;

@@ -8,15 +8,19 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <urcu-qsbr.h>
 
+#include "lib/calls.h"
 #include "lib/grace.h"
 #include "lib/heap.h"
 #include "lib/log.h"
 #include "vm/vm.h"
 #include "worker/private.h"
+
+CALLS("epoll_create1 epoll_ctl");
 
 void worker_assignment_free(struct assignment *assignment)
 {
@@ -82,6 +86,8 @@ static void worker_vm_free(struct worker_vm *wv)
 {
 	context_list_free(wv->contexts);
 	cq_blocked_fini(&wv->blocked_cqs);
+	if (wv->doorbell_fd >= 0)
+		close(wv->doorbell_fd);
 	heap_free(wv);
 }
 
@@ -92,6 +98,7 @@ static struct worker_vm *worker_vm_new(struct worker *worker, struct vm *vm)
 	if (!wv)
 		return NULL;
 	wv->vm = vm;
+	wv->doorbell_fd = -1;
 	cq_blocked_init(&wv->blocked_cqs, worker->thread, worker->wake_fd);
 	wv->contexts = context_list_new(vm->heap, 0);
 	if (wv->contexts)
@@ -117,65 +124,115 @@ static void assignment_replace(struct worker *worker, struct assignment *next)
 	worker_assignment_free(old);
 }
 
+/*
+ * QEMU has the doorbell, too, and can hold its lock for long, by having a million waiters woken. To
+ * put it into epoll, and to take it out, needs that lock, and the lock of the epoll meanwhile. So
+ * each VM has an epoll of its own for it, which is in the worker's only while nobody changes it.
+ * The worker never reads the doorbell: that needs its lock as well.
+ */
+static int doorbell_open(struct worker_vm *wv, int doorbell)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+
+	wv->doorbell_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (wv->doorbell_fd < 0)
+		return -errno;
+	return epoll_ctl(wv->doorbell_fd, EPOLL_CTL_ADD, doorbell, &event) ? -errno : 0;
+}
+
+/* Close would wait for the doorbell's lock with one held that all of the host's epolls share. */
+static void doorbell_close(struct worker_vm *wv, int doorbell)
+{
+	epoll_ctl(wv->doorbell_fd, EPOLL_CTL_DEL, doorbell, NULL);
+}
+
 static int vm_fabric_fd(struct vm *vm)
 {
 	return fabric_hook(vm->ops, -1, vm_event_fd, vm);
 }
 
-static struct worker *least_loaded(void)
+/* The worker with the fewest VMs, with one more from now on. */
+static struct worker *take_worker(void)
 {
 	struct worker *best = &worker_pool.worker[0];
 	unsigned int i;
 
+	pthread_mutex_lock(&worker_pool.lock);
 	for (i = 1; i < worker_pool.count; i++)
 		if (worker_pool.worker[i].load < best->load)
 			best = &worker_pool.worker[i];
+	best->load++;
+	pthread_mutex_unlock(&worker_pool.lock);
 	return best;
+}
+
+static void give_worker(struct worker *worker)
+{
+	pthread_mutex_lock(&worker_pool.lock);
+	worker->load--;
+	pthread_mutex_unlock(&worker_pool.lock);
+}
+
+/* Without the lock: it may take long. */
+static int listen_for(struct worker *worker, struct worker_vm *wv, unsigned int doorbell)
+{
+	int fabric_fd = vm_fabric_fd(wv->vm), err;
+
+	err = doorbell_open(wv, wv->vm->doorbell_fds[doorbell]);
+	if (!err)
+		err = worker_listen(worker, wv->doorbell_fd, wv->vm->id, SOURCE_DOORBELL);
+	if (err || fabric_fd < 0)
+		return err;
+	err = worker_listen(worker, fabric_fd, wv->vm->id, SOURCE_FABRIC);
+	if (err)
+		worker_unlisten(worker, wv->doorbell_fd);
+	return err;
+}
+
+static void listen_no_more(struct worker *worker, struct worker_vm *wv, unsigned int doorbell)
+{
+	int fabric_fd = vm_fabric_fd(wv->vm);
+
+	worker_unlisten(worker, wv->doorbell_fd);
+	if (fabric_fd >= 0)
+		worker_unlisten(worker, fabric_fd);
+	doorbell_close(wv, wv->vm->doorbell_fds[doorbell]);
 }
 
 int worker_attach(struct vm *vm)
 {
-	int fabric_fd = vm_fabric_fd(vm), err;
+	struct worker *worker = take_worker();
+	unsigned int doorbell = worker->index % vm->num_doorbells;
+	struct worker_vm *wv = worker_vm_new(worker, vm);
 	struct assignment *next;
-	struct worker_vm *wv;
-	struct worker *worker;
-	unsigned int doorbell;
+	int err = -ENOMEM;
 
-	pthread_mutex_lock(&worker_pool.lock);
-	worker = least_loaded();
-	doorbell = worker->index % vm->num_doorbells;
-	err = -ENOMEM;
-	wv = worker_vm_new(worker, vm);
 	if (!wv)
-		goto err_unlock;
-	next = assignment_copy(worker->assignment);
-	if (!next)
-		goto err_free_vm;
-	err = worker_listen(worker, vm->doorbell_fds[doorbell], vm->id, SOURCE_DOORBELL);
+		goto err_give;
+	err = listen_for(worker, wv, doorbell);
 	if (err)
 		goto err_free;
-	if (fabric_fd >= 0)
-		err = worker_listen(worker, fabric_fd, vm->id, SOURCE_FABRIC);
-	if (err)
-		goto err_del_doorbell;
-
+	pthread_mutex_lock(&worker_pool.lock);
+	next = assignment_copy(worker->assignment);
+	if (!next) {
+		pthread_mutex_unlock(&worker_pool.lock);
+		err = -ENOMEM;
+		goto err_unlisten;
+	}
 	vm->worker = worker;
 	vm->worker_vm = wv;
 	vm->blocked_cqs = &wv->blocked_cqs;
 	vm->doorbell = doorbell * PVHCA_DB_STRIDE;
-	worker->load++;
 	next->vms[next->num_vms++] = wv;
 	assignment_replace(worker, next);
 	return 0;
 
-err_del_doorbell:
-	worker_unlisten(worker, vm->doorbell_fds[doorbell]);
+err_unlisten:
+	listen_no_more(worker, wv, doorbell);
 err_free:
-	worker_assignment_free(next);
-err_free_vm:
 	worker_vm_free(wv);
-err_unlock:
-	pthread_mutex_unlock(&worker_pool.lock);
+err_give:
+	give_worker(worker);
 	return err;
 }
 
@@ -208,13 +265,8 @@ static struct assignment *assignment_remove(struct worker *worker, const struct 
 void worker_leave(struct vm *vm)
 {
 	struct worker *worker = vm->worker;
-	int fabric_fd = vm_fabric_fd(vm);
-	unsigned int doorbell = vm->doorbell / PVHCA_DB_STRIDE;
 
-	worker_unlisten(worker, vm->doorbell_fds[doorbell]);
-	if (fabric_fd >= 0)
-		worker_unlisten(worker, fabric_fd);
-
+	listen_no_more(worker, vm->worker_vm, vm->doorbell / PVHCA_DB_STRIDE);
 	pthread_mutex_lock(&worker_pool.lock);
 	worker->load--;
 	vm->worker_vm->left = assignment_remove(worker, vm->worker_vm);

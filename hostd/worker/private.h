@@ -47,6 +47,7 @@ struct bucket {
  * struct worker_vm - a VM as its worker has it: vm->worker_vm
  * @contexts: RCU; the session's thread replaces it
  * @blocked_cqs: CQs that it leaves no room in
+ * @doorbell_fd: an epoll of its own that has its doorbell, in the worker's
  * @left: the worker's last assignment with this VM, after worker_leave(); else NULL
  *
  * The worker's own:
@@ -65,6 +66,7 @@ struct bucket {
 struct worker_vm {
 	struct vm *vm;
 	struct context_list *contexts;
+	int doorbell_fd;
 	struct assignment *left;
 	unsigned int next_context;
 	unsigned int next_look;

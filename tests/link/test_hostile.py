@@ -2,6 +2,7 @@
 """QEMUs that use what they share with pvhcad to hold it up. Others notice nothing."""
 import fcntl
 import os
+import select
 import struct
 import threading
 import unittest
@@ -114,6 +115,69 @@ class EventsThatBlock(DaemonCase):
         evil.ok(NOP)
         self.assertEqual(write_once(evil), 0)
         self.assert_served(victims)
+
+
+class EventsWithManyWaiters(DaemonCase):
+    """Each signal of an eventfd, each read, wakes all that wait for it; QEMU can make these a million by epoll. A worker
+    that signals it is held up for so long, twice at most; then the session's thread does that."""
+
+    DESCRIPTORS, EPOLLS = 500, 40
+
+    def burden(self, fd):
+        """As many waiters as are enough to be told from a signal without."""
+        copies = [os.dup(fd) for _ in range(self.DESCRIPTORS)]
+        self.addCleanup(lambda: [os.close(copy) for copy in copies])
+        for _ in range(self.EPOLLS):
+            epoll = select.epoll()
+            self.addCleanup(epoll.close)
+            for copy in copies:
+                epoll.register(copy, select.EPOLLIN)
+
+    def evil(self):
+        guest = connected(self.daemon, 1, name=b"evil")
+        self.addCleanup(guest.close)
+        self.armed = 0
+        return guest
+
+    def interrupted(self, guest):
+        """Is there an interrupt for a completion?"""
+        self.armed += 1
+        guest.write(guest.q.cq_at + 4, struct.pack("<I", self.armed))
+        self.assertEqual(write_once(guest), 0)
+        return guest.qemu.wait_event(VECTOR, 2)
+
+    def is_told(self):
+        return any("take long to signal" in line and "evil" in line for line in self.daemon.log().splitlines())
+
+    def test_the_worker_leaves_them_to_the_sessions_thread_and_each_interrupt_comes(self):
+        guest = self.evil()
+        self.assertTrue(self.interrupted(guest))
+        self.burden(guest.qemu.events[VECTOR, 2])
+        # Each signal from here on takes a millisecond.
+        for _ in range(1000):
+            self.assertTrue(self.interrupted(guest))
+            if self.is_told():
+                break
+        self.assertTrue(self.is_told())
+        for _ in range(20):
+            self.assertTrue(self.interrupted(guest))
+        guest.ok(NOP)
+        # Whoever comes as the same user begins so.
+        other = connected(self.daemon, 2, name=b"other")
+        self.addCleanup(other.close)
+        self.armed = 0
+        for _ in range(20):
+            self.assertTrue(self.interrupted(other))
+
+    def test_a_doorbell_with_waiters_is_never_read_by_the_worker(self):
+        guest = self.evil()
+        doorbell = guest.qemu.events[DATA_DB, guest.q.doorbell // 8]
+        for _ in range(10):
+            self.assertEqual(write_once(guest), 0)
+        self.assertEqual(os.eventfd_read(doorbell), 10)
+        # That somebody else has emptied it is no reason to sleep on.
+        for _ in range(10):
+            self.assertEqual(write_once(guest), 0)
 
 
 class Semaphores(DaemonCase):

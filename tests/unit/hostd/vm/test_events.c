@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vm/events.h"
@@ -76,6 +77,94 @@ static bool take(uint8_t *queue, uint32_t *ci, uint32_t *entry, size_t words)
 	*(uint32_t *)queue = *ci;
 	return true;
 }
+
+/* --------------------------- signals that take long ------------------------ */
+
+static unsigned int asked, told;
+static unsigned int long_signals; /* how many of those to come take long */
+
+void __real_shared_event_signal(int fd);
+void __wrap_shared_event_signal(int fd);
+
+void __wrap_shared_event_signal(int fd)
+{
+	static const struct timespec ms = { .tv_nsec = 1000000 };
+
+	__real_shared_event_signal(fd);
+	if (long_signals) {
+		long_signals--;
+		nanosleep(&ms, NULL);
+	}
+}
+
+static void ask(struct vm *s)
+{
+	ck_assert_ptr_eq(s, &vm);
+	asked++;
+}
+
+static void tell(struct vm *s)
+{
+	ck_assert_ptr_eq(s, &vm);
+	told++;
+}
+
+static const struct vm_thread_ops thread = { .interrupt = ask, .slow = tell };
+
+/* That may be a thread that had to wait for a processor. */
+START_TEST(a_signal_that_takes_long_once_changes_nothing)
+{
+	vm.thread = &thread;
+	for (unsigned int i = 0; i < 3; i++) {
+		long_signals = 1;
+		events_interrupt(&vm, 2);
+		/* As often as it takes on a busy machine. */
+		while (vm.slow_in_a_row && !vm.slow_events)
+			events_interrupt(&vm, 2);
+		if (vm.slow_events)
+			return;
+	}
+	ck_assert_uint_eq(told, 0);
+	ck_assert_uint_eq(asked, 0);
+}
+END_TEST
+
+START_TEST(signals_that_take_long_are_left_to_the_sessions_thread)
+{
+	vm.thread = &thread;
+	long_signals = 2;
+	events_interrupt(&vm, 2);
+	events_interrupt(&vm, 2);
+	ck_assert_uint_eq(told, 1);
+	interrupts(2);
+	events_interrupt(&vm, 2);
+	events_interrupt(&vm, 3);
+	events_interrupt(&vm, 3);
+	ck_assert_uint_eq(asked, 3);
+	ck_assert_uint_eq(interrupts(2) + interrupts(3), 0);
+	events_relay(&vm);
+	ck_assert_uint_eq(interrupts(2), 1);
+	ck_assert_uint_eq(interrupts(3), 1);
+	ck_assert_uint_eq(vm.counters.interrupts, 4);
+	events_relay(&vm);
+	ck_assert_uint_eq(interrupts(2) + interrupts(3), 0);
+}
+END_TEST
+
+START_TEST(the_last_vector_is_signalled_too)
+{
+	vm.thread = &thread;
+	atomic_store(&vm.slow_events, true);
+	vm.vector_fds[PVHCA_VECTORS_MAX - 1] = eventfd(0, EFD_NONBLOCK);
+	events_interrupt(&vm, PVHCA_VECTORS_MAX - 1);
+	events_interrupt(&vm, PVHCA_VECTORS_MAX);
+	ck_assert_uint_eq(asked, 1);
+	events_relay(&vm);
+	ck_assert_uint_eq(interrupts(PVHCA_VECTORS_MAX - 1), 1);
+}
+END_TEST
+
+/* ---------------------------------- queues --------------------------------- */
 
 START_TEST(completion_events_come_in_order_lap_after_lap)
 {
@@ -179,6 +268,9 @@ int main(void)
 	TCase *tc = tcase_create("events");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, a_signal_that_takes_long_once_changes_nothing);
+	tcase_add_test(tc, signals_that_take_long_are_left_to_the_sessions_thread);
+	tcase_add_test(tc, the_last_vector_is_signalled_too);
 	tcase_add_test(tc, completion_events_come_in_order_lap_after_lap);
 	tcase_add_test(tc, a_full_queue_refuses_and_raises_nothing);
 	tcase_add_test(tc, a_consumer_index_without_sense_only_looks_full);

@@ -104,7 +104,7 @@ START_TEST(each_session_is_given_its_workers_doorbell)
 		guest[i] = attached(i);
 		ck_assert_uint_eq(guest[i]->vm.doorbell, i * PVHCA_DB_STRIDE);
 		eventfd_write(guest[i]->vm.doorbell_fds[i], 5);
-		while (atomic_load(&guest[i]->vm.counters.doorbells) < 5)
+		while (!atomic_load(&guest[i]->vm.counters.doorbells))
 			usleep(100);
 	}
 	for (unsigned int i = 0; i < WORKERS; i++)
