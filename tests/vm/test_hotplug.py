@@ -71,7 +71,7 @@ def check_as_before(rig, guest, before):
 def plug_and_unplug(rig, rounds):
     """Each time the adapter goes with an application on it, and one goes on on the adapter beside it."""
     guest = rig.guests[0]
-    if rig.name == "stock" and paths.qemu_version(rig.device_emulator()) <= LAST_THAT_CANNOT_UNPLUG:
+    if rig.name == "stock" and paths.qemu_version(rig.device_emulator(rig.guests[0].system)) <= LAST_THAT_CANNOT_UNPLUG:
         skip("this QEMU ends itself when a vfio-user device is unplugged (docs/vfio-user.md)")
     check_works(guest)
     stays = start_application(guest, "--qps 4")

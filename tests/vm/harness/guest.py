@@ -13,18 +13,19 @@ from .commands import Host, Running, tail
 from .errors import CommandFailed, GuestDied, GuestHung, HarnessError
 from .kernlog import KernelLog
 from .qemu import EMULATOR_FAULTS
+from .system import HERE
 
 BOOT_SECONDS = 90
 STORE_CHUNK = 256 * 1024
-PROVIDER_DIRECTORY = "/usr/lib/x86_64-linux-gnu/libibverbs"
 BASE_MODULES = ("ib_uverbs", "rdma_ucm", "ib_umad")
 
 
 class Guest(Host):
     """start_machine() returns a new qemu.Machine each time the guest is (re)started."""
 
-    def __init__(self, name, logs, start_machine, slowness=1.0, net_ip=None, rdma_ip=None):
+    def __init__(self, name, logs, start_machine, slowness=1.0, net_ip=None, rdma_ip=None, system=HERE):
         super().__init__(name, slowness, logs / f"{name}.commands.log")
+        self.system = system        # of the guest
         self.net_ip = net_ip        # on the plain network
         self.rdma_ip = rdma_ip      # of the device's network interface; also its GID
         self.ibdev = None           # set by bring_up_device
@@ -197,8 +198,8 @@ class Guest(Host):
 
     def load_modules(self, *names):
         """Load modules of the guest's kernel by name, with what they depend on."""
-        for file in initramfs.module_files(*names):
-            self.load_module(file)
+        for file in initramfs.module_files(*names, system=self.system):
+            self.load_module(self.system.modules_at / Path(file).relative_to(self.system.kernel_root))
 
     def wait_port(self, port, timeout=30):
         """Wait until something listens on a TCP port."""
@@ -214,9 +215,10 @@ class Guest(Host):
     def load_driver(self, module=None):
         """Load pvhca.ko, or another build of it, with what it depends on, and what user space needs to use an rdma
         device."""
-        module = module or paths.kernel_module()
-        if paths.kernel_root() != Path("/"):
-            self.check(f"ln -sfn {paths.kernel_root()}/lib/modules/{paths.kernel()} /lib/modules/")
+        system = self.system
+        module = module or system.kernel_module()
+        if system.modules_at != Path("/"):
+            self.check(f"ln -sfn {system.modules_at}/lib/modules/{system.kernel} /lib/modules/")
         self.load_modules(*BASE_MODULES)
         self.load_module(module)
 
@@ -226,8 +228,8 @@ class Guest(Host):
 
     def install_provider(self, plugin=None):
         """Put the provider, or another build of it, where the system's libibverbs looks for it."""
-        plugin = plugin or paths.provider()
-        self.check(f"mkdir -p {PROVIDER_DIRECTORY} /etc/libibverbs.d && cp {plugin} {PROVIDER_DIRECTORY}/ && "
+        plugin, folder = plugin or paths.provider(), f"{self.system.libraries}/libibverbs"
+        self.check(f"mkdir -p {folder} /etc/libibverbs.d && cp {plugin} {folder}/ && "
                    "echo driver pvhca >/etc/libibverbs.d/pvhca.driver")
 
     def bring_up_device(self, timeout=60):

@@ -9,22 +9,23 @@ from pathlib import Path
 
 from . import paths
 from .errors import HarnessError
+from .system import HERE
 
 MODULES = ("virtio_pci", "virtio_console", "virtio_net", "9p", "9pnet_virtio", "overlay")
 
 
-def module_files(*names):
+def module_files(*names, system=HERE):
     """Files of the modules and of all they depend on, in the order to load them."""
     files = []
     for name in names:
-        listing = subprocess.run(["/sbin/modprobe", "-d", paths.kernel_root(), "-S", paths.kernel(), "--show-depends", name],
+        listing = subprocess.run(["/sbin/modprobe", "-d", system.kernel_root, "-S", system.kernel, "--show-depends", name],
                                  capture_output=True, text=True)
         if listing.returncode:
             raise HarnessError(f"modprobe --show-depends {name}: {listing.stderr.strip()}")
         for line in listing.stdout.splitlines():
             word, _, rest = line.partition(" ")
-            if word == "insmod" and rest.split()[0] not in files:
-                files.append(rest.split()[0])
+            if word == "insmod" and (file := "/" + rest.split()[0].lstrip("/")) not in files:   # it begins with // below /
+                files.append(file)
     return files
 
 
@@ -43,13 +44,13 @@ def _write(path, data):
     draft.rename(path)
 
 
-def agent():
+def agent(system=HERE):
     """The agent's binary, compiled when its source has changed."""
     sources = sorted((paths.VM_TESTS / "agent").glob("*.[ch]"))
-    binary = paths.cache() / f"agent-{_hash([source.read_bytes() for source in sources])}"
+    binary = paths.cache() / f"agent-{system.name}-{_hash([source.read_bytes() for source in sources])}"
     if not binary.exists():
         draft = binary.with_name(f"{binary.name}.{os.getpid()}")
-        command = [os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-s", "-static", "-o", str(draft)]
+        command = [system.compiler, "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-s", "-static", "-o", str(draft)]
         command += [str(source) for source in sources if source.suffix == ".c"]
         compiled = subprocess.run(command, capture_output=True, text=True)
         if compiled.returncode:
@@ -67,11 +68,11 @@ def _entry(name, mode, data=b"", number=[0]):
     return head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4)
 
 
-def image():
-    """The initramfs for paths.kernel()."""
-    binary, modules = agent(), module_files(*MODULES)
+def image(system=HERE):
+    """The initramfs for that system's kernel."""
+    binary, modules = agent(system), module_files(*MODULES, system=system)
     stamps = [f"{module} {os.stat(module).st_size} {os.stat(module).st_mtime_ns}" for module in modules]
-    path = paths.cache() / f"initramfs-{_hash([binary.name, paths.kernel(), *stamps])}"
+    path = paths.cache() / f"initramfs-{_hash([binary.name, system.kernel, *stamps])}"
     if path.exists():
         return path
     archive = b"".join(_entry(folder, 0o040755) for folder in

@@ -28,10 +28,10 @@ import threading
 import time
 
 from . import limits, nested, paths
+from .arm64 import RIGS
 from .errors import GuestDied, HarnessError, Interrupted
 from .native import Native
 from .runner import SKIP_EXIT_CODE, interruptible
-from .stock import RIGS
 
 DONE = "\x1e done "     # begins the line by which run --serve ends its answer
 WELL = (0, SKIP_EXIT_CODE)

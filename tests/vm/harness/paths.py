@@ -53,40 +53,40 @@ def kernel_image():
 
 
 def kernel_module():
-    return _product(build() / "kernel" / kernel() / "pvhca.ko")
+    return product(build() / "kernel" / kernel() / "pvhca.ko")
 
 
 def daemon():
-    return _product(Path(os.environ.get("PVHCA_DAEMON", build() / "hostd" / "pvhcad")))
+    return product(Path(os.environ.get("PVHCA_DAEMON", build() / "hostd" / "pvhcad")))
 
 
 def provider():
     """The provider's plugin; its name ends in the private ABI of the rdma-core that it was built for."""
     found = sorted((build() / "providers").glob("libpvhca-rdmav*.so"))
-    return found[0] if found else _product(build() / "providers" / "libpvhca-rdmav34.so")
+    return found[0] if found else product(build() / "providers" / "libpvhca-rdmav34.so")
 
 
 def test_program(name):
     """A program of tests/verbs, to run in a guest or on the native host."""
-    return _product(build() / "tests" / "verbs" / name)
+    return product(build() / "tests" / "verbs" / name)
 
 
 def own_program(name):
     """A program of tests/vm."""
-    return _product(build() / "tests" / "vm" / name)
+    return product(build() / "tests" / "vm" / name)
 
 
 def qemu_with_device():
-    return _product(Path(os.environ.get("PVHCA_QEMU", build() / "qemu" / "qemu-system-x86_64")))
+    return product(Path(os.environ.get("PVHCA_QEMU", build() / "qemu" / "qemu-system-x86_64")))
 
 
 def stock_qemu():
     """A QEMU as a distribution has it, with a client of vfio-user."""
-    return _product(Path(os.environ.get("PVHCA_STOCK_QEMU", build() / "qemu-11.1-bin" / "qemu-system-x86_64")))
+    return product(Path(os.environ.get("PVHCA_STOCK_QEMU", build() / "qemu-11.1-bin" / "qemu-system-x86_64")))
 
 
 def vfio_user():
-    return _product(build() / "qemu" / "pvhca-vfio-user")
+    return product(build() / "qemu" / "pvhca-vfio-user")
 
 
 def qemu():
@@ -115,7 +115,8 @@ def qemu_version(emulator):
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def _product(path):
+def product(path):
+    """The path, if what the build should have put there is there."""
     if not path.exists():
         raise Skip(f"{path} is not built")
     return path

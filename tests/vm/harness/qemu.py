@@ -6,12 +6,13 @@ import json
 import socket
 import threading
 
-from . import initramfs, kernelimage, limits, paths, processes
+from . import initramfs, limits, paths, processes
 from .errors import HarnessError
+from .system import HERE
 
 # A processor that is emulated on a loaded machine is slow, which is no defect of the guest's kernel.
 PATIENCE = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=300"
-COMMAND_LINE = f"console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable random.trust_cpu=on {PATIENCE}"
+COMMAND_LINE = f"loglevel=5 panic=-1 mitigations=off random.trust_cpu=on {PATIENCE}"
 
 
 # Assertions of QEMU's own emulation of a processor, which no test of ours is about.
@@ -59,9 +60,9 @@ class Monitor:
 
 
 class Machine:
-    """One virtual machine's emulator, with two sockets to it: the agent's port and the monitor."""
+    """One virtual machine's emulator, with two sockets to it: the agent's port and the monitor. system: of the guest."""
 
-    def __init__(self, name, logs, emulator, memory, cpus, accel, cpu, append="", extra=(), pass_fds=()):
+    def __init__(self, name, logs, emulator, memory, cpus, accel, cpu, append="", extra=(), pass_fds=(), system=HERE):
         self.name = name
         self.log = logs / f"{name}.qemu.log"
         self.console = logs / f"{name}.console.log"
@@ -70,15 +71,15 @@ class Machine:
         command = [
             emulator, *paths.qemu_data(emulator), "-nodefaults", "-no-user-config", "-display", "none",
             "-name", name, "-accel", accel, "-cpu", cpu, "-smp", str(cpus), "-m", memory,
-            "-object", f"memory-backend-memfd,id=ram,size={memory},share=on", "-machine", "q35,memory-backend=ram",
-            "-kernel", kernelimage.file(), "-initrd", initramfs.image(),
-            "-append", f"{COMMAND_LINE} vmtest.host={name} {append}",
+            "-object", f"memory-backend-memfd,id=ram,size={memory},share=on", "-machine", f"{system.machine},memory-backend=ram",
+            "-kernel", system.kernel_image(), "-initrd", initramfs.image(system),
+            "-append", f"console={system.console} {COMMAND_LINE} {system.append} vmtest.host={name} {append}",
             "-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console",
             "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=agent,fd={agent_peer.fileno()}",
             "-device", "virtserialport,chardev=agent,name=agent",
             "-chardev", f"socket,id=monitor,fd={monitor_peer.fileno()}", "-mon", "chardev=monitor,mode=control",
-            "-virtfs", "local,path=/,mount_tag=rootfs,security_model=none,readonly=on,multidevs=remap",
+            "-virtfs", f"local,path={system.root},mount_tag=rootfs,security_model=none,readonly=on,multidevs=remap",
             *extra,
         ]
         with open(self.log, "ab") as log, agent_peer, monitor_peer:
@@ -110,7 +111,7 @@ class Machine:
         with open(self.log, "a", encoding="utf-8") as log:
             log.write("\n".join(registers))
         places = "\n".join(line.strip() for text in registers for line in text.splitlines()
-                           if line.startswith(("CPU#", "RIP=")))
+                           if line.startswith(("CPU#", "RIP=", "PC=")))
         return f"QEMU says {status}; its processors, twice:\n{places}\n{threads}"
 
     def messages(self):

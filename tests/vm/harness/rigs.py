@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rigs; "stock" and "stock-verbs" are in stock.py. A test sees the same on all:
+"""The rigs; "stock" and "stock-verbs" are in stock.py, those of arm64 in arm64.py. A test sees the same on all:
 
-    rig.name        "loopback", "verbs", "stock" or "stock-verbs"
+    rig.name        "loopback", "verbs", "stock", "stock-verbs", "arm64", "arm64-16k" or "arm64-mixed"
     rig.guests      the booted guests (guest.Guest)
     rig.daemon      pvhcad (daemon.Daemon), None in a setup without device
     rig.native      the verbs rig's host itself (native.Native): a native peer with its own device; None on loopback
@@ -26,6 +26,7 @@ from .guest import Guest
 from .native import Native
 from .network import Bridge, Hub
 from .qemu import Machine
+from .system import HERE
 
 NET = "10.88.0"         # plain network
 RDMA = "10.77.0"        # addresses of the rdma devices, hence their GIDs
@@ -54,7 +55,7 @@ class Rig:
     like = None             # another rig whose tests are all this one's too
     nested = False          # whether it is inside L1
     accel = None
-    cpu = None
+    cpu = None              # None: what the guest's system has
     nature = 2.0            # how much slower than a process of this machine a guest is; widens time limits
     # An emulated machine on a loaded one now and then hangs in its first moments (TCG: calibrating its timer; KVM on
     # emulated SVM: seen without the device, too), long before there is a driver.
@@ -80,7 +81,9 @@ class Rig:
 
     def _build(self):
         if self.setup.device:       # all of it or a clear reason, before anything is booted
-            self.device_emulator(), paths.kernel_module(), paths.provider(), paths.daemon()
+            paths.provider(), paths.daemon()
+            for index in range(self.setup.guests):
+                self.device_emulator(self.system(index)), self.system(index).kernel_module()
         self._prepare_host()
         self.network = self._make_network()
         self._cleanup.callback(self.network.close)
@@ -91,7 +94,7 @@ class Rig:
         for index in range(self.setup.guests):
             number = FIRST_GUEST + index
             guest = Guest(f"guest{index}", self.logs, self._start_machine, self.slowness,
-                          f"{NET}.{number}", f"{NET if self.setup.paired else RDMA}.{number}")
+                          f"{NET}.{number}", f"{NET if self.setup.paired else RDMA}.{number}", self.system(index))
             guest.paired = self.setup.paired
             guest.index, guest.boot_attempts = index, self.boot_attempts
             self.guests.append(guest)
@@ -142,12 +145,12 @@ class Rig:
 
     def _start_machine(self, guest):
         options, fds = self.network.options(guest.index, self.mac(guest))
-        emulator = self.device_emulator() if self.setup.device else paths.qemu()
+        emulator = self.device_emulator(guest.system) if self.setup.device else self.plain_emulator(guest.system)
         if self.setup.device:
             options = [*options, *self.device_arguments(emulator, guest)]
         cpus = self.processors(self.setup.cpus or (self.lone_guest_cpus if self.setup.guests == 1 else 1))
-        return Machine(guest.name, self.logs, emulator, self.setup.memory, cpus, self.accel, self.cpu,
-                       f"vmtest.net={guest.net_ip} {self.setup.append}", [*self.setup.qemu_args, *options], fds)
+        return Machine(guest.name, self.logs, emulator, self.setup.memory, cpus, self.accel, self.cpu or guest.system.cpu,
+                       f"vmtest.net={guest.net_ip} {self.setup.append}", [*self.setup.qemu_args, *options], fds, guest.system)
 
     @staticmethod
     def mac(guest):
@@ -159,8 +162,16 @@ class Rig:
         pair = [f"mac={self.mac(guest)}", "pair=on"] if self.setup.paired else []
         return pair + [option for option in self.setup.device_options.split(",") if option]
 
-    def device_emulator(self):
+    def system(self, _index):
+        """Of the guest with that index."""
+        return HERE
+
+    def device_emulator(self, _system):
         return paths.qemu_with_device()
+
+    def plain_emulator(self, _system):
+        """For guests without the device."""
+        return paths.qemu()
 
     def processors(self, number):
         """What QEMU's -smp says."""
@@ -248,7 +259,6 @@ class Rig:
 class LoopbackRig(Rig):
     name = "loopback"
     accel = "tcg,thread=multi"
-    cpu = "qemu64"
 
     def _fabric(self):
         return ["--fabric", "loopback"]

@@ -15,10 +15,10 @@ import tty
 from pathlib import Path
 
 from . import paths, testcase
+from .arm64 import RIGS
 from .errors import GuestHung, HarnessError, Interrupted, Skip, TestTimeout, TimedOut
 from .qemu import EMULATOR_FAULTS
 from .rigs import NO_ANSWER
-from .stock import RIGS
 
 SKIP_EXIT_CODE = 77
 # Tests of one file that may be tried once more: a slow moment of the machine meets one, a fault of ours more.

@@ -83,9 +83,9 @@ class StockDevice:
     def _fabric(self):
         return [*super()._fabric(), "--socket-mode", "0666"]
 
-    def device_emulator(self):
+    def device_emulator(self, system):
         paths.vfio_user()
-        return paths.stock_qemu()
+        return system.emulator()
 
     def device_arguments(self, _emulator, guest):
         options, place = [], {}

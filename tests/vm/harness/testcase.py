@@ -3,7 +3,7 @@
 
 import dataclasses
 
-RIGS = ("loopback", "verbs", "stock", "stock-verbs")
+RIGS = ("loopback", "verbs", "stock", "stock-verbs", "arm64", "arm64-16k", "arm64-mixed")
 
 
 @dataclasses.dataclass(frozen=True)
