@@ -5,6 +5,7 @@
  *
  * One process writes to and reads from its own regions over two connected QPs.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -31,6 +32,8 @@
 #define SCATTERED_REPEAT 4
 #define MANY_REGIONS	 1000
 #define LOOPS		 200
+#define HUGE_SIZES	 "/sys/kernel/mm/hugepages"
+#define HUGE_PAGES	 2 /* of each size, in a region */
 
 struct memory_test {
 	struct device device;
@@ -305,16 +308,32 @@ static bool shared_memory(struct memory_test *t, uint64_t size)
 	return true;
 }
 
-static bool huge_pages(struct memory_test *t, uint64_t size)
+/* Huge pages of that size that are free. */
+static uint64_t free_huge_pages(uint64_t page_size)
 {
-	uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	unsigned long count = 0;
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), HUGE_SIZES "/hugepages-%llukB/free_hugepages",
+		 (unsigned long long)(page_size / KIB));
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	if (fscanf(file, "%lu", &count) != 1)
+		count = 0;
+	fclose(file);
+	return count;
+}
+
+static void huge_pages_of(struct memory_test *t, uint64_t page_size)
+{
+	const uint64_t size = HUGE_PAGES * page_size;
+	const int log = __builtin_ctzll(page_size);
+	uint8_t *memory =
+		map(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | log << MAP_HUGE_SHIFT);
 	struct ibv_mr *mr;
 
-	if (memory == MAP_FAILED) {
-		snprintf(t->note, sizeof(t->note), "no huge pages here (vm.nr_hugepages)");
-		return false;
-	}
 	mr = must_register(t, memory, size, FULL_ACCESS);
 	prove_reached(t, mr, memory, (uintptr_t)memory, size);
 	deregister(mr);
@@ -323,7 +342,30 @@ static bool huge_pages(struct memory_test *t, uint64_t size)
 	prove_reached(t, mr, memory + 5 * PAGE, (uintptr_t)memory + 5 * PAGE, size - 9 * PAGE);
 	deregister(mr);
 	munmap(memory, size);
-	return true;
+}
+
+/* Of all sizes that the kernel has some of; the note says which. */
+static bool huge_pages(struct memory_test *t, uint64_t size)
+{
+	DIR *folder = opendir(HUGE_SIZES);
+	unsigned long kib;
+	struct dirent *entry;
+	size_t length = 0;
+
+	(void)size;
+	while (folder && (entry = readdir(folder))) {
+		if (sscanf(entry->d_name, "hugepages-%lukB", &kib) != 1 ||
+		    free_huge_pages(kib * KIB) < HUGE_PAGES)
+			continue;
+		huge_pages_of(t, kib * KIB);
+		length += snprintf(t->note + length, sizeof(t->note) - length, "%s%lu kB",
+				   length ? ", " : "", kib);
+	}
+	if (folder)
+		closedir(folder);
+	if (!length)
+		snprintf(t->note, sizeof(t->note), "no huge pages here (vm.nr_hugepages)");
+	return length;
 }
 
 static bool many_regions(struct memory_test *t, uint64_t size)
@@ -380,8 +422,8 @@ static bool loop(struct memory_test *t, uint64_t size)
 
 static bool other_iova(struct memory_test *t, uint64_t size)
 {
-	/* Offsets within the page agree: anything else the kernel refuses. */
-	const uint64_t iova = 0x123456789000 + 77;
+	/* Offsets within the page agree, whatever its size: anything else the kernel refuses. */
+	const uint64_t iova = 0x123456780000 + 77;
 	uint8_t *memory = map(size, MAP_PRIVATE | MAP_ANONYMOUS);
 	const uint64_t length = size - PAGE;
 	struct ibv_mr *mr;

@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PAGE 4096ul
+#define PAGE 4096ul /* mapped; guest and host have pages of this size or larger */
 /* Documentation/admin-guide/mm/pagemap.rst: 8 bytes a page, bits 0 to 54 are its frame. */
 #define FRAME_MASK ((1ull << 55) - 1)
 
@@ -45,14 +45,15 @@ static void count(uint64_t *counter, uint64_t times)
 
 static uint64_t physical_address(const void *at)
 {
+	const uint64_t page = sysconf(_SC_PAGESIZE);
 	int fd = open("/proc/self/pagemap", O_RDONLY);
 	uint64_t entry;
 
 	if (fd < 0 ||
-	    pread(fd, &entry, sizeof(entry), (uintptr_t)at / PAGE * sizeof(entry)) != sizeof(entry))
+	    pread(fd, &entry, sizeof(entry), (uintptr_t)at / page * sizeof(entry)) != sizeof(entry))
 		fail("pagemap");
 	close(fd);
-	return (entry & FRAME_MASK) * PAGE;
+	return (entry & FRAME_MASK) * page;
 }
 
 static void wait_for_line(void)

@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Memory of all kinds can be registered and is then what RDMA reaches (tests/verbs/memory.c)."""
 
+import re
+
 from harness import vmtest
 from programs import check_nothing_left, command, host_side, totals
 
 MIB = 1 << 20
+HUGE_SIZES = "/sys/kernel/mm/hugepages"
 
 
 def run(guest, options="", timeout=300):
     return guest.check(command(guest, "memory", options), timeout=timeout)
+
+
+def set_huge_pages(guest, sizes, number):
+    """How many there are of each size, in KiB."""
+    guest.check("; ".join(f"echo {number} >{HUGE_SIZES}/hugepages-{size}kB/nr_hugepages" for size in sizes))
 
 
 def used_host_side(rig):
@@ -20,12 +28,18 @@ def used_host_side(rig):
 @vmtest(memory="3G", timeout=500)
 def memory_of_all_kinds_and_sizes_is_registered_and_reached(rig):
     guest = rig.guests[0]
-    guest.check("echo 2 >/proc/sys/vm/nr_hugepages")
+    # Two of each size there is, but what a guest has no room for: x86 has 2 MiB, arm64 64 KiB to 32 MiB.
+    sizes = [int(size) for size in re.findall(r"hugepages-(\d+)kB", guest.check(f"ls {HUGE_SIZES}"))]
+    sizes = [size for size in sizes if size * 1024 < 256 * MIB]
+    set_huge_pages(guest, sizes, 2)
     before = used_host_side(rig)
     out = run(guest, timeout=400)
     assert out.count(" ok") >= 18, out
     skipped = [line for line in out.splitlines() if " skipped " in line and "quota" not in line]
     assert not skipped, skipped
+    reached = re.search(r"^huge_pages_are_reached ok (.*)$", out, re.MULTILINE)[1]
+    assert sorted(reached.split(", ")) == sorted(f"{size} kB" for size in sizes), (reached, sizes)
+    set_huge_pages(guest, sizes, 0)
     check_nothing_left(rig, before)
 
 
