@@ -113,19 +113,37 @@ def build_once(suite, source, folder, check):
     """Build what is in the folder source; folder gets the packages. Returns what the build printed."""
     root = Root(suite, f"build-{suite}", fresh=False)
     root.add("build-essential", "devscripts", "lintian", "fakeroot")
+    _build_dependencies_in(root, source)
+    return _build_in(root, source, folder, check)
+
+
+def build_for(architecture, suite, source, folder):
+    """The same for another architecture, by the cross compiler. Only the root learns of that architecture."""
+    root = Root(suite, f"build-{suite}-{architecture}", fresh=False)
+    root.add("build-essential", "fakeroot", f"crossbuild-essential-{architecture}")
+    root.run(f"dpkg --add-architecture {architecture}")
+    profiles = ("-a", architecture, "-Pcross,nocheck")
+    _build_dependencies_in(root, source, *profiles)
+    return _build_in(root, source, folder, False, *profiles)
+
+
+def _build_dependencies_in(root, source, *options):
     # As a user would have them installed: apt chooses among alternatives.
     done = root.path / "build-dep-done"
     control = (source / "debian/control").read_text()
     if not done.exists() or done.read_text() != control:
-        root.run("apt-get -q update && apt-get -q -y --no-install-recommends build-dep /source",
+        root.run(f"apt-get -q update && apt-get -q -y --no-install-recommends {' '.join(options)} build-dep /source",
                  binds=[(source, "/source")])
         done.write_text(control)
+
+
+def _build_in(root, source, folder, check, *options):
     tree = folder / "pvhca"
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(source, tree, symlinks=True)
-    options = f"parallel={os.cpu_count()}" + ("" if check else " nocheck")
-    output = root.run("cd /build/pvhca && dpkg-buildpackage -us -uc -b 2>&1", binds=[(folder, "/build")],
-                      network=False, env={"DEB_BUILD_OPTIONS": options})
+    settings = f"parallel={os.cpu_count()}" + ("" if check else " nocheck")
+    output = root.run(f"cd /build/pvhca && dpkg-buildpackage -us -uc -b {' '.join(options)} 2>&1",
+                      binds=[(folder, "/build")], network=False, env={"DEB_BUILD_OPTIONS": settings})
     shutil.rmtree(tree)
     return output
 

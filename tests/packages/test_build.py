@@ -5,10 +5,14 @@ import hashlib
 import re
 import shutil
 import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
 import debian_root
 from debian_root import PACKAGES, SOURCE, Root
+
+EM_AARCH64 = 183
 
 
 def sums(folder):
@@ -60,6 +64,31 @@ class Build(unittest.TestCase):
         log = (debian_root.LOGS / "build-trixie.log")
         if log.exists():
             self.assertRegex(log.read_text(), r"100% tests passed, 0 tests failed out of \d\d")
+
+
+class Arm64(unittest.TestCase):
+    """Takes minutes more, so only scripts/soak runs it."""
+
+    def test_debian_13_cross_builds_them(self):
+        folder = debian_root.BUILD / "tests/packages/trixie-arm64"
+        shutil.rmtree(folder, ignore_errors=True)
+        debian_root.copy_tree(folder / "source")
+        output = debian_root.build_for("arm64", "trixie", folder / "source", folder)
+        self.assertEqual(re.findall(r"^.*: warning: .*\[-W.*$", output, re.MULTILINE), [])
+        built = {path.name.split("_")[0]: path for path in debian_root.debs(folder)}
+        self.assertEqual(sorted(built), sorted(PACKAGES))
+        for package, path in built.items():
+            self.assertTrue(path.name.endswith("_all.deb" if package == "pvhca-dkms" else "_arm64.deb"), path)
+        self.assert_programs_are_arm64(built["pvhcad"], "usr/sbin/pvhcad")
+        self.assert_programs_are_arm64(built["ibverbs-provider-pvhca"], "usr/lib/aarch64-linux-gnu/libibverbs/libpvhca-rdmav34.so")
+
+    def assert_programs_are_arm64(self, deb, *names):
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["dpkg-deb", "-x", deb, folder], check=True)
+            for name in names:
+                header = (Path(folder) / name).read_bytes()[:20]
+                # ELF: e_machine is the 16-bit number at 18.
+                self.assertEqual((header[:4], int.from_bytes(header[18:20], "little")), (b"\x7fELF", EM_AARCH64), name)
 
 
 class Files(unittest.TestCase):
