@@ -13,6 +13,7 @@ from test_lifecycle import check_ended_by_fatal, check_works, start_application
 
 ADDRESSES = "10.77.0.10"             # and the slot's number
 LAST_THAT_CANNOT_UNPLUG = (11, 1)     # of QEMUs with a client of vfio-user, as far as has been seen
+MENDED = "PVHCA_STOCK_QEMU_UNPLUGS"   # set for a QEMU of such a version whose fault is mended
 QEMU_ENDED_ITSELF = "error_setv: Assertion"
 FATAL_SECONDS = 5                   # until applications know that their device is lost
 
@@ -68,10 +69,15 @@ def check_as_before(rig, guest, before):
     wait_until(lambda: not more(), lambda: f"left behind (before, now): {more()}", 60, guest.slowness)
 
 
+def can_unplug(rig):
+    return (rig.name != "stock" or MENDED in os.environ
+            or paths.qemu_version(rig.device_emulator(rig.guests[0].system)) > LAST_THAT_CANNOT_UNPLUG)
+
+
 def plug_and_unplug(rig, rounds):
     """Each time the adapter goes with an application on it, and one goes on on the adapter beside it."""
     guest = rig.guests[0]
-    if rig.name == "stock" and paths.qemu_version(rig.device_emulator(rig.guests[0].system)) <= LAST_THAT_CANNOT_UNPLUG:
+    if not can_unplug(rig):
         skip("this QEMU ends itself when a vfio-user device is unplugged (docs/vfio-user.md)")
     check_works(guest)
     stays = start_application(guest, "--qps 4")
@@ -97,7 +103,7 @@ def adapter_is_plugged_and_unplugged_with_applications_running(rig):
     plug_and_unplug(rig, 4)
 
 
-@vmtest(qemu_args=PORTS, rigs=("loopback",), timeout=3000, soak=True, daemon_config=ADAPTERS)
+@vmtest(qemu_args=PORTS, rigs=("loopback", "stock"), timeout=3000, soak=True, daemon_config=ADAPTERS)
 def adapter_is_plugged_and_unplugged_fifty_times(rig):
     plug_and_unplug(rig, 50)
 
@@ -139,8 +145,12 @@ def dead_server_is_fatal_to_applications_and_a_new_one_brings_a_device(rig):
     wait_until(lambda: len(rig.daemon.stats()["sessions"]) == sessions - 1, "the session stays", 30, guest.slowness)
     wait_devices(guest, 1)
     assert "the device is gone" in guest.dmesg()
-    # The dead one's place in the guest is given up, another one is plugged beside it.
-    again = plug(rig, guest, 1)
+    if can_unplug(rig):
+        rig.unplug(guest, "hot0")
+        again = plug(rig, guest)
+    else:
+        # The dead one's place in the guest is given up, another one is plugged beside it.
+        again = plug(rig, guest, 1)
     check_works(again)
     assert stays.running, stays.result()
     stays.kill()

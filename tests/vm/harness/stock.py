@@ -105,8 +105,10 @@ class StockDevice:
         guest.wait_event("DEVICE_DELETED", timeout, device=ident)
 
     def kill_server(self, name):
-        """As a crash would. The next device of that name gets a new one."""
-        self.servers.pop(name).kill()
+        """As a crash would. The next device of that name gets a new one, which listens when its socket is there."""
+        server = self.servers.pop(name)
+        server.kill()
+        server.socket.unlink()
 
     def device(self, ident, name, options=()):
         """What QEMU's device_add is given; its server is started if there is none of that name."""
