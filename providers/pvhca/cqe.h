@@ -142,6 +142,18 @@ static inline bool pvhca_wc_ok(const struct pvhca_completion *c)
 	return likely(PVHCA_CQE_WORD_STATUS(c->word) == IBV_WC_SUCCESS);
 }
 
+/* A status other than success, or a flag that stands for a field. */
+#define PVHCA_CQE_WORD_TELLS                                             \
+	(0xffu << 8 |                                                    \
+	 (uint32_t)(PVHCA_CQE_F_GRH | PVHCA_CQE_F_IMM | PVHCA_CQE_F_INV) \
+		 << 24)
+
+/* It succeeded, and has nothing to tell that most have not. */
+static inline bool pvhca_wc_plain(const struct pvhca_completion *c)
+{
+	return likely(!(c->word & PVHCA_CQE_WORD_TELLS));
+}
+
 static inline enum ibv_wc_opcode
 pvhca_wc_opcode(const struct pvhca_completion *c)
 {

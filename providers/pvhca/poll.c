@@ -30,17 +30,25 @@ void pvhca_unlock_cq(struct pvhca_cq *cq)
 	pvhca_unlock(&cq->lock);
 }
 
-static void fill_wc(struct ibv_wc *wc, const struct pvhca_completion *c)
+static inline void fill_wc(struct ibv_wc *wc, const struct pvhca_completion *c)
 {
 	wc->wr_id = pvhca_complete(c);
-	wc->status = pvhca_wc_status(c);
 	wc->opcode = pvhca_wc_opcode(c);
-	wc->vendor_err = pvhca_wc_vendor_err(c);
-	wc->byte_len = pvhca_wc_byte_len(c);
-	wc->imm_data = pvhca_wc_imm_data(c);
+	if (pvhca_wc_plain(c)) {
+		wc->status = IBV_WC_SUCCESS;
+		wc->vendor_err = 0;
+		wc->byte_len = le32toh(c->cqe->byte_len);
+		wc->imm_data = 0;
+		wc->wc_flags = 0;
+	} else {
+		wc->status = pvhca_wc_status(c);
+		wc->vendor_err = pvhca_wc_vendor_err(c);
+		wc->byte_len = pvhca_wc_byte_len(c);
+		wc->imm_data = pvhca_wc_imm_data(c);
+		wc->wc_flags = pvhca_wc_flags(c);
+	}
 	wc->qp_num = c->qp->vqp.qp.qp_num;
 	wc->src_qp = le32toh(c->cqe->src_qp);
-	wc->wc_flags = pvhca_wc_flags(c);
 	wc->pkey_index = le16toh(c->cqe->pkey_index);
 	wc->slid = 0;
 	wc->sl = PVHCA_CQE_WORD_SL(c->word);

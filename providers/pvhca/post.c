@@ -120,18 +120,15 @@ static int write_bind(void *to, const struct ibv_send_wr *wr)
 				  &wr->bind_mw.bind_info);
 }
 
-/* What the opcode asks for besides data; @to: where its segment goes. */
-static int write_op(struct pvhca_sq_wqe *wqe, void *to,
-		    const struct pvhca_send_op *op,
-		    const struct ibv_send_wr *wr)
+/* What few operations ask for; @to: where a segment goes. */
+static int write_rare(struct pvhca_sq_wqe *wqe, void *to,
+		      const struct pvhca_send_op *op,
+		      const struct ibv_send_wr *wr)
 {
 	if (op->uses & PVHCA_USES_IMM)
 		wqe->imm_data = wr->imm_data;
 	if (op->uses & PVHCA_USES_INV)
 		wqe->inv_rkey = htole32(wr->invalidate_rkey);
-	if (op->uses & PVHCA_USES_REMOTE)
-		pvhca_wqe_set_remote(wqe, wr->wr.rdma.remote_addr,
-				     wr->wr.rdma.rkey);
 	if (op->uses & PVHCA_USES_ATOMIC)
 		write_atomic(to, wqe, wr);
 	if (op->uses & PVHCA_USES_BIND)
@@ -139,19 +136,33 @@ static int write_op(struct pvhca_sq_wqe *wqe, void *to,
 	return 0;
 }
 
+/* What the opcode asks for besides data. */
+static inline int write_op(struct pvhca_sq_wqe *wqe, void *to,
+			   const struct pvhca_send_op *op,
+			   const struct ibv_send_wr *wr)
+{
+	if (op->uses & PVHCA_USES_REMOTE)
+		pvhca_wqe_set_remote(wqe, wr->wr.rdma.remote_addr,
+				     wr->wr.rdma.rkey);
+	if (unlikely(op->uses & PVHCA_USES_RARE))
+		return write_rare(wqe, to, op, wr);
+	return 0;
+}
+
 /* Data or SGE list of a request. */
-static int write_data(const struct pvhca_qp *qp, struct pvhca_sq_wqe *wqe,
-		      uint8_t *to, const struct pvhca_send_op *op,
-		      const struct ibv_send_wr *wr)
+static inline int write_data(const struct pvhca_qp *qp,
+			     struct pvhca_sq_wqe *wqe, uint8_t *to,
+			     const struct pvhca_send_op *op,
+			     const struct ibv_send_wr *wr)
 {
 	uint32_t len;
 
-	if ((uint32_t)wr->num_sge > qp->sq.max_sge)
-		return EINVAL;
 	if (op->uses & PVHCA_NO_DATA)
-		return 0;
+		return (uint32_t)wr->num_sge > qp->sq.max_sge ? EINVAL : 0;
 
 	if (wr->send_flags & IBV_SEND_INLINE) {
+		if ((uint32_t)wr->num_sge > qp->sq.max_sge)
+			return EINVAL;
 		if (!(op->uses & PVHCA_MAY_INLINE) ||
 		    !write_inline(to, wr, qp->max_inline, &len))
 			return EINVAL;
@@ -164,6 +175,52 @@ static int write_data(const struct pvhca_qp *qp, struct pvhca_sq_wqe *wqe,
 	pvhca_write_sges(to + op->segment, wr->sg_list, wr->num_sge);
 	wqe->num_sge = htole16(wr->num_sge);
 	return 0;
+}
+
+/*
+ * Writes the entry of a request as most are: a write, send or read of a reliable
+ * connection, of one SGE. Return: whether it is one; else write_send() takes it.
+ */
+static inline bool write_plain(const struct pvhca_qp *qp, uint8_t *entry,
+			       const struct ibv_send_wr *wr)
+{
+	struct pvhca_sq_wqe *wqe = (struct pvhca_sq_wqe *)entry;
+	uint64_t remote_addr = 0;
+	uint32_t rkey = 0;
+	uint8_t opcode;
+
+	if (wr->num_sge != 1 ||
+	    wr->send_flags & (IBV_SEND_INLINE | REFUSED_FLAGS))
+		return false;
+	switch (wr->opcode) {
+	case IBV_WR_RDMA_WRITE:
+		opcode = PVHCA_WQE_WRITE;
+		break;
+	case IBV_WR_RDMA_READ:
+		opcode = PVHCA_WQE_READ;
+		break;
+	case IBV_WR_SEND:
+		opcode = PVHCA_WQE_SEND;
+		break;
+	default:
+		return false;
+	}
+	if (opcode != PVHCA_WQE_SEND) {
+		remote_addr = wr->wr.rdma.remote_addr;
+		rkey = wr->wr.rdma.rkey;
+	}
+	wqe->opcode = opcode;
+	wqe->flags = pvhca_wqe_flags(wr->send_flags) |
+		(qp->sq_sig_all ? PVHCA_WQE_F_SIGNALED : 0);
+	wqe->num_sge = htole16(1);
+	wqe->inline_len = 0;
+	wqe->imm_data = 0;
+	wqe->rkey = htole32(rkey);
+	wqe->remote_addr = htole64(remote_addr);
+	wqe->reserved = 0;
+	pvhca_write_sge((struct pvhca_sge *)(entry + PVHCA_SQ_WQE_DATA),
+			wr->sg_list);
+	return true;
 }
 
 /* Writes one send queue entry. Return: 0 or EINVAL, and then it is not valid. */
@@ -229,19 +286,31 @@ int pvhca_post_send(struct ibv_qp *ibqp, struct ibv_send_wr *wr,
 {
 	struct pvhca_qp *qp = to_pvhca_qp(ibqp);
 	struct pvhca_queue *sq = &qp->sq;
-	uint32_t pi;
+	bool plain = qp->vqp.qp.qp_type == IBV_QPT_RC && sq->max_sge;
+	uint32_t pi, place, room;
+	uint8_t *entry;
 	int err;
 
 	pvhca_lock(&sq->lock);
 	pi = sq->pi;
+	room = pvhca_queue_room(sq, pi);
 	err = wr ? pvhca_may_post_send(qp) : 0;
 	for (; wr && !err; wr = wr->next) {
-		err = pvhca_queue_full(sq, pi) ?
-			ENOMEM :
-			write_send(qp, pvhca_queue_entry(sq, pi), wr);
+		/* What was polled since makes room, too. */
+		if (!room--) {
+			room = pvhca_queue_room(sq, pi);
+			if (!room--) {
+				err = ENOMEM;
+				break;
+			}
+		}
+		place = pi & sq->mask;
+		entry = sq->entries + ((size_t)place << sq->log_stride);
+		if (!plain || !write_plain(qp, entry, wr))
+			err = write_send(qp, entry, wr);
 		if (err)
 			break;
-		sq->wrid[pi & sq->mask] = wr->wr_id;
+		sq->wrid[place] = wr->wr_id;
 		pi++;
 	}
 	pvhca_commit(sq, pi, qp->ctx->page, qp->slot, qp->doorbell);

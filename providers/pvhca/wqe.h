@@ -16,10 +16,11 @@
 #include "pvhca.h"
 #include "ring.h"
 
+/* By the numbers of enum ibv_qp_type, so that no type needs to be looked up. */
 enum {
-	PVHCA_ON_RC = 1 << 0,
-	PVHCA_ON_UC = 1 << 1,
-	PVHCA_ON_UD = 1 << 2,
+	PVHCA_ON_RC = 1 << IBV_QPT_RC,
+	PVHCA_ON_UC = 1 << IBV_QPT_UC,
+	PVHCA_ON_UD = 1 << IBV_QPT_UD,
 };
 
 enum {
@@ -30,6 +31,8 @@ enum {
 	PVHCA_USES_BIND = 1 << 4,
 	PVHCA_MAY_INLINE = 1 << 5,
 	PVHCA_NO_DATA = 1 << 6,
+	PVHCA_USES_RARE = PVHCA_USES_IMM | PVHCA_USES_INV | PVHCA_USES_ATOMIC |
+		PVHCA_USES_BIND,
 };
 
 /**
@@ -51,16 +54,7 @@ extern const struct pvhca_send_op pvhca_send_ops[PVHCA_SEND_OPS];
 
 static inline unsigned int pvhca_transport(enum ibv_qp_type type)
 {
-	switch (type) {
-	case IBV_QPT_RC:
-		return PVHCA_ON_RC;
-	case IBV_QPT_UC:
-		return PVHCA_ON_UC;
-	case IBV_QPT_UD:
-		return PVHCA_ON_UD;
-	default:
-		return 0;
-	}
+	return (unsigned int)type <= IBV_QPT_UD ? 1u << type : 0;
 }
 
 /* ---------------------------------- rings --------------------------------- */
@@ -68,6 +62,13 @@ static inline unsigned int pvhca_transport(enum ibv_qp_type type)
 static inline bool pvhca_queue_full(const struct pvhca_queue *q, uint32_t pi)
 {
 	return pi - __atomic_load_n(&q->ci, __ATOMIC_ACQUIRE) >= q->max_wr;
+}
+
+/* How many entries may be posted from @pi on. */
+static inline uint32_t pvhca_queue_room(const struct pvhca_queue *q,
+					uint32_t pi)
+{
+	return q->max_wr - (pi - __atomic_load_n(&q->ci, __ATOMIC_ACQUIRE));
 }
 
 static inline void *pvhca_queue_entry(const struct pvhca_queue *q, uint32_t pi)
@@ -125,6 +126,19 @@ static inline int pvhca_may_post_send(const struct pvhca_qp *qp)
 
 /* --------------------------------- entries -------------------------------- */
 
+/* All of enum ibv_send_flags but IBV_SEND_INLINE, which a request may do without. */
+static inline uint8_t pvhca_wqe_flags(unsigned int send_flags)
+{
+	/* Bits 1 and 2 stand one place higher than in the entry, bit 0 two lower. */
+	_Static_assert(IBV_SEND_SIGNALED == PVHCA_WQE_F_SIGNALED << 1 &&
+			       IBV_SEND_SOLICITED ==
+				       PVHCA_WQE_F_SOLICITED << 1 &&
+			       IBV_SEND_FENCE << 2 == PVHCA_WQE_F_FENCE,
+		       "flags are moved, not looked up");
+	return (send_flags & (IBV_SEND_SIGNALED | IBV_SEND_SOLICITED)) >> 1 |
+		(send_flags & IBV_SEND_FENCE) << 2;
+}
+
 /* Begins an entry; fields that are not written later are 0. */
 static inline void pvhca_wqe_start(struct pvhca_sq_wqe *wqe,
 				   const struct pvhca_qp *qp, uint8_t opcode,
@@ -132,12 +146,8 @@ static inline void pvhca_wqe_start(struct pvhca_sq_wqe *wqe,
 {
 	memset(wqe, 0, sizeof(*wqe));
 	wqe->opcode = opcode;
-	if (qp->sq_sig_all || send_flags & IBV_SEND_SIGNALED)
-		wqe->flags |= PVHCA_WQE_F_SIGNALED;
-	if (send_flags & IBV_SEND_SOLICITED)
-		wqe->flags |= PVHCA_WQE_F_SOLICITED;
-	if (send_flags & IBV_SEND_FENCE)
-		wqe->flags |= PVHCA_WQE_F_FENCE;
+	wqe->flags = pvhca_wqe_flags(send_flags) |
+		(qp->sq_sig_all ? PVHCA_WQE_F_SIGNALED : 0);
 }
 
 static inline void pvhca_wqe_set_remote(struct pvhca_sq_wqe *wqe, uint64_t addr,
@@ -193,29 +203,36 @@ static inline int pvhca_wqe_set_bind(void *to, struct ibv_mw *ibmw,
 	return 0;
 }
 
+static inline void pvhca_write_sge(struct pvhca_sge *to,
+				   const struct ibv_sge *from)
+{
+	to->addr = htole64(from->addr);
+	to->length = htole32(from->length);
+	to->lkey = htole32(from->lkey);
+}
+
 static inline void pvhca_write_sges(void *to, const struct ibv_sge *list,
 				    size_t num)
 {
 	struct pvhca_sge *sge = to;
-	size_t i;
 
-	for (i = 0; i < num; i++) {
-		sge[i].addr = htole64(list[i].addr);
-		sge[i].length = htole32(list[i].length);
-		sge[i].lkey = htole32(list[i].lkey);
-	}
+	for (; num; num--)
+		pvhca_write_sge(sge++, list++);
 }
 
 /* SGEs that fit into an entry of the operation. */
 static inline uint32_t pvhca_max_sge(const struct pvhca_queue *sq,
 				     const struct pvhca_send_op *op)
 {
-	uint32_t room =
-		(1u << sq->log_stride) - PVHCA_SQ_WQE_DATA - op->segment;
-	uint32_t max = room / sizeof(struct pvhca_sge);
+	uint32_t room, max;
 
 	if (op->uses & PVHCA_NO_DATA)
 		return 0;
+	/* Entries have room for max_sge, and a segment takes some of it. */
+	if (likely(!op->segment))
+		return sq->max_sge;
+	room = (1u << sq->log_stride) - PVHCA_SQ_WQE_DATA - op->segment;
+	max = room / sizeof(struct pvhca_sge);
 	return max < sq->max_sge ? max : sq->max_sge;
 }
 
