@@ -45,7 +45,7 @@
 /**
  * struct admin - under vm->lock, but for what is constant
  * @stopping: nothing is begun any more
- * @held: commands were left in the queue, for there are JOBS_MAX
+ * @held: commands were left in the queue until a job has ended, see jobs_full()
  * @ended: signalled when a job has ended while @stopping
  */
 struct admin {
@@ -195,6 +195,9 @@ uint32_t admin_open(struct vm *vm, uint64_t gpa)
 	admin = heap_zalloc(vm->heap, sizeof(*admin));
 	if (!admin)
 		return PVHCA_DEV_ERR_HOST;
+	error = PVHCA_DEV_ERR_HOST;
+	if (jobs_init(&admin->jobs, vm))
+		goto err_free;
 	error = PVHCA_DEV_ERR_ADMIN_AREA;
 	if (!(gpa & (PVHCA_GRANULE - 1)))
 		admin->area =
@@ -213,7 +216,6 @@ uint32_t admin_open(struct vm *vm, uint64_t gpa)
 		goto err_answer;
 	copy.driver_version[PVHCA_VERSION_LEN - 1] = '\0';
 	admin->vm = vm;
-	jobs_init(&admin->jobs);
 	pthread_cond_init(&admin->ended, NULL);
 	pool_join(&admin->client, admin_run);
 	vm->admin = admin;
@@ -224,6 +226,7 @@ err_answer:
 	admin_write_answer(admin->area, error, 0, why);
 	memory_region_put(admin->area_region);
 err_free:
+	jobs_fini(&admin->jobs);
 	heap_free(admin);
 	return error;
 }
@@ -240,6 +243,7 @@ void admin_close(struct vm *vm)
 	memory_region_put(admin->cq_region);
 	memory_region_put(admin->sq_region);
 	memory_region_put(admin->area_region);
+	jobs_fini(&admin->jobs);
 	heap_free(admin);
 }
 
@@ -361,17 +365,14 @@ static bool admin_is_job(struct vm *vm, struct admin *admin, const struct pvhca_
 
 static void admin_take(struct vm *vm, struct admin *admin)
 {
-	struct pvhca_admin_rsp rsp = { .status = htole32(PVHCA_ST_NO_MEMORY) };
 	struct pvhca_admin_cmd cmd;
 
 	memcpy(&cmd, &admin->sq[admin->sq_ci & (admin->sq_entries - 1)], sizeof(cmd));
 	admin->sq_ci++;
-	if (!admin_is_job(vm, admin, &cmd)) {
+	if (admin_is_job(vm, admin, &cmd))
+		jobs_add(&admin->jobs, &cmd);
+	else
 		admin_execute(vm, admin, &cmd);
-	} else if (!jobs_add(&admin->jobs, vm, &cmd)) {
-		rsp.cookie = cmd.cookie;
-		admin_complete(admin, &rsp);
-	}
 }
 
 /* What a tear-down waits for. */
@@ -436,7 +437,7 @@ static enum admin_wait admin_take_some(struct vm *vm, struct admin *admin, unsig
 		}
 		if (!room)
 			return ADMIN_ROOM;
-		if (admin->jobs.count == JOBS_MAX)
+		if (jobs_full(&admin->jobs, vm))
 			return ADMIN_JOBS;
 		admin_take(vm, admin);
 		if (vm_failing(vm))
@@ -459,7 +460,7 @@ bool admin_serve(struct vm *vm, unsigned int max)
 	if (admin->jobs.count > admin->jobs.running)
 		admin_start_jobs(vm, admin);
 	/* Set when it is sure that a job is there to end. */
-	if (wait == ADMIN_JOBS && admin->jobs.count == JOBS_MAX)
+	if (wait == ADMIN_JOBS && jobs_full(&admin->jobs, vm))
 		admin->held = true;
 	else if (wait == ADMIN_JOBS)
 		wait = ADMIN_MORE;

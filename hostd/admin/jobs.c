@@ -9,16 +9,36 @@
  */
 #include "admin/jobs.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "admin/commands.h"
 #include "lib/heap.h"
 
-void jobs_init(struct jobs *jobs)
+/* False: no memory. Its limit is not asked, for there are few. */
+static bool jobs_have_spare(struct jobs *jobs, const struct vm *vm)
 {
+	if (!jobs->spare)
+		jobs->spare = heap_zalloc_beyond(vm->heap, sizeof(*jobs->spare));
+	return jobs->spare;
+}
+
+int jobs_init(struct jobs *jobs, const struct vm *vm)
+{
+	*jobs = (struct jobs){ 0 };
 	CDS_INIT_LIST_HEAD(&jobs->list);
-	jobs->count = 0;
-	jobs->running = 0;
+	return jobs_have_spare(jobs, vm) ? 0 : -ENOMEM;
+}
+
+void jobs_fini(struct jobs *jobs)
+{
+	heap_free(jobs->spare);
+	jobs->spare = NULL;
+}
+
+bool jobs_full(struct jobs *jobs, const struct vm *vm)
+{
+	return jobs->count == JOBS_MAX || !jobs_have_spare(jobs, vm);
 }
 
 /* The claims of the moment. Those of a job that runs stay as they are. */
@@ -39,16 +59,25 @@ bool jobs_in_the_way(struct jobs *jobs, const struct vm *vm, const struct claims
 	return false;
 }
 
-bool jobs_add(struct jobs *jobs, const struct vm *vm, const struct pvhca_admin_cmd *cmd)
+void jobs_add(struct jobs *jobs, const struct pvhca_admin_cmd *cmd)
 {
-	struct job *job = heap_zalloc_beyond(vm->heap, sizeof(*job));
+	struct job *job = jobs->spare;
 
-	if (!job)
-		return false;
-	job->cmd = *cmd;
+	jobs->spare = NULL;
+	*job = (struct job){ .cmd = *cmd };
 	cds_list_add_tail(&job->node, &jobs->list);
 	jobs->count++;
-	return true;
+}
+
+/* Once there was none, the spare comes from here. */
+static void jobs_take_out(struct jobs *jobs, struct job *job)
+{
+	cds_list_del(&job->node);
+	jobs->count--;
+	if (jobs->spare)
+		heap_free(job);
+	else
+		jobs->spare = job;
 }
 
 /* Those before it were asked just now, or run, so that their claims are up to date. */
@@ -94,21 +123,15 @@ unsigned int jobs_ready(struct jobs *jobs, const struct vm *vm)
 
 void jobs_end(struct jobs *jobs, struct job *job)
 {
-	cds_list_del(&job->node);
-	jobs->count--;
 	jobs->running--;
-	heap_free(job);
+	jobs_take_out(jobs, job);
 }
 
 void jobs_drop(struct jobs *jobs)
 {
 	struct job *job, *next;
 
-	cds_list_for_each_entry_safe (job, next, &jobs->list, node) {
-		if (job->running)
-			continue;
-		cds_list_del(&job->node);
-		jobs->count--;
-		heap_free(job);
-	}
+	cds_list_for_each_entry_safe (job, next, &jobs->list, node)
+		if (!job->running)
+			jobs_take_out(jobs, job);
 }

@@ -196,17 +196,6 @@ bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid)
 	return true;
 }
 
-unsigned int vm_gid_uses(struct vm *vm, const uint8_t gid[16])
-{
-	unsigned int uses = 0;
-
-	pthread_mutex_lock(&vm->gid_lock);
-	for (unsigned int i = 0; i < VM_GIDS; i++)
-		uses += vm_gid(vm, i, NULL) && !memcmp(vm->gids[i].gid, gid, 16);
-	pthread_mutex_unlock(&vm->gid_lock);
-	return uses;
-}
-
 bool vm_has_gid(struct vm *vm, const uint8_t gid[16], uint16_t vlan)
 {
 	bool has = false;

@@ -232,9 +232,7 @@ void vm_set_state(struct vm *vm, enum vm_state state);
  * what it points to stays as it is while a command that names the entry is carried out.
  */
 bool vm_gid(const struct vm *vm, uint32_t index, const uint8_t **gid);
-/* How many entries have this GID: it may stand there once for each VLAN. With or without the lock, as the two below. */
-unsigned int vm_gid_uses(struct vm *vm, const uint8_t gid[16]);
-/* Has the guest's table this GID for this VLAN? */
+/* Has the guest's table this GID for this VLAN? With or without the lock, as the one below. */
 bool vm_has_gid(struct vm *vm, const uint8_t gid[16], uint16_t vlan);
 /* The index of a GID in the guest's table, or -1. */
 int vm_gid_index(struct vm *vm, const uint8_t gid[16]);

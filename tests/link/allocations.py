@@ -12,11 +12,16 @@ FOR_EVER = (1 << 64) - 1
 
 
 class CountedDaemon(Daemon):
+    """On the verbs fabric with a device that does nothing (engine.c)."""
+
     def __init__(self, *options, **kwargs):
         self.file = tempfile.NamedTemporaryFile(prefix="pvhca-allocations-")
         os.ftruncate(self.file.fileno(), mmap.PAGESIZE)
         self.control = mmap.mmap(self.file.fileno(), mmap.PAGESIZE)
-        super().__init__(*options, env={"LD_PRELOAD": os.environ["PVHCA_ALLOCATIONS_LIBRARY"],
+        libraries = [os.environ["PVHCA_ALLOCATIONS_LIBRARY"]]
+        if "verbs" in options:
+            libraries.append(os.environ["PVHCA_ENGINE_LIBRARY"])
+        super().__init__(*options, env={"LD_PRELOAD": " ".join(libraries),
                                         "PVHCA_ALLOCATIONS": self.file.name}, **kwargs)
 
     def get(self, what):

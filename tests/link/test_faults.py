@@ -96,12 +96,13 @@ class Commands:
 
         # Twice: the first time tables grow.
         for _ in range(2):
-            before, heap = self.counts(), self.daemon.totals()["heap_bytes"]
+            before, heap, fds = self.counts(), self.daemon.totals()["heap_bytes"], self.daemon.fds()
             for for_ever in (False, True):
                 results = self.at_each_point(run, for_ever)
                 self.assertEqual(results[-1], ST_OK)
             self.assertEqual(self.counts(), before)
         self.assertEqual(self.daemon.totals()["heap_bytes"], heap)
+        wait_for(lambda: self.daemon.fds() <= fds, "descriptors to be closed")
 
     def test_ceqs(self):
         addr = self.guest.alloc(2 * GRANULE)
@@ -140,23 +141,45 @@ class Commands:
                 self.each(CREATE_QP, qp_payload(self.q.context, self.q.pd, self.q.cq, self.q.cq,
                                                 [(self.ring, 2 * GRANULE)], kind=kind), DESTROY_QP)
 
-    def test_objects_end_without_memory(self):
-        guest, q = self.guest, self.q
+    def endings(self):
+        """How an object is made, by the opcode that ends it."""
+        guest, q, ring = self.guest, self.q, [(self.ring, 2 * GRANULE)]
         ceq = guest.ceq()
-        for opcode, make in (
-                (DESTROY_CQ, lambda: guest.create(CREATE_CQ, cq_payload(q.context, ceq, 5, [(self.ring, 2 * GRANULE)]))),
-                (DESTROY_QP, lambda: guest.create(CREATE_QP, qp_payload(
-                    q.context, q.pd, q.cq, q.cq, [(self.ring, 2 * GRANULE)]))),
-                (DEREG_MR, lambda: guest.create(REG_MR, mr_payload(q.pd, [(self.page, GRANULE)], GRANULE))),
-                (DEALLOC_PD, lambda: guest.pd(q.context))):
+        return {
+            DESTROY_CQ: lambda: guest.create(CREATE_CQ, cq_payload(q.context, ceq, 5, ring)),
+            DESTROY_QP: lambda: guest.create(CREATE_QP, qp_payload(q.context, q.pd, q.cq, q.cq, ring)),
+            DEREG_MR: lambda: guest.create(REG_MR, mr_payload(q.pd, [(self.page, GRANULE)], GRANULE)),
+            DEALLOC_PD: lambda: guest.pd(q.context),
+        }
+
+    def test_objects_end_without_memory(self):
+        for opcode, make in self.endings().items():
             with self.subTest(opcode):
-                handles = [make() for _ in range(4)]
-                self.assertEqual(set(self.at_each_point(lambda: guest.destroy(opcode, handles.pop()))), {ST_OK})
+                for for_ever in (False, True):
+                    handles = [make() for _ in range(4)]
+                    self.assertEqual(set(self.at_each_point(lambda: self.guest.destroy(opcode, handles.pop()), for_ever)),
+                                     {ST_OK})
 
 
-class Loopback(Commands, FaultCase):
+class More(Commands):
+    """What the null fabric has not."""
+
+    def endings(self):
+        guest, q, ring = self.guest, self.q, [(self.ring, 2 * GRANULE)]
+        return {
+            **super().endings(),
+            DESTROY_AH: lambda: guest.create(CREATE_AH, ah_payload(q.pd, guest.gid)),
+            DESTROY_SRQ: lambda: guest.create(CREATE_SRQ, srq_payload(q.context, q.pd, ring)),
+            DEALLOC_MW: lambda: guest.create(ALLOC_MW, struct.pack("<II", q.pd, 1)),
+        }
+
+    def test_changing_and_asking_a_shared_receive_queue(self):
+        srq = self.guest.create(CREATE_SRQ, srq_payload(self.q.context, self.q.pd, [(self.ring, 2 * GRANULE)]))
+        self.each(MODIFY_SRQ, struct.pack("<IIII", srq, 2, 4, 0))
+        self.each(QUERY_SRQ, struct.pack("<II", srq, 0))
+
     def test_addresses(self):
-        guest, gid = self.guest, v4(10, 9, 9, 1)
+        guest, gid = self.guest, v4(10, 0, 0, 9)
 
         def undo():
             self.assertEqual(guest.command(DEL_GID, struct.pack("<II", 5, 1))[0], ST_OK)
@@ -175,11 +198,6 @@ class Loopback(Commands, FaultCase):
     def test_windows(self):
         for kind in (1, 2):
             self.each(ALLOC_MW, struct.pack("<II", self.q.pd, kind), DEALLOC_MW)
-
-    def test_regions_for_fast_registration(self):
-        kernel = self.guest.create(ALLOC_CONTEXT, struct.pack("<QHHI32s", self.page, 1, 0, CONTEXT_KERNEL, b""))
-        pd = self.guest.pd(kernel)
-        self.each(ALLOC_MR, struct.pack("<II", pd, 16), DEREG_MR)
 
     def test_queue_pairs_of_the_connection_manager(self):
         kernel = self.guest.create(ALLOC_CONTEXT, struct.pack("<QHHI32s", self.page, 1, 0, CONTEXT_KERNEL, b""))
@@ -206,6 +224,17 @@ class Loopback(Commands, FaultCase):
         self.each(QUERY_QP, struct.pack("<II", q.handle, 0x3F))
         self.each(QUERY_DEVICE, b"")
         self.each(QUERY_PORT, struct.pack("<II", 1, 0))
+
+
+class Loopback(More, FaultCase):
+    def test_regions_for_fast_registration(self):
+        kernel = self.guest.create(ALLOC_CONTEXT, struct.pack("<QHHI32s", self.page, 1, 0, CONTEXT_KERNEL, b""))
+        pd = self.guest.pd(kernel)
+        self.each(ALLOC_MR, struct.pack("<II", pd, 16), DEREG_MR)
+
+
+class Verbs(More, FaultCase):
+    fabric = "verbs"
 
 
 class Null(Commands, FaultCase):

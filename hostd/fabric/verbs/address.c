@@ -188,6 +188,19 @@ static void log_untranslated(const struct vm *vm, const uint8_t gid[16])
 		address_text(gid, own));
 }
 
+/*
+ * Entries that have the address: it may stand there once for each VLAN. The table of vm/vm.h
+ * does not do, for an entry may be taken back before it is there.
+ */
+static unsigned int address_uses(const struct verbs_vm *vv, const uint8_t gid[16])
+{
+	unsigned int uses = 0;
+
+	for (unsigned int i = 0; i < VM_GIDS; i++)
+		uses += vv->address[i].used && !memcmp(vv->address[i].gid, gid, 16);
+	return uses;
+}
+
 int verbs_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
@@ -199,7 +212,7 @@ int verbs_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t
 			log_untranslated(vm, gid);
 		return PVHCA_ST_NOT_FOUND;
 	}
-	if (!vm_gid_uses(vm, gid) && cm_gid_add(vv->cm, gid, address->host, address->ifindex))
+	if (!address_uses(vv, gid) && cm_gid_add(vv->cm, gid, address->host, address->ifindex))
 		return PVHCA_ST_NO_MEMORY;
 	pthread_mutex_lock(&addresses->lock);
 	address->since = addresses->added++;
@@ -219,8 +232,7 @@ void verbs_gid_del(struct vm *vm, uint32_t index, const uint8_t gid[16])
 	struct verbs_addresses *addresses = vv->fabric->addresses;
 	struct verbs_address *address = &vv->address[index];
 
-	/* The entry is still there. */
-	if (vm_gid_uses(vm, gid) == 1)
+	if (address_uses(vv, gid) == 1)
 		cm_gid_del(vv->cm, gid);
 	if (verbs_address_is_translated(address))
 		atomic_fetch_sub(&vv->translated, 1);

@@ -9,7 +9,7 @@ static struct rig_world world;
 static void setup(void)
 {
 	rig_setup();
-	jobs_init(&jobs);
+	ck_assert_int_eq(jobs_init(&jobs, &rig.vm), 0);
 	world = rig_world();
 }
 
@@ -18,6 +18,7 @@ static void teardown(void)
 	jobs_drop(&jobs);
 	ck_assert_uint_eq(jobs.count, 0);
 	ck_assert_uint_eq(jobs.running, 0);
+	jobs_fini(&jobs);
 	rig_teardown();
 }
 
@@ -36,7 +37,8 @@ static struct pvhca_admin_cmd registers(uint32_t pd)
 
 static void add(struct pvhca_admin_cmd cmd)
 {
-	ck_assert(jobs_add(&jobs, &rig.vm, &cmd));
+	ck_assert(!jobs_full(&jobs, &rig.vm));
+	jobs_add(&jobs, &cmd);
 }
 
 /* The next that may start, which must be of this opcode; 0: none. */
