@@ -119,6 +119,8 @@ struct vm_policy *config_policy_new(const struct config *config, const char *nam
 
 /* --------------------------------- admission ------------------------------- */
 
+static const char config_other_user[] = "another user than uid= in this VM's [vm] group";
+
 static bool config_user_may(const struct config_vm *vm, uint32_t user)
 {
 	for (unsigned int i = 0; i < vm->num_users; i++)
@@ -129,7 +131,8 @@ static bool config_user_may(const struct config_vm *vm, uint32_t user)
 
 /*
  * By the socket for all, anybody who may connect says who he is. Neither his name nor his
- * UUID may be that of a VM with a socket of its own.
+ * UUID may be that of a VM with a socket of its own, or of one that others than his user are to
+ * come as: whichever of the two counts, he has both, and keeps others from them.
  */
 static const char *config_refuse(const struct config *config, const struct config_peer *peer,
 				 const struct config_vm **vm)
@@ -144,6 +147,9 @@ static const char *config_refuse(const struct config *config, const struct confi
 	by_name = config_find_name(config, peer->name);
 	if ((by_uuid && by_uuid->socket.path) || (by_name && by_name->socket.path))
 		return "this VM has a socket of its own (socket= in its [vm] group), and comes by no other";
+	if ((by_uuid && !config_user_may(by_uuid, peer->user)) ||
+	    (by_name && !config_user_may(by_name, peer->user)))
+		return config_other_user;
 	*vm = by_uuid ? by_uuid : by_name;
 	if (!*vm && !config->unlisted_vms)
 		return "pvhcad's configuration has no [vm] group for this VM and unlisted-vms=false";
@@ -159,7 +165,7 @@ struct vm_policy *config_admit(const struct config *config, const struct config_
 	pthread_rwlock_rdlock(&vms_lock);
 	*reason = config_refuse(config, peer, &vm);
 	if (!*reason && vm && !config_user_may(vm, peer->user))
-		*reason = "another user than uid= in this VM's [vm] group";
+		*reason = config_other_user;
 	if (!*reason && vm && vm->refused)
 		*reason = "serve=false in this VM's [vm] group";
 	if (!*reason)

@@ -167,11 +167,14 @@ class OwnSocket(IdentityCase):
     @unittest.skipIf(os.getuid(), "another user is only to be had by root")
     def test_only_the_users_that_are_set_may_come(self):
         daemon = self.daemon("[vm a]\nsocket=%(path)s\nsocket-mode=666\nuid=nobody\n"
-                             "[vm b]\nuid=root\n[vm c]\n", "--socket-mode", "666")
+                             "[vm b]\nuid=root\n[vm c]\n[vm 01020304-0506-0708-090a-0b0c0d0e0f10]\n", "--socket-mode", "666")
+        listed = bytes(range(1, 17))
         os.chmod(daemon.folder.name, 0o755)
         for uid, kwargs, want in ((0, dict(path=self.path), EACCES), (NOBODY, dict(path=self.path), 0),
                                   (0, dict(name=b"b"), 0), (NOBODY, dict(name=b"b"), EACCES),
-                                  (NOBODY, dict(name=b"c"), 0)):
+                                  (NOBODY, dict(name=b"c"), 0), (NOBODY, dict(name=b"any", uuid=listed), 0),
+                                  # Whose settings he has is one thing, whose name another.
+                                  (NOBODY, dict(name=b"b", uuid=listed), EACCES), (0, dict(name=b"b", uuid=listed), 0)):
             self.assertEqual(as_user(uid, lambda: Qemu(daemon, **kwargs).refused), want, (uid, kwargs))
             wait_for(lambda: daemon.totals()["sessions"] == 0, "the session to end")
 
