@@ -9,7 +9,7 @@ import types
 
 from pvhca import *
 
-SEND, WRITE, READ, FETCH_ADD = 0, 3, 5, 7
+SEND, WRITE, READ, FETCH_ADD, LOCAL_INV, BIND_MW, REGISTER = 0, 3, 5, 7, 8, 9, 10
 SIGNALED, INLINE = 1, 8
 BIG = (1 << 20) - 1
 RTR, RTS = 2, 3
@@ -45,19 +45,20 @@ class Neighbour(Guest):
         self.stop()
         super().close()
 
-    def ring(self, wqe, log_entries=4):
+    def ring(self, wqe, log_entries=4, log_stride=6):
         """A send ring full of one entry; posted by publish_ring()."""
-        ring = self.alloc(granules(GRANULE + (64 << log_entries)))
+        ring = self.alloc(granules(GRANULE + (1 << log_stride + log_entries)))
         self.write(ring, bytes(GRANULE))
-        self.write(ring + GRANULE, wqe.ljust(64, b"\0") * (1 << log_entries))
+        self.write(ring + GRANULE, wqe.ljust(1 << log_stride, b"\0") * (1 << log_entries))
         return ring
 
-    def queue_pair(self, ring, log_entries=4, q=None, cq=None, kind=2, **kwargs):
+    def queue_pair(self, ring, log_entries=4, q=None, cq=None, kind=2, log_stride=6, num_sge=1, **kwargs):
         q = q or self.q
         max_wr = min(1 << log_entries, 16384 if log_entries == 15 else 1 << 15)
+        length = granules(GRANULE + (1 << log_stride + log_entries))
         answer = self.ok(CREATE_QP, qp_payload(
-            q.context, q.pd, cq or q.cq, cq or q.cq, [(ring, granules(GRANULE + (64 << log_entries)))], kind=kind,
-            cap=(max_wr, 16, 1, 1, 0), sq=(log_entries, 6), **kwargs))
+            q.context, q.pd, cq or q.cq, cq or q.cq, [(ring, length)], kind=kind, cap=(max_wr, 16, num_sge, 1, 0),
+            sq=(log_entries, log_stride), **kwargs))
         handle, qpn, slot, doorbell = struct.unpack_from("<4I", answer)
         return types.SimpleNamespace(handle=handle, qpn=qpn, slot=slot, doorbell=doorbell, page=q.page)
 
@@ -79,10 +80,11 @@ class Neighbour(Guest):
             self.write(page + 256, struct.pack("<Q", sum(1 << word for word in words)))
         self.qemu.ring(DATA_DB, self.q.doorbell // 8)
 
-    def at_work(self, count, wqe, log_entries=15, **kwargs):
+    def at_work(self, count, wqe, log_entries=15, log_stride=6, num_sge=1, **kwargs):
         """So many queue pairs that are connected to themselves, with a ring full of this entry."""
-        ring = self.ring(wqe, log_entries=log_entries)
-        qps = [self.join(self.queue_pair(ring, log_entries), **kwargs) for _ in range(count)]
+        ring = self.ring(wqe, log_entries, log_stride)
+        qps = [self.join(self.queue_pair(ring, log_entries, log_stride=log_stride, num_sge=num_sge), **kwargs)
+               for _ in range(count)]
         self.write(ring, struct.pack("<I", 1 << log_entries))
         self.announce(qps)
         return qps
@@ -242,9 +244,50 @@ def packets(guest, count):
     return []
 
 
+def pieces(guest, count):
+    """messages of thirty pieces of a byte each; half of them find no receive, and are tried again and again"""
+    q = guest.q
+    sges = [sge(0x10000 + i, 1, q.lkey) for i in range(30)]
+    return [qp for opcode in (SEND, WRITE) for qp in guest.at_work(
+        count // 2 or 1, sq_wqe(opcode, sges, q.rkey, 0x18000, flags=0), log_entries=11, log_stride=9, num_sge=30,
+        rnr_timer=1)]
+
+
+def binds(guest, count):
+    """windows bound again and again"""
+    q = guest.q
+    mr = guest.create(REG_MR, mr_payload(q.pd, [(guest.alloc(GRANULE), GRANULE)], GRANULE, 0x1F))
+    mw, rkey = struct.unpack_from("<II", guest.ok(ALLOC_MW, struct.pack("<II", q.pd, 1)))
+    return guest.at_work(count, sq_wqe(BIND_MW, [], flags=0) + struct.pack("<QQIIII", 0x10000, GRANULE, mr, mw, rkey, 2))
+
+
+def fast(guest, count):
+    """fast registrations of a thousand pages each, invalidated again"""
+    pages, page = 1000, guest.alloc(GRANULE)
+    guest.write(page, bytes(GRANULE))
+    q = types.SimpleNamespace(page=page)
+    q.context = guest.create(ALLOC_CONTEXT, context_payload(page, reserved=CONTEXT_KERNEL))
+    q.pd = guest.pd(q.context)
+    q.cq = guest.new_cq(q.context, guest.ceq())
+    memory, at = guest.alloc(2 * pages * GRANULE), guest.alloc(2 * GRANULE)
+    guest.write(at, b"".join(struct.pack("<Q", memory + 2 * i * GRANULE) for i in range(pages)))
+    qps = []
+    for _ in range(min(count, 32)):
+        mr, key = struct.unpack_from("<II", guest.ok(ALLOC_MR, struct.pack("<II", q.pd, pages)))
+        register = struct.pack("<QQQIIIIB7x", 0x10000, pages * GRANULE, at, mr, key, 7, pages, 12)
+        forget = struct.pack("<BBHIIIQQ", LOCAL_INV, 0, 0, 0, key, 0, 0, 0)
+        both = (sq_wqe(REGISTER, [], flags=0) + register).ljust(128, b"\0") + forget
+        ring = guest.ring(both, log_entries=9, log_stride=8)
+        qps.append(guest.join(guest.queue_pair(ring, 10, q, log_stride=7)))
+        guest.write(ring, struct.pack("<I", 1 << 10))
+    guest.announce(qps)
+    return qps
+
+
 def mix(guest, count):
     """some of each"""
     return [qp for function in (bulk, reads, short, rnr, lost) for qp in function(guest, count // 5 or 1)]
 
 
-INPUTS = (bulk, reads, short, atomics, rnr, lost, blocked, backlog, datagrams, storm, registrations, packets, mix)
+INPUTS = (bulk, reads, short, atomics, rnr, lost, blocked, backlog, datagrams, storm, registrations, packets, pieces,
+          binds, fast, mix)
