@@ -17,7 +17,8 @@
 #include "guest.h"
 #include "host.h"
 
-#define FEATURES (PVHCA_FEATURE_PAIR | PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED)
+#define FEATURES \
+	(PVHCA_FEATURE_PAIR | PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED | PVHCA_FEATURE_NET)
 
 static struct guest guest;
 static struct fuzz_input input;

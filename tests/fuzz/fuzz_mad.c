@@ -8,10 +8,10 @@
  *   0 to 3    a MAD: bit 0 names the guest's own address, bit 1 the peer's
  *   0x10      an event of librdmacm: type, status, which id, which listener (a byte each),
  *             private data
- *   0x11      the time of this connection (1 byte) runs out
+ *   0x11      the time of all connections runs out
  *   0x12      the next calls of librdmacm fail whose bit (4 bytes) is set
  *   0x13, 14  this address (1 byte) comes, goes
- *   0x15, 16  this QP number (4 bytes) comes, goes
+ *   0x15, 16  a QP of this number (4 bytes) comes, goes
  *
  * Four bytes ff ff f0 NN of a MAD are replaced by the id that pvhcad gave to its NNth
  * connection.
@@ -34,6 +34,7 @@
 #define QPN	 0x55u
 #define PEER_QPN 0x77u
 #define IDS	 64u
+#define QPS	 4u
 
 static const uint8_t own[2][16] = { { [10] = 0xff, 0xff, 10, 0, 0, 1 }, { 0xfd, [15] = 1 } };
 static const uint8_t at_host[2][16] = { { [10] = 0xff, 0xff, 192, 168, 1, 1 }, { 0xfd, [15] = 1 } };
@@ -269,6 +270,11 @@ static struct vm vm;
 static struct vm_policy policy;
 static struct cm_vm *cv;
 
+static struct {
+	struct hash_node node;
+	uint32_t number; /* 0: there is none */
+} qps[QPS];
+
 bool __wrap_gsi_deliver(struct vm *to, const uint8_t source[16], const uint8_t destination[16],
 			const void *mad);
 
@@ -282,7 +288,25 @@ bool __wrap_gsi_deliver(struct vm *to, const uint8_t source[16], const uint8_t d
 
 static struct cm_conn *connection(unsigned int number)
 {
-	return cv->conns.length ? g_queue_peek_nth(&cv->conns, number % cv->conns.length) : NULL;
+	struct cm_conn *conn;
+
+	if (!cv->num_conns)
+		return NULL;
+	number %= cv->num_conns;
+	cds_list_for_each_entry (conn, &cv->conns, node)
+		if (!number--)
+			return conn;
+	return NULL;
+}
+
+/* All of them at once: those that run equally long are in a list, in the order of their ends. */
+static void let_timers_run_out(void)
+{
+	struct cm_conn *conn;
+
+	cds_list_for_each_entry (conn, &cv->conns, node)
+		conn->end_ns = 0;
+	cm_conns_on_alarm();
 }
 
 static void put_ids(struct mad *mad)
@@ -311,18 +335,22 @@ static void say(const struct fuzz_piece *piece)
 		FUZZ_CHECK(cm_send(cv, own[piece->kind & 1], peers[piece->kind >> 1 & 1], &mad));
 }
 
-/* The listener of that number, among the addresses' ones. */
+/* The listener of that number, among all addresses' ones, from there on the last one. */
 static struct cm_listener *listener(unsigned int number)
 {
+	struct cm_listener *found = NULL;
 	struct cm_gid *gid;
 
-	for (GSList *link = cv->gids; link; link = link->next) {
-		gid = link->data;
-		if (gid->listeners)
-			return g_slist_nth_data(gid->listeners,
-						number % g_slist_length(gid->listeners));
+	cds_list_for_each_entry (gid, &cv->gids, node) {
+		struct cm_listener *one;
+
+		cds_list_for_each_entry (one, &gid->listeners, node) {
+			found = one;
+			if (!number--)
+				return found;
+		}
 	}
-	return NULL;
+	return found;
 }
 
 static void set_request(struct rdma_cm_event *event, struct cm_listener *of)
@@ -386,10 +414,28 @@ static void change_address(bool comes, unsigned int number)
 		cm_gid_del(cv, gid);
 }
 
+static void remove_qp(unsigned int at)
+{
+	if (qps[at].number)
+		cm_qp_del(cv, &qps[at].node);
+	qps[at].number = 0;
+}
+
+static void change_qp(bool comes, uint32_t number)
+{
+	const unsigned int at = number % QPS;
+
+	if (!comes && number != qps[at].number)
+		return;
+	remove_qp(at);
+	if (!comes || !number)
+		return;
+	qps[at].number = number;
+	cm_qp_add(cv, &qps[at].node, number);
+}
+
 static void play(struct fuzz_piece *piece)
 {
-	struct cm_conn *conn;
-
 	switch (piece->kind) {
 	case 0 ... 3:
 		say(piece);
@@ -398,9 +444,7 @@ static void play(struct fuzz_piece *piece)
 		tell(piece);
 		break;
 	case 0x11:
-		conn = connection(fuzz_number(piece, 1));
-		if (conn && conn->timer)
-			g_source_set_ready_time(conn->timer, 0);
+		let_timers_run_out();
 		break;
 	case 0x12:
 		cm_host.failing = fuzz_number(piece, 4);
@@ -410,10 +454,8 @@ static void play(struct fuzz_piece *piece)
 		change_address(piece->kind == 0x13, fuzz_number(piece, 1));
 		break;
 	case 0x15:
-		cm_qp_add(cv, fuzz_number(piece, 4));
-		break;
 	case 0x16:
-		cm_qp_del(cv, fuzz_number(piece, 4));
+		change_qp(piece->kind == 0x15, fuzz_number(piece, 4));
 		break;
 	}
 }
@@ -441,14 +483,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	cm_host.failing = 0;
 	host_begin();
-	cv = cm_vm_open(&vm);
+	FUZZ_CHECK(!cm_vm_open(&vm, &cv));
 	cm_gid_add(cv, own[0], at_host[0], 1);
-	cm_qp_add(cv, QPN);
+	change_qp(true, QPN);
 	work();
 	while (fuzz_next(&input, &piece)) {
 		play(&piece);
 		work();
 	}
+	for (unsigned int i = 0; i < QPS; i++)
+		remove_qp(i);
 	cm_vm_close(cv);
 	for (unsigned int i = 0; i < IDS; i++)
 		FUZZ_CHECK(!cm_host.ids[i]);

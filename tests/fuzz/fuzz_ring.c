@@ -43,7 +43,7 @@
 #define RQ_LOG_STRIDE 6u
 #define RQ_OFFSET     256u
 
-enum { RC_A, RC_B, UC_A, UC_B, UD, GSI, RC_SRQ, QUEUES };
+enum { RC_A, RC_B, UC_A, UC_B, UD, GSI, RC_SRQ, NET, QUEUES };
 
 static const struct {
 	uint32_t type;
@@ -57,8 +57,10 @@ static const struct {
 	[UD] = { PVHCA_QPT_UD, UD, 0 },
 	[GSI] = { PVHCA_QPT_GSI, GSI, 0 },
 	[RC_SRQ] = { PVHCA_QPT_RC, RC_SRQ, PVHCA_CREATE_QP_SRQ },
+	[NET] = { PVHCA_QPT_NET, NET, 0 },
 };
 
+static const uint8_t own_gid_6[16] = { 0xfd, [15] = 1 };
 static const uint8_t own_gid[16] = { [10] = 0xff, 0xff, 10, 0, 0, 1 };
 static const uint8_t group[16] = { 0xff, 0x0e, [10] = 0xff, 0xff, 239, 1, 1, 1 };
 
@@ -99,6 +101,7 @@ enum {
 	MAKE_RTR = MAKE_INIT + QUEUES,
 	MAKE_RTS = MAKE_RTR + QUEUES,
 	MAKE_GROUP = MAKE_RTS + QUEUES,
+	MAKE_GID_6,
 	MAKE_ALL,
 };
 
@@ -156,6 +159,8 @@ static void create_queue(struct pvhca_cmd_create_qp *create, unsigned int queue)
 		.rq_log_stride = RQ_LOG_STRIDE,
 		.mem = memory(QUEUES_AT + queue * 2 * PVHCA_GRANULE, 2 * PVHCA_GRANULE),
 	};
+	if (queue == NET)
+		create->cap.max_inline = 0;
 	if (queues[queue].flags & PVHCA_CREATE_QP_SRQ) {
 		create->cap.max_recv_wr = create->cap.max_recv_sge = 0;
 		create->rq_offset = create->rq_log_entries = create->rq_log_stride = 0;
@@ -217,7 +222,10 @@ static void make_queue(struct pvhca_admin_cmd *cmd, unsigned int number)
 		create_queue(&cmd->create_qp, queue);
 		return;
 	}
-	cmd->opcode = PVHCA_CMD_MODIFY_QP;
+	/* It has no states. */
+	cmd->opcode = queue == NET ? PVHCA_CMD_NOP : PVHCA_CMD_MODIFY_QP;
+	if (queue == NET)
+		return;
 	modify_queue(&cmd->modify_qp, queue, IBV_QPS_INIT + (number - MAKE_INIT) / QUEUES);
 }
 
@@ -225,11 +233,13 @@ static void make(struct pvhca_admin_cmd *cmd, unsigned int number)
 {
 	switch (number) {
 	case MAKE_GID:
+	case MAKE_GID_6:
 		cmd->opcode = PVHCA_CMD_ADD_GID;
-		cmd->add_gid = (struct pvhca_cmd_add_gid){ .port = 1,
+		cmd->add_gid = (struct pvhca_cmd_add_gid){ .index = number == MAKE_GID ? 0 : 1,
+							   .port = 1,
 							   .gid_type = 1,
 							   .vlan = PVHCA_NO_VLAN };
-		memcpy(cmd->add_gid.gid, own_gid, sizeof(own_gid));
+		memcpy(cmd->add_gid.gid, number == MAKE_GID ? own_gid : own_gid_6, sizeof(own_gid));
 		break;
 	case MAKE_CEQ:
 		cmd->opcode = PVHCA_CMD_CREATE_CEQ;
@@ -470,7 +480,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	prepared = 0;
 	host_begin();
 	link = guest_begin(&guest);
-	guest_bring_up(&guest, PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED);
+	guest_bring_up(&guest, PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED | PVHCA_FEATURE_NET);
 	host_run(host_session(link), next, NULL);
 	guest_end(&guest);
 	host_end();

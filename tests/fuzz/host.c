@@ -17,6 +17,7 @@
 #include "admin/pool.h"
 #include "fabric/fabrics.h"
 #include "fuzz.h"
+#include "lib/log.h"
 #include "lib/shared_event.h"
 #include "memory/memory.h"
 #include "session/private.h"
@@ -102,20 +103,12 @@ struct config *host_config(const void *text, size_t size, GError **error)
 	return config_load(&argc, &argv, fabrics_config(), &actions, error);
 }
 
-/* What would be logged is made, and not shown. */
-static void quiet(const char *domain, GLogLevelFlags level, const char *text, void *arg)
-{
-	(void)domain;
-	(void)level;
-	(void)text;
-	(void)arg;
-}
-
 void host_init(const char *settings)
 {
 	struct worker *worker = &host.worker;
 
-	g_log_set_default_handler(quiet, NULL);
+	/* What would be logged is not shown. */
+	log_init("error");
 	g_random_set_seed(1);
 	host.config = host_config(settings, strlen(settings), NULL);
 	FUZZ_CHECK(host.config);
