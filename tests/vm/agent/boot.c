@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/module.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,11 +55,15 @@ static void boot_mount_optional(const char *source, const char *target, const ch
 int boot_load_module(const char *path, const char *params)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	int ret = 0;
+	const char *suffix = strrchr(path, '.');
+	int flags = 0, ret = 0;
 
 	if (fd < 0)
 		return -errno;
-	if (syscall(SYS_finit_module, fd, params, 0) && errno != EEXIST)
+	/* Kernels whose modules are compressed unpack them themselves. */
+	if (suffix && strcmp(suffix, ".ko"))
+		flags = MODULE_INIT_COMPRESSED_FILE;
+	if (syscall(SYS_finit_module, fd, params, flags) && errno != EEXIST)
 		ret = -errno;
 	close(fd);
 	return ret;
