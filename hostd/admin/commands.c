@@ -11,6 +11,7 @@
 
 #include "lib/heap.h"
 #include "lib/log.h"
+#include "gsi/gsi.h"
 #include "net/net.h"
 #include "worker/worker.h"
 
@@ -261,6 +262,7 @@ static void commands_hide_all(struct vm *vm)
 {
 	table_for_each(&vm->qps, commands_unpublish_qp, vm);
 	table_for_each(&vm->srqs, commands_unpublish_srq, vm);
+	gsi_hide(vm);
 	net_hide(vm);
 	fabric_hook(vm->ops, (void)0, vm_hide, vm);
 	worker_leave(vm);

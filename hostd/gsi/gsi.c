@@ -76,6 +76,7 @@ static int gsi_qp_create(struct qp *qp)
 		heap_free(own);
 		return port ? PVHCA_ST_BUSY : PVHCA_ST_NO_MEMORY;
 	}
+	pthread_mutex_init(&own->delivery, NULL);
 	qp->qpn = GSI_QPN;
 	qp->fabric = own;
 	port->qp = qp;
@@ -83,19 +84,28 @@ static int gsi_qp_create(struct qp *qp)
 	return PVHCA_ST_OK;
 }
 
-static void gsi_qp_destroy(struct qp *qp)
+static void gsi_qp_hide(struct qp *qp)
 {
-	struct gsi_port *port;
+	struct vm *vm = qp->vm;
 
-	/* A thread that holds the lock may deliver to it. No other one looks at it. */
 	pthread_mutex_lock(&gsi_lock);
-	port = gsi_port_find(qp->vm);
-	if (port && port->qp == qp) {
-		port->qp = NULL;
-		gsi_port_put(port);
+	if (vm->gsi_port && vm->gsi_port->qp == qp) {
+		vm->gsi_port->qp = NULL;
+		gsi_port_put(vm);
 	}
 	pthread_mutex_unlock(&gsi_lock);
-	heap_free(qp->fabric);
+}
+
+/* It is hidden, or its VM is: gsi_hide(). No worker knows it any more. */
+static void gsi_qp_destroy(struct qp *qp)
+{
+	struct gsi *own = qp->fabric;
+
+	/* Another thread may be about to have delivered to it. */
+	pthread_mutex_lock(&own->delivery);
+	pthread_mutex_unlock(&own->delivery);
+	pthread_mutex_destroy(&own->delivery);
+	heap_free(own);
 	qp->fabric = NULL;
 }
 
@@ -176,6 +186,7 @@ static int gsi_qp_query(struct qp *qp, uint32_t attr_mask, struct qp_attr *attr)
 
 const struct qp_ops gsi_qp_ops = {
 	.create = gsi_qp_create,
+	.hide = gsi_qp_hide,
 	.destroy = gsi_qp_destroy,
 	.modify = gsi_qp_modify,
 	.query = gsi_qp_query,

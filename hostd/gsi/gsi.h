@@ -8,9 +8,14 @@
  * send it to a native or remote peer (fabric_ops.mad_send). All other MADs are dropped,
  * and so is a MAD that finds no receive posted: MADs are datagrams.
  *
- * One process-wide lock covers the owners of GIDs, the list of GSI QPs, and the delivery
- * of a MAD. A QP stays while it is held. Order: qp->lock of the sender (its worker has
- * it), the GSI lock, rq_lock of the receiver, cq->lock.
+ * One lock for all VMs covers the owners of GIDs and of GSI QPs. It is held for a look-up in
+ * one table, whatever other VMs have and do, and for a change of that. A MAD is delivered
+ * without it: a worker may use the QP that it found to the end of its pass, since a grace
+ * period lies between hide and destroy; other threads hold that QP's delivery. So who floods
+ * a VM with MADs, or whose memory is slow, is in the way of that VM alone.
+ *
+ * Order: qp->lock of the sender (its worker has it), the GSI lock, a QP's delivery; rq_lock
+ * of the receiver, cq->lock. The GSI lock and rq_lock are never held together.
  */
 #ifndef HOSTD_GSI_GSI_H
 #define HOSTD_GSI_GSI_H
@@ -38,6 +43,11 @@ extern const struct qp_ops gsi_qp_ops;
  */
 int gsi_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan);
 void gsi_gid_del(struct vm *vm, uint32_t index);
+/*
+ * The VM goes: nobody finds its addresses and its QP any more. A grace period lies between
+ * this and the end of the QP and the VM. Entries need no gsi_gid_del after it.
+ */
+void gsi_hide(struct vm *vm);
 
 /*
  * A MAD of GSI_MAD_LEN bytes to the guest, from a peer that has the GID source,

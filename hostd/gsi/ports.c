@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which session has which address and which GSI queue pair. */
+/*
+ * Which session has which address and which GSI queue pair. Addresses are in one table for all
+ * VMs, so that to find the owner of one takes the same time whatever the others have. It keeps
+ * nodes of the ports, so that to add one cannot fail.
+ */
 #include <string.h>
 
 #include "gsi/private.h"
@@ -7,106 +11,147 @@
 
 pthread_mutex_t gsi_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* By session, few addresses each: MADs are rare, so a walk will do. Under gsi_lock. */
-static CDS_LIST_HEAD(ports);
-
-struct gsi_port *gsi_port_find(const struct vm *vm)
-{
-	struct gsi_port *port;
-
-	cds_list_for_each_entry (port, &ports, node)
-		if (port->vm == vm)
-			return port;
-	return NULL;
-}
+static struct hash gids; /* struct gsi_gid by its address */
 
 struct gsi_port *gsi_port_get(struct vm *vm)
 {
-	struct gsi_port *port = gsi_port_find(vm);
-
-	if (port)
-		return port;
-	port = heap_zalloc(vm->heap, sizeof(*port));
-	if (!port)
-		return NULL;
-	port->vm = vm;
-	cds_list_add(&port->node, &ports);
-	return port;
+	if (!vm->gsi_port)
+		vm->gsi_port = heap_zalloc(vm->heap, sizeof(*vm->gsi_port));
+	if (vm->gsi_port)
+		vm->gsi_port->vm = vm;
+	return vm->gsi_port;
 }
 
-void gsi_port_put(struct gsi_port *port)
+void gsi_port_put(struct vm *vm)
 {
-	if (port->qp || port->num_gids)
+	struct gsi_port *port = vm->gsi_port;
+
+	if (!port || port->qp || port->num_gids)
 		return;
-	cds_list_del(&port->node);
+	vm->gsi_port = NULL;
 	heap_free(port);
 }
 
-/* Index of the first entry with this address, or -1. */
-static int gsi_port_index(const struct gsi_port *port, const uint8_t gid[16])
-{
-	unsigned int left = port->num_gids;
+/* ----------------------------------- finding ------------------------------- */
 
-	for (int i = 0; left; i++) {
-		if (!port->used[i])
+static struct gsi_gid *gid_is(struct hash_node *node, const uint8_t gid[16])
+{
+	struct gsi_gid *entry = hash_object(node, struct gsi_gid, node);
+
+	return entry && !memcmp(entry->gid, gid, 16) ? entry : NULL;
+}
+
+static struct gsi_target target_of(const struct gsi_gid *entry)
+{
+	const struct gsi_port *port = entry->port;
+
+	return (struct gsi_target){ port->vm, port->qp, entry->vlan };
+}
+
+struct gsi_target gsi_route(const struct gsi_port *from, const uint8_t gid[16])
+{
+	struct hash_node *node = hash_first(&gids, hash_bytes(gid, 16));
+	const struct gsi_gid *entry, *found = NULL;
+
+	for (; node; node = hash_next(node)) {
+		entry = gid_is(node, gid);
+		if (!entry || entry->port->vm->network != from->vm->network)
 			continue;
-		if (!memcmp(port->gid[i], gid, 16))
-			return i;
+		if (entry->port == from)
+			return target_of(entry);
+		found = entry;
+	}
+	return found ? target_of(found) : (struct gsi_target){ 0 };
+}
+
+struct gsi_target gsi_port_target(struct vm *vm, const uint8_t gid[16])
+{
+	struct gsi_target target = { vm, NULL, PVHCA_NO_VLAN };
+	struct gsi_port *port = vm->gsi_port;
+
+	if (!port)
+		return target;
+	target.qp = port->qp;
+	for (unsigned int i = 0, left = port->num_gids; left; i++) {
+		if (!port->gid[i])
+			continue;
+		if (!memcmp(port->gid[i]->gid, gid, 16)) {
+			target.vlan = port->gid[i]->vlan;
+			break;
+		}
 		left--;
 	}
-	return -1;
+	return target;
 }
 
-static bool gsi_port_has(const struct gsi_port *port, const uint8_t gid[16])
+/* ---------------------------------- addresses ------------------------------ */
+
+/* With gsi_lock held. */
+static int gid_insert(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan)
 {
-	return gsi_port_index(port, gid) >= 0;
+	struct gsi_port *port = gsi_port_get(vm);
+	struct gsi_gid *entry;
+
+	if (!port)
+		return PVHCA_ST_NO_MEMORY;
+	entry = heap_zalloc(vm->heap, sizeof(*entry));
+	if (!entry) {
+		gsi_port_put(vm);
+		return PVHCA_ST_NO_MEMORY;
+	}
+	entry->port = port;
+	entry->vlan = vlan;
+	memcpy(entry->gid, gid, sizeof(entry->gid));
+	hash_add(&gids, &entry->node, hash_bytes(gid, 16));
+	port->gid[index] = entry;
+	port->num_gids++;
+	return PVHCA_ST_OK;
 }
 
-uint16_t gsi_port_vlan(const struct gsi_port *port, const uint8_t gid[16])
+/* Likewise. */
+static void gid_remove(struct gsi_port *port, uint32_t index)
 {
-	int index = gsi_port_index(port, gid);
+	struct gsi_gid *entry = port->gid[index];
 
-	return index < 0 ? PVHCA_NO_VLAN : port->vlan[index];
-}
-
-struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16])
-{
-	struct gsi_port *port;
-
-	if (gsi_port_has(from, gid))
-		return from;
-	cds_list_for_each_entry (port, &ports, node)
-		if (port->vm->network == from->vm->network && gsi_port_has(port, gid))
-			return port;
-	return NULL;
+	if (!entry)
+		return;
+	port->gid[index] = NULL;
+	port->num_gids--;
+	hash_del(&gids, &entry->node);
+	heap_free(entry);
 }
 
 int gsi_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan)
 {
-	struct gsi_port *port;
+	int status;
 
 	pthread_mutex_lock(&gsi_lock);
-	port = gsi_port_get(vm);
-	if (port) {
-		memcpy(port->gid[index], gid, 16);
-		port->vlan[index] = vlan;
-		port->used[index] = true;
-		port->num_gids++;
-	}
+	status = gid_insert(vm, index, gid, vlan);
 	pthread_mutex_unlock(&gsi_lock);
-	return port ? PVHCA_ST_OK : PVHCA_ST_NO_MEMORY;
+	return status;
 }
 
 void gsi_gid_del(struct vm *vm, uint32_t index)
 {
+	pthread_mutex_lock(&gsi_lock);
+	if (vm->gsi_port) {
+		gid_remove(vm->gsi_port, index);
+		gsi_port_put(vm);
+	}
+	pthread_mutex_unlock(&gsi_lock);
+}
+
+void gsi_hide(struct vm *vm)
+{
 	struct gsi_port *port;
 
 	pthread_mutex_lock(&gsi_lock);
-	port = gsi_port_find(vm);
-	if (port && port->used[index]) {
-		port->used[index] = false;
-		port->num_gids--;
-		gsi_port_put(port);
+	port = vm->gsi_port;
+	if (port) {
+		port->qp = NULL;
+		for (unsigned int i = 0; i < VM_GIDS; i++)
+			gid_remove(port, i);
+		gsi_port_put(vm);
 	}
 	pthread_mutex_unlock(&gsi_lock);
 }

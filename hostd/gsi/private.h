@@ -8,9 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <urcu/list.h>
-
 #include "gsi/gsi.h"
+#include "lib/hash.h"
 #include "rdma/pvhca-abi.h"
 #include "vm/vm.h"
 
@@ -23,44 +22,66 @@
  * @failed: a receive completed in error: the state is to become ERR. Set under
  *	rq_lock
  * @broken: rings were abused; not served any more. Under qp->lock
+ * @delivery: held by a thread that is no worker while it delivers: the QP stays
  */
 struct gsi {
 	struct qp_attr attr;
 	atomic_bool failed;
 	bool broken;
+	pthread_mutex_t delivery;
 	uint8_t inline_data[PVHCA_GRANULE];
 };
 
-/* The GSI's part of a VM. It exists while the VM has a QP or an address. */
+/* An entry of a VM's GID table. */
+struct gsi_gid {
+	struct hash_node node; /* among those of all VMs */
+	struct gsi_port *port;
+	uint8_t gid[16];
+	uint16_t vlan;
+};
+
+/* The GSI's part of a VM, vm->gsi_port. It exists while the VM has a QP or an address. */
 struct gsi_port {
-	struct cds_list_head node;
 	struct vm *vm;
 	struct qp *qp; /* or NULL */
 	unsigned int num_gids;
-	bool used[VM_GIDS];
-	uint8_t gid[VM_GIDS][16];
-	uint16_t vlan[VM_GIDS];
+	struct gsi_gid *gid[VM_GIDS]; /* NULL: empty */
+};
+
+/**
+ * struct gsi_target - who has an address
+ * @vm: NULL: nobody
+ * @qp: or NULL: it has none
+ * @vlan: of the address, or PVHCA_NO_VLAN. Of several entries one counts
+ *
+ * The lock is not held any more when it is used. A worker may use it to the end of its pass,
+ * others only while they hold @qp's delivery.
+ */
+struct gsi_target {
+	struct vm *vm;
+	struct qp *qp;
+	uint16_t vlan;
 };
 
 /* ------------------------------- gsi/ports.c ------------------------------- */
 
-/* Covers the owners of addresses and QPs, and the delivery of a MAD. */
+/*
+ * Covers the owners of addresses and QPs. It is held for a look-up or a change, never while
+ * memory of a guest is touched, or another lock but a QP's delivery is waited for.
+ */
 extern pthread_mutex_t gsi_lock;
 
-/* All of these with gsi_lock held. NULL: it has none. */
-struct gsi_port *gsi_port_find(const struct vm *vm);
-/* Likewise, made if need be. NULL: no memory. */
+/* All of these with gsi_lock held. The port of a VM, made if need be. NULL: no memory. */
 struct gsi_port *gsi_port_get(struct vm *vm);
 /* It may have nothing left, and goes then. */
-void gsi_port_put(struct gsi_port *port);
+void gsi_port_put(struct vm *vm);
 /*
  * The owner of this address, in the network of from. If several VMs have it (see vm/policy.c) and from is one
  * of them, it is from itself: such an address means "here" to each of them.
  */
-struct gsi_port *gsi_route(struct gsi_port *from, const uint8_t gid[16]);
-
-/* The VLAN of an address; PVHCA_NO_VLAN. Of several entries the first counts. */
-uint16_t gsi_port_vlan(const struct gsi_port *port, const uint8_t gid[16]);
+struct gsi_target gsi_route(const struct gsi_port *from, const uint8_t gid[16]);
+/* The VM itself, at its address gid. */
+struct gsi_target gsi_port_target(struct vm *vm, const uint8_t gid[16]);
 
 /* ---------------------------------- gsi/gsi.c ---------------------------------- */
 
@@ -82,12 +103,8 @@ void gsi_abused(struct qp *qp);
  */
 bool gsi_network_header(uint8_t header[GSI_GRH_LEN], const struct av *from,
 			const uint8_t source[16], const uint8_t destination[16]);
-/*
- * With gsi_lock held. message: network header and MAD to one of its addresses, destination.
- * False: it is dropped.
- */
-bool gsi_port_receive(struct gsi_port *port, const uint8_t destination[16], const uint8_t *message,
-		      uint8_t sl);
+/* message: network header and MAD. False: it is dropped. */
+bool gsi_target_receive(const struct gsi_target *target, const uint8_t *message, uint8_t sl);
 /* The QP is in error. Returns the number flushed, a batch at most; the next call goes on. */
 unsigned int gsi_flush_receives(struct pass *pass, struct qp *qp);
 

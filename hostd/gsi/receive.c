@@ -98,19 +98,17 @@ abused:
 	return false;
 }
 
-bool gsi_port_receive(struct gsi_port *port, const uint8_t destination[16], const uint8_t *message,
-		      uint8_t sl)
+bool gsi_target_receive(const struct gsi_target *target, const uint8_t *message, uint8_t sl)
 {
-	uint16_t vlan = gsi_port_vlan(port, destination);
 	bool taken = false;
 
-	if (port->qp) {
-		pthread_mutex_lock(&port->qp->rq_lock);
-		taken = gsi_receive(port->qp, vlan, message, sl);
-		pthread_mutex_unlock(&port->qp->rq_lock);
+	if (target->qp) {
+		pthread_mutex_lock(&target->qp->rq_lock);
+		taken = gsi_receive(target->qp, target->vlan, message, sl);
+		pthread_mutex_unlock(&target->qp->rq_lock);
 	}
 	if (!taken)
-		counter_add(&port->vm->counters.mads_dropped, 1);
+		counter_add(&target->vm->counters.mads_dropped, 1);
 	return taken;
 }
 
@@ -119,17 +117,23 @@ bool gsi_deliver(struct vm *vm, const uint8_t source[16], const uint8_t destinat
 {
 	static const struct av plain;
 	uint8_t message[GSI_GRH_LEN + GSI_MAD_LEN];
-	struct gsi_port *port;
-	bool taken = false;
+	pthread_mutex_t *delivery = NULL;
+	struct gsi_target target;
+	bool taken;
 
 	if (!gsi_network_header(message, &plain, source, destination))
 		return false;
 	memcpy(message + GSI_GRH_LEN, mad, GSI_MAD_LEN);
 	pthread_mutex_lock(&gsi_lock);
-	port = gsi_port_find(vm);
-	if (port)
-		taken = gsi_port_receive(port, destination, message, 0);
+	target = gsi_port_target(vm, destination);
+	if (target.qp) {
+		delivery = &((struct gsi *)target.qp->fabric)->delivery;
+		pthread_mutex_lock(delivery);
+	}
 	pthread_mutex_unlock(&gsi_lock);
+	taken = gsi_target_receive(&target, message, 0);
+	if (delivery)
+		pthread_mutex_unlock(delivery);
 	return taken;
 }
 

@@ -22,24 +22,25 @@
 static bool gsi_send(struct vm *vm, const struct av *av, uint8_t *message)
 {
 	const uint8_t *mad = message + GSI_GRH_LEN;
-	struct gsi_port *from, *to = NULL;
+	const struct gsi_port *port;
+	struct gsi_target to = { 0 };
 	uint8_t source[16];
-	bool known = false;
+	bool known;
 
 	pthread_mutex_lock(&gsi_lock);
-	from = gsi_port_find(vm);
-	if (!from || !from->used[av->sgid_index])
-		goto unlock;
-	memcpy(source, from->gid[av->sgid_index], sizeof(source));
-	if (!gsi_network_header(message, av, source, av->dgid))
-		goto unlock;
-	known = true;
-	to = gsi_route(from, av->dgid);
-	if (to)
-		gsi_port_receive(to, av->dgid, message, av->sl);
-unlock:
+	port = vm->gsi_port;
+	known = port && port->gid[av->sgid_index];
+	if (known) {
+		memcpy(source, port->gid[av->sgid_index]->gid, sizeof(source));
+		to = gsi_route(port, av->dgid);
+	}
 	pthread_mutex_unlock(&gsi_lock);
-	return to || (known && fabric_hook(vm->ops, false, mad_send, vm, source, av->dgid, mad));
+	if (!known || !gsi_network_header(message, av, source, av->dgid))
+		return false;
+	if (!to.vm)
+		return fabric_hook(vm->ops, false, mad_send, vm, source, av->dgid, mad);
+	gsi_target_receive(&to, message, av->sl);
+	return true;
 }
 
 /* Only MADs of connection managers are sent on. */

@@ -33,6 +33,7 @@
 struct admin;
 struct async_queue;
 struct cq_blocked_list;
+struct gsi_port;
 struct heap;
 struct memory;
 struct net_address;
@@ -119,6 +120,7 @@ struct vm_thread_ops {
  * @admin: while enabled; it and all to @ceqs are covered by the lock
  * @aeq: while enabled; vm/events.c
  * @gid_lock: covers writing to @gids, and looks at entries that no command names
+ * @gsi_port: of the room gsi/, under its lock; or NULL
  * @net_qp: carries its packets, or NULL; RCU, for all workers
  * @pinned_bytes: registered, in granules
  * @connections: to native peers; the fabric counts them
@@ -173,6 +175,7 @@ struct vm {
 	struct table contexts, pds, mrs, mws, ahs, cqs, srqs, qps, ceqs;
 	struct vm_gid gids[VM_GIDS];
 	pthread_mutex_t gid_lock;
+	struct gsi_port *gsi_port;
 	struct qp *net_qp;
 	_Atomic uint64_t pinned_bytes;
 	_Atomic uint64_t connections;

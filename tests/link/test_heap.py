@@ -149,6 +149,21 @@ class Heap(unittest.TestCase):
         self.assertLessEqual(grown, size)
         self.assertLessEqual(size, grown + 128)
 
+    def test_queue_pair_1_and_a_first_address_cost_what_the_document_says(self):
+        table = documented()
+        guest = Guest(self.daemon)
+        self.addCleanup(guest.close)
+        ring, page = guest.alloc(2 * GRANULE), guest.alloc(GRANULE)
+        kernel = guest.create(ALLOC_CONTEXT, struct.pack("<QHHI32s", page, 1, 0, CONTEXT_KERNEL, b""))
+        pd, cq = guest.pd(kernel), guest.new_cq(kernel, guest.ceq())
+        payload = qp_payload(kernel, pd, cq, cq, [(ring, 2 * GRANULE)], kind=GSI)
+        # The first time handles get their table.
+        self.assertEqual(guest.destroy(DESTROY_QP, guest.create(CREATE_QP, payload)), ST_OK)
+        grown = self.counted(lambda: guest.create(CREATE_QP, payload))
+        size = table["queue pair 1"] + table["first address, or queue pair 1, of a VM"]
+        self.assertLessEqual(grown, size)
+        self.assertLessEqual(size, grown + 128)
+
     def test_completions_that_are_held_back_count(self):
         size = documented()["15 completions that a CQ holds back"]
         guest = Neighbour(self.daemon)
@@ -172,6 +187,53 @@ class Heap(unittest.TestCase):
         guest.close()
         wait_for(lambda: not self.daemon.totals()["sessions"], "the session to end")
         self.assertEqual(self.heap(), 0)
+
+
+class Verbs(unittest.TestCase):
+    """Without what is the engine's, which is no memory of the VM's account."""
+
+    def test_an_object_costs_what_the_document_says(self):
+        daemon, table, measured = CountedDaemon("--fabric", "verbs", log_level="message"), documented(), {}
+        self.addCleanup(daemon.clean_up)
+        before = daemon.totals()["heap_bytes"]
+        empty = Guest(daemon)
+        measured["VM, enabled"] = daemon.totals()["heap_bytes"] - before
+        empty.close()
+        guest = Neighbour(daemon)
+        self.addCleanup(guest.close)
+        wait_for(lambda: daemon.totals()["sessions"] == 1, "the first to end")
+        q, page, ring, gids = guest.q, guest.alloc(GRANULE), guest.alloc(2 * GRANULE), iter(range(2, 100))
+
+        def settle():
+            """What listens at an address is made by another thread, in order; DEL_GID waits for it."""
+            guest.ok(ADD_GID, gid_payload(v4(10, 0, 0, 200), index=1))
+            guest.ok(DEL_GID, struct.pack("<II", 1, 1))
+
+        def address():
+            index = next(gids)
+            guest.ok(ADD_GID, gid_payload(v4(10, 0, 0, index), index=index))
+        for name, make in {
+                "connected queue pair": lambda: guest.queue_pair(ring, 4),
+                "queue pair for datagrams, of 16 receives": lambda: guest.queue_pair(ring, 4, kind=UD),
+                "registered region": lambda: guest.create(REG_MR, mr_payload(q.pd, [(page, GRANULE)], GRANULE)),
+                "receive queue for several": lambda: guest.create(
+                    CREATE_SRQ, srq_payload(q.context, q.pd, [(ring, 2 * GRANULE)])),
+                "window": lambda: guest.create(ALLOC_MW, struct.pack("<II", q.pd, 1)),
+                "handle of an address": lambda: guest.create(CREATE_AH, ah_payload(q.pd, guest.gid)),
+                "address, with one port in `listen=`": address,
+        }.items():
+            for _ in range(COUNT + 2):
+                make()
+            settle()
+            before = daemon.totals()["heap_bytes"]
+            for _ in range(COUNT):
+                make()
+            settle()
+            measured[name] = (daemon.totals()["heap_bytes"] - before) / COUNT
+        for name, size in measured.items():
+            with self.subTest(name):
+                self.assertLessEqual(size, table[name])
+                self.assertLessEqual(table[name], size + 128)
 
 
 class Quota(unittest.TestCase):

@@ -487,9 +487,15 @@ static uint32_t establish(void)
 START_TEST(a_request_becomes_rdma_connect)
 {
 	struct mad req = request();
+	uint64_t before;
 
+	settle();
+	before = heap_bytes(vm.heap);
 	say(&req);
 	WAIT_FOR(host.connects == 1);
+	settle();
+	/* What docs/security.md says. */
+	ck_assert_uint_le(heap_bytes(vm.heap) - before, 768);
 	ck_assert_uint_eq(host.param.qp_num, QPN);
 	ck_assert_uint_eq(host.param.responder_resources, 4);
 	ck_assert_uint_eq(host.param.initiator_depth, 2);
