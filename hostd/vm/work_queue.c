@@ -201,7 +201,9 @@ enum ibv_wc_status work_queue_take_send(const struct work_queue *queue, uint32_t
 	if (wqe.flags & PVHCA_WQE_F_INLINE) {
 		if (request->num_sge || request->inline_len > room)
 			return IBV_WC_LOC_LEN_ERR;
-		memcpy(data, entry, request->inline_len);
+		request->data_offset = (1u << queue->log_stride) - room;
+		if (data)
+			memcpy(data, entry, request->inline_len);
 		request->length = request->inline_len;
 		return IBV_WC_SUCCESS;
 	}

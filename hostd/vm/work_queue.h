@@ -129,6 +129,7 @@ struct send_request {
 	uint8_t flags;	/* PVHCA_WQE_F_* */
 	uint16_t index; /* place in the queue, for the CQE */
 	uint16_t num_sge;
+	uint16_t data_offset; /* of inline data in the entry */
 	uint32_t inline_len;
 	__be32 imm_data; /* or inv_rkey, host endian */
 	uint32_t inv_rkey;
@@ -152,7 +153,8 @@ struct send_request {
 
 /*
  * Copy and check the send entry at a free-running index. SGEs go to sge[] (room for
- * queue->max_sge), inline data to data (room for the stride). Returns IBV_WC_SUCCESS or
+ * queue->max_sge), inline data to data (room for the stride); NULL: they stay where they are
+ * (work_queue_inline_data()). Returns IBV_WC_SUCCESS or
  * the status to complete it with: LOC_QP_OP_ERR (unknown opcode or flag, reserved set,
  * opcode not one of the bits in opcodes, no room for its segment) or LOC_LEN_ERR.
  * request->index and flags are always valid.
@@ -160,6 +162,13 @@ struct send_request {
 enum ibv_wc_status work_queue_take_send(const struct work_queue *queue, uint32_t index,
 					uint32_t opcodes, struct send_request *request,
 					struct ibv_sge *sge, void *data);
+
+/* Inline data of such a request in guest memory, where they may change at any time. */
+static inline uint8_t *work_queue_inline_data(const struct work_queue *queue, uint32_t index,
+					      const struct send_request *request)
+{
+	return (uint8_t *)work_queue_entry(queue, index) + request->data_offset;
+}
 
 struct recv_request {
 	uint16_t tag;

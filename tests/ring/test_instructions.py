@@ -9,7 +9,7 @@ import instructions
 
 PVHCAD, KINDS = os.environ["PVHCAD"], os.environ["PVHCA_RING_KINDS"]
 # Each a little above what is reached; lower them with what is gained.
-OF_PVHCAD = {"write": 275, "send": 415, "read": 280, "atomic": 275, "datagram": 2020}
+OF_PVHCAD = {"write": 280, "send": 415, "read": 280, "atomic": 275, "datagram": 500}
 OF_PROVIDER = {"write": 145, "send": 280, "read": 145, "atomic": 225, "datagram": 340}
 REASON = "counts are of x86-64, with optimisation and without sanitizers"
 

@@ -41,8 +41,9 @@
 #define RC_OPCODES                                                            \
 	(UC_OPCODES | 1u << PVHCA_WQE_READ | 1u << PVHCA_WQE_ATOMIC_CMP_SWP | \
 	 1u << PVHCA_WQE_ATOMIC_FETCH_ADD)
-#define ATOMICS	 (1u << PVHCA_WQE_ATOMIC_CMP_SWP | 1u << PVHCA_WQE_ATOMIC_FETCH_ADD)
-#define INTO_OUR (ATOMICS | 1u << PVHCA_WQE_READ)
+#define UD_OPCODES (1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM)
+#define ATOMICS	   (1u << PVHCA_WQE_ATOMIC_CMP_SWP | 1u << PVHCA_WQE_ATOMIC_FETCH_ADD)
+#define INTO_OUR   (ATOMICS | 1u << PVHCA_WQE_READ)
 
 /* The longest that a plain entry is, and the shortest stride. */
 struct entry {
@@ -114,15 +115,45 @@ static inline uint8_t *run_find(struct loopback_burst *burst, struct loopback_ru
 
 /* --------------------------------- responder ------------------------------- */
 
+static struct loopback_qp *find_responder(struct loopback_burst *burst, uint64_t *stamp)
+{
+	struct loopback_qp *peer = loopback_rc_find_peer(burst->lqp, stamp);
+
+	/* rc.c tells a responder in RTR that it is connected. */
+	return peer &&
+			(atomic_load(&peer->qp->state) != IBV_QPS_RTR ||
+			 atomic_load(&peer->established)) ?
+		peer :
+		NULL;
+}
+
+/* The receiver of the next datagram. */
+static struct loopback_qp *find_receiver(struct loopback_burst *burst, uint64_t *stamp)
+{
+	const struct work_queue *queue = &burst->lqp->qp->sq;
+	struct loopback_qp *peer;
+	struct pvhca_sq_wqe wqe;
+
+	memcpy(&wqe, work_queue_entry(queue, queue->ci), sizeof(wqe));
+	burst->grh_payload = UINT32_MAX;
+	if (wqe.flags & ~PVHCA_WQE_F_MASK)
+		return NULL;
+	peer = loopback_ud_find_peer(burst->lqp, le32toh(wqe.ah), le32toh(wqe.remote_qpn),
+				     &burst->way);
+	if (peer)
+		*stamp = atomic_load_explicit(&peer->stamp, memory_order_acquire);
+	return peer;
+}
+
 /* The responder for the requests of a group. False: there is none that takes plain ones. */
 static bool find_peer(struct loopback_burst *burst)
 {
-	uint64_t stamp;
-	struct loopback_qp *peer = loopback_rc_find_peer(burst->lqp, &stamp);
+	const bool datagrams = burst->lqp->qp->type == PVHCA_QPT_UD;
+	struct loopback_qp *peer;
+	uint64_t stamp = 0;
 
-	/* rc.c tells a responder in RTR that it is connected. */
-	if (!peer ||
-	    (atomic_load(&peer->qp->state) == IBV_QPS_RTR && !atomic_load(&peer->established)))
+	peer = datagrams ? find_receiver(burst, &stamp) : find_responder(burst, &stamp);
+	if (!peer)
 		return false;
 	if (peer != burst->peer || stamp != burst->stamp) {
 		burst->remote.length = 0;
@@ -173,9 +204,9 @@ static void lock_receives(struct loopback_burst *burst)
 		burst->posted = 0;
 }
 
-/* The next receive: to is where the message goes, NULL for none that is plain. */
-static inline bool take_receive(struct loopback_burst *burst, const struct plain *plain,
-				uint8_t **to, uint16_t *tag)
+/* The next receive: to is where length bytes go. False: none that is plain. */
+static inline bool take_receive(struct loopback_burst *burst, uint32_t length, uint8_t **to,
+				uint16_t *tag)
 {
 	const struct work_queue *rq = &burst->peer->qp->rq;
 	struct receive_entry entry;
@@ -188,11 +219,11 @@ static inline bool take_receive(struct loopback_burst *burst, const struct plain
 	/* What was checked is what is used: the guest may write there. */
 	atomic_signal_fence(memory_order_seq_cst);
 	if (entry.wqe.reserved0 || entry.wqe.reserved1 || entry.wqe.num_sge != htole16(1) ||
-	    !rq->max_sge || le32toh(entry.sge.length) < plain->length)
+	    !rq->max_sge || le32toh(entry.sge.length) < length)
 		return false;
 	*tag = le16toh(entry.wqe.tag);
 	*to = run_find(burst, &burst->receive, burst->peer, le32toh(entry.sge.lkey),
-		       le64toh(entry.sge.addr), plain->length, IBV_ACCESS_LOCAL_WRITE);
+		       le64toh(entry.sge.addr), length, IBV_ACCESS_LOCAL_WRITE);
 	return *to;
 }
 
@@ -220,14 +251,71 @@ static inline void complete_receive(struct loopback_burst *burst, const struct p
 	burst->posted--;
 }
 
+static inline void complete_datagram(struct loopback_burst *burst, const struct plain *plain,
+				     uint16_t tag)
+{
+	struct pvhca_cqe *cqe = &burst->received[burst->num_received++];
+	const struct pvhca_sq_wqe *wqe = &plain->entry->wqe;
+	bool imm = wqe->opcode == PVHCA_WQE_SEND_IMM;
+	struct qp *qp = burst->peer->qp;
+
+	*cqe = (struct pvhca_cqe){
+		.qpn = htole32(qp->qpn),
+		.byte_len = htole32(GRH_LEN + plain->length),
+		.imm_data = imm ? wqe->imm_data : 0,
+		.src_qp = htole32(burst->lqp->qp->qpn),
+		.timestamp = cq_timestamp(qp->recv_cq),
+		.wqe_index = htole16(tag),
+		.opcode = PVHCA_CQE_RECV,
+		.status = IBV_WC_SUCCESS,
+		.sl = burst->sl,
+		.flags = PVHCA_CQE_F_GRH | (imm ? PVHCA_CQE_F_IMM : 0) |
+			(wqe->flags & PVHCA_WQE_F_SOLICITED ? CQ_F_SOLICITED : 0),
+	};
+	qp->rq.ci++;
+	burst->posted--;
+}
+
 /* -------------------------------- operations ------------------------------- */
+
+static inline void write_grh(struct loopback_burst *burst, uint32_t payload, uint8_t *to)
+{
+	const struct loopback_way *way = &burst->way;
+
+	if (burst->grh_payload != payload) {
+		grh_fill(burst->grh, way->av, way->source, way->av->dgid, payload);
+		burst->sl = grh_packet_type(way->source, way->av->dgid);
+		burst->grh_payload = payload;
+	}
+	memcpy(to, burst->grh, sizeof(burst->grh));
+}
+
+static bool execute_datagram(struct loopback_burst *burst, struct plain *plain)
+{
+	const struct pvhca_sq_wqe *wqe = &plain->entry->wqe;
+	uint32_t imm = wqe->opcode == PVHCA_WQE_SEND_IMM ? sizeof(wqe->imm_data) : 0;
+	uint8_t *to;
+	uint16_t tag;
+
+	if (le32toh(wqe->ah) != burst->way.ah || le32toh(wqe->remote_qpn) != burst->way.qpn ||
+	    plain->length > LOOPBACK_MAX_UD || GRH_LEN + plain->length > burst->room ||
+	    loopback_ud_qkey(burst->lqp, le32toh(wqe->remote_qkey)) !=
+		    atomic_load(&burst->peer->qkey) ||
+	    !take_receive(burst, GRH_LEN + plain->length, &to, &tag))
+		return false;
+	write_grh(burst, plain->length + imm, to);
+	loopback_copy_run(to + GRH_LEN, plain->local, plain->length);
+	complete_datagram(burst, plain, tag);
+	burst->room -= GRH_LEN;
+	return true;
+}
 
 static inline bool execute_send(struct loopback_burst *burst, const struct plain *plain)
 {
 	uint8_t *to;
 	uint16_t tag;
 
-	if (!take_receive(burst, plain, &to, &tag))
+	if (!take_receive(burst, plain->length, &to, &tag))
 		return false;
 	loopback_copy_run(to, plain->local, plain->length);
 	complete_receive(burst, plain, tag);
@@ -250,7 +338,7 @@ static inline bool execute_write_imm(struct loopback_burst *burst, const struct 
 	uint16_t tag;
 
 	/* A receive that is longer than the message is one, wherever it points to. */
-	if (!take_receive(burst, plain, &ignored, &tag) || !execute_write(burst, plain))
+	if (!take_receive(burst, plain->length, &ignored, &tag) || !execute_write(burst, plain))
 		return false;
 	complete_receive(burst, plain, tag);
 	return true;
@@ -293,8 +381,10 @@ static inline bool execute_atomic(struct loopback_burst *burst, const struct pla
 	return true;
 }
 
-static inline bool execute(struct loopback_burst *burst, const struct plain *plain)
+static inline bool execute(struct loopback_burst *burst, struct plain *plain)
 {
+	if (burst->lqp->qp->type == PVHCA_QPT_UD)
+		return execute_datagram(burst, plain);
 	switch (plain->entry->wqe.opcode) {
 	case PVHCA_WQE_SEND:
 	case PVHCA_WQE_SEND_IMM:
@@ -418,7 +508,7 @@ static void end_group(struct loopback_burst *burst, unsigned int done, uint64_t 
 	serve->taken += done;
 	serve->messages += done;
 	serve->moved += bytes;
-	serve->sent += bytes;
+	serve->sent += burst->lqp->qp->type == PVHCA_QPT_UD ? bytes - done * GRH_LEN : bytes;
 	pass_spend(serve->pass, (int64_t)PLAIN_NS * done);
 	pass_copied(serve->pass, bytes);
 }
@@ -430,6 +520,8 @@ static uint32_t opcodes_of(const struct qp *qp)
 		return RC_OPCODES;
 	case PVHCA_QPT_UC:
 		return UC_OPCODES;
+	case PVHCA_QPT_UD:
+		return UD_OPCODES;
 	default:
 		return 0;
 	}

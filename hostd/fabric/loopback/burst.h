@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "fabric/loopback/serve.h"
+#include "lib/grh.h"
 #include "rdma/pvhca-ring.h"
 
 /* Requests of a group, whose completions are written together. */
@@ -34,6 +35,8 @@ struct loopback_run {
  * struct loopback_burst - what the requests of one call have in common
  * @peer: the responder; NULL: not looked for yet
  * @stamp: of its connection, when it was found
+ * @way: of datagrams; only those that go the same way are of one group
+ * @grh, @grh_payload, @sl: their network header, for that many bytes behind it, and its type
  * @opcodes: that this transport has and a burst knows, by bits
  * @locked: the responder's rq_lock is held; then
  * @posted: entries of its receive queue that are there
@@ -47,9 +50,13 @@ struct loopback_burst {
 	struct loopback_qp *lqp;
 	struct loopback_qp *peer;
 	uint64_t stamp;
+	struct loopback_way way;
+	uint8_t grh[GRH_LEN];
+	uint32_t grh_payload;
 	uint32_t opcodes;
 	uint32_t posted;
 	bool locked;
+	uint8_t sl;
 	unsigned int num_sent;
 	unsigned int num_received;
 	uint32_t room;

@@ -288,7 +288,7 @@ int loopback_qp_modify(struct qp *qp, uint32_t attr_mask, const struct qp_attr *
 	    !are_transport_values_valid(attr_mask, attr))
 		return PVHCA_ST_INVALID;
 	/* Requests are read into arrays of that size. */
-	if (qp->sq.max_sge > LOOPBACK_MAX_SGE || qp->rq.max_sge > LOOPBACK_MAX_SGE)
+	if (qp->sq.max_sge > qp->cap.max_send_sge || qp->rq.max_sge > qp->cap.max_recv_sge)
 		return PVHCA_ST_INVALID;
 
 	attributes_set_qp(&lqp->attr, attr_mask, attr);

@@ -30,6 +30,22 @@ static int qp_check(const struct qp *qp)
 	return PVHCA_ST_OK;
 }
 
+/* With room for the SGEs of one entry of each queue. */
+static struct loopback_qp *qp_new(struct qp *qp)
+{
+	const uint32_t receive = qp->srq ? qp->srq->rq.max_sge : qp->cap.max_recv_sge;
+	const uint32_t send = qp->cap.max_send_sge;
+	struct loopback_qp *lqp;
+
+	lqp = heap_zalloc(qp->vm->heap, sizeof(*lqp) + (send + receive) * sizeof(lqp->sges[0]));
+	if (!lqp)
+		return NULL;
+	lqp->qp = qp;
+	lqp->sq.sge = lqp->sges;
+	lqp->receive.sge = lqp->sges + send;
+	return lqp;
+}
+
 int loopback_qp_create(struct qp *qp)
 {
 	struct loopback_vm *ls = qp->vm->fabric_vm;
@@ -41,10 +57,9 @@ int loopback_qp_create(struct qp *qp)
 	status = qp_check(qp);
 	if (status)
 		return status;
-	lqp = heap_zalloc(qp->vm->heap, sizeof(*lqp));
+	lqp = qp_new(qp);
 	if (!lqp)
 		return PVHCA_ST_NO_MEMORY;
-	lqp->qp = qp;
 	lqp->fabric = fabric;
 
 	pthread_mutex_lock(&fabric->lock);

@@ -20,7 +20,7 @@ struct pass;
  * @waiting: reason to wait, until qp->deadline_ns
  * @done: bytes moved; of a datagram to a group which members remain, or 0
  * @tries, @rnr_tries: retries left; only timers that ran out count
- * @inline_data: sized for the biggest stride
+ * @sge: room for as many as an entry has; inline data stay in the entry
  *
  * Under qp->lock.
  */
@@ -35,14 +35,14 @@ struct loopback_sq {
 	unsigned int tries;
 	unsigned int rnr_tries;
 	struct send_request request;
-	struct ibv_sge sge[LOOPBACK_MAX_SGE];
-	uint8_t inline_data[PVHCA_GRANULE];
+	struct ibv_sge *sge;
 };
 
 /**
  * struct loopback_receive - the receive that the current message fills
  * @taken: there is one; the fields below are valid
  * @status: of reading it
+ * @sge: room for as many as an entry has
  *
  * Under rq_lock.
  */
@@ -50,7 +50,7 @@ struct loopback_receive {
 	bool taken;
 	enum ibv_wc_status status;
 	struct recv_request request;
-	struct ibv_sge sge[LOOPBACK_MAX_SGE];
+	struct ibv_sge *sge;
 };
 
 /**
@@ -77,6 +77,7 @@ struct loopback_receive {
  *	requester looks at
  * @windows: of type 2 that it has bound
  * @attachments: to multicast groups; under vm->lock
+ * @sges: room of sq.sge and receive.sge
  */
 struct loopback_qp {
 	struct qp *qp;
@@ -115,6 +116,8 @@ struct loopback_qp {
 
 	_Atomic uint32_t windows;
 	struct loopback_attachment *attachments;
+
+	struct ibv_sge sges[];
 };
 
 int loopback_qp_create(struct qp *qp);

@@ -181,7 +181,8 @@ bool loopback_pieces_request(struct loopback_qp *lqp, uint32_t access, uint64_t 
 	pieces->count = length ? 1 : 0;
 	pieces->held = false;
 	pieces->piece[0].mr = NULL;
-	pieces->piece[0].host = sq->inline_data + skip;
+	pieces->piece[0].host =
+		work_queue_inline_data(&lqp->qp->sq, lqp->qp->sq.ci, &sq->request) + skip;
 	pieces->piece[0].len = length;
 	return true;
 }

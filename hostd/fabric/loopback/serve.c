@@ -123,7 +123,7 @@ static bool flush_sends(struct loopback_serve *serve)
 			serve->messages--;
 		else
 			(void)work_queue_take_send(queue, queue->ci, 0, &sq->request, sq->sge,
-						   sq->inline_data);
+						   NULL);
 		send_done(serve, IBV_WC_WR_FLUSH_ERR);
 	}
 	return true;
@@ -254,7 +254,7 @@ static bool take_request(struct loopback_serve *serve)
 	sq->tries = lqp->attr.retry_cnt;
 	sq->rnr_tries = lqp->attr.rnr_retry;
 	status = work_queue_take_send(queue, queue->ci, opcodes_of(lqp->qp), &sq->request, sq->sge,
-				      sq->inline_data);
+				      NULL);
 	if (status)
 		send_failed(serve, status);
 	return !status;

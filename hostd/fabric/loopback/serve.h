@@ -147,6 +147,19 @@ enum loopback_result loopback_local_execute(struct loopback_serve *serve,
 
 int loopback_ah_create(struct ah *ah);
 void loopback_ah_destroy(struct ah *ah);
+/* The way of datagrams by an address handle to one QP. */
+struct loopback_way {
+	uint32_t ah;
+	uint32_t qpn;
+	const struct av *av;
+	uint8_t source[LOOPBACK_GID_LEN];
+};
+
+/* The QP that a way leads to, for this pass. NULL: there is none, or it may be many. */
+struct loopback_qp *loopback_ud_find_peer(struct loopback_qp *lqp, uint32_t ah, uint32_t qpn,
+					  struct loopback_way *way);
+/* The Q_Key that a request means. */
+uint32_t loopback_ud_qkey(const struct loopback_qp *lqp, uint32_t qkey);
 /*
  * Execute the request at the head of the send queue: DONE or FAILED; or MORE: it goes to other
  * members of its group in another turn.

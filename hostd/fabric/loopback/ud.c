@@ -93,24 +93,30 @@ static bool take_entry_av(struct ud *ud)
 	return true;
 }
 
+/* The destination of an address handle, and its source address. NULL: it is none of qp's PD. */
+static const struct av *find_av(const struct qp *qp, uint32_t handle,
+				uint8_t source[LOOPBACK_GID_LEN])
+{
+	const struct ah *ah = table_find_rcu(&qp->vm->ahs, handle);
+	const struct loopback_ah *lah;
+
+	if (!ah || ah->pd != qp->pd)
+		return NULL;
+	lah = ah->fabric;
+	memcpy(source, lah->source, LOOPBACK_GID_LEN);
+	return &ah->av;
+}
+
 static bool take_av(struct ud *ud)
 {
 	const struct send_request *request = &ud->lqp->sq.request;
-	struct qp *qp = ud->lqp->qp;
-	struct loopback_ah *lah;
-	struct ah *ah;
 
 	if (request->flags & PVHCA_WQE_F_AV) {
 		ud->av = &request->av;
 		return take_entry_av(ud);
 	}
-	ah = table_find_rcu(&qp->vm->ahs, request->ah);
-	if (!ah || ah->pd != qp->pd)
-		return false;
-	lah = ah->fabric;
-	ud->av = &ah->av;
-	memcpy(ud->source, lah->source, sizeof(ud->source));
-	return true;
+	ud->av = find_av(ud->lqp->qp, request->ah, ud->source);
+	return ud->av;
 }
 
 /* --------------------------------- receiver -------------------------------- */
@@ -178,13 +184,45 @@ static void deliver_to_member(struct loopback_qp *rx, void *arg)
 
 /* ---------------------------------- sender --------------------------------- */
 
+/* The QP of a number behind an address, or NULL. */
+static struct loopback_qp *find_receiver(const struct loopback_qp *lqp,
+					 const uint8_t dgid[LOOPBACK_GID_LEN], uint32_t qpn)
+{
+	const struct vm *vm = lqp->qp->vm;
+	const struct qp *qp = loopback_table_find(&lqp->fabric->qps, qpn);
+
+	return qp && qp->type == PVHCA_QPT_UD &&
+			loopback_address_owner(lqp->fabric, vm->network, dgid) == qp->vm ?
+		qp->fabric :
+		NULL;
+}
+
+struct loopback_qp *loopback_ud_find_peer(struct loopback_qp *lqp, uint32_t ah, uint32_t qpn,
+					  struct loopback_way *way)
+{
+	const struct vm *vm = lqp->qp->vm;
+
+	way->ah = ah;
+	way->qpn = qpn;
+	way->av = find_av(lqp->qp, ah, way->source);
+	if (!way->av || address_is_group(way->av->dgid) ||
+	    loopback_address_owner(lqp->fabric, vm->network, way->source) != vm)
+		return NULL;
+	return find_receiver(lqp, way->av->dgid, qpn);
+}
+
+uint32_t loopback_ud_qkey(const struct loopback_qp *lqp, uint32_t qkey)
+{
+	return qkey & OWN_QKEY ? atomic_load(&lqp->qkey) : qkey;
+}
+
 static void route(struct ud *ud)
 {
 	struct loopback *fabric = ud->lqp->fabric;
 	const struct vm *vm = ud->lqp->qp->vm;
 	struct loopback_sq *sq = &ud->lqp->sq;
 	uint32_t qpn = sq->request.remote_qpn;
-	struct qp *qp;
+	struct loopback_qp *rx;
 
 	ud->more = 0;
 	/* The source must be an address that this VM has now. */
@@ -197,10 +235,9 @@ static void route(struct ud *ud)
 							   deliver_to_member, ud);
 		return;
 	}
-	qp = loopback_table_find(&fabric->qps, qpn);
-	if (qp && qp->type == PVHCA_QPT_UD &&
-	    loopback_address_owner(fabric, vm->network, ud->av->dgid) == qp->vm)
-		deliver(qp->fabric, ud);
+	rx = find_receiver(ud->lqp, ud->av->dgid, qpn);
+	if (rx)
+		deliver(rx, ud);
 }
 
 /* The message behind its header. False: local protection error. */
@@ -240,7 +277,7 @@ enum loopback_result loopback_ud_execute(struct loopback_serve *serve, enum ibv_
 		*status = IBV_WC_LOC_PROT_ERR;
 		return LOOPBACK_FAILED;
 	}
-	ud.qkey = request->remote_qkey & OWN_QKEY ? atomic_load(&lqp->qkey) : request->remote_qkey;
+	ud.qkey = loopback_ud_qkey(lqp, request->remote_qkey);
 	ud.length = GRH_LEN + request->length;
 	grh_fill(ud.grh, ud.av, ud.source, ud.av->dgid,
 		 request->length +

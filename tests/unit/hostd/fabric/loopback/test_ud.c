@@ -114,6 +114,44 @@ START_TEST(message_arrives_behind_its_header)
 }
 END_TEST
 
+/* Posted at once: ways, lengths and Q_Keys change from one to the next. */
+START_TEST(datagrams_of_several_ways_do_not_mix)
+{
+	struct qp *other = rig_qp_of(rig.b, PVHCA_QPT_UD, NULL);
+	struct pvhca_sq_wqe wrong = wqe_to(b, ah);
+	struct qp *const to[] = { b, b, other, b, other, other, b };
+	unsigned int i, n = sizeof(to) / sizeof(to[0]);
+	uint8_t grh[GRH_LEN];
+	struct pvhca_cqe cqe;
+
+	rig_connect(other, other);
+	wrong.remote_qkey = htole32(RIG_QKEY + 1);
+	for (i = 0; i < n; i++) {
+		struct pvhca_sge sge = { htole64(IOVA_B + 200 * i), htole32(150),
+					 htole32(mr_b->lkey) };
+
+		rig_post_recv(to[i], &sge, 1);
+	}
+	for (i = 0; i < n; i++) {
+		post_wqe_only(wqe_to(to[i], ah), 10 + i);
+		post_wqe_only(wrong, 100);
+	}
+	rig_pump();
+	for (i = 0; i < 2 * n; i++)
+		rig_expect(a->send_cq, IBV_WC_SUCCESS);
+	for (i = 0; i < n; i++) {
+		cqe = rig_expect(to[i]->recv_cq, IBV_WC_SUCCESS);
+		ck_assert_uint_eq(le32toh(cqe.byte_len), GRH_LEN + 10 + i);
+		ck_assert_uint_eq(le32toh(cqe.qpn), to[i]->qpn);
+		grh_fill(grh, &ah->av, rig.a->vm.gids[0].gid, rig.b->vm.gids[0].gid, 10 + i);
+		ck_assert_mem_eq(rig_byte(mr_b, IOVA_B + 200 * i), grh, GRH_LEN);
+	}
+	rig_expect_none(b->recv_cq);
+	rig_expect_none(other->recv_cq);
+	rig_qp_free(other);
+}
+END_TEST
+
 START_TEST(header_and_message_fill_any_list)
 {
 	struct pvhca_sge to[3] = {
@@ -564,6 +602,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, message_arrives_behind_its_header);
+	tcase_add_test(tcase, datagrams_of_several_ways_do_not_mix);
 	tcase_add_test(tcase, header_and_message_fill_any_list);
 	tcase_add_test(tcase, message_of_the_mtu_arrives_and_a_longer_one_is_a_length_error);
 	tcase_add_test(tcase, short_receive_is_the_receivers_length_error);
