@@ -6,9 +6,11 @@
     instructions.py PROGRAMS OTHERS     beside a pvhcad of another build
 
 pvhcad: from the turn of a VM on, worker_serve(), with a full queue of requests posted at once. Provider: its calls to
-post and poll, 32 requests a call. Setting up and looking around are not in it.
+post and poll, 32 requests a call. Setting up and looking around are not in it. Verbs fabric: pvhcad with an engine that
+does nothing (null_engine.c), whose own instructions are not counted; here handing over receives and polling are in it.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -24,6 +26,7 @@ KINDS = ("write", "send", "read", "atomic", "datagram")
 MESSAGES = 5120
 CHAIN = 32
 TURN = "worker_serve"
+VERBS_TURN = ("worker_serve", "worker_hand_over_receives", "verbs_vm_poll")
 CALLS = ("pvhca_post_send", "pvhca_post_recv", "pvhca_poll_cq")
 SECONDS = scaled(300)
 
@@ -34,17 +37,36 @@ def callgrind(folder, functions, begins):
             "--separate-threads=no", *(f"--toggle-collect={name}" for name in functions)]
 
 
-def parts(folder):
+def instructions_outside(path, library):
+    """Those of a part that are not a library's."""
+    total, inside, called, names = 0, False, False, {}
+    for line in path.read_text("utf-8").splitlines():
+        if found := re.match(r"ob=\((\d+)\)(?: (.*))?$", line):
+            names.setdefault(found[1], found[2])
+            inside = (names[found[1]] or "").endswith(library)
+        elif found := re.match(r"cob=\((\d+)\) (.*)$", line):
+            names.setdefault(found[1], found[2])
+        elif line.startswith("calls="):
+            called = True       # the next line is the callee's
+        elif re.match(r"[\d+*-]", line):
+            if not called and not inside:
+                total += int(line.split()[-1])
+            called = False
+    return total
+
+
+def parts(folder, without=None):
     """The instructions of each part, in their order. A part of next to nothing is the end of a turn."""
     files = sorted(Path(folder).glob("out*"), key=lambda path: int(path.suffix[1:] or 0) if path.suffix else 1 << 30)
     counts = [re.search(r"^(?:summary|totals): (\d+)", path.read_text(), re.M) for path in files]
-    return [int(count[1]) for count in counts if count and int(count[1]) > MESSAGES]
+    return [instructions_outside(path, without) if without else int(count[1])
+            for path, count in zip(files, counts) if count and int(count[1]) > MESSAGES]
 
 
 class Pvhcad:
     """One on a socket of its own; under callgrind if it is told a command to put before."""
 
-    def __init__(self, program, folder, before=()):
+    def __init__(self, program, folder, before=(), engine=None):
         self.socket = Path(folder) / "socket"
         self._log = open(Path(folder) / "log", "w", encoding="utf-8")
         config = Path(folder) / "conf"
@@ -55,7 +77,9 @@ class Pvhcad:
         options = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
         command += [word for name, value in (("user", "root"), ("sandbox", "false")) if f"--{name}=" in options
                     for word in (f"--{name}", value)]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        environment = os.environ | ({"LD_PRELOAD": str(engine)} if engine else {})
+        command += ["--fabric", "verbs"] if engine else ["--fabric", "loopback"]
+        self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
         end = time.monotonic() + SECONDS
         while not self.socket.exists():
             if self._process.poll() is not None or time.monotonic() > end:
@@ -101,6 +125,20 @@ def of_pvhcad(daemon, program):
         return _by_kind(sent, parts(folder))
 
 
+def of_verbs(daemon, program, engine):
+    """Likewise of pvhcad on the verbs fabric, without the engine's own."""
+    found = {}
+    for kind in KINDS:
+        with tempfile.TemporaryDirectory(prefix="pvhca-") as folder:
+            pvhcad = Pvhcad(daemon, folder, callgrind(folder, VERBS_TURN, "cq_init"), engine)
+            try:
+                sent = kinds(program, pvhcad.socket, 512, kind=kind)
+            finally:
+                pvhcad.stop()
+            found |= {name: sum(parts(folder, Path(engine).name)) / count for name, count in sent}
+    return found
+
+
 def of_provider(daemon, program):
     """Likewise of the provider."""
     with tempfile.TemporaryDirectory(prefix="pvhca-") as folder:
@@ -116,6 +154,9 @@ def main(builds):
     programs = [Path(build) for build in builds]
     kinds_program = programs[0] / "tests" / "ring" / "pvhca-ring-kinds"
     columns = {f"pvhcad of {build}": of_pvhcad(build / "hostd" / "pvhcad", kinds_program) for build in programs}
+    engine = programs[0] / "tests" / "ring" / "libpvhca-null-engine.so"
+    if engine.exists():
+        columns["pvhcad, verbs fabric"] = of_verbs(programs[0] / "hostd" / "pvhcad", kinds_program, engine)
     columns["provider"] = of_provider(programs[0] / "hostd" / "pvhcad", kinds_program)
     for name, found in columns.items():
         print(f"{name}: " + ", ".join(f"{kind} {count:.1f}" for kind, count in found.items()))

@@ -21,6 +21,7 @@ from .samples import in_turn  # noqa: E402
 
 RING_BENCH = "tests/ring/pvhca-ring-bench"
 RING_KINDS = "tests/ring/pvhca-ring-kinds"
+NULL_ENGINE = "tests/ring/libpvhca-null-engine.so"
 PVHCAD = "hostd/pvhcad"
 # The side of another build, which --against names.
 OTHER = "other build"
@@ -119,6 +120,9 @@ def count(samples, options):
     for side, program in daemons.items():
         for kind, each in instructions.of_pvhcad(program, build() / RING_KINDS).items():
             samples.add("instructions", f"{kind}, pvhcad", 0, side, 0, each, "instructions")
+    engine = build() / NULL_ENGINE
+    for kind, each in instructions.of_verbs(daemons["pvhca"], build() / RING_KINDS, engine).items():
+        samples.add("instructions", f"{kind}, pvhcad on the verbs fabric", 0, "pvhca", 0, each, "instructions")
     for kind, each in instructions.of_provider(daemons["pvhca"], build() / RING_KINDS).items():
         samples.add("instructions", f"{kind}, provider", 0, "pvhca", 0, each, "instructions")
 
