@@ -2,7 +2,7 @@
 /*
  * Whose eventfds took long to signal (vm/events.c). A worker finds that out by being held up, and
  * a QEMU can come again as another VM. So it is remembered by its user, for an hour, and a worker
- * is held up twice an hour by each user at most.
+ * is held up four times an hour by each user at most.
  */
 #include <glib.h>
 

@@ -10,6 +10,8 @@
  *   0x21      RAM is cut to so many bytes (4)
  *   0x22      the eventfd that all doorbells are is signalled
  *   0x23      QEMU shuts the link's end down
+ *   0x24      the administrator reads the settings again; with another file (1 byte: which)
+ *   0x25      pvhcad has met memory that vanished
  */
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -18,16 +20,29 @@
 #include "fuzz.h"
 #include "guest.h"
 #include "host.h"
+#include "session/private.h"
 
 static struct guest guest;
 static struct fuzz_input input;
+static struct session *session;
+
+#define PAIRED	"[vm paired]\npair=true\n"
+#define KNOWN	"[vm known]\nmac=02:00:00:00:00:01\naddresses=10.0.0.1\n"
+#define FOREIGN "[vm foreign]\nuid=12345\n"
+#define QUOTA	"[quota]\nmemory-bytes=4K\nqps=1\n"
+#define CHANGED "[vm known]\nnetwork=other\nrate=1M\n[vm vm]\nserve=false\n"
+
+static const char *const settings[3] = {
+	(KNOWN FOREIGN PAIRED),
+	(CHANGED QUOTA),
+	"[pvhcad]\nunlisted-vms=false\n",
+};
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	host_init("[vm known]\nmac=02:00:00:00:00:01\naddresses=10.0.0.1\n"
-		  "[vm foreign]\nuid=12345\n");
+	host_init(settings[0]);
 	guest_init(&guest);
 	return 0;
 }
@@ -64,6 +79,11 @@ static bool next(void *arg)
 		eventfd_write(guest.fds[GUEST_FD_EVENT], 1);
 	} else if (piece.kind == 0x23) {
 		shutdown(guest.link, SHUT_RDWR);
+	} else if (piece.kind == 0x24) {
+		at = fuzz_number(&piece, 1);
+		host_reload(settings[at % 3]);
+	} else if (piece.kind == 0x25) {
+		session_check_memory(session);
 	}
 	return true;
 }
@@ -72,7 +92,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	input = (struct fuzz_input){ data, size };
 	host_begin();
-	host_run(host_session(guest_begin(&guest)), next, NULL);
+	host_reload(settings[0]);
+	session = host_session(guest_begin(&guest));
+	host_run(session, next, NULL);
 	guest_end(&guest);
 	host_end();
 	return 0;

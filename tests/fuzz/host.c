@@ -151,6 +151,18 @@ void host_end(void)
 	FUZZ_CHECK(next_fd() == host.next_fd);
 }
 
+void host_reload(const char *settings)
+{
+	struct config *next;
+
+	host_config_text(settings, strlen(settings));
+	next = config_read_again(host.config, NULL);
+	FUZZ_CHECK(next);
+	g_free(config_take(host.config, next));
+	if (host.running)
+		session_reload(host.running);
+}
+
 /* --------------------------------- sessions -------------------------------- */
 
 struct session *host_session(int fd)

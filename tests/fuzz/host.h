@@ -29,6 +29,9 @@ void host_init(const char *settings);
 void host_begin(void);
 void host_end(void);
 
+/* The configuration file has this text, and is read again; sessions are told. */
+void host_reload(const char *settings);
+
 /* A session of whoever has the other end of fd, which it takes over. */
 struct session *host_session(int fd);
 /*

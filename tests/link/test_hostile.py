@@ -119,9 +119,9 @@ class EventsThatBlock(DaemonCase):
 
 class EventsWithManyWaiters(DaemonCase):
     """Each signal of an eventfd, each read, wakes all that wait for it; QEMU can make these a million by epoll. A worker
-    that signals it is held up for so long, twice at most; then the session's thread does that."""
+    that signals it is held up for so long, four times at most; then the session's thread does that."""
 
-    DESCRIPTORS, EPOLLS = 500, 40
+    DESCRIPTORS, EPOLLS = 500, 300
 
     def burden(self, fd):
         """As many waiters as are enough to be told from a signal without."""
