@@ -18,6 +18,7 @@ ERROR_VERSION, ERROR_HOST = 4, 6
 ACTIVE, DOWN = 4, 1
 QP_LAST_WQE, SRQ_LIMIT, GID_CHANGE, SRQ_ERR = 16, 15, 18, 14
 NO_HANDLE = 0xffffffff
+QPT_NET = 5
 TIMEOUT = math.ceil(limits.scaled(3))   # seconds that a command may take, where that matters
 
 
@@ -807,3 +808,13 @@ def resources_are_shown_with_what_only_driver_and_host_know(rig):
         assert any(fields <= found.keys() and found["handle"] in handles for found in shown(kind)), (kind, shown(kind))
     application.kill()
     application.wait(20)
+
+
+@drivertest
+def interface_of_a_host_that_carries_no_packets_answers_at_once(rig):
+    """Not by a time-out, which would show as lost packets instead of errors."""
+    bench = Bench(rig)
+    said = bench.guest.run(f"ping -n -c 3 -i 0.2 -W 30 {OTHER_ADDRESS}", timeout=60)
+    assert said.rc == 1 and "+3 errors" in said.out and "nreachable" in said.out, said
+    assert not [made for made in bench.commands("CREATE_QP") if made.get("type") == QPT_NET]
+    bench.check()
