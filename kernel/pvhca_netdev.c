@@ -228,7 +228,8 @@ static void pvhca_netdev_setup(struct net_device *netdev)
 {
 	netdev->netdev_ops = &pvhca_netdev_ops;
 	netdev->ethtool_ops = &pvhca_netdev_ethtool_ops;
-	netdev->flags |= IFF_NOARP;
+	/* Nobody would get what goes to all or to a group, so that no program may ask for it. */
+	netdev->flags = IFF_NOARP;
 	netdev->priv_flags &= ~IFF_TX_SKB_SHARING;
 	netdev->hw_features = NETIF_F_SG | NETIF_F_HW_CSUM;
 	netdev->vlan_features = netdev->hw_features | NETIF_F_HIGHDMA;
