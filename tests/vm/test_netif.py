@@ -5,11 +5,12 @@ import json
 import re
 
 from harness import vmtest
+from harness.paths import build
 from programs import totals, wait_until
 from test_cm import load_cm, rping
-from test_programs import over_rdma
+from test_pairing import rping_in_containers
+from test_programs import PORT, REMOTE, RSOCKET, mpi_program, over_rdma, run_mpi, serve_and_ask
 
-# On the verbs fabric a guest has no IPv6 address of its own, and no other MTU than the host.
 LOOPBACK = ("loopback", "stock")
 NOWHERE = ("10.77.0.199", "fd00:77::199")
 
@@ -18,12 +19,14 @@ def address6(guest):
     return f"fd00:77::{10 + guest.index}"
 
 
-def add_address6(*guests):
-    for guest in guests:
+def add_address6(rig, *guests):
+    """On the loopback fabric, and True. On the other one a guest has addresses of the host only."""
+    for guest in guests if rig.native is None else ():
         guest.check(f"ip addr replace {address6(guest)}/64 dev {guest.netdev} nodad")
         wait_until(lambda guest=guest: "tentative" not in guest.check(f"ip -6 addr show dev {guest.netdev}"),
                    "the address stays tentative", 30, guest.slowness)
         guest.wait_gid(address6(guest))
+    return rig.native is None
 
 
 def ping(guest, address, options=""):
@@ -52,14 +55,14 @@ def iperf3_server(server):
     return running
 
 
-@vmtest(guests=2, rigs=LOOPBACK)
+@vmtest(guests=2)
 def guests_ping_each_other(rig):
     a, b = rig.guests
-    add_address6(a, b)
+    both = add_address6(rig, a, b)
     before = totals(rig)["packets_sent"]
     for size in (0, 1, 100, 300, 1400, 8000, 30000):
         check_ping(a, b.rdma_ip, f"-s {size}")
-        check_ping(b, address6(a), f"-s {size}")
+        check_ping(b, address6(a) if both else a.rdma_ip, f"-s {size}")
     assert totals(rig)["packets_sent"] - before >= 2 * 7 * 2 * 3
     count = int(a.check(f"cat /sys/class/net/{a.netdev}/statistics/rx_packets"))
     assert count >= 7 * 2 * 3, count
@@ -79,7 +82,7 @@ def tcp_flows_in_both_directions(rig):
     running.kill()
 
 
-@vmtest(guests=2, rigs=LOOPBACK, timeout=400)
+@vmtest(guests=2, timeout=400)
 def one_address_serves_tcp_and_rdma(rig):
     server, client = rig.guests
     load_cm(server, client)
@@ -90,7 +93,7 @@ def one_address_serves_tcp_and_rdma(rig):
     qperf = server.spawn("exec qperf -lp 18701")
     server.wait_port(18701)
     for test in ("tcp_bw", "rc_bw", "rc_lat"):
-        shown = client.check(f"qperf -lp 18701 -cm 1 -t 1 {server.rdma_ip} {test}", timeout=60)
+        shown = client.check(f"qperf -lp 18701 -to 60 -cm 1 -t 1 {server.rdma_ip} {test}", timeout=60)
         assert re.search(r"(bw|latency)\s+=\s+\d", shown), shown
     qperf.kill()
     rping(server, client)
@@ -99,12 +102,12 @@ def one_address_serves_tcp_and_rdma(rig):
     tcp.kill()
 
 
-@vmtest(guests=2, rigs=LOOPBACK)
+@vmtest(guests=2)
 def address_of_nobody_is_answered_at_once(rig):
     """Not by a time-out, which would show as lost packets instead of errors."""
     guest = rig.guests[0]
-    add_address6(guest)
-    for address in NOWHERE:
+    both = add_address6(rig, guest)
+    for address in NOWHERE if both else (NOWHERE[0], rig.native.rdma_ip):
         said = ping(guest, address)
         assert said.rc == 1 and "+3 errors" in said.out and "nreachable" in said.out, said
     said = guest.run(f"curl -sS http://{NOWHERE[0]}/ || bash -c 'echo >/dev/tcp/{NOWHERE[0]}/80'", timeout=60)
@@ -176,8 +179,10 @@ def vlan_interfaces_carry_packets(rig):
 
 
 @vmtest(guests=2, rigs=LOOPBACK)
-def perftest_and_ucx_take_the_address(rig):
+def programs_take_the_address_and_no_settings(rig):
+    """No device, no interface, no transport is named: whatever they choose answers."""
     server, client = rig.guests
+    load_cm(server, client)
 
     def run(program, port):
         running = server.spawn(f"exec {program}")
@@ -187,6 +192,74 @@ def perftest_and_ucx_take_the_address(rig):
 
     over_rdma(rig, 100 * 65536, run, "ib_write_bw -s 65536 -n 100", 18515)
     over_rdma(rig, 20 * 65536, run, "ucx_perftest -t tag_bw -s 65536 -n 20 -w 2", 13337)
+    echo = f"{build() / 'tests' / 'programs' / 'pvhca-test-echo'} {server.rdma_ip} {PORT}"
+    for environment, least in ({"LD_PRELOAD": RSOCKET}, 2 * 20 * 5000), ({}, 0):
+        over_rdma(rig, least, serve_and_ask, server, client, f"{echo} serve", echo,
+                  lambda running: running.expect("listening"), environment)
+
+
+def open_mpi(rig, options):
+    hosts = ",".join(guest.rdma_ip for guest in rig.guests)
+    run_mpi(rig, rig.guests, f"mpirun.openmpi --allow-run-as-root --oversubscribe {options} --host {hosts} "
+            f"--mca plm_rsh_agent {REMOTE} -np 2 {mpi_program('openmpi')}", {})
+
+
+@vmtest(guests=2, rigs=LOOPBACK, timeout=600)
+def open_mpi_takes_the_address(rig):
+    over_rdma(rig, 16 << 20, open_mpi, rig, "--mca pml ucx --mca osc ucx")
+
+
+@vmtest(guests=2, rigs=LOOPBACK, timeout=600, soak=True)
+def open_mpi_talks_tcp_over_all_interfaces(rig):
+    before = totals(rig)["packet_bytes_sent"]
+    open_mpi(rig, "--mca pml ob1 --mca btl tcp,self")
+    assert totals(rig)["packet_bytes_sent"] - before > 1 << 20
+
+
+def enter_container(guest):
+    """The interface, and the device, of which the namespace has no other, go to the namespace blue."""
+    guest.check(f"ip netns add blue && ip -n blue link set lo up && ip link set {guest.netdev} netns blue && "
+                f"rdma dev set {guest.ibdev} netns blue && ip -n blue link set {guest.netdev} up && "
+                f"ip -n blue addr add {guest.rdma_ip}/24 dev {guest.netdev}")
+    assert guest.ibdev in guest.check("ip netns exec blue rdma link show")
+    assert guest.ibdev not in guest.check("rdma link show")
+
+
+@vmtest(guests=2, rigs=LOOPBACK, timeout=400, reboot_after=True)
+def a_container_has_the_interface_and_the_device(rig):
+    """Packets and connections between containers of their own in two guests, and then without these again."""
+    server, client = rig.guests
+    load_cm(server, client)
+    for guest in rig.guests:
+        guest.check("rdma system set netns exclusive")
+        enter_container(guest)
+    wait_until(lambda: client.run(f"ip netns exec blue ping -c 1 -W 2 {server.rdma_ip}").rc == 0, "no ping", 60,
+               client.slowness)
+    rping_in_containers(server, client, server.rdma_ip)
+    for guest in rig.guests:
+        guest.check("ip netns del blue")
+        wait_until(lambda guest=guest: guest.run(f"ls /sys/class/net/{guest.netdev}").rc == 0,
+                   "the interface does not come back", 60, guest.slowness)
+        guest.wait_device()
+    check_ping(client, server.rdma_ip)
+    rping(server, client)
+
+
+@vmtest(guests=2, rigs=LOOPBACK, timeout=400)
+def a_container_has_the_interface_and_shares_the_device(rig):
+    server, client = rig.guests
+    load_cm(server, client)
+    for guest in rig.guests:
+        guest.check(f"ip netns add blue && ip -n blue link set lo up && ip link set {guest.netdev} netns blue && "
+                    f"ip -n blue link set {guest.netdev} up && ip -n blue addr add {guest.rdma_ip}/24 dev {guest.netdev}")
+    wait_until(lambda: client.run(f"ip netns exec blue ping -c 1 -W 2 {server.rdma_ip}").rc == 0, "no ping", 60,
+               client.slowness)
+    rping_in_containers(server, client, server.rdma_ip)
+    for guest in rig.guests:
+        guest.check(f"ip -n blue link set {guest.netdev} netns 1 && ip netns del blue")
+        guest.wait_device()
+    check_ping(client, server.rdma_ip)
+    rping(server, client)
 
 
 @vmtest(guests=2, rigs=LOOPBACK, timeout=300, soak=True)

@@ -287,7 +287,7 @@ def one_address_serves_tcp_and_rdma(rig):
     for test in ("tcp_bw", "rc_bw", "rc_lat", "rc_rdma_read_bw"):
         rdma = 0 if test == "tcp_bw" else 100
         def run(test=test):
-            shown = client.check(f"qperf -lp 18701 -cm 1 -t 2 {address} {test}", timeout=60)
+            shown = client.check(f"qperf -lp 18701 -to 60 -cm 1 -t 2 {address} {test}", timeout=60)
             assert re.search(r"(bw|latency)\s+=\s+\d", shown), shown
         over_rdma(rig, rdma, run)
     qperf.kill()
@@ -341,17 +341,22 @@ def enter_container(guest, address):
                "the device does not come back", 60, guest.slowness)
 
 
-def rping_in_containers(rig):
+def rping_in_containers(server, client, address):
+    """Both are in a network namespace, blue, of their guest; address is the server's."""
+    served = server.spawn(f"exec ip netns exec blue rping -s -a {address} -v -C 5")
+    wait_until(lambda: "LISTEN" in server.run("ip netns exec blue rdma resource show cm_id").out, "does not listen", 30,
+               server.slowness)
+    asked = client.run(f"exec ip netns exec blue rping -c -a {address} -v -C 5", timeout=60)
+    both_end_well((served.wait(60), asked))
+    assert len(re.findall(r"^ping data: rdma-ping-\d", asked.out, re.MULTILINE)) == 5, asked
+
+
+def check_containers(rig):
     server, client = rig.guests
     load_cm(server, client)
     wait_until(lambda: server.run(f"ip netns exec blue ping -c 1 -W 2 {client.net_ip}").rc == 0, "no ping", 60,
                server.slowness)
-    served = server.spawn(f"exec ip netns exec blue rping -s -a {server.net_ip} -v -C 5")
-    wait_until(lambda: "LISTEN" in server.run("ip netns exec blue rdma resource show cm_id").out, "does not listen", 30,
-               server.slowness)
-    asked = client.run(f"exec ip netns exec blue rping -c -a {server.net_ip} -v -C 5", timeout=60)
-    both_end_well((served.wait(60), asked))
-    assert len(re.findall(r"^ping data: rdma-ping-\d", asked.out, re.MULTILINE)) == 5, asked
+    rping_in_containers(server, client, server.net_ip)
 
 
 @paired(guests=2, timeout=400, reboot_after=True)
@@ -359,7 +364,7 @@ def rdma_cm_in_a_container_with_the_device_shared(rig):
     for guest in rig.guests:
         load_cm(guest)
         enter_container(guest, guest.net_ip)
-    rping_in_containers(rig)
+    check_containers(rig)
 
 
 @paired(guests=2, timeout=400, reboot_after=True)
@@ -373,7 +378,7 @@ def rdma_cm_in_a_container_that_has_the_device(rig):
         assert guest.ibdev in guest.check("ip netns exec blue rdma link show")
         assert guest.ibdev not in guest.check("rdma link show")
         assert guest.ibdev in guest.check("ip netns exec blue ibv_devices")
-    rping_in_containers(rig)
+    check_containers(rig)
     # The namespace ends: the interface comes back, and a new device with it.
     guest = rig.guests[0]
     guest.check("ip netns del blue")
