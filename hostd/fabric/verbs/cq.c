@@ -259,60 +259,109 @@ static bool is_current(const struct verbs_qp *vqp, const struct ibv_wc *wc)
 	return wc->wr_id & WR_ID_SRQ || wc->wr_id >> WR_ID_QP_SHIFT == vqp->id;
 }
 
-/* Write it to the guest's CQ. Under qp->rq_lock. */
-static void push(struct pass *pass, struct qp *qp, const struct ibv_wc *wc, uint64_t now)
-{
-	struct verbs_vm *vv = qp->vm->fabric_vm;
-	bool recv = wc->wr_id & WR_ID_RECV;
-	struct verbs_qp *vqp = qp->fabric;
-	struct pvhca_cqe cqe;
-
-	cqe_from_wc(wc, qp, now, &cqe);
-	if (is_datagram(qp, wc))
-		finish_datagram(vv, qp, wc, &cqe);
-	/*
-	 * ibv_wc does not tell whether the sender asked for an event, so
-	 * each receive counts as solicited.
-	 */
-	if (cq_push(pass, recv ? qp->recv_cq : qp->send_cq, recv ? &qp->recv_held : &qp->send_held,
-		    &cqe, recv))
-		return;
-	/* More outstanding than its queues hold: its worker stops the QP. */
-	atomic_store(&vqp->overrun, true);
-	context_again(qp->context, qp->slot);
-}
-
 /* Of no concern to the guest, which asked for no completion of this send. */
 static bool is_quiet(const struct ibv_wc *wc)
 {
 	return wc->wr_id & WR_ID_QUIET && wc->status == IBV_WC_SUCCESS;
 }
 
-static void deliver(struct pass *pass, struct vm *vm, const struct ibv_wc *wc, uint64_t now)
+/**
+ * struct delivery - completions of one queue that follow each other
+ * @sends: some of them are of sends, the latest at @index
+ * @receives: entries of the QP's own receive queue
+ */
+struct delivery {
+	struct qp *qp;
+	bool recv;
+	bool sends;
+	uint32_t index;
+	unsigned int receives;
+	unsigned int count;
+	struct pvhca_cqe cqe[POLL_BATCH];
+};
+
+/* Under qp->rq_lock. */
+static void delivery_add(struct delivery *delivery, const struct ibv_wc *wc, uint64_t now)
+{
+	struct qp *qp = delivery->qp;
+	struct pvhca_cqe *cqe = &delivery->cqe[delivery->count];
+
+	if (!delivery->recv) {
+		delivery->sends = true;
+		delivery->index = wc->wr_id & WR_ID_INDEX_MASK;
+	} else if (!(wc->wr_id & WR_ID_SRQ)) {
+		delivery->receives++;
+	}
+	if (is_quiet(wc))
+		return;
+	cqe_from_wc(wc, qp, now, cqe);
+	if (is_datagram(qp, wc))
+		finish_datagram(qp->vm->fabric_vm, qp, wc, cqe);
+	/*
+	 * ibv_wc does not tell whether the sender asked for an event, so
+	 * each receive counts as solicited.
+	 */
+	if (delivery->recv)
+		cqe->flags |= CQ_F_SOLICITED;
+	delivery->count++;
+}
+
+/* Write them to the guest's CQ, and count. Likewise. */
+static void delivery_end(struct pass *pass, struct delivery *delivery)
+{
+	struct qp *qp = delivery->qp;
+	struct verbs_qp *vqp = qp->fabric;
+
+	if (delivery->count &&
+	    !cq_push_many(pass, delivery->recv ? qp->recv_cq : qp->send_cq,
+			  delivery->recv ? &qp->recv_held : &qp->send_held, delivery->cqe,
+			  delivery->count)) {
+		/* More outstanding than its queues hold: its worker stops the QP. */
+		atomic_store(&vqp->overrun, true);
+		context_again(qp->context, qp->slot);
+	}
+	if (delivery->sends)
+		retire_sends(qp->vm->fabric_vm, qp, vqp, delivery->index);
+	if (delivery->receives)
+		atomic_fetch_sub(&vqp->receives, delivery->receives);
+	resume_stalled(qp, vqp);
+	resume_held(qp, vqp);
+	if (delivery->recv && qp->srq)
+		resume_stalled_srq(qp->srq);
+}
+
+/* Deliver the first of n completions, and those behind it of the same queue. Returns how many. */
+static unsigned int deliver(struct pass *pass, struct vm *vm, const struct ibv_wc *wc,
+			    unsigned int n, uint64_t now)
 {
 	struct verbs_vm *vv = vm->fabric_vm;
 	struct qp *qp = find_qp(vv, wc);
-	struct verbs_qp *vqp;
+	struct delivery delivery;
+	bool current = false;
+	unsigned int i;
 
 	if (!qp)
-		return;
-	vqp = qp->fabric;
+		return 1;
+	delivery.qp = qp;
+	delivery.recv = wc->wr_id & WR_ID_RECV;
+	delivery.sends = false;
+	delivery.receives = delivery.count = 0;
 
 	/* Against a RESET in between, after which nothing old may appear. */
 	pthread_mutex_lock(&qp->rq_lock);
-	if (is_current(vqp, wc)) {
-		if (!is_quiet(wc))
-			push(pass, qp, wc, now);
-		if (!(wc->wr_id & WR_ID_RECV))
-			retire_sends(vv, qp, vqp, wc->wr_id & WR_ID_INDEX_MASK);
-		else if (!(wc->wr_id & WR_ID_SRQ))
-			atomic_fetch_sub(&vqp->receives, 1);
-		resume_stalled(qp, vqp);
-		resume_held(qp, vqp);
-		if (wc->wr_id & WR_ID_SRQ)
-			resume_stalled_srq(qp->srq);
+	for (i = 0; i < n; i++) {
+		if (i &&
+		    (find_qp(vv, &wc[i]) != qp || !(wc[i].wr_id & WR_ID_RECV) == delivery.recv))
+			break;
+		if (!is_current(qp->fabric, &wc[i]))
+			continue;
+		current = true;
+		delivery_add(&delivery, &wc[i], now);
 	}
+	if (current)
+		delivery_end(pass, &delivery);
 	pthread_mutex_unlock(&qp->rq_lock);
+	return i;
 }
 
 /* No pass: a command's, which has all the time. */
@@ -341,8 +390,9 @@ static unsigned int poll_host_cq(struct pass *pass, struct vm *vm, struct verbs_
 		for (i = 0; i < n; i++) {
 			errors += wc[i].status != IBV_WC_SUCCESS;
 			quiet += is_quiet(&wc[i]);
-			deliver(pass, vm, &wc[i], now);
 		}
+		for (i = 0; i < n;)
+			i += (int)deliver(pass, vm, &wc[i], n - i, now);
 		if (n > 0)
 			total += n;
 		*on = goes_on(pass, n > 0 ? n : 0);

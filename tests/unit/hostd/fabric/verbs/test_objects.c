@@ -224,15 +224,16 @@ static struct {
 	unsigned int count;
 } pushed;
 
-bool cq_push(struct pass *pass, struct cq *cq, struct cq_held *held, const struct pvhca_cqe *cqe,
-	     bool solicited)
+bool cq_push_many(struct pass *pass, struct cq *cq, struct cq_held *held,
+		  const struct pvhca_cqe *cqes, unsigned int count)
 {
 	(void)pass;
 	(void)held;
 	pushed.cq = cq;
-	pushed.cqe = *cqe;
-	pushed.solicited = solicited;
-	pushed.count++;
+	pushed.cqe = cqes[count - 1];
+	pushed.cqe.flags &= ~CQ_F_SOLICITED;
+	pushed.solicited = cqes[count - 1].flags & CQ_F_SOLICITED;
+	pushed.count += count;
 	return true;
 }
 
