@@ -16,6 +16,7 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("PVHCA_BUILD", SOURCE / "build"))
 TOOL = SOURCE / "scripts/debian-root"
+CACHE = Path(os.environ.get("PVHCA_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pvhca")
 LOGS = BUILD / "tests/logs/packages"
 UNABLE = 77
 PACKAGES = ("pvhcad", "pvhca-vfio-user", "pvhca-dkms", "ibverbs-provider-pvhca", "pvhca-tests")
@@ -54,6 +55,20 @@ class Root:
 
     def remove(self):
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def downloads(suite, name):
+    """A folder for what apt downloads in the root of that name, with what others of the suite have downloaded: apt locks it, and
+    does not wait for another apt."""
+    folder = BUILD / "tests/debs" / name
+    (folder / "partial").mkdir(parents=True, exist_ok=True)
+    for deb in (CACHE / f"debs-{suite}").glob("*.deb"):
+        if not (folder / deb.name).exists():
+            try:
+                os.link(deb, folder / deb.name)
+            except OSError:
+                shutil.copy2(deb, folder)
+    return folder
 
 
 def copy_tree(where, version=None):
@@ -146,6 +161,14 @@ def _build_in(root, source, folder, check, *options):
                       binds=[(folder, "/build")], network=False, env={"DEB_BUILD_OPTIONS": settings})
     shutil.rmtree(tree)
     return output
+
+
+def tree_digest(where):
+    """Of the project's files as they are now; where is a folder for a moment."""
+    copy_tree(where)
+    digest = _digest(where)
+    shutil.rmtree(where)
+    return digest
 
 
 def _digest(tree):

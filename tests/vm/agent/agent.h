@@ -60,6 +60,7 @@ struct frame {
 
 /* boot.c */
 void boot_guest(void);
+void boot_init(void);
 int boot_load_module(const char *path, const char *params);
 
 /* channel.c */

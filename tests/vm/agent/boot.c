@@ -7,6 +7,7 @@
  *   vmtest.host=NAME     host name
  *   vmtest.net=ADDRESS   IPv4 address of eth0, with a /24
  *   vmtest.share=TAG:DIR one writable 9p share and where it goes
+ *   vmtest.init=PROGRAM  the root's own first process, which then starts what it would start on a machine
  */
 #include "agent.h"
 
@@ -190,6 +191,23 @@ static void boot_root(void)
 	}
 	if (chdir("/new") || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
 		boot_fail("root");
+}
+
+/* Becomes the root's own init, if it is to have one; the agent goes on as its child. */
+void boot_init(void)
+{
+	char program[128];
+	pid_t child;
+
+	if (!boot_option("vmtest.init", program, sizeof(program)))
+		return;
+	child = fork();
+	if (child < 0)
+		boot_fail("fork");
+	if (child > 0) {
+		execl(program, program, NULL);
+		boot_fail(program);
+	}
 }
 
 void boot_guest(void)

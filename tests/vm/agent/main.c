@@ -203,6 +203,7 @@ int main(void)
 		return 2;
 	}
 	boot_guest();
+	boot_init();
 	children = children_fd();
 	signal(SIGPIPE, SIG_IGN);
 	channel = channel_open();

@@ -207,7 +207,9 @@ class Guest(Host):
                   f"wait for a listener on port {port}")
 
     def sweep(self):
-        """Kill every process of the guest but the agent."""
+        """Kill every process of the guest but the agent; not where services run."""
+        if self.system.starts_itself:
+            return
         self._ask(channel.SWEEP, b"")
 
     # The device
@@ -234,9 +236,20 @@ class Guest(Host):
 
     def bring_up_device(self, timeout=60):
         """Driver, provider, the network interface with its address; returns when the device has its GID."""
-        self.load_driver()
-        self.install_provider()
+        if self.system.starts_itself:
+            self.wait_started()
+        else:
+            self.load_driver()
+            self.install_provider()
         self.wait_device(timeout)
+
+    def wait_started(self, timeout=120):
+        """Until the guest's own init has started all that it starts, and devices have the names that udev gives them."""
+        script = f"""i=0; while [ $i -lt {int(timeout * 2 * self.slowness)} ]; do
+            case $(systemctl is-system-running 2>/dev/null) in running|degraded) udevadm settle; exit; esac
+            sleep 0.5; i=$((i + 1)); done; exit 1"""
+        if self.run(script, timeout * 2 + 20).rc:
+            raise CommandFailed(f"{self.name} is still starting: {self.run('systemctl list-jobs').out}\n{self.console_tail()}")
 
     def wait_device(self, timeout=60):
         """Wait for the device with its GID: after the driver was loaded, or pvhcad is back."""

@@ -24,7 +24,7 @@ def cache():
     return path
 
 
-def _version_key(version):
+def version_key(version):
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", version)]
 
 
@@ -39,7 +39,7 @@ def kernel():
     buildable = [version for version in images if Path("/lib/modules", version, "build").exists()]
     if not images:
         raise HarnessError("no kernel in /boot with its modules in /lib/modules")
-    return max(buildable or images, key=_version_key)
+    return max(buildable or images, key=version_key)
 
 
 def kernel_root():

@@ -26,7 +26,7 @@ from .guest import Guest
 from .native import Native
 from .network import Bridge, Hub
 from .qemu import Machine
-from .system import HERE
+from .system import HERE, Installed
 
 NET = "10.88.0"         # plain network
 RDMA = "10.77.0"        # addresses of the rdma devices, hence their GIDs
@@ -162,9 +162,10 @@ class Rig:
         pair = [f"mac={self.mac(guest)}", "pair=on"] if self.setup.paired else []
         return pair + [option for option in self.setup.device_options.split(",") if option]
 
-    def system(self, _index):
+    def system(self, index):
         """Of the guest with that index."""
-        return HERE
+        root = dict(enumerate(self.setup.roots)).get(index)
+        return Installed(root) if root else HERE
 
     def device_emulator(self, _system):
         return paths.qemu_with_device()

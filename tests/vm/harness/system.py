@@ -9,6 +9,7 @@
     system.libraries        folder of its shared libraries
     system.page_size
     system.ram_start        guest-physical address of the first byte of RAM
+    system.starts_itself    whether its own init runs, and brings up what is installed: driver, provider, services
     system.emulator()       a QEMU as a distribution has it, for that processor
 
 Programs, provider and driver that were built are at the same paths in each guest, whatever its architecture
@@ -38,6 +39,7 @@ class System:
     root = Path("/")
     page_size = 4096
     ram_start = 0
+    starts_itself = False
 
     @property
     def kernel(self):
@@ -59,6 +61,36 @@ class System:
 
     def emulator(self):
         return paths.stock_qemu()
+
+
+class Installed(System):
+    """A release of Debian in a folder, with kernel, driver and provider where its package manager put them. As on a
+    machine, systemd starts it and udev loads the driver."""
+
+    append = "tsc=reliable net.ifnames=0 vmtest.init=/sbin/init"
+    modules_at = Path("/")
+    starts_itself = True
+
+    def __init__(self, root):
+        self.root = Path(root)
+
+    @property
+    def kernel_root(self):
+        return self.root
+
+    @functools.cached_property
+    def kernel(self):
+        found = [image.name.removeprefix("vmlinuz-") for image in (self.root / "boot").glob("vmlinuz-*")]
+        if not found:
+            raise Skip(f"there is no kernel in {self.root}: it is not built")
+        return max(found, key=paths.version_key)
+
+    def kernel_image(self):
+        return self.root / "boot" / f"vmlinuz-{self.kernel}"
+
+    def kernel_module(self):
+        folder = self.root / "lib/modules" / self.kernel / "updates/dkms"
+        return next(folder.glob("pvhca.ko*"), None) or paths.product(folder / "pvhca.ko")
 
 
 class Arm64(System):

@@ -22,6 +22,7 @@ class Setup:
     qemu_args: tuple = ()
     append: str = ""                # to the guests' kernel command line
     vhost: bool = False             # verbs rig: vhost-net for the plain network
+    roots: tuple = ()               # of each guest: a folder with a Debian of its own (system.Installed); None: this machine
     bring_up: bool = True           # False: the test loads the driver itself
 
     def same_machines(self, other):
