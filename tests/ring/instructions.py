@@ -21,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "common"))
 
 from timescale import scaled  # noqa: E402
+from unix_sockets import listens  # noqa: E402
 
 KINDS = ("write", "send", "read", "atomic", "datagram")
 MESSAGES = 5120
@@ -81,7 +82,7 @@ class Pvhcad:
         command += ["--fabric", "verbs"] if engine else ["--fabric", "loopback"]
         self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
         end = time.monotonic() + SECONDS
-        while not self.socket.exists():
+        while not listens(self.socket):
             if self._process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(Path(self._log.name).read_text("utf-8"))
             time.sleep(0.02)

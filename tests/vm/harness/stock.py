@@ -8,6 +8,7 @@ run as nobody, as they would on a host.
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from . import paths, processes, rigs
 from .commands import tail
 from .daemon import DEFECTS
 from .errors import HarnessError
+
+sys.path.insert(0, str(paths.SOURCE / "tests" / "common"))
+
+from unix_sockets import listens  # noqa: E402
 
 NOBODY = 65534
 START_SECONDS = 10
@@ -34,7 +39,7 @@ class Server:
         with open(self.log, "ab") as log:
             self._process = processes.start(command, stdin=processes.subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
-        while not self.socket.exists():
+        while not listens(self.socket):
             if not self.alive or time.monotonic() > deadline:
                 raise HarnessError(f"pvhca-vfio-user does not listen:\n{tail(self.log_text())}")
             time.sleep(0.02)

@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -567,7 +568,7 @@ START_TEST(who_waits_for_one_vm_is_in_the_way_of_no_other)
 	post_send(&a, gid_b);
 	ck_assert(!pthread_create(&worker, NULL, serve_a, NULL));
 	/* It counts the message just before it waits. */
-	while (!__atomic_load_n(&a.vm.counters.mads_sent, __ATOMIC_RELAXED))
+	while (!atomic_load_explicit(&a.vm.counters.mads_sent, memory_order_relaxed))
 		sched_yield();
 	usleep(1000);
 	ck_assert_int_eq(gsi_gid_add(&c.vm, 0, gid_outside, PVHCA_NO_VLAN), PVHCA_ST_OK);
