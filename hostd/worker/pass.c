@@ -201,7 +201,7 @@ static unsigned int hand_over_receives(struct worker *worker, struct assignment 
 	return served;
 }
 
-static unsigned int serve_turn(struct worker *worker, struct worker_vm *wv)
+static unsigned int serve_turn(struct worker *worker, struct worker_vm *wv, bool alone)
 {
 	unsigned int served;
 
@@ -211,6 +211,8 @@ static unsigned int serve_turn(struct worker *worker, struct worker_vm *wv)
 		end_turn(worker, wv);
 	}
 	begin_turn(worker, wv->credit);
+	if (alone)
+		worker->pass.bytes = PASS_ALONE_BYTES;
 	rate_begin(wv, &worker->pass);
 	served = worker_serve(worker, wv);
 	rate_end(wv, &worker->pass);
@@ -234,7 +236,7 @@ static unsigned int serve_turns(struct worker *worker, struct assignment *assign
 		if (wv->credit <= 0 || wv->receiving)
 			served++;
 		else if (!rate_waits(wv, worker->pass.now))
-			served += serve_turn(worker, wv);
+			served += serve_turn(worker, wv, assignment->num_vms == 1);
 	}
 	/* The same for those that the pass did not come to. */
 	if (i < assignment->num_turns)

@@ -16,8 +16,8 @@
 #include "fabric/loopback/serve.h"
 #include "vm/pass.h"
 
-/* Bytes moved before regions and the responder are looked up anew, and the turn may end. */
-#define PIECE_MAX (64ull << 10)
+/* Bytes moved before regions and the responder are looked up anew, if the turn leaves so many. */
+#define PIECE_MAX ((uint64_t)PASS_ALONE_BYTES)
 
 /* A request, and the objects of both sides that it needs. */
 struct rc {

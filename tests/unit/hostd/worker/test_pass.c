@@ -424,6 +424,28 @@ START_TEST(however_much_a_vm_has_to_do_its_turn_ends)
 }
 END_TEST
 
+static uint32_t may_copy;
+
+static void note_bytes(struct pass *pass, struct qp *qp)
+{
+	(void)qp;
+	may_copy = pass->bytes;
+}
+
+/* A copy in one go is faster, but who comes second has not to wait for one. */
+START_TEST(a_vm_alone_may_copy_more_at_a_time)
+{
+	static const uint32_t bytes[] = { 0, PASS_ALONE_BYTES, PASS_TURN_BYTES };
+
+	start(_i);
+	without_receives();
+	be_busy(guest[0], 0);
+	rig.on_serve = note_bytes;
+	rig_pass(NOW);
+	ck_assert_uint_eq(may_copy, bytes[_i]);
+}
+END_TEST
+
 /* Over a while, though one has requests that take 30 times as long. */
 START_TEST(vms_share_the_time_and_not_the_requests)
 {
@@ -726,6 +748,7 @@ int main(void)
 	tcase_add_test(tc, completions_of_each_session_are_collected_in_each_pass);
 	tcase_add_test(tc, a_cq_that_is_held_back_is_tried_in_each_pass_until_there_is_room);
 	tcase_add_test(tc, however_much_a_vm_has_to_do_its_turn_ends);
+	tcase_add_loop_test(tc, a_vm_alone_may_copy_more_at_a_time, 1, 3);
 	tcase_add_test(tc, vms_share_the_time_and_not_the_requests);
 	tcase_add_test(tc, a_pass_ends_and_the_next_goes_on_with_those_that_wait);
 	tcase_add_test(tc, within_a_vm_each_qp_has_its_turn);
