@@ -29,6 +29,7 @@
 #include "lib/log.h"
 #include "lib/ready.h"
 #include "lib/shared_event.h"
+#include "lib/watch.h"
 #include "memory/memory.h"
 #include "sandbox/sandbox.h"
 #include "stats/metrics.h"
@@ -361,14 +362,18 @@ err_stop_fabric:
 
 static void daemon_run(struct daemon *daemon)
 {
+	GSource *stats, *faults;
+
 	listeners_start();
-	g_unix_fd_add(listener_fd(daemon->stats), G_IO_IN, daemon_on_stats, daemon);
-	g_unix_fd_add(memory_fault_fd(), G_IO_IN, daemon_on_memory_fault, daemon);
+	stats = watch_add(listener_fd(daemon->stats), daemon_on_stats, daemon, NULL);
+	faults = watch_add(memory_fault_fd(), daemon_on_memory_fault, daemon, NULL);
 	g_message("version %s, fabric %s, listening at %s", PVHCA_VERSION, daemon->config->fabric,
 		  daemon->config->socket);
 	ready_tell();
 	while (!daemon->stopping)
 		g_main_context_iteration(NULL, TRUE);
+	watch_remove(faults);
+	watch_remove(stats);
 }
 
 static void daemon_stop(struct daemon *daemon)

@@ -13,6 +13,7 @@
 #include "lib/clock.h"
 #include "lib/listener.h"
 #include "lib/log.h"
+#include "lib/watch.h"
 #include "session/session.h"
 
 #define RETRY_MS 1000 /* after connections could not be taken */
@@ -84,6 +85,7 @@ static void door_watch(struct door *door)
 	static GSourceFuncs funcs = { .dispatch = door_dispatch };
 
 	door->source = g_source_new(&funcs, sizeof(GSource));
+	watch_needs_no_memory(door->source);
 	door->tag = g_source_add_unix_fd(door->source, listener_fd(door->listener), G_IO_IN);
 	g_source_set_callback(door->source, door_on_connection, door, NULL);
 	g_source_attach(door->source, NULL);
@@ -115,10 +117,7 @@ static void door_free(void *data)
 {
 	struct door *door = data;
 
-	if (door->source) {
-		g_source_destroy(door->source);
-		g_source_unref(door->source);
-	}
+	watch_remove(door->source);
 	listener_close(door->listener);
 	log_source_drop(door->log);
 	g_free(door->group);

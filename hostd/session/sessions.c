@@ -4,7 +4,6 @@
  * of its own, and taken away by the main thread when that has ended.
  */
 #include <errno.h>
-#include <glib-unix.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include "lib/address.h"
 #include "lib/calls.h"
 #include "lib/log.h"
+#include "lib/watch.h"
 #include "memory/memory.h"
 #include "session/private.h"
 
@@ -47,7 +47,7 @@ static struct {
 	GMutex lock;
 	struct cds_list_head seats;
 	int ended_fd;
-	guint source;
+	GSource *source;
 	unsigned int count;
 	unsigned int last_id;
 	const struct config *config;
@@ -102,7 +102,7 @@ int sessions_init(const struct config *config, const struct fabric_ops *ops, str
 	sessions.ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (sessions.ended_fd < 0)
 		return -errno;
-	sessions.source = g_unix_fd_add(sessions.ended_fd, G_IO_IN, sessions_reap, NULL);
+	sessions.source = watch_add(sessions.ended_fd, sessions_reap, NULL, NULL);
 	return 0;
 }
 
@@ -270,9 +270,8 @@ bool sessions_stop(void)
 	CDS_LIST_HEAD(seats);
 	bool all = true;
 
-	if (sessions.source)
-		g_source_remove(sessions.source);
-	sessions.source = 0;
+	watch_remove(sessions.source);
+	sessions.source = NULL;
 	sessions_each(session_quit);
 	g_mutex_lock(&sessions.lock);
 	cds_list_splice(&sessions.seats, &seats);

@@ -9,6 +9,7 @@
 
 #include "lib/calls.h"
 #include "lib/clock.h"
+#include "lib/watch.h"
 
 CALLS("sendto");
 
@@ -126,7 +127,7 @@ int client_list_start(struct client_list *clients)
 	clients->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (clients->epoll_fd < 0)
 		return -errno;
-	clients->source = g_unix_fd_add(clients->epoll_fd, G_IO_IN, clients_on_event, clients);
+	clients->source = watch_add(clients->epoll_fd, clients_on_event, clients, NULL);
 	clients->timer = g_source_new(&timer, sizeof(GSource));
 	g_source_set_callback(clients->timer, clients_no_callback, clients, NULL);
 	g_source_attach(clients->timer, NULL);
@@ -153,8 +154,8 @@ void client_list_stop(struct client_list *clients)
 	clients->waits = false;
 	while (clients->list)
 		client_free(clients->list);
-	g_source_remove(clients->source);
-	clients->source = 0;
+	watch_remove(clients->source);
+	clients->source = NULL;
 	g_source_destroy(clients->timer);
 	g_source_unref(clients->timer);
 	close(clients->epoll_fd);

@@ -28,7 +28,7 @@ struct client_list {
 	struct client *list;
 	void (*left)(struct client_list *clients);
 	int epoll_fd;
-	guint source;
+	GSource *source;
 	GSource *timer;
 	int listen_fd;
 	bool (*accept)(struct client_list *clients);

@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <glib-unix.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -16,6 +15,7 @@
 
 #include "lib/calls.h"
 #include "lib/clock.h"
+#include "lib/watch.h"
 #include "fabric/verbs/cm/private.h"
 
 /* librdmacm, which asks for addresses by netlink. */
@@ -199,21 +199,6 @@ static void *cm_main(void *arg)
 	return NULL;
 }
 
-static GSource *cm_watch(int fd, GUnixFDSourceFunc fn)
-{
-	GSource *source = g_unix_fd_source_new(fd, G_IO_IN);
-
-	g_source_set_callback(source, G_SOURCE_FUNC(fn), NULL, NULL);
-	g_source_attach(source, cm.context);
-	return source;
-}
-
-static void cm_unwatch(GSource *source)
-{
-	g_source_destroy(source);
-	g_source_unref(source);
-}
-
 static struct rdma_event_channel *cm_open_channel(void)
 {
 	struct rdma_event_channel *channel = rdma_create_event_channel();
@@ -278,8 +263,8 @@ void cm_start(const char *device)
 	cm_read_port_range();
 	cm.context = g_main_context_new();
 	cm.loop = g_main_loop_new(cm.context, FALSE);
-	cm.wake = cm_watch(cm.wake_fd, cm_on_wake);
-	cm.events = cm_watch(cm.channel->fd, cm_on_events);
+	cm.wake = watch_add(cm.wake_fd, cm_on_wake, NULL, cm.context);
+	cm.events = watch_add(cm.channel->fd, cm_on_events, NULL, cm.context);
 	cm.alarm = cm_new_alarm();
 	cm_conns_init();
 	cm.thread = g_thread_new("cm", cm_main, NULL);
@@ -300,9 +285,9 @@ void cm_stop(void)
 	cm_post(&quit);
 	g_thread_join(cm.thread);
 	cm_conns_fini();
-	cm_unwatch(cm.alarm);
-	cm_unwatch(cm.events);
-	cm_unwatch(cm.wake);
+	watch_remove(cm.alarm);
+	watch_remove(cm.events);
+	watch_remove(cm.wake);
 	g_main_loop_unref(cm.loop);
 	g_main_context_unref(cm.context);
 	close(cm.wake_fd);
