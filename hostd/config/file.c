@@ -190,11 +190,16 @@ static bool config_load_group(struct config *config, const struct source *source
 	for (char **key = keys; ok && *key; key++) {
 		char *where = g_strdup_printf("%s, line %u: group [%s], key %s", source->path,
 					      config_line(source->text, group, *key), group, *key);
-		char *value = g_key_file_get_string(source->file, group, *key, error);
+		GError *failure = NULL;
+		char *value = g_key_file_get_string(source->file, group, *key, &failure);
 
-		if (value)
-			g_strstrip(value);
-		ok = value && config_set_key(config, group, vm, *key, value, where, error);
+		/* GLib gives both for an escape that it does not know: a value, and what is wrong. */
+		if (failure)
+			ok = config_error(error, where, "%s", failure->message);
+		else
+			ok = config_set_key(config, group, vm, *key, g_strstrip(value), where,
+					    error);
+		g_clear_error(&failure);
 		g_free(value);
 		g_free(where);
 	}

@@ -144,6 +144,15 @@ START_TEST(ports_to_listen_on_are_the_vms_or_everybodys)
 }
 END_TEST
 
+/* GLib reads a value for it, too. */
+START_TEST(escape_that_is_none_is_refused)
+{
+	ck_assert_ptr_null(load("[pvhcad]\nsocket=/run/\\-x\n", ""));
+	ck_assert_ptr_nonnull(strstr(error->message, "key socket"));
+	g_clear_error(&error);
+}
+END_TEST
+
 START_TEST(what_is_no_list_of_ports_is_refused)
 {
 	static const char *const wrong[] = {
@@ -469,6 +478,7 @@ int main(void)
 	tcase_add_test(tc, the_command_line_wins_over_the_file);
 	tcase_add_test(tc, a_vm_inherits_quotas_wherever_they_stand);
 	tcase_add_test(tc, ports_to_listen_on_are_the_vms_or_everybodys);
+	tcase_add_test(tc, escape_that_is_none_is_refused);
 	tcase_add_test(tc, what_is_no_list_of_ports_is_refused);
 	tcase_add_test(tc, a_vm_is_found_by_uuid_in_either_case_before_its_name);
 	tcase_add_test(tc, who_is_not_listed_is_served_if_the_settings_say_so);
