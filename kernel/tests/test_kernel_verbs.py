@@ -71,7 +71,7 @@ class KernelBench(Bench):
 def mad_layer_opens_queue_pair_1(rig):
     bench = KernelBench(rig)
     context = bench.commands("ALLOC_CONTEXT")[0]
-    assert context["flags"] == fake_gsi.CONTEXT_KERNEL and context["version"].startswith("driver"), context
+    assert context["flags"] == fake_gsi.CONTEXT_KERNEL, context
     made = bench.commands("CREATE_QP")[0]
     assert made["type"] == fake_gsi.GSI, made
     states = [each["state"] for each in bench.commands("MODIFY_QP") if each["handle"] == made["made"] and each["mask"] & 1]
