@@ -347,6 +347,11 @@ void rig_srq_free(struct srq *srq)
 	free(srq);
 }
 
+struct pvhca_sge rig_sge(const struct mr *mr, uint64_t addr, uint32_t len)
+{
+	return (struct pvhca_sge){ htole64(addr), htole32(len), htole32(mr->lkey) };
+}
+
 struct qp *rig_qp(struct rig_vm *vm)
 {
 	return rig_qp_of(vm, PVHCA_QPT_RC, NULL);

@@ -76,6 +76,8 @@ uint8_t *rig_byte(const struct mr *mr, uint64_t addr);
 void rig_fill(const struct mr *mr, uint64_t addr, uint64_t len, uint32_t seed);
 bool rig_is_filled(const struct mr *mr, uint64_t addr, uint64_t len, uint32_t seed);
 
+/* What a request says of len bytes at addr in mr. */
+struct pvhca_sge rig_sge(const struct mr *mr, uint64_t addr, uint32_t len);
 /* A QP with a CQ for each queue. */
 struct qp *rig_qp(struct rig_vm *vm);
 struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type, struct srq *srq);

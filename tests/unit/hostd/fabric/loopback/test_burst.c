@@ -44,15 +44,10 @@ static void teardown(void)
 	rig_teardown();
 }
 
-static struct pvhca_sge sge_of(const struct mr *mr, uint64_t addr, uint32_t len)
-{
-	return (struct pvhca_sge){ htole64(addr), htole32(len), htole32(mr->lkey) };
-}
-
 /* SIZE bytes from at in mr_a, to at in target. */
 static void post(uint8_t opcode, const struct mr *target, uint64_t at, uint8_t flags)
 {
-	struct pvhca_sge sge = sge_of(mr_a, IOVA_A + at, SIZE);
+	struct pvhca_sge sge = rig_sge(mr_a, IOVA_A + at, SIZE);
 	struct pvhca_sq_wqe wqe = {
 		.opcode = opcode,
 		.flags = flags,
@@ -73,7 +68,7 @@ static void write_to(const struct mr *target, uint64_t at)
 
 static void post_recv(uint64_t at, uint32_t len)
 {
-	struct pvhca_sge sge = sge_of(mr_b, IOVA_B + at, len);
+	struct pvhca_sge sge = rig_sge(mr_b, IOVA_B + at, len);
 
 	rig_post_recv(b, &sge, 1);
 }

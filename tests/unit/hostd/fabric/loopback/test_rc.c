@@ -42,11 +42,6 @@ static void teardown(void)
 	rig_teardown();
 }
 
-static struct pvhca_sge sge_of(const struct mr *mr, uint64_t addr, uint32_t len)
-{
-	return (struct pvhca_sge){ htole64(addr), htole32(len), htole32(mr->lkey) };
-}
-
 static struct pvhca_sq_wqe wqe_of(uint8_t opcode, unsigned int num_sge)
 {
 	struct pvhca_sq_wqe wqe = {
@@ -67,14 +62,14 @@ static struct pvhca_sq_wqe wqe_of(uint8_t opcode, unsigned int num_sge)
 /* One request of len bytes at the start of mr_a. */
 static void post(uint8_t opcode, uint32_t len)
 {
-	struct pvhca_sge sge = sge_of(mr_a, IOVA_A, len);
+	struct pvhca_sge sge = rig_sge(mr_a, IOVA_A, len);
 
 	rig_post_send(a, wqe_of(opcode, 1), &sge, NULL);
 }
 
 static void post_recv(uint32_t len)
 {
-	struct pvhca_sge sge = sge_of(mr_b, IOVA_B, len);
+	struct pvhca_sge sge = rig_sge(mr_b, IOVA_B, len);
 
 	rig_post_recv(b, &sge, 1);
 }
@@ -189,15 +184,15 @@ END_TEST
 START_TEST(sge_lists_of_different_shape_meet)
 {
 	struct pvhca_sge from[3] = {
-		sge_of(mr_a, IOVA_A + 5, 1000),
-		sge_of(mr_a, IOVA_A, 0),
-		sge_of(mr_a, IOVA_A + 1005, 2 * RUN),
+		rig_sge(mr_a, IOVA_A + 5, 1000),
+		rig_sge(mr_a, IOVA_A, 0),
+		rig_sge(mr_a, IOVA_A + 1005, 2 * RUN),
 	};
 	struct pvhca_sge to[4] = {
-		sge_of(mr_b, IOVA_B + 1, 3),
-		sge_of(mr_b, IOVA_B + 4, RUN),
-		sge_of(mr_b, IOVA_B + 4 + RUN, 7),
-		sge_of(mr_b, IOVA_B + 11 + RUN, 2 * RUN),
+		rig_sge(mr_b, IOVA_B + 1, 3),
+		rig_sge(mr_b, IOVA_B + 4, RUN),
+		rig_sge(mr_b, IOVA_B + 4 + RUN, 7),
+		rig_sge(mr_b, IOVA_B + 11 + RUN, 2 * RUN),
 	};
 
 	rig_fill(mr_a, IOVA_A + 5, 1000 + 2 * RUN, 4);
@@ -268,7 +263,7 @@ END_TEST
 
 START_TEST(atomics_change_memory_and_give_the_old_value)
 {
-	struct pvhca_sge result = sge_of(mr_a, IOVA_A + 16, 8);
+	struct pvhca_sge result = rig_sge(mr_a, IOVA_A + 16, 8);
 	struct pvhca_sq_wqe wqe = wqe_of(PVHCA_WQE_ATOMIC_FETCH_ADD, 1);
 	uint64_t *target = (uint64_t *)rig_byte(mr_b, IOVA_B);
 	uint64_t *old = (uint64_t *)rig_byte(mr_a, IOVA_A + 16);
@@ -293,7 +288,7 @@ END_TEST
 
 START_TEST(unsignalled_success_is_silent_and_its_error_is_not)
 {
-	struct pvhca_sge sge = sge_of(mr_a, IOVA_A, 8);
+	struct pvhca_sge sge = rig_sge(mr_a, IOVA_A, 8);
 	struct pvhca_sq_wqe wqe = wqe_of(PVHCA_WQE_WRITE, 1);
 	struct pvhca_cqe cqe;
 
@@ -311,7 +306,7 @@ END_TEST
 
 START_TEST(sig_all_signals_everything)
 {
-	struct pvhca_sge sge = sge_of(mr_a, IOVA_A, 8);
+	struct pvhca_sge sge = rig_sge(mr_a, IOVA_A, 8);
 	struct pvhca_sq_wqe wqe = wqe_of(PVHCA_WQE_WRITE, 1);
 
 	a->flags = PVHCA_CREATE_QP_SIG_ALL;
@@ -324,7 +319,7 @@ END_TEST
 
 START_TEST(solicited_send_raises_the_event_asked_for)
 {
-	struct pvhca_sge sge = sge_of(mr_a, IOVA_A, 8);
+	struct pvhca_sge sge = rig_sge(mr_a, IOVA_A, 8);
 	struct pvhca_sq_wqe wqe = wqe_of(PVHCA_WQE_SEND, 1);
 
 	b->recv_cq->header->arm_solicited = htole32(1);
@@ -343,8 +338,8 @@ END_TEST
 START_TEST(qp_can_be_connected_to_itself)
 {
 	struct qp *self = rig_qp(rig.a);
-	struct pvhca_sge to = sge_of(mr_a, IOVA_A + 100, 50);
-	struct pvhca_sge from = sge_of(mr_a, IOVA_A, 50);
+	struct pvhca_sge to = rig_sge(mr_a, IOVA_A + 100, 50);
+	struct pvhca_sge from = rig_sge(mr_a, IOVA_A, 50);
 
 	rig_connect(self, self);
 	rig_fill(mr_a, IOVA_A, 50, 6);
@@ -369,7 +364,7 @@ END_TEST
 START_TEST(overlapping_source_and_target_are_moved_as_if_apart)
 {
 	struct qp *self = rig_qp(rig.a);
-	struct pvhca_sge from = sge_of(mr_a, IOVA_A, 5000);
+	struct pvhca_sge from = rig_sge(mr_a, IOVA_A, 5000);
 	struct pvhca_sq_wqe wqe = wqe_of(PVHCA_WQE_WRITE, 1);
 
 	rig_connect(self, self);
@@ -408,7 +403,7 @@ static void teardown_big(void)
 
 static void post_big(uint8_t opcode)
 {
-	struct pvhca_sge sge = sge_of(big_a, 0x10000000, BIG_LEN);
+	struct pvhca_sge sge = rig_sge(big_a, 0x10000000, BIG_LEN);
 	struct pvhca_sq_wqe wqe = wqe_of(opcode, 1);
 
 	if (opcode != PVHCA_WQE_SEND) {
@@ -421,7 +416,7 @@ static void post_big(uint8_t opcode)
 START_TEST(long_messages_move_in_pieces_with_one_completion)
 {
 	static const uint8_t opcodes[] = { PVHCA_WQE_SEND, PVHCA_WQE_WRITE, PVHCA_WQE_READ };
-	struct pvhca_sge to = sge_of(big_b, 0x20000000 + 77, BIG_LEN);
+	struct pvhca_sge to = rig_sge(big_b, 0x20000000 + 77, BIG_LEN);
 	struct mr *target = opcodes[_i] == PVHCA_WQE_READ ? big_a : big_b;
 	uint64_t at = target == big_a ? 0x10000000 : 0x20000000 + 77;
 
@@ -460,7 +455,7 @@ END_TEST
 
 START_TEST(receive_under_way_is_flushed_before_later_ones)
 {
-	struct pvhca_sge to = sge_of(big_b, 0x20000000, BIG_LEN);
+	struct pvhca_sge to = rig_sge(big_b, 0x20000000, BIG_LEN);
 	struct qp_attr attr = { .qp_state = IBV_QPS_ERR };
 
 	rig_post_recv(b, &to, 1);
@@ -478,7 +473,7 @@ END_TEST
 
 START_TEST(receive_entry_changed_under_way_has_no_effect)
 {
-	struct pvhca_sge to = sge_of(big_b, 0x20000000, BIG_LEN);
+	struct pvhca_sge to = rig_sge(big_b, 0x20000000, BIG_LEN);
 
 	rig_fill(big_a, 0x10000000, BIG_LEN, 9);
 	rig_post_recv(b, &to, 1);
@@ -495,7 +490,7 @@ END_TEST
 
 START_TEST(message_beyond_the_port_limit_is_a_length_error)
 {
-	struct pvhca_sge sge[2] = { sge_of(mr_a, IOVA_A, 0x80000000), sge_of(mr_a, IOVA_A, 1) };
+	struct pvhca_sge sge[2] = { rig_sge(mr_a, IOVA_A, 0x80000000), rig_sge(mr_a, IOVA_A, 1) };
 
 	rig_post_send(a, wqe_of(PVHCA_WQE_SEND, 2), sge, NULL);
 	rig_pump();
@@ -560,7 +555,7 @@ END_TEST
 START_TEST(atomic_of_another_length_is_a_length_error)
 {
 	rig_post_atomic(a, wqe_of(PVHCA_WQE_ATOMIC_FETCH_ADD, 1), (struct pvhca_atomic_seg){ 0 },
-			sge_of(mr_a, IOVA_A, 4));
+			rig_sge(mr_a, IOVA_A, 4));
 	rig_pump();
 	expect(a->send_cq, IBV_WC_LOC_LEN_ERR);
 }
@@ -592,7 +587,7 @@ END_TEST
 
 START_TEST(bad_remote_range_is_a_remote_access_error)
 {
-	struct pvhca_sge sge = sge_of(mr_a, IOVA_A, 8);
+	struct pvhca_sge sge = rig_sge(mr_a, IOVA_A, 8);
 	struct pvhca_sq_wqe wqe = wqe_of(_i & 1 ? PVHCA_WQE_READ : PVHCA_WQE_WRITE, 1);
 	const struct {
 		uint64_t addr;
@@ -626,7 +621,7 @@ START_TEST(region_without_the_remote_right_is_a_remote_access_error)
 	mr_b->access &= ~rights[_i];
 	if (opcodes[_i] == PVHCA_WQE_ATOMIC_FETCH_ADD)
 		rig_post_atomic(a, wqe_of(opcodes[_i], 1), (struct pvhca_atomic_seg){ 0 },
-				sge_of(mr_a, IOVA_A, 8));
+				rig_sge(mr_a, IOVA_A, 8));
 	else
 		post(opcodes[_i], 8);
 	rig_pump();
@@ -666,7 +661,7 @@ START_TEST(unaligned_atomic_is_an_invalid_request)
 	struct pvhca_sq_wqe wqe = wqe_of(PVHCA_WQE_ATOMIC_CMP_SWP, 1);
 
 	wqe.remote_addr = htole64(IOVA_B + 4);
-	rig_post_atomic(a, wqe, (struct pvhca_atomic_seg){ 0 }, sge_of(mr_a, IOVA_A, 8));
+	rig_post_atomic(a, wqe, (struct pvhca_atomic_seg){ 0 }, rig_sge(mr_a, IOVA_A, 8));
 	rig_pump();
 	expect(a->send_cq, IBV_WC_REM_INV_REQ_ERR);
 	ck_assert(rig_had_event(b, PVHCA_EVENT_QP_REQ_ERR));
@@ -677,7 +672,7 @@ START_TEST(atomic_on_memory_unaligned_behind_an_aligned_address_is_refused)
 {
 	mr_b->offset += 3;
 	rig_post_atomic(a, wqe_of(PVHCA_WQE_ATOMIC_FETCH_ADD, 1),
-			(struct pvhca_atomic_seg){ htole64(1), 0 }, sge_of(mr_a, IOVA_A, 8));
+			(struct pvhca_atomic_seg){ htole64(1), 0 }, rig_sge(mr_a, IOVA_A, 8));
 	rig_pump();
 	expect(a->send_cq, IBV_WC_REM_INV_REQ_ERR);
 	mr_b->offset -= 3;
@@ -700,7 +695,7 @@ END_TEST
 
 START_TEST(receive_into_foreign_memory_fails_both_sides)
 {
-	struct pvhca_sge to = sge_of(mr_b, IOVA_B, 8);
+	struct pvhca_sge to = rig_sge(mr_b, IOVA_B, 8);
 
 	to.lkey = htole32(mr_a->lkey);
 	to.addr = htole64(IOVA_A + 64);
@@ -1060,7 +1055,7 @@ START_TEST(one_call_serves_a_bounded_batch)
 
 	/* 16 entries of 1 MiB: not more than 4 MiB at a time */
 	for (i = 0; i < 16; i++) {
-		struct pvhca_sge sge = sge_of(big_a, 0x10000000, BIG_RUN);
+		struct pvhca_sge sge = rig_sge(big_a, 0x10000000, BIG_RUN);
 		struct pvhca_sq_wqe wqe = wqe_of(PVHCA_WQE_WRITE, 1);
 
 		wqe.rkey = htole32(big_b->rkey);
