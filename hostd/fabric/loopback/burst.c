@@ -29,6 +29,7 @@
 #include "vm/cq.h"
 #include "vm/events.h"
 #include "vm/pass.h"
+#include "vm/plain.h"
 #include "vm/vm.h"
 
 /* Bytes of a group: its completions wait for each other. */
@@ -42,33 +43,11 @@
 	(UC_OPCODES | 1u << PVHCA_WQE_READ | 1u << PVHCA_WQE_ATOMIC_CMP_SWP | \
 	 1u << PVHCA_WQE_ATOMIC_FETCH_ADD)
 #define UD_OPCODES (1u << PVHCA_WQE_SEND | 1u << PVHCA_WQE_SEND_IMM)
-#define ATOMICS	   (1u << PVHCA_WQE_ATOMIC_CMP_SWP | 1u << PVHCA_WQE_ATOMIC_FETCH_ADD)
-#define INTO_OUR   (ATOMICS | 1u << PVHCA_WQE_READ)
-
-/* The longest that a plain entry is, and the shortest stride. */
-struct entry {
-	struct pvhca_sq_wqe wqe;
-	union {
-		struct pvhca_sge sge;
-		struct {
-			struct pvhca_atomic_seg atomic;
-			struct pvhca_sge result;
-		};
-	};
-};
-
-_Static_assert(sizeof(struct entry) == 1 << PVHCA_SQ_MIN_LOG_STRIDE, "one load of an entry");
-
-struct receive_entry {
-	struct pvhca_rq_wqe wqe;
-	struct pvhca_sge sge;
-};
-
-_Static_assert(sizeof(struct receive_entry) == 1 << PVHCA_RQ_MIN_LOG_STRIDE, "likewise");
+#define INTO_OUR   (PLAIN_ATOMICS | 1u << PVHCA_WQE_READ)
 
 /* A request on its way. */
 struct plain {
-	const struct entry *entry;
+	const struct plain_send *entry;
 	uint8_t *local;
 	uint32_t length;
 	uint32_t bit; /* of its opcode */
@@ -209,17 +188,14 @@ static inline bool take_receive(struct loopback_burst *burst, uint32_t length, u
 				uint16_t *tag)
 {
 	const struct work_queue *rq = &burst->peer->qp->rq;
-	struct receive_entry entry;
+	struct plain_receive entry;
 
 	if (!burst->locked)
 		lock_receives(burst);
 	if (!burst->posted)
 		return false;
-	memcpy(&entry, work_queue_entry(rq, rq->ci), sizeof(entry));
-	/* What was checked is what is used: the guest may write there. */
-	atomic_signal_fence(memory_order_seq_cst);
-	if (entry.wqe.reserved0 || entry.wqe.reserved1 || entry.wqe.num_sge != htole16(1) ||
-	    !rq->max_sge || le32toh(entry.sge.length) < length)
+	plain_load_receive(rq, rq->ci, &entry);
+	if (!plain_receive_has_one(&entry) || !rq->max_sge || le32toh(entry.sge.length) < length)
 		return false;
 	*tag = le16toh(entry.wqe.tag);
 	*to = run_find(burst, &burst->receive, burst->peer, le32toh(entry.sge.lkey),
@@ -405,8 +381,8 @@ static inline bool execute(struct loopback_burst *burst, struct plain *plain)
 /* The requester's side. False: not plain. @data: of the entry, in guest memory. */
 static inline bool find_local(struct loopback_burst *burst, struct plain *plain, uint8_t *data)
 {
-	const struct entry *entry = plain->entry;
-	const struct pvhca_sge *sge = plain->bit & ATOMICS ? &entry->result : &entry->sge;
+	const struct plain_send *entry = plain->entry;
+	const struct pvhca_sge *sge = plain_sge(entry, plain->bit);
 	uint32_t room;
 
 	if (entry->wqe.flags & PVHCA_WQE_F_INLINE) {
@@ -417,8 +393,7 @@ static inline bool find_local(struct loopback_burst *burst, struct plain *plain,
 			plain->length <= burst->room && !(plain->bit & INTO_OUR);
 	}
 	plain->length = le32toh(sge->length);
-	if (entry->wqe.num_sge != htole16(1) || entry->wqe.inline_len || !plain->length ||
-	    plain->length > burst->room)
+	if (!plain_send_has_one(entry) || !plain->length || plain->length > burst->room)
 		return false;
 	plain->local = run_find(burst, &burst->local, burst->lqp, le32toh(sge->lkey),
 				le64toh(sge->addr), plain->length,
@@ -451,16 +426,13 @@ static inline bool next_request(struct loopback_burst *burst)
 {
 	struct work_queue *queue = &burst->lqp->qp->sq;
 	uint8_t *at = (uint8_t *)work_queue_entry(queue, queue->ci);
+	struct plain_send entry;
 	struct plain plain;
-	struct entry entry;
 
-	memcpy(&entry, at, sizeof(entry));
-	/* What was checked is what is used: the guest may write there. */
-	atomic_signal_fence(memory_order_seq_cst);
+	plain_load_send(queue, queue->ci, &entry);
 	plain.entry = &entry;
-	plain.bit = entry.wqe.opcode < PVHCA_WQE_OPCODES ? 1u << entry.wqe.opcode : 0;
-	if (!(plain.bit & burst->opcodes) || entry.wqe.flags & ~PVHCA_WQE_F_MASK ||
-	    entry.wqe.reserved || !find_local(burst, &plain, at + PVHCA_SQ_WQE_DATA) ||
+	plain.bit = plain_opcode(&entry, burst->opcodes);
+	if (!plain.bit || !find_local(burst, &plain, at + PVHCA_SQ_WQE_DATA) ||
 	    !is_same_peer(burst) || !execute(burst, &plain))
 		return false;
 	complete_send(burst, &plain, work_queue_index(queue, queue->ci));

@@ -88,51 +88,38 @@ void verbs_host_cqs_destroy(struct verbs_vm *vv)
 	}
 }
 
-static uint8_t cqe_opcode(const struct ibv_wc *wc)
+static const uint8_t cqe_opcodes[] = {
+	[IBV_WC_SEND] = PVHCA_CQE_SEND,		  [IBV_WC_RDMA_WRITE] = PVHCA_CQE_WRITE,
+	[IBV_WC_RDMA_READ] = PVHCA_CQE_READ,	  [IBV_WC_COMP_SWAP] = PVHCA_CQE_COMP_SWAP,
+	[IBV_WC_FETCH_ADD] = PVHCA_CQE_FETCH_ADD, [IBV_WC_BIND_MW] = PVHCA_CQE_BIND_MW,
+	[IBV_WC_LOCAL_INV] = PVHCA_CQE_LOCAL_INV,
+};
+
+/* Of a success. */
+static inline uint8_t cqe_opcode(const struct ibv_wc *wc)
 {
-	if (wc->status != IBV_WC_SUCCESS)
-		return wc->wr_id & WR_ID_RECV ? PVHCA_CQE_RECV : PVHCA_CQE_SEND;
-	switch (wc->opcode) {
-	case IBV_WC_RDMA_WRITE:
-		return PVHCA_CQE_WRITE;
-	case IBV_WC_RDMA_READ:
-		return PVHCA_CQE_READ;
-	case IBV_WC_COMP_SWAP:
-		return PVHCA_CQE_COMP_SWAP;
-	case IBV_WC_FETCH_ADD:
-		return PVHCA_CQE_FETCH_ADD;
-	case IBV_WC_BIND_MW:
-		return PVHCA_CQE_BIND_MW;
-	case IBV_WC_LOCAL_INV:
-		return PVHCA_CQE_LOCAL_INV;
-	case IBV_WC_RECV:
-		return PVHCA_CQE_RECV;
-	case IBV_WC_RECV_RDMA_WITH_IMM:
-		return PVHCA_CQE_RECV_WRITE_IMM;
-	default:
-		return PVHCA_CQE_SEND;
-	}
+	if (wc->wr_id & WR_ID_RECV)
+		return wc->opcode == IBV_WC_RECV_RDMA_WITH_IMM ? PVHCA_CQE_RECV_WRITE_IMM :
+								 PVHCA_CQE_RECV;
+	return wc->opcode < G_N_ELEMENTS(cqe_opcodes) ? cqe_opcodes[wc->opcode] : PVHCA_CQE_SEND;
 }
 
-static uint8_t cqe_flags(const struct ibv_wc *wc)
+static inline uint8_t cqe_flags(unsigned int wc_flags)
 {
 	uint8_t flags = 0;
 
-	if (wc->status != IBV_WC_SUCCESS)
-		return 0;
-	if (wc->wc_flags & IBV_WC_GRH)
+	if (wc_flags & IBV_WC_GRH)
 		flags |= PVHCA_CQE_F_GRH;
-	if (wc->wc_flags & IBV_WC_WITH_IMM)
+	if (wc_flags & IBV_WC_WITH_IMM)
 		flags |= PVHCA_CQE_F_IMM;
-	if (wc->wc_flags & IBV_WC_WITH_INV)
+	if (wc_flags & IBV_WC_WITH_INV)
 		flags |= PVHCA_CQE_F_INV;
 	return flags;
 }
 
-static void cqe_from_wc(const struct ibv_wc *wc, const struct qp *qp, uint64_t now,
-			struct pvhca_cqe *cqe)
+static void cqe_from_error(const struct ibv_wc *wc, const struct qp *qp, uint64_t now,
+			   struct pvhca_cqe *cqe)
 {
-	bool failed = wc->status != IBV_WC_SUCCESS;
 	uint8_t status = wc->status;
 
 	/* The stand-in for a bad entry was flushed in its order. */
@@ -140,42 +127,35 @@ static void cqe_from_wc(const struct ibv_wc *wc, const struct qp *qp, uint64_t n
 		status = wc->wr_id & WR_ID_BIND ? IBV_WC_MW_BIND_ERR : IBV_WC_LOC_QP_OP_ERR;
 	*cqe = (struct pvhca_cqe){
 		.qpn = htole32(qp->qpn),
-		.byte_len = htole32(failed ? wc->vendor_err : wc->byte_len),
-		.src_qp = htole32(failed ? 0 : wc->src_qp),
+		.byte_len = htole32(wc->vendor_err),
 		.timestamp = htole64(now),
-		.pkey_index = htole16(failed ? 0 : wc->pkey_index),
+		.wqe_index = htole16(wc->wr_id & WR_ID_INDEX_MASK),
+		.opcode = wc->wr_id & WR_ID_RECV ? PVHCA_CQE_RECV : PVHCA_CQE_SEND,
+		.status = status,
+	};
+}
+
+/* Of a send an engine need not set what only receives have. */
+static inline void cqe_from_wc(const struct ibv_wc *wc, const struct qp *qp, bool recv,
+			       uint64_t now, struct pvhca_cqe *cqe)
+{
+	*cqe = (struct pvhca_cqe){
+		.qpn = htole32(qp->qpn),
+		.byte_len = htole32(wc->byte_len),
+		.src_qp = htole32(recv ? wc->src_qp : 0),
+		.timestamp = htole64(now),
+		.pkey_index = htole16(recv ? wc->pkey_index : 0),
 		.wqe_index = htole16(wc->wr_id & WR_ID_INDEX_MASK),
 		.opcode = cqe_opcode(wc),
-		.status = status,
-		.sl = failed ? 0 : wc->sl,
-		.flags = cqe_flags(wc),
+		.sl = recv ? wc->sl : 0,
 	};
+	if (!wc->wc_flags)
+		return;
+	cqe->flags = cqe_flags(wc->wc_flags);
 	if (cqe->flags & PVHCA_CQE_F_INV)
 		cqe->inv_rkey = htole32(wc->invalidated_rkey);
 	else if (cqe->flags & PVHCA_CQE_F_IMM)
 		cqe->imm_data = wc->imm_data;
-}
-
-static bool is_datagram(const struct qp *qp, const struct ibv_wc *wc)
-{
-	return qp->type == PVHCA_QPT_UD && wc->wr_id & WR_ID_RECV && wc->status == IBV_WC_SUCCESS;
-}
-
-/* What stands before a datagram: see headers.c. */
-static void finish_datagram(struct verbs_vm *vv, const struct qp *qp, const struct ibv_wc *wc,
-			    struct pvhca_cqe *cqe)
-{
-	const struct verbs_srq *vsrq = qp->srq ? qp->srq->fabric : NULL;
-	const struct verbs_qp *vqp = qp->fabric;
-	struct verbs_headers *headers = vsrq ? vsrq->headers : vqp->headers;
-	const struct pd *pd = vsrq ? qp->srq->pd : qp->pd;
-	uint16_t tag = wc->wr_id & WR_ID_INDEX_MASK;
-
-	if (atomic_load_explicit(&vv->translated, memory_order_relaxed))
-		verbs_headers_show(headers, qp->vm, pd->fabric, tag, wc->src_qp);
-	/* Of which the engine does not say it. */
-	if (!cqe->sl)
-		cqe->sl = verbs_headers_type(headers, vv, tag);
 }
 
 /* A send completed, and with it all before it. Under qp->rq_lock. */
@@ -259,44 +239,45 @@ static bool is_current(const struct verbs_qp *vqp, const struct ibv_wc *wc)
 	return wc->wr_id & WR_ID_SRQ || wc->wr_id >> WR_ID_QP_SHIFT == vqp->id;
 }
 
-/* Of no concern to the guest, which asked for no completion of this send. */
-static bool is_quiet(const struct ibv_wc *wc)
+/* Are both of one queue, posted between the same two RESETs? */
+static inline bool is_same_queue(const struct ibv_wc *a, const struct ibv_wc *b)
 {
-	return wc->wr_id & WR_ID_QUIET && wc->status == IBV_WC_SUCCESS;
+	const uint64_t apart = WR_ID_RECV | WR_ID_SRQ | ~0ull << WR_ID_QP_SHIFT;
+
+	if ((a->wr_id ^ b->wr_id) & apart)
+		return false;
+	return !(a->wr_id & WR_ID_SRQ) || a->qp_num == b->qp_num;
 }
 
 /**
  * struct delivery - completions of one queue that follow each other
- * @sends: some of them are of sends, the latest at @index
- * @receives: entries of the QP's own receive queue
+ * @errors: of them
  */
 struct delivery {
 	struct qp *qp;
 	bool recv;
-	bool sends;
-	uint32_t index;
-	unsigned int receives;
 	unsigned int count;
+	unsigned int errors;
 	struct pvhca_cqe cqe[POLL_BATCH];
 };
 
 /* Under qp->rq_lock. */
-static void delivery_add(struct delivery *delivery, const struct ibv_wc *wc, uint64_t now)
+static inline void delivery_add(struct delivery *delivery, const struct ibv_wc *wc, uint64_t now)
 {
 	struct qp *qp = delivery->qp;
 	struct pvhca_cqe *cqe = &delivery->cqe[delivery->count];
 
-	if (!delivery->recv) {
-		delivery->sends = true;
-		delivery->index = wc->wr_id & WR_ID_INDEX_MASK;
-	} else if (!(wc->wr_id & WR_ID_SRQ)) {
-		delivery->receives++;
+	if (wc->status != IBV_WC_SUCCESS) {
+		cqe_from_error(wc, qp, now, cqe);
+		delivery->errors++;
+	} else if (!delivery->recv) {
+		/* Of no concern to the guest, which asked for no completion of it. */
+		if (wc->wr_id & WR_ID_QUIET)
+			return;
+		cqe_from_wc(wc, qp, false, now, cqe);
+	} else {
+		cqe_from_wc(wc, qp, true, now, cqe);
 	}
-	if (is_quiet(wc))
-		return;
-	cqe_from_wc(wc, qp, now, cqe);
-	if (is_datagram(qp, wc))
-		finish_datagram(qp->vm->fabric_vm, qp, wc, cqe);
 	/*
 	 * ibv_wc does not tell whether the sender asked for an event, so
 	 * each receive counts as solicited.
@@ -306,8 +287,28 @@ static void delivery_add(struct delivery *delivery, const struct ibv_wc *wc, uin
 	delivery->count++;
 }
 
-/* Write them to the guest's CQ, and count. Likewise. */
-static void delivery_end(struct pass *pass, struct delivery *delivery)
+/* What stands before datagrams: see headers.c. */
+static void finish_datagrams(struct delivery *delivery)
+{
+	const struct qp *qp = delivery->qp;
+	const struct verbs_srq *vsrq = qp->srq ? qp->srq->fabric : NULL;
+	const struct verbs_qp *vqp = qp->fabric;
+	struct verbs_headers *headers = vsrq ? vsrq->headers : vqp->headers;
+	const struct pd *pd = vsrq ? qp->srq->pd : qp->pd;
+	struct verbs_vm *vv = qp->vm->fabric_vm;
+	const struct pvhca_cqe *cqe;
+
+	if (atomic_load_explicit(&vv->translated, memory_order_relaxed))
+		for (cqe = delivery->cqe; cqe < delivery->cqe + delivery->count; cqe++)
+			if (!cqe->status)
+				verbs_headers_show(headers, qp->vm, pd->fabric,
+						   le16toh(cqe->wqe_index), le32toh(cqe->src_qp));
+	verbs_headers_types(headers, vv, delivery->cqe, delivery->count);
+}
+
+/* Write them to the guest's CQ, and count n of its queue, the latest of which is last. Likewise. */
+static void delivery_end(struct pass *pass, struct delivery *delivery, const struct ibv_wc *last,
+			 unsigned int n)
 {
 	struct qp *qp = delivery->qp;
 	struct verbs_qp *vqp = qp->fabric;
@@ -320,48 +321,51 @@ static void delivery_end(struct pass *pass, struct delivery *delivery)
 		atomic_store(&vqp->overrun, true);
 		context_again(qp->context, qp->slot);
 	}
-	if (delivery->sends)
-		retire_sends(qp->vm->fabric_vm, qp, vqp, delivery->index);
-	if (delivery->receives)
-		atomic_fetch_sub(&vqp->receives, delivery->receives);
+	if (!delivery->recv)
+		retire_sends(qp->vm->fabric_vm, qp, vqp, last->wr_id & WR_ID_INDEX_MASK);
+	else if (!(last->wr_id & WR_ID_SRQ))
+		atomic_fetch_sub(&vqp->receives, n);
 	resume_stalled(qp, vqp);
 	resume_held(qp, vqp);
 	if (delivery->recv && qp->srq)
 		resume_stalled_srq(qp->srq);
 }
 
+/* What a look at a host CQ found: completions that guests got, and of these errors. */
+struct tally {
+	unsigned int completions;
+	unsigned int errors;
+};
+
 /* Deliver the first of n completions, and those behind it of the same queue. Returns how many. */
 static unsigned int deliver(struct pass *pass, struct vm *vm, const struct ibv_wc *wc,
-			    unsigned int n, uint64_t now)
+			    unsigned int n, uint64_t now, struct tally *tally)
 {
-	struct verbs_vm *vv = vm->fabric_vm;
-	struct qp *qp = find_qp(vv, wc);
+	struct qp *qp = find_qp(vm->fabric_vm, wc);
 	struct delivery delivery;
-	bool current = false;
-	unsigned int i;
+	unsigned int i, same = 1;
 
+	while (same < n && is_same_queue(wc, &wc[same]))
+		same++;
 	if (!qp)
-		return 1;
+		return same;
 	delivery.qp = qp;
 	delivery.recv = wc->wr_id & WR_ID_RECV;
-	delivery.sends = false;
-	delivery.receives = delivery.count = 0;
+	delivery.count = delivery.errors = 0;
 
 	/* Against a RESET in between, after which nothing old may appear. */
 	pthread_mutex_lock(&qp->rq_lock);
-	for (i = 0; i < n; i++) {
-		if (i &&
-		    (find_qp(vv, &wc[i]) != qp || !(wc[i].wr_id & WR_ID_RECV) == delivery.recv))
-			break;
-		if (!is_current(qp->fabric, &wc[i]))
-			continue;
-		current = true;
-		delivery_add(&delivery, &wc[i], now);
+	if (is_current(qp->fabric, wc)) {
+		for (i = 0; i < same; i++)
+			delivery_add(&delivery, &wc[i], now);
+		if (delivery.recv && qp->type == PVHCA_QPT_UD)
+			finish_datagrams(&delivery);
+		delivery_end(pass, &delivery, &wc[same - 1], same);
 	}
-	if (current)
-		delivery_end(pass, &delivery);
 	pthread_mutex_unlock(&qp->rq_lock);
-	return i;
+	tally->completions += delivery.count;
+	tally->errors += delivery.errors;
+	return same;
 }
 
 /* No pass: a command's, which has all the time. */
@@ -373,35 +377,49 @@ static bool goes_on(struct pass *pass, unsigned int polled)
 	return pass_goes_on(pass);
 }
 
+/*
+ * What was polled, per thread: an engine does not set what a completion has not, and a guest is
+ * not to see what lies on a stack.
+ */
+static __thread struct ibv_wc polled[POLL_BATCH];
+
+/* Poll a batch, and deliver it. Returns how many. */
+static unsigned int poll_batch(struct pass *pass, struct vm *vm, struct ibv_cq *cq,
+			       struct tally *tally)
+{
+	int n = ibv_poll_cq(cq, POLL_BATCH, polled);
+	unsigned int i, count = n > 0 ? n : 0;
+	uint64_t now;
+
+	if (!count)
+		return 0;
+	now = clock_ns();
+	for (i = 0; i < count;)
+		i += deliver(pass, vm, &polled[i], count - i, now, tally);
+	/* Engines leave it as it is where no bytes came. */
+	for (i = 0; i < count; i++)
+		polled[i].byte_len = 0;
+	return count;
+}
+
 /* *on: the turn goes on. */
 static unsigned int poll_host_cq(struct pass *pass, struct vm *vm, struct verbs_host_cq *host_cq,
 				 bool *on)
 {
 	struct counters *counters = &vm->counters;
-	unsigned int total = 0, errors = 0, quiet = 0;
-	struct ibv_wc wc[POLL_BATCH];
-	uint64_t now = 0;
-	int i, n;
+	struct tally tally = { 0 };
+	unsigned int n, total = 0;
 
 	do {
-		n = ibv_poll_cq(host_cq->cq, POLL_BATCH, wc);
-		if (n > 0)
-			now = clock_ns();
-		for (i = 0; i < n; i++) {
-			errors += wc[i].status != IBV_WC_SUCCESS;
-			quiet += is_quiet(&wc[i]);
-		}
-		for (i = 0; i < n;)
-			i += (int)deliver(pass, vm, &wc[i], n - i, now);
-		if (n > 0)
-			total += n;
-		*on = goes_on(pass, n > 0 ? n : 0);
+		n = poll_batch(pass, vm, host_cq->cq, &tally);
+		total += n;
+		*on = goes_on(pass, n);
 	} while (n == POLL_BATCH && total < POLL_MAX && *on);
 
-	if (total)
-		counter_add(&counters->completions, total - quiet);
-	if (errors)
-		counter_add(&counters->errors, errors);
+	if (tally.completions)
+		counter_add(&counters->completions, tally.completions);
+	if (tally.errors)
+		counter_add(&counters->errors, tally.errors);
 	return total;
 }
 

@@ -11,14 +11,16 @@
  * For a VM with addresses that are translated (address.c) the header is changed, to show the
  * addresses that the guest knows. That is done in memory that a QP of the same PD may write to.
  */
+#include <endian.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fabric/verbs/private.h"
 #include "lib/grh.h"
 #include "lib/heap.h"
 
 /* More pieces of 40 bytes than this are not put together; programs have one, or the 40 apart. */
-#define PIECES 2
+#define PIECES 2 /* verbs_headers_note() sets them */
 
 struct header {
 	struct ibv_sge piece[PIECES];
@@ -47,22 +49,44 @@ void verbs_headers_free(struct verbs_headers *headers)
 void verbs_headers_note(struct verbs_headers *headers, uint16_t tag, const struct ibv_sge *sge,
 			unsigned int num_sge)
 {
+	static const struct ibv_sge none;
+	struct ibv_sge *to;
+
 	if (tag >= headers->tags)
 		return;
-	for (unsigned int i = 0; i < PIECES; i++)
-		headers->header[tag].piece[i] = i < num_sge ? sge[i] : (struct ibv_sge){ 0 };
+	to = headers->header[tag].piece;
+	to[0] = num_sge ? sge[0] : none;
+	/* With 40 bytes in the first nobody looks at another one. */
+	if (to[0].length < GRH_LEN)
+		to[1] = num_sge > 1 ? sge[1] : none;
 }
 
-/* False: it does not lie in the pieces that were noted, or they are no region's. */
-static bool header_read(const struct header *header, struct verbs_vm *vv, uint8_t grh[GRH_LEN])
+/*
+ * False: it does not lie in the pieces that were noted, or they are no region's. With
+ * vv->keys_lock held. The bytes are copied once, wherever the guest has its memory truncated
+ * (memory/fault.c).
+ */
+static bool header_read(const struct header *header, struct verbs_vm *vv,
+			const struct verbs_mr **last, uint8_t grh[GRH_LEN])
 {
 	const struct ibv_sge *piece = header->piece;
-	uint32_t n, got = 0;
+	const uint8_t *at;
+	uint32_t n, got;
 
-	for (unsigned int i = 0; i < PIECES && got < GRH_LEN; i++, got += n) {
-		n = piece[i].length < GRH_LEN - got ? piece[i].length : GRH_LEN - got;
-		if (n && !verbs_mr_read(vv, piece[i].lkey, piece[i].addr, grh + got, n))
+	if (piece->length >= GRH_LEN) {
+		at = verbs_mr_at(vv, last, piece->lkey, piece->addr, GRH_LEN);
+		if (at)
+			memcpy(grh, at, GRH_LEN);
+		return at;
+	}
+	for (got = 0; got < GRH_LEN && piece < header->piece + PIECES; piece++, got += n) {
+		n = piece->length < GRH_LEN - got ? piece->length : GRH_LEN - got;
+		if (!n)
+			continue;
+		at = verbs_mr_at(vv, last, piece->lkey, piece->addr, n);
+		if (!at)
 			return false;
+		memcpy(grh + got, at, n);
 	}
 	return got == GRH_LEN;
 }
@@ -80,13 +104,21 @@ static void header_write(const struct header *header, struct verbs_vm *vv, const
 	}
 }
 
-uint8_t verbs_headers_type(struct verbs_headers *headers, struct verbs_vm *vv, uint16_t tag)
+void verbs_headers_types(struct verbs_headers *headers, struct verbs_vm *vv, struct pvhca_cqe *cqes,
+			 unsigned int count)
 {
+	const struct verbs_mr *last = NULL;
 	uint8_t grh[GRH_LEN];
+	uint16_t tag;
 
-	if (tag >= headers->tags || !header_read(&headers->header[tag], vv, grh))
-		return 0;
-	return grh_header_type(grh);
+	pthread_mutex_lock(&vv->keys_lock);
+	for (unsigned int i = 0; i < count; i++) {
+		tag = le16toh(cqes[i].wqe_index);
+		if (!cqes[i].sl && !cqes[i].status && tag < headers->tags &&
+		    header_read(&headers->header[tag], vv, &last, grh))
+			cqes[i].sl = grh_header_type(grh);
+	}
+	pthread_mutex_unlock(&vv->keys_lock);
 }
 
 void verbs_headers_show(struct verbs_headers *headers, struct vm *vm, const struct ibv_pd *pd,
@@ -94,8 +126,15 @@ void verbs_headers_show(struct verbs_headers *headers, struct vm *vm, const stru
 {
 	uint8_t grh[GRH_LEN], source[16], destination[16], type;
 	struct verbs_vm *vv = vm->fabric_vm;
+	const struct verbs_mr *last = NULL;
+	bool found;
 
-	if (tag >= headers->tags || !header_read(&headers->header[tag], vv, grh))
+	if (tag >= headers->tags)
+		return;
+	pthread_mutex_lock(&vv->keys_lock);
+	found = header_read(&headers->header[tag], vv, &last, grh);
+	pthread_mutex_unlock(&vv->keys_lock);
+	if (!found)
 		return;
 	type = grh_header_type(grh);
 	if (!type)

@@ -49,29 +49,32 @@ static void key_remove(struct verbs_vm *vv, struct verbs_mr *vmr)
 	pthread_mutex_unlock(&vv->keys_lock);
 }
 
+static bool mr_has(const struct verbs_mr *vmr, uint64_t addr, uint32_t length)
+{
+	return addr >= vmr->iova && addr - vmr->iova <= vmr->length &&
+		length <= vmr->length - (addr - vmr->iova);
+}
+
 /* The region that has all of these bytes, or NULL. With keys_lock held. */
 static const struct verbs_mr *key_find(struct verbs_vm *vv, uint32_t lkey, uint64_t addr,
 				       uint32_t length)
 {
 	const struct verbs_mr *vmr = hash_object(hash_first(&vv->keys, lkey), struct verbs_mr, key);
 
-	return vmr && addr >= vmr->iova && addr - vmr->iova <= vmr->length &&
-			length <= vmr->length - (addr - vmr->iova) ?
-		vmr :
-		NULL;
+	return vmr && mr_has(vmr, addr, length) ? vmr : NULL;
 }
 
-/* The bytes are copied once, wherever the guest has its memory truncated (memory/fault.c). */
-bool verbs_mr_read(struct verbs_vm *vv, uint32_t lkey, uint64_t addr, void *to, uint32_t length)
+const uint8_t *verbs_mr_at(struct verbs_vm *vv, const struct verbs_mr **last, uint32_t lkey,
+			   uint64_t addr, uint32_t length)
 {
-	const struct verbs_mr *vmr;
+	const struct verbs_mr *vmr = *last;
 
-	pthread_mutex_lock(&vv->keys_lock);
-	vmr = key_find(vv, lkey, addr, length);
-	if (vmr)
-		memcpy(to, vmr->base + (addr - vmr->iova), length);
-	pthread_mutex_unlock(&vv->keys_lock);
-	return vmr;
+	if (!vmr || vmr->mr->lkey != lkey || !mr_has(vmr, addr, length))
+		vmr = key_find(vv, lkey, addr, length);
+	if (!vmr)
+		return NULL;
+	*last = vmr;
+	return vmr->base + (addr - vmr->iova);
 }
 
 bool verbs_mr_write(struct verbs_vm *vv, const struct ibv_pd *pd, uint32_t lkey, uint64_t addr,

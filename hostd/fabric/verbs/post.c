@@ -2,8 +2,7 @@
 /*
  * From guests' rings to the host engine.
  *
- * What is pending on a QP goes to the engine in one chain. Addresses and keys
- * are passed as they are: the engine checks them against the guest's own PD.
+ * What is pending on a QP goes to the engine in one chain, which fabric/verbs/batch.c makes.
  *
  * An entry that the engine or this code refuses cannot fail the guest's call any
  * more, which returned long ago. It is completed with an error when it has its turn,
@@ -19,38 +18,12 @@
 #include <errno.h>
 
 #include "lib/log.h"
+#include "fabric/verbs/batch.h"
 #include "fabric/verbs/private.h"
 #include "worker/worker.h"
 
-#define BATCH	    32
-#define SGE_POOL    512
-#define INLINE_POOL 32768 /* bytes */
-
-/* Work requests under construction; per thread, being too large for a stack. */
-struct send_batch {
-	struct ibv_send_wr wr[BATCH];
-	struct ibv_sge sge[SGE_POOL];
-	uint8_t data[INLINE_POOL];
-	unsigned int count, sges;
-	uint32_t bytes;
-	uint64_t payload, inlined;
-	struct ibv_mw *bound; /* by the last one, or NULL */
-};
-
-static __thread struct send_batch send_batch;
-
-static const enum ibv_wr_opcode host_opcode[PVHCA_WQE_OPCODES] = {
-	[PVHCA_WQE_SEND] = IBV_WR_SEND,
-	[PVHCA_WQE_SEND_IMM] = IBV_WR_SEND_WITH_IMM,
-	[PVHCA_WQE_SEND_INV] = IBV_WR_SEND_WITH_INV,
-	[PVHCA_WQE_WRITE] = IBV_WR_RDMA_WRITE,
-	[PVHCA_WQE_WRITE_IMM] = IBV_WR_RDMA_WRITE_WITH_IMM,
-	[PVHCA_WQE_READ] = IBV_WR_RDMA_READ,
-	[PVHCA_WQE_ATOMIC_CMP_SWP] = IBV_WR_ATOMIC_CMP_AND_SWP,
-	[PVHCA_WQE_ATOMIC_FETCH_ADD] = IBV_WR_ATOMIC_FETCH_AND_ADD,
-	[PVHCA_WQE_LOCAL_INV] = IBV_WR_LOCAL_INV,
-	[PVHCA_WQE_BIND_MW] = IBV_WR_BIND_MW,
-};
+/* Per thread, being too large for a stack. */
+static __thread struct verbs_batch send_batch;
 
 /*
  * What stands for a datagram's destination in an entry that is flushed: libraries
@@ -60,9 +33,6 @@ static union {
 	struct ibv_ah ah;
 	uint8_t room[1024];
 } no_address;
-
-/* Likewise for the region of a window that is bound to nothing; its key is 0. */
-static struct ibv_mr no_region;
 
 static void post_bad_send(struct qp *qp, uint16_t index, bool bind)
 {
@@ -85,125 +55,6 @@ static void post_bad_send(struct qp *qp, uint16_t index, bool bind)
 			log_strerror(err));
 }
 
-static unsigned int host_flags(uint8_t flags)
-{
-	unsigned int host = 0;
-
-	if (flags & PVHCA_WQE_F_SIGNALED)
-		host |= IBV_SEND_SIGNALED;
-	if (flags & PVHCA_WQE_F_SOLICITED)
-		host |= IBV_SEND_SOLICITED;
-	if (flags & PVHCA_WQE_F_FENCE)
-		host |= IBV_SEND_FENCE;
-	if (flags & PVHCA_WQE_F_INLINE)
-		host |= IBV_SEND_INLINE;
-	return host;
-}
-
-/* Objects that an entry names, by handle. False: there are none such in the QP's PD. */
-static bool fill_objects(const struct qp *qp, const struct send_request *request,
-			 struct ibv_send_wr *wr)
-{
-	struct vm *vm = qp->vm;
-	const struct bind_request *bind = &request->bind;
-	struct ibv_mr *region = &no_region;
-	struct ah *ah;
-	struct mr *mr;
-	struct mw *mw;
-
-	if (qp->type == PVHCA_QPT_UD) {
-		ah = table_find_rcu(&vm->ahs, request->ah);
-		if (!ah || ah->pd != qp->pd)
-			return false;
-		wr->wr.ud.ah = ah->fabric;
-		wr->wr.ud.remote_qpn = request->remote_qpn;
-		wr->wr.ud.remote_qkey = request->remote_qkey;
-	} else if (request->opcode == PVHCA_WQE_BIND_MW) {
-		mw = table_find_rcu(&vm->mws, bind->mw_handle);
-		if (!mw || mw->pd != qp->pd)
-			return false;
-		if (bind->length) {
-			mr = table_find_rcu(&vm->mrs, bind->mr_handle);
-			/* rxe of Linux 6.1 does not see that a range wraps. */
-			if (!mr || mr->pd != qp->pd || !mr_contains(mr, bind->addr, bind->length))
-				return false;
-			region = verbs_mr_host(mr);
-		}
-		wr->bind_mw.mw = mw->fabric;
-		wr->bind_mw.rkey = bind->rkey;
-		wr->bind_mw.bind_info = (struct ibv_mw_bind_info){
-			.mr = region,
-			.addr = bind->addr,
-			.length = bind->length,
-			.mw_access_flags = bind->access,
-		};
-	}
-	return true;
-}
-
-static void fill_operation(const struct send_request *request, struct ibv_send_wr *wr)
-{
-	switch (request->opcode) {
-	case PVHCA_WQE_WRITE_IMM:
-		wr->imm_data = request->imm_data;
-		/* fall through */
-	case PVHCA_WQE_WRITE:
-	case PVHCA_WQE_READ:
-		wr->wr.rdma.remote_addr = request->remote_addr;
-		wr->wr.rdma.rkey = request->rkey;
-		break;
-	case PVHCA_WQE_SEND_IMM:
-		wr->imm_data = request->imm_data;
-		break;
-	case PVHCA_WQE_SEND_INV:
-	case PVHCA_WQE_LOCAL_INV:
-		wr->invalidate_rkey = request->inv_rkey;
-		break;
-	case PVHCA_WQE_ATOMIC_CMP_SWP:
-	case PVHCA_WQE_ATOMIC_FETCH_ADD:
-		wr->wr.atomic.remote_addr = request->remote_addr;
-		wr->wr.atomic.rkey = request->rkey;
-		wr->wr.atomic.compare_add = request->compare_add;
-		wr->wr.atomic.swap = request->swap;
-		break;
-	}
-}
-
-/* Add one checked request to the batch, whose SGEs or data are in place. False: refused. */
-static bool batch_add(struct send_batch *batch, const struct qp *qp,
-		      const struct send_request *request)
-{
-	struct ibv_send_wr *wr = &batch->wr[batch->count];
-	struct ibv_sge *sge = &batch->sge[batch->sges];
-
-	*wr = (struct ibv_send_wr){
-		.wr_id = verbs_wr_id(qp->fabric, 0, request->index),
-		.opcode = host_opcode[request->opcode],
-		.send_flags = host_flags(request->flags),
-		.sg_list = sge,
-		.num_sge = request->num_sge,
-	};
-	if (!fill_objects(qp, request, wr))
-		return false;
-	if (request->flags & PVHCA_WQE_F_INLINE) {
-		*sge = (struct ibv_sge){
-			.addr = (uintptr_t)&batch->data[batch->bytes],
-			.length = request->inline_len,
-		};
-		wr->num_sge = request->inline_len ? 1 : 0;
-		batch->bytes += request->inline_len;
-		batch->inlined += request->inline_len;
-	}
-	batch->payload += request->length;
-	batch->sges += wr->num_sge;
-	fill_operation(request, wr);
-	if (batch->count)
-		wr[-1].next = wr;
-	batch->count++;
-	batch->bound = request->opcode == PVHCA_WQE_BIND_MW ? wr->bind_mw.mw : NULL;
-	return true;
-}
-
 /*
  * Libraries take the window's key of before from struct ibv_mw, which is the
  * caller's to keep. Hence a bind is the last of its batch.
@@ -223,7 +74,7 @@ static void ask_for_the_last(struct ibv_send_wr *wr)
 }
 
 /* Post the batch. Returns how many the engine took; *err why not all. */
-static unsigned int post_sends(struct verbs_qp *vqp, struct send_batch *batch, int *err)
+static unsigned int post_sends(struct verbs_qp *vqp, struct verbs_batch *batch, int *err)
 {
 	struct ibv_send_wr *bad = NULL;
 	unsigned int taken;
@@ -231,6 +82,7 @@ static unsigned int post_sends(struct verbs_qp *vqp, struct send_batch *batch, i
 	*err = 0;
 	if (!batch->count)
 		return 0;
+	batch->wr[batch->count - 1].next = NULL;
 	ask_for_the_last(&batch->wr[batch->count - 1]);
 	*err = ibv_post_send(vqp->qp, batch->wr, &bad);
 	if (!*err && batch->bound)
@@ -239,12 +91,6 @@ static unsigned int post_sends(struct verbs_qp *vqp, struct send_batch *batch, i
 	if (taken)
 		vqp->told = batch->wr[taken - 1].send_flags & IBV_SEND_SIGNALED;
 	return taken;
-}
-
-static bool batch_has_room(const struct send_batch *batch, const struct work_queue *sq)
-{
-	return batch->count < BATCH && !batch->bound && batch->sges + sq->max_sge + 1 <= SGE_POOL &&
-		batch->bytes + (1u << sq->log_stride) <= INLINE_POOL;
 }
 
 /* More sends, or with a wrapped count fewer, are with the engine. */
@@ -257,19 +103,8 @@ static void count_in_flight(struct qp *qp, uint32_t more)
 	atomic_fetch_add_explicit(&vv->in_flight, more, memory_order_relaxed);
 }
 
-/* Have the VM's turn and its rate room for another entry of the batch? No pass: a command's. */
-static bool pass_has_room(struct pass *pass, const struct send_batch *batch)
-{
-	if (!pass)
-		return true;
-	return pass_goes_on(pass) &&
-		(!pass->limited ||
-		 (batch->count < pass->rate_messages &&
-		  (int64_t)batch->payload < pass->rate_bytes));
-}
-
 /* What the engine took counts against the VM's rate; of a command, afterwards. */
-static void pass_sent(struct pass *pass, struct vm *vm, const struct send_batch *batch,
+static void pass_sent(struct pass *pass, struct vm *vm, const struct verbs_batch *batch,
 		      unsigned int taken)
 {
 	uint64_t payload = batch->payload;
@@ -284,28 +119,6 @@ static void pass_sent(struct pass *pass, struct vm *vm, const struct send_batch 
 	}
 	pass_rate_messages(pass, taken);
 	pass_rate_bytes(pass, payload);
-}
-
-/* The next entries, as many as fit in a batch. False: the one after them is refused. */
-static bool build_sends(struct pass *pass, struct qp *qp, struct send_batch *batch, uint32_t posted,
-			struct send_request *request)
-{
-	struct verbs_qp *vqp = qp->fabric;
-	uint32_t i;
-
-	batch->count = batch->sges = batch->bytes = 0;
-	batch->payload = batch->inlined = 0;
-	batch->bound = NULL;
-	for (i = 0; i < posted && batch_has_room(batch, &qp->sq) && pass_has_room(pass, batch);
-	     i++) {
-		if (pass)
-			pass_spend(pass, PASS_ENTRY_NS);
-		if (work_queue_take_send(&qp->sq, qp->sq.ci + i, vqp->send_opcodes, request,
-					 &batch->sge[batch->sges], &batch->data[batch->bytes]) ||
-		    !batch_add(batch, qp, request))
-			return false;
-	}
-	return true;
 }
 
 /*
@@ -343,9 +156,8 @@ static unsigned int refuse_send(struct qp *qp, bool bind, bool *more)
 static unsigned int serve_sends(struct pass *pass, struct qp *qp, uint32_t posted, bool *more)
 {
 	struct counters *counters = &qp->vm->counters;
-	struct send_batch *batch = &send_batch;
+	struct verbs_batch *batch = &send_batch;
 	struct verbs_qp *vqp = qp->fabric;
-	struct send_request request;
 	unsigned int taken;
 	bool refused;
 	int err;
@@ -353,7 +165,7 @@ static unsigned int serve_sends(struct pass *pass, struct qp *qp, uint32_t poste
 	if (atomic_load(&vqp->held))
 		return refuse_send(qp, vqp->held_bind, more);
 	*more = false;
-	refused = !build_sends(pass, qp, batch, posted, &request);
+	refused = !verbs_batch_build(batch, pass, qp, posted);
 	/* Before they can complete, so that the count never falls below 0. */
 	count_in_flight(qp, batch->count);
 	taken = post_sends(vqp, batch, &err);
@@ -363,7 +175,7 @@ static unsigned int serve_sends(struct pass *pass, struct qp *qp, uint32_t poste
 	if (err == ENOMEM) {
 		verbs_retry_later(qp, &vqp->send_stalled);
 	} else if (err || refused) {
-		taken += refuse_send(qp, !err && request.opcode == PVHCA_WQE_BIND_MW, more);
+		taken += refuse_send(qp, !err && batch->refused_bind, more);
 	} else {
 		*more = taken < posted;
 	}

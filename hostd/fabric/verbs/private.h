@@ -14,6 +14,7 @@
  *   fabric/verbs/group.c   the host's own membership in multicast groups
  *   fabric/verbs/mcast.c   multicast groups
  *   fabric/verbs/post.c    from guests' rings to ibv_post_send
+ *   fabric/verbs/batch.c   from their entries to work requests
  *   fabric/verbs/recv.c    from guests' rings to ibv_post_recv, ibv_post_srq_recv
  *   fabric/verbs/headers.c where received datagrams have their headers
  *
@@ -302,10 +303,12 @@ int verbs_mw_alloc(struct mw *mw);
 void verbs_mw_dealloc(struct mw *mw);
 
 /*
- * fabric/verbs/mr.c: copy length bytes at an address of the region with this lkey, as far as
- * there is one and they lie in it: false. Any thread.
+ * fabric/verbs/mr.c: where length bytes at an address of the region with this lkey are, or NULL:
+ * there is none, or they do not lie in it. With vv->keys_lock held, and valid as long. *last: the
+ * region that was found last, at first NULL. Any thread.
  */
-bool verbs_mr_read(struct verbs_vm *vv, uint32_t lkey, uint64_t addr, void *to, uint32_t length);
+const uint8_t *verbs_mr_at(struct verbs_vm *vv, const struct verbs_mr **last, uint32_t lkey,
+			   uint64_t addr, uint32_t length);
 /* Write them, as an engine would for a QP of that PD. */
 bool verbs_mr_write(struct verbs_vm *vv, const struct ibv_pd *pd, uint32_t lkey, uint64_t addr,
 		    const void *from, uint32_t length);
@@ -319,10 +322,14 @@ void verbs_headers_free(struct verbs_headers *headers);
 /* Before a receive with this tag is posted. */
 void verbs_headers_note(struct verbs_headers *headers, uint16_t tag, const struct ibv_sge *sge,
 			unsigned int num_sge);
-/* When it has completed: what grh_header_type() says of the header, 0 if that cannot be found. */
-uint8_t verbs_headers_type(struct verbs_headers *headers, struct verbs_vm *vv, uint16_t tag);
 /*
- * Likewise: have the header of a datagram from the QP src_qpn show the addresses that the
+ * When some have completed: where the engine left sl 0, what grh_header_type() says of the header,
+ * 0 if that cannot be found. Those in error are passed over.
+ */
+void verbs_headers_types(struct verbs_headers *headers, struct verbs_vm *vv, struct pvhca_cqe *cqes,
+			 unsigned int count);
+/*
+ * Of one: have the header of a datagram from the QP src_qpn show the addresses that the
  * guest knows. pd: of the queue.
  */
 void verbs_headers_show(struct verbs_headers *headers, struct vm *vm, const struct ibv_pd *pd,

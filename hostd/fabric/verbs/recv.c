@@ -12,6 +12,7 @@
 #include "vm/events.h"
 #include "lib/log.h"
 #include "fabric/verbs/private.h"
+#include "vm/plain.h"
 
 #define BATCH	 32
 #define SGE_POOL 512
@@ -98,6 +99,37 @@ static unsigned int refuse_receive(struct qp *qp, bool *more)
 	return 1;
 }
 
+/* The next entry, if it is plain. False: nothing happened. */
+static inline bool add_plain(struct recv_batch *batch, const struct work_queue *rq, uint64_t id)
+{
+	struct ibv_recv_wr *wr = &batch->wr[batch->count];
+	struct ibv_sge *sge = &batch->sge[batch->sges];
+	struct plain_receive entry;
+
+	plain_load_receive(rq, rq->ci + batch->count, &entry);
+	if (!plain_receive_has_one(&entry) || !rq->max_sge)
+		return false;
+	sge->addr = le64toh(entry.sge.addr);
+	sge->length = le32toh(entry.sge.length);
+	sge->lkey = le32toh(entry.sge.lkey);
+	wr->wr_id = id | le16toh(entry.wqe.tag);
+	wr->num_sge = 1;
+	return true;
+}
+
+/* The next entry, of whatever kind. False: it is refused. */
+static bool add_any(struct recv_batch *batch, const struct work_queue *rq, uint64_t id)
+{
+	struct ibv_recv_wr *wr = &batch->wr[batch->count];
+	struct recv_request request;
+
+	if (work_queue_take_recv(rq, rq->ci + batch->count, &request, &batch->sge[batch->sges]))
+		return false;
+	wr->wr_id = id | request.tag;
+	wr->num_sge = request.num_sge;
+	return true;
+}
+
 /*
  * Up to posted entries of rq. False: the entry after them is refused. headers: of those that
  * may become datagrams', or NULL.
@@ -105,28 +137,27 @@ static unsigned int refuse_receive(struct qp *qp, bool *more)
 static bool build_receives(const struct work_queue *rq, uint64_t id, struct verbs_headers *headers,
 			   struct recv_batch *batch, uint32_t posted)
 {
-	struct recv_request request;
 	struct ibv_recv_wr *wr;
+	bool sense = true;
 
 	batch->count = batch->sges = 0;
 	while (batch->count < posted && batch->count < BATCH &&
 	       batch->sges + rq->max_sge <= SGE_POOL) {
-		if (work_queue_take_recv(rq, rq->ci + batch->count, &request,
-					 &batch->sge[batch->sges]))
-			return false;
+		sense = add_plain(batch, rq, id) || add_any(batch, rq, id);
+		if (!sense)
+			break;
 		wr = &batch->wr[batch->count];
-		*wr = (struct ibv_recv_wr){
-			.wr_id = id | request.tag,
-			.sg_list = &batch->sge[batch->sges],
-			.num_sge = request.num_sge,
-		};
+		wr->next = wr + 1;
+		wr->sg_list = &batch->sge[batch->sges];
 		if (headers)
-			verbs_headers_note(headers, request.tag, wr->sg_list, wr->num_sge);
-		batch->sges += request.num_sge;
-		if (batch->count++)
-			wr[-1].next = wr;
+			verbs_headers_note(headers, wr->wr_id & WR_ID_INDEX_MASK, wr->sg_list,
+					   wr->num_sge);
+		batch->sges += wr->num_sge;
+		batch->count++;
 	}
-	return true;
+	if (batch->count)
+		batch->wr[batch->count - 1].next = NULL;
+	return sense;
 }
 
 static unsigned int serve_receives(struct qp *qp, bool *more)

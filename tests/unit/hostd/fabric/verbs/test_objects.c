@@ -514,25 +514,37 @@ static struct mr new_mr(void)
 }
 
 /* 64 bytes at 0x5000, which lie 0x80 behind the beginning of the mapping. */
-START_TEST(a_region_is_read_by_its_lkey_and_the_guests_addresses)
+START_TEST(a_region_is_found_by_its_lkey_and_the_guests_addresses)
 {
-	struct mr mr = new_mr();
-	uint8_t got[64];
+	const struct verbs_mr *last = NULL, *first;
+	struct mr mr = new_mr(), next = new_mr();
+	const uint8_t *at;
 
 	for (unsigned int i = 0; i < sizeof(guest_memory); i++)
 		guest_memory[i] = i - 0x80;
 	ck_assert_int_eq(verbs_mr_reg(&mr), PVHCA_ST_OK);
-	ck_assert(verbs_mr_read(&vv, mr.lkey, 0x5000, got, 64));
-	ck_assert_mem_eq(got, guest_memory + 0x80, 64);
-	ck_assert(verbs_mr_read(&vv, mr.lkey, 0x503f, got, 1));
-	ck_assert_uint_eq(got[0], 63);
-	ck_assert(!verbs_mr_read(&vv, mr.lkey, 0x4fff, got, 1));
-	ck_assert(!verbs_mr_read(&vv, mr.lkey, 0x503f, got, 2));
-	ck_assert(!verbs_mr_read(&vv, mr.lkey, 0x5001, got, 64));
-	ck_assert(!verbs_mr_read(&vv, mr.lkey, UINT64_MAX, got, 2));
-	ck_assert(!verbs_mr_read(&vv, mr.lkey + 1, 0x5000, got, 1));
+	at = verbs_mr_at(&vv, &last, mr.lkey, 0x5000, 64);
+	ck_assert_mem_eq(at, guest_memory + 0x80, 64);
+	first = last;
+	/* By what was found last, and anew. */
+	for (unsigned int i = 0; i < 2; i++, last = NULL) {
+		at = verbs_mr_at(&vv, &last, mr.lkey, 0x503f, 1);
+		ck_assert_uint_eq(*at, 63);
+		ck_assert(!verbs_mr_at(&vv, &last, mr.lkey, 0x4fff, 1));
+		ck_assert(!verbs_mr_at(&vv, &last, mr.lkey, 0x503f, 2));
+		ck_assert(!verbs_mr_at(&vv, &last, mr.lkey, 0x5001, 64));
+		ck_assert(!verbs_mr_at(&vv, &last, mr.lkey, UINT64_MAX, 2));
+		ck_assert(!verbs_mr_at(&vv, &last, mr.lkey + 1, 0x5000, 1));
+	}
+	/* Another one's key is not taken for that of the last. */
+	ck_assert_int_eq(verbs_mr_reg(&next), PVHCA_ST_OK);
+	last = first;
+	ck_assert_ptr_nonnull(verbs_mr_at(&vv, &last, next.lkey, 0x5000, 1));
+	ck_assert_ptr_ne(last, first);
+	ck_assert_int_eq(verbs_mr_dereg(&next), PVHCA_ST_OK);
 	ck_assert_int_eq(verbs_mr_dereg(&mr), PVHCA_ST_OK);
-	ck_assert(!verbs_mr_read(&vv, mr.lkey, 0x5000, got, 1));
+	last = NULL;
+	ck_assert(!verbs_mr_at(&vv, &last, mr.lkey, 0x5000, 1));
 }
 END_TEST
 
@@ -721,7 +733,7 @@ int main(void)
 	tcase_add_test(tc, an_address_is_the_hosts_with_the_index_of_its_table);
 	tcase_add_test(tc, groups_are_left_before_the_qp_goes);
 	tcase_add_test(tc, the_host_is_in_the_groups_of_its_guests);
-	tcase_add_test(tc, a_region_is_read_by_its_lkey_and_the_guests_addresses);
+	tcase_add_test(tc, a_region_is_found_by_its_lkey_and_the_guests_addresses);
 	tcase_add_test(tc, a_region_is_written_as_its_own_pd_may);
 	tcase_add_test(tc, a_region_is_made_anew_before_the_old_one_goes);
 	tcase_add_test(tc, a_change_of_rights_keeps_the_keys_or_is_refused);

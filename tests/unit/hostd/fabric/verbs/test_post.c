@@ -21,6 +21,9 @@ static struct {
 	unsigned int flags[256];
 	uint8_t inline_byte[256];
 	uint64_t remote_addr[256];
+	struct ibv_sge sge[256]; /* the first of each */
+	int num_sge[256];
+	struct ibv_ah *to[256];
 	unsigned int sends;
 	struct ibv_send_wr last;
 	uint32_t key_at_bind;
@@ -45,9 +48,13 @@ static int host_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_
 		host.opcode[host.sends] = wr->opcode;
 		host.flags[host.sends] = wr->send_flags;
 		host.last = *wr;
+		host.to[host.sends] = wr->wr.ud.ah;
 		if (wr->opcode == IBV_WR_BIND_MW)
 			host.key_at_bind = wr->bind_mw.mw->rkey;
 		host.remote_addr[host.sends] = wr->wr.rdma.remote_addr;
+		host.num_sge[host.sends] = wr->num_sge;
+		if (wr->num_sge)
+			host.sge[host.sends] = *wr->sg_list;
 		if (wr->send_flags & IBV_SEND_INLINE)
 			host.inline_byte[host.sends] = *(uint8_t *)(uintptr_t)wr->sg_list->addr;
 		host.sends++;
@@ -175,6 +182,20 @@ static struct pvhca_sq_wqe *post(uint8_t opcode, uint8_t flags)
 	return wqe;
 }
 
+/* With one piece of memory, as most are. */
+static struct pvhca_sq_wqe *post_plain(uint8_t opcode, uint8_t flags)
+{
+	const bool atomic = opcode == PVHCA_WQE_ATOMIC_CMP_SWP ||
+		opcode == PVHCA_WQE_ATOMIC_FETCH_ADD;
+	struct pvhca_sq_wqe *wqe = post(opcode, flags);
+	struct pvhca_sge *sge = (struct pvhca_sge *)(wqe + 1) + atomic;
+
+	wqe->num_sge = htole16(1);
+	*sge = (struct pvhca_sge){ htole64(0x7000 + le32toh(header->sq_pi)), htole32(64),
+				   htole32(0x99) };
+	return wqe;
+}
+
 static bool wants_again(void)
 {
 	return context.again[0] & 1ull << qp.slot;
@@ -239,6 +260,163 @@ START_TEST(flags_and_inline_data_are_passed_on)
 				  IBV_SEND_INLINE);
 	ck_assert_uint_eq(host.inline_byte[0], 0x5a);
 	ck_assert_uint_eq(vm.counters.payload_bytes_copied, 0);
+}
+END_TEST
+
+START_TEST(a_request_with_one_piece_of_memory_reaches_the_engine_in_full)
+{
+	static const struct {
+		uint8_t opcode;
+		enum ibv_wr_opcode host;
+	} kinds[] = {
+		{ PVHCA_WQE_WRITE, IBV_WR_RDMA_WRITE },
+		{ PVHCA_WQE_ATOMIC_FETCH_ADD, IBV_WR_ATOMIC_FETCH_AND_ADD },
+		{ PVHCA_WQE_WRITE_IMM, IBV_WR_RDMA_WRITE_WITH_IMM },
+		{ PVHCA_WQE_READ, IBV_WR_RDMA_READ },
+		{ PVHCA_WQE_ATOMIC_CMP_SWP, IBV_WR_ATOMIC_CMP_AND_SWP },
+		{ PVHCA_WQE_SEND, IBV_WR_SEND },
+		{ PVHCA_WQE_SEND_IMM, IBV_WR_SEND_WITH_IMM },
+		{ PVHCA_WQE_SEND_INV, IBV_WR_SEND_WITH_INV },
+	};
+	struct pvhca_sq_wqe *wqe;
+
+	for (unsigned int i = 0; i < G_N_ELEMENTS(kinds); i++) {
+		wqe = post_plain(kinds[i].opcode, PVHCA_WQE_F_SIGNALED | PVHCA_WQE_F_FENCE);
+		wqe->rkey = htole32(0x33);
+		wqe->imm_data = 0x12345678;
+		((struct pvhca_atomic_seg *)(wqe + 1))->compare_add = htole64(5);
+		if (wqe->opcode == PVHCA_WQE_ATOMIC_CMP_SWP)
+			((struct pvhca_atomic_seg *)(wqe + 1))->swap = htole64(6);
+		else if (wqe->opcode != PVHCA_WQE_ATOMIC_FETCH_ADD)
+			((struct pvhca_sge *)(wqe + 1))->addr = htole64(0x7001 + i);
+		ck_assert_uint_eq(serve(), 1);
+		ck_assert_uint_eq(host.wr_id[i], 0x50003ull << 32 | i);
+		ck_assert_int_eq(host.opcode[i], kinds[i].host);
+		ck_assert_uint_eq(host.flags[i], IBV_SEND_SIGNALED | IBV_SEND_FENCE);
+		ck_assert_int_eq(host.num_sge[i], 1);
+		ck_assert_uint_eq(host.sge[i].addr, 0x7001 + i);
+		ck_assert_uint_eq(host.sge[i].length, 64);
+		ck_assert_uint_eq(host.sge[i].lkey, 0x99);
+		if (wqe->opcode == PVHCA_WQE_ATOMIC_CMP_SWP) {
+			ck_assert_uint_eq(host.last.wr.atomic.swap, 6);
+			ck_assert_uint_eq(host.last.wr.atomic.compare_add, 5);
+			ck_assert_uint_eq(host.last.wr.atomic.rkey, 0x33);
+			ck_assert_uint_eq(host.last.wr.atomic.remote_addr, 0x1000 + i);
+		} else if (wqe->opcode == PVHCA_WQE_WRITE_IMM) {
+			ck_assert_uint_eq(host.last.imm_data, 0x12345678);
+			ck_assert_uint_eq(host.last.wr.rdma.rkey, 0x33);
+			ck_assert_uint_eq(host.last.wr.rdma.remote_addr, 0x1000 + i);
+		} else if (wqe->opcode == PVHCA_WQE_SEND_INV) {
+			ck_assert_uint_eq(host.last.invalidate_rkey, 0x12345678);
+		}
+	}
+	ck_assert_uint_eq(vm.counters.payload_bytes_sent, G_N_ELEMENTS(kinds) * 64);
+}
+END_TEST
+
+START_TEST(requests_of_all_kinds_keep_their_order_in_one_batch)
+{
+	struct pvhca_sq_wqe *wqe;
+	unsigned int i;
+
+	for (i = 0; i < 12; i++) {
+		wqe = i % 3 == 1 ? post(PVHCA_WQE_WRITE, PVHCA_WQE_F_INLINE) :
+				   post_plain(PVHCA_WQE_WRITE, 0);
+		if (i % 3 == 1)
+			wqe->inline_len = htole32(8);
+		if (i % 3 == 2)
+			wqe->num_sge = htole16(2);
+	}
+	ck_assert_uint_eq(serve(), 12);
+	ck_assert_uint_eq(host.sends, 12);
+	for (i = 0; i < 12; i++) {
+		ck_assert_uint_eq(host.wr_id[i] & WR_ID_INDEX_MASK, i);
+		ck_assert_int_eq(host.num_sge[i], i % 3 == 2 ? 2 : 1);
+		ck_assert_uint_eq(host.remote_addr[i], 0x1000 + i);
+		if (i % 3 != 1)
+			ck_assert_uint_eq(host.sge[i].addr, 0x7001 + i);
+	}
+}
+END_TEST
+
+/* What one load finds, the other way refuses, too. */
+START_TEST(an_entry_that_is_plain_but_for_one_thing_is_refused)
+{
+	vqp.send_opcodes = 1u << PVHCA_WQE_WRITE;
+	post_plain(PVHCA_WQE_WRITE, 0)->reserved = 1;
+	post_plain(PVHCA_WQE_WRITE, PVHCA_WQE_F_MASK + 1);
+	post_plain(PVHCA_WQE_WRITE, 0)->inline_len = htole32(1);
+	post_plain(PVHCA_WQE_READ, 0);
+	post_plain(PVHCA_WQE_WRITE, 0)->num_sge = htole16(3);
+	for (unsigned int i = 0; i < 5; i++) {
+		ck_assert_uint_eq(serve(), 1);
+		ck_assert_uint_eq(host.wr_id[i], 0x50003ull << 32 | WR_ID_BAD | i);
+	}
+	qp.sq.max_sge = 0;
+	post_plain(PVHCA_WQE_WRITE, 0);
+	ck_assert_uint_eq(serve(), 1);
+	ck_assert_uint_eq(host.wr_id[5], 0x50003ull << 32 | WR_ID_BAD | 5);
+}
+END_TEST
+
+START_TEST(datagrams_of_one_batch_go_where_each_of_them_says)
+{
+	struct ibv_ah other_host_ah;
+	struct ah other = { .pd = &pd, .fabric = &other_host_ah };
+	const uint8_t which[] = { 0, 0, 1, 0, 1 };
+	struct pvhca_sq_wqe *wqe;
+	struct pd strange;
+	unsigned int i;
+
+	ck_assert_int_eq(table_add(&vm.ahs, &other, &other.handle), PVHCA_ST_OK);
+	table_publish(&vm.ahs, other.handle);
+	qp.type = PVHCA_QPT_UD;
+	for (i = 0; i < sizeof(which); i++) {
+		wqe = post_plain(PVHCA_WQE_SEND_IMM, 0);
+		wqe->ah = htole32(which[i] ? other.handle : ah.handle);
+		wqe->remote_qpn = htole32(70 + i);
+		wqe->remote_qkey = htole32(0x1234 + i);
+		wqe->imm_data = 9;
+	}
+	ck_assert_uint_eq(serve(), sizeof(which));
+	for (i = 0; i < sizeof(which); i++)
+		ck_assert_ptr_eq(host.to[i], which[i] ? &other_host_ah : &host_ah);
+	ck_assert_uint_eq(host.last.wr.ud.remote_qpn, 74);
+	ck_assert_uint_eq(host.last.wr.ud.remote_qkey, 0x1238);
+	ck_assert_uint_eq(host.last.imm_data, 9);
+	/* Behind one that is there, one that is not the PD's. */
+	complete_all();
+	other.pd = &strange;
+	post_plain(PVHCA_WQE_SEND, 0)->ah = htole32(ah.handle);
+	post_plain(PVHCA_WQE_SEND, 0)->ah = htole32(other.handle);
+	ck_assert_uint_eq(serve(), 1);
+	ck_assert(vqp.held);
+}
+END_TEST
+
+/* A message of a VM with a rate counts, and so does its length. */
+START_TEST(a_batch_ends_where_the_turn_or_the_rate_does)
+{
+	struct pass pass = { 0 };
+
+	for (unsigned int i = 0; i < 12; i++)
+		post_plain(PVHCA_WQE_WRITE, 0);
+	work_queue_look(&qp.sq);
+	pass_begin_turn(&pass, 3 * PASS_ENTRY_NS, 0);
+	ck_assert_uint_eq(verbs_qp_serve(&pass, &qp), 3);
+	pass_begin_turn(&pass, PASS_TURN_NS, 0);
+	pass.limited = true;
+	pass.rate_messages = 2;
+	ck_assert_uint_eq(verbs_qp_serve(&pass, &qp), 2);
+	ck_assert_int_eq(pass.rate_messages, 0);
+	pass_begin_turn(&pass, PASS_TURN_NS, 0);
+	pass.limited = true;
+	pass.rate_bytes = 65;
+	ck_assert_uint_eq(verbs_qp_serve(&pass, &qp), 2);
+	ck_assert_int_eq(pass.rate_bytes, -63);
+	ck_assert(wants_again());
+	pass_begin_turn(&pass, PASS_TURN_NS, 0);
+	ck_assert_uint_eq(verbs_qp_serve(&pass, &qp), 5);
 }
 END_TEST
 
@@ -554,6 +732,11 @@ int main(void)
 	tcase_add_test(tc, posted_sends_reach_the_engine_in_order_with_their_place);
 	tcase_add_test(tc, what_a_full_engine_did_not_take_is_not_in_flight);
 	tcase_add_test(tc, flags_and_inline_data_are_passed_on);
+	tcase_add_test(tc, a_request_with_one_piece_of_memory_reaches_the_engine_in_full);
+	tcase_add_test(tc, requests_of_all_kinds_keep_their_order_in_one_batch);
+	tcase_add_test(tc, an_entry_that_is_plain_but_for_one_thing_is_refused);
+	tcase_add_test(tc, datagrams_of_one_batch_go_where_each_of_them_says);
+	tcase_add_test(tc, a_batch_ends_where_the_turn_or_the_rate_does);
 	tcase_add_test(tc, what_was_posted_after_the_look_waits_for_the_next_pass);
 	tcase_add_test(tc, an_outdated_look_takes_nothing);
 	tcase_add_test(tc, all_sends_are_taken_before_a_drain);

@@ -16,6 +16,8 @@
 
 static struct {
 	uint64_t id[256];
+	struct ibv_sge sge[256]; /* the first of each */
+	int num_sge[256];
 	unsigned int posted, room;
 	int refuse; /* the tag that is */
 	unsigned int failed, faults, events;
@@ -33,6 +35,9 @@ static int host_post(struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
 		if (!(wr->wr_id & WR_ID_BAD) && (int)(wr->wr_id & WR_ID_INDEX_MASK) == host.refuse)
 			return EINVAL;
 		host.room--;
+		host.num_sge[host.posted] = wr->num_sge;
+		if (wr->num_sge)
+			host.sge[host.posted] = *wr->sg_list;
 		host.id[host.posted++] = wr->wr_id;
 	}
 	return 0;
@@ -169,6 +174,33 @@ START_TEST(receives_reach_the_engine_with_their_tags)
 }
 END_TEST
 
+START_TEST(receives_with_and_without_memory_keep_their_order)
+{
+	struct pvhca_rq_wqe *wqe;
+	struct pvhca_sge *sge;
+	unsigned int i;
+
+	post(9);
+	for (i = 0; i < 9; i++) {
+		wqe = (struct pvhca_rq_wqe *)work_queue_entry(&qp.rq, i);
+		sge = (struct pvhca_sge *)(wqe + 1);
+		*sge = (struct pvhca_sge){ htole64(0x7000 + i), htole32(100 + i), htole32(0x99) };
+		if (i % 3 == 1)
+			wqe->num_sge = 0;
+	}
+	ck_assert_uint_eq(verbs_serve_receives(NULL, &qp), 9);
+	for (i = 0; i < 9; i++) {
+		ck_assert_uint_eq(host.id[i] & WR_ID_INDEX_MASK, 1000 + i);
+		ck_assert_int_eq(host.num_sge[i], i % 3 != 1);
+		if (i % 3 == 1)
+			continue;
+		ck_assert_uint_eq(host.sge[i].addr, 0x7000 + i);
+		ck_assert_uint_eq(host.sge[i].length, 100 + i);
+		ck_assert_uint_eq(host.sge[i].lkey, 0x99);
+	}
+}
+END_TEST
+
 START_TEST(nothing_is_taken_in_reset_or_without_a_queue)
 {
 	post(1);
@@ -289,6 +321,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, receives_reach_the_engine_with_their_tags);
+	tcase_add_test(tc, receives_with_and_without_memory_keep_their_order);
 	tcase_add_test(tc, nothing_is_taken_in_reset_or_without_a_queue);
 	tcase_add_test(tc, a_receive_that_makes_no_sense_fails_the_qp_in_its_order);
 	tcase_add_test(tc, a_full_receive_queue_is_tried_again);
