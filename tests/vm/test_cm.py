@@ -14,9 +14,10 @@ def load_cm(*hosts):
         host.check("modprobe rdma_ucm")
 
 
-def wait_listening(host, program):
-    """Until the program listens; it is bound to an address, hence to the device."""
+def wait_listening(host, program, running=None):
+    """Until the program listens; it is bound to an address, hence to the device. running: it, which must not end."""
     def listens():
+        assert not running or running.running, running.result()
         shown = host.run("rdma resource show cm_id").out
         return any("state LISTEN" in line and f"comm {program[:15]}" in line for line in shown.splitlines())
 
@@ -27,7 +28,7 @@ def talk(server, client, server_command, client_command, timeout=60):
     """Start both; returns both results, the server's first. exec: a signal is for the program."""
     load_cm(server, client)
     running = server.spawn(f"exec {server_command}")
-    wait_listening(server, server_command.split()[0].rpartition("/")[2])
+    wait_listening(server, server_command.split()[0].rpartition("/")[2], running)
     result = client.run(client_command, timeout=timeout)
     return running.wait(timeout), result
 
