@@ -3,6 +3,7 @@
 
 import json
 import re
+import statistics
 
 from harness import vmtest
 from harness.paths import build
@@ -262,30 +263,54 @@ def a_container_has_the_interface_and_shares_the_device(rig):
     rping(server, client)
 
 
-@vmtest(guests=2, rigs=LOOPBACK, timeout=300, soak=True)
-def bandwidth_beside_virtio_net(rig):
-    """iperf3 on both interfaces of the same guests; the log has both."""
+def compare_bandwidth(rig):
+    """iperf3 on both interfaces of the same guests, in turn; the log has all."""
     server, client = rig.guests
     running = iperf3_server(server)
     for options in ("-t 5", "-t 5 -R"):
-        own = bits_per_second(client, server.rdma_ip, options)
-        other = bits_per_second(client, server.net_ip, options)
+        rates = [[bits_per_second(client, address, options) for address in (server.rdma_ip, server.net_ip)] for _ in range(3)]
+        own, other = (statistics.median(column) for column in zip(*rates))
         print(f"# iperf3 {options}: own {own / 1e6:.0f} Mb/s, virtio-net {other / 1e6:.0f} Mb/s, {own / other:.2f}")
-        assert own > 0.3 * other, (own, other)
+        assert own > 0.3 * other, rates
     running.kill()
+
+
+@vmtest(guests=2, rigs=LOOPBACK, timeout=300, soak=True)
+def bandwidth_beside_virtio_net(rig):
+    compare_bandwidth(rig)
+
+
+@vmtest(guests=2, rigs=("verbs",), timeout=300, soak=True, vhost=True)
+def bandwidth_beside_vhost_net(rig):
+    """The kernel's own server of virtio-net, and a bridge of the kernel's."""
+    compare_bandwidth(rig)
+
+
+def round_trip(guest, address):
+    """Median of pings, in ms. None is lost."""
+    said = guest.check(f"ping -n -c 100 -i 0.05 -W 30 {address}", timeout=120)
+    times = [float(time) for time in re.findall(r"time=([0-9.]+) ms", said)]
+    assert len(times) == 100, said
+    return statistics.median(times)
 
 
 @vmtest(guests=3, rigs=LOOPBACK, timeout=300, soak=True)
 def flood_leaves_room_for_others(rig):
-    """Of a guest's receives another one keeps some free, however much the first sends."""
+    """Of a guest's receives another one keeps some free, however much the first sends: none of its packets is lost, and
+    they take at most three times as long. Guests share this machine's processors. So the measure is a neighbour that is
+    busy by itself."""
     server, peer, flooder = rig.guests
     running = iperf3_server(server)
-    alone = peer.check(f"ping -n -q -c 50 -i 0.1 -W 30 {server.rdma_ip}", timeout=120)
+    alone = round_trip(peer, server.rdma_ip)
+    busy = flooder.spawn("while :; do :; done")
+    beside_busy = round_trip(peer, server.rdma_ip)
+    busy.kill(9)
     flood = flooder.spawn(f"exec iperf3 -u -b 0 -l 8000 -c {server.rdma_ip} -p 18710 -t 600")
-    wait_until(lambda: totals(rig)["packets_sent"] > 10000, "no flood", 60, flooder.slowness)
-    beside = peer.check(f"ping -n -q -c 50 -i 0.1 -W 30 {server.rdma_ip}", timeout=120)
-    print("# alone:", alone.splitlines()[-1], "with a flood:", beside.splitlines()[-1])
+    before = totals(rig)["packets_sent"]
+    wait_until(lambda: totals(rig)["packets_sent"] > before + 10000, "no flood", 60, flooder.slowness)
+    beside_flood = round_trip(peer, server.rdma_ip)
     assert flood.running
-    assert " 0% packet loss" in beside, beside
     flood.kill()
     running.kill()
+    print(f"# ping, median: alone {alone:.2f} ms, beside a busy guest {beside_busy:.2f}, beside a flood {beside_flood:.2f}")
+    assert beside_flood < 3 * max(alone, beside_busy)
