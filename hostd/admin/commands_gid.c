@@ -34,6 +34,19 @@ static int gid_check(struct vm *vm, const struct pvhca_cmd_add_gid *add)
 	return PVHCA_ST_OK;
 }
 
+/* No worker takes it for the VM's any more, and whatever it was given to forgets it. */
+static void gid_take_back(struct vm *vm, uint32_t index, const uint8_t gid[16])
+{
+	net_gid_hide(vm, index);
+	gsi_gid_del(vm, index);
+	fabric_hook(vm->ops, (void)0, gid_hide, vm, index, gid);
+	if (!vm->ending)
+		commands_wait_for_readers(vm);
+	net_gid_del(vm, index);
+	COMMANDS_FABRIC_VOID(vm, gid_del, vm, index, gid);
+	policy_release_gid(vm, gid);
+}
+
 int commands_add_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
 {
 	const struct pvhca_cmd_add_gid *add = &cmd->add_gid;
@@ -52,18 +65,15 @@ int commands_add_gid(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pv
 	if (status)
 		goto err_release;
 	status = gsi_gid_add(vm, index, add->gid, le16toh(add->vlan));
-	if (status)
-		goto err_del;
-	status = net_gid_add(vm, index, add->gid, le16toh(add->vlan));
-	if (status)
-		goto err_del_gsi;
+	if (!status)
+		status = net_gid_add(vm, index, add->gid, le16toh(add->vlan));
+	if (status) {
+		gid_take_back(vm, index, add->gid);
+		goto out;
+	}
 	vm_set_gid(vm, index, add->gid, le16toh(add->vlan));
 	goto out;
 
-err_del_gsi:
-	gsi_gid_del(vm, index);
-err_del:
-	COMMANDS_FABRIC_VOID(vm, gid_del, vm, index, add->gid);
 err_release:
 	policy_release_gid(vm, add->gid);
 out:
@@ -82,10 +92,7 @@ static void gid_remove(struct vm *vm, uint32_t index)
 
 	if (!vm_gid(vm, index, &gid))
 		return;
-	net_gid_del(vm, index);
-	gsi_gid_del(vm, index);
-	COMMANDS_FABRIC_VOID(vm, gid_del, vm, index, gid);
-	policy_release_gid(vm, gid);
+	gid_take_back(vm, index, gid);
 	vm_set_gid(vm, index, NULL, PVHCA_NO_VLAN);
 }
 

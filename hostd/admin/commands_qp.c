@@ -376,7 +376,9 @@ int commands_destroy_qp(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	if (!qp || cmd->destroy.reserved)
 		return PVHCA_ST_INVALID;
 	commands_unpublish_qp(qp, vm);
+	vm_leave(vm);
 	fabric_hook(qp->ops, (void)0, hide, qp);
+	vm_enter(vm);
 	commands_wait_for_readers(vm);
 	commands_free_qp(qp, vm);
 	return PVHCA_ST_OK;

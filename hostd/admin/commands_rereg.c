@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Changing a region in place. The fabric is given the region as it is to be, so
- * that it can make that before it gives up what is there.
+ * that it can make that before it gives up what is there. No worker finds the region while it
+ * changes, so one grace period is enough for the old form, too.
  */
 #include <endian.h>
 #include <stdlib.h>
@@ -72,7 +73,6 @@ static void rereg_take_over(struct vm *vm, struct mr *mr, struct pd *old_pd, str
 	if (mr->extents == old)
 		return;
 	commands_unpin(vm, rereg_more(old->length, mr->extents->length));
-	commands_wait_for_readers(vm);
 	extents_put(old);
 }
 
@@ -80,6 +80,21 @@ static void rereg_give_up(struct vm *vm, const struct mr *mr, struct extents *ex
 {
 	commands_unpin(vm, rereg_more(extents->length, mr->extents->length));
 	extents_put(extents);
+}
+
+/* While no worker finds the region. PVHCA_ST_BUSY: windows are bound to it. */
+static int rereg_change(struct vm *vm, struct mr *mr, uint32_t flags, struct mr *next)
+{
+	int status = fabric_hook(vm->ops, PVHCA_ST_OK, mr_hide, mr);
+
+	if (status)
+		return status;
+	table_unpublish(&vm->mrs, mr->handle);
+	commands_wait_for_readers(vm);
+	status = COMMANDS_FABRIC(vm, mr_rereg, mr, flags, next);
+	if (status)
+		table_publish(&vm->mrs, mr->handle);
+	return status;
 }
 
 int commands_rereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct pvhca_admin_rsp *rsp)
@@ -94,21 +109,21 @@ int commands_rereg_mr(struct vm *vm, const struct pvhca_admin_cmd *cmd, struct p
 
 	if (!mr || !mr->extents || !flags || flags & ~(uint32_t)REREG_FLAGS)
 		return PVHCA_ST_INVALID;
+	if (!vm->ops->mr_rereg)
+		return PVHCA_ST_UNSUPPORTED;
 	status = rereg_next(vm, mr, rereg, &next);
 	if (status)
 		return status;
 	pd = mr->pd;
 	extents = mr->extents;
-	table_unpublish(&vm->mrs, mr->handle);
-	commands_wait_for_readers(vm);
-	status = COMMANDS_FABRIC(vm, mr_rereg, mr, flags, &next);
-	if (!status)
-		rereg_take_over(vm, mr, pd, extents, &next);
-	else if (next.extents != extents)
-		rereg_give_up(vm, mr, next.extents);
-	table_publish(&vm->mrs, mr->handle);
-	if (status)
+	status = rereg_change(vm, mr, flags, &next);
+	if (status) {
+		if (next.extents != extents)
+			rereg_give_up(vm, mr, next.extents);
 		return status;
+	}
+	rereg_take_over(vm, mr, pd, extents, &next);
+	table_publish(&vm->mrs, mr->handle);
 	rsp->reg_mr.handle = htole32(mr->handle);
 	rsp->reg_mr.lkey = htole32(mr->lkey);
 	rsp->reg_mr.rkey = htole32(mr->rkey);

@@ -114,8 +114,9 @@ struct qp_ops {
 	/* --------------------- where there is something to do ---------------- */
 	/*
 	 * Before destroy, and before the grace period for it, which so is for other VMs'
-	 * workers, too: nobody comes upon the QP from here on. Not where its VM ends, see
-	 * vm_hide.
+	 * workers, too: nobody comes upon the QP from here on. It may take as long as destroy. A
+	 * worker that found the QP in its slot before may still serve it. Not where its VM
+	 * ends, see vm_hide.
 	 */
 	void (*hide)(struct qp *qp);
 	/*
@@ -193,10 +194,9 @@ struct fabric_ops {
 	 * Change a region in place (enum ibv_rereg_mr_flags). next holds the whole
 	 * region as it is to be: its pd, access, iova, length, offset, extents, and the
 	 * keys and the fabric's part of now; these are set there. No worker finds the
-	 * region by its handle meanwhile; that none finds mr by the fabric's own tables
-	 * while it changes is up to the fabric. On success the caller copies next into
-	 * mr (the fabric may have done so), and frees the extents that mr had after
-	 * another grace period.
+	 * region by its handle meanwhile, nor by the fabric's own tables: mr_hide, and a grace
+	 * period, come before. On success the caller copies next into mr (the fabric may
+	 * have done so), and frees the extents that mr had.
 	 */
 	int (*mr_rereg)(struct mr *mr, uint32_t flags, struct mr *next);
 
@@ -252,13 +252,18 @@ struct fabric_ops {
 	 */
 	void (*vm_hide)(struct vm *vm);
 	/*
-	 * Likewise of one region or window: before mr_dereg or mw_dealloc and the grace period
-	 * for it. mr_hide may return PVHCA_ST_BUSY as mr_dereg does, and has done nothing then;
-	 * where mr_dereg returns that, it is as before mr_hide.
+	 * Likewise of one region or window: before mr_dereg, mr_rereg or mw_dealloc and the grace
+	 * period for it. mr_hide may return PVHCA_ST_BUSY as mr_dereg does, and has done nothing
+	 * then; where mr_dereg or mr_rereg fails, the region is as before mr_hide.
 	 */
 	int (*mr_hide)(struct mr *mr);
 	void (*mw_hide)(struct mw *mw);
 
+	/*
+	 * An address of the guest's goes: gid_hide before the grace period for it, but not where
+	 * the VM ends (vm_hide), gid_del after it.
+	 */
+	void (*gid_hide)(struct vm *vm, uint32_t index, const uint8_t gid[16]);
 	void (*gid_del)(struct vm *vm, uint32_t index, const uint8_t gid[16]);
 
 	int (*pd_alloc)(struct pd *pd);

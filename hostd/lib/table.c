@@ -37,10 +37,18 @@ void table_init(struct table *table, struct heap *heap, uint32_t limit)
 	};
 }
 
+void table_init_rcu(struct table *table, struct heap *heap, uint32_t limit)
+{
+	table_init(table, heap, limit);
+	table->rcu = true;
+}
+
 void table_fini(struct table *table)
 {
 	heap_free(table->entries);
-	table_init(table, table->heap, table->limit);
+	table->entries = NULL;
+	table->used = 0;
+	table->hint = 0;
 }
 
 static uint32_t table_size(const struct table *table)
@@ -66,10 +74,9 @@ static int table_grow(struct table *table)
 		else
 			entries->entry[i].handle = i; /* generation 0 */
 	rcu_assign_pointer(table->entries, entries);
-	if (old) {
+	if (old && table->rcu)
 		grace_wait();
-		heap_free(old);
-	}
+	heap_free(old);
 	return PVHCA_ST_OK;
 }
 

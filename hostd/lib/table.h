@@ -4,8 +4,8 @@
  * generation, so that a stale one does not name the next object.
  *
  * Who uses a table holds its VM's lock (vm/vm.h). Workers find published objects by
- * table_find_rcu(). Before such an object is freed, it is unpublished, and a grace
- * period passes.
+ * table_find_rcu(), in tables that were made for that. Before such an object is freed, it is
+ * unpublished, and a grace period passes.
  */
 #ifndef HOSTD_LIB_TABLE_H
 #define HOSTD_LIB_TABLE_H
@@ -39,10 +39,13 @@ struct table {
 	uint32_t limit; /* quota */
 	uint32_t used;
 	uint32_t hint; /* where to look for a free place */
+	bool rcu;      /* workers look objects up: one that grows waits for a grace period */
 };
 
 /* limit is cut to TABLE_LIMIT_MAX; heap: account for the table. table_fini() leaves an empty table. */
 void table_init(struct table *table, struct heap *heap, uint32_t limit);
+/* Likewise one in which workers look objects up. */
+void table_init_rcu(struct table *table, struct heap *heap, uint32_t limit);
 /* Another limit from now on; what is there beyond it stays. As table_reserve(). */
 void table_limit(struct table *table, uint32_t limit);
 void table_fini(struct table *table);

@@ -31,10 +31,12 @@ extern const struct qp_ops net_qp_ops;
 
 /*
  * The entry index of the VM's GID table has (no longer) this address; vlan of its interface or
- * PVHCA_NO_VLAN. vm->gids[index] keeps it. net_gid_add: PVHCA_ST_OK or NO_MEMORY. net_gid_del
- * waits for a grace period. Whoever carries out a command of the VM.
+ * PVHCA_NO_VLAN. vm->gids[index] keeps it. net_gid_add: PVHCA_ST_OK or NO_MEMORY. Between
+ * net_gid_hide, or net_hide, and net_gid_del the caller waits for a grace period. Whoever carries
+ * out a command of the VM.
  */
 int net_gid_add(struct vm *vm, uint32_t index, const uint8_t gid[16], uint16_t vlan);
+void net_gid_hide(struct vm *vm, uint32_t index);
 void net_gid_del(struct vm *vm, uint32_t index);
 
 /*

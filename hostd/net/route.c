@@ -94,18 +94,17 @@ static void route_hide(struct net_address *address)
 	address->hidden = true;
 }
 
+void net_gid_hide(struct vm *vm, uint32_t index)
+{
+	pthread_mutex_lock(&route_lock);
+	route_hide(vm->gids[index].net);
+	pthread_mutex_unlock(&route_lock);
+}
+
 void net_gid_del(struct vm *vm, uint32_t index)
 {
-	struct net_address *address = vm->gids[index].net;
-
-	if (!address)
-		return;
+	heap_free(vm->gids[index].net);
 	vm->gids[index].net = NULL;
-	pthread_mutex_lock(&route_lock);
-	route_hide(address);
-	pthread_mutex_unlock(&route_lock);
-	vm_grace(vm);
-	heap_free(address);
 }
 
 void net_hide(struct vm *vm)

@@ -138,9 +138,9 @@ void vm_apply_quota(struct vm *vm)
 	heap_limit(vm->heap, quota->heap_bytes);
 	table_init(&vm->contexts, vm->heap, quota->contexts);
 	table_init(&vm->pds, vm->heap, quota->pds);
-	table_init(&vm->mrs, vm->heap, quota->mrs);
-	table_init(&vm->mws, vm->heap, quota->mws);
-	table_init(&vm->ahs, vm->heap, quota->ahs);
+	table_init_rcu(&vm->mrs, vm->heap, quota->mrs);
+	table_init_rcu(&vm->mws, vm->heap, quota->mws);
+	table_init_rcu(&vm->ahs, vm->heap, quota->ahs);
 	table_init(&vm->cqs, vm->heap, quota->cqs);
 	table_init(&vm->srqs, vm->heap, quota->srqs);
 	table_init(&vm->qps, vm->heap, quota->qps);

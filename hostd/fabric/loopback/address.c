@@ -75,24 +75,19 @@ int loopback_address_add(struct loopback *fabric, struct vm *vm,
 	return status;
 }
 
-bool loopback_address_del(struct loopback *fabric, struct vm *vm,
-			  const uint8_t gid[LOOPBACK_GID_LEN])
+struct address *loopback_address_del(struct loopback *fabric, struct vm *vm,
+				     const uint8_t gid[LOOPBACK_GID_LEN])
 {
-	struct address *address;
-	bool last = false;
+	struct address *address, *gone = NULL;
 
 	pthread_mutex_lock(&fabric->lock);
 	address = address_find(fabric, vm->network, gid);
 	if (address && address->vm == vm && !--address->refs) {
 		cds_hlist_del_rcu(&address->node);
-		last = true;
+		gone = address;
 	}
 	pthread_mutex_unlock(&fabric->lock);
-	if (!last)
-		return false;
-	vm_grace(vm);
-	heap_free(address);
-	return true;
+	return gone;
 }
 
 struct address *loopback_address_del_all(struct loopback *fabric, struct vm *vm)

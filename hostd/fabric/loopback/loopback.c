@@ -246,13 +246,25 @@ static void disconnect_qps(struct loopback_vm *ls, const uint8_t gid[LOOPBACK_GI
 	}
 }
 
+/* Commands that change the table of GIDs come one at a time. */
+static void loopback_gid_hide(struct vm *vm, uint32_t index, const uint8_t gid[16])
+{
+	struct loopback_vm *ls = vm->fabric_vm;
+
+	(void)index;
+	ls->hidden = loopback_address_del(ls->fabric, vm, gid);
+}
+
 static void loopback_gid_del(struct vm *vm, uint32_t index, const uint8_t gid[16])
 {
 	struct loopback_vm *ls = vm->fabric_vm;
 
 	(void)index;
-	if (loopback_address_del(ls->fabric, vm, gid))
-		disconnect_qps(ls, gid);
+	if (!ls->hidden)
+		return;
+	loopback_address_free_all(ls->hidden);
+	ls->hidden = NULL;
+	disconnect_qps(ls, gid);
 }
 
 static const struct qp_ops loopback_qp_ops = {
@@ -275,6 +287,7 @@ const struct fabric_ops fabric_loopback = {
 	.query_port = loopback_query_port,
 	.gid_add = loopback_gid_add,
 	.vm_hide = loopback_vm_hide,
+	.gid_hide = loopback_gid_hide,
 	.gid_del = loopback_gid_del,
 	.mr_reg = loopback_mr_reg,
 	.mr_hide = loopback_mr_hide,

@@ -9,7 +9,6 @@
  */
 #include <stdlib.h>
 
-#include "lib/grace.h"
 #include "lib/heap.h"
 #include "fabric/loopback/copy.h"
 #include "fabric/loopback/key.h"
@@ -115,33 +114,25 @@ int loopback_mr_dereg(struct mr *mr)
 	return PVHCA_ST_OK;
 }
 
-/* While no worker finds it by its key. */
-static void mr_hide(struct loopback *fabric, struct mr *mr, bool hide)
-{
-	pthread_mutex_lock(&fabric->lock);
-	loopback_table_publish(&fabric->mrs, mr->lkey >> 8, hide ? NULL : mr);
-	pthread_mutex_unlock(&fabric->lock);
-	if (hide)
-		grace_wait();
-}
-
 int loopback_mr_rereg(struct mr *mr, uint32_t flags, struct mr *next)
 {
 	struct loopback_vm *ls = mr->vm->fabric_vm;
+	struct loopback_mr *part = mr->fabric;
 	int status;
 
 	(void)flags; /* next is whole */
 	if (loopback_mr_key(mr))
 		return PVHCA_ST_INVALID;
-	if (atomic_load(loopback_mr_windows(mr)))
-		return PVHCA_ST_BUSY;
-	status = mr_check(next);
-	if (status)
-		return status;
-	mr_hide(ls->fabric, mr, true);
-	*mr = *next;
-	mr_hide(ls->fabric, mr, false);
-	return PVHCA_ST_OK;
+	/* As in loopback_mr_dereg(). */
+	status = atomic_load(&part->windows) ? PVHCA_ST_BUSY : mr_check(next);
+	if (!status)
+		*mr = *next;
+	loopback_places_free(part->gone);
+	part->gone = NULL;
+	pthread_mutex_lock(&ls->fabric->lock);
+	loopback_table_publish(&ls->fabric->mrs, mr->lkey >> 8, mr);
+	pthread_mutex_unlock(&ls->fabric->lock);
+	return status;
 }
 
 /* --------------------------------- checks ---------------------------------- */

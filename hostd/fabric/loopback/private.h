@@ -126,7 +126,8 @@ struct loopback_vm {
 	struct cds_list_head qps;
 	struct cds_list_head windows;	/* loopback_key.node */
 	unsigned int attachments;	/* to multicast groups */
-	struct address *addresses;	/* likewise at its end */
+	struct address *hidden;		/* address that a command takes back */
+	struct address *addresses;	/* all of them, at its end */
 	struct loopback_places *places; /* of tables, that were replaced: freed at its end */
 };
 
@@ -135,13 +136,13 @@ struct loopback_vm {
 /* PVHCA_ST_OK, IN_USE or NO_MEMORY. One session may add an address several times. */
 int loopback_address_add(struct loopback *fabric, struct vm *vm,
 			 const uint8_t gid[LOOPBACK_GID_LEN]);
-/* True: it was the last time, and no worker takes it for this session's any more. */
-bool loopback_address_del(struct loopback *fabric, struct vm *vm,
-			  const uint8_t gid[LOOPBACK_GID_LEN]);
 /*
- * The VM goes: no other's worker finds its addresses after a grace period. Returns what is to
- * be given to loopback_address_free_all() then.
+ * NULL: the session has it another time. Else no worker takes it for this session's after a grace
+ * period, and what is returned is to be given to loopback_address_free_all() then.
  */
+struct address *loopback_address_del(struct loopback *fabric, struct vm *vm,
+				     const uint8_t gid[LOOPBACK_GID_LEN]);
+/* Likewise all addresses of a VM that goes. */
 struct address *loopback_address_del_all(struct loopback *fabric, struct vm *vm);
 void loopback_address_free_all(struct address *gone);
 /* The owner in a network, or NULL. In an RCU read section. A worker may only compare the answer. */

@@ -202,7 +202,9 @@ struct verbs_datagrams {
  *	the receive queue
  * @told: the last send that the engine has completes visibly, so that in_flight falls to 0
  * @failing: a refused entry had its turn: the host QP is in error and flushes
- * @broken: the process abused its rings: the QP is in error, and not served until RESET
+ * @qp: NULL: it has ended
+ * @broken: the process abused its rings: the QP is in error, and not served until RESET. Or it
+ *	ends
  * @overrun: a completion found no room that was reserved for it: the QP is to be stopped
  * @receiving: the engine was given a receive since the last RESET; under qp->lock
  * @in_flight: sends that the engine was given and that no completion has retired

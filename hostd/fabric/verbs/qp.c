@@ -9,7 +9,6 @@
 #include <urcu-qsbr.h>
 
 #include "vm/cq.h"
-#include "lib/grace.h"
 #include "lib/heap.h"
 #include "lib/log.h"
 #include "fabric/verbs/cm/cm.h"
@@ -266,20 +265,10 @@ static void host_qp_destroy(struct qp *qp, struct verbs_qp *vqp)
 			   log_strerror(err));
 }
 
-/* One with an SRQ is found to its end: what its receives were is known only then. */
-void verbs_qp_hide(struct qp *qp)
+/* The engine's part goes, and no completion finds the QP from here on. Nobody serves it. */
+static void end_host_qp(struct qp *qp, struct verbs_qp *vqp)
 {
 	struct verbs_vm *vv = qp->vm->fabric_vm;
-	struct verbs_qp *vqp = qp->fabric;
-
-	if (!qp->srq)
-		rcu_assign_pointer(vv->qps[id_index(vqp->id)], NULL);
-}
-
-void verbs_qp_destroy(struct qp *qp)
-{
-	struct verbs_vm *vv = qp->vm->fabric_vm;
-	struct verbs_qp *vqp = qp->fabric;
 
 	cm_qp_del(vv->cm, &vqp->by_cm);
 	if (qp->type == PVHCA_QPT_UD)
@@ -290,13 +279,39 @@ void verbs_qp_destroy(struct qp *qp)
 	host_qp_destroy(qp, vqp);
 	if (qp->srq)
 		deliver_srq_entries(qp);
-
-	/* No completion finds the QP from here on. */
+	vqp->qp = NULL;
 	rcu_assign_pointer(vv->qps[id_index(vqp->id)], NULL);
-	if (qp->srq) {
+	if (qp->srq)
 		num_remove(vv, qp);
-		vm_grace(qp->vm);
+}
+
+/*
+ * One with an SRQ is found to its end: what its receives were is known only then. So it ends
+ * here, before the grace period. A worker that found it in its slot leaves it alone.
+ */
+void verbs_qp_hide(struct qp *qp)
+{
+	struct verbs_vm *vv = qp->vm->fabric_vm;
+	struct verbs_qp *vqp = qp->fabric;
+
+	if (!qp->srq) {
+		rcu_assign_pointer(vv->qps[id_index(vqp->id)], NULL);
+		return;
 	}
+	pthread_mutex_lock(&qp->lock);
+	vqp->broken = true;
+	pthread_mutex_unlock(&qp->lock);
+	end_host_qp(qp, vqp);
+}
+
+/* Where its VM ends no worker serves it, nor looks for completions of it, any more. */
+void verbs_qp_destroy(struct qp *qp)
+{
+	struct verbs_vm *vv = qp->vm->fabric_vm;
+	struct verbs_qp *vqp = qp->fabric;
+
+	if (vqp->qp)
+		end_host_qp(qp, vqp);
 	verbs_forget_in_flight(vv, vqp);
 	verbs_receiving_ends(qp->vm, &vqp->receiving);
 	release_completions(vqp);

@@ -342,9 +342,9 @@ void rig_setup(void)
 		vm->vector_fds[i] = -1;
 	table_init(&vm->contexts, vm->heap, 3);
 	table_init(&vm->pds, vm->heap, 3);
-	table_init(&vm->mrs, vm->heap, 3);
-	table_init(&vm->mws, vm->heap, 3);
-	table_init(&vm->ahs, vm->heap, 3);
+	table_init_rcu(&vm->mrs, vm->heap, 3);
+	table_init_rcu(&vm->mws, vm->heap, 3);
+	table_init_rcu(&vm->ahs, vm->heap, 3);
 	table_init(&vm->srqs, vm->heap, 3);
 	table_init(&vm->cqs, vm->heap, 3);
 	table_init(&vm->qps, vm->heap, 3);

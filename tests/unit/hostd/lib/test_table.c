@@ -2,6 +2,7 @@
 #include "suite.h"
 
 #include "pvhca/pvhca-admin.h"
+#include "lib/grace.h"
 #include "lib/table.h"
 
 static struct table table;
@@ -9,7 +10,7 @@ static int object[300];
 
 static void setup(void)
 {
-	table_init(&table, NULL, 200);
+	table_init_rcu(&table, NULL, 200);
 }
 
 static void teardown(void)
@@ -101,6 +102,29 @@ START_TEST(random_adding_and_deleting_keeps_all_handles_apart)
 		}
 		ck_assert_uint_eq(table_used(&table), used);
 	}
+}
+END_TEST
+
+/* Nobody but its VM's own threads reads a table in which workers look nothing up. */
+START_TEST(only_a_table_that_workers_read_waits_for_them_when_it_grows)
+{
+	uint64_t before = grace_count();
+	uint32_t handle;
+
+	table_fini(&table);
+	if (_i)
+		table_init(&table, NULL, 200);
+	else
+		table_init_rcu(&table, NULL, 200);
+	for (int i = 0; i < 200; i++)
+		ck_assert_int_eq(table_add(&table, &object[i], &handle), 0);
+	/* 16, 32, 64, 128, 200 */
+	ck_assert_uint_eq(grace_count() - before, _i ? 0 : 4);
+	/* An emptied table is of the same kind. */
+	table_fini(&table);
+	for (int i = 0; i < 17; i++)
+		ck_assert_int_eq(table_add(&table, &object[i], &handle), 0);
+	ck_assert_uint_eq(grace_count() - before, _i ? 0 : 5);
 }
 END_TEST
 
@@ -201,6 +225,7 @@ int main(void)
 	tcase_add_test(tc, a_stale_handle_does_not_name_the_next_object);
 	tcase_add_test(tc, the_limit_is_exact_and_room_comes_back);
 	tcase_add_test(tc, random_adding_and_deleting_keeps_all_handles_apart);
+	tcase_add_loop_test(tc, only_a_table_that_workers_read_waits_for_them_when_it_grows, 0, 2);
 	tcase_add_test(tc, for_each_may_delete);
 	tcase_add_test(tc, workers_find_what_was_published);
 	tcase_add_test(tc, what_was_published_stays_so_while_the_table_grows);

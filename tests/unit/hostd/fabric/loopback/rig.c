@@ -104,9 +104,9 @@ static struct rig_vm *vm_new(uint8_t id)
 	vm->context.page = &vm->page;
 	vm->pd.vm = &vm->vm;
 	vm->pd.context = &vm->context;
-	table_init(&vm->vm.ahs, NULL, 100);
-	table_init(&vm->vm.mrs, NULL, 100);
-	table_init(&vm->vm.mws, NULL, 100);
+	table_init_rcu(&vm->vm.ahs, NULL, 100);
+	table_init_rcu(&vm->vm.mrs, NULL, 100);
+	table_init_rcu(&vm->vm.mws, NULL, 100);
 	ck_assert_int_eq(fabric_loopback.vm_open(rig.fabric, &vm->vm), 0);
 
 	memcpy(gid->gid, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0", 15);
@@ -116,10 +116,17 @@ static struct rig_vm *vm_new(uint8_t id)
 	return vm;
 }
 
+void rig_gid_del(struct rig_vm *vm, uint32_t index, const uint8_t gid[16])
+{
+	fabric_loopback.gid_hide(&vm->vm, index, gid);
+	grace_wait();
+	fabric_loopback.gid_del(&vm->vm, index, gid);
+}
+
 static void vm_free(struct rig_vm *vm)
 {
 	if (vm->vm.gids[0].used)
-		fabric_loopback.gid_del(&vm->vm, 0, vm->vm.gids[0].gid);
+		rig_gid_del(vm, 0, vm->vm.gids[0].gid);
 	fabric_loopback.vm_close(&vm->vm);
 	table_fini(&vm->vm.ahs);
 	table_fini(&vm->vm.mrs);
@@ -231,6 +238,16 @@ void rig_mr_free(struct mr *mr)
 	if (mr->extents)
 		extents_put(mr->extents);
 	free(mr);
+}
+
+int rig_rereg(struct mr *mr, uint32_t flags, struct mr *next)
+{
+	int status = fabric_loopback.mr_hide(mr);
+
+	if (status)
+		return status;
+	grace_wait();
+	return fabric_loopback.mr_rereg(mr, flags, next);
 }
 
 uint8_t *rig_byte(const struct mr *mr, uint64_t addr)

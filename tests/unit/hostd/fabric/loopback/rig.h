@@ -67,6 +67,10 @@ void rig_teardown(void);
 struct mr *rig_mr(struct rig_vm *vm, uint64_t iova, unsigned int runs, uint64_t run_len,
 		  uint32_t access);
 void rig_mr_free(struct mr *mr);
+/* As the command does: hidden, a grace period, changed. */
+int rig_rereg(struct mr *mr, uint32_t flags, struct mr *next);
+/* Likewise an address is taken back. */
+void rig_gid_del(struct rig_vm *vm, uint32_t index, const uint8_t gid[16]);
 /* Let workers find a region by its handle. */
 void rig_mr_publish(struct mr *mr);
 struct mw *rig_mw(struct rig_vm *vm, enum ibv_mw_type type);

@@ -234,8 +234,7 @@ static void rereg(struct guest *guest)
 	int status;
 
 	table_unpublish(&guest->vm->vm.mrs, guest->mr->handle);
-	synchronize_rcu();
-	status = fabric_loopback.mr_rereg(guest->mr, IBV_REREG_MR_CHANGE_ACCESS, &next);
+	status = rig_rereg(guest->mr, IBV_REREG_MR_CHANGE_ACCESS, &next);
 	ck_assert(status == 0 || status == PVHCA_ST_BUSY);
 	table_publish(&guest->vm->vm.mrs, guest->mr->handle);
 }

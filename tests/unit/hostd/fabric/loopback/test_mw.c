@@ -380,8 +380,7 @@ START_TEST(region_with_windows_is_busy)
 
 	bind_mw(mw1, 0, RUN, REMOTE);
 	ck_assert_int_eq(fabric_loopback.mr_hide(mr_a), PVHCA_ST_BUSY);
-	ck_assert_int_eq(fabric_loopback.mr_rereg(mr_a, IBV_REREG_MR_CHANGE_ACCESS, &next),
-			 PVHCA_ST_BUSY);
+	ck_assert_int_eq(rig_rereg(mr_a, IBV_REREG_MR_CHANGE_ACCESS, &next), PVHCA_ST_BUSY);
 	rig_mw_free(mw1);
 	mw1 = NULL;
 	ck_assert_uint_eq(*loopback_mr_windows(mr_a), 0);
@@ -392,11 +391,16 @@ START_TEST(region_that_was_bound_while_it_was_hidden_is_as_before)
 {
 	struct loopback_vm *ls = rig.a->vm.fabric_vm;
 	struct loopback_table *mrs = &ls->fabric->mrs;
+	struct mr next = *mr_a;
 
 	ck_assert_int_eq(fabric_loopback.mr_hide(mr_a), 0);
 	ck_assert_ptr_null(loopback_table_find(mrs, mr_a->lkey >> 8));
 	bind_mw(mw1, 0, RUN, REMOTE);
-	ck_assert_int_eq(fabric_loopback.mr_dereg(mr_a), PVHCA_ST_BUSY);
+	next.length--;
+	ck_assert_int_eq(_i ? fabric_loopback.mr_rereg(mr_a, IBV_REREG_MR_CHANGE_ACCESS, &next) :
+			      fabric_loopback.mr_dereg(mr_a),
+			 PVHCA_ST_BUSY);
+	ck_assert_uint_ne(mr_a->length, next.length);
 	ck_assert_ptr_eq(loopback_table_find(mrs, mr_a->lkey >> 8), mr_a);
 	rig_mw_free(mw1);
 	mw1 = NULL;

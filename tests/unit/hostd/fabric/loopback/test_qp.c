@@ -514,11 +514,10 @@ START_TEST(region_is_changed_in_place_under_its_key)
 	next.pd = &pd;
 	next.iova = 2 * IOVA;
 	next.extents = other->extents;
-	ck_assert_int_eq(fabric_loopback.mr_rereg(mr,
-						  IBV_REREG_MR_CHANGE_ACCESS |
-							  IBV_REREG_MR_CHANGE_PD |
-							  IBV_REREG_MR_CHANGE_TRANSLATION,
-						  &next),
+	ck_assert_int_eq(rig_rereg(mr,
+				   IBV_REREG_MR_CHANGE_ACCESS | IBV_REREG_MR_CHANGE_PD |
+					   IBV_REREG_MR_CHANGE_TRANSLATION,
+				   &next),
 			 0);
 	ck_assert_uint_eq(next.lkey, key);
 	ck_assert_uint_eq(next.rkey, key);
@@ -530,9 +529,9 @@ START_TEST(region_is_changed_in_place_under_its_key)
 
 	/* What makes no sense changes nothing. */
 	next.length = 0;
-	ck_assert_int_eq(fabric_loopback.mr_rereg(mr, IBV_REREG_MR_CHANGE_TRANSLATION, &next),
-			 PVHCA_ST_INVALID);
+	ck_assert_int_eq(rig_rereg(mr, IBV_REREG_MR_CHANGE_TRANSLATION, &next), PVHCA_ST_INVALID);
 	ck_assert_uint_ne(mr->length, 0);
+	ck_assert_ptr_eq(loopback_table_find(&fabric->mrs, key >> 8), mr);
 	mr->extents = was.extents; /* the caller's to keep or free */
 	rig_mr_free(mr);
 	rig_mr_free(other);
@@ -654,14 +653,14 @@ START_TEST(address_belongs_to_one_session)
 	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->vm, 1, gid, PVHCA_NO_VLAN),
 			 PVHCA_ST_IN_USE);
 	ck_assert_int_eq(fabric_loopback.gid_add(&rig.a->vm, 1, gid, PVHCA_NO_VLAN), 0);
-	fabric_loopback.gid_del(&rig.b->vm, 0, gid);
-	fabric_loopback.gid_del(&rig.a->vm, 0, gid);
+	rig_gid_del(rig.b, 0, gid);
+	rig_gid_del(rig.a, 0, gid);
 	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->vm, 1, gid, PVHCA_NO_VLAN),
 			 PVHCA_ST_IN_USE);
-	fabric_loopback.gid_del(&rig.a->vm, 0, gid);
+	rig_gid_del(rig.a, 0, gid);
 	rig.a->vm.gids[0].used = false;
 	ck_assert_int_eq(fabric_loopback.gid_add(&rig.b->vm, 1, gid, PVHCA_NO_VLAN), 0);
-	fabric_loopback.gid_del(&rig.b->vm, 0, gid);
+	rig_gid_del(rig.b, 0, gid);
 }
 END_TEST
 

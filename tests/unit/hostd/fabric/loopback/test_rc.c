@@ -944,7 +944,7 @@ END_TEST
 
 START_TEST(address_taken_away_cuts_connections)
 {
-	fabric_loopback.gid_del(&rig.b->vm, 0, rig.b->vm.gids[0].gid);
+	rig_gid_del(rig.b, 0, rig.b->vm.gids[0].gid);
 	rig.b->vm.gids[0].used = false;
 	post(PVHCA_WQE_WRITE, 8);
 	rig_pump_timers(8);

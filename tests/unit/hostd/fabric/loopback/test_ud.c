@@ -299,7 +299,7 @@ START_TEST(address_that_was_given_up_is_not_spoken_for)
 	struct vm_gid *gid = &rig.a->vm.gids[0];
 
 	post_recv(b, 200);
-	fabric_loopback.gid_del(&rig.a->vm, 0, gid->gid);
+	rig_gid_del(rig.a, 0, gid->gid);
 	gid->used = false;
 	post_wqe(wqe_to(b, ah), 8);
 	expect_lost();

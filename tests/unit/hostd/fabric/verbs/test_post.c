@@ -114,7 +114,7 @@ static uint8_t *memory;
 
 static void publish(struct table *table, void *object, uint32_t *handle)
 {
-	table_init(table, NULL, 4);
+	table_init_rcu(table, NULL, 4);
 	ck_assert_int_eq(table_add(table, object, handle), PVHCA_ST_OK);
 	table_publish(table, *handle);
 }

@@ -407,9 +407,47 @@ START_TEST(what_a_qp_took_from_its_srq_is_completed_before_it_goes)
 	host.received = 40;
 	host.flushed = 1;
 	host.left = 2;
+	/* By a command, or because its VM goes. */
+	if (_i) {
+		verbs_qp_hide(&qp);
+		ck_assert_int_eq(host.qps, 0);
+		ck_assert_ptr_null(verbs_qp_by_num(&vv, qp.qpn));
+		ck_assert_uint_eq(host.delivered, 3 + 43);
+	}
 	verbs_qp_destroy(&qp);
 	ck_assert_uint_eq(host.delivered, 3 + 43);
 	ck_assert_uint_eq(host.received, 0);
+}
+END_TEST
+
+/* A worker that found it in its slot before may look at it until the grace period has passed. */
+START_TEST(a_qp_that_was_ended_before_its_grace_period_is_not_served)
+{
+	uint8_t *memory = aligned_alloc(PVHCA_GRANULE, PVHCA_GRANULE);
+	struct ring_buffer *buffer = malloc(sizeof(*buffer) + sizeof(uint8_t *));
+	struct pvhca_queue_header *header = (void *)memory;
+	struct qp qp = new_qp(PVHCA_QPT_RC);
+
+	memset(memory, 0, PVHCA_GRANULE);
+	buffer->granules = 1;
+	buffer->granule[0] = memory;
+	ck_assert(!work_queue_init(&qp.sq, buffer, &header->sq_pi, 1024, 4, 6, 6, PVHCA_SQ_WQE_DATA,
+				   2));
+	setup_srq();
+	qp.srq = &shared.guest;
+	qp.cap.max_recv_wr = 0;
+	ck_assert_int_eq(verbs_qp_create(&qp), PVHCA_ST_OK);
+	qp.state = IBV_QPS_RTS;
+	header->sq_pi = htole32(4);
+	work_queue_look(&qp.sq);
+	verbs_qp_hide(&qp);
+	atomic_store(&((struct verbs_qp *)qp.fabric)->overrun, true);
+	ck_assert_uint_eq(verbs_qp_serve(NULL, &qp), 0);
+	ck_assert_uint_eq(verbs_serve_receives(NULL, &qp), 0);
+	ck_assert_uint_eq(host.sent, 0);
+	verbs_qp_destroy(&qp);
+	free(buffer);
+	free(memory);
 }
 END_TEST
 
@@ -580,7 +618,8 @@ int main(void)
 	tcase_add_test(tc, what_the_host_refuses_leaves_nothing);
 	tcase_add_test(tc, multicast_that_does_not_come_back_is_asked_for_otherwise);
 	tcase_add_test(tc, qps_with_an_srq_receive_in_its_cq_and_are_found_by_number);
-	tcase_add_test(tc, what_a_qp_took_from_its_srq_is_completed_before_it_goes);
+	tcase_add_loop_test(tc, what_a_qp_took_from_its_srq_is_completed_before_it_goes, 0, 2);
+	tcase_add_test(tc, a_qp_that_was_ended_before_its_grace_period_is_not_served);
 	tcase_add_test(tc, an_srq_that_is_busy_does_not_hold_up_the_end_of_a_qp);
 	tcase_add_test(tc, all_that_was_posted_is_there_before_a_drain);
 	tcase_add_test(tc, a_change_that_the_host_refuses_is_none);
