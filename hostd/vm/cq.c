@@ -10,7 +10,7 @@
  * Events: the guest counts up arm_any or arm_solicited, makes a full barrier and
  * polls once more; we store an entry, make a full barrier and read the counts.
  * At least one of the two sees the other's store, so no event is lost. The look
- * at the counts is put off to the end of the worker's pass (want_event). So a batch
+ * at the counts is put off to the end of the turn (want_event). So a batch
  * takes one barrier and at most one interrupt.
  *
  * A full ring: completions wait in the backlog, those of one queue in order, and the CQ is
@@ -243,7 +243,7 @@ bool cq_push_many(struct pass *pass, struct cq *cq, struct cq_held *held,
 	if (blocked)
 		cq_blocked_add(cq);
 	else if (!pass)
-		cq_notify(cq);
+		cq_notify(NULL, cq);
 	else if (!was_wanted)
 		pass_add_cq(pass, cq);
 	return ok;
@@ -281,21 +281,24 @@ static bool cq_is_asked_for(struct cq *cq)
 }
 
 /* With cq->lock held; false when the event is held back. */
-static bool cq_raise(struct cq *cq)
+static bool cq_raise(struct pass *pass, struct cq *cq)
 {
 	cq->event_held = !events_completion(cq->ceq, cq->handle);
-	if (!cq->event_held)
-		counter_add(&cq->vm->counters.completion_events, 1);
-	return !cq->event_held;
+	if (cq->event_held)
+		return false;
+	if (pass)
+		pass_spend(pass, PASS_EVENT_NS);
+	counter_add(&cq->vm->counters.completion_events, 1);
+	return true;
 }
 
-void cq_notify(struct cq *cq)
+void cq_notify(struct pass *pass, struct cq *cq)
 {
 	bool held = false;
 
 	pthread_mutex_lock(&cq->lock);
 	if (cq->want_event && cq_is_asked_for(cq))
-		held = !cq_raise(cq);
+		held = !cq_raise(pass, cq);
 	pthread_mutex_unlock(&cq->lock);
 	if (held)
 		cq_blocked_add(cq);
@@ -313,7 +316,7 @@ bool cq_retry(struct pass *pass, struct cq *cq)
 	if (!cq->backlog_count)
 		cq_set_blocked(cq, false);
 	if (cq->event_held || (cq->want_event && cq_is_asked_for(cq)))
-		cq_raise(cq);
+		cq_raise(pass, cq);
 	done = !cq->backlog_count && !cq->event_held;
 	pthread_mutex_unlock(&cq->lock);
 	return done;

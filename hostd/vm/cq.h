@@ -30,7 +30,7 @@ void cq_unreserve(struct cq *cq, uint32_t n);
 /*
  * Write a completion, or keep it until the guest makes room. held: the queue's, which it is of,
  * qp->send_held or recv_held. cqe->flags is without the
- * phase bit. solicited: the sender asked for an event. The pass looks at its end whether
+ * phase bit. solicited: the sender asked for an event. The turn looks at its end whether
  * the guest wants an event. Returns false when the guest has more work outstanding than
  * its queues hold: it broke the protocol, and the caller stops its QP.
  */
@@ -50,8 +50,8 @@ static inline uint64_t cq_timestamp(const struct cq *cq)
 	return cq->flags & PVHCA_CREATE_CQ_TIMESTAMPS ? htole64(clock_ns()) : 0;
 }
 
-/* After a batch: raise the event if the guest asked for one. */
-void cq_notify(struct cq *cq);
+/* After a batch: raise the event if the guest asked for one. pass: that of a worker, or NULL. */
+void cq_notify(struct pass *pass, struct cq *cq);
 
 /*
  * Try to deliver the completions that are held back, as many as the turn allows. True when none

@@ -6,7 +6,7 @@
 void pass_end(struct pass *pass)
 {
 	for (unsigned int i = 0; i < pass->num_cqs; i++)
-		cq_notify(pass->cqs[i]);
+		cq_notify(pass, pass->cqs[i]);
 	pass->num_cqs = 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One pass of a worker, as fabrics see it: the time, what the VM whose turn it is may
- * still do, and the CQs to look at when the pass ends.
+ * still do, and the CQs to look at when the turn ends.
  *
  * A turn is limited by time, by bytes that the worker copies, and by what the VM's rate
  * leaves. Time is estimated by counting, with the costs below; a long turn also looks at the
@@ -20,7 +20,8 @@
 struct cq;
 struct worker;
 
-#define PASS_CQS 256
+/* CQs that are looked at together, so that a turn does not end with many events to raise. */
+#define PASS_CQS 16
 
 /* The longest turn of one VM, and about the longest pass. */
 #define PASS_TURN_NS	(20 * (int64_t)NS_PER_US)
@@ -42,6 +43,7 @@ enum pass_cost {
 	PASS_RECEIVE_NS = 50,	 /* a receive given to an engine */
 	PASS_COMPLETION_NS = 80, /* a completion moved */
 	PASS_ENTRY_NS = 250,	 /* a request, or a retry of one */
+	PASS_EVENT_NS = 1000,	 /* an event of a CQ: an interrupt, which is a system call */
 	PASS_MAD_NS = 1000,
 };
 
@@ -57,8 +59,8 @@ enum pass_cost {
  * @bytes: that the worker may still copy in this turn
  * @limited: the VM has a rate
  * @rate_bytes, @rate_messages: that the rate leaves; below 0: it had more
- * @cqs, @num_cqs: CQs that got completions; at the end each is checked once for an event
- *	that the guest wants
+ * @cqs, @num_cqs: CQs that got completions; at the end of the turn each is checked for an event
+ *	that the guest wants, and whoever had it get them pays for that
  */
 struct pass {
 	const struct worker *worker;
@@ -137,9 +139,9 @@ static inline bool pass_may_send(const struct pass *pass)
 	return !pass->limited || (pass->rate_messages > 0 && pass->rate_bytes > 0);
 }
 
-/* Look at this CQ at the end of the pass. */
+/* Look at this CQ at the end of the turn, or when there are PASS_CQS of them. */
 void pass_add_cq(struct pass *pass, struct cq *cq);
-/* At the end: raise the events that guests asked for. */
+/* At the end: raise the events that guests asked for. They take time of the turn. */
 void pass_end(struct pass *pass);
 
 #endif

@@ -45,12 +45,14 @@ static void begin_turn(struct worker *worker, int64_t ns)
 	pass_begin_turn(&worker->pass, ns, worker->pass.now + worker->spent);
 }
 
-/* It ends. Whoever takes long is measured, the others were counted. */
+/* It ends, with the events that it is to raise. Whoever takes long is measured, the others were counted. */
 static void end_turn(struct worker *worker, struct worker_vm *wv)
 {
 	struct pass *pass = &worker->pass;
-	int64_t took = pass->granted - pass->left, measured;
+	int64_t took, measured;
 
+	pass_end(pass);
+	took = pass->granted - pass->left;
 	if (took > PASS_CHECK_NS && pass->clock) {
 		measured = (int64_t)(pass->clock() - pass->began);
 		if (measured > took)
@@ -102,9 +104,9 @@ static void add_credit(struct worker_vm *wv, int64_t biggest)
 /* The VM waits for its turn, behind the others. */
 static void wait_for_turn(struct assignment *assignment, struct worker_vm *wv)
 {
-	if (wv->listed == assignment)
+	if (wv->listed)
 		return;
-	wv->listed = assignment;
+	wv->listed = true;
 	assignment->turn[assignment->num_turns++] = wv;
 }
 
@@ -117,7 +119,7 @@ static void look_at(struct worker *worker, struct assignment *assignment, struct
 	worker_look(worker, wv, all);
 	if (wv->ready)
 		wait_for_turn(assignment, wv);
-	else if (wv->listed != assignment)
+	else if (!wv->listed)
 		/* No credit is saved, and a debt goes. */
 		wv->credit = wv->credit < -PASS_TURN_NS ? wv->credit + PASS_TURN_NS : 0;
 }
@@ -154,7 +156,9 @@ static void look_at_all(struct worker *worker, struct assignment *assignment)
 	unsigned int i;
 
 	if (all || assignment->num_vms <= FEW_VMS || has_receives(assignment)) {
-		for (i = 0; i < assignment->num_vms; i++)
+		for (i = assignment->first; i < assignment->num_vms; i++)
+			look_at(worker, assignment, assignment->vms[i], all);
+		for (i = 0; i < assignment->first; i++)
 			look_at(worker, assignment, assignment->vms[i], all);
 		if (all)
 			find_busy(worker, assignment);
@@ -168,7 +172,7 @@ static void look_at_all(struct worker *worker, struct assignment *assignment)
 static void end_turns(struct assignment *assignment, unsigned int done)
 {
 	for (unsigned int i = 0; i < done; i++)
-		assignment->turn[i]->listed = NULL;
+		assignment->turn[i]->listed = false;
 	assignment->num_turns -= done;
 	memmove(assignment->turn, assignment->turn + done,
 		assignment->num_turns * sizeof(*assignment->turn));
@@ -266,12 +270,66 @@ static unsigned int poll_vms(struct worker *worker, struct assignment *assignmen
 	return served;
 }
 
+/* ------------------------- from one assignment to the next ----------------- */
+
+/* The place of the VM that was to be next, or of the one that stood behind it. */
+static unsigned int find_place(const struct assignment *assignment,
+			       const struct worker_place *place)
+{
+	unsigned int i;
+
+	for (i = 0; i < assignment->num_vms; i++)
+		if (assignment->vms[i]->vm->id == place->id)
+			return i;
+	return place->at < assignment->num_vms ? place->at : 0;
+}
+
+/*
+ * VMs that come and go, as often as they like, change nobody's turn: a new assignment goes on
+ * with the VM that would have been next. What stood in the old one is gone.
+ */
+static void begin_assignment(const struct worker *worker, struct assignment *assignment)
+{
+	unsigned int i;
+
+	for (i = 0; i < assignment->num_vms; i++) {
+		assignment->vms[i]->listed = false;
+		assignment->vms[i]->at = i;
+	}
+	assignment->first = find_place(assignment, &worker->next_turn);
+	assignment->next_receives = find_place(assignment, &worker->next_receives);
+	assignment->next_poll = find_place(assignment, &worker->next_poll);
+	assignment->begun = true;
+}
+
+static struct worker_place place_of(const struct worker_vm *wv)
+{
+	return (struct worker_place){ .id = wv->vm->id, .at = wv->at };
+}
+
+static struct worker_place place_at(const struct assignment *assignment, unsigned int at)
+{
+	return place_of(assignment->vms[at < assignment->num_vms ? at : 0]);
+}
+
+static void note_places(struct worker *worker, const struct assignment *assignment)
+{
+	if (assignment->num_vms < 2)
+		return;
+	if (assignment->num_turns)
+		worker->next_turn = place_of(assignment->turn[0]);
+	worker->next_receives = place_at(assignment, assignment->next_receives);
+	worker->next_poll = place_at(assignment, assignment->next_poll);
+}
+
 unsigned int worker_pass(struct worker *worker)
 {
 	struct assignment *assignment = rcu_dereference(worker->assignment);
 	unsigned int served = 0;
 
 	worker->spent = 0;
+	if (!assignment->begun)
+		begin_assignment(worker, assignment);
 	look_at_all(worker, assignment);
 	if (assignment->num_turns) {
 		if (has_receives(assignment))
@@ -280,6 +338,7 @@ unsigned int worker_pass(struct worker *worker)
 	}
 	served += poll_vms(worker, assignment);
 	pass_end(&worker->pass);
+	note_places(worker, assignment);
 	return served;
 }
 

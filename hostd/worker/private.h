@@ -61,7 +61,8 @@ struct bucket {
  * @bytes, @messages: what its rates leave
  * @throttled_until_ns: it has work that has to wait for tokens until then; 0: it has not
  * @throttled_since_ns: and waits since then
- * @listed: the assignment in which it is among the turns, or NULL
+ * @listed: it is among the turns
+ * @at: its place in the assignment
  */
 struct worker_vm {
 	struct vm *vm;
@@ -79,7 +80,8 @@ struct worker_vm {
 	struct bucket messages;
 	uint64_t throttled_until_ns;
 	uint64_t throttled_since_ns;
-	const struct assignment *listed;
+	bool listed;
+	unsigned int at;
 	struct cq_blocked_list blocked_cqs;
 };
 
@@ -88,6 +90,8 @@ struct worker_vm {
  *
  * The worker's own:
  *
+ * @begun: it has been used in a pass
+ * @first: looks at all VMs begin with that one
  * @busy, @num_busy: VMs that had something to do lately
  * @looked_ns: time of the last look at the others
  * @turn, @num_turns: VMs that wait for their turn, in this order
@@ -96,6 +100,8 @@ struct worker_vm {
 struct assignment {
 	unsigned int num_vms;
 	struct worker_vm **vms;
+	bool begun;
+	unsigned int first;
 	struct worker_vm **busy;
 	unsigned int num_busy;
 	uint64_t looked_ns;
@@ -103,6 +109,12 @@ struct assignment {
 	unsigned int num_turns;
 	unsigned int next_receives;
 	unsigned int next_poll;
+};
+
+/* A VM: by its id and, should it have gone, by its place among those of its worker. */
+struct worker_place {
+	unsigned int id;
+	unsigned int at;
 };
 
 struct worker {
@@ -117,6 +129,8 @@ struct worker {
 	struct pass pass;
 	int64_t spent;	       /* ns of the pass, estimated */
 	struct slot_set taken; /* worker/turn.c */
+	/* Who goes on in the next assignment, see assignment.first, .next_receives, .next_poll */
+	struct worker_place next_turn, next_receives, next_poll;
 	uint64_t spin_ns;
 	uint64_t spin_limit_ns;
 	uint64_t nap_ns;

@@ -267,7 +267,7 @@ END_TEST
 START_TEST(no_event_without_a_request)
 {
 	push(7, 0, 0, true);
-	cq_notify(&cq);
+	cq_notify(NULL, &cq);
 	ck_assert_uint_eq(events, 0);
 }
 END_TEST
@@ -278,16 +278,16 @@ START_TEST(one_request_gives_one_event)
 	push(7, 0, 0, false);
 	push(7, 1, 0, false);
 	ck_assert_uint_eq(dirty, 1);
-	cq_notify(&cq);
+	cq_notify(NULL, &cq);
 	ck_assert_uint_eq(events, 1);
 	push(7, 2, 0, false);
-	cq_notify(&cq);
+	cq_notify(NULL, &cq);
 	ck_assert_uint_eq(events, 1);
 	cq.header->arm_any = htole32(2);
-	cq_notify(&cq);
+	cq_notify(NULL, &cq);
 	ck_assert_uint_eq(events, 1);
 	push(7, 3, 0, false);
-	cq_notify(&cq);
+	cq_notify(NULL, &cq);
 	ck_assert_uint_eq(events, 2);
 }
 END_TEST
@@ -296,15 +296,15 @@ START_TEST(a_solicited_request_waits_for_a_solicited_message_or_an_error)
 {
 	cq.header->arm_solicited = htole32(1);
 	push(7, 0, 0, false);
-	cq_notify(&cq);
+	cq_notify(NULL, &cq);
 	ck_assert_uint_eq(events, 0);
 	push(7, 1, 0, true);
-	cq_notify(&cq);
+	cq_notify(NULL, &cq);
 	ck_assert_uint_eq(events, 1);
 	ck_assert_uint_eq(guest_entry(1)->flags, PVHCA_CQE_F_PHASE);
 	cq.header->arm_solicited = htole32(2);
 	push(7, 2, IBV_WC_WR_FLUSH_ERR, false);
-	cq_notify(&cq);
+	cq_notify(NULL, &cq);
 	ck_assert_uint_eq(events, 2);
 }
 END_TEST
@@ -314,7 +314,7 @@ START_TEST(an_event_that_finds_no_room_is_raised_later)
 	no_room_for_events = true;
 	cq.header->arm_any = htole32(1);
 	push(7, 0, 0, false);
-	cq_notify(&cq);
+	cq_notify(NULL, &cq);
 	ck_assert_uint_eq(events, 0);
 	ck_assert_uint_eq(blocked, 1);
 	ck_assert(!retry());
@@ -323,6 +323,30 @@ START_TEST(an_event_that_finds_no_room_is_raised_later)
 	ck_assert_uint_eq(events, 1);
 	ck_assert(retry());
 	ck_assert_uint_eq(events, 1);
+}
+END_TEST
+
+START_TEST(an_event_costs_the_turn_that_raises_it)
+{
+	struct pass pass = { .left = PASS_TURN_NS };
+
+	push(7, 0, 0, false);
+	cq_notify(&pass, &cq);
+	ck_assert_int_eq(pass.left, PASS_TURN_NS);
+	cq.header->arm_any = htole32(1);
+	push(7, 1, 0, false);
+	cq_notify(&pass, &cq);
+	ck_assert_uint_eq(events, 1);
+	ck_assert_int_eq(pass.left, PASS_TURN_NS - PASS_EVENT_NS);
+	/* One that finds no room costs when it is raised. */
+	no_room_for_events = true;
+	cq.header->arm_any = htole32(2);
+	push(7, 2, 0, false);
+	cq_notify(&pass, &cq);
+	ck_assert_int_eq(pass.left, PASS_TURN_NS - PASS_EVENT_NS);
+	no_room_for_events = false;
+	ck_assert(cq_retry(&pass, &cq));
+	ck_assert_int_eq(pass.left, PASS_TURN_NS - 2 * PASS_EVENT_NS);
 }
 END_TEST
 
@@ -357,7 +381,7 @@ START_TEST(a_resize_takes_along_what_was_not_polled)
 		if (i < 5)
 			cq.header->ci = htole32(i + 1);
 	}
-	cq_notify(&cq);
+	cq_notify(NULL, &cq);
 	ck_assert_uint_eq(events, 1);
 	/* 8 in the ring, 7 held back; of both sizes only the larger fits. */
 	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES - 1, &old), PVHCA_ST_INVALID);
@@ -375,13 +399,13 @@ START_TEST(a_resize_takes_along_what_was_not_polled)
 	ck_assert(!(entries[15].flags & PVHCA_CQE_F_PHASE));
 	ck_assert_uint_eq(cq.header->flags, 0);
 	/* The request for an event was taken along as one that is done. */
-	cq_notify(&cq);
+	cq_notify(NULL, &cq);
 	ck_assert_uint_eq(events, 1);
 	cq.header->arm_any = htole32(6);
 	cq.header->ci = htole32(15);
 	push(7, 20, 0, false);
 	push(7, 21, 0, false);
-	cq_notify(&cq);
+	cq_notify(NULL, &cq);
 	ck_assert_uint_eq(events, 2);
 	ck_assert_uint_eq(le16toh(entries[15].wqe_index), 20);
 	ck_assert_uint_eq(le16toh(entries[0].wqe_index), 21);
@@ -431,6 +455,7 @@ int main(void)
 	tcase_add_test(tc, one_request_gives_one_event);
 	tcase_add_test(tc, a_solicited_request_waits_for_a_solicited_message_or_an_error);
 	tcase_add_test(tc, an_event_that_finds_no_room_is_raised_later);
+	tcase_add_test(tc, an_event_costs_the_turn_that_raises_it);
 	tcase_add_test(tc, completions_outside_a_worker_raise_their_event_at_once);
 	tcase_add_test(tc, a_resize_takes_along_what_was_not_polled);
 	tcase_add_test(tc, a_consumer_index_without_sense_refuses_a_resize);

@@ -11,8 +11,9 @@ static struct cq cqs[CQS];
 static unsigned int looked[CQS], looks, order[CQS];
 static struct pass pass;
 
-void cq_notify(struct cq *cq)
+void cq_notify(struct pass *notifying, struct cq *cq)
 {
+	ck_assert_ptr_eq(notifying, &pass);
 	ck_assert_uint_lt(looks, CQS);
 	order[looks++] = cq - cqs;
 	looked[cq - cqs]++;

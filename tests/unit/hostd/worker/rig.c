@@ -43,8 +43,10 @@ static void tell(const char *format, ...)
 	va_end(args);
 }
 
-void cq_notify(struct cq *cq)
+void cq_notify(struct pass *pass, struct cq *cq)
 {
+	pass_spend(pass, rig.event_ns);
+	rig.notified++;
 	tell("N%u", cq->handle);
 }
 

@@ -37,6 +37,7 @@ struct guest {
  * @quiet: no log is kept
  * @cq_has_room: what a retry of a CQ finds
  * @poll_found: what vm_poll() says that it collected
+ * @event_ns: what an event of a CQ costs; @notified: how many there were
  */
 extern struct rig {
 	struct fabric_ops ops;
@@ -48,6 +49,8 @@ extern struct rig {
 	bool (*on_arm)(struct guest *guest);
 	bool cq_has_room;
 	unsigned int poll_found;
+	int64_t event_ns;
+	unsigned int notified;
 } rig;
 
 void rig_setup(void);

@@ -308,7 +308,7 @@ static void complete(struct pass *pass, struct qp *qp)
 	pass_add_cq(pass, &cqs[qp->slot]);
 }
 
-START_TEST(events_are_raised_at_the_end_of_the_pass)
+START_TEST(events_are_raised_at_the_end_of_the_turn)
 {
 	start(2);
 	without_receives();
@@ -318,7 +318,7 @@ START_TEST(events_are_raised_at_the_end_of_the_pass)
 	guest_announce(guest[1], 1);
 	rig.on_serve = complete;
 	rig_pass(NOW);
-	ck_assert_str_eq(rig.log, "S0.0 S1.1 N100 N101");
+	ck_assert_str_eq(rig.log, "S0.0 N100 S1.1 N101");
 	rig_pass(NOW);
 	ck_assert_str_eq(rig.log, "");
 }
@@ -354,6 +354,48 @@ START_TEST(a_cq_that_is_held_back_is_tried_in_each_pass_until_there_is_room)
 	ck_assert_str_eq(rig.log, "T102");
 	rig_pass(NOW);
 	ck_assert_str_eq(rig.log, "");
+}
+END_TEST
+
+/* A CQ for each QP, and an event for each completion. */
+static void complete_each(struct pass *pass, struct qp *qp)
+{
+	static struct cq each[PVHCA_SLOTS];
+
+	pass_spend(pass, PASS_ENTRY_NS);
+	pass_add_cq(pass, &each[qp->slot]);
+	context_again(qp->context, qp->slot);
+}
+
+/* They were raised at the end of the pass, at nobody's cost: 256 of them, half a millisecond. */
+START_TEST(events_that_a_vm_has_raised_are_of_its_turn)
+{
+	uint64_t served;
+
+	start(2);
+	without_receives();
+	for (uint32_t slot = 0; slot < 1000; slot++) {
+		guest_qp(guest[0], slot);
+		guest_announce(guest[0], slot);
+	}
+	guest_qp(guest[1], 0);
+	rig.on_serve = complete_each;
+	rig.event_ns = PASS_EVENT_NS;
+	rig.quiet = true;
+	for (int i = 0; i < 100; i++) {
+		rig.notified = 0;
+		served = guest[0]->served;
+		guest_announce(guest[1], 0);
+		rig_pass(NOW + i * NS_PER_MS);
+		ck_assert_uint_le(rig.notified, PASS_TURN_NS / PASS_EVENT_NS + PASS_CQS);
+		ck_assert_uint_le(guest[0]->served - served,
+				  PASS_TURN_NS / PASS_EVENT_NS + PASS_CQS);
+		ck_assert_int_le(worker->spent, 2 * PASS_TURN_NS + PASS_CQS * PASS_EVENT_NS);
+	}
+	/* What it took too much it has less of afterwards: 20 us a pass, 1.25 us for each. */
+	ck_assert_uint_le(guest[0]->served,
+			  100 * PASS_TURN_NS / (PASS_ENTRY_NS + PASS_EVENT_NS) + 32);
+	ck_assert_uint_ge(guest[1]->served, 90);
 }
 END_TEST
 
@@ -397,6 +439,13 @@ static void take_long(struct pass *pass, struct qp *qp)
 	}
 	had.used[qp->vm->id] += before - pass->left;
 	had.in_pass += before - pass->left;
+	context_again(qp->context, qp->slot);
+}
+
+/* A whole turn, of any VM. */
+static void take_long_of_many(struct pass *pass, struct qp *qp)
+{
+	pass_spend(pass, PASS_TURN_NS);
 	context_again(qp->context, qp->slot);
 }
 
@@ -478,6 +527,85 @@ START_TEST(a_pass_ends_and_the_next_goes_on_with_those_that_wait)
 		ck_assert_uint_ge(many[i]->served, 1);
 		ck_assert_uint_le(many[i]->served, 2);
 	}
+	stop_many();
+}
+END_TEST
+
+/* Those behind the tenth had none, as each change began anew with the first. */
+START_TEST(vms_that_come_and_go_change_nobodys_turn)
+{
+	struct guest *newcomer;
+	int i;
+
+	start_many(MANY);
+	for (i = 0; i < MANY; i++)
+		many[i]->vm.id = i;
+	rig.quiet = true;
+	rig.on_serve = take_long_of_many;
+	for (i = 0; i < 64; i++) {
+		rig_pass(NOW + i * NS_PER_MS);
+		newcomer = guest_start(MANY);
+		rig_pass(NOW + i * NS_PER_MS + NS_PER_US);
+		guest_stop(newcomer);
+	}
+	/* 128 passes of 10 turns: 20 for each. */
+	for (i = 0; i < MANY; i++) {
+		ck_assert_uint_ge(many[i]->served, 18);
+		ck_assert_uint_le(many[i]->served, 22);
+	}
+	stop_many();
+}
+END_TEST
+
+/* Its place is that of who stood behind it. */
+START_TEST(also_if_the_one_that_was_next_goes)
+{
+	int i;
+
+	start_many(MANY);
+	for (i = 0; i < MANY; i++)
+		many[i]->vm.id = i;
+	rig.quiet = true;
+	rig.on_serve = take_long_of_many;
+	rig_pass(NOW);
+	guest_leave(many[10]);
+	rig_pass(NOW + NS_PER_MS);
+	for (i = 0; i < MANY; i++)
+		ck_assert_uint_eq(many[i]->served, i <= 20 && i != 10);
+	guest_free(many[10]);
+	many[10] = guest_start(10);
+	stop_many();
+}
+END_TEST
+
+static unsigned int polled[MANY];
+
+static unsigned int poll_long(struct pass *pass, struct vm *vm)
+{
+	pass_spend(pass, PASS_TURN_NS);
+	polled[vm->id]++;
+	return 1;
+}
+
+START_TEST(vms_that_come_and_go_change_nothing_for_completions)
+{
+	struct guest *newcomer;
+	int i;
+
+	rig.ops.vm_poll = poll_long;
+	start_many(MANY - 1);
+	for (i = 0; i < MANY - 1; i++)
+		many[i]->vm.id = i;
+	rig.quiet = true;
+	for (i = 0; i < 64; i++) {
+		rig_pass(NOW + i * NS_PER_MS);
+		newcomer = guest_start(MANY - 1);
+		rig_pass(NOW + i * NS_PER_MS + NS_PER_US);
+		guest_stop(newcomer);
+	}
+	for (i = 0; i < MANY - 1; i++)
+		ck_assert_uint_ge(polled[i], 15);
+	many[MANY - 1] = guest_start(MANY - 1);
 	stop_many();
 }
 END_TEST
@@ -744,13 +872,17 @@ int main(void)
 	tcase_add_test(tc, a_timed_qp_is_served_at_its_deadline_and_once);
 	tcase_add_test(tc, a_timed_slot_whose_qp_has_gone_is_forgotten);
 	tcase_add_test(tc, a_timed_qp_that_is_announced_is_served_at_once_too);
-	tcase_add_test(tc, events_are_raised_at_the_end_of_the_pass);
+	tcase_add_test(tc, events_are_raised_at_the_end_of_the_turn);
+	tcase_add_test(tc, events_that_a_vm_has_raised_are_of_its_turn);
 	tcase_add_test(tc, completions_of_each_session_are_collected_in_each_pass);
 	tcase_add_test(tc, a_cq_that_is_held_back_is_tried_in_each_pass_until_there_is_room);
 	tcase_add_test(tc, however_much_a_vm_has_to_do_its_turn_ends);
 	tcase_add_loop_test(tc, a_vm_alone_may_copy_more_at_a_time, 1, 3);
 	tcase_add_test(tc, vms_share_the_time_and_not_the_requests);
 	tcase_add_test(tc, a_pass_ends_and_the_next_goes_on_with_those_that_wait);
+	tcase_add_test(tc, vms_that_come_and_go_change_nobodys_turn);
+	tcase_add_test(tc, also_if_the_one_that_was_next_goes);
+	tcase_add_test(tc, vms_that_come_and_go_change_nothing_for_completions);
 	tcase_add_test(tc, within_a_vm_each_qp_has_its_turn);
 	tcase_add_test(tc, a_turn_that_takes_longer_than_it_seems_ends_by_the_clock);
 	tcase_add_test(tc, timers_without_end_leave_others_their_turn);

@@ -28,7 +28,7 @@ void worker_wake(struct worker *worker)
 void pass_add_cq(struct pass *pass, struct cq *cq)
 {
 	(void)pass;
-	cq_notify(cq);
+	cq_notify(pass, cq);
 }
 
 void cq_blocked_add(struct cq *cq)
