@@ -234,6 +234,8 @@ bool cq_push_many(struct pass *pass, struct cq *cq, struct cq_held *held,
 		done = cq_write(cq, cqes, count);
 	if (done < count) {
 		blocked = true;
+		if (pass)
+			pass_spend(pass, PASS_HELD_NS * (int64_t)(count - done));
 		for (; done < count; done++)
 			ok &= backlog_add(cq, held, &cqes[done]);
 		cq_set_blocked(cq, true);

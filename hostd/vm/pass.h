@@ -24,7 +24,7 @@ struct worker;
 #define PASS_CQS 16
 
 /* The longest turn of one VM, and about the longest pass. */
-#define PASS_TURN_NS	(20 * (int64_t)NS_PER_US)
+#define PASS_TURN_NS	(10 * (int64_t)NS_PER_US)
 #define PASS_TURN_BYTES (128u << 10)
 /* Likewise of a VM that has its worker to itself: nobody waits, and a copy in one go is faster. */
 #define PASS_ALONE_BYTES (1u << 20)
@@ -42,6 +42,7 @@ enum pass_cost {
 	PASS_VISIT_NS = 50,	 /* a call for a queue */
 	PASS_RECEIVE_NS = 50,	 /* a receive given to an engine */
 	PASS_COMPLETION_NS = 80, /* a completion moved */
+	PASS_HELD_NS = 200,	 /* a completion that finds no room, and is kept */
 	PASS_ENTRY_NS = 250,	 /* a request, or a retry of one */
 	PASS_EVENT_NS = 1000,	 /* an event of a CQ: an interrupt, which is a system call */
 	PASS_MAD_NS = 1000,

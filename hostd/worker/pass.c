@@ -3,7 +3,7 @@
  * A pass over the rings of a worker's VMs
  *
  * VMs that have something to do have their turn one after the other (deficit round robin). A
- * turn lasts 20 us or 128 KiB at most, a pass about 200 us; who had no turn in it is the first
+ * turn lasts 10 us or 128 KiB at most, a pass about 200 us; who had no turn in it is the first
  * in the next. A VM's credit grows by its share of a turn with each pass. What a turn takes
  * beyond the credit, the next ones lack. So over a while each VM has its share of the time,
  * however long its single requests take. A VM that has nothing to do saves nothing.

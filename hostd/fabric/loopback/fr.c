@@ -21,6 +21,7 @@
 #define LOG_PAGE_MAX  30
 /* Entries of a page list that are read at once. */
 #define PAGES_AT_ONCE 64u
+#define REGIONS_KNOWN 8u
 
 int loopback_fr_alloc(struct mr *mr)
 {
@@ -62,33 +63,78 @@ static bool is_request_valid(const struct mr *mr, const struct qp *qp,
 		reg->length <= (reg->num_pages * page_size) - offset;
 }
 
-/* Takes a reference to the region over. */
-static void pages_add(struct extents *pages, uint8_t *host, uint64_t len, struct region *region)
+/**
+ * struct regions - those in which the pages of one request lie
+ * @known: referenced by an extent that was added; the oldest is replaced
+ * @last: of the page before
+ *
+ * A look-up of a page takes a lock and a reference, 40 ns or so: a thousand of them would be twice
+ * as long as a turn. A guest's RAM has a few regions, and each is looked up, and referenced, once.
+ */
+struct regions {
+	struct region *known[REGIONS_KNOWN];
+	unsigned int count;
+	struct region *last;
+};
+
+static bool region_has(const struct region *region, uint64_t gpa, uint64_t len)
 {
+	return gpa >= region->gpa && gpa - region->gpa < region->size &&
+		len <= region->size - (gpa - region->gpa);
+}
+
+static struct region *regions_find(const struct regions *regions, uint64_t gpa, uint64_t len)
+{
+	unsigned int i;
+
+	for (i = 0; i < regions->count && i < REGIONS_KNOWN; i++)
+		if (region_has(regions->known[i], gpa, len))
+			return regions->known[i];
+	return NULL;
+}
+
+/* A page at gpa. referenced: the extent takes the reference over. */
+static void pages_add(struct extents *pages, struct regions *regions, struct region *region,
+		      bool referenced, uint64_t gpa, uint64_t len)
+{
+	uint8_t *host = region->base + (gpa - region->gpa);
 	struct extent *extent = &pages->extent[pages->count];
 
-	if (pages->count && extent[-1].region == region &&
-	    extent[-1].host + extent[-1].len == host) {
+	if (!referenced && regions->last == region && extent[-1].host + extent[-1].len == host) {
 		extent[-1].len += len;
-		memory_region_put(region);
 	} else {
 		extent->host = host;
 		extent->start = pages->length;
 		extent->len = len;
-		extent->region = region;
+		extent->region = referenced ? region : NULL;
 		pages->count++;
 	}
+	if (referenced)
+		regions->known[regions->count++ % REGIONS_KNOWN] = region;
+	regions->last = region;
 	pages->length += len;
+}
+
+/* False: it is not guest RAM. */
+static bool pages_find_and_add(struct extents *pages, struct regions *regions,
+			       struct memory *memory, uint64_t gpa, uint64_t len)
+{
+	struct region *region = regions_find(regions, gpa, len);
+	const bool known = region;
+
+	if (!known && !memory_resolve(memory, gpa, len, &region))
+		return false;
+	pages_add(pages, regions, region, !known, gpa, len);
+	return true;
 }
 
 /* False: an address is not guest RAM. The caller gives back the runs added before. */
 static bool pages_take(struct extents *pages, struct memory *memory, const struct reg_request *reg)
 {
 	uint64_t page_size = 1ull << reg->log_page_size, gpa;
+	struct regions regions = { 0 };
 	__le64 list[PAGES_AT_ONCE];
 	uint32_t at, i, n;
-	struct region *region;
-	void *host;
 
 	pages->length = 0;
 	for (at = 0; at < reg->num_pages; at += n) {
@@ -100,12 +146,9 @@ static bool pages_take(struct extents *pages, struct memory *memory, const struc
 			return false;
 		for (i = 0; i < n; i++) {
 			gpa = le64toh(list[i]);
-			if (gpa & (page_size - 1))
+			if (gpa & (page_size - 1) ||
+			    !pages_find_and_add(pages, &regions, memory, gpa, page_size))
 				return false;
-			host = memory_resolve(memory, gpa, page_size, &region);
-			if (!host)
-				return false;
-			pages_add(pages, host, page_size, region);
 		}
 	}
 	return true;

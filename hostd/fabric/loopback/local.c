@@ -7,7 +7,7 @@
 #include "fabric/loopback/serve.h"
 #include "vm/pass.h"
 
-#define PAGE_NS 40
+#define PAGE_NS 10
 
 static bool invalidate(struct loopback_qp *lqp)
 {
@@ -34,7 +34,7 @@ enum loopback_result loopback_local_execute(struct loopback_serve *serve,
 		break;
 	default:
 		done = loopback_fr_reg(lqp);
-		/* Each page is looked up. */
+		/* Each page is looked at, but few are looked up. */
 		pass_spend(serve->pass, PAGE_NS * (int64_t)lqp->sq.request.reg.num_pages);
 		break;
 	}

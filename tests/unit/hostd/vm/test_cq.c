@@ -13,8 +13,10 @@
 
 #define LOG_ENTRIES 3
 #define ENTRIES	    (1u << LOG_ENTRIES)
-#define PASS	    ((struct pass *)1)
 #define QPS	    10
+
+static struct pass a_pass;
+#define PASS (&a_pass)
 
 static unsigned int events, dirty, blocked;
 static bool no_room_for_events;
@@ -350,6 +352,18 @@ START_TEST(an_event_costs_the_turn_that_raises_it)
 }
 END_TEST
 
+START_TEST(a_completion_that_is_kept_costs_the_turn)
+{
+	struct pass pass = { .left = PASS_TURN_NS };
+	struct pvhca_cqe cqe[ENTRIES + 3] = { 0 };
+
+	ck_assert(cq_push_many(&pass, &cq, &held[0], cqe, ENTRIES + 3));
+	ck_assert_uint_eq(cq.backlog_count, 3);
+	ck_assert_int_eq(pass.left, PASS_TURN_NS - 3 * PASS_HELD_NS);
+	cq_forget(&cq, &held[0]);
+}
+END_TEST
+
 START_TEST(completions_outside_a_worker_raise_their_event_at_once)
 {
 	struct pvhca_cqe cqe = { 0 };
@@ -456,6 +470,7 @@ int main(void)
 	tcase_add_test(tc, a_solicited_request_waits_for_a_solicited_message_or_an_error);
 	tcase_add_test(tc, an_event_that_finds_no_room_is_raised_later);
 	tcase_add_test(tc, an_event_costs_the_turn_that_raises_it);
+	tcase_add_test(tc, a_completion_that_is_kept_costs_the_turn);
 	tcase_add_test(tc, completions_outside_a_worker_raise_their_event_at_once);
 	tcase_add_test(tc, a_resize_takes_along_what_was_not_polled);
 	tcase_add_test(tc, a_consumer_index_without_sense_refuses_a_resize);

@@ -19,6 +19,7 @@
 #define RAM	  0x100000ull /* guest-physical */
 #define RAM_LEN	  (64 * PVHCA_GRANULE)
 #define LIST	  (RAM + 63 * PVHCA_GRANULE)
+#define MORE	  0x40000000ull /* where another region is */
 #define MAX_PAGES 8
 #define IOVA	  0xabc000ull
 #define ACCESS	  (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
@@ -153,6 +154,59 @@ START_TEST(pages_are_given_by_a_request_and_used_by_both_sides)
 	rig_expect(a->send_cq, IBV_WC_SUCCESS);
 	rig_expect(b->recv_cq, IBV_WC_SUCCESS);
 	ck_assert(rig_is_filled(mr_b, IOVA_B, 200, 7));
+}
+END_TEST
+
+/* Pages of two regions in turn, none of them the neighbour of another one. */
+static struct pvhca_reg_seg reg_of_two_regions(void)
+{
+	__le64 *list = (__le64 *)(ram + (LIST - RAM));
+	struct pvhca_reg_seg seg = reg_seg(1);
+	int i, fd = memfd_create("more", 0);
+
+	ck_assert_int_eq(ftruncate(fd, RAM_LEN), 0);
+	ck_assert_int_eq(memory_add(rig.a->vm.memory, MORE, RAM_LEN, 0, PVHCA_GRANULE, fd), 0);
+	for (i = 0; i < MAX_PAGES; i++)
+		list[i] = htole64((i & 1 ? MORE : RAM) + 2 * i * PVHCA_GRANULE);
+	seg.num_pages = htole32(MAX_PAGES);
+	seg.length = htole64(MAX_PAGES * PVHCA_GRANULE - 100);
+	return seg;
+}
+
+/* A reference for each page made a registration of a thousand pages twice as long as a turn. */
+START_TEST(regions_are_looked_up_and_kept_once_for_all_pages)
+{
+	struct pvhca_reg_seg seg = reg_of_two_regions();
+	const uint32_t key = le32toh(seg.key);
+	struct region *region[2];
+	uint8_t *host[2];
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		host[i] = memory_resolve(rig.a->vm.memory, i ? MORE : RAM, RAM_LEN, &region[i]);
+		ck_assert_uint_eq(region[i]->refs, 2);
+	}
+	post_reg(seg);
+	rig_expect(a->send_cq, IBV_WC_SUCCESS);
+	for (i = 0; i < 2; i++)
+		ck_assert_uint_eq(region[i]->refs, 3);
+	/* They are those pages. */
+	for (i = 1; i < MAX_PAGES; i++) {
+		*rig_byte(mr_b, IOVA_B) = i;
+		post(b, PVHCA_WQE_WRITE, sge_b(1), key, IOVA + i * PVHCA_GRANULE);
+		rig_expect(b->send_cq, IBV_WC_SUCCESS);
+		ck_assert_uint_eq(host[i & 1][2 * i * PVHCA_GRANULE], i);
+	}
+	/* QEMU takes them away meanwhile. */
+	ck_assert_int_eq(memory_del(rig.a->vm.memory, MORE, RAM_LEN), 0);
+	post(b, PVHCA_WQE_WRITE, sge_b(1), key, IOVA + PVHCA_GRANULE);
+	rig_expect(b->send_cq, IBV_WC_SUCCESS);
+	post(a, PVHCA_WQE_LOCAL_INV, sge_b(0), key, 0);
+	rig_expect(a->send_cq, IBV_WC_SUCCESS);
+	ck_assert_uint_eq(region[0]->refs, 2);
+	ck_assert_uint_eq(region[1]->refs, 1);
+	memory_region_put(region[0]);
+	memory_region_put(region[1]);
 }
 END_TEST
 
@@ -361,6 +415,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, pages_are_given_by_a_request_and_used_by_both_sides);
+	tcase_add_test(tcase, regions_are_looked_up_and_kept_once_for_all_pages);
 	tcase_add_loop_test(tcase, range_and_access_are_those_of_the_request, 0, 3);
 	tcase_add_loop_test(tcase, invalidated_region_is_registered_anew_under_another_key, 0, 2);
 	tcase_add_test(tcase, region_without_memory_is_worth_nothing);
