@@ -3,14 +3,20 @@
 
 Each input is a function that gets the guest and how many queue pairs to use, and leaves it at
 work. test_isolation.py counts what happens, isolation.py measures it."""
+import os
+import signal
+import socket
 import struct
 import threading
+import time
+import traceback
 import types
 
 from pvhca import *
 
+LKEY_DMA = 0xFFFFFF00
 SEND, WRITE, READ, FETCH_ADD, LOCAL_INV, BIND_MW, REGISTER = 0, 3, 5, 7, 8, 9, 10
-SIGNALED, INLINE = 1, 8
+SIGNALED, INLINE, AV = 1, 8, 16
 BIG = (1 << 20) - 1
 RTR, RTS = 2, 3
 UNREACHABLE, ALL_MEMBERS = 0xFFFFF0, 0xFFFFFF
@@ -26,23 +32,35 @@ def attributes(state, peer, gid, rnr_timer=12, timeout=14, retry=7, rnr=7):
 
 
 class Neighbour(Guest):
-    """A guest whose queue pairs share rings: so many of them need little memory."""
+    """A guest whose queue pairs share rings: so many of them need little memory. apart: processors on which a process of its
+    own does what it does again and again, so that nobody waits for the interpreter because of it."""
+
+    apart = None
 
     def __init__(self, daemon, name=b"evil", gid=EVIL_GID, size=192 << 20, driver_features=UNORDERED | FEATURE_NET, **kwargs):
         super().__init__(daemon, name=name, size=size, driver_features=driver_features, **kwargs)
-        self.gid = gid
+        self.daemon, self.gid = daemon, gid
         self.ok(ADD_GID, gid_payload(gid))
         self.q = self.rc_qp()
         self.connect(self.q, self.q.qpn, gid)
         self.threads, self.stopping = [], threading.Event()
+        self.processes, self.others = [], []
 
     def stop(self):
         self.stopping.set()
         for thread in self.threads:
             thread.join()
+        processes, self.processes = self.processes, []
+        for process in processes:
+            ended = os.waitpid(process, os.WNOHANG)[0]
+            assert not ended, "the neighbour gave up"
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
 
     def close(self):
         self.stop()
+        for other in self.others:
+            other.close()
         super().close()
 
     def ring(self, wqe, log_entries=4, log_stride=6):
@@ -52,13 +70,13 @@ class Neighbour(Guest):
         self.write(ring + GRANULE, wqe.ljust(1 << log_stride, b"\0") * (1 << log_entries))
         return ring
 
-    def queue_pair(self, ring, log_entries=4, q=None, cq=None, kind=2, log_stride=6, num_sge=1, **kwargs):
+    def queue_pair(self, ring, log_entries=4, q=None, cq=None, kind=2, log_stride=6, num_sge=1, recv=16, **kwargs):
         q = q or self.q
         max_wr = min(1 << log_entries, 16384 if log_entries == 15 else 1 << 15)
         length = granules(GRANULE + (1 << log_stride + log_entries))
         answer = self.ok(CREATE_QP, qp_payload(
-            q.context, q.pd, cq or q.cq, cq or q.cq, [(ring, length)], kind=kind, cap=(max_wr, 16, num_sge, 1, 0),
-            sq=(log_entries, log_stride), **kwargs))
+            q.context, q.pd, cq or q.cq, cq or q.cq, [(ring, length)], kind=kind,
+            cap=(max_wr, recv, num_sge, 1 if recv else 0, 0), sq=(log_entries, log_stride), **kwargs))
         handle, qpn, slot, doorbell = struct.unpack_from("<4I", answer)
         return types.SimpleNamespace(handle=handle, qpn=qpn, slot=slot, doorbell=doorbell, page=q.page)
 
@@ -95,9 +113,23 @@ class Neighbour(Guest):
         return struct.unpack_from("<3I", answer)[1:]
 
     def again_and_again(self, function):
+        """Until stop(). With apart the admin queue is that process's from now on."""
         def run():
             while not self.stopping.is_set():
                 function()
+        if self.apart:
+            process = os.fork()
+            if process:
+                self.processes.append(process)
+                return
+            try:
+                # Who measures goes first.
+                os.nice(10)
+                os.sched_setaffinity(0, self.apart)
+                run()
+            except BaseException:
+                traceback.print_exc()
+            os._exit(1)
         self.threads.append(threading.Thread(target=run))
         self.threads[-1].start()
 
@@ -215,13 +247,32 @@ def registrations(guest, count):
     return []
 
 
-def packets(guest, count):
-    """a ring full of packets, to nobody and to itself, without receives; filled again as soon as it is empty"""
+def kernel_context(guest):
+    """A context as the driver has one, with a CQ: a namespace."""
     q = types.SimpleNamespace(page=guest.alloc(GRANULE), cq_at=guest.alloc(2 * GRANULE), cq_ci=0)
     guest.write(q.page, bytes(GRANULE))
     q.context = guest.create(ALLOC_CONTEXT, context_payload(q.page, reserved=CONTEXT_KERNEL))
     q.pd = guest.pd(q.context)
-    cq = guest.create(CREATE_CQ, cq_payload(q.context, guest.ceq(), 6, [(q.cq_at, 2 * GRANULE)]))
+    q.cq = guest.create(CREATE_CQ, cq_payload(q.context, guest.ceq(), 6, [(q.cq_at, 2 * GRANULE)]))
+    return q
+
+
+def fill_again(guest, q, qp, ring, entries):
+    """Post the whole ring as soon as its last entry, the only signaled one, has completed."""
+    posted = 0
+
+    def fill():
+        nonlocal posted
+        posted += entries
+        guest.write(ring, struct.pack("<I", posted & 0xffffffff))
+        guest.announce([qp])
+        assert guest.poll_cq(q)[3] == 0
+    guest.again_and_again(fill)
+
+
+def packets(guest, count):
+    """a ring full of packets, to nobody and to itself, without receives; filled again as soon as it is empty"""
+    q = kernel_context(guest)
     own, head = guest.gid[12:], struct.pack(">BBHIBBH", 0x45, 0, 28, 0, 64, 17, 0)
     entries = [sq_wqe(SEND, [], flags=INLINE, inline=28) + head + own + to + bytes(8)
                for to in (bytes([10, 9, 9, 9]), own)]
@@ -231,16 +282,191 @@ def packets(guest, count):
         guest.write(ring + GRANULE + 64 * i, entries[i % 2])
     # The last one tells that all are done.
     guest.write(ring + GRANULE + 64 * i + 1, bytes([SIGNALED | INLINE]))
-    qp = guest.queue_pair(ring, log_entries, q, cq, NET)
+    fill_again(guest, q, guest.queue_pair(ring, log_entries, q, q.cq, NET), ring, 1 << log_entries)
+    return []
+
+
+def big_packets(guest, count):
+    """packets of 9000 bytes without end, to itself, which has no receives for them"""
+    q = kernel_context(guest)
+    own, log_entries = guest.gid[12:], 12
+    memory = guest.alloc(9000)
+    guest.write(memory, struct.pack(">BBHIBBH", 0x45, 0, 9000, 0, 64, 17, 0) + own + own + bytes(8))
+    ring = guest.ring(sq_wqe(SEND, [sge(memory, 9000, LKEY_DMA)], flags=0), log_entries)
+    guest.write(ring + GRANULE + (64 << log_entries) - 63, bytes([SIGNALED]))
+    fill_again(guest, q, guest.queue_pair(ring, log_entries, q, q.cq, NET), ring, 1 << log_entries)
+    return []
+
+
+def mads(guest, count):
+    """datagrams of connection managers: to an address that nobody has, and to the victim, which has nobody for them"""
+    q = kernel_context(guest)
+    mad, log_entries = guest.alloc(GRANULE), 8
+    guest.write(mad, bytes([1, 7, 2, 3]) + bytes(252))
+    ring = guest.ring(b"", log_entries, log_stride=7)
+    for i in range(1 << log_entries):
+        last = i == (1 << log_entries) - 1
+        to = VICTIM_GID if i % 2 else v4(10, 9, 9, 9)
+        guest.write(ring + GRANULE + 128 * i, struct.pack(
+            "<BBHIIIIIQ", SEND, AV | (SIGNALED if last else 0), 1, 0, 0, 0, 1, 0x80000000, 0)
+            + av_payload(to) + sge(mad, 256, LKEY_DMA))
+    qp = guest.queue_pair(ring, log_entries, q, q.cq, GSI, log_stride=7)
+    for state, mask in ((1, 0x71), (RTR, 1), (RTS, 1 | 1 << 16)):
+        attr = struct.pack("<BBBBI", state, 0, 0, 0, 0x80000000).ljust(33, b"\0") + b"\1"
+        guest.ok(MODIFY_QP, struct.pack("<II", qp.handle, mask) + attr)
+    fill_again(guest, q, qp, ring, 1 << log_entries)
+    return []
+
+
+def interrupts(guest, count):
+    """a CQ for each queue pair, all armed all the time, so that each completion raises an event"""
+    q, count = guest.q, min(count, 512)
+    log_ceq, log_cq, each = 12, 5, 4
+    events, buffer = guest.alloc(64 + (8 << log_ceq)), guest.alloc(granules(128 + (32 << log_cq)))
+    ceq = guest.create(CREATE_CEQ, struct.pack("<QII", events, log_ceq, 2))
+    guest.write(buffer, bytes(GRANULE))
+    ring = guest.ring(sq_wqe(WRITE, [sge(0x10000, 8, q.lkey)], q.rkey, 0x10000))
+    qps = [guest.join(guest.queue_pair(ring, cq=guest.create(CREATE_CQ, cq_payload(
+        q.context, ceq, log_cq, [(buffer, granules(128 + (32 << log_cq)))])))) for _ in range(count)]
+    posted = raised = 0
+
+    def post():
+        """All share one ring and one buffer, so one number each posts, polls and arms for all of them."""
+        nonlocal posted, raised
+        guest.write(buffer, struct.pack("<III", posted, posted + 1, 0))
+        guest.write(events, struct.pack("<I", raised))
+        posted, raised = posted + each & 0xffffffff, raised + count & 0xffffffff
+        guest.write(ring, struct.pack("<I", posted))
+        guest.announce(qps)
+    guest.again_and_again(post)
+    return qps
+
+
+def limits(guest, count):
+    """a shared receive queue that is below its limit, which is set again and again: an event each time"""
+    q = guest.q
+    ring = guest.alloc(2 * GRANULE)
+    srq = guest.create(CREATE_SRQ, srq_payload(q.context, q.pd, [(ring, 2 * GRANULE)]))
+    guest.again_and_again(lambda: guest.ok(MODIFY_SRQ, struct.pack("<IIII", srq, 2, 8, 0)))
+    return []
+
+
+def shared(guest, count):
+    """requesters that all wait for one shared receive queue, to which entries are posted one by one"""
+    q, count = guest.q, min(count, 1000)
+    receives = guest.alloc(2 * GRANULE)
+    guest.write(receives, bytes(2 * GRANULE))
+    answer = guest.ok(CREATE_SRQ, srq_payload(q.context, q.pd, [(receives, 2 * GRANULE)]))
+    srq, _, slot, _ = struct.unpack_from("<4I", answer)
+    for i in range(16):
+        guest.write(receives + 256 + 32 * i, struct.pack("<HHIQ", 1, i, 0, 0) + sge(0x10000, 64, q.lkey))
+    sends = guest.ring(sq_wqe(SEND, [sge(0x10000, 8, q.lkey)], flags=0), log_entries=12)
+    qps = [guest.join(guest.queue_pair(sends, 12, srq=srq, flags=QP_F_SRQ, rq=(0, 0), rq_offset=0, recv=0))
+           for _ in range(count)]
+    guest.write(sends, struct.pack("<I", 1 << 12))
+    guest.announce(qps)
     posted = 0
 
-    def fill():
+    def post():
+        """No one polls: once the CQ's room is used up the queue pairs hold their completions back."""
         nonlocal posted
-        posted += 1 << log_entries
-        guest.write(ring, struct.pack("<I", posted & 0xffffffff))
-        guest.announce([qp])
-        assert guest.poll_cq(q)[3] == 0
-    guest.again_and_again(fill)
+        posted = posted + 1 & 0xffffffff
+        guest.write(receives + 64, struct.pack("<I", posted))
+        guest.announce([types.SimpleNamespace(page=q.page, slot=slot)])
+        # As many as it has are posted at a time, at most: more would be an abuse, and end it.
+        if not posted % 16:
+            time.sleep(0.001)
+    guest.again_and_again(post)
+    return qps
+
+
+def resizes(guest, count):
+    """a CQ whose ring is replaced again and again, while its queue pairs never have nothing to do"""
+    q, log_entries = guest.q, 6
+    buffers = [guest.alloc(2 * GRANULE) for _ in range(2)]
+    for at in buffers:
+        guest.write(at, bytes(2 * GRANULE))
+    cq = guest.create(CREATE_CQ, cq_payload(q.context, guest.ceq(), log_entries, [(buffers[0], 2 * GRANULE)]))
+    qps = short(guest, min(count, 100))
+    turn = 0
+
+    def resize():
+        nonlocal turn
+        turn += 1
+        guest.ok(RESIZE_CQ, resize_payload(cq, log_entries, [(buffers[turn % 2], 2 * GRANULE)]))
+    guest.again_and_again(resize)
+    return qps
+
+
+def changes(guest, count):
+    """a region, an address and a queue pair in an error, changed again and again: each waits for all workers"""
+    q, ring = guest.q, guest.ring(b"")
+    memory = [(guest.alloc(GRANULE), GRANULE)]
+    mr = guest.create(REG_MR, mr_payload(q.pd, memory, GRANULE))
+    other = v4(10, 0, 7, 7)
+
+    def change():
+        guest.ok(REREG_MR, rereg_payload(mr, 1, iova=0x10000, length=GRANULE, extents=memory))
+        guest.ok(ADD_GID, gid_payload(other, index=9))
+        guest.ok(DEL_GID, struct.pack("<II", 9, 1))
+        qp = guest.queue_pair(ring)
+        guest.ok(MODIFY_QP, struct.pack("<II", qp.handle, STATE) + b"\6" + bytes(139))
+        guest.destroy(DESTROY_QP, qp.handle)
+    guest.again_and_again(change)
+    return []
+
+
+def failing(guest, count):
+    """queue pairs that fail again and again, with an event each"""
+    q, count = guest.q, min(count, 64)
+    ring = guest.ring(sq_wqe(WRITE, [sge(0x10000, 8, q.lkey + 1)], q.rkey, 0x10000))
+    guest.write(ring, struct.pack("<I", 16))
+    qps = [guest.queue_pair(ring) for _ in range(count)]
+
+    def fail():
+        for qp in qps:
+            guest.join(qp)
+        guest.announce(qps)
+        for qp in qps:
+            guest.ok(MODIFY_QP, struct.pack("<II", qp.handle, STATE) + bytes(140))
+    guest.again_and_again(fail)
+    return qps
+
+
+def restarts(guest, count):
+    """another VM of its that is enabled and reset without end, beside queue pairs that always have work"""
+    other = Guest(guest.daemon, name=b"evil-too", bring_up=False)
+    guest.others.append(other)
+
+    def restart():
+        other.next_free = GRANULE
+        other.prepare()
+        assert not other.qemu.enable(other.area)
+        assert not other.qemu.reset()
+    guest.again_and_again(restart)
+    return short(guest, min(count, 100))
+
+
+def callers(guest, count):
+    """connections that say nothing and end again, as many as there may be"""
+    def call():
+        peers = [Peer(guest.daemon) for _ in range(16)]
+        for peer in peers:
+            peer.close()
+    guest.again_and_again(call)
+    return []
+
+
+def readers(guest, count):
+    """readers of the statistics that take no more than a byte of them, and end"""
+    def read():
+        sockets = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+        for s in sockets:
+            s.connect(guest.daemon.socket + ".stats")
+        for s in sockets:
+            s.recv(1)
+            s.close()
+    guest.again_and_again(read)
     return []
 
 
@@ -289,5 +515,5 @@ def mix(guest, count):
     return [qp for function in (bulk, reads, short, rnr, lost) for qp in function(guest, count // 5 or 1)]
 
 
-INPUTS = (bulk, reads, short, atomics, rnr, lost, blocked, backlog, datagrams, storm, registrations, packets, pieces,
-          binds, fast, mix)
+INPUTS = (bulk, reads, short, atomics, rnr, lost, blocked, backlog, datagrams, storm, registrations, packets, big_packets, mads,
+          interrupts, limits, shared, resizes, changes, failing, restarts, callers, readers, pieces, binds, fast, mix)
