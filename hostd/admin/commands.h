@@ -87,7 +87,7 @@ bool commands_mr_range_valid(const struct mr *mr, uint64_t bytes);
 int commands_read_memory(struct memory *memory, const struct pvhca_mem_list *list,
 			 uint64_t max_length, struct extents **extents);
 
-/* A slot in the context's page. False: all are in use. */
+/* A slot in the context's page. False: all are in use, or there is no memory for it. */
 bool commands_slot_take(struct context *context, uint32_t *slot);
 void commands_slot_give(struct context *context, uint32_t slot);
 

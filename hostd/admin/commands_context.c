@@ -65,6 +65,8 @@ void commands_free_context(void *object, void *arg)
 	table_del(&vm->contexts, context->handle);
 	worker_del_context(context);
 	memory_region_put(context->page_region);
+	for (unsigned int word = 0; word < PVHCA_SLOT_WORDS; word++)
+		heap_free(context->slots[word]);
 	heap_free(context);
 }
 
@@ -82,6 +84,18 @@ int commands_dealloc_context(struct vm *vm, const struct pvhca_admin_cmd *cmd,
 	return PVHCA_ST_OK;
 }
 
+/* The group of a word's slots, made when it is needed first. False: no memory. */
+static bool slots_make(struct context *context, unsigned int word)
+{
+	struct slot_group *group;
+
+	if (context->slots[word])
+		return true;
+	group = heap_zalloc(context->vm->heap, sizeof(*group));
+	__atomic_store_n(&context->slots[word], group, __ATOMIC_RELEASE);
+	return group;
+}
+
 bool commands_slot_take(struct context *context, uint32_t *slot)
 {
 	for (unsigned int word = 0; word < PVHCA_SLOT_WORDS; word++) {
@@ -89,6 +103,8 @@ bool commands_slot_take(struct context *context, uint32_t *slot)
 
 		if (used == UINT64_MAX)
 			continue;
+		if (!slots_make(context, word))
+			return false;
 		*slot = word * 64 + __builtin_ctzll(~used);
 		context->slot_used[word] |= 1ull << (*slot % 64);
 		return true;

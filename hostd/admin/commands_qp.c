@@ -10,8 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include <urcu-qsbr.h>
-
 #include "gsi/gsi.h"
 #include "net/net.h"
 #include "admin/commands.h"
@@ -284,7 +282,7 @@ static int qp_bring_up(struct vm *vm, struct qp *qp)
 	if (qp->srq)
 		qp->srq->users++;
 	table_made(&vm->qps, qp->handle);
-	rcu_assign_pointer(qp->context->slots[qp->slot], qp);
+	context_set_qp(qp->context, qp->slot, qp);
 	return PVHCA_ST_OK;
 
 err_unreserve:
@@ -341,7 +339,7 @@ void commands_unpublish_qp(void *object, void *arg)
 	struct qp *qp = object;
 
 	(void)arg;
-	rcu_assign_pointer(qp->context->slots[qp->slot], NULL);
+	context_set_qp(qp->context, qp->slot, NULL);
 }
 
 void commands_free_qp(void *object, void *arg)

@@ -6,8 +6,6 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#include <urcu-qsbr.h>
-
 #include "admin/commands.h"
 #include "admin/commands_ring.h"
 #include "lib/heap.h"
@@ -104,7 +102,7 @@ static int srq_bring_up(struct vm *vm, struct srq *srq, uint32_t limit)
 	srq->context->users++;
 	srq->pd->users++;
 	table_made(&vm->srqs, srq->handle);
-	rcu_assign_pointer(srq->context->srq_slots[srq->slot], srq);
+	context_set_srq(srq->context, srq->slot, srq);
 	return PVHCA_ST_OK;
 
 err_destroy:
@@ -160,7 +158,7 @@ void commands_unpublish_srq(void *object, void *arg)
 	struct srq *srq = object;
 
 	(void)arg;
-	rcu_assign_pointer(srq->context->srq_slots[srq->slot], NULL);
+	context_set_srq(srq->context, srq->slot, NULL);
 }
 
 void commands_free_srq(void *object, void *arg)

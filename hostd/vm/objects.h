@@ -12,7 +12,7 @@
  *    (admin/claims.h): an object that it names, or hangs its object on, stays; an
  *    object that it changes or ends is nobody else's meanwhile. An object that is being
  *    made is not to be found by its handle (table_reserve).
- *  - Workers find QPs by context->slots[] and SRQs by context->srq_slots[]. They find
+ *  - Workers find QPs by context_qp() and SRQs by context_srq(). They find
  *    the AHs, MRs and MWs that a WQE names by handle with table_find_rcu(), and MRs and
  *    QPs of other sessions by the fabric's tables. Between the removal of an object from
  *    these places and its end lies grace_wait() (liburcu, QSBR: a worker is
@@ -47,12 +47,18 @@
 
 struct vm;
 
+/* QPs and SRQs of 64 slots that follow each other; RCU. A slot has one or the other. */
+struct slot_group {
+	struct qp *qp[64];
+	struct srq *srq[64];
+};
+
 /**
  * struct context - a process's open device
  * @page: the guest's context page, in its RAM
  * @kernel: made by the driver for kernel consumers: PVHCA_LKEY_DMA is valid
- * @slots: QP of each slot, for workers; RCU
- * @srq_slots: likewise SRQs; a slot has one or the other
+ * @slots: QPs and SRQs by their slots, for workers: context_qp(), context_srq(). A group is made
+ *	when the first of its slots is taken, and stays as long as the context; RCU
  * @again, @again_summary: slots that pvhcad itself wants to serve again
  *	(context_again_slots()); the guest's own are pending[] in its page
  * @timed, @timed_summary: likewise, slots whose QP waits for qp->deadline_ns
@@ -84,8 +90,7 @@ struct context {
 	uint32_t handle;
 	unsigned int users; /* PDs, CQs, QPs, SRQs */
 	struct region *page_region;
-	struct qp *slots[PVHCA_SLOTS];
-	struct srq *srq_slots[PVHCA_SLOTS];
+	struct slot_group *slots[PVHCA_SLOT_WORDS];
 	_Atomic uint64_t again[PVHCA_SLOT_WORDS];
 	_Atomic uint64_t timed[PVHCA_SLOT_WORDS];
 	uint64_t slot_used[PVHCA_SLOT_WORDS];
@@ -282,6 +287,35 @@ static inline bool qp_state_responds(enum ibv_qp_state state)
 	default:
 		return false;
 	}
+}
+
+/* The QP of a slot, or NULL. In a worker, or under vm->lock. */
+static inline struct qp *context_qp(const struct context *context, uint32_t slot)
+{
+	const struct slot_group *group =
+		__atomic_load_n(&context->slots[slot / 64], __ATOMIC_ACQUIRE);
+
+	return group ? __atomic_load_n(&group->qp[slot % 64], __ATOMIC_ACQUIRE) : NULL;
+}
+
+/* Likewise its SRQ. */
+static inline struct srq *context_srq(const struct context *context, uint32_t slot)
+{
+	const struct slot_group *group =
+		__atomic_load_n(&context->slots[slot / 64], __ATOMIC_ACQUIRE);
+
+	return group ? __atomic_load_n(&group->srq[slot % 64], __ATOMIC_ACQUIRE) : NULL;
+}
+
+/* Publish an object in its slot, which was taken, or NULL. Under vm->lock. */
+static inline void context_set_qp(struct context *context, uint32_t slot, struct qp *qp)
+{
+	__atomic_store_n(&context->slots[slot / 64]->qp[slot % 64], qp, __ATOMIC_RELEASE);
+}
+
+static inline void context_set_srq(struct context *context, uint32_t slot, struct srq *srq)
+{
+	__atomic_store_n(&context->slots[slot / 64]->srq[slot % 64], srq, __ATOMIC_RELEASE);
 }
 
 /* Slots that the guest posted on, and slots that pvhcad itself wants to serve. */

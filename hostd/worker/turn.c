@@ -38,7 +38,7 @@ static uint64_t find_expired(struct context *context, unsigned int word, uint64_
 
 	for (; bits; bits &= bits - 1) {
 		slot = word * 64 + __builtin_ctzll(bits);
-		qp = rcu_dereference(context->slots[slot]);
+		qp = context_qp(context, slot);
 		if (!qp)
 			*gone |= bits & -bits;
 		else if (qp->deadline_ns <= now)
@@ -115,7 +115,7 @@ static void add_taken(struct worker *worker, struct context *context, bool look)
 
 	if (look)
 		slot_set_for_each (taken, slot) {
-			qp = rcu_dereference(context->slots[slot]);
+			qp = context_qp(context, slot);
 			if (qp)
 				work_queue_look(&qp->sq);
 		}
@@ -282,7 +282,7 @@ static unsigned int serve_srq(struct pass *pass, struct context *context, uint32
 	unsigned int served;
 	struct srq *srq;
 
-	srq = rcu_dereference(context->srq_slots[slot]);
+	srq = context_srq(context, slot);
 	if (!srq || !ops->srq_serve || pthread_mutex_trylock(&srq->lock)) {
 		if (srq && ops->srq_serve)
 			context_again(context, slot);
@@ -295,7 +295,7 @@ static unsigned int serve_srq(struct pass *pass, struct context *context, uint32
 
 static unsigned int serve_slot(struct pass *pass, struct context *context, uint32_t slot)
 {
-	struct qp *qp = rcu_dereference(context->slots[slot]);
+	struct qp *qp = context_qp(context, slot);
 	unsigned int served;
 
 	pass_spend(pass, PASS_LOOK_NS);
@@ -312,7 +312,7 @@ static unsigned int serve_slot(struct pass *pass, struct context *context, uint3
 
 static unsigned int serve_receives(struct pass *pass, struct context *context, uint32_t slot)
 {
-	struct qp *qp = rcu_dereference(context->slots[slot]);
+	struct qp *qp = context_qp(context, slot);
 	unsigned int served;
 
 	pass_spend(pass, PASS_LOOK_NS);

@@ -214,7 +214,7 @@ static int rig_mcast(struct qp *qp, const uint8_t gid[16], uint16_t lid)
 
 static int rig_srq_create(struct srq *srq)
 {
-	ck_assert_ptr_null(srq->context->srq_slots[srq->slot]);
+	ck_assert_ptr_null(context_srq(srq->context, srq->slot));
 	ck_assert_uint_ne(srq->rq.entries, 0);
 	srq->srqn = 0x77;
 	return rig_make();
@@ -222,7 +222,7 @@ static int rig_srq_create(struct srq *srq)
 
 static void rig_srq_destroy(struct srq *srq)
 {
-	ck_assert_ptr_null(srq->context->srq_slots[srq->slot]);
+	ck_assert_ptr_null(context_srq(srq->context, srq->slot));
 	ck_assert_uint_eq(srq->users, 0);
 	rig.objects--;
 }
@@ -244,14 +244,14 @@ static int rig_srq_query(struct srq *srq, uint32_t *limit)
 static int rig_qp_create(struct qp *qp)
 {
 	/* Not yet to be found by the worker. */
-	ck_assert_ptr_null(qp->context->slots[qp->slot]);
+	ck_assert_ptr_null(context_qp(qp->context, qp->slot));
 	qp->qpn = 0x123;
 	return rig_make();
 }
 
 static void rig_qp_destroy(struct qp *qp)
 {
-	ck_assert_ptr_null(qp->context->slots[qp->slot]);
+	ck_assert_ptr_null(context_qp(qp->context, qp->slot));
 	rig.objects--;
 }
 

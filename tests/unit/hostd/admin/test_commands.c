@@ -98,6 +98,30 @@ START_TEST(a_failure_of_the_fabric_leaves_nothing_behind)
 }
 END_TEST
 
+/* The table of 4096 slots would be most of what a session takes. */
+START_TEST(a_context_has_room_for_the_slots_that_were_taken)
+{
+	struct rig_world world = rig_world();
+	struct context *context = table_find(&rig.vm.contexts, world.context);
+	uint32_t slot;
+
+	ck_assert_uint_le(sizeof(*context), 4096);
+	ck_assert_ptr_nonnull(context->slots[0]);
+	ck_assert_ptr_null(context->slots[1]);
+	ck_assert_ptr_null(context_qp(context, 4095));
+	ck_assert_ptr_null(context_srq(context, 64));
+	/* The QP has 0. */
+	for (uint32_t i = 1; i <= 64; i++) {
+		ck_assert(commands_slot_take(context, &slot));
+		ck_assert_uint_eq(slot, i);
+	}
+	ck_assert_ptr_nonnull(context->slots[1]);
+	ck_assert_ptr_null(context->slots[2]);
+	for (uint32_t i = 1; i <= 64; i++)
+		commands_slot_give(context, i);
+}
+END_TEST
+
 START_TEST(a_qp_is_published_when_it_is_whole_and_reserves_its_completions)
 {
 	struct rig_world world = rig_world();
@@ -105,7 +129,7 @@ START_TEST(a_qp_is_published_when_it_is_whole_and_reserves_its_completions)
 	struct qp *qp = table_find(&rig.vm.qps, world.qp);
 	struct cq *cq = table_find(&rig.vm.cqs, world.cq);
 
-	ck_assert_ptr_eq(context->slots[qp->slot], qp);
+	ck_assert_ptr_eq(context_qp(context, qp->slot), qp);
 	ck_assert_uint_eq(cq->backlog_limit, 32);
 	ck_assert_uint_eq(cq->users, 2);
 	ck_assert_uint_eq(qp->sq.entries, 16);
@@ -115,7 +139,7 @@ START_TEST(a_qp_is_published_when_it_is_whole_and_reserves_its_completions)
 	ck_assert_uint_eq(rig.rsp.create_qp.qpn, 0x123);
 	ck_assert_uint_eq(rig.rsp.create_qp.cap.max_send_sge, 2);
 	rig_destroy(PVHCA_CMD_DESTROY_QP, world.qp);
-	ck_assert_ptr_null(context->slots[0]);
+	ck_assert_ptr_null(context_qp(context, 0));
 	ck_assert_uint_eq(cq->backlog_limit, 0);
 }
 END_TEST
@@ -363,6 +387,7 @@ int main(void)
 	tcase_add_test(tc, all_is_given_back_one_by_one);
 	tcase_add_test(tc, what_others_use_is_busy);
 	tcase_add_test(tc, a_failure_of_the_fabric_leaves_nothing_behind);
+	tcase_add_test(tc, a_context_has_room_for_the_slots_that_were_taken);
 	tcase_add_test(tc, a_qp_is_published_when_it_is_whole_and_reserves_its_completions);
 	tcase_add_test(tc, a_qp_without_one_of_its_rings);
 	tcase_add_test(tc, a_qp_with_two_cqs_uses_each);

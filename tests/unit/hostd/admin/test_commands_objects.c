@@ -137,11 +137,11 @@ START_TEST(an_srq_is_published_when_it_is_whole)
 	ck_assert_uint_eq(rig.rsp.create_srq.slot, 1); /* the QP has 0 */
 	ck_assert_uint_eq(rig.rsp.create_srq.doorbell, 8);
 	ck_assert_uint_eq(rig.rsp.create_srq.max_wr, 16);
-	ck_assert_ptr_eq(context->srq_slots[1], srq);
-	ck_assert_ptr_null(context->slots[1]);
+	ck_assert_ptr_eq(context_srq(context, 1), srq);
+	ck_assert_ptr_null(context_qp(context, 1));
 	ck_assert_uint_eq(srq->rq.entries, 16);
 	ck_assert_uint_eq(rig_destroy(PVHCA_CMD_DESTROY_SRQ, handle), 0);
-	ck_assert_ptr_null(context->srq_slots[1]);
+	ck_assert_ptr_null(context_srq(context, 1));
 }
 END_TEST
 

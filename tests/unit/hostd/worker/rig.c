@@ -207,8 +207,8 @@ struct guest *guest_new(unsigned int id)
 
 static void guest_free_slot(struct guest *guest, uint32_t slot)
 {
-	struct qp *qp = guest->context.slots[slot];
-	struct srq *srq = guest->context.srq_slots[slot];
+	struct qp *qp = context_qp(&guest->context, slot);
+	struct srq *srq = context_srq(&guest->context, slot);
 
 	if (qp) {
 		pthread_mutex_destroy(&qp->lock);
@@ -225,6 +225,8 @@ void guest_free(struct guest *guest)
 {
 	for (uint32_t slot = 0; slot < PVHCA_SLOTS; slot++)
 		guest_free_slot(guest, slot);
+	for (unsigned int i = 0; i < PVHCA_SLOT_WORDS; i++)
+		free(guest->context.slots[i]);
 	for (unsigned int i = 0; i < RIG_DOORBELLS; i++)
 		close(guest->vm.doorbell_fds[i]);
 	if (guest->fabric_fd >= 0)
@@ -255,6 +257,14 @@ void guest_stop(struct guest *guest)
 	guest_free(guest);
 }
 
+static void guest_make_group(struct guest *guest, uint32_t slot)
+{
+	struct slot_group **group = &guest->context.slots[slot / 64];
+
+	if (!*group)
+		__atomic_store_n(group, calloc(1, sizeof(**group)), __ATOMIC_RELEASE);
+}
+
 struct qp *guest_qp(struct guest *guest, uint32_t slot)
 {
 	struct qp *qp = calloc(1, sizeof(*qp));
@@ -266,7 +276,8 @@ struct qp *guest_qp(struct guest *guest, uint32_t slot)
 	qp->sq.pi = calloc(1, sizeof(*qp->sq.pi));
 	qp->sq.entries = RIG_ENTRIES;
 	pthread_mutex_init(&qp->lock, NULL);
-	__atomic_store_n(&guest->context.slots[slot], qp, __ATOMIC_RELEASE);
+	guest_make_group(guest, slot);
+	context_set_qp(&guest->context, slot, qp);
 	return qp;
 }
 
@@ -278,7 +289,8 @@ struct srq *guest_srq(struct guest *guest, uint32_t slot)
 	srq->context = &guest->context;
 	srq->slot = slot;
 	pthread_mutex_init(&srq->lock, NULL);
-	__atomic_store_n(&guest->context.srq_slots[slot], srq, __ATOMIC_RELEASE);
+	guest_make_group(guest, slot);
+	context_set_srq(&guest->context, slot, srq);
 	return srq;
 }
 

@@ -175,7 +175,7 @@ END_TEST
 
 static void wait_until(uint32_t slot, uint64_t deadline)
 {
-	guest->context.slots[slot]->deadline_ns = deadline;
+	context_qp(&guest->context, slot)->deadline_ns = deadline;
 	context_timed(&guest->context, slot, deadline);
 }
 

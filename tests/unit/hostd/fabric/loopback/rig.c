@@ -102,6 +102,7 @@ static struct rig_vm *vm_new(uint8_t id)
 	vm->vm.worker = (struct worker *)vm; /* never looked into */
 	vm->context.vm = &vm->vm;
 	vm->context.page = &vm->page;
+	vm->context.slots[0] = &vm->group;
 	vm->pd.vm = &vm->vm;
 	vm->pd.context = &vm->context;
 	table_init_rcu(&vm->vm.ahs, NULL, 100);
@@ -351,13 +352,13 @@ struct srq *rig_srq(struct rig_vm *vm)
 					 RIG_SGES),
 			 0);
 	ck_assert_int_eq(fabric_loopback.srq_create(srq), 0);
-	vm->context.srq_slots[srq->slot] = srq;
+	context_set_srq(&vm->context, srq->slot, srq);
 	return srq;
 }
 
 void rig_srq_free(struct srq *srq)
 {
-	srq->context->srq_slots[srq->slot] = NULL;
+	context_set_srq(srq->context, srq->slot, NULL);
 	fabric_loopback.srq_destroy(srq);
 	rig_ring_free(srq->buffer);
 	pthread_mutex_destroy(&srq->lock);
@@ -406,13 +407,13 @@ struct qp *rig_qp_of(struct rig_vm *vm, enum pvhca_qp_type type, struct srq *srq
 						 PVHCA_RQ_WQE_DATA, RIG_SGES),
 				 0);
 	ck_assert_int_eq(fabric_loopback.qp->create(qp), 0);
-	vm->context.slots[qp->slot] = qp;
+	context_set_qp(&vm->context, qp->slot, qp);
 	return qp;
 }
 
 void rig_qp_free(struct qp *qp)
 {
-	qp->context->slots[qp->slot] = NULL;
+	context_set_qp(qp->context, qp->slot, NULL);
 	fabric_loopback.qp->hide(qp);
 	grace_wait();
 	fabric_loopback.qp->destroy(qp);
@@ -588,8 +589,8 @@ void rig_post_srq(struct srq *srq, uint16_t tag, const struct pvhca_sge *sge, un
 
 static void serve_slot(struct rig_vm *vm, unsigned int slot)
 {
-	struct srq *srq = vm->context.srq_slots[slot];
-	struct qp *qp = vm->context.slots[slot];
+	struct srq *srq = context_srq(&vm->context, slot);
+	struct qp *qp = context_qp(&vm->context, slot);
 	struct pass pass = { .worker = vm->vm.worker, .now = rig.now };
 
 	pass_begin_turn(&pass, rig.turn_ns ? rig.turn_ns : PASS_UNLIMITED, rig.now);
@@ -653,7 +654,7 @@ static uint64_t deadline_of(struct rig_vm *vm)
 	struct qp *qp;
 
 	for (; bits; bits &= bits - 1) {
-		qp = vm->context.slots[__builtin_ctzll(bits)];
+		qp = context_qp(&vm->context, __builtin_ctzll(bits));
 		if (qp && qp->deadline_ns < deadline)
 			deadline = qp->deadline_ns;
 	}
@@ -672,12 +673,13 @@ void rig_expire(struct rig_vm *vm)
 
 	for (; bits; bits &= bits - 1) {
 		slot = __builtin_ctzll(bits);
-		if (!vm->context.slots[slot])
+		if (!context_qp(&vm->context, slot))
 			continue;
-		if (vm->context.slots[slot]->deadline_ns <= rig.now)
+		if (context_qp(&vm->context, slot)->deadline_ns <= rig.now)
 			context_again(&vm->context, slot);
 		else
-			context_timed(&vm->context, slot, vm->context.slots[slot]->deadline_ns);
+			context_timed(&vm->context, slot,
+				      context_qp(&vm->context, slot)->deadline_ns);
 	}
 }
 

@@ -36,6 +36,7 @@ struct rig_event {
 struct rig_vm {
 	struct vm vm;
 	struct context context;
+	struct slot_group group;
 	struct pvhca_context_page page;
 	struct pd pd;
 	uint32_t slots;
