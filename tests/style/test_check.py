@@ -74,6 +74,10 @@ class Check(unittest.TestCase):
         self.write("part/main.c", SOURCE.replace("{\n", "{ \n"))
         self.breach("text", "part/main.c:3: ")
 
+    def test_a_conflict_that_nobody_has_solved(self):
+        self.write("part/main.c", SOURCE.replace("\treturn", "<<<<<<< HEAD\n\treturn"))
+        self.breach("text", "part/main.c:4: a conflict")
+
     def test_a_file_without_a_last_end_of_line(self):
         self.write("part/main.c", SOURCE[:-1])
         self.breach("text", "part/main.c: does not end")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Blanks at the ends of lines, ends of files, and what documents point to."""
+"""Blanks at the ends of lines, ends of files, what a merge has left, and what documents point to."""
 
 import re
 from pathlib import Path
@@ -10,12 +10,16 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 # In a document `hostd/main.c` or `qemu/` names a file or folder of the tree.
 NAMED = re.compile(r"`([\w.*-]+/[\w./*-]*|[\w-]+\.[ch])`")
 PLACEHOLDER = re.compile(r"[A-Z]{3,}")
+# What git writes around two versions of a text, which someone has to choose from.
+CONFLICT = re.compile(r"(<{7}|>{7}) ")
 HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 
 
-def _blanks(file, content):
+def _lines(file, content):
     found = [f"{file}:{number}: blanks at the end" for number, line in enumerate(content.split("\n"), 1)
              if line != line.rstrip(" \t\r")]
+    found += [f"{file}:{number}: a conflict of a merge" for number, line in enumerate(content.split("\n"), 1)
+              if CONFLICT.match(line)]
     if content and (not content.endswith("\n") or content.endswith("\n\n")):
         found.append(f"{file}: does not end with one end of line")
     return found
@@ -58,7 +62,7 @@ def breaches(root, files):
         if file.suffix in GENERATED or file.parts[0] == "LICENSES":
             continue
         content = (root / file).read_text("utf-8", "replace")
-        found += _blanks(file, content)
+        found += _lines(file, content)
         if file.suffix == ".md":
             links = [target for target in LINK.findall(content) if not re.match(r"[a-z]+:", target)]
             found += filter(None, (_link(root, file, target) for target in links))
