@@ -2,15 +2,19 @@
 """README's two commands in fresh roots of Debian 12 and 13, in a checkout as a user has it.
 
 A root is no machine of its own: scripts/demo boots its guests there as anywhere, scripts/check runs what needs no guests.
+What was compiled and downloaded before is taken from the caches of whoever runs this.
 """
 
+import os
 import shutil
 import subprocess
 import unittest
+from pathlib import Path
 
 import debian_root
 from debian_root import BUILD, SOURCE, Root
 
+CCACHE = Path(os.environ.get("CCACHE_DIR") or Path.home() / ".cache/ccache")
 CHECK = "scripts/check -L 'unit|style|link'"
 
 
@@ -24,8 +28,9 @@ class Fresh(unittest.TestCase):
         self.addCleanup(root.remove)
         self.addCleanup(shutil.rmtree, checkout, ignore_errors=True)
         (root.path / "etc/apt/apt.conf.d/90keep").write_text('APT::Keep-Downloaded-Packages "true";\n')
+        CCACHE.mkdir(parents=True, exist_ok=True)
         output = root.run(f"cd /checkout/pvhca && {command}", binds=[
-            (checkout, "/checkout/pvhca"), (debian_root.CACHE, "/root/.cache/pvhca"),
+            (checkout, "/checkout/pvhca"), (debian_root.CACHE, "/root/.cache/pvhca"), (CCACHE, "/root/.cache/ccache"),
             (debian_root.downloads(suite, f"fresh-{suite}"), "/var/cache/apt/archives")])
         debian_root.LOGS.mkdir(parents=True, exist_ok=True)
         (debian_root.LOGS / f"fresh-{suite}-{command.split('/')[1].split()[0]}.log").write_text(output)
