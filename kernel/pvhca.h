@@ -21,9 +21,9 @@
  *			queues and the ib_device with all that hangs on it.
  *
  * A session dies when pvhcad goes, a command times out, the host device fails, the
- * interface that the adapter is paired with goes, or the driver goes. It stays dead: when pvhcad can serve again, a new session is made. So
- * nothing of an old session can be taken for a part of the new one. pvhca_attach.c
- * begins and ends sessions.
+ * interface that the adapter is paired with goes, or the driver goes. It stays dead:
+ * when pvhcad can serve again, a new session is made. So nothing of an old session can
+ * be taken for a part of the new one. pvhca_attach.c begins and ends sessions.
  *
  * Layers, each using only those below it (./check-layers reads this list):
  *

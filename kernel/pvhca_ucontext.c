@@ -302,7 +302,10 @@ int pvhca_mmap(struct ib_ucontext *ibucontext, struct vm_area_struct *vma)
 	struct pvhca_mmap_entry *entry;
 	int err;
 
-	/* Else a process would have the admin doorbell in its page. The window's BAR lies on a multiple of its size. */
+	/*
+	 * Else a process would have the admin doorbell in its page. The window's BAR lies on a
+	 * multiple of its size.
+	 */
 	BUILD_BUG_ON(PVHCA_DB_USER_WINDOW + PAGE_SIZE > PVHCA_DB_ADMIN);
 
 	/* That checks that it is shared, and its length. */
