@@ -55,10 +55,6 @@ def _fresh(suite, name, *packages):
     """A root whose apt asks nothing. Downloads are kept for the next one."""
     made = Root(suite, name)
     (made.path / "etc/apt/apt.conf.d/90yes").write_text('APT::Get::Assume-Yes "true";\nAPT::Keep-Downloaded-Packages "true";\n')
-    # The harness boots with an initramfs of its own; one with all modules takes minutes to make.
-    small = made.path / "etc/initramfs-tools/conf.d/small"
-    small.parent.mkdir(parents=True)
-    small.write_text("MODULES=list\n")
     made.add(*packages)
     return made
 
