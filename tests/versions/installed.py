@@ -18,7 +18,8 @@ SUITES = ("bookworm", "trixie")
 GUESTS = {
     "bookworm": ("bookworm", "linux-image-amd64"),
     "trixie": ("trixie", "linux-image-amd64"),
-    "trixie-backports": ("trixie", "linux-image-amd64/trixie-backports", "linux-headers-amd64/trixie-backports"),
+    # A machine of Debian 13 has initramfs-tools; where there is none, this kernel's package brings dracut.
+    "trixie-backports": ("trixie", "initramfs-tools", "linux-image-amd64/trixie-backports", "linux-headers-amd64/trixie-backports"),
 }
 MACHINE = ("systemd-sysv", "udev", "dbus", "iproute2", "kmod", "perftest", "rdmacm-utils")
 FOLDER = BUILD / "tests/installed"

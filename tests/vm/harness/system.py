@@ -81,12 +81,15 @@ class Installed(System):
     @functools.cached_property
     def kernel(self):
         found = [image.name.removeprefix("vmlinuz-") for image in (self.root / "boot").glob("vmlinuz-*")]
+        found += [image.parent.name for image in (self.root / "usr/lib/modules").glob("*/vmlinuz")]
         if not found:
             raise Skip(f"there is no kernel in {self.root}: it is not built")
         return max(found, key=paths.version_key)
 
     def kernel_image(self):
-        return self.root / "boot" / f"vmlinuz-{self.kernel}"
+        # Packages of Linux 7.2 and later have it beside the modules; a loader's hook may bring it to /boot.
+        beside = self.root / "usr/lib/modules" / self.kernel / "vmlinuz"
+        return beside if beside.exists() else self.root / "boot" / f"vmlinuz-{self.kernel}"
 
     def kernel_module(self):
         folder = self.root / "lib/modules" / self.kernel / "updates/dkms"
