@@ -81,7 +81,8 @@ def perftest(server, client, address, port, programs=PERFTEST):
         options = f"-R -F -n 100 -p {port}"
         running = server.spawn(f"exec stdbuf -oL {program} -d {server.ibdev} {options}")
         running.expect("Waiting for client to connect")
-        both_end_well((running.wait(60), client.run(f"{program} -d {client.ibdev} {options} {address}", timeout=60)))
+        result = client.run(f"{program} -d {client.ibdev} {options} {address}", timeout=60)
+        both_end_well((running.wait(60), result))
 
 
 def sockets_over_rdma(rig, server, client, bound, address, port=7471):
