@@ -9,8 +9,8 @@
  * however long its single requests take. A VM that has nothing to do saves nothing.
  *
  * Usually few of many VMs and contexts are busy. Each pass looks at these. It looks at the
- * others at most fifty thousand times a second, so they cost the busy ones next to nothing. A
- * context that becomes busy is served that much later, once.
+ * others at most fifty thousand times a second, at some of them in turn if there are many, so
+ * they cost the busy ones little. A context that becomes busy is served that much later, once.
  */
 #include <string.h>
 
@@ -24,6 +24,8 @@
 /* If there are more VMs than this, the idle ones are looked at less often: */
 #define FEW_VMS		4
 #define LOOK_AT_IDLE_NS (20 * NS_PER_US)
+/* So many at a time: what a look at one reads is in no cache any more. */
+#define IDLE_VMS 16u
 /* Of a pass, for receives of all VMs. Of a VM's turn, for receives, completions, blocked CQs. */
 #define RECEIVES_NS	 (PASS_NS / 2)
 #define TURN_RECEIVES_NS (PASS_TURN_NS / 2)
@@ -124,15 +126,27 @@ static void look_at(struct worker *worker, struct assignment *assignment, struct
 		wv->credit = wv->credit < -PASS_TURN_NS ? wv->credit + PASS_TURN_NS : 0;
 }
 
-static void find_busy(const struct worker *worker, struct assignment *assignment)
+/* Those that are not busy any more leave the list of the busy ones. */
+static void keep_busy(const struct worker *worker, struct assignment *assignment)
 {
-	unsigned int i;
+	unsigned int i, kept = 0;
 
-	assignment->num_busy = 0;
-	for (i = 0; i < assignment->num_vms; i++)
-		if (assignment->vms[i]->busy_until_ns > worker->pass.now)
-			assignment->busy[assignment->num_busy++] = assignment->vms[i];
-	assignment->looked_ns = worker->pass.now;
+	for (i = 0; i < assignment->num_busy; i++) {
+		if (assignment->busy[i]->busy_until_ns > worker->pass.now)
+			assignment->busy[kept++] = assignment->busy[i];
+		else
+			assignment->busy[i]->counted = false;
+	}
+	assignment->num_busy = kept;
+}
+
+static void note_busy(const struct worker *worker, struct assignment *assignment,
+		      struct worker_vm *wv)
+{
+	if (wv->busy_until_ns <= worker->pass.now || wv->counted)
+		return;
+	wv->counted = true;
+	assignment->busy[assignment->num_busy++] = wv;
 }
 
 /* All sessions are of one fabric. */
@@ -150,22 +164,50 @@ static bool has_receives(const struct assignment *assignment)
  * Where receives are handed to an engine no VM is passed over: one that seems
  * idle may have posted the receive for a send of this pass.
  */
-static void look_at_all(struct worker *worker, struct assignment *assignment)
+static void look_at_all(struct worker *worker, struct assignment *assignment, bool all)
 {
-	bool all = worker->pass.now - assignment->looked_ns >= LOOK_AT_IDLE_NS;
+	unsigned int i, at = assignment->first;
+
+	for (i = 0; i < assignment->num_vms; i++, at++) {
+		if (at >= assignment->num_vms)
+			at = 0;
+		look_at(worker, assignment, assignment->vms[at], all);
+		note_busy(worker, assignment, assignment->vms[at]);
+	}
+}
+
+/* The next of all VMs, some at a time; the first time after VMs came or went all of them. */
+static void look_at_idle(struct worker *worker, struct assignment *assignment)
+{
+	struct worker_vm *wv;
 	unsigned int i;
 
-	if (all || assignment->num_vms <= FEW_VMS || has_receives(assignment)) {
-		for (i = assignment->first; i < assignment->num_vms; i++)
-			look_at(worker, assignment, assignment->vms[i], all);
-		for (i = 0; i < assignment->first; i++)
-			look_at(worker, assignment, assignment->vms[i], all);
-		if (all)
-			find_busy(worker, assignment);
+	for (i = 0; i < assignment->num_vms && (i < IDLE_VMS || !assignment->looked_ns); i++) {
+		if (assignment->next_look >= assignment->num_vms)
+			assignment->next_look = 0;
+		wv = assignment->vms[assignment->next_look++];
+		look_at(worker, assignment, wv, true);
+		note_busy(worker, assignment, wv);
+	}
+}
+
+static void look_at_vms(struct worker *worker, struct assignment *assignment)
+{
+	bool due = worker->pass.now - assignment->looked_ns >= LOOK_AT_IDLE_NS;
+	unsigned int i;
+
+	if (due)
+		keep_busy(worker, assignment);
+	if (assignment->num_vms <= FEW_VMS || has_receives(assignment)) {
+		look_at_all(worker, assignment, due);
 	} else {
 		for (i = 0; i < assignment->num_busy; i++)
 			look_at(worker, assignment, assignment->busy[i], false);
+		if (due)
+			look_at_idle(worker, assignment);
 	}
+	if (due)
+		assignment->looked_ns = worker->pass.now;
 }
 
 /* The VMs that wait have had their turn, but for those from done on. */
@@ -294,9 +336,11 @@ static void begin_assignment(const struct worker *worker, struct assignment *ass
 
 	for (i = 0; i < assignment->num_vms; i++) {
 		assignment->vms[i]->listed = false;
+		assignment->vms[i]->counted = false;
 		assignment->vms[i]->at = i;
 	}
 	assignment->first = find_place(assignment, &worker->next_turn);
+	assignment->next_look = assignment->first;
 	assignment->next_receives = find_place(assignment, &worker->next_receives);
 	assignment->next_poll = find_place(assignment, &worker->next_poll);
 	assignment->begun = true;
@@ -330,7 +374,7 @@ unsigned int worker_pass(struct worker *worker)
 	worker->spent = 0;
 	if (!assignment->begun)
 		begin_assignment(worker, assignment);
-	look_at_all(worker, assignment);
+	look_at_vms(worker, assignment);
 	if (assignment->num_turns) {
 		if (has_receives(assignment))
 			served += hand_over_receives(worker, assignment);

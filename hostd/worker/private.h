@@ -62,6 +62,7 @@ struct bucket {
  * @throttled_until_ns: it has work that has to wait for tokens until then; 0: it has not
  * @throttled_since_ns: and waits since then
  * @listed: it is among the turns
+ * @counted: it is among the busy ones
  * @at: its place in the assignment
  */
 struct worker_vm {
@@ -81,6 +82,7 @@ struct worker_vm {
 	uint64_t throttled_until_ns;
 	uint64_t throttled_since_ns;
 	bool listed;
+	bool counted;
 	unsigned int at;
 	struct cq_blocked_list blocked_cqs;
 };
@@ -93,7 +95,8 @@ struct worker_vm {
  * @begun: it has been used in a pass
  * @first: looks at all VMs begin with that one
  * @busy, @num_busy: VMs that had something to do lately
- * @looked_ns: time of the last look at the others
+ * @looked_ns: time of the last look at others; 0: there was none
+ * @next_look: the VM that the next of these begins with
  * @turn, @num_turns: VMs that wait for their turn, in this order
  * @next_receives, @next_poll: whose receives, and completions, come first in the next pass
  */
@@ -105,6 +108,7 @@ struct assignment {
 	struct worker_vm **busy;
 	unsigned int num_busy;
 	uint64_t looked_ns;
+	unsigned int next_look;
 	struct worker_vm **turn;
 	unsigned int num_turns;
 	unsigned int next_receives;

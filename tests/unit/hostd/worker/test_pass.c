@@ -815,6 +815,42 @@ START_TEST(of_many_contexts_busy_ones_are_looked_at_in_each_pass)
 }
 END_TEST
 
+static unsigned int served_of_many(void)
+{
+	unsigned int served = 0;
+
+	for (unsigned int i = 0; i < MANY; i++)
+		served += many[i]->served;
+	return served;
+}
+
+/* A look at 1000 of them took longer than the time between two looks. */
+START_TEST(of_many_vms_some_idle_ones_are_looked_at_at_a_time)
+{
+	unsigned int i, served, before;
+	uint64_t now = NOW;
+
+	start_many(MANY);
+	/* The first time all of them are; then nobody has anything for long. */
+	for (i = 0; i < 2005; i++)
+		rig_pass(now += NS_PER_US);
+	before = served_of_many();
+	ck_assert_uint_eq(before, MANY);
+	for (i = 0; i < MANY; i++)
+		guest_announce(many[i], 0);
+	for (i = 0; before < 2 * MANY; i++, before = served) {
+		ck_assert_uint_lt(i, MANY);
+		/* Between two looks nobody else is. */
+		rig_pass(now += NS_PER_US);
+		rig_pass(now += 20 * NS_PER_US);
+		served = served_of_many();
+		ck_assert_uint_gt(served, before);
+		ck_assert_uint_le(served, before + 16);
+	}
+	stop_many();
+}
+END_TEST
+
 START_TEST(few_contexts_are_all_looked_at_in_each_pass)
 {
 	uint64_t now = NOW;
@@ -893,6 +929,7 @@ int main(void)
 	tcase_add_test(tc, sends_wait_until_all_receives_before_them_are_handed_over);
 	tcase_add_test(tc, of_many_contexts_idle_ones_are_looked_at_less_often_but_not_never);
 	tcase_add_test(tc, of_many_contexts_busy_ones_are_looked_at_in_each_pass);
+	tcase_add_test(tc, of_many_vms_some_idle_ones_are_looked_at_at_a_time);
 	tcase_add_test(tc, few_contexts_are_all_looked_at_in_each_pass);
 	tcase_add_test(tc, where_receives_are_handed_over_no_context_is_passed_over);
 	tcase_add_loop_test(tc, settling_does_not_wait_for_ever, 0, 2);
