@@ -11,7 +11,7 @@
  * polls once more; we store an entry, make a full barrier and read the counts.
  * At least one of the two sees the other's store, so no event is lost. The look
  * at the counts is put off to the end of the turn (want_event). So a batch
- * takes one barrier and at most one interrupt.
+ * takes one barrier and at most one event. The CQs of a turn share one interrupt (vm/pass.c).
  *
  * A full ring: completions wait in the backlog, those of one queue in order, and the CQ is
  * on its VM's list until the guest has made room. Other VMs' workers deliver completions to
@@ -288,9 +288,13 @@ static bool cq_raise(struct pass *pass, struct cq *cq)
 	cq->event_held = !events_completion(cq->ceq, cq->handle);
 	if (cq->event_held)
 		return false;
-	if (pass)
-		pass_spend(pass, PASS_EVENT_NS);
 	counter_add(&cq->vm->counters.completion_events, 1);
+	if (pass) {
+		pass_spend(pass, PASS_EVENT_NS);
+		pass_add_ceq(pass, cq->ceq);
+	} else {
+		events_interrupt(cq->ceq->vm, cq->ceq->vector);
+	}
 	return true;
 }
 

@@ -50,7 +50,10 @@ static inline uint64_t cq_timestamp(const struct cq *cq)
 	return cq->flags & PVHCA_CREATE_CQ_TIMESTAMPS ? htole64(clock_ns()) : 0;
 }
 
-/* After a batch: raise the event if the guest asked for one. pass: that of a worker, or NULL. */
+/*
+ * After a batch: raise the event if the guest asked for one. pass: that of a worker, and the interrupt comes
+ * when the turn ends; NULL: at once.
+ */
 void cq_notify(struct pass *pass, struct cq *cq);
 
 /*

@@ -180,8 +180,6 @@ bool events_completion(struct ceq *ceq, uint32_t cq_handle)
 	pthread_mutex_lock(&ceq->queue.lock);
 	done = queue_write(&ceq->queue, &word);
 	pthread_mutex_unlock(&ceq->queue.lock);
-	if (done)
-		events_interrupt(ceq->vm, ceq->vector);
 	return done;
 }
 

@@ -44,7 +44,8 @@ struct ceq {
 void events_async(struct vm *vm, uint32_t event, uint32_t object);
 
 /*
- * Post a completion event and interrupt. False: no room now, try again later. Any thread.
+ * Post a completion event. The interrupt, ceq->vector, is the caller's: several events need no more than
+ * one behind them. False: no room now, try again later. Any thread.
  */
 bool events_completion(struct ceq *ceq, uint32_t cq_handle);
 

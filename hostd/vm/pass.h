@@ -17,11 +17,13 @@
 
 #include "lib/clock.h"
 
+struct ceq;
 struct cq;
 struct worker;
 
 /* CQs that are looked at together, so that a turn does not end with many events to raise. */
-#define PASS_CQS 16
+#define PASS_CQS  16
+#define PASS_CEQS 16
 
 /* The longest turn of one VM, and about the longest pass. */
 #define PASS_TURN_NS	(10 * (int64_t)NS_PER_US)
@@ -38,13 +40,14 @@ struct worker;
 
 /* What things cost about, ns; a byte is an eighth. */
 enum pass_cost {
-	PASS_LOOK_NS = 5,	 /* a look at a context or a slot that may have nothing */
-	PASS_VISIT_NS = 50,	 /* a call for a queue */
-	PASS_RECEIVE_NS = 50,	 /* a receive given to an engine */
-	PASS_COMPLETION_NS = 80, /* a completion moved */
-	PASS_HELD_NS = 200,	 /* a completion that finds no room, and is kept */
-	PASS_ENTRY_NS = 250,	 /* a request, or a retry of one */
-	PASS_EVENT_NS = 1000,	 /* an event of a CQ: an interrupt, which is a system call */
+	PASS_LOOK_NS = 5,	  /* a look at a context or a slot that may have nothing */
+	PASS_VISIT_NS = 50,	  /* a call for a queue */
+	PASS_RECEIVE_NS = 50,	  /* a receive given to an engine */
+	PASS_COMPLETION_NS = 80,  /* a completion moved */
+	PASS_HELD_NS = 200,	  /* a completion that finds no room, and is kept */
+	PASS_ENTRY_NS = 250,	  /* a request, or a retry of one */
+	PASS_EVENT_NS = 100,	  /* an event of a CQ */
+	PASS_INTERRUPT_NS = 1000, /* behind events: a system call */
 	PASS_MAD_NS = 1000,
 };
 
@@ -62,6 +65,7 @@ enum pass_cost {
  * @rate_bytes, @rate_messages: that the rate leaves; below 0: it had more
  * @cqs, @num_cqs: CQs that got completions; at the end of the turn each is checked for an event
  *	that the guest wants, and whoever had it get them pays for that
+ * @ceqs, @num_ceqs: completion event queues that got events; at the end of the turn each has one interrupt
  */
 struct pass {
 	const struct worker *worker;
@@ -77,6 +81,8 @@ struct pass {
 	int64_t rate_messages;
 	struct cq *cqs[PASS_CQS];
 	unsigned int num_cqs;
+	struct ceq *ceqs[PASS_CEQS];
+	unsigned int num_ceqs;
 };
 
 /* A turn of so many ns begins, about at the time began. Its rate is set by the caller. */
@@ -142,6 +148,8 @@ static inline bool pass_may_send(const struct pass *pass)
 
 /* Look at this CQ at the end of the turn, or when there are PASS_CQS of them. */
 void pass_add_cq(struct pass *pass, struct cq *cq);
+/* Interrupt for this event queue at the end of the turn. */
+void pass_add_ceq(struct pass *pass, struct ceq *ceq);
 /* At the end: raise the events that guests asked for. They take time of the turn. */
 void pass_end(struct pass *pass);
 

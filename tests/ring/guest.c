@@ -264,8 +264,8 @@ static int create_ceq(struct guest *guest)
 	struct pvhca_admin_cmd command = {
 		.opcode = htole16(PVHCA_CMD_CREATE_CEQ),
 		.create_ceq = {
-			.log_entries = htole32(8),
-			.vector = htole32(PVHCA_VECTOR_COMP),
+			.log_entries = htole32(GUEST_CEQ_LOG),
+			.vector = htole32(PVHCA_VECTOR_ADMIN + GUEST_CEQ_VECTOR),
 		},
 	};
 	struct pvhca_admin_rsp response;
@@ -281,6 +281,7 @@ static int create_ceq(struct guest *guest)
 		return -1;
 	}
 	guest->ceq = le32toh(response.created.handle);
+	guest->eq = eq;
 	return 0;
 }
 

@@ -18,9 +18,11 @@
 #include "pvhca/pvhca-regs.h"
 #include "rdma/pvhca-ring.h"
 
-#define GUEST_DOORBELLS 8
-#define GUEST_VECTORS	3
-#define GUEST_COMMANDS	(1u << 4)
+#define GUEST_DOORBELLS	 8
+#define GUEST_VECTORS	 3
+#define GUEST_COMMANDS	 (1u << 4)
+#define GUEST_CEQ_VECTOR 1
+#define GUEST_CEQ_LOG	 8 /* of its entries */
 
 struct guest {
 	int socket;
@@ -31,7 +33,7 @@ struct guest {
 
 	int admin_doorbell;
 	int doorbell[GUEST_DOORBELLS];
-	int vector[GUEST_VECTORS]; /* from PVHCA_VECTOR_ADMIN */
+	int vector[GUEST_VECTORS]; /* from PVHCA_VECTOR_ADMIN; the first is the admin queue's */
 
 	struct pvhca_admin_area *area;
 	struct pvhca_admin_cmd *commands;
@@ -39,6 +41,7 @@ struct guest {
 	uint32_t num_commands; /* issued */
 	uint32_t num_answers;
 	uint32_t ceq; /* handle */
+	uint8_t *eq;  /* its queue; it interrupts by vector[GUEST_CEQ_VECTOR] */
 	uint64_t doorbells_rung;
 };
 

@@ -394,3 +394,8 @@ int guest_poll_cq(struct guest_cq *cq, int num, struct ibv_wc *wc)
 {
 	return pvhca_poll_cq(&cq->provider.vcq.cq, num, wc);
 }
+
+int guest_arm_cq(struct guest_cq *cq)
+{
+	return pvhca_req_notify_cq(&cq->provider.vcq.cq, 0);
+}

@@ -57,6 +57,8 @@ int guest_ah_create(struct guest_context *context, const uint8_t dgid[16], struc
 /* ibv_post_send, ibv_post_recv, ibv_poll_cq as the provider has them. */
 int guest_post_send(struct guest_qp *qp, struct ibv_send_wr *wr);
 int guest_post_recv(struct guest_qp *qp, struct ibv_recv_wr *wr);
+/* ibv_req_notify_cq for any completion. */
+int guest_arm_cq(struct guest_cq *cq);
 int guest_poll_cq(struct guest_cq *cq, int num, struct ibv_wc *wc);
 
 #endif

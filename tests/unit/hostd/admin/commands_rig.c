@@ -80,6 +80,12 @@ void pass_add_cq(struct pass *pass, struct cq *cq)
 	(void)cq;
 }
 
+void pass_add_ceq(struct pass *pass, struct ceq *ceq)
+{
+	(void)pass;
+	(void)ceq;
+}
+
 void cq_blocked_add(struct cq *cq)
 {
 	(void)cq;

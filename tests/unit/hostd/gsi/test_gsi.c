@@ -63,6 +63,18 @@ void pass_add_cq(struct pass *pass, struct cq *cq)
 	(void)cq;
 }
 
+void pass_add_ceq(struct pass *pass, struct ceq *ceq)
+{
+	(void)pass;
+	(void)ceq;
+}
+
+void events_interrupt(struct vm *vm, uint32_t vector)
+{
+	(void)vm;
+	(void)vector;
+}
+
 void cq_blocked_add(struct cq *cq)
 {
 	(void)cq;
@@ -74,6 +86,8 @@ void worker_wake(struct worker *worker)
 }
 
 static const struct fabric_ops fabric = { .mad_send = outside_send };
+
+static struct ceq ceq;
 
 /* ---------------------------------- a VM ----------------------------------- */
 
@@ -122,7 +136,12 @@ static void vm_open(struct guest *vm)
 	vm->context.kernel = true;
 
 	vm->cq_buffer = buffer_new(vm->ram, 1);
-	vm->cq = (struct cq){ .vm = &vm->vm, .log_entries = 5, .buffer = vm->cq_buffer };
+	vm->cq = (struct cq){
+		.vm = &vm->vm,
+		.ceq = &ceq,
+		.log_entries = 5,
+		.buffer = vm->cq_buffer,
+	};
 	cq_init(&vm->cq);
 	cq_reserve(&vm->cq, 16);
 

@@ -14,11 +14,12 @@
 #define LOG_ENTRIES 3
 #define ENTRIES	    (1u << LOG_ENTRIES)
 #define QPS	    10
+#define VECTOR	    5
 
 static struct pass a_pass;
 #define PASS (&a_pass)
 
-static unsigned int events, dirty, blocked;
+static unsigned int events, dirty, blocked, interrupts, put_off;
 static bool no_room_for_events;
 
 bool events_completion(struct ceq *ceq, uint32_t cq_handle)
@@ -29,6 +30,20 @@ bool events_completion(struct ceq *ceq, uint32_t cq_handle)
 		return false;
 	events++;
 	return true;
+}
+
+void events_interrupt(struct vm *from, uint32_t vector)
+{
+	(void)from;
+	ck_assert_uint_eq(vector, VECTOR);
+	interrupts++;
+}
+
+void pass_add_ceq(struct pass *pass, struct ceq *of)
+{
+	(void)pass;
+	ck_assert_uint_eq(of->vector, VECTOR);
+	put_off++;
 }
 
 void pass_add_cq(struct pass *pass, struct cq *cq)
@@ -45,6 +60,7 @@ void cq_blocked_add(struct cq *cq)
 }
 
 static struct vm vm;
+static struct ceq ceq = { .vm = &vm, .vector = VECTOR };
 static struct cq cq;
 static struct ring_buffer *buffer;
 static uint8_t *memory;
@@ -52,7 +68,7 @@ static struct cq_held held[QPS];
 
 static void setup(void)
 {
-	events = dirty = blocked = 0;
+	events = dirty = blocked = interrupts = put_off = 0;
 	no_room_for_events = false;
 	memory = aligned_alloc(PVHCA_GRANULE, PVHCA_GRANULE);
 	memset(memory, 0, PVHCA_GRANULE);
@@ -63,6 +79,7 @@ static void setup(void)
 	cq = (struct cq){
 		.vm = &vm,
 		.handle = 42,
+		.ceq = &ceq,
 		.buffer = buffer,
 		.log_entries = LOG_ENTRIES,
 	};
@@ -269,7 +286,7 @@ END_TEST
 START_TEST(no_event_without_a_request)
 {
 	push(7, 0, 0, true);
-	cq_notify(NULL, &cq);
+	cq_notify(PASS, &cq);
 	ck_assert_uint_eq(events, 0);
 }
 END_TEST
@@ -280,16 +297,18 @@ START_TEST(one_request_gives_one_event)
 	push(7, 0, 0, false);
 	push(7, 1, 0, false);
 	ck_assert_uint_eq(dirty, 1);
-	cq_notify(NULL, &cq);
+	cq_notify(PASS, &cq);
 	ck_assert_uint_eq(events, 1);
+	ck_assert_uint_eq(put_off, 1);
+	ck_assert_uint_eq(interrupts, 0);
 	push(7, 2, 0, false);
-	cq_notify(NULL, &cq);
+	cq_notify(PASS, &cq);
 	ck_assert_uint_eq(events, 1);
 	cq.header->arm_any = htole32(2);
-	cq_notify(NULL, &cq);
+	cq_notify(PASS, &cq);
 	ck_assert_uint_eq(events, 1);
 	push(7, 3, 0, false);
-	cq_notify(NULL, &cq);
+	cq_notify(PASS, &cq);
 	ck_assert_uint_eq(events, 2);
 }
 END_TEST
@@ -298,15 +317,15 @@ START_TEST(a_solicited_request_waits_for_a_solicited_message_or_an_error)
 {
 	cq.header->arm_solicited = htole32(1);
 	push(7, 0, 0, false);
-	cq_notify(NULL, &cq);
+	cq_notify(PASS, &cq);
 	ck_assert_uint_eq(events, 0);
 	push(7, 1, 0, true);
-	cq_notify(NULL, &cq);
+	cq_notify(PASS, &cq);
 	ck_assert_uint_eq(events, 1);
 	ck_assert_uint_eq(guest_entry(1)->flags, PVHCA_CQE_F_PHASE);
 	cq.header->arm_solicited = htole32(2);
 	push(7, 2, IBV_WC_WR_FLUSH_ERR, false);
-	cq_notify(NULL, &cq);
+	cq_notify(PASS, &cq);
 	ck_assert_uint_eq(events, 2);
 }
 END_TEST
@@ -316,7 +335,7 @@ START_TEST(an_event_that_finds_no_room_is_raised_later)
 	no_room_for_events = true;
 	cq.header->arm_any = htole32(1);
 	push(7, 0, 0, false);
-	cq_notify(NULL, &cq);
+	cq_notify(PASS, &cq);
 	ck_assert_uint_eq(events, 0);
 	ck_assert_uint_eq(blocked, 1);
 	ck_assert(!retry());
@@ -371,6 +390,8 @@ START_TEST(completions_outside_a_worker_raise_their_event_at_once)
 	cq.header->arm_any = htole32(1);
 	ck_assert(cq_push(NULL, &cq, &held[0], &cqe, false));
 	ck_assert_uint_eq(events, 1);
+	ck_assert_uint_eq(interrupts, 1);
+	ck_assert_uint_eq(put_off, 0);
 }
 END_TEST
 
@@ -395,7 +416,7 @@ START_TEST(a_resize_takes_along_what_was_not_polled)
 		if (i < 5)
 			cq.header->ci = htole32(i + 1);
 	}
-	cq_notify(NULL, &cq);
+	cq_notify(PASS, &cq);
 	ck_assert_uint_eq(events, 1);
 	/* 8 in the ring, 7 held back; of both sizes only the larger fits. */
 	ck_assert_int_eq(cq_resize(&cq, other, LOG_ENTRIES - 1, &old), PVHCA_ST_INVALID);
@@ -413,13 +434,13 @@ START_TEST(a_resize_takes_along_what_was_not_polled)
 	ck_assert(!(entries[15].flags & PVHCA_CQE_F_PHASE));
 	ck_assert_uint_eq(cq.header->flags, 0);
 	/* The request for an event was taken along as one that is done. */
-	cq_notify(NULL, &cq);
+	cq_notify(PASS, &cq);
 	ck_assert_uint_eq(events, 1);
 	cq.header->arm_any = htole32(6);
 	cq.header->ci = htole32(15);
 	push(7, 20, 0, false);
 	push(7, 21, 0, false);
-	cq_notify(NULL, &cq);
+	cq_notify(PASS, &cq);
 	ck_assert_uint_eq(events, 2);
 	ck_assert_uint_eq(le16toh(entries[15].wqe_index), 20);
 	ck_assert_uint_eq(le16toh(entries[0].wqe_index), 21);

@@ -197,7 +197,8 @@ START_TEST(completion_events_come_in_order_lap_after_lap)
 
 	for (uint32_t i = 0; i < 50; i++) {
 		ck_assert(events_completion(&ceq, 1000 + i));
-		ck_assert_uint_eq(interrupts(2), 1);
+		/* That is for whoever knows whether more are to come: vm/pass.c. */
+		ck_assert_uint_eq(interrupts(2), 0);
 		ck_assert(take(ram + K4, &ci, entry, 2));
 		ck_assert_uint_eq(entry[0], 1000 + i);
 		ck_assert(!take(ram + K4, &ci, entry, 2));

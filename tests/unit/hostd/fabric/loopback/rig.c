@@ -28,7 +28,19 @@ void worker_wake(struct worker *worker)
 void pass_add_cq(struct pass *pass, struct cq *cq)
 {
 	(void)pass;
-	cq_notify(pass, cq);
+	cq_notify(NULL, cq);
+}
+
+void pass_add_ceq(struct pass *pass, struct ceq *ceq)
+{
+	(void)pass;
+	(void)ceq;
+}
+
+void events_interrupt(struct vm *vm, uint32_t vector)
+{
+	(void)vm;
+	(void)vector;
 }
 
 void cq_blocked_add(struct cq *cq)
@@ -286,8 +298,10 @@ bool rig_is_filled(const struct mr *mr, uint64_t addr, uint64_t len, uint32_t se
 
 static struct cq *cq_new(struct rig_vm *vm, uint32_t reserve)
 {
+	static struct ceq ceq;
 	struct cq *cq = calloc(1, sizeof(*cq));
 
+	cq->ceq = &ceq;
 	cq->vm = &vm->vm;
 	cq->context = &vm->context;
 	cq->log_entries = RIG_LOG_CQ;
