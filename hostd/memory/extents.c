@@ -154,3 +154,8 @@ struct extents *extents_end(struct extents_builder *builder)
 			  sizeof(*extents) + extents->count * sizeof(extents->extent[0]));
 	return fit ? fit : extents;
 }
+
+void extents_touch(const struct extents *extents)
+{
+	memory_touch(NULL, extents);
+}

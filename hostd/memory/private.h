@@ -66,7 +66,7 @@ void stitch_unmap(struct stitch *stitch);
 
 /* -------------------------------- memory/touch.c ------------------------------- */
 
-/* Fill the page tables of extents that are mapped at base, as far as that is cheap. */
+/* Fill the page tables of extents that are mapped at base (NULL: where they are), as far as that is cheap. */
 void memory_touch(const uint8_t *base, const struct extents *extents);
 
 /* ------------------------------- memory/stitches.c ----------------------------- */

@@ -6,7 +6,8 @@
  * aligned 64 KiB by default (fault_around_bytes). It maps them writable if the file's
  * pages are not written back, as with memfds. On a write, or a pin for writing, it
  * maps one page only. So after a read of one byte of each 64 KiB an engine that pins
- * page by page has next to no faults. Where a mapping exists already this costs a load.
+ * page by page has next to no faults, and so has a worker that copies into them, which would
+ * have one for each page. Where a mapping exists already this costs a load.
  *
  * A few threads share a large region: the kernel handles faults of one address space in
  * parallel.
@@ -21,7 +22,7 @@
 #define THREAD_BYTES (32ull << 20)
 #define MAX_THREADS  4u
 
-/* Bytes [from, to) of extents. */
+/* Bytes [from, to) of extents, mapped at base, or where each extent lies. */
 struct part {
 	const uint8_t *base;
 	const struct extents *extents;
@@ -48,7 +49,8 @@ static void *touch_part(void *arg)
 		to = extent->start + extent->len;
 		if (to > part->to)
 			to = part->to;
-		touch(part->base + from, to - from);
+		touch(part->base ? part->base + from : extent->host + (from - extent->start),
+		      to - from);
 	}
 	return NULL;
 }

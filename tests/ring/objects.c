@@ -119,6 +119,8 @@ int guest_mr_reg(struct guest_context *context, size_t length, struct guest_mr *
 	mr->length = length;
 	if (!mr->addr)
 		return -1;
+	/* A driver pins it first: then its pages are there. */
+	memset(mr->addr, 0, length);
 	cmd.reg_mr.iova = htole64((uintptr_t)mr->addr);
 	guest_memory(context->guest, mr->addr, length, &cmd.reg_mr.mem);
 	if (command(context->guest, "REG_MR", &cmd, &rsp))

@@ -54,6 +54,8 @@ int loopback_mr_reg(struct mr *mr)
 	if (!part)
 		return PVHCA_ST_NO_MEMORY;
 
+	/* Page faults are this VM's now. Else they would be its worker's, which other VMs wait for. */
+	extents_touch(mr->extents);
 	pthread_mutex_lock(&fabric->lock);
 	if (loopback_table_reserve(&fabric->mrs, &number)) {
 		pthread_mutex_unlock(&fabric->lock);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "memory/private.h"
@@ -219,6 +220,34 @@ START_TEST(nothing_stays_mapped_when_mappings_run_out)
 }
 END_TEST
 
+static long faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+/* As the kernel maps 16 pages in a fault, but for a write. */
+START_TEST(memory_that_was_touched_is_written_without_a_fault_for_each_page)
+{
+	long before;
+
+	memset(low, 1, PAGES * K4);
+	memset(high, 1, PAGES * K4);
+	add(0, PAGES * K4);
+	add(HIGH, PAGES * K4);
+	end();
+	extents_touch(extents);
+	before = faults();
+	for (uint32_t i = 0; i < extents->count; i++)
+		for (uint64_t at = 0; at < extents->extent[i].len; at += K4)
+			extents->extent[i].host[at] = 2;
+	ck_assert_int_lt(faults() - before, PAGES);
+	ck_assert_uint_eq(low[(PAGES - 1) * K4] + high[0], 4);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("extents");
@@ -233,6 +262,7 @@ int main(void)
 	tcase_add_test(tc, stitched_memory_is_the_guests_in_its_order);
 	tcase_add_test(tc, stitched_memory_that_vanishes_marks_the_region_it_is_of);
 	tcase_add_test(tc, large_runs_keep_their_place_in_huge_pages);
+	tcase_add_test(tc, memory_that_was_touched_is_written_without_a_fault_for_each_page);
 	tcase_add_test(tc, nothing_stays_mapped_when_mappings_run_out);
 	return suite_run("extents", tc);
 }

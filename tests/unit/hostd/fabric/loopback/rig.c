@@ -100,6 +100,12 @@ const struct extent *extents_find(const struct extents *extents, uint64_t at)
 	return NULL;
 }
 
+void extents_touch(const struct extents *extents)
+{
+	ck_assert_ptr_nonnull(extents);
+	rig.touched += extents->length;
+}
+
 /* --------------------------------- guests ---------------------------------- */
 
 static struct rig_vm *vm_new(uint8_t id)

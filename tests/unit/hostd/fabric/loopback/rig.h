@@ -49,6 +49,7 @@ struct rig_vm {
 extern struct rig {
 	_Atomic uint64_t now; /* CLOCK_MONOTONIC, ns */
 	_Atomic unsigned int wakes;
+	uint64_t touched; /* bytes of regions, before they could be used */
 	struct fabric *fabric;
 	struct rig_vm *a, *b;
 	struct rig_event events[RIG_EVENTS];

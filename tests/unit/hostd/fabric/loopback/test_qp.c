@@ -475,6 +475,17 @@ START_TEST(key_of_a_region_that_is_gone_is_not_the_next_ones)
 }
 END_TEST
 
+/* Else its page faults are the worker's, which serves other VMs, too. */
+START_TEST(a_region_has_its_page_faults_when_it_is_registered)
+{
+	const uint64_t before = rig.touched;
+	struct mr *mr = rig_mr(rig.a, IOVA, 3, PVHCA_GRANULE, ALL_ACCESS);
+
+	ck_assert_uint_eq(rig.touched - before, 3 * PVHCA_GRANULE);
+	rig_mr_free(mr);
+}
+END_TEST
+
 START_TEST(regions_that_make_no_sense_are_refused)
 {
 	struct mr *mr = rig_mr(rig.a, IOVA, 1, PVHCA_GRANULE, ALL_ACCESS);
@@ -717,6 +728,7 @@ static void add_objects(Suite *suite)
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, key_of_a_region_that_is_gone_is_not_the_next_ones);
+	tcase_add_test(tcase, a_region_has_its_page_faults_when_it_is_registered);
 	tcase_add_test(tcase, regions_that_make_no_sense_are_refused);
 	tcase_add_test(tcase, region_is_changed_in_place_under_its_key);
 	tcase_add_test(tcase, region_may_end_at_the_end_of_the_address_space);
