@@ -7,7 +7,9 @@ loopback.py  rounds between two guests of pvhcad's loopback fabric
 control.py   the control path, verb by verb
 counts.py    exits, interrupts, doorbells, processor time
 ring.py      rounds without virtual machines
+events.py    events and interrupts, and guests that do little, likewise
 goals.py     samples to figures, each beside its goal
 report.py    the table, the JSON, docs/performance/results.md
 plots.py     gnuplot
+history.py   docs/performance/history.json, and the page that is made from it
 """

@@ -4,6 +4,7 @@
 import dataclasses
 import statistics
 
+from .events import ANSWERING
 from .homes import OURS, STOCK
 from .ring import OTHER, YARDSTICKS
 
@@ -182,9 +183,20 @@ def _instructions(samples):
         yield _figure(samples, "instructions", figure, size, "pvhca")
 
 
+def _events(samples):
+    for figure, size in samples.figures("events"):
+        yield _figure(samples, "events", figure, size, "pvhca")
+
+
+def _idle(samples):
+    """A difference: most of it is none."""
+    for figure, size in samples.figures("idle"):
+        yield _figure(samples, "idle", figure, size, "pvhca", ANSWERING, combine=_difference)
+
+
 def _against(samples):
     """This build beside another one that ran in turn with it."""
-    for part in ("instructions", "ring"):
+    for part in ("instructions", "ring", "events"):
         for figure, size in samples.figures(part):
             yield _figure(samples, part, figure, size, "pvhca", OTHER)
 
@@ -198,6 +210,6 @@ def has_moved(figure):
 
 
 def figures(samples):
-    return [found for part in (_bandwidth, _latency, _loopback, _control, _counts, _stock, _instructions, _ring, _growth,
-                               _against)
+    return [found for part in (_bandwidth, _latency, _loopback, _control, _counts, _stock, _instructions, _ring, _events,
+                               _idle, _growth, _against)
             for found in part(samples) if found]

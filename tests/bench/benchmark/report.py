@@ -13,7 +13,7 @@ from . import goals
 
 BEGIN, END = "<!-- results: written by scripts/bench -->", "<!-- end of results -->"
 COLUMNS = ("figure", "median", "rounds", "beside", "its median", "ratio or excess", "rounds", "goal", "")
-LESS_IS_BETTER = ("ns", "us", "instructions")
+LESS_IS_BETTER = ("ns", "us", "instructions", "/1000 messages")
 MEANINGS = {
     "bandwidth": "Bandwidth on rxe, RC",
     "latency": "Latency on rxe, RC (typical)",
@@ -23,6 +23,8 @@ MEANINGS = {
     "stock": "A distribution's QEMU with pvhca-vfio-user, beside our QEMU",
     "instructions": "Instructions of a message, by callgrind",
     "ring": "Rings, without virtual machines",
+    "events": "Owners that sleep until an event, without virtual machines",
+    "idle": "What a guest that does little costs its host, without virtual machines",
     "growth": "What is idle",
 }
 
@@ -139,13 +141,17 @@ def markdown(result):
     return "\n".join([*lines, "", END])
 
 
+def replace_between(path, begin, end, section):
+    """What stands from begin to end in a file, both included."""
+    head, begun, rest = path.read_text("utf-8").partition(begin)
+    _, ended, foot = rest.partition(end)
+    if not begun or not ended:
+        raise ValueError(f"{path} has no section between {begin} and {end}")
+    path.write_text(head + section + foot, "utf-8")
+
+
 def rewrite(path, result):
-    text = path.read_text("utf-8")
-    head, begin, rest = text.partition(BEGIN)
-    _, end, foot = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path} has no section between {BEGIN} and {END}")
-    path.write_text(head + markdown(result) + foot, "utf-8")
+    replace_between(path, BEGIN, END, markdown(result))
 
 
 def save(path, result):

@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "ring"))
 
 import instructions  # noqa: E402
 
-from . import counts  # noqa: E402
+from . import counts, events  # noqa: E402
 from .samples import in_turn  # noqa: E402
 
 RING_BENCH = "tests/ring/pvhca-ring-bench"
@@ -30,6 +30,17 @@ IDLE_SECONDS, SETTLE_SECONDS = 2, 0.5
 # Side to the ring benchmark's options: what is there beside the one pair that works.
 GROWTH = {"2 QPs": (), "1000 QPs": ("--qps", 1000), "64 sessions": ("--sessions", 64)}
 YARDSTICKS = {"rate": "raw ring", "latency": "line round trip", "bandwidth": "memcpy", "admin": "wake round trip"}
+
+
+def release_of(programs):
+    """What a build's pvhcad calls itself."""
+    shown = processes.subprocess.run([programs / PVHCAD, "--version"], capture_output=True, text=True, check=True).stdout
+    return shown.split()[-1]
+
+
+def releases(options):
+    """This build's, and that of the build beside it."""
+    return {"release": release_of(build())} | ({"other release": release_of(options.against)} if options.against else {})
 
 
 class Ring:
@@ -47,21 +58,21 @@ class Ring:
         return processes.start([program or self._bench, "--socket", self.daemon.socket, *arguments],
                                stdout=processes.subprocess.PIPE, stderr=processes.subprocess.STDOUT, text=True)
 
-    def run(self, *arguments, program=None):
+    def run(self, *arguments, program=None, rounds=True):
         """One round of the ring benchmark, or of another program with such results: what it found."""
         out = self._directory / "round.json"
-        process = self.start("--rounds", 1, "--percent", self.options.percent, "--json", out, *arguments,
-                             program=program)
+        one = ("--rounds", 1, "--percent", self.options.percent) if rounds else ()
+        process = self.start(*one, "--json", out, *arguments, program=program)
         try:
             said, _ = process.communicate(timeout=SECONDS)
         finally:
             processes.stop(process)
         if process.returncode:
             raise HarnessError(f"ring benchmark: {said}\n{self.daemon.log_tail()}")
-        self._wait_left()
+        self.wait_left()
         return json.loads(out.read_text())
 
-    def _wait_left(self):
+    def wait_left(self):
         """Until pvhcad has noticed that all sessions have ended: the next ones want the same addresses."""
         deadline = time.monotonic() + SECONDS
         while self.daemon.stats()["sessions"]:
@@ -130,7 +141,7 @@ def count(samples, options):
 def run(samples, logs, options):
     if "instructions" in options.parts:
         count(samples, options)
-    if not {"ring", "growth"} & set(options.parts):
+    if not {"ring", "growth", "events", "idle"} & set(options.parts):
         return
     with tempfile.TemporaryDirectory(prefix="pvhca-bench-") as directory, contextlib.ExitStack() as stack:
         rings = {"pvhca": Ring(Path(directory), logs, options)}
@@ -141,6 +152,10 @@ def run(samples, logs, options):
         for number in range(options.rounds):
             if "ring" in options.parts:
                 speed_round(rings, samples, number)
+            if "events" in options.parts:
+                events.events_round(rings, samples, number)
+            if "idle" in options.parts:
+                events.idle_round(rings, samples, number)
             if "growth" in options.parts:
                 growth_round(rings["pvhca"], samples, number)
                 idle_round(rings["pvhca"], samples, number)
