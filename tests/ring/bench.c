@@ -30,10 +30,18 @@
 #define BATCH	     32u
 
 /* Kinds of figures, as --figures names them. */
-enum { RATE = 1, LATENCY = 2, BANDWIDTH = 4, ADMIN = 8, MEMCPY = 16, QUEUE_PAIRS = 32 };
+enum {
+	RATE = 1,
+	LATENCY = 2,
+	BANDWIDTH = 4,
+	ADMIN = 8,
+	MEMCPY = 16,
+	QUEUE_PAIRS = 32,
+	CONTROL = 64
+};
 
 static const char *const figure_names[] = {
-	"rate", "latency", "bandwidth", "admin", "memcpy", "queue-pairs",
+	"rate", "latency", "bandwidth", "admin", "memcpy", "queue-pairs", "control",
 };
 
 #define NUM_FIGURES (sizeof(figure_names) / sizeof(figure_names[0]))
@@ -331,6 +339,60 @@ static void bench_admin(struct bench *bench)
 	report(bench, "admin", 0, "ns", &ours, "wake round trip", &theirs);
 }
 
+/* ns that a context is made and destroyed in. */
+static double context_pair_ns(struct bench *bench, uint64_t pairs)
+{
+	static void *page;
+	struct pvhca_admin_cmd command;
+	struct pvhca_admin_rsp response;
+	uint64_t i, began;
+
+	if (!page)
+		page = guest_alloc(&bench->guest, sizeof(struct pvhca_context_page));
+	if (!page)
+		fail("a context's page");
+	began = monotonic_ns();
+	for (i = 0; i < pairs; i++) {
+		command = (struct pvhca_admin_cmd){
+			.opcode = htole16(PVHCA_CMD_ALLOC_CONTEXT),
+			.alloc_context = {
+				.ring_abi_major = htole16(PVHCA_RING_ABI_MAJOR),
+				.ring_abi_minor = htole16(PVHCA_RING_ABI_MINOR),
+				.page = htole64(guest_physical(&bench->guest, page)),
+			},
+		};
+		if (guest_command(&bench->guest, &command, &response))
+			fail("making a context");
+		command = (struct pvhca_admin_cmd){
+			.opcode = htole16(PVHCA_CMD_DEALLOC_CONTEXT),
+			.destroy.handle = response.alloc_context.handle,
+		};
+		if (guest_command(&bench->guest, &command, &response))
+			fail("destroying a context");
+	}
+	return (double)(monotonic_ns() - began) / pairs;
+}
+
+/* A context, and a queue pair, made and destroyed, beside two empty commands. */
+static void bench_control(struct bench *bench)
+{
+	struct series contexts = { 0 }, pairs = { 0 }, theirs = { 0 };
+	const uint64_t count = work(bench, 2000);
+	unsigned int round;
+	double rate;
+
+	for (round = 0; round < bench->rounds; round++) {
+		add(&theirs, 2 * admin_round_trip(bench, 2 * count));
+		add(&contexts, context_pair_ns(bench, count));
+		rate = churn_queue_pairs(&bench->context, &bench->cq[0], 1, count);
+		if (rate < 0)
+			fail("queue pairs");
+		add(&pairs, 1e9 / rate);
+	}
+	report(bench, "context", 0, "ns", &contexts, "two empty commands", &theirs);
+	report(bench, "queue pair", 0, "ns", &pairs, "two empty commands", &theirs);
+}
+
 /* 1000 queue pairs that are made and destroyed, as by one thread and as by 16. */
 static void bench_queue_pairs(struct bench *bench)
 {
@@ -456,7 +518,7 @@ static void usage(FILE *to)
 	      "  --figures LIST   of rate,latency,bandwidth,admin (all of them), memcpy;\n"
 	      "                   memcpy alone needs no pvhcad; queue-pairs: made and destroyed per\n"
 	      "                   second, 16 under way beside one, for a pvhcad with --fabric null and\n"
-	      "                   --null-delay\n"
+	      "                   --null-delay; control: a context, and a queue pair, made and destroyed\n"
 	      "  --null PATH      socket of a second pvhcad, with --fabric null: rates and\n"
 	      "                   latencies without an engine, in the same rounds\n"
 	      "  --rounds N       7\n"
@@ -616,6 +678,8 @@ int main(int argc, char **argv)
 		bench_admin(&bench);
 	if (bench.figures & MEMCPY)
 		bench_memcpy(&bench);
+	if (bench.figures & CONTROL)
+		bench_control(&bench);
 	if (bench.figures & QUEUE_PAIRS)
 		bench_queue_pairs(&bench);
 	if (bench.json) {

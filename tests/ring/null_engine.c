@@ -42,7 +42,7 @@ static struct ibv_device device = {
 };
 /* By number, less FIRST. */
 static struct engine_qp *qps[MAX_QPS];
-static uint32_t num_qps, num_keys;
+static uint32_t num_keys;
 
 /* --------------------------------- data path ------------------------------- */
 
@@ -215,15 +215,16 @@ int ibv_query_port(struct ibv_context *context, uint8_t number, struct _compat_i
 int _ibv_query_gid_ex(struct ibv_context *context, uint32_t number, uint32_t index,
 		      struct ibv_gid_entry *entry, uint32_t flags, size_t size)
 {
-	/* The address of the programs that measure. */
-	static const uint8_t gid[16] = { [10] = 0xff, 0xff, 10, 99, 2, 1 };
+	/* The addresses of the programs that measure. */
+	static const uint8_t gids[][16] = { { [10] = 0xff, 0xff, 10, 99, 2, 1 },
+					    { [10] = 0xff, 0xff, 10, 99, 0, 1 } };
 
 	(void)context;
 	(void)flags;
-	if (index)
+	if (index >= sizeof(gids) / sizeof(gids[0]))
 		return ENODATA;
 	memset(entry, 0, size);
-	memcpy(entry->gid.raw, gid, sizeof(gid));
+	memcpy(entry->gid.raw, gids[index], sizeof(gids[index]));
 	entry->port_num = number;
 	entry->gid_type = IBV_GID_TYPE_ROCE_V2;
 	return 0;
@@ -359,9 +360,11 @@ int ibv_destroy_cq(struct ibv_cq *ibcq)
 struct ibv_qp *ibv_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
 {
 	struct engine_qp *qp = calloc(1, sizeof(*qp));
-	uint32_t size = power_of_two(attr->cap.max_recv_wr);
+	uint32_t size = power_of_two(attr->cap.max_recv_wr), number;
 
-	if (!qp || num_qps == MAX_QPS)
+	for (number = 0; number < MAX_QPS && qps[number]; number++)
+		;
+	if (!qp || number == MAX_QPS)
 		return NULL;
 	qp->receives = calloc(size, sizeof(*qp->receives));
 	qp->mask = size - 1;
@@ -371,8 +374,8 @@ struct ibv_qp *ibv_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
 	qp->qp.send_cq = attr->send_cq;
 	qp->qp.recv_cq = attr->recv_cq;
 	qp->qp.qp_type = attr->qp_type;
-	qp->qp.qp_num = FIRST + num_qps;
-	qps[num_qps++] = qp;
+	qp->qp.qp_num = FIRST + number;
+	qps[number] = qp;
 	return &qp->qp;
 }
 
