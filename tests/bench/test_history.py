@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The page that shows how fast each release was, from results whose outcome is known."""
 
-import json
 import shutil
 import sys
 import tempfile
@@ -36,7 +35,7 @@ class History(unittest.TestCase):
 
     def record(self, *arguments, **ratios):
         history.record(self.directory, result(*arguments, **ratios))
-        return json.loads((self.directory / history.FILE).read_text())
+        return history.load(self.directory / history.FILE)
 
     def test_ratios_multiply_from_release_to_release(self):
         self.record("0.2.0", "0.1.0", M_s=2)

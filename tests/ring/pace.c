@@ -123,8 +123,9 @@ static void go_on(struct pace *pace, unsigned long rate, bool only_polls)
 {
 	struct timespec next;
 
-	while (!rate)
-		sleep(1000);
+	if (!rate)
+		for (;;)
+			pause();
 	clock_gettime(CLOCK_MONOTONIC, &next);
 	for (;;) {
 		next.tv_nsec += NS_PER_S / (long)rate;

@@ -14,6 +14,7 @@ from . import report
 from .ring import OTHER
 
 FILE, PAGE = "history.json", "history.md"
+LICENCE = {"licence": "SPDX-License-Identifier: GPL-2.0-or-later"}
 BEGIN, END = "<!-- history: written by scripts/bench --history -->", "<!-- end of history -->"
 # Name of a plot's file to its title and the figures that are in it.
 PLOTS = {
@@ -39,7 +40,7 @@ def entry_of(result):
 
 
 def load(path):
-    return json.loads(path.read_text("utf-8")) if path.exists() else []
+    return json.loads(path.read_text("utf-8"))["runs"] if path.exists() else []
 
 
 def with_entry(history, entry):
@@ -130,7 +131,7 @@ def record(directory, result):
     if not all(math.isfinite(figure["ratio"]) and figure["ratio"] > 0 for figure in entry["figures"]):
         raise ValueError("a figure is 0, so it has no ratio")
     history = with_entry(load(directory / FILE), entry)
-    text = json.dumps(history, indent=1) + "\n"
+    text = json.dumps(LICENCE | {"runs": history}, indent=1) + "\n"
     (directory / FILE).write_text(text, "utf-8")
     page = directory / PAGE
     report.replace_between(page, BEGIN, END, section(history, draw(history, directory)))
