@@ -183,7 +183,7 @@ class Heap(unittest.TestCase):
         blocked(guest, 20)
         guest.ok(REG_MR, mr_payload(guest.q.pd, [], GRANULE, mem_length=510 * GRANULE, num=510,
                                     chunk=scattered(guest, 510)))
-        self.assertGreater(self.heap(), start + 100000)
+        self.assertGreater(self.heap(), start + 50000)
         guest.close()
         wait_for(lambda: not self.daemon.totals()["sessions"], "the session to end")
         self.assertEqual(self.heap(), 0)
