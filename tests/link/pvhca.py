@@ -218,6 +218,14 @@ class Daemon:
         self.log_file.close()
         self.folder.cleanup()
 
+    def end_well(self):
+        """Stop it and clean up; it has to end with 0."""
+        try:
+            status = self.stop()
+            assert status == 0, "status %d\n%s" % (status, self.log()[-4000:])
+        finally:
+            self.clean_up()
+
 
 def wait_for(condition, what, seconds=PATIENCE):
     end = time.monotonic() + seconds

@@ -33,10 +33,8 @@ class FaultCase(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         try:
-            status = cls.daemon.stop()
-            assert status == 0, "status %d\n%s" % (status, cls.daemon.log()[-4000:])
+            cls.daemon.end_well()
         finally:
-            cls.daemon.clean_up()
             cls.folder.cleanup()
 
     def idle(self):

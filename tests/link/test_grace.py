@@ -33,11 +33,7 @@ class Table:
 
     @classmethod
     def tearDownClass(cls):
-        try:
-            status = cls.daemon.stop()
-            assert status == 0, "status %d\n%s" % (status, cls.daemon.log()[-4000:])
-        finally:
-            cls.daemon.clean_up()
+        cls.daemon.end_well()
 
     def setUp(self):
         wait_for(lambda: not self.daemon.totals()["sessions"], "sessions to end")

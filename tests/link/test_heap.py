@@ -46,9 +46,7 @@ class Heap(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
-        status = cls.daemon.stop()
-        cls.daemon.clean_up()
-        assert status == 0
+        cls.daemon.end_well()
 
     def setUp(self):
         wait_for(lambda: not self.daemon.totals()["sessions"], "sessions to end")
