@@ -72,6 +72,11 @@ def disconnect(host):
     host.check("echo 1 >/sys/class/nvme/nvme0/delete_controller", timeout=60)
 
 
+def give_up(host, timeout):
+    """The controllers: one that had begun to connect anew before its device went does so for ten minutes (nvme-rdma)."""
+    host.run("for c in /sys/class/nvme/nvme*; do [ -e $c ] && echo 1 >$c/delete_controller; done", timeout=timeout)
+
+
 def write_and_compare(host):
     """Not at the disk's begin: random bytes may look like a partition table there, of which the kernel then complains."""
     host.check(f"""set -e
@@ -106,8 +111,8 @@ def nvme_goes_away(host, end, timeout=240):
                          "i=$((i + 1)); echo written; done; echo ended")
     writing.expect("written", timeout=60)
     end()
-    # What waits for the disk is not lost: the controller is given up.
-    host.run("for c in /sys/class/nvme/nvme*; do [ -e $c ] && echo 1 >$c/delete_controller; done", timeout=timeout)
+    # What waits for the disk is not lost.
+    give_up(host, timeout)
     result = writing.wait(timeout)
     assert "ended" in result.out, result
     host.run("umount -l /run/disk", timeout=60)
@@ -144,6 +149,7 @@ def device_is_taken_from_kernel_consumers(rig):
     rig.daemon.kill()
     for guest in rig.guests:
         guest.wait_device_gone()
+    give_up(host, 120)
     assert reading.wait(120).rc == 0
     rig.daemon.start()
     for guest in rig.guests:

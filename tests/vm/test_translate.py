@@ -25,19 +25,21 @@ listen=7174, 7471, 18515, 7999, {CHOSEN[0]}-{CHOSEN[1]}
 listen=7999
 """
 
-# TCP to the host's address reaches the guest as by any forwarding of a port.
+# TCP to the host's address reaches the guest as by any forwarding of ports.
 FORWARD = """
 import socket, sys, threading
 def copy(a, b):
     while data := a.recv(65536):
         b.sendall(data)
     b.shutdown(socket.SHUT_WR)
-here, there, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
-server = socket.create_server((here, port))
-while True:
-    a, b = server.accept()[0], socket.create_connection((there, port))
-    for pair in ((a, b), (b, a)):
-        threading.Thread(target=copy, args=pair, daemon=True).start()
+def forward(server, there):
+    while True:
+        a, b = server.accept()[0], socket.create_connection(there)
+        for pair in ((a, b), (b, a)):
+            threading.Thread(target=copy, args=pair).start()
+here, there, *ports = sys.argv[1:]
+for port in map(int, ports):
+    threading.Thread(target=forward, args=(socket.create_server((here, port)), (there, port))).start()
 """
 
 
@@ -46,7 +48,8 @@ def translated(function=None, **more):
 
 
 def meet_by_tcp(rig):
-    """The native peers' addresses are for TCP and RDMA; guests reach them through the host."""
+    """The native peers' addresses are for TCP and RDMA; guests reach them through the host. Linux' rdma_cm refuses
+    a peer, too, to which there is no route."""
     for guest in rig.guests:
         guest.check(f"ip route replace 10.77.0.0/24 via {rig.native.net_ip}")
 
@@ -171,10 +174,13 @@ def a_guests_server_that_lets_its_kernel_choose_the_port_is_reached(rig):
     """By ports of listen= that are all that the guest's kernel chooses from."""
     guest, native, address = rig.guests[0], rig.native, rig.native.rdma_ip
     setting = "/proc/sys/net/ipv4/ip_local_port_range"
+    meet_by_tcp(rig)
     usual = guest.check(f"cat {setting}").strip()
     guest.check(f"echo {CHOSEN[0]} {CHOSEN[1]} >{setting}")
-    forward = native.spawn(["/usr/bin/python3", "-c", FORWARD, address, guest.net_ip, str(QPERF_PORT)])
-    native.wait_port(QPERF_PORT)
+    ports = QPERF_PORT, *range(CHOSEN[0], CHOSEN[1] + 1)
+    forward = native.spawn(["/usr/bin/python3", "-c", FORWARD, address, guest.net_ip, *map(str, ports)])
+    for port in ports:
+        native.wait_port(port)
     qperf(guest, native, address)
     forward.kill()
     guest.check(f"echo {usual} >{setting}")
