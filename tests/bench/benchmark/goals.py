@@ -4,6 +4,7 @@
 import dataclasses
 import statistics
 
+from .commands import EMPTY, ONE_AT_A_TIME
 from .events import ANSWERING
 from .homes import OURS, STOCK
 from .ring import OTHER, YARDSTICKS
@@ -183,6 +184,17 @@ def _instructions(samples):
         yield _figure(samples, "instructions", figure, size, "pvhca")
 
 
+def _commands(samples):
+    """What lies beyond the commands' own way, and what commands gain that are under way together."""
+    for figure, size in samples.figures("commands"):
+        if figure.startswith("pairs"):
+            yield _figure(samples, "commands", figure, size, "pvhca", ONE_AT_A_TIME, ">= 3", lambda ratio: ratio >= 3)
+            continue
+        most = 60e3 if figure.startswith("context") else 40e3
+        yield _figure(samples, "commands", figure, size, "pvhca", EMPTY, f"<= {most / 1e3:g} us beyond",
+                      lambda beyond, most=most: beyond <= most, combine=_difference)
+
+
 def _events(samples):
     for figure, size in samples.figures("events"):
         yield _figure(samples, "events", figure, size, "pvhca")
@@ -210,6 +222,6 @@ def has_moved(figure):
 
 
 def figures(samples):
-    return [found for part in (_bandwidth, _latency, _loopback, _control, _counts, _stock, _instructions, _ring, _events,
-                               _idle, _growth, _against)
+    return [found for part in (_bandwidth, _latency, _loopback, _control, _counts, _stock, _instructions, _ring, _commands,
+                               _events, _idle, _growth, _against)
             for found in part(samples) if found]

@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "ring"))
 
 import instructions  # noqa: E402
 
-from . import counts, events  # noqa: E402
+from . import commands, counts, events  # noqa: E402
 from .samples import in_turn  # noqa: E402
 
 RING_BENCH = "tests/ring/pvhca-ring-bench"
@@ -44,14 +44,14 @@ def releases(options):
 
 
 class Ring:
-    """A pvhcad, and the ring benchmark of the same build; programs: None for this one, which tests may replace in part."""
+    """A pvhcad, and the ring benchmark of the same build; programs: None for this one, which tests may replace in part;
+    engine: the fabric, and what pvhcad finds in its environment."""
 
-    def __init__(self, directory, logs, options, programs=None, name="pvhcad"):
+    def __init__(self, directory, logs, options, programs=None, name="pvhcad", engine=(("--fabric", "loopback"), {})):
         self._directory, self.options = directory, options
         self._bench = (programs or build()) / RING_BENCH
-        self.daemon = daemon.Daemon(directory, logs, ["--fabric", "loopback", "--log-level", "warning",
-                                                      *options.daemon.split()],
-                                    program=programs and programs / PVHCAD, name=name)
+        self.daemon = daemon.Daemon(directory, logs, [*engine[0], "--log-level", "warning", *options.daemon.split()],
+                                    program=programs and programs / PVHCAD, name=name, environment=engine[1])
         self.daemon.start()
 
     def start(self, *arguments, program=None):
@@ -141,7 +141,7 @@ def count(samples, options):
 def run(samples, logs, options):
     if "instructions" in options.parts:
         count(samples, options)
-    if not {"ring", "growth", "events", "idle"} & set(options.parts):
+    if not {"ring", "growth", "events", "idle", "commands"} & set(options.parts):
         return
     with tempfile.TemporaryDirectory(prefix="pvhca-bench-") as directory, contextlib.ExitStack() as stack:
         rings = {"pvhca": Ring(Path(directory), logs, options)}
@@ -149,9 +149,16 @@ def run(samples, logs, options):
         if options.against:
             rings[OTHER] = Ring(Path(directory), logs, options, options.against, "pvhcad-other")
             stack.callback(rings[OTHER].close)
+        engines = {}
+        if "commands" in options.parts:
+            for name, engine in commands.engines(build() / NULL_ENGINE).items():
+                engines[name] = Ring(Path(directory), logs, options, name=f"pvhcad-{name}", engine=engine)
+                stack.callback(engines[name].close)
         for number in range(options.rounds):
             if "ring" in options.parts:
                 speed_round(rings, samples, number)
+            if "commands" in options.parts:
+                commands.commands_round(engines, samples, number)
             if "events" in options.parts:
                 events.events_round(rings, samples, number)
             if "idle" in options.parts:

@@ -22,7 +22,7 @@ DEFECTS = re.compile(r"ERROR: \w+Sanitizer|runtime error: |WARNING: ThreadSaniti
 
 class Daemon:
     def __init__(self, directory, logs, arguments, config=None, slowness=1.0, program=None,
-                 name="pvhcad"):
+                 name="pvhcad", environment=None):
         self.socket = directory / f"{name}.sock"
         self.log = logs / f"{name}.log"
         self._arguments = list(arguments)
@@ -32,6 +32,7 @@ class Daemon:
         self._process = None
         self._program = program or paths.daemon()
         self._slowness = slowness
+        self._environment = {**os.environ, **(environment or {})}
         self._checked = len(self.log_text().splitlines())
         self.wanted = False         # between start and stop or kill
         self.starts = 0
@@ -41,7 +42,8 @@ class Daemon:
         if self._config:
             command += ["--config", self._config]
         with open(self.log, "ab") as log:
-            self._process = processes.start(command, stdin=processes.subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = processes.start(command, stdin=processes.subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env=self._environment)
         self.wanted = True
         self.starts += 1
         deadline = time.monotonic() + START_SECONDS * self._slowness
