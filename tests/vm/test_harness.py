@@ -295,6 +295,17 @@ def killed_guest_is_back_on_the_plain_network_after_its_start(rig):
     exchange(first, second)
 
 
+@vmtest(guests=1, device=False, rigs=("loopback",))
+def guest_that_does_nothing_while_it_boots_is_started_once_more(rig):
+    guest = rig.guests[0]
+    guest.kill()
+    guest.start()
+    guest.qmp("stop")
+    guest.idle_seconds = 5
+    guest.wait_booted()
+    guest.check("true")
+
+
 @vmtest(guests=1, device=False, rigs=("verbs",))
 def native_host_reaches_its_guest_over_the_plain_network(rig):
     exchange(rig.guests[0], rig.native)

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import channel, initramfs, paths
+from . import channel, initramfs, paths, processes
 from .commands import Host, Running, tail
 from .errors import CommandFailed, GuestDied, GuestHung, HarnessError
 from .kernlog import KernelLog
@@ -16,6 +16,9 @@ from .qemu import EMULATOR_FAULTS
 from .system import HERE
 
 BOOT_SECONDS = 90
+# A guest that comes up keeps a processor busy. One that does less than this for so long has lost an interrupt or a
+# request: emulators of distributions have races there (qemu/patches). These seconds are the same on any machine.
+IDLE_SECONDS, IDLE_SHARE = 60, 0.25
 # The kernel's panic where an emulated machine's timer interrupts come late, in its first second.
 LATE_TIMER = "IO-APIC + timer doesn't work"
 STORE_CHUNK = 256 * 1024
@@ -37,6 +40,7 @@ class Guest(Host):
         self.boots = 0
         self.started = None         # time.monotonic() when its QEMU was
         self.boot_attempts = 1      # more where a hang before the agent is up says nothing about the guest
+        self.idle_seconds = IDLE_SECONDS
         self._start_machine = start_machine
         self._logs = logs
         self._hello = threading.Event()
@@ -56,7 +60,7 @@ class Guest(Host):
 
     def wait_booted(self, timeout=BOOT_SECONDS):
         for attempts_left in reversed(range(self.boot_attempts)):
-            state = self._wait_hello(timeout)
+            state = self._wait_hello(timeout, attempts_left > 0)
             if state is None:
                 self._expect_restart = False
                 return
@@ -68,14 +72,21 @@ class Guest(Host):
                 self.start()
         raise HarnessError(f"{self.name} did not come up: {state}; its console:\n{self.console_tail()}")
 
-    def _wait_hello(self, timeout):
-        """None when the agent is there, else what its QEMU says."""
+    def _wait_hello(self, timeout, not_idle):
+        """None when the agent is there, else what its QEMU says. not_idle: one that is idle is not waited for."""
         deadline = time.monotonic() + timeout * self.slowness
+        looked, busy = time.monotonic(), 0.0
         while not self._hello.wait(0.2):
             if not self._machine.alive:
                 raise HarnessError(f"{self.name}: QEMU ended:\n{tail(self._machine.messages())}")
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > deadline:
                 return self._machine.state()
+            if not_idle and now - looked > self.idle_seconds:
+                before, busy = busy, processes.busy_seconds(self._machine.pid)
+                if busy - before < IDLE_SHARE * (now - looked):
+                    return f"it does nothing any more; {self._machine.state()}"
+                looked = now
         return None
 
     def reboot(self, device=True):

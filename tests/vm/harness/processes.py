@@ -52,6 +52,15 @@ def threads(pid):
     return found
 
 
+def busy_seconds(pid):
+    """What its threads have run, or were ready to run and had no processor."""
+    used = 0
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):      # a thread that ends meanwhile
+            used += sum(map(int, (task / "schedstat").read_text().split()[:2]))
+    return used / 1e9
+
+
 def signal_group(process, number):
     with contextlib.suppress(ProcessLookupError):
         if process.poll() is None:
