@@ -8,6 +8,7 @@ import time
 
 from harness import (CommandFailed, CommandTimeout, GuestDied, HarnessError, daemon, keeper, kernlog, limits, pair,
                      paths, processes, rigs, testcase, vmtest)
+from harness.gid import gid_of
 
 
 def raises(kind, function, *args, **kwargs):
@@ -293,6 +294,12 @@ def killed_guest_is_back_on_the_plain_network_after_its_start(rig):
     second.start()
     second.wait_booted()
     exchange(first, second)
+
+
+@vmtest(guests=0, device=False, rigs=("loopback",))
+def gids_are_written_as_sysfs_does(_):
+    assert gid_of("10.88.0.10") == "0000:0000:0000:0000:0000:ffff:0a58:000a"
+    assert gid_of("fe80::1") == "fe80:0000:0000:0000:0000:0000:0000:0001"
 
 
 @vmtest(guests=1, device=False, rigs=("loopback",))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The adapter that is paired with the guest's own network interface: one address for TCP and RDMA."""
 
-import ipaddress
 import re
 
 from harness import vmtest
+from harness.gid import gid_of
 from programs import command, wait_until
 from test_cm import both_end_well, load_cm, rping
 from test_lifecycle import check_ended_by_fatal, start_application
@@ -18,11 +18,6 @@ def paired(function=None, **more):
     return vmtest(function, **{"rigs": LOOPBACK, "paired": True, **more})
 
 
-def gid(address):
-    address = ipaddress.ip_address(address)
-    return ipaddress.IPv6Address(f"::ffff:{address}" if address.version == 4 else address).exploded
-
-
 def gids(guest):
     """Of RoCE v2: address of the GID to its interface."""
     base = f"/sys/class/infiniband/{guest.ibdev}/ports/1"
@@ -33,12 +28,12 @@ def gids(guest):
 
 def wait_gids(guest, *expected):
     """Until each (address, interface) of expected has its GID."""
-    wanted = {(gid(address), netdev) for address, netdev in expected}
+    wanted = {(gid_of(address), netdev) for address, netdev in expected}
     wait_until(lambda: wanted <= set(gids(guest)), lambda: f"{wanted} not in {gids(guest)}", 30, guest.slowness)
 
 
 def wait_no_gid(guest, address):
-    wait_until(lambda: gid(address) not in dict(gids(guest)), f"the GID of {address} stays", 30, guest.slowness)
+    wait_until(lambda: gid_of(address) not in dict(gids(guest)), f"the GID of {address} stays", 30, guest.slowness)
 
 
 def link(guest):

@@ -2,11 +2,11 @@
 """One boot of the nested KVM host: native rxe, pvhca's guests on it, and rxe inside a guest over virtio-net."""
 
 import collections
-import ipaddress
 import os
 import time
 
 from harness import check_pair, native, rigs, testcase
+from harness.gid import gid_of
 from programs import perftest_rows
 
 from . import control, counts
@@ -35,7 +35,7 @@ def seat(host):
 
 def find_gid(host, ibdev, address):
     """Index of the RoCE v2 GID of an IPv4 address, waited for."""
-    gid = ipaddress.IPv6Address(f"::ffff:{address}").exploded
+    gid = gid_of(address)
     base = f"/sys/class/infiniband/{ibdev}/ports/1"
     return int(host.check(f"""i=0; while [ $i -lt 100 ]; do
         for f in {base}/gids/*; do

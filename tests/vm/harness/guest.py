@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest: commands and files through its agent, its kernel log, and its rdma device."""
 
-import ipaddress
 import os
 import struct
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 from . import channel, initramfs, paths, processes
 from .commands import Host, Running, tail
 from .errors import CommandFailed, GuestDied, GuestHung, HarnessError
+from .gid import gid_of
 from .kernlog import KernelLog
 from .qemu import EMULATOR_FAULTS
 from .system import HERE
@@ -302,7 +302,7 @@ class Guest(Host):
 
     def wait_gid(self, address, timeout=60):
         """Wait for the RoCE v2 GID of an IP address; returns its index."""
-        gid = ipaddress.IPv6Address(f"::ffff:{address}" if "." in address else address).exploded
+        gid = gid_of(address)
         base = f"/sys/class/infiniband/{self.ibdev}/ports/1"
         script = f"""i=0; while [ $i -lt {int(timeout * 5 * self.slowness)} ]; do
             for f in {base}/gids/*; do
