@@ -5,6 +5,7 @@ from .samples import in_turn
 
 LOOPBACK, NULL_ENGINE, SLOW = "loopback", "verbs", "null"
 SLOW_US = 5000
+SLOW_SHARE = 5          # of the usual work it gets one part: each command takes its time
 ONE_AT_A_TIME = "one at a time"
 EMPTY = "two empty commands"
 
@@ -21,7 +22,8 @@ def commands_round(rings, samples, number):
     """A context, and a queue pair, made and destroyed; and many queue pairs, as by 16 threads beside one."""
     for name in in_turn(rings, number):
         slow = name == SLOW
-        for found in rings[name].run("--figures", "queue-pairs" if slow else "control", "--percent", 20 if slow else 100):
+        percent = max(1, rings[name].options.percent // (SLOW_SHARE if slow else 1))
+        for found in rings[name].run("--figures", "queue-pairs" if slow else "control", "--percent", percent):
             figure = f"{found['figure']}, {name}"
             samples.add("commands", figure, 0, "pvhca", number, found["values"][0], found["unit"])
             samples.add("commands", figure, 0, ONE_AT_A_TIME if slow else EMPTY, number, found["yardstick_values"][0],
