@@ -18,14 +18,16 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "common"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                "..", "..", "tests", "common"))
 
-from timescale import scale, scaled  # noqa: E402
+from timescale import scaled  # noqa: E402
 
 QEMU = os.environ.get("PVHCA_QEMU", "build/qemu/qemu-system-x86_64")
 PATIENCE = scaled(60)     # seconds until something that must happen counts as missing
-# Seconds without a message after which no more are expected. They pass in each test, so they are no more than they must be.
-QUIET = 0.3 * min(scale(), 2)
+# Seconds without a message after which no more are expected.
+# They pass in each test, so they are no more than they must be.
+QUIET = scaled(0.3, most=0.6)
 
 # pvhca-link.h
 LINK_MAGIC = 0x4B4E4C50

@@ -65,9 +65,9 @@ def scale():
     return max(float(os.environ[VARIABLE]), 1.0)
 
 
-def scaled(seconds):
-    """A time limit for this machine."""
-    return seconds * scale()
+def scaled(seconds, most=float("inf")):
+    """A time limit for this machine, in seconds, and no more than most of them."""
+    return min(seconds * scale(), most)
 
 
 if __name__ == "__main__":

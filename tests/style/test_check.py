@@ -82,6 +82,14 @@ class Check(unittest.TestCase):
         self.write("part/main.c", SOURCE[:-1])
         self.breach("text", "part/main.c: does not end")
 
+    def test_a_line_that_is_too_long_for_qemu(self):
+        line = "x = " + "1" * 90 + "\n"
+        self.write("qemu/tests/test_device.py", line)
+        self.breach("text", "qemu/tests/test_device.py:1: more than 90")
+        self.write("qemu/tests/test_device.py", "x = 1\n")
+        self.write("qemu/tests/other.py", line)
+        self.clean("text")
+
     def test_links_and_names_that_lead_nowhere(self):
         self.write("part/README.md", "[a](gone.c), [b](../README.md#gone), `part/gone.c`, `gone.h`\n")
         for told in ("to gone.c", "../README.md#gone", "no part/gone.c", "no file gone.h"):

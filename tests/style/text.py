@@ -12,6 +12,9 @@ NAMED = re.compile(r"`([\w.*-]+/[\w./*-]*|[\w-]+\.[ch])`")
 PLACEHOLDER = re.compile(r"[A-Z]{3,}")
 # What git writes around two versions of a text, which someone has to choose from.
 CONFLICT = re.compile(r"(<{7}|>{7}) ")
+# Files that scripts/export-series puts into QEMU's tree, whose checkpatch takes a longer line for an error.
+QEMU_SERIES = re.compile(r"qemu/((core|hw|include)/.*\.[ch]|tests/(rig|test_device)\.py)$")
+QEMU_COLUMNS = 90
 HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 
 
@@ -20,6 +23,9 @@ def _lines(file, content):
              if line != line.rstrip(" \t\r")]
     found += [f"{file}:{number}: a conflict of a merge" for number, line in enumerate(content.split("\n"), 1)
               if CONFLICT.match(line)]
+    if QEMU_SERIES.match(str(file)):
+        found += [f"{file}:{number}: more than {QEMU_COLUMNS} columns" for number, line in enumerate(content.split("\n"), 1)
+                  if len(line) > QEMU_COLUMNS]
     if content and (not content.endswith("\n") or content.endswith("\n\n")):
         found.append(f"{file}: does not end with one end of line")
     return found
