@@ -566,10 +566,13 @@ void pvhca_netdev_detach(struct pvhca_dev *dev);
 bool pvhca_netdev_is_own(const struct net_device *netdev);
 
 /* pvhca_netq.c */
+/* Bytes of a packet of TCP that stands for several, at most. */
+#define PVHCA_NETQ_MAX_TSO SZ_32K
 bool pvhca_netq_is_offered(const struct pvhca_dev *dev);
 struct pvhca_netq *pvhca_netq_create(struct pvhca_dev *dev, struct net_device *netdev);
 void pvhca_netq_destroy(struct pvhca_netq *q);
 void pvhca_netq_xmit(struct pvhca_netq *q, struct sk_buff *skb);
+bool pvhca_netq_can_segment(const struct sk_buff *skb);
 
 /* pvhca_pair.c */
 int pvhca_pair_start(struct pvhca_pci *pci, const u8 *mac);

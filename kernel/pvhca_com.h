@@ -19,8 +19,9 @@
 #define PVHCA_COM_ENTRIES     (1u << PVHCA_COM_LOG_ENTRIES)
 
 /* That the driver knows. */
-#define PVHCA_COM_FEATURES \
-	(PVHCA_FEATURE_PAIR | PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED | PVHCA_FEATURE_NET)
+#define PVHCA_COM_FEATURES                                                                       \
+	(PVHCA_FEATURE_PAIR | PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED | PVHCA_FEATURE_NET | \
+	 PVHCA_FEATURE_NET_TSO)
 
 struct pvhca_dev;
 

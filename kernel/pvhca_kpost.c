@@ -210,12 +210,13 @@ static int pvhca_kpost_datagram(struct pvhca_kpost *post, const struct ib_ud_wr 
 	return pvhca_kpost_operation(post, &wr->wr);
 }
 
-/* Packets: the place of a checksum stands in for the number of a peer. */
+/* Packets: the place of a checksum stands in for the number of a peer, a segment's size for a key. */
 static int pvhca_kpost_packet(struct pvhca_kpost *post, const struct ib_ud_wr *wr)
 {
 	if (wr->wr.opcode != IB_WR_SEND)
 		return -EINVAL;
 	post->wqe.remote_qpn = cpu_to_le32(wr->remote_qpn);
+	post->wqe.remote_qkey = cpu_to_le32(wr->remote_qkey);
 	return pvhca_kpost_operation(post, &wr->wr);
 }
 

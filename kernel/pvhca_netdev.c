@@ -124,6 +124,8 @@ void pvhca_netdev_attach(struct pvhca_dev *dev)
 	priv = netdev_priv(netdev);
 	rtnl_lock();
 	priv->dev = dev;
+	/* This pvhcad may know less or more than the one before. */
+	netdev_update_features(netdev);
 	/* The log has a failure; RDMA does without. */
 	if (netif_running(netdev))
 		pvhca_netdev_carry(netdev);
@@ -202,11 +204,33 @@ static int pvhca_netdev_change_mtu(struct net_device *netdev, int mtu)
 	return err;
 }
 
+static netdev_features_t pvhca_netdev_fix_features(struct net_device *netdev,
+						   netdev_features_t features)
+{
+	struct pvhca_netdev *priv = netdev_priv(netdev);
+
+	ASSERT_RTNL();
+	if (!priv->dev || !(priv->dev->features & PVHCA_FEATURE_NET_TSO))
+		features &= ~(NETIF_F_TSO | NETIF_F_TSO6);
+	return features;
+}
+
+/* Of packets that are not for pvhcad to cut the kernel makes segments before. */
+static netdev_features_t pvhca_netdev_features_check(struct sk_buff *skb, struct net_device *netdev,
+						     netdev_features_t features)
+{
+	if (skb_is_gso(skb) && !pvhca_netq_can_segment(skb))
+		features &= ~NETIF_F_GSO_MASK;
+	return vlan_features_check(skb, features);
+}
+
 static const struct net_device_ops pvhca_netdev_ops = {
 	.ndo_open = pvhca_netdev_open,
 	.ndo_stop = pvhca_netdev_stop,
 	.ndo_start_xmit = pvhca_netdev_xmit,
 	.ndo_change_mtu = pvhca_netdev_change_mtu,
+	.ndo_fix_features = pvhca_netdev_fix_features,
+	.ndo_features_check = pvhca_netdev_features_check,
 	.ndo_validate_addr = eth_validate_addr,
 };
 
@@ -231,13 +255,14 @@ static void pvhca_netdev_setup(struct net_device *netdev)
 	/* Nobody would get what goes to all or to a group, so that no program may ask for it. */
 	netdev->flags = IFF_NOARP;
 	netdev->priv_flags &= ~IFF_TX_SKB_SHARING;
-	netdev->hw_features = NETIF_F_SG | NETIF_F_HW_CSUM;
+	netdev->hw_features = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_TSO | NETIF_F_TSO6;
 	netdev->vlan_features = netdev->hw_features | NETIF_F_HIGHDMA;
 	/* pvhcad needs no tag: it goes by the address. */
 	netdev->features = netdev->vlan_features | NETIF_F_HW_VLAN_CTAG_TX |
 		NETIF_F_HW_VLAN_CTAG_RX;
 	netdev->min_mtu = PVHCA_NET_MIN_MTU;
 	netdev->max_mtu = PVHCA_NETDEV_MAX_MTU;
+	netif_set_tso_max_size(netdev, PVHCA_NETQ_MAX_TSO);
 	/* Of packets that cannot be sent: dst_link_failure(). */
 	netif_keep_dst(netdev);
 }

@@ -12,6 +12,10 @@
  * A receive is never missing: where there is no memory for a new buffer, the packet is
  * dropped and its buffer posted again. pvhcad sees what is posted without being told.
  *
+ * A packet of TCP may stand for several (PVHCA_FEATURE_NET_TSO). So a receive has pages
+ * behind its buffer, which has the length of the MTU. Only such packets fill them, and
+ * only those pages that are filled are given away.
+ *
  * The addresses of Ethernet mean nothing here. Packets are sent without the header, and
  * those received get one.
  */
@@ -31,6 +35,8 @@
 /* With these, an entry of the send queue takes 256 bytes. */
 #define PVHCA_NETQ_SGE	  14
 #define PVHCA_NETQ_INLINE 224
+/* Of a receive, for a packet that stands for several. */
+#define PVHCA_NETQ_PAGES DIV_ROUND_UP(PVHCA_NETQ_MAX_TSO, PAGE_SIZE)
 /* Received packets up to this are copied, and their buffer is posted again. */
 #define PVHCA_NETQ_COPY 256
 /* Before the packet in a buffer: also for the header of Ethernet. */
@@ -40,6 +46,7 @@
 #define PVHCA_NETQ_WR_RX BIT_ULL(32)
 
 static_assert(PVHCA_NETQ_SGE <= PVHCA_NET_MAX_SGE);
+static_assert(1 + PVHCA_NETQ_PAGES <= PVHCA_NET_MAX_SGE);
 
 /**
  * struct pvhca_netq_tx - a packet in the send queue
@@ -52,13 +59,37 @@ struct pvhca_netq_tx {
 };
 
 /**
+ * struct pvhca_netq_page - a page of a receive
+ * @page: the page
+ * @dma: of all of it
+ */
+struct pvhca_netq_page {
+	struct page *page;
+	dma_addr_t dma;
+};
+
+/**
  * struct pvhca_netq_rx - a posted receive
  * @data: buffer; NULL: there is none
  * @dma: of the place for the packet
+ * @pages: behind it; as many as struct pvhca_netq has
  */
 struct pvhca_netq_rx {
 	void *data;
 	dma_addr_t dma;
+	struct pvhca_netq_page pages[PVHCA_NETQ_PAGES];
+};
+
+/**
+ * struct pvhca_netq_refill - receives that are to be posted
+ * @wr: chain of them
+ * @sge: of each
+ * @count: number of them
+ */
+struct pvhca_netq_refill {
+	struct ib_recv_wr wr[PVHCA_NETQ_WC];
+	struct ib_sge sge[PVHCA_NETQ_WC][1 + PVHCA_NETQ_PAGES];
+	unsigned int count;
 };
 
 /**
@@ -69,13 +100,15 @@ struct pvhca_netq_rx {
  * @cq: of both queues
  * @qp: the queues
  * @napi: polls @cq
- * @mtu: length of receives
+ * @mtu: length of receives, without their pages
+ * @rx_pages: of each receive
  * @buf_size: bytes of a receive's buffer
  * @tx_head: next packet to be sent, free running; under netif_tx_lock()
  * @tx_tail: packets below are done; NAPI's
  * @tx: packets by place in the send queue
  * @rx: receives by number, which is their wr_id
  * @wc: room for polling; NAPI's
+ * @refill: room for posting; NAPI's
  */
 struct pvhca_netq {
 	struct pvhca_dev *dev;
@@ -85,12 +118,14 @@ struct pvhca_netq {
 	struct ib_qp *qp;
 	struct napi_struct napi;
 	u32 mtu;
+	u32 rx_pages;
 	u32 buf_size;
 	u32 tx_head;
 	u32 tx_tail ____cacheline_aligned_in_smp;
 	struct pvhca_netq_tx tx[PVHCA_NETQ_TX];
 	struct pvhca_netq_rx rx[PVHCA_NETQ_RX];
 	struct ib_wc wc[PVHCA_NETQ_WC];
+	struct pvhca_netq_refill refill;
 };
 
 static struct device *pvhca_netq_dma_device(const struct pvhca_netq *q)
@@ -149,6 +184,24 @@ static u32 pvhca_netq_checksum(const struct sk_buff *skb)
 	return skb_checksum_start_offset(skb) | (u32)skb->csum_offset << 16;
 }
 
+/**
+ * pvhca_netq_can_segment - can pvhcad cut a packet that stands for several?
+ * @skb: packet behind a header of Ethernet
+ *
+ * It is of TCP, as the features of the interface have it. pvhcad looks for TCP right
+ * behind the header of IP.
+ */
+bool pvhca_netq_can_segment(const struct sk_buff *skb)
+{
+	const struct skb_shared_info *shinfo = skb_shinfo(skb);
+
+	if (shinfo->gso_size < PVHCA_NET_MIN_SEGMENT || skb->encapsulation ||
+	    skb->len - ETH_HLEN > PVHCA_NETQ_MAX_TSO || shinfo->nr_frags >= PVHCA_NETQ_SGE)
+		return false;
+	return skb->protocol == htons(ETH_P_IP) ||
+		(skb->protocol == htons(ETH_P_IPV6) && ipv6_hdr(skb)->nexthdr == IPPROTO_TCP);
+}
+
 /* A short packet, copied into the entry. */
 static int pvhca_netq_send_inline(struct pvhca_netq *q, struct sk_buff *skb)
 {
@@ -186,6 +239,8 @@ static int pvhca_netq_send_mapped(struct pvhca_netq *q, struct sk_buff *skb)
 		.wr.opcode = IB_WR_SEND,
 		.wr.send_flags = IB_SEND_SIGNALED,
 		.remote_qpn = pvhca_netq_checksum(skb),
+		/* Of a packet that stands for several; else it is 0. */
+		.remote_qkey = skb_shinfo(skb)->gso_size,
 	};
 	int err;
 
@@ -264,7 +319,42 @@ static void pvhca_netq_wake(struct pvhca_netq *q)
 
 /* --------------------------------- receive --------------------------------- */
 
-static int pvhca_netq_rx_alloc(struct pvhca_netq *q, struct pvhca_netq_rx *rx)
+static void pvhca_netq_free_pages(struct pvhca_netq *q, struct pvhca_netq_rx *rx, int pages)
+{
+	int i;
+
+	for (i = 0; i < pages; i++) {
+		dma_unmap_page(pvhca_netq_dma_device(q), rx->pages[i].dma, PAGE_SIZE,
+			       DMA_FROM_DEVICE);
+		__free_page(rx->pages[i].page);
+	}
+}
+
+static int pvhca_netq_alloc_pages(struct pvhca_netq *q, struct pvhca_netq_rx *rx, int pages,
+				  gfp_t gfp)
+{
+	struct pvhca_netq_page *page;
+	int i;
+
+	for (i = 0; i < pages; i++) {
+		page = &rx->pages[i];
+		page->page = alloc_page(gfp | __GFP_NOWARN);
+		if (!page->page)
+			break;
+		page->dma = dma_map_page(pvhca_netq_dma_device(q), page->page, 0, PAGE_SIZE,
+					 DMA_FROM_DEVICE);
+		if (dma_mapping_error(pvhca_netq_dma_device(q), page->dma)) {
+			__free_page(page->page);
+			break;
+		}
+	}
+	if (i == pages)
+		return 0;
+	pvhca_netq_free_pages(q, rx, i);
+	return -ENOMEM;
+}
+
+static int pvhca_netq_alloc_buffer(struct pvhca_netq *q, struct pvhca_netq_rx *rx)
 {
 	struct device *dma_dev = pvhca_netq_dma_device(q);
 
@@ -279,44 +369,59 @@ static int pvhca_netq_rx_alloc(struct pvhca_netq *q, struct pvhca_netq_rx *rx)
 	return -ENOMEM;
 }
 
-static void pvhca_netq_rx_unmap(struct pvhca_netq *q, const struct pvhca_netq_rx *rx)
+static void pvhca_netq_unmap_buffer(struct pvhca_netq *q, const struct pvhca_netq_rx *rx)
 {
 	dma_unmap_single(pvhca_netq_dma_device(q), rx->dma, q->mtu, DMA_FROM_DEVICE);
 }
 
-/**
- * struct pvhca_netq_refill - receives that are to be posted
- * @wr: chain of them
- * @sge: of each
- * @count: number of them
- */
-struct pvhca_netq_refill {
-	struct ib_recv_wr wr[PVHCA_NETQ_WC];
-	struct ib_sge sge[PVHCA_NETQ_WC];
-	unsigned int count;
-};
-
-static void pvhca_netq_refill_add(struct pvhca_netq *q, struct pvhca_netq_refill *refill, u32 i)
+/* A buffer, and the first pages. On failure there is neither. */
+static int pvhca_netq_rx_alloc(struct pvhca_netq *q, struct pvhca_netq_rx *rx, int pages, gfp_t gfp)
 {
-	struct ib_recv_wr *wr = &refill->wr[refill->count];
-	struct ib_sge *sge = &refill->sge[refill->count];
+	int err = pvhca_netq_alloc_pages(q, rx, pages, gfp);
 
-	*sge = (struct ib_sge){ q->rx[i].dma, q->mtu, PVHCA_LKEY_DMA };
+	if (err) {
+		rx->data = NULL;
+		return err;
+	}
+	err = pvhca_netq_alloc_buffer(q, rx);
+	if (err)
+		pvhca_netq_free_pages(q, rx, pages);
+	return err;
+}
+
+static void pvhca_netq_rx_free(struct pvhca_netq *q, struct pvhca_netq_rx *rx, int pages)
+{
+	pvhca_netq_unmap_buffer(q, rx);
+	skb_free_frag(rx->data);
+	pvhca_netq_free_pages(q, rx, pages);
+}
+
+static void pvhca_netq_refill_add(struct pvhca_netq *q, u32 i)
+{
+	struct pvhca_netq_refill *refill = &q->refill;
+	struct ib_recv_wr *wr = &refill->wr[refill->count];
+	struct ib_sge *sge = refill->sge[refill->count];
+	const struct pvhca_netq_rx *rx = &q->rx[i];
+	unsigned int page;
+
+	sge[0] = (struct ib_sge){ rx->dma, q->mtu, PVHCA_LKEY_DMA };
+	for (page = 0; page < q->rx_pages; page++)
+		sge[1 + page] = (struct ib_sge){ rx->pages[page].dma, PAGE_SIZE, PVHCA_LKEY_DMA };
 	*wr = (struct ib_recv_wr){
 		.wr_id = PVHCA_NETQ_WR_RX | i,
 		.sg_list = sge,
-		.num_sge = 1,
+		.num_sge = 1 + q->rx_pages,
 	};
 	if (refill->count)
 		wr[-1].next = wr;
 	refill->count++;
 }
 
-static void pvhca_netq_refill_post(struct pvhca_netq *q, struct pvhca_netq_refill *refill)
+static void pvhca_netq_refill_post(struct pvhca_netq *q)
 {
-	if (refill->count)
-		WARN_ON_ONCE(ib_post_recv(q->qp, refill->wr, NULL));
-	refill->count = 0;
+	if (q->refill.count)
+		WARN_ON_ONCE(ib_post_recv(q->qp, q->refill.wr, NULL));
+	q->refill.count = 0;
 }
 
 /* A copy of a short packet; its buffer stays. */
@@ -335,25 +440,53 @@ static struct sk_buff *pvhca_netq_copy(struct pvhca_netq *q, const struct pvhca_
 	return skb;
 }
 
-/* The packet in its buffer; the receive gets another one. */
+/* Pages of a receive go into skb, which has len bytes in them. */
+static void pvhca_netq_add_pages(struct pvhca_netq *q, struct sk_buff *skb,
+				 const struct pvhca_netq_rx *rx, u32 len)
+{
+	u32 i, n;
+
+	for (i = 0; len; i++, len -= n) {
+		n = min_t(u32, len, PAGE_SIZE);
+		dma_unmap_page(pvhca_netq_dma_device(q), rx->pages[i].dma, PAGE_SIZE,
+			       DMA_FROM_DEVICE);
+		skb_add_rx_frag(skb, i, rx->pages[i].page, 0, n, PAGE_SIZE);
+	}
+}
+
+/* The packet where it lies; the receive gets others for what that takes. */
 static struct sk_buff *pvhca_netq_build(struct pvhca_netq *q, struct pvhca_netq_rx *rx, u32 len)
 {
+	const u32 linear = min(len, q->mtu);
+	const int pages = DIV_ROUND_UP(len - linear, PAGE_SIZE);
 	struct pvhca_netq_rx next;
 	struct sk_buff *skb;
 
-	if (pvhca_netq_rx_alloc(q, &next))
+	if (pvhca_netq_rx_alloc(q, &next, pages, GFP_ATOMIC))
 		return NULL;
 	skb = build_skb(rx->data, q->buf_size);
 	if (!skb) {
-		pvhca_netq_rx_unmap(q, &next);
-		skb_free_frag(next.data);
+		pvhca_netq_rx_free(q, &next, pages);
 		return NULL;
 	}
-	pvhca_netq_rx_unmap(q, rx);
+	pvhca_netq_unmap_buffer(q, rx);
 	skb_reserve(skb, PVHCA_NETQ_HEADROOM);
-	skb_put(skb, len);
-	*rx = next;
+	skb_put(skb, linear);
+	pvhca_netq_add_pages(q, skb, rx, len - linear);
+	rx->data = next.data;
+	rx->dma = next.dma;
+	memcpy(rx->pages, next.pages, pages * sizeof(rx->pages[0]));
 	return skb;
+}
+
+/* The packet stands for several: as a host that is not trusted says. */
+static void pvhca_netq_set_segment(struct sk_buff *skb, u16 segment, bool ipv6)
+{
+	struct skb_shared_info *shinfo = skb_shinfo(skb);
+
+	shinfo->gso_size = segment;
+	shinfo->gso_type = (ipv6 ? SKB_GSO_TCPV6 : SKB_GSO_TCPV4) | SKB_GSO_DODGY;
+	shinfo->gso_segs = 0;
 }
 
 /* Give a packet, whose first byte is that of the IP header, to the network stack. */
@@ -368,6 +501,8 @@ static void pvhca_netq_give(struct pvhca_netq *q, struct sk_buff *skb, const str
 		dev_kfree_skb_any(skb);
 		return;
 	}
+	if (wc->pkey_index && wc->src_qp)
+		pvhca_netq_set_segment(skb, wc->pkey_index, ipv6);
 	eth = skb_push(skb, ETH_HLEN);
 	ether_addr_copy(eth->h_dest, netdev->dev_addr);
 	ether_addr_copy(eth->h_source, netdev->dev_addr);
@@ -385,7 +520,7 @@ static void pvhca_netq_received(struct pvhca_netq *q, const struct ib_wc *wc)
 	struct pvhca_netq_rx *rx = &q->rx[wc->wr_id & (PVHCA_NETQ_RX - 1)];
 	struct sk_buff *skb;
 
-	if (!wc->byte_len || wc->byte_len > q->mtu) {
+	if (!wc->byte_len || wc->byte_len > q->mtu + q->rx_pages * PAGE_SIZE) {
 		q->netdev->stats.rx_errors++;
 		return;
 	}
@@ -412,11 +547,9 @@ static void pvhca_netq_failed(struct pvhca_netq *q, const struct ib_wc *wc)
 /* Returns the number of packets received among n completions. */
 static int pvhca_netq_handle(struct pvhca_netq *q, int n, int budget)
 {
-	struct pvhca_netq_refill refill;
 	const struct ib_wc *wc;
 	int received = 0;
 
-	refill.count = 0;
 	for (wc = q->wc; wc < q->wc + n; wc++) {
 		if (unlikely(wc->status != IB_WC_SUCCESS)) {
 			pvhca_netq_failed(q, wc);
@@ -427,10 +560,10 @@ static int pvhca_netq_handle(struct pvhca_netq *q, int n, int budget)
 			continue;
 		}
 		pvhca_netq_received(q, wc);
-		pvhca_netq_refill_add(q, &refill, wc->wr_id & (PVHCA_NETQ_RX - 1));
+		pvhca_netq_refill_add(q, wc->wr_id & (PVHCA_NETQ_RX - 1));
 		received++;
 	}
-	pvhca_netq_refill_post(q, &refill);
+	pvhca_netq_refill_post(q);
 	return received;
 }
 
@@ -473,27 +606,23 @@ static void pvhca_netq_free_buffers(struct pvhca_netq *q)
 	/* What is not freed is lost: pvhcad may still write to it. */
 	if (!pvhca_dev_may_free(q->dev))
 		return;
-	for (i = 0; i < PVHCA_NETQ_RX && q->rx[i].data; i++) {
-		pvhca_netq_rx_unmap(q, &q->rx[i]);
-		skb_free_frag(q->rx[i].data);
-	}
+	for (i = 0; i < PVHCA_NETQ_RX && q->rx[i].data; i++)
+		pvhca_netq_rx_free(q, &q->rx[i], q->rx_pages);
 	if (q->tx_head != q->tx_tail)
 		pvhca_netq_sent(q, q->tx_head - 1, 0);
 }
 
 static int pvhca_netq_fill(struct pvhca_netq *q)
 {
-	struct pvhca_netq_refill refill;
 	int i, err;
 
-	refill.count = 0;
 	for (i = 0; i < PVHCA_NETQ_RX; i++) {
-		err = pvhca_netq_rx_alloc(q, &q->rx[i]);
+		err = pvhca_netq_rx_alloc(q, &q->rx[i], q->rx_pages, GFP_KERNEL);
 		if (err)
 			return err;
-		pvhca_netq_refill_add(q, &refill, i);
-		if (refill.count == PVHCA_NETQ_WC)
-			pvhca_netq_refill_post(q, &refill);
+		pvhca_netq_refill_add(q, i);
+		if (q->refill.count == PVHCA_NETQ_WC)
+			pvhca_netq_refill_post(q);
 	}
 	return 0;
 }
@@ -507,7 +636,7 @@ static int pvhca_netq_make_queues(struct pvhca_netq *q)
 			.max_send_wr = PVHCA_NETQ_TX,
 			.max_recv_wr = PVHCA_NETQ_RX,
 			.max_send_sge = PVHCA_NETQ_SGE,
-			.max_recv_sge = 1,
+			.max_recv_sge = 1 + q->rx_pages,
 			.max_inline_data = PVHCA_NETQ_INLINE,
 		},
 		.sq_sig_type = IB_SIGNAL_REQ_WR,
@@ -571,6 +700,7 @@ struct pvhca_netq *pvhca_netq_create(struct pvhca_dev *dev, struct net_device *n
 	q->dev = dev;
 	q->netdev = netdev;
 	q->mtu = netdev->mtu;
+	q->rx_pages = dev->features & PVHCA_FEATURE_NET_TSO ? PVHCA_NETQ_PAGES : 0;
 	q->buf_size = SKB_DATA_ALIGN(PVHCA_NETQ_HEADROOM + q->mtu) +
 		SKB_DATA_ALIGN(sizeof(struct skb_shared_info));
 	netif_napi_add(netdev, &q->napi, pvhca_netq_poll);

@@ -132,7 +132,8 @@ static uint32_t admin_check_area(const struct pvhca_admin_area *area, const char
 static uint32_t admin_choose_features(struct vm *vm, const struct pvhca_admin_area *area,
 				      const char **why)
 {
-	uint64_t wanted = PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED | PVHCA_FEATURE_NET;
+	uint64_t wanted = PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED | PVHCA_FEATURE_NET |
+		PVHCA_FEATURE_NET_TSO;
 
 	if (policy_is_paired(vm))
 		wanted |= PVHCA_FEATURE_PAIR;

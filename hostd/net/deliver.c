@@ -95,7 +95,8 @@ bool net_read_head(struct net_load *load)
 static enum net_delivery copy_rest(const struct net_load *load, struct cursor *to)
 {
 	struct cursor from = { load->vm->memory, load->sge, load->num_sge, 0 };
-	uint64_t skip = load->packet.head_len, left = load->packet.length - skip, gpa, n, done;
+	uint64_t skip = load->rest, left = load->packet.length - load->packet.head_len;
+	uint64_t gpa, n, done;
 	struct region *region;
 	const uint8_t *at;
 	bool ok;
@@ -133,7 +134,7 @@ static enum net_delivery copy_packet(const struct net_load *load, struct cursor 
 		return NET_NOBODY;
 	if (!load->data)
 		return copy_rest(load, to);
-	return cursor_write(to, load->data + packet->head_len, rest) ? NET_DELIVERED : NET_NOBODY;
+	return cursor_write(to, load->data + load->rest, rest) ? NET_DELIVERED : NET_NOBODY;
 }
 
 /* --------------------------------- receives -------------------------------- */
@@ -181,6 +182,28 @@ static enum net_delivery receive_fails(struct pass *pass, struct qp *qp,
 	return NET_NOBODY;
 }
 
+/* The receiver's MTU, as a receive tells it. */
+static uint32_t mtu_of(const struct net *own, const struct recv_request *receive,
+		       const struct ibv_sge *sge)
+{
+	uint64_t mtu = receive->length;
+
+	if (own->tso && receive->num_sge)
+		mtu = sge[0].length;
+	return mtu < PACKET_MAX ? mtu : PACKET_MAX;
+}
+
+/* NET_DELIVERED: it can be. */
+static enum net_delivery fit(const struct net *own, const struct recv_request *receive,
+			     const struct packet *packet, uint32_t mtu)
+{
+	if (!packet->segment)
+		return packet->length > mtu ? NET_TOO_BIG : NET_DELIVERED;
+	if (packet->headers_len + packet->segment > mtu)
+		return NET_TOO_BIG;
+	return own->tso && packet->length <= receive->length ? NET_DELIVERED : NET_CUT;
+}
+
 /* With rq_lock held. */
 static enum net_delivery deliver_locked(struct pass *pass, struct qp *qp, uint16_t vlan,
 					const struct net_load *load, uint32_t *mtu)
@@ -188,6 +211,7 @@ static enum net_delivery deliver_locked(struct pass *pass, struct qp *qp, uint16
 	struct pvhca_cqe cqe = {
 		.byte_len = htole32(load->packet.length),
 		.src_qp = htole32(load->checksum),
+		.pkey_index = htole16(load->packet.segment),
 	};
 	struct ibv_sge sge[PVHCA_NET_MAX_SGE];
 	struct net *own = qp->fabric;
@@ -207,13 +231,16 @@ static enum net_delivery deliver_locked(struct pass *pass, struct qp *qp, uint16
 	if (!posted || !may_take(own, &qp->rq, posted, load->vm))
 		return NET_FULL;
 	status = work_queue_take_recv(&qp->rq, qp->rq.ci, &receive, sge);
-	if (!status && receive.length < PVHCA_NET_MIN_MTU)
-		status = IBV_WC_LOC_LEN_ERR;
+	if (!status) {
+		*mtu = mtu_of(own, &receive, sge);
+		if (*mtu < PVHCA_NET_MIN_MTU)
+			status = IBV_WC_LOC_LEN_ERR;
+	}
 	if (status)
 		return receive_fails(pass, qp, &receive, status);
-	*mtu = receive.length < PACKET_MAX ? receive.length : PACKET_MAX;
-	if (load->packet.length > *mtu)
-		return NET_TOO_BIG;
+	delivery = fit(own, &receive, &load->packet, *mtu);
+	if (delivery != NET_DELIVERED)
+		return delivery;
 	to = (struct cursor){ qp->vm->memory, sge, receive.num_sge, 0 };
 	delivery = copy_packet(load, &to);
 	if (delivery == NET_NOBODY)

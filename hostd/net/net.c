@@ -81,6 +81,7 @@ static int net_qp_create(struct qp *qp)
 	if (!own)
 		return PVHCA_ST_NO_MEMORY;
 	qp->qpn = NET_QPN;
+	own->tso = vm->features & PVHCA_FEATURE_NET_TSO;
 	qp->fabric = own;
 	atomic_store(&qp->state, IBV_QPS_RTS);
 	/* Commands that make QPs may go side by side. */

@@ -4,16 +4,29 @@
 #include <string.h>
 
 #include "lib/address.h"
+#include "pvhca/pvhca-admin.h"
 
 #define IPV4_MIN	20u
+#define IPV4_MORE	0x2000
 #define IPV4_FRAGMENT	0x1fff
 #define IPV6_LEN	40u
 #define ICMP_LEN	8u
 #define PROTOCOL_ICMP	1
+#define PROTOCOL_TCP	6
 #define PROTOCOL_ICMPV6 58
 #define TTL		64
 /* RFC 792: of the packet that it answers an error has the header and so much more. */
 #define ICMP_QUOTE 8u
+
+/* In the header of TCP: RFC 9293, RFC 3168. */
+#define TCP_MIN	     20u
+#define TCP_SEQUENCE 4
+#define TCP_OFFSET   12
+#define TCP_FLAGS    13
+#define TCP_CHECKSUM 16
+#define TCP_FIN	     0x01
+#define TCP_PSH	     0x08
+#define TCP_CWR	     0x80
 
 /* Types and codes: RFC 792, RFC 1191, RFC 1812; RFC 4443. */
 #define ICMP_UNREACHABLE    3
@@ -31,10 +44,21 @@ static uint16_t get16(const uint8_t *from)
 	return from[0] << 8 | from[1];
 }
 
+static uint32_t get32(const uint8_t *from)
+{
+	return (uint32_t)get16(from) << 16 | get16(from + 2);
+}
+
 static void put16(uint8_t *to, uint16_t value)
 {
 	to[0] = value >> 8;
 	to[1] = value;
+}
+
+static void put32(uint8_t *to, uint32_t value)
+{
+	put16(to, value >> 16);
+	put16(to + 2, value);
 }
 
 /* RFC 1071; an odd byte at the end counts as if a zero followed. */
@@ -121,6 +145,80 @@ bool packet_is_for_many(const struct packet *packet)
 
 	return address_is_group(packet->destination) ||
 		(packet->ipv4 && !memcmp(packet->destination + 12, all, sizeof(all)));
+}
+
+/* ---------------------------------- pieces --------------------------------- */
+
+/* TCP behind the header of IP, in one packet. */
+static bool is_tcp(const struct packet *packet)
+{
+	const uint8_t *head = packet->head;
+
+	if (!packet->ipv4)
+		return head[6] == PROTOCOL_TCP;
+	return head[9] == PROTOCOL_TCP && !(get16(head + 6) & (IPV4_MORE | IPV4_FRAGMENT));
+}
+
+bool packet_set_segment(struct packet *packet, uint32_t place, uint32_t segment)
+{
+	const uint32_t start = packet->header_len;
+
+	if (segment < PVHCA_NET_MIN_SEGMENT || segment > UINT16_MAX || !is_tcp(packet) ||
+	    place != (start | TCP_CHECKSUM << 16) || start + TCP_MIN > packet->head_len)
+		return false;
+	packet->headers_len = start + (packet->head[start + TCP_OFFSET] >> 4) * 4;
+	if (packet->headers_len < start + TCP_MIN || packet->headers_len > packet->head_len)
+		return false;
+	if (packet->headers_len + segment < packet->length)
+		packet->segment = segment;
+	return true;
+}
+
+uint32_t packet_pieces(const struct packet *packet)
+{
+	const uint32_t payload = packet->length - packet->headers_len;
+
+	return packet->segment ? (payload + packet->segment - 1) / packet->segment : 1;
+}
+
+/* The sum of the pseudo header has the length of TCP, which was old and is length now. */
+static void change_sum(uint8_t *at, uint32_t old, uint32_t length)
+{
+	put16(at, ~checksum(get16(at) + (uint16_t)~old + length));
+}
+
+static void cut_ipv4(const struct packet *whole, uint32_t index, struct packet *piece)
+{
+	uint8_t *head = piece->head;
+
+	put16(head + 2, piece->length);
+	put16(head + 4, get16(whole->head + 4) + index);
+	put16(head + 10, 0);
+	put16(head + 10, checksum(sum16(head, whole->header_len, 0)));
+}
+
+uint32_t packet_cut(const struct packet *whole, uint32_t index, struct packet *piece)
+{
+	const uint32_t done = index * whole->segment, at = whole->headers_len + done;
+	const uint32_t start = whole->header_len, left = whole->length - at;
+	const bool last = left <= whole->segment;
+	uint8_t *tcp = piece->head + start;
+
+	*piece = *whole;
+	piece->segment = 0;
+	piece->head_len = whole->headers_len;
+	piece->length = whole->headers_len + (last ? left : whole->segment);
+	if (whole->ipv4)
+		cut_ipv4(whole, index, piece);
+	else
+		put16(piece->head + 4, piece->length - IPV6_LEN);
+	put32(tcp + TCP_SEQUENCE, get32(tcp + TCP_SEQUENCE) + done);
+	if (!last)
+		tcp[TCP_FLAGS] &= ~(TCP_FIN | TCP_PSH);
+	if (index)
+		tcp[TCP_FLAGS] &= ~TCP_CWR;
+	change_sum(tcp + TCP_CHECKSUM, whole->length - start, piece->length - start);
+	return at;
 }
 
 /* ---------------------------------- answer --------------------------------- */

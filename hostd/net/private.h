@@ -21,6 +21,7 @@
  * struct net - a NET QP's part
  * @failed: an entry of it completed in error: the state is to become ERR
  * @broken: rings were abused; not served any more. Under qp->lock
+ * @tso: PVHCA_FEATURE_NET_TSO is in use; constant
  * @recent: of the receives taken lately, how many each class of senders took; under rq_lock
  * @recent_total: their sum
  * @inline_data: of the send that is being served
@@ -28,6 +29,7 @@
 struct net {
 	atomic_bool failed;
 	bool broken;
+	bool tso;
 	uint32_t recent[NET_SENDERS];
 	uint32_t recent_total;
 	uint8_t inline_data[PVHCA_GRANULE];
@@ -65,6 +67,7 @@ enum net_delivery {
 	NET_FULL,    /* no receive is there for this sender: the packet is lost */
 	NET_NOBODY,  /* the VM has no such QP, or a broken one */
 	NET_TOO_BIG, /* the receive is too small; its size is told */
+	NET_CUT,     /* the receiver takes only the pieces that the packet stands for */
 	NET_BAD,     /* the sender's own memory: no guest RAM */
 };
 
@@ -74,6 +77,7 @@ enum net_delivery {
  * @packet: its head, checked, and its length
  * @sge, @num_sge: all of it, in the sender's RAM
  * @data: or else it stands here
+ * @rest: bytes at the beginning of @sge or @data that @packet.head stands for
  * @checksum: struct pvhca_sq_wqe.remote_qpn, checked
  */
 struct net_load {
@@ -82,6 +86,7 @@ struct net_load {
 	struct ibv_sge sge[PVHCA_NET_MAX_SGE];
 	unsigned int num_sge;
 	const uint8_t *data;
+	uint32_t rest;
 	uint32_t checksum;
 };
 

@@ -22,8 +22,36 @@ static void answer(struct pass *pass, const struct net_load *load, enum packet_a
 	error.data = bytes;
 	error.packet.length = length;
 	error.packet.head_len = length < PACKET_HEAD ? length : PACKET_HEAD;
+	error.rest = error.packet.head_len;
 	(void)net_read_head(&error);
 	(void)net_deliver(pass, load->vm, PVHCA_NO_VLAN, &error, &mtu);
+}
+
+/* The packets that one stands for, one by one. Some of them may be lost. */
+static enum net_delivery deliver_pieces(struct pass *pass, const struct net_load *load,
+					struct vm *to, uint16_t vlan, uint32_t *mtu)
+{
+	enum net_delivery delivery, all = NET_FULL;
+	struct net_load piece = *load;
+
+	for (uint32_t i = 0; i < packet_pieces(&load->packet); i++) {
+		piece.rest = packet_cut(&load->packet, i, &piece.packet);
+		pass_spend(pass, PASS_ENTRY_NS);
+		delivery = net_deliver(pass, to, vlan, &piece, mtu);
+		if (delivery == NET_DELIVERED)
+			all = NET_DELIVERED;
+		else if (delivery != NET_FULL)
+			return delivery;
+	}
+	return all;
+}
+
+static enum net_delivery deliver(struct pass *pass, const struct net_load *load, struct vm *to,
+				 uint16_t vlan, uint32_t *mtu)
+{
+	const enum net_delivery delivery = net_deliver(pass, to, vlan, load, mtu);
+
+	return delivery == NET_CUT ? deliver_pieces(pass, load, to, vlan, mtu) : delivery;
 }
 
 /* False: the packet is not in the sender's RAM. */
@@ -42,7 +70,7 @@ static bool route(struct pass *pass, const struct net_load *load)
 		return true;
 	}
 	to = net_route(load->vm, load->packet.destination, &vlan);
-	switch (to ? net_deliver(pass, to, vlan, load, &mtu) : NET_NOBODY) {
+	switch (to ? deliver(pass, load, to, vlan, &mtu) : NET_NOBODY) {
 	case NET_DELIVERED:
 		counter_add(&load->vm->counters.packets_sent, 1);
 		counter_add(&load->vm->counters.packet_bytes_sent, load->packet.length);
@@ -60,10 +88,20 @@ static bool route(struct pass *pass, const struct net_load *load)
 	}
 }
 
+/* Its head makes sense, and so does what the entry says about it. */
+static bool is_valid(struct net_load *load, uint32_t segment)
+{
+	struct packet *packet = &load->packet;
+
+	return packet_parse(packet) && packet_checksum_is_valid(packet, load->checksum) &&
+		(!segment || packet_set_segment(packet, load->checksum, segment));
+}
+
 /* One entry, checked. Packets that make no sense are dropped; entries that do not are errors. */
-static enum ibv_wc_status send_packet(struct pass *pass, struct net_load *load,
+static enum ibv_wc_status send_packet(struct pass *pass, struct qp *qp, struct net_load *load,
 				      const struct send_request *request)
 {
+	const struct net *own = qp->fabric;
 	struct packet *packet = &load->packet;
 
 	if (request->length > PACKET_MAX)
@@ -73,10 +111,11 @@ static enum ibv_wc_status send_packet(struct pass *pass, struct net_load *load,
 	load->checksum = request->remote_qpn;
 	if (!net_read_head(load))
 		return IBV_WC_LOC_PROT_ERR;
-	if (!packet_parse(packet) || !packet_checksum_is_valid(packet, load->checksum)) {
+	if (!is_valid(load, own->tso ? request->remote_qkey : 0)) {
 		counter_add(&load->vm->counters.packets_refused, 1);
 		return IBV_WC_SUCCESS;
 	}
+	load->rest = packet->head_len;
 	return route(pass, load) ? IBV_WC_SUCCESS : IBV_WC_LOC_PROT_ERR;
 }
 
@@ -121,7 +160,7 @@ static bool serve_send(struct pass *pass, struct qp *qp)
 		load.num_sge = request.num_sge;
 		pass_rate_messages(pass, 1);
 		pass_rate_bytes(pass, request.length);
-		status = send_packet(pass, &load, &request);
+		status = send_packet(pass, qp, &load, &request);
 	}
 	if (status)
 		net_fail(qp);

@@ -817,4 +817,5 @@ def interface_of_a_host_that_carries_no_packets_answers_at_once(rig):
     said = bench.guest.run(f"ping -n -c 3 -i 0.2 -W 30 {OTHER_ADDRESS}", timeout=60)
     assert said.rc == 1 and "+3 errors" in said.out and "nreachable" in said.out, said
     assert not [made for made in bench.commands("CREATE_QP") if made.get("type") == QPT_NET]
+    assert "tcp-segmentation-offload: off" in bench.guest.check(f"ethtool -k {bench.guest.netdev}")
     bench.check()

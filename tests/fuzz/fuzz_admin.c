@@ -17,8 +17,9 @@
 #include "guest.h"
 #include "host.h"
 
-#define FEATURES \
-	(PVHCA_FEATURE_PAIR | PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED | PVHCA_FEATURE_NET)
+#define FEATURES                                                                                 \
+	(PVHCA_FEATURE_PAIR | PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED | PVHCA_FEATURE_NET | \
+	 PVHCA_FEATURE_NET_TSO)
 
 static struct guest guest;
 static struct fuzz_input input;

@@ -480,7 +480,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	prepared = 0;
 	host_begin();
 	link = guest_begin(&guest);
-	guest_bring_up(&guest, PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED | PVHCA_FEATURE_NET);
+	guest_bring_up(&guest,
+		       PVHCA_FEATURE_VLAN | PVHCA_FEATURE_UNORDERED | PVHCA_FEATURE_NET |
+			       PVHCA_FEATURE_NET_TSO);
 	host_run(host_session(link), next, NULL);
 	guest_end(&guest);
 	host_end();

@@ -50,7 +50,7 @@ class Enable(GuestCase):
         guest = self.guest(bring_up=False)
         guest.prepare(features=0xFFFF)
         self.assertEqual(guest.qemu.enable(guest.area), 0)
-        self.assertEqual(guest.features(), FEATURE_VLAN | UNORDERED | FEATURE_NET)
+        self.assertEqual(guest.features(), FEATURE_VLAN | UNORDERED | FEATURE_NET | FEATURE_NET_TSO)
 
     def test_no_feature_without_the_drivers_wish(self):
         guest = self.guest(bring_up=False)

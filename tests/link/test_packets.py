@@ -20,6 +20,7 @@ SIGNALED, INLINE = 1, 8
 PROT_ERR, LEN_ERR, OP_ERR, FLUSHED = 4, 1, 2, 5
 F_VLAN = 8
 UDP, ICMP, ICMPV6 = 17, 1, 58
+TCP = 6
 UNREACHABLE, PROHIBITED, TOO_BIG = "unreachable", "prohibited", "too big"
 
 
@@ -92,8 +93,9 @@ class Port:
             self.q.rq_pi += 1
         self.guest.write(self.q.ring_at + 64, struct.pack("<I", self.q.rq_pi & 0xffffffff))
 
-    def send(self, packet, place=0, flags=SIGNALED, opcode=SEND, cut=None, key=0xffffff00):
+    def send(self, packet, place=0, flags=SIGNALED, opcode=SEND, cut=None, key=0xffffff00, segment=0):
         """Post a packet, in two pieces if cut says where."""
+        place |= segment << 32
         if flags & INLINE:
             wqe = sq_wqe(opcode, [], remote=place, flags=flags, inline=len(packet)) + packet
         else:
@@ -104,19 +106,19 @@ class Port:
         self.guest.post_send(self.q, wqe)
 
     def poll(self, seconds=PATIENCE):
-        """The next completion: opcode, status, byte_len, src_qp, flags, vlan, index."""
+        """The next completion: opcode, status, byte_len, src_qp, flags, vlan, pkey_index, index."""
         at = self.q.cq_at + 128 + self.q.cq_ci % 64 * 32
         end = time.monotonic() + seconds
         while bool(self.guest.read(at + 31, 1)[0] & 0x80) == bool(self.q.cq_ci // 64 & 1):
             assert time.monotonic() < end, "no completion"
             time.sleep(0.001)
         qpn, length, vlan, src = struct.unpack_from("<4I", entry := self.guest.read(at, 32))
-        index, = struct.unpack_from("<H", entry, 26)
+        segment, index = struct.unpack_from("<2H", entry, 24)
         self.q.cq_ci += 1
         self.guest.write(self.q.cq_at, struct.pack("<I", self.q.cq_ci))
         assert qpn == self.q.qpn == 0
         return types.SimpleNamespace(opcode=entry[28], status=entry[29], length=length, place=src,
-                                     flags=entry[31] & 0x7f, vlan=vlan, index=index)
+                                     flags=entry[31] & 0x7f, vlan=vlan, segment=segment, index=index)
 
     def sent(self):
         """The next send, with receives before it; it succeeded. Returns these."""
@@ -141,6 +143,47 @@ class Port:
         answer = self.got(received[0])
         self.receive(len(received))
         return meaning(answer, packet)
+
+
+class LongPort(Port):
+    """Its driver knows segments. A receive is one MTU in one piece, and room behind it in a second one."""
+
+    def __init__(self, case, number, addresses, room=60 << 10, mtu=1500, **kwargs):
+        self.room, self.mtu = room, mtu
+        super().__init__(case, number, addresses, features=UNORDERED | FEATURE_NET | FEATURE_NET_TSO, **kwargs)
+        self.rooms = self.guest.alloc(ENTRIES * self.room or GRANULE)
+
+    def payload(self, q, kind=NET, **kwargs):
+        return qp_payload(q.context, q.pd, q.cq, q.cq, [(q.ring_at, 2 * GRANULE)], kind=kind,
+                          cap=(ENTRIES, ENTRIES, 2, 2, 0), rq=(4, 6), **kwargs)
+
+    def receive(self, count=ENTRIES, **_):
+        for _ in range(count):
+            place = self.q.rq_pi % ENTRIES
+            pieces = [sge(self.q.buffers + place * MTU, self.mtu, 0xffffff00)]
+            if self.room:
+                pieces.append(sge(self.rooms + place * self.room, self.room, 0xffffff00))
+            self.guest.write(self.q.ring_at + 256 + place * 64, struct.pack("<HHIQ", len(pieces), place, 0, 0) + b"".join(pieces))
+            self.q.rq_pi += 1
+        self.guest.write(self.q.ring_at + 64, struct.pack("<I", self.q.rq_pi & 0xffffffff))
+
+    def got(self, done=None):
+        done = done or self.poll()
+        assert (done.opcode, done.status) == (CQE_RECV, 0), done
+        first = min(done.length, self.mtu)
+        return self.guest.read(self.q.buffers + done.index * MTU, first) + \
+            self.guest.read(self.rooms + done.index * self.room, done.length - first)
+
+
+def tcp(wrap, source, destination, payload, number=0, flags=0x10, options=b""):
+    """A packet as a guest's kernel leaves it for the adapter: the checksum's place has the sum of the pseudo header.
+    Returns it, the place, and the length of the headers."""
+    length = 20 + len(options) + len(payload)
+    addresses = ipaddress.ip_address(source).packed + ipaddress.ip_address(destination).packed
+    head = struct.pack(">HHIIBBHHH", 1, 2, number, 7, (20 + len(options)) // 4 << 4, flags, 512,
+                       ~checksum(addresses + struct.pack(">2I", length, TCP)) & 0xffff, 0)
+    packet = wrap(source, destination, head + options + payload, TCP)
+    return packet, len(packet) - length | 16 << 16, len(packet) - len(payload)
 
 
 def meaning(answer, packet):
@@ -300,6 +343,132 @@ class Answers(Pair):
         quiet = Port(self, 3, ("10.0.0.3",))
         for _ in range(ENTRIES):
             self.assertIsNone(quiet.error(ipv4("10.0.0.3", "10.9.9.9")))
+
+
+ADDRESSES = ((ipv4, "10.0.0.3", "10.0.0.4"), (ipv6, "fd00::3", "fd00::4"))
+
+
+class Segments(DaemonCase):
+    """Packets of TCP that stand for several."""
+
+    def ports(self, kind=LongPort, **kwargs):
+        a = LongPort(self, 3, ("10.0.0.3", "fd00::3"), size=16 << 20)
+        b = kind(self, 4, ("10.0.0.4", "fd00::4"), size=16 << 20, **kwargs)
+        a.receive()
+        b.receive()
+        return a, b
+
+    def test_whole_packet_arrives_where_there_is_room(self):
+        a, b = self.ports()
+        for wrap, source, destination in ADDRESSES:
+            for length in (1461, 2920, 4000, 20000, 60000):
+                packet, place, _ = tcp(wrap, source, destination, random.Random(length).randbytes(length))
+                a.send(packet, place=place, segment=1400, cut=min(length, 1000))
+                self.assertEqual(a.sent(), [])
+                done = b.poll()
+                self.assertEqual((done.segment, done.place), (1400, place))
+                self.assertEqual(b.got(done), packet)
+                b.receive(1)
+
+    def arrive_in_pieces(self, a, b, post=lambda b: b.receive(1)):
+        for wrap, source, destination in ADDRESSES:
+            payload = random.Random(SEED).randbytes(3 * 1400 + 77)
+            packet, place, headers = tcp(wrap, source, destination, payload, number=2**32 - 1000, flags=0x99, options=bytes(12))
+            a.send(packet, place=place, segment=1400, cut=2000)
+            self.assertEqual(a.sent(), [])
+            for i, at in enumerate(range(0, len(payload), 1400)):
+                done = b.poll()
+                flags = 0x10 | (0x80 if not i else 0) | (0x09 if i == 3 else 0)
+                wanted, _, _ = tcp(wrap, source, destination, payload[at:at + 1400], number=(2**32 - 1000 + at) % 2**32,
+                                   flags=flags, options=bytes(12))
+                got = b.got(done)
+                if wrap is ipv4:
+                    self.assertEqual(checksum(got[:20]), 0)
+                    self.assertEqual(got[4:6], struct.pack(">H", 1 + i))
+                    got = got[:4] + wanted[4:6] + got[6:10] + wanted[10:12] + got[12:]
+                self.assertEqual(got, wanted)
+                self.assertEqual((done.segment, done.place), (0, place))
+                post(b)
+
+    def test_packet_is_cut_for_a_driver_that_does_not_know_them(self):
+        self.arrive_in_pieces(*self.ports(Port))
+
+    def test_packet_is_cut_where_there_is_no_room(self):
+        self.arrive_in_pieces(*self.ports(room=0))
+
+    def test_pieces_that_find_no_receive_are_lost(self):
+        a, b = self.ports(Port)
+        packet, place, _ = tcp(*ADDRESSES[0], bytes(40000))
+        a.send(packet, place=place, segment=1024)
+        self.assertEqual(a.sent(), [])
+        totals = self.daemon.totals()
+        self.assertEqual(totals["packets_received"] + totals["packets_lost"], 40)
+        self.assertGreaterEqual(totals["packets_received"], ENTRIES // 2)
+
+    def test_segments_longer_than_the_receivers_mtu(self):
+        for kind, mtu in ((LongPort, 1500), (Port, MTU)):
+            a, b = self.ports(kind)
+            for wrap, source, destination in ADDRESSES:
+                packet, place, _ = tcp(wrap, source, destination, bytes(9000))
+                a.send(packet, place=place, segment=4090)
+                self.assertEqual(meaning(a.got(a.sent()[0]), packet), (TOO_BIG, mtu))
+            a.close()
+            b.close()
+            wait_for(lambda: not self.daemon.stats()["sessions"], "the VMs to go")
+
+    def test_one_packet_longer_than_the_mtu_does_not_use_the_room(self):
+        a, b = self.ports()
+        packet = ipv4("10.0.0.3", "10.0.0.4", bytes(1481))
+        a.send(packet)
+        self.assertEqual(meaning(a.got(a.sent()[0]), packet), (TOO_BIG, 1500))
+        a.send(packet[:2] + struct.pack(">H", 1500) + packet[4:1500])
+        self.assertEqual(a.sent(), [])
+        self.assertEqual(b.poll().length, 1500)
+
+    def test_one_segment_is_a_packet(self):
+        a, b = self.ports()
+        packet, place, _ = tcp(*ADDRESSES[0], bytes(1400))
+        a.send(packet, place=place, segment=1400)
+        self.assertEqual(a.sent(), [])
+        self.assertEqual(b.poll().segment, 0)
+
+    def test_what_cannot_be_cut_is_dropped(self):
+        a, b = self.ports()
+        packet, place, _ = tcp(*ADDRESSES[0], bytes(5000))
+        udp = ipv4("10.0.0.3", "10.0.0.4", bytes(5000))
+        for what, at, segment in ((packet, place, 1), (packet, place, 1023), (packet, place, 1 << 16 | 1400), (packet, 0, 1400),
+                                  (packet, 20 | 6 << 16, 1400), (packet, 24 | 16 << 16, 1400), (udp, place, 1400),
+                                  (udp, 20 | 6 << 16, 1400), (ipv4("10.0.0.3", "10.0.0.4", bytes(9), TCP), 0, 1400)):
+            before = self.daemon.totals()["packets_refused"]
+            a.send(what, place=at, segment=segment)
+            self.assertEqual(a.sent(), [])
+            self.assertEqual(self.daemon.totals()["packets_refused"], before + 1)
+        a.send(packet, place=place, segment=1400)
+        self.assertEqual(a.sent(), [])
+        self.assertEqual(b.got(), packet)
+
+    def test_memory_of_the_payload_is_no_ram(self):
+        for kind in (LongPort, Port):
+            a, b = self.ports(kind)
+            packet, place, headers = tcp(*ADDRESSES[0], bytes(5000))
+            a.guest.write(a.q.data, packet[:200])
+            a.guest.post_send(a.q, sq_wqe(SEND, [sge(a.q.data, 200, 0xffffff00), sge(1 << 40, 4840, 0xffffff00)],
+                                          remote=place | 1400 << 32))
+            while (done := a.poll()).opcode != CQE_SEND:
+                pass
+            self.assertEqual(done.status, PROT_ERR)
+            a.close()
+            b.close()
+            wait_for(lambda: not self.daemon.stats()["sessions"], "the VMs to go")
+
+    def test_without_the_feature_the_field_means_nothing(self):
+        a = Port(self, 5, ("10.0.0.5",))
+        b = Port(self, 6, ("10.0.0.6",))
+        b.receive()
+        packet = ipv4("10.0.0.5", "10.0.0.6", bytes(100))
+        a.send(packet, segment=3)
+        self.assertEqual(a.sent(), [])
+        self.assertEqual(b.got(), packet)
 
 
 class Hostile(Pair):

@@ -210,7 +210,7 @@ class SideBySide(DaemonCase):
 
     def test_features_that_are_unknown_are_not_accepted(self):
         guest = self.new_guest(driver_features=(1 << 64) - 1 - FEATURE_VLAN)
-        self.assertEqual(guest.features(), UNORDERED | FEATURE_NET)
+        self.assertEqual(guest.features(), UNORDERED | FEATURE_NET | FEATURE_NET_TSO)
 
     # ------------------------------------------------------ bounds
 

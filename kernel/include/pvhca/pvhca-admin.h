@@ -65,11 +65,13 @@
  * than PVHCA_NO_VLAN, and MADs to such an address say so (PVHCA_CQE_F_VLAN).
  * UNORDERED (minor 1): see "Order".
  * NET (minor 1): the interface that the driver makes carries packets: PVHCA_QPT_NET.
+ * NET_TSO (minor 1): with NET: packets of TCP that are longer than the MTU, see there.
  */
 #define PVHCA_FEATURE_PAIR	(1ull << 0)
 #define PVHCA_FEATURE_VLAN	(1ull << 1)
 #define PVHCA_FEATURE_UNORDERED (1ull << 2)
 #define PVHCA_FEATURE_NET	(1ull << 3)
+#define PVHCA_FEATURE_NET_TSO	(1ull << 4)
 
 /**
  * struct pvhca_admin_area - one granule, aligned to it
@@ -485,6 +487,15 @@ struct pvhca_rsp_create_cq {
  * the receive's completion has the same value: the packet's checksum is not there, and
  * was not needed. With PVHCA_CQE_F_VLAN the completion names the VLAN of the
  * destination.
+ *   Segments, with PVHCA_FEATURE_NET_TSO: remote_qkey of the send is 0 or the payload in
+ * bytes of each of the packets of TCP that the packet stands for, at least
+ * PVHCA_NET_MIN_SEGMENT; the last has what is left. The header of IP is followed by that
+ * of TCP, remote_qpn has the place of TCP's checksum, both headers lie in the first 128
+ * bytes, and lengths and sums in them are those of the whole. The first SGE of a receive
+ * is the MTU then, and the others hold what a packet that stands for several has beyond
+ * that; pkey_index of its completion is the payload of each. If the receive is shorter
+ * than the packet, or if its driver does not know NET_TSO, pvhcad cuts the packet, and
+ * each piece takes a receive.
  */
 /* clang-format off */
 enum pvhca_qp_type {
@@ -498,6 +509,8 @@ enum pvhca_qp_type {
 
 #define PVHCA_NET_MAX_SGE 16u
 #define PVHCA_NET_MIN_MTU 1280u /* bytes; what IPv6 asks for (RFC 8200, 5) */
+/* Bytes; with headers of 60 bytes each it is shorter than the least MTU allows. */
+#define PVHCA_NET_MIN_SEGMENT 1024u
 
 #define PVHCA_CREATE_QP_SIG_ALL	       (1u << 0)
 #define PVHCA_CREATE_QP_SRQ	       (1u << 1) /* srq is valid, there is no RQ */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "net/packet.h"
+#include "pvhca/pvhca-admin.h"
 #include "suite.h"
 
 static const uint8_t v4[] = {
@@ -186,6 +187,120 @@ START_TEST(groups_and_no_address_are_not_answered)
 }
 END_TEST
 
+/* ---------------------------------- pieces --------------------------------- */
+
+#define PAYLOAD 5000u
+#define SEGMENT 1400u
+#define FLAGS	0x99 /* FIN, PSH, ACK, CWR */
+#define PLACE	(16u << 16)
+
+/* The sum of what TCP adds to its own bytes. */
+static uint16_t pseudo_sum(const struct packet *packet, uint32_t length)
+{
+	return packet->ipv4 ? sum(packet->head + 12, 8, length + 6) :
+			      sum(packet->head + 8, 32, length + 6);
+}
+
+/* With options of TCP, as a guest's kernel leaves it: the checksum is to be filled in. */
+static struct packet tcp_packet(bool ipv4)
+{
+	struct packet packet = ipv4 ? ipv4_packet() : ipv6_packet(0);
+	const uint32_t start = ipv4 ? 20 : 40, payload = 32 + PAYLOAD;
+	uint8_t *tcp = packet.head + start;
+	uint16_t partial;
+
+	packet.length = start + payload;
+	packet.head_len = PACKET_HEAD;
+	packet.head[ipv4 ? 9 : 6] = 6;
+	packet.head[ipv4 ? 2 : 4] = (ipv4 ? packet.length : payload) >> 8;
+	packet.head[ipv4 ? 3 : 5] = ipv4 ? packet.length : payload;
+	tcp[4] = tcp[5] = tcp[6] = tcp[7] = 0xff; /* the number runs over */
+	tcp[12] = 8 << 4;
+	tcp[13] = FLAGS;
+	ck_assert(packet_parse(&packet));
+	partial = pseudo_sum(&packet, payload);
+	tcp[16] = partial >> 8;
+	tcp[17] = partial;
+	return packet;
+}
+
+START_TEST(pieces_are_packets_of_their_own)
+{
+	const bool ipv4 = _i;
+	struct packet whole = tcp_packet(ipv4), piece;
+	const uint32_t start = whole.header_len;
+
+	ck_assert(packet_set_segment(&whole, start | PLACE, SEGMENT));
+	ck_assert_uint_eq(whole.headers_len, start + 32);
+	ck_assert_uint_eq(packet_pieces(&whole), 4);
+	for (uint32_t i = 0; i < 4; i++) {
+		const uint32_t payload = i < 3 ? SEGMENT : PAYLOAD - 3 * SEGMENT;
+		const uint8_t *tcp = piece.head + start;
+
+		ck_assert_uint_eq(packet_cut(&whole, i, &piece), whole.headers_len + i * SEGMENT);
+		ck_assert_uint_eq(piece.length, whole.headers_len + payload);
+		ck_assert_uint_eq(piece.head_len, whole.headers_len);
+		ck_assert_uint_eq((uint32_t)tcp[4] << 24 | tcp[5] << 16 | tcp[6] << 8 | tcp[7],
+				  0xffffffffu + i * SEGMENT);
+		ck_assert_uint_eq(tcp[13], 0x10 | (i ? 0 : 0x80) | (i < 3 ? 0 : 0x09));
+		ck_assert_uint_eq(tcp[16] << 8 | tcp[17], pseudo_sum(&piece, 32 + payload));
+		/* Its head, taken for itself. */
+		piece.head_len = piece.length < PACKET_HEAD ? piece.length : PACKET_HEAD;
+		ck_assert(packet_parse(&piece));
+		ck_assert_uint_eq(piece.length, whole.headers_len + payload);
+		if (!ipv4)
+			continue;
+		ck_assert_uint_eq(sum(piece.head, 20, 0), 0xffff);
+		ck_assert_uint_eq(piece.head[5], 1 + i);
+	}
+}
+END_TEST
+
+START_TEST(packet_that_fits_is_one)
+{
+	struct packet packet = tcp_packet(true);
+
+	ck_assert(packet_set_segment(&packet, 20 | PLACE, PAYLOAD));
+	ck_assert_uint_eq(packet.segment, 0);
+	ck_assert_uint_eq(packet_pieces(&packet), 1);
+	ck_assert(packet_set_segment(&packet, 20 | PLACE, PAYLOAD - 1));
+	ck_assert_uint_eq(packet_pieces(&packet), 2);
+}
+END_TEST
+
+START_TEST(what_is_no_tcp_is_not_cut)
+{
+	static const struct {
+		uint8_t at, value;
+	} lies[] = {
+		{ 9, 17 },	/* UDP */
+		{ 6, 0x20 },	/* a fragment, and more follow */
+		{ 7, 1 },	/* a later one */
+		{ 32, 4 << 4 }, /* a header of 16 bytes */
+	};
+	struct packet packet;
+
+	for (unsigned int i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		packet = tcp_packet(true);
+		packet.head[lies[i].at] = lies[i].value;
+		ck_assert(!packet_set_segment(&packet, 20 | PLACE, SEGMENT));
+	}
+	packet = tcp_packet(true);
+	ck_assert(!packet_set_segment(&packet, 0, SEGMENT));
+	ck_assert(!packet_set_segment(&packet, 24 | PLACE, SEGMENT));
+	ck_assert(!packet_set_segment(&packet, 20 | 6u << 16, SEGMENT));
+	ck_assert(!packet_set_segment(&packet, 20 | PLACE, PVHCA_NET_MIN_SEGMENT - 1));
+	ck_assert(!packet_set_segment(&packet, 20 | PLACE, 1 << 16 | SEGMENT));
+	packet.head_len = 39;
+	ck_assert(!packet_set_segment(&packet, 20 | PLACE, SEGMENT));
+	packet.head_len = 51;
+	ck_assert(!packet_set_segment(&packet, 20 | PLACE, SEGMENT));
+	packet = tcp_packet(false);
+	packet.head[6] = 0; /* hop-by-hop options */
+	ck_assert(!packet_set_segment(&packet, 40 | PLACE, SEGMENT));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("packet");
@@ -197,5 +312,8 @@ int main(void)
 	tcase_add_test(tc, errors_are_right);
 	tcase_add_test(tc, no_error_answers_an_error);
 	tcase_add_test(tc, groups_and_no_address_are_not_answered);
+	tcase_add_loop_test(tc, pieces_are_packets_of_their_own, 0, 2);
+	tcase_add_test(tc, packet_that_fits_is_one);
+	tcase_add_test(tc, what_is_no_tcp_is_not_cut);
 	return suite_run("packet", tc);
 }
