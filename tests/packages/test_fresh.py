@@ -29,11 +29,13 @@ class Fresh(unittest.TestCase):
         self.addCleanup(shutil.rmtree, checkout, ignore_errors=True)
         (root.path / "etc/apt/apt.conf.d/90keep").write_text('APT::Keep-Downloaded-Packages "true";\n')
         CCACHE.mkdir(parents=True, exist_ok=True)
-        output = root.run(f"cd /checkout/pvhca && {command}", binds=[
+        status, output = root.run(f"cd /checkout/pvhca && {command}", check=False, binds=[
             (checkout, "/checkout/pvhca"), (debian_root.CACHE, "/root/.cache/pvhca"), (CCACHE, "/root/.cache/ccache"),
             (debian_root.downloads(suite, f"fresh-{suite}"), "/var/cache/apt/archives")])
         debian_root.LOGS.mkdir(parents=True, exist_ok=True)
-        (debian_root.LOGS / f"fresh-{suite}-{command.split('/')[1].split()[0]}.log").write_text(output)
+        log = debian_root.LOGS / f"fresh-{suite}-{command.split('/')[1].split()[0]}.log"
+        log.write_text(output)
+        self.assertEqual(status, 0, f"{log}:\n{output[-6000:]}")
         return output
 
     def demo(self, suite):
