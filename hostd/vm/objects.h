@@ -54,6 +54,19 @@ struct slot_group {
 };
 
 /**
+ * struct recent - the queue pair that was served last; the worker's own
+ * @slot: its
+ * @sq_pi, @rq_pi: the guest's producer indexes when it was served; 0 without such a queue
+ * @until_ns: it is watched so long
+ */
+struct recent {
+	uint32_t slot;
+	uint32_t sq_pi;
+	uint32_t rq_pi;
+	uint64_t until_ns;
+};
+
+/**
  * struct context - a process's open device
  * @page: the guest's context page, in its RAM
  * @kernel: made by the driver for kernel consumers: PVHCA_LKEY_DMA is valid
@@ -69,6 +82,8 @@ struct slot_group {
  * @receives: slots whose receives are to be handed over, likewise
  * @busy_until_ns: the worker looks at the context in each pass until then
  * @held: ready or receives have members; written by the worker
+ * @watched: recent is valid: worker/recent.h; the worker's own
+ * @settling: a command waits in worker_settle(), so many times
  * @slot_used: slots in use; under vm->lock
  */
 struct context {
@@ -83,7 +98,11 @@ struct context {
 	uint8_t timed_word;
 	bool kernel;
 	_Atomic bool held;
+	bool watched;
 	struct slot_set ready; /* its summary is in that line, too */
+
+	struct recent recent;
+	_Atomic unsigned int settling;
 
 	struct slot_set receives;
 	uint32_t next_receive;

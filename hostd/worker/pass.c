@@ -398,14 +398,17 @@ void worker_settle(struct context *context)
 	const struct timespec duration = { .tv_nsec = SETTLE_NS };
 	unsigned int i;
 
+	/* It takes what it has only watched. */
+	atomic_fetch_add(&context->settling, 1);
 	for (i = 0; i < SETTLE_TRIES; i++) {
 		if (!worker_is_announced(context)) {
 			/* The pass that took the last of it ends before this. */
 			grace_wait();
 			if (!worker_is_announced(context))
-				return;
+				break;
 		}
 		worker_wake(context->vm->worker);
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, NULL);
 	}
+	atomic_fetch_sub(&context->settling, 1);
 }

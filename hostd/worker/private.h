@@ -138,6 +138,7 @@ struct worker {
 	uint64_t spin_ns;
 	uint64_t spin_limit_ns;
 	uint64_t nap_ns;
+	uint64_t yielded_ns; /* the last time that others went first */
 	unsigned int naps_in_vain;
 	bool few_cpus; /* let others go first, for they make our work */
 	bool give_way;
@@ -213,7 +214,7 @@ void worker_unlisten(struct worker *worker, int fd);
  * Nothing to do, but too early to sleep. Returns whether the processor is wanted
  * by others.
  */
-bool worker_poll_politely(struct worker *worker);
+bool worker_poll_politely(struct worker *worker, uint64_t last_work);
 /* Nothing to do for now: nap, or sleep until the worker is woken. */
 void worker_rest(struct worker *worker);
 

@@ -41,6 +41,8 @@ CALLS("epoll_ctl epoll_wait epoll_pwait");
 #define NAP_IN_FLIGHT 8
 /* So many in a row without any work: the engine waits for something, and we do too. */
 #define NAPS_IN_VAIN 8
+/* How often a worker that finds nothing lets others go first: a call takes as long as ten looks. */
+#define YIELD_NS (5 * NS_PER_US)
 /* A thread that waits this long for its turn shares the processor with a busy one. */
 #define CROWDED_NS  (100 * NS_PER_US)
 #define EPOLL_BATCH 32
@@ -244,15 +246,17 @@ static void sleep_until_needed(struct worker *worker)
 
 /* ---------------------------------- polite --------------------------------- */
 
-bool worker_poll_politely(struct worker *worker)
+bool worker_poll_politely(struct worker *worker, uint64_t last_work)
 {
+	const uint64_t now = worker->pass.now;
 	uint64_t before;
 
-	if (!worker->few_cpus)
+	if (!worker->few_cpus || now - last_work < YIELD_NS || now - worker->yielded_ns < YIELD_NS)
 		return false;
 	before = clock_ns();
 	sched_yield();
-	if (!worker->give_way || clock_ns() - before < CROWDED_NS)
+	worker->yielded_ns = clock_ns();
+	if (!worker->give_way || worker->yielded_ns - before < CROWDED_NS)
 		return false;
 	worker->spin_ns = SPIN_MIN_NS;
 	return true;

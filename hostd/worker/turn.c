@@ -15,6 +15,7 @@
 #include "lib/clock.h"
 #include "vm/vm.h"
 #include "worker/private.h"
+#include "worker/recent.h"
 
 /* If a VM has more contexts than this, the idle ones are looked at less often. */
 #define FEW_CONTEXTS 4
@@ -124,13 +125,23 @@ static void add_taken(struct worker *worker, struct context *context, bool look)
 	slot_set_clear(taken);
 }
 
+/* Look at the queue pair that was served last. True: there is nothing else to be found. */
+static bool watch(const struct worker *worker, struct context *context)
+{
+	if (recent_has_news(context, worker->pass.now))
+		slot_set_add(&context->ready, context->recent.slot);
+	return context->watched && recent_is_all(context);
+}
+
 /* Find the slots of a context that have something to do. Returns the ns that it took. */
 static int64_t take_context(struct worker *worker, struct context *context, bool receives)
 {
 	struct slot_set *set = receives ? &worker->taken : &context->ready;
 	int64_t took;
 
-	took = PASS_LOOK_NS + take_again(context, set) + take_pending(context, set);
+	took = PASS_LOOK_NS + take_again(context, set);
+	if (!context->watched || !watch(worker, context))
+		took += take_pending(context, set);
 	if (receives && !slot_set_is_empty(set))
 		add_taken(worker, context, true);
 	return took;
@@ -305,6 +316,8 @@ static unsigned int serve_slot(struct pass *pass, struct context *context, uint3
 	pass_spend(pass, PASS_VISIT_NS);
 	if (!try_qp(context, qp))
 		return 0;
+	if (!context->vm->ops->qp->serve_receives)
+		recent_note(context, qp, pass->now);
 	served = qp->ops->serve(pass, qp);
 	pthread_mutex_unlock(&qp->lock);
 	return served;

@@ -66,7 +66,7 @@ static void *worker_main(void *arg)
 		if (worker_pass(worker)) {
 			last_work = worker->pass.now;
 		} else if (worker->pass.now - last_work > worker->spin_ns ||
-			   worker_poll_politely(worker)) {
+			   worker_poll_politely(worker, last_work)) {
 			worker_rest(worker);
 			last_work = clock_ns();
 		}

@@ -41,6 +41,9 @@
  *     sequentially consistent load. Behind the swap's store-release that is in
  *     order on arm64 without a barrier, and on x86 it is a plain load.
  *
+ * (f) pvhcad may load a pi at other times, too, and leave bits set as long as it
+ *    likes: all that matters is that it does not sleep while summary is not 0.
+ *
  * A test walks through all interleavings of this on a weakly ordered memory, and
  * finds a lost wake-up once any of the barriers or orders is given up.
  */

@@ -8,6 +8,7 @@
 #include "vm/cq_blocked.h"
 #include "vm/pass.h"
 #include "worker/private.h"
+#include "worker/recent.h"
 #include "worker/rig.h"
 
 #define NOW    NS_PER_S
@@ -671,22 +672,25 @@ END_TEST
 START_TEST(timers_without_end_leave_others_their_turn)
 {
 	unsigned int passes = 0;
+	struct qp *qp;
 
 	start(2);
 	without_receives();
 	rig.quiet = true;
 	for (uint32_t slot = 0; slot < 4000; slot++)
 		timed_qp(slot, NOW);
-	guest_qp(guest[1], 0);
+	qp = guest_qp(guest[1], 0);
 	while (guest[0]->served < 4000) {
 		const uint64_t before = guest[0]->served, beside = guest[1]->served;
 
-		guest_announce(guest[1], 0);
+		guest_post(guest[1], qp);
 		rig_pass(NOW + ++passes);
 		ck_assert_uint_eq(guest[1]->served, beside + 1);
 		ck_assert_uint_le(guest[0]->served - before, PASS_TURN_NS / PASS_VISIT_NS + 1);
 		ck_assert_uint_lt(passes, 1000);
 	}
+	/* The bit of the last one, which was only watched. */
+	ck_assert_uint_le(rig_pass(NOW + NS_PER_S), 1);
 	ck_assert_uint_eq(rig_pass(NOW + NS_PER_S), 0);
 }
 END_TEST
@@ -767,7 +771,7 @@ static unsigned int passes_until_served(uint64_t *now, struct guest *who)
 	const uint64_t before = who->served;
 	unsigned int passes = 0;
 
-	guest_announce(who, 0);
+	guest_post(who, context_qp(&who->context, 0));
 	while (who->served == before) {
 		rig_pass(*now += NS_PER_US);
 		ck_assert_uint_lt(++passes, 1000);
@@ -875,6 +879,120 @@ START_TEST(where_receives_are_handed_over_no_context_is_passed_over)
 }
 END_TEST
 
+/* ------------------------- the QP that was served last --------------------- */
+
+static bool are_bits_set(void)
+{
+	return guest[0]->page.summary;
+}
+
+/* Served at NOW, and its bits are taken. */
+static struct qp *start_recent(void)
+{
+	struct qp *qp;
+
+	start(1);
+	without_receives();
+	qp = guest_qp(guest[0], 70);
+	guest_qp(guest[0], 71);
+	guest_post(guest[0], qp);
+	ck_assert_uint_eq(rig_pass(NOW), 1);
+	ck_assert(!are_bits_set());
+	return qp;
+}
+
+START_TEST(where_work_came_last_the_index_is_looked_at)
+{
+	struct qp *qp = start_recent();
+
+	/* Before its bit is to be seen. */
+	atomic_fetch_add(qp->sq.pi, 1);
+	ck_assert_uint_eq(rig_pass(NOW + 1), 1);
+	ck_assert_str_eq(rig.log, "S0.70");
+	ck_assert_uint_eq(rig_pass(NOW + 2), 0);
+	guest_announce(guest[0], 70);
+	ck_assert_uint_eq(rig_pass(NOW + 3), 0);
+	ck_assert(are_bits_set());
+}
+END_TEST
+
+START_TEST(bits_that_were_left_alone_are_taken_when_nothing_new_comes)
+{
+	struct qp *qp = start_recent();
+	uint64_t now = NOW;
+
+	for (int i = 0; i < 100; i++) {
+		guest_post(guest[0], qp);
+		ck_assert_uint_eq(rig_pass(now += RECENT_NS / 2), 1);
+		ck_assert(are_bits_set());
+	}
+	rig_pass(now += RECENT_NS / 2);
+	ck_assert(are_bits_set());
+	/* What they say is looked at once more. */
+	ck_assert_uint_eq(rig_pass(now += RECENT_NS), 1);
+	ck_assert(!are_bits_set());
+	ck_assert(!guest[0]->context.watched || !rig_pass(now += RECENT_NS));
+}
+END_TEST
+
+START_TEST(bits_are_taken_at_once_when_another_is_set)
+{
+	struct qp *qp = start_recent();
+
+	guest_post(guest[0], qp);
+	guest_announce(guest[0], 71);
+	ck_assert_uint_eq(rig_pass(NOW + 1), 2);
+	ck_assert(!are_bits_set());
+	/* Of another word, too. */
+	guest_qp(guest[0], 200);
+	guest_announce(guest[0], 71);
+	guest_announce(guest[0], 200);
+	ck_assert_uint_eq(rig_pass(NOW + 2), 2);
+	ck_assert(!are_bits_set());
+}
+END_TEST
+
+START_TEST(bits_are_taken_at_once_when_a_command_waits)
+{
+	struct qp *qp = start_recent();
+
+	guest_post(guest[0], qp);
+	rig_pass(NOW + 1);
+	ck_assert(are_bits_set());
+	atomic_fetch_add(&guest[0]->context.settling, 1);
+	rig_pass(NOW + 2);
+	ck_assert(!are_bits_set());
+}
+END_TEST
+
+START_TEST(a_qp_that_has_gone_is_not_looked_at)
+{
+	struct qp *qp = start_recent();
+
+	context_set_qp(&guest[0]->context, qp->slot, NULL);
+	ck_assert_uint_eq(rig_pass(NOW + 1), 0);
+	guest_announce(guest[0], 71);
+	ck_assert_uint_eq(rig_pass(NOW + 2), 1);
+	context_set_qp(&guest[0]->context, qp->slot, qp);
+}
+END_TEST
+
+START_TEST(where_receives_are_handed_over_only_bits_count)
+{
+	struct qp *qp;
+
+	start(1);
+	qp = guest_qp(guest[0], 70);
+	guest_post(guest[0], qp);
+	rig_pass(NOW);
+	atomic_fetch_add(qp->sq.pi, 1);
+	ck_assert_uint_eq(rig_pass(NOW + 1), 0);
+	guest_announce(guest[0], 70);
+	ck_assert_uint_ne(rig_pass(NOW + 2), 0);
+	ck_assert(!are_bits_set());
+}
+END_TEST
+
 /* --------------------------------- settling -------------------------------- */
 
 /* As a process that posts on and on: whenever it is looked at there is something. */
@@ -903,6 +1021,12 @@ int main(void)
 	tcase_add_test(tc, a_qp_announced_while_the_pass_runs_is_served_in_the_next);
 	tcase_add_test(tc, of_a_qp_announced_among_the_receives_only_receives_go_out);
 	tcase_add_test(tc, a_slot_without_a_qp_is_passed_over);
+	tcase_add_test(tc, where_work_came_last_the_index_is_looked_at);
+	tcase_add_test(tc, bits_that_were_left_alone_are_taken_when_nothing_new_comes);
+	tcase_add_test(tc, bits_are_taken_at_once_when_another_is_set);
+	tcase_add_test(tc, bits_are_taken_at_once_when_a_command_waits);
+	tcase_add_test(tc, a_qp_that_has_gone_is_not_looked_at);
+	tcase_add_test(tc, where_receives_are_handed_over_only_bits_count);
 	tcase_add_test(tc, a_guest_that_sets_all_bits_costs_one_look_at_each_slot);
 	tcase_add_test(tc, an_srq_is_served_once_and_with_the_receives);
 	tcase_add_test(tc, srqs_are_served_also_where_qps_have_no_receives);

@@ -266,7 +266,30 @@ END_TEST
 START_TEST(where_processors_are_many_it_gives_way_to_nobody)
 {
 	worker->give_way = true;
-	ck_assert(!worker_poll_politely(worker));
+	ck_assert(!worker_poll_politely(worker, 0));
+}
+END_TEST
+
+/* A call for each look would take ten times as long as the look. */
+START_TEST(where_processors_are_few_it_lets_others_go_first_now_and_then)
+{
+	const uint64_t work = clock_ns();
+	uint64_t yielded;
+
+	worker->few_cpus = true;
+	worker->pass.now = work + 1000;
+	worker_poll_politely(worker, work);
+	ck_assert_uint_eq(worker->yielded_ns, 0);
+	worker->pass.now = work + 10 * NS_PER_US;
+	worker_poll_politely(worker, work);
+	yielded = worker->yielded_ns;
+	ck_assert_uint_ge(yielded, work);
+	worker->pass.now = yielded + 1000;
+	worker_poll_politely(worker, work);
+	ck_assert_uint_eq(worker->yielded_ns, yielded);
+	worker->pass.now = yielded + 10 * NS_PER_US;
+	worker_poll_politely(worker, work);
+	ck_assert_uint_gt(worker->yielded_ns, yielded);
 }
 END_TEST
 
@@ -461,6 +484,7 @@ int main(void)
 	tcase_add_test(tc, after_long_sleeps_it_polls_less_down_to_a_minimum);
 	tcase_add_test(tc, without_a_spin_time_it_learns_none);
 	tcase_add_test(tc, where_processors_are_many_it_gives_way_to_nobody);
+	tcase_add_test(tc, where_processors_are_few_it_lets_others_go_first_now_and_then);
 	tcase_add_test(tc, while_the_engine_has_much_to_do_it_naps_and_nobody_rings);
 	tcase_add_test(tc, after_naps_in_vain_it_sleeps);
 	tcase_add_test(tc, with_little_in_flight_or_own_processors_it_sleeps);
