@@ -7,7 +7,6 @@
 #define HOSTD_LIB_SHARED_EVENT_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 /*
  * Once, at start. 0, or a negative errno: the kernel has no asynchronous I/O, and
@@ -18,13 +17,10 @@ int shared_event_init(void);
 /* Is it an eventfd? No file system is asked, for it might not answer. */
 bool shared_event_is_one(int fd);
 
-/* Add 1 to the count, and wake who waits for it. A count at its end stays there. Any thread. */
-void shared_event_signal(int fd);
-
 /*
- * Take the count, or 1 of it with EFD_SEMAPHORE, where a count may be left. 0: there was
- * none. To be woken once for each signal, whatever is left, wait with EPOLLET.
+ * Add 1 to the count, and wake who waits for it. A count at its end stays there. Any thread. To be
+ * woken by the other process once for each signal, whatever the count, wait with EPOLLET.
  */
-uint64_t shared_event_take(int fd);
+void shared_event_signal(int fd);
 
 #endif

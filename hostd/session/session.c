@@ -60,9 +60,8 @@ static int session_watch(struct session *session, int op, int fd, uint32_t event
 }
 
 /*
- * The doorbell is watched for edges: a guest, or QEMU, can leave any count behind in it,
- * and each of its signals wakes us once all the same. Earlier ones are not lost, as
- * eventfds count.
+ * The doorbell is watched for edges: each of its signals wakes us once, whatever its count
+ * is. So nobody reads it. Earlier signals are not lost, as eventfds count.
  */
 int session_listen(struct session *session)
 {
