@@ -37,7 +37,7 @@ class Neighbour(Guest):
 
     apart = None
 
-    def __init__(self, daemon, name=b"evil", gid=EVIL_GID, size=192 << 20, driver_features=UNORDERED | FEATURE_NET, **kwargs):
+    def __init__(self, daemon, name=b"evil", gid=EVIL_GID, size=192 << 20, driver_features=UNORDERED | FEATURE_NET | FEATURE_NET_TSO, **kwargs):
         super().__init__(daemon, name=name, size=size, driver_features=driver_features, **kwargs)
         self.daemon, self.gid = daemon, gid
         self.ok(ADD_GID, gid_payload(gid))
@@ -298,6 +298,45 @@ def big_packets(guest, count):
     return []
 
 
+def segments(guest, count):
+    """packets of TCP that stand for 63 each, to itself, whose receives are so short that pvhcad cuts them"""
+    q = kernel_context(guest)
+    own, log_receives, sends, length = guest.gid[12:], 12, 32, 20 + 20 + 63 * 1024
+    receives = 1 << log_receives
+    packet, buffer = guest.alloc(granules(length)), guest.alloc(GRANULE)
+    guest.write(packet, struct.pack(">BBHIBBH", 0x45, 0, length, 0, 64, 6, 0) + own + own + bytes(12) + b"\x50\x10" + bytes(6))
+    cq_at = guest.alloc(granules(128 + 32 * receives))
+    recv_cq = guest.create(CREATE_CQ, cq_payload(q.context, guest.ceq(), log_receives, [(cq_at, granules(128 + 32 * receives))]))
+    ring_length = granules(GRANULE + 64 * sends) + 32 * receives
+    ring = guest.alloc(ring_length)
+    guest.write(ring, bytes(ring_length))
+    wqe = sq_wqe(SEND, [sge(packet, length, LKEY_DMA)], flags=0, remote=20 | 16 << 16 | 1024 << 32)
+    guest.write(ring + GRANULE, wqe.ljust(64, b"\0") * sends)
+    # The last one tells that all are done.
+    guest.write(ring + GRANULE + 64 * (sends - 1) + 1, bytes([SIGNALED]))
+    guest.write(ring + 2 * GRANULE, (struct.pack("<HHIQ", 1, 0, 0, 0) + sge(buffer, 1280, LKEY_DMA)) * receives)
+    handle, qpn, slot, doorbell = struct.unpack_from("<4I", guest.ok(CREATE_QP, qp_payload(
+        q.context, q.pd, q.cq, recv_cq, [(ring, ring_length)], kind=NET, cap=(sends, receives, 1, 1, 0),
+        sq=(5, 6), rq_offset=2 * GRANULE, rq=(log_receives, 5))))
+    qp = types.SimpleNamespace(handle=handle, qpn=qpn, slot=slot, doorbell=doorbell, page=q.page)
+    posted = received = 0
+
+    def send():
+        nonlocal posted, received
+        posted += sends
+        guest.write(ring + 64, struct.pack("<I", received + receives & 0xffffffff))
+        guest.write(ring, struct.pack("<I", posted & 0xffffffff))
+        guest.announce([qp])
+        assert guest.poll_cq(q)[3] == 0
+        # Their phases: as many as differ from those of the lap before have been received.
+        phases = guest.read(cq_at + 128, 32 * receives)[31::32]
+        while phases[received % receives] & 0x80 == (0 if received // receives & 1 else 0x80):
+            received += 1
+        guest.write(cq_at, struct.pack("<I", received & 0xffffffff))
+    guest.again_and_again(send)
+    return []
+
+
 def mads(guest, count):
     """datagrams of connection managers: to an address that nobody has, and to the victim, which has nobody for them"""
     q = kernel_context(guest)
@@ -515,5 +554,5 @@ def mix(guest, count):
     return [qp for function in (bulk, reads, short, rnr, lost) for qp in function(guest, count // 5 or 1)]
 
 
-INPUTS = (bulk, reads, short, atomics, rnr, lost, blocked, backlog, datagrams, storm, registrations, packets, big_packets, mads,
-          interrupts, limits, shared, resizes, changes, failing, restarts, callers, readers, pieces, binds, fast, mix)
+INPUTS = (bulk, reads, short, atomics, rnr, lost, blocked, backlog, datagrams, storm, registrations, packets, big_packets, segments,
+          mads, interrupts, limits, shared, resizes, changes, failing, restarts, callers, readers, pieces, binds, fast, mix)
