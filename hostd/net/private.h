@@ -22,6 +22,8 @@
  * @failed: an entry of it completed in error: the state is to become ERR
  * @broken: rings were abused; not served any more. Under qp->lock
  * @tso: PVHCA_FEATURE_NET_TSO is in use; constant
+ * @next_piece: of the packet at the send queue's ci, which stands for several: those before it
+ *	are sent. Under qp->lock
  * @recent: of the receives taken lately, how many each class of senders took; under rq_lock
  * @recent_total: their sum
  * @inline_data: of the send that is being served
@@ -30,6 +32,7 @@ struct net {
 	atomic_bool failed;
 	bool broken;
 	bool tso;
+	uint32_t next_piece;
 	uint32_t recent[NET_SENDERS];
 	uint32_t recent_total;
 	uint8_t inline_data[PVHCA_GRANULE];
@@ -69,6 +72,7 @@ enum net_delivery {
 	NET_TOO_BIG, /* the receive is too small; its size is told */
 	NET_CUT,     /* the receiver takes only the pieces that the packet stands for */
 	NET_BAD,     /* the sender's own memory: no guest RAM */
+	NET_LATER,   /* of its pieces some are to be sent in the next turn */
 };
 
 /**
@@ -78,6 +82,7 @@ enum net_delivery {
  * @sge, @num_sge: all of it, in the sender's RAM
  * @data: or else it stands here
  * @rest: bytes at the beginning of @sge or @data that @packet.head stands for
+ * @next_piece: as struct net has it
  * @checksum: struct pvhca_sq_wqe.remote_qpn, checked
  */
 struct net_load {
@@ -87,6 +92,7 @@ struct net_load {
 	unsigned int num_sge;
 	const uint8_t *data;
 	uint32_t rest;
+	uint32_t next_piece;
 	uint32_t checksum;
 };
 

@@ -27,64 +27,76 @@ static void answer(struct pass *pass, const struct net_load *load, enum packet_a
 	(void)net_deliver(pass, load->vm, PVHCA_NO_VLAN, &error, &mtu);
 }
 
-/* The packets that one stands for, one by one. Some of them may be lost. */
-static enum net_delivery deliver_pieces(struct pass *pass, const struct net_load *load,
-					struct vm *to, uint16_t vlan, uint32_t *mtu)
+/*
+ * The packets that one stands for, one by one, at least one and as many as the turn allows. Some
+ * of them may be lost.
+ */
+static enum net_delivery deliver_pieces(struct pass *pass, struct net_load *load, struct vm *to,
+					uint16_t vlan, uint32_t *mtu)
 {
-	enum net_delivery delivery, all = NET_FULL;
+	const uint32_t pieces = packet_pieces(&load->packet);
 	struct net_load piece = *load;
+	enum net_delivery delivery;
 
-	for (uint32_t i = 0; i < packet_pieces(&load->packet); i++) {
-		piece.rest = packet_cut(&load->packet, i, &piece.packet);
+	do {
+		piece.rest = packet_cut(&load->packet, load->next_piece++, &piece.packet);
 		pass_spend(pass, PASS_ENTRY_NS);
 		delivery = net_deliver(pass, to, vlan, &piece, mtu);
-		if (delivery == NET_DELIVERED)
-			all = NET_DELIVERED;
-		else if (delivery != NET_FULL)
+		if (delivery != NET_DELIVERED && delivery != NET_FULL)
 			return delivery;
-	}
-	return all;
+		if (load->next_piece == pieces)
+			return NET_DELIVERED;
+	} while (pass_goes_on(pass));
+	return NET_LATER;
 }
 
-static enum net_delivery deliver(struct pass *pass, const struct net_load *load, struct vm *to,
+static enum net_delivery deliver(struct pass *pass, struct net_load *load, struct vm *to,
 				 uint16_t vlan, uint32_t *mtu)
 {
-	const enum net_delivery delivery = net_deliver(pass, to, vlan, load, mtu);
+	enum net_delivery delivery = NET_CUT;
 
+	/* The guest may have written another packet there meanwhile. */
+	if (load->next_piece >= packet_pieces(&load->packet))
+		load->next_piece = 0;
+	if (!load->next_piece)
+		delivery = net_deliver(pass, to, vlan, load, mtu);
 	return delivery == NET_CUT ? deliver_pieces(pass, load, to, vlan, mtu) : delivery;
 }
 
-/* False: the packet is not in the sender's RAM. */
-static bool route(struct pass *pass, const struct net_load *load)
+/* NET_DELIVERED: it is done, in one way or another. Or else NET_BAD, NET_LATER. */
+static enum net_delivery route(struct pass *pass, struct net_load *load)
 {
+	enum net_delivery delivery = NET_NOBODY;
 	uint16_t vlan = PVHCA_NO_VLAN;
 	uint32_t mtu = 0;
 	struct vm *to;
 
 	if (packet_is_for_many(&load->packet)) {
 		counter_add(&load->vm->counters.packets_refused, 1);
-		return true;
+		return NET_DELIVERED;
 	}
 	if (!net_owns(load->vm, load->packet.source)) {
 		answer(pass, load, PACKET_PROHIBITED, 0);
-		return true;
+		return NET_DELIVERED;
 	}
 	to = net_route(load->vm, load->packet.destination, &vlan);
-	switch (to ? deliver(pass, load, to, vlan, &mtu) : NET_NOBODY) {
+	if (to)
+		delivery = deliver(pass, load, to, vlan, &mtu);
+	switch (delivery) {
 	case NET_DELIVERED:
 		counter_add(&load->vm->counters.packets_sent, 1);
 		counter_add(&load->vm->counters.packet_bytes_sent, load->packet.length);
-		return true;
+		return NET_DELIVERED;
 	case NET_FULL:
-		return true;
+		return NET_DELIVERED;
 	case NET_NOBODY:
 		answer(pass, load, PACKET_UNREACHABLE, 0);
-		return true;
+		return NET_DELIVERED;
 	case NET_TOO_BIG:
 		answer(pass, load, PACKET_TOO_BIG, mtu);
-		return true;
+		return NET_DELIVERED;
 	default:
-		return false;
+		return delivery;
 	}
 }
 
@@ -101,9 +113,12 @@ static bool is_valid(struct net_load *load, uint32_t segment)
 static enum ibv_wc_status send_packet(struct pass *pass, struct qp *qp, struct net_load *load,
 				      const struct send_request *request)
 {
-	const struct net *own = qp->fabric;
 	struct packet *packet = &load->packet;
+	struct net *own = qp->fabric;
+	enum net_delivery delivery;
 
+	load->next_piece = own->next_piece;
+	own->next_piece = 0;
 	if (request->length > PACKET_MAX)
 		return IBV_WC_LOC_LEN_ERR;
 	packet->length = request->length;
@@ -116,7 +131,10 @@ static enum ibv_wc_status send_packet(struct pass *pass, struct qp *qp, struct n
 		return IBV_WC_SUCCESS;
 	}
 	load->rest = packet->head_len;
-	return route(pass, load) ? IBV_WC_SUCCESS : IBV_WC_LOC_PROT_ERR;
+	delivery = route(pass, load);
+	if (delivery == NET_LATER)
+		own->next_piece = load->next_piece;
+	return delivery == NET_BAD ? IBV_WC_LOC_PROT_ERR : IBV_WC_SUCCESS;
 }
 
 /* False: the completion found no place, the QP is stopped. */
@@ -131,6 +149,7 @@ static bool send_done(struct pass *pass, struct qp *qp, const struct send_reques
 	struct net *own = qp->fabric;
 
 	qp->sq.ci++;
+	own->next_piece = 0;
 	counter_add(&qp->vm->counters.messages, 1);
 	if (!status && !(request->flags & PVHCA_WQE_F_SIGNALED) &&
 	    !(qp->flags & PVHCA_CREATE_QP_SIG_ALL))
@@ -142,7 +161,10 @@ static bool send_done(struct pass *pass, struct qp *qp, const struct send_reques
 	return false;
 }
 
-/* Serve, or flush, one entry of the send queue. */
+/*
+ * Serve, or flush, one entry of the send queue. False: as send_done(). With own->next_piece the
+ * entry is still there.
+ */
 static bool serve_send(struct pass *pass, struct qp *qp)
 {
 	struct net *own = qp->fabric;
@@ -158,9 +180,13 @@ static bool serve_send(struct pass *pass, struct qp *qp)
 		if (request.flags & PVHCA_WQE_F_INLINE)
 			load.data = own->inline_data;
 		load.num_sge = request.num_sge;
-		pass_rate_messages(pass, 1);
-		pass_rate_bytes(pass, request.length);
+		if (!own->next_piece) {
+			pass_rate_messages(pass, 1);
+			pass_rate_bytes(pass, request.length);
+		}
 		status = send_packet(pass, qp, &load, &request);
+		if (own->next_piece)
+			return true;
 	}
 	if (status)
 		net_fail(qp);
@@ -184,6 +210,10 @@ unsigned int net_serve_sends(struct pass *pass, struct qp *qp)
 		pass_spend(pass, PASS_ENTRY_NS);
 		if (!serve_send(pass, qp))
 			return taken + 1;
+		if (own->next_piece) {
+			taken++;
+			break;
+		}
 		/* From here on they are flushed. */
 		if (atomic_load(&own->failed) && atomic_load(&qp->state) != IBV_QPS_ERR)
 			return taken + 1;

@@ -50,7 +50,9 @@ def gid(address):
 
 
 class Port:
-    """A guest with a queue pair for packets."""
+    """A guest with a queue pair for packets, and so many receives."""
+
+    receives = ENTRIES
 
     def __init__(self, case, number, addresses, features=UNORDERED | FEATURE_NET | FEATURE_VLAN, vlan=0xffff,
                  **kwargs):
@@ -77,19 +79,19 @@ class Port:
         rsp = guest.ok(CREATE_QP, self.payload(q))
         q.handle, q.qpn, q.slot, q.doorbell = struct.unpack_from("<4I", rsp)
         q.data = guest.alloc(64 << 10)
-        q.buffers = guest.alloc(ENTRIES * MTU)
+        q.buffers = guest.alloc(self.receives * MTU)
         return q
 
     def payload(self, q, kind=NET, **kwargs):
         return qp_payload(q.context, q.pd, q.cq, q.cq, [(q.ring_at, 2 * GRANULE)], kind=kind,
-                          cap=(ENTRIES, ENTRIES, 2, 1, 0), **kwargs)
+                          cap=(ENTRIES, self.receives, 2, 1, 0), rq=(self.receives.bit_length() - 1, 5), **kwargs)
 
-    def receive(self, count=ENTRIES, length=MTU, key=0xffffff00, at=None):
+    def receive(self, count=None, length=MTU, key=0xffffff00, at=None):
         """Post receives; no doorbell is rung."""
-        for _ in range(count):
-            place = self.q.buffers + self.q.rq_pi % ENTRIES * MTU if at is None else at
-            entry = self.q.ring_at + 256 + self.q.rq_pi % ENTRIES * 32
-            self.guest.write(entry, struct.pack("<HHIQ", 1, self.q.rq_pi % ENTRIES, 0, 0) + sge(place, length, key))
+        for _ in range(self.receives if count is None else count):
+            index = self.q.rq_pi % self.receives
+            place = self.q.buffers + index * MTU if at is None else at
+            self.guest.write(self.q.ring_at + 256 + index * 32, struct.pack("<HHIQ", 1, index, 0, 0) + sge(place, length, key))
             self.q.rq_pi += 1
         self.guest.write(self.q.ring_at + 64, struct.pack("<I", self.q.rq_pi & 0xffffffff))
 
@@ -143,6 +145,10 @@ class Port:
         answer = self.got(received[0])
         self.receive(len(received))
         return meaning(answer, packet)
+
+
+class ManyPort(Port):
+    receives = 64
 
 
 class LongPort(Port):
@@ -395,6 +401,19 @@ class Segments(DaemonCase):
 
     def test_packet_is_cut_where_there_is_no_room(self):
         self.arrive_in_pieces(*self.ports(room=0))
+
+    def test_more_pieces_than_go_in_one_turn_arrive_in_order(self):
+        """Nor do they take more than half of the receives, which are for anybody."""
+        a, b = self.ports(ManyPort)
+        for wrap, source, destination in ADDRESSES:
+            payload = random.Random(SEED).randbytes(29 * 1024 + 1)
+            packet, place, headers = tcp(wrap, source, destination, payload)
+            a.send(packet, place=place, segment=1024)
+            self.assertEqual(a.sent(), [])
+            pieces = [b.got() for _ in range(30)]
+            self.assertEqual(b"".join(piece[headers:] for piece in pieces), payload)
+            b.receive(30)
+        self.assertEqual(self.daemon.totals()["packets_sent"], 2)
 
     def test_pieces_that_find_no_receive_are_lost(self):
         a, b = self.ports(Port)
