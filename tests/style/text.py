@@ -19,13 +19,11 @@ HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 
 
 def _lines(file, content):
-    found = [f"{file}:{number}: blanks at the end" for number, line in enumerate(content.split("\n"), 1)
-             if line != line.rstrip(" \t\r")]
-    found += [f"{file}:{number}: a conflict of a merge" for number, line in enumerate(content.split("\n"), 1)
-              if CONFLICT.match(line)]
+    lines = list(enumerate(content.split("\n"), 1))
+    found = [f"{file}:{number}: blanks at the end" for number, line in lines if line != line.rstrip(" \t\r")]
+    found += [f"{file}:{number}: a conflict of a merge" for number, line in lines if CONFLICT.match(line)]
     if QEMU_SERIES.match(str(file)):
-        found += [f"{file}:{number}: more than {QEMU_COLUMNS} columns" for number, line in enumerate(content.split("\n"), 1)
-                  if len(line) > QEMU_COLUMNS]
+        found += [f"{file}:{number}: more than {QEMU_COLUMNS} columns" for number, line in lines if len(line) > QEMU_COLUMNS]
     if content and (not content.endswith("\n") or content.endswith("\n\n")):
         found.append(f"{file}: does not end with one end of line")
     return found
