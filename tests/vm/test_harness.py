@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from harness import (CommandFailed, CommandTimeout, GuestDied, HarnessError, daemon, keeper, kernlog, limits, pair,
-                     paths, processes, rigs, testcase, vmtest)
+                     paths, processes, rigs, runner, testcase, vmtest)
 from harness.gid import gid_of
 
 
@@ -446,6 +446,14 @@ def keeper_keeps_guests_until_a_failure_and_ends_with_its_owner(rig):
     while keeper_sockets(build):
         assert time.monotonic() < deadline, "the keeper outlives the shell that started it"
         time.sleep(0.2)
+
+
+@vmtest(guests=0, device=False, rigs=("loopback",))
+def tests_that_would_begin_too_late_are_skipped_with_the_reason(rig):
+    run = [paths.VM_TESTS / "run", "--logs", rig.directory / "late", f"{__file__}::wait_port_sees_a_listener"]
+    late = subprocess.run(run, capture_output=True, text=True, env={**os.environ, limits.LAST_START: str(time.time() - 1)})
+    assert late.returncode == runner.SKIP_EXIT_CODE and limits.LAST_START in late.stdout, late
+    assert "booted" not in late.stdout, late
 
 
 def keeper_sockets(build):

@@ -38,7 +38,7 @@ def driver_loads_unloads_and_loads_again(rig):
     guest = rig.guests[0]
     check_works(guest)
     loaded = host_side(rig)
-    for _ in range(3):
+    for _ in range(1 if rig.native else 3):
         guest.unload_driver()
         assert not guest.check("ls /sys/class/infiniband")
         assert not any(held(rig, guest).values()), held(rig, guest)
@@ -47,7 +47,7 @@ def driver_loads_unloads_and_loads_again(rig):
         check_nothing_left(rig, loaded)
 
 
-@vmtest
+@vmtest(soak=("verbs",))
 def driver_in_use_is_not_unloaded(rig):
     guest = rig.guests[0]
     application = start_application(guest, "--qps 2")
@@ -102,7 +102,7 @@ def killed_application_that_was_idle_leaves_nothing(rig):
     check_nothing_left(rig, before)
 
 
-@vmtest(timeout=400)
+@vmtest(timeout=400, soak=("verbs",))
 def rebooted_guest_leaves_nothing_and_works_again(rig):
     guest = rig.guests[0]
     check_works(guest)
@@ -176,7 +176,7 @@ def killed_daemon_is_fatal_to_applications_and_the_device_comes_back(rig):
     applications_survive_loss_of_the_daemon(rig, rig.daemon.kill)
 
 
-@vmtest(guests=2, timeout=400)
+@vmtest(guests=2, timeout=400, soak=("verbs",))
 def one_guests_end_does_not_touch_the_other(rig):
     stays, goes = rig.guests
     check_works(goes)

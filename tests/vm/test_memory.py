@@ -43,7 +43,7 @@ def memory_of_all_kinds_and_sizes_is_registered_and_reached(rig):
     check_nothing_left(rig, before)
 
 
-@vmtest(memory="1G", daemon_config="[quota]\npinned-bytes=48M\n")
+@vmtest(memory="1G", daemon_config="[quota]\npinned-bytes=48M\n", soak=("verbs",))
 def registering_over_the_quota_fails_cleanly(rig):
     guest = rig.guests[0]
     before = used_host_side(rig)
@@ -52,7 +52,7 @@ def registering_over_the_quota_fails_cleanly(rig):
     run(guest, f"--max {32 * MIB}")
 
 
-# A quota is pvhcad's, whatever the fabric, and the one above is tried on both: each takes new guests.
+# A quota is pvhcad's, whatever the fabric; the one above is tried on both by scripts/soak.
 @vmtest(memory="1G", daemon_config="[quota]\nmrs=20\n", rigs=("loopback",))
 def more_regions_than_the_quota_fail_cleanly(rig):
     guest = rig.guests[0]

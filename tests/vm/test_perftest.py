@@ -84,10 +84,11 @@ def rc_pingpong_runs_within_a_guest(rig):
 between_guests("runs_between_guests", BANDWIDTH + LATENCY)
 some_sizes_between_guests(BANDWIDTH)
 between_guests("carries_all_sizes", BANDWIDTH + LATENCY, "-a", soak=True, sizes=ALL_SIZES, iterations=5)
-between_guests("runs_both_ways_at_once", BANDWIDTH, "-b")
+between_guests("runs_both_ways_at_once", BANDWIDTH, "-b", soak=ON_VERBS)
 # perftest has no -e for writes.
-between_guests("runs_on_completion_events", ("ib_send_bw", "ib_read_bw", "ib_send_lat", "ib_read_lat"), "-e")
-between_guests("runs_on_8_queue_pairs", BANDWIDTH, "-q 8")
+between_guests("runs_on_completion_events", ("ib_send_bw", "ib_read_bw", "ib_send_lat", "ib_read_lat"), "-e",
+               soak=ON_VERBS)
+between_guests("runs_on_8_queue_pairs", BANDWIDTH, "-q 8", soak=ON_VERBS)
 between_guests("sends_inline", ("ib_send_bw", "ib_write_bw", "ib_send_lat", "ib_write_lat"), "-s 64 -I 64",
                soak=ON_VERBS, sizes=[64])
 between_guests("posts_lists", BANDWIDTH, "-l 8 -t 64", soak=ON_VERBS, iterations=64)

@@ -76,7 +76,7 @@ def ucx_talks_by_connections(rig):
     ucx(rig, "rc_v", "ucp_fadd", 8, 20)
 
 
-@vmtest(guests=2, rigs=NATIVE, timeout=400)
+@vmtest(guests=2, rigs=NATIVE, timeout=400, soak=True)
 def ucx_fails_with_the_native_engine(rig):
     """rxe does not tell which header a datagram has. pvhcad does, see above."""
     env = {**ucx_environment(rig.native, "ud_v,self"), "UCX_UD_TIMEOUT": "5s"}
@@ -114,7 +114,7 @@ def fio_writes_and_reads(rig):
     fio(rig, "read")
 
 
-@vmtest(guests=2, timeout=400)
+@vmtest(guests=2, timeout=400, soak=NATIVE)
 def fio_sends(rig):
     # fio connects with an RNR retry count of 0, and its sender does not wait for its receiver: a
     # receive for each of the 64 messages, or a slow receiver loses a race that no adapter can win.
@@ -182,7 +182,7 @@ def an_echo_with_poll_runs_over_rsockets(rig):
               lambda running: running.expect("listening"), {"LD_PRELOAD": RSOCKET})
 
 
-@vmtest(guests=1, rigs=NATIVE, timeout=400)
+@vmtest(guests=1, rigs=NATIVE, timeout=400, soak=True)
 def iperf3_fails_over_rsockets_natively(rig):
     """Two faults of librdmacm (44 to 56 at least), on every device, so guests are not asked for it.
 

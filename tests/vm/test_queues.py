@@ -13,6 +13,6 @@ def queues_survive_what_applications_do_to_them(rig):
         assert "raises no event" not in out, out
 
 
-@vmtest(guests=1, rigs=("verbs",), timeout=400)
+@vmtest(guests=1, rigs=("verbs",), timeout=400, soak=True)
 def queues_of_the_native_engine_survive_it_too(rig):
     rig.native.check(command(rig.native, "queues"), timeout=300)

@@ -94,7 +94,7 @@ def addresses_come_and_go_beside_a_stream(rig):
         rig.native.check("; ".join(f"ip addr del {name}/32 dev veth0" for name in names))
 
 
-@vmtest(guests=1, cpus=2, timeout=500)
+@vmtest(guests=1, cpus=2, timeout=500, soak=("verbs",))
 def events_arrive_while_interrupts_move_between_processors(rig):
     """Under KVM on the verbs rig: an interrupt on its way when its vector changes is not lost."""
     guest = rig.guests[0]

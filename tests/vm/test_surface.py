@@ -86,7 +86,7 @@ def datagrams_are_as_specified(rig):
     within_a_guest(rig, "datagrams")
 
 
-@vmtest(guests=2, rigs=("verbs",), timeout=400)
+@vmtest(guests=2, rigs=("verbs",), timeout=400, soak=True)
 def the_native_engine_is_known_by_its_departures(rig):
     for name in ("windows", "srq", "datagrams"):
         rig.native.check(command(rig.native, name, "--self --known rxe --patience 5"), timeout=200)

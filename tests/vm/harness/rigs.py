@@ -50,6 +50,10 @@ def remove_abandoned():
             shutil.rmtree(directory, ignore_errors=True)
 
 
+# A limit of a minute is never more than six: limits are wide already, and what hangs is found while others still get their turn.
+MOST_SLOWNESS = 6.0
+
+
 class Rig:
     name = None
     like = None             # another rig whose tests are all this one's too
@@ -65,7 +69,7 @@ class Rig:
 
     def __init__(self, setup, logs):
         self.setup, self.logs, self.results = setup, logs, logs
-        self.slowness = self.nature * limits.scale()
+        self.slowness = max(self.nature, min(self.nature * limits.scale(), MOST_SLOWNESS))
         self.guests, self.daemon, self.native = [], None, None
         self.second_daemon = None
         self._undo = {}
