@@ -55,6 +55,15 @@ class Goals(unittest.TestCase):
         self.assertTrue(self.figure("reg_mr_again_64MiB, pvhca", "native").met)
         self.assertIs(self.figure("reg_mr_again_1GiB_huge, pvhca", "native").met, False)
 
+    def test_two_workers_are_held_against_one(self):
+        for side, rates in (("one worker", [5, 6, 7]), ("two workers", [9, 11, 12])):
+            for number, rate in enumerate(rates):
+                self.samples.add("workers", "workers alone", 64, side, number, rate, "M/s")
+        figure = self.figure("workers alone 64 B, two workers", "one worker")
+        self.assertEqual((figure.goal, figure.met), (">= 1.8", True))
+        self.samples.add("workers", "workers alone", 64, "two workers", 1, 9, "M/s")
+        self.assertIs(self.figure("workers alone 64 B, two workers", "one worker").met, False)
+
     def test_homes_of_the_device_are_compared_and_counts_by_their_difference(self):
         for side, latency, exits in (("our QEMU", 10, 0), ("stock QEMU", 15, 3)):
             self.samples.add("stock", "ib_write_lat", 8, side, 0, latency, "us")

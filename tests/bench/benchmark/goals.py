@@ -168,6 +168,11 @@ def _ring(samples):
         yield found
 
 
+def _workers(samples):
+    for figure, size in samples.figures("workers"):
+        yield _figure(samples, "workers", figure, size, "two workers", "one worker", ">= 1.8", lambda ratio: ratio >= 1.8)
+
+
 def _growth(samples):
     for figure, size in samples.figures("growth"):
         if figure not in ("rate", "latency"):
@@ -222,6 +227,6 @@ def has_moved(figure):
 
 
 def figures(samples):
-    return [found for part in (_bandwidth, _latency, _loopback, _control, _counts, _stock, _instructions, _ring, _commands,
-                               _events, _idle, _growth, _against)
+    return [found for part in (_bandwidth, _latency, _loopback, _control, _counts, _stock, _instructions, _ring, _workers,
+                               _commands, _events, _idle, _growth, _against)
             for found in part(samples) if found]

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Without virtual machines: the provider's ring code in one process, pvhcad in another, at native speed."""
 
+import argparse
 import contextlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from .samples import in_turn  # noqa: E402
 
 RING_BENCH = "tests/ring/pvhca-ring-bench"
 RING_KINDS = "tests/ring/pvhca-ring-kinds"
+RING_WORKERS = "tests/ring/pvhca-ring-workers"
 NULL_ENGINE = "tests/ring/libpvhca-null-engine.so"
 PVHCAD = "hostd/pvhcad"
 # The side of another build, which --against names.
@@ -29,6 +32,9 @@ SECONDS = limits.scaled(600)
 IDLE_SECONDS, SETTLE_SECONDS = 2, 0.5
 # Side to the ring benchmark's options: what is there beside the one pair that works.
 GROWTH = {"2 QPs": (), "1000 QPs": ("--qps", 1000), "64 sessions": ("--sessions", 64)}
+# Side to the VMs that post; pvhcad has a worker, and a processor, for each of two.
+WORKERS = {"one worker": 1, "two workers": 2}
+WORKER_PROCESSORS = 2
 YARDSTICKS = {"rate": "raw ring", "latency": "line round trip", "bandwidth": "memcpy", "admin": "wake round trip"}
 
 
@@ -98,6 +104,19 @@ def speed_round(rings, samples, number):
             samples.add("ring", found["figure"], found["size"], side, number, found["values"][0], found["unit"])
 
 
+def processors():
+    """A list of the first of those that this process may use."""
+    return ",".join(map(str, sorted(os.sched_getaffinity(0))[:WORKER_PROCESSORS]))
+
+
+def workers_round(ring, samples, number):
+    """Writes that were posted while pvhcad was stopped: workers, and nobody else at work."""
+    for side in in_turn(WORKERS, number):
+        for found in ring.run("--pid", ring.daemon.pid, "--vms", WORKERS[side], "--rounds", 1,
+                              program=build() / RING_WORKERS, rounds=False):
+            samples.add("workers", found["figure"], found["size"], side, number, found["values"][0], found["unit"])
+
+
 def growth_round(ring, samples, number):
     for side in in_turn(GROWTH, number):
         for found in ring.run("--figures", "rate,latency", "--sizes", 8, *GROWTH[side]):
@@ -141,14 +160,20 @@ def count(samples, options):
 def run(samples, logs, options):
     if "instructions" in options.parts:
         count(samples, options)
-    if not {"ring", "growth", "events", "idle", "commands"} & set(options.parts):
+    if not {"ring", "workers", "growth", "events", "idle", "commands"} & set(options.parts):
         return
     with tempfile.TemporaryDirectory(prefix="pvhca-bench-") as directory, contextlib.ExitStack() as stack:
-        rings = {"pvhca": Ring(Path(directory), logs, options)}
+        rings, two = {"pvhca": Ring(Path(directory), logs, options)}, None
         stack.callback(rings["pvhca"].close)
         if options.against:
             rings[OTHER] = Ring(Path(directory), logs, options, options.against, "pvhcad-other")
             stack.callback(rings[OTHER].close)
+        if "workers" in options.parts and len(os.sched_getaffinity(0)) < WORKER_PROCESSORS:
+            print(f"# less than {WORKER_PROCESSORS} processors: no figure for two workers", flush=True)
+        elif "workers" in options.parts:
+            placed = argparse.Namespace(**{**vars(options), "daemon": f"--workers {WORKER_PROCESSORS} --cpus {processors()}"})
+            two = Ring(Path(directory), logs, placed, name="pvhcad-workers")
+            stack.callback(two.close)
         engines = {}
         if "commands" in options.parts:
             for name, engine in commands.engines(build() / NULL_ENGINE).items():
@@ -157,6 +182,8 @@ def run(samples, logs, options):
         for number in range(options.rounds):
             if "ring" in options.parts:
                 speed_round(rings, samples, number)
+            if two:
+                workers_round(two, samples, number)
             if "commands" in options.parts:
                 commands.commands_round(engines, samples, number)
             if "events" in options.parts:
