@@ -177,16 +177,52 @@ static inline int write_data(const struct pvhca_qp *qp,
 	return 0;
 }
 
+/* Writes what every entry has, and its one SGE to @to. */
+static inline void write_entry(const struct pvhca_qp *qp,
+			       struct pvhca_sq_wqe *wqe, uint8_t opcode,
+			       uint64_t remote_addr, uint32_t rkey, void *to,
+			       const struct ibv_send_wr *wr)
+{
+	wqe->opcode = opcode;
+	wqe->flags = pvhca_wqe_flags(wr->send_flags) |
+		(qp->sq_sig_all ? PVHCA_WQE_F_SIGNALED : 0);
+	wqe->num_sge = htole16(1);
+	wqe->inline_len = 0;
+	wqe->imm_data = 0;
+	wqe->rkey = htole32(rkey);
+	wqe->remote_addr = htole64(remote_addr);
+	wqe->reserved = 0;
+	pvhca_write_sge(to, wr->sg_list);
+}
+
+/* Return: whether the entry has room for it. */
+static inline bool write_plain_atomic(const struct pvhca_qp *qp, uint8_t *entry,
+				      uint8_t opcode,
+				      const struct ibv_send_wr *wr)
+{
+	uint8_t *segment = entry + PVHCA_SQ_WQE_DATA;
+	uint8_t *sge = segment + sizeof(struct pvhca_atomic_seg);
+
+	if (sge + sizeof(struct pvhca_sge) > entry + (1u << qp->sq.log_stride))
+		return false;
+	pvhca_wqe_set_atomic(
+		segment, wr->wr.atomic.compare_add,
+		opcode == PVHCA_WQE_ATOMIC_CMP_SWP ? wr->wr.atomic.swap : 0);
+	write_entry(qp, (struct pvhca_sq_wqe *)entry, opcode,
+		    wr->wr.atomic.remote_addr, wr->wr.atomic.rkey, sge, wr);
+	return true;
+}
+
 /*
- * Writes the entry of a request as most are: a write, send or read of a reliable
- * connection, of one SGE. Return: whether it is one; else write_send() takes it.
+ * Writes the entry of a request as most are: a write, send, read or atomic of a
+ * reliable connection, of one SGE. Return: whether it is one; else write_send()
+ * takes it.
  */
 static inline bool write_plain(const struct pvhca_qp *qp, uint8_t *entry,
 			       const struct ibv_send_wr *wr)
 {
 	struct pvhca_sq_wqe *wqe = (struct pvhca_sq_wqe *)entry;
-	uint64_t remote_addr = 0;
-	uint32_t rkey = 0;
+	uint8_t *data = entry + PVHCA_SQ_WQE_DATA;
 	uint8_t opcode;
 
 	if (wr->num_sge != 1 ||
@@ -200,26 +236,19 @@ static inline bool write_plain(const struct pvhca_qp *qp, uint8_t *entry,
 		opcode = PVHCA_WQE_READ;
 		break;
 	case IBV_WR_SEND:
-		opcode = PVHCA_WQE_SEND;
-		break;
+		write_entry(qp, wqe, PVHCA_WQE_SEND, 0, 0, data, wr);
+		return true;
+	case IBV_WR_ATOMIC_CMP_AND_SWP:
+		return write_plain_atomic(qp, entry, PVHCA_WQE_ATOMIC_CMP_SWP,
+					  wr);
+	case IBV_WR_ATOMIC_FETCH_AND_ADD:
+		return write_plain_atomic(qp, entry, PVHCA_WQE_ATOMIC_FETCH_ADD,
+					  wr);
 	default:
 		return false;
 	}
-	if (opcode != PVHCA_WQE_SEND) {
-		remote_addr = wr->wr.rdma.remote_addr;
-		rkey = wr->wr.rdma.rkey;
-	}
-	wqe->opcode = opcode;
-	wqe->flags = pvhca_wqe_flags(wr->send_flags) |
-		(qp->sq_sig_all ? PVHCA_WQE_F_SIGNALED : 0);
-	wqe->num_sge = htole16(1);
-	wqe->inline_len = 0;
-	wqe->imm_data = 0;
-	wqe->rkey = htole32(rkey);
-	wqe->remote_addr = htole64(remote_addr);
-	wqe->reserved = 0;
-	pvhca_write_sge((struct pvhca_sge *)(entry + PVHCA_SQ_WQE_DATA),
-			wr->sg_list);
+	write_entry(qp, wqe, opcode, wr->wr.rdma.remote_addr, wr->wr.rdma.rkey,
+		    data, wr);
 	return true;
 }
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "common"))
 from timescale import scaled  # noqa: E402
 
 BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench"
-SHORT = "--parts ring,growth --rounds 1 --percent 1 --ring-sizes 64,65536".split()
+SHORT = "--parts ring,workers,growth --rounds 1 --percent 1 --ring-sizes 64,65536".split()
 
 
 class Bench(unittest.TestCase):
@@ -35,6 +35,8 @@ class Bench(unittest.TestCase):
                      "rate 64 B, 1000 QPs", "latency 8 B, 64 sessions", "pvhcad, 8 sessions idle, pvhca"):
             self.assertIn(name, names)
             self.assertIn(name, shown)
+        if len(os.sched_getaffinity(0)) > 1:
+            self.assertIn("workers alone 64 B, two workers", names)
         for figure in result["figures"]:
             self.assertGreaterEqual(figure["value"], 0, figure)
         self.assertEqual(plots, {f"ring-{figure}.{suffix}" for figure in ("bandwidth", "latency")

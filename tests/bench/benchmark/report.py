@@ -23,6 +23,7 @@ MEANINGS = {
     "stock": "A distribution's QEMU with pvhca-vfio-user, beside our QEMU",
     "instructions": "Instructions of a message, by callgrind",
     "ring": "Rings, without virtual machines",
+    "workers": "Workers with a processor each, without virtual machines",
     "commands": "Commands of a driver, without virtual machines",
     "events": "Owners that sleep until an event, without virtual machines",
     "idle": "What a guest that does little costs its host, without virtual machines",
