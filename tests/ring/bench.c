@@ -19,6 +19,7 @@
 
 #include "churn.h"
 #include "objects.h"
+#include "options.h"
 #include "raw.h"
 
 #define MAX_ROUNDS   99
@@ -560,17 +561,6 @@ static void parse_sizes(struct bench *bench, char *list)
 	}
 }
 
-static void parse_number(unsigned int *number, const char *text, unsigned int max)
-{
-	unsigned long value = strtoul(text, NULL, 0);
-
-	if (!value || value > max) {
-		usage(stderr);
-		exit(2);
-	}
-	*number = value;
-}
-
 static void parse(struct bench *bench, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -600,17 +590,17 @@ static void parse(struct bench *bench, int argc, char **argv)
 		} else if (option == 'f') {
 			parse_figures(bench, optarg);
 		} else if (option == 'r') {
-			parse_number(&bench->rounds, optarg, MAX_ROUNDS);
+			bench->rounds = option_number(optarg, MAX_ROUNDS, usage);
 		} else if (option == 'z') {
 			parse_sizes(bench, optarg);
 		} else if (option == 'p') {
-			parse_number(&bench->percent, optarg, 10000);
+			bench->percent = option_number(optarg, 10000, usage);
 		} else if (option == 'q') {
-			parse_number(&bench->num_qps, optarg, PVHCA_SLOTS);
+			bench->num_qps = option_number(optarg, PVHCA_SLOTS, usage);
 		} else if (option == 'n') {
-			parse_number(&bench->num_sessions, optarg, MAX_SESSIONS);
+			bench->num_sessions = option_number(optarg, MAX_SESSIONS, usage);
 		} else if (option == 'i') {
-			parse_number(&bench->idle_ms, optarg, 3600000);
+			bench->idle_ms = option_number(optarg, 3600000, usage);
 		} else if (option == 'j') {
 			bench->json = fopen(optarg, "w");
 			if (!bench->json)

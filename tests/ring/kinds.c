@@ -15,8 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cqe.h"
 #include "objects.h"
+#include "options.h"
 #include "raw.h"
 
 #define AREA	   (1ul << 20)
@@ -197,13 +197,9 @@ static double stream_rate(struct pair *pair, uint64_t messages)
 }
 
 /* Look, without polling, until the last of n completions is there. */
-static void await(struct guest_cq *cq, unsigned int n)
+static void await(const struct guest_cq *cq, unsigned int n)
 {
-	const struct pvhca_cq *provider = &cq->provider;
-	const uint32_t last = provider->ci + n - 1;
-	uint32_t word;
-
-	while (!pvhca_cqe_valid(pvhca_cq_entry(provider, last), last, provider->log_entries, &word))
+	while (!guest_cq_holds(cq, n))
 		;
 }
 
@@ -303,17 +299,6 @@ static void usage(FILE *to)
 	      to);
 }
 
-static unsigned int number(const char *text, unsigned int max)
-{
-	unsigned long value = strtoul(text, NULL, 0);
-
-	if (!value || value > max) {
-		usage(stderr);
-		exit(2);
-	}
-	return value;
-}
-
 static void parse(struct bench *bench, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -335,13 +320,13 @@ static void parse(struct bench *bench, int argc, char **argv)
 		} else if (option == 'k') {
 			bench->only = optarg;
 		} else if (option == 'r') {
-			bench->rounds = number(optarg, MAX_ROUNDS);
+			bench->rounds = option_number(optarg, MAX_ROUNDS, usage);
 		} else if (option == 'p') {
-			bench->percent = number(optarg, 10000);
+			bench->percent = option_number(optarg, 10000, usage);
 		} else if (option == 'c') {
-			bench->count = number(optarg, 1u << 30);
+			bench->count = option_number(optarg, 1u << 30, usage);
 		} else if (option == 'n') {
-			bench->chain = number(optarg, DEPTH);
+			bench->chain = option_number(optarg, DEPTH, usage);
 		} else if (option == 'j') {
 			bench->json = fopen(optarg, "w");
 			if (!bench->json)

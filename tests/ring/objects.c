@@ -397,6 +397,15 @@ int guest_poll_cq(struct guest_cq *cq, int num, struct ibv_wc *wc)
 	return pvhca_poll_cq(&cq->provider.vcq.cq, num, wc);
 }
 
+bool guest_cq_holds(const struct guest_cq *cq, unsigned int n)
+{
+	const struct pvhca_cq *provider = &cq->provider;
+	const uint32_t last = provider->ci + n - 1;
+	uint32_t word;
+
+	return pvhca_cqe_valid(pvhca_cq_entry(provider, last), last, provider->log_entries, &word);
+}
+
 int guest_arm_cq(struct guest_cq *cq)
 {
 	return pvhca_req_notify_cq(&cq->provider.vcq.cq, 0);

@@ -60,5 +60,7 @@ int guest_post_recv(struct guest_qp *qp, struct ibv_recv_wr *wr);
 /* ibv_req_notify_cq for any completion. */
 int guest_arm_cq(struct guest_cq *cq);
 int guest_poll_cq(struct guest_cq *cq, int num, struct ibv_wc *wc);
+/* Whether n completions are there to be polled; only the line of the last of them is looked at. */
+bool guest_cq_holds(const struct guest_cq *cq, unsigned int n);
 
 #endif

@@ -18,8 +18,8 @@
 #include <sys/types.h>
 #include <time.h>
 
-#include "cqe.h"
 #include "objects.h"
+#include "options.h"
 #include "raw.h"
 
 #define RAM	   (64ul << 20)
@@ -110,16 +110,6 @@ static void fill_queue(struct vm *vm, struct pair *pair)
 		fail("posting");
 }
 
-/* Whether the completion of the last of them is there; only its line is looked at. */
-static bool has_completed(const struct pair *pair)
-{
-	const struct pvhca_cq *provider = &pair->cq[0].provider;
-	const uint32_t last = provider->ci + DEPTH - 1;
-	uint32_t word;
-
-	return pvhca_cqe_valid(pvhca_cq_entry(provider, last), last, provider->log_entries, &word);
-}
-
 static void drain(struct pair *pair)
 {
 	struct ibv_wc wc[64];
@@ -185,7 +175,7 @@ static void wait_completed(const struct bench *bench)
 
 	for (vm = 0; vm < bench->num_vms; vm++)
 		for (i = 0; i < PAIRS; i++)
-			while (!has_completed(&bench->vms[vm].pairs[i]))
+			while (!guest_cq_holds(&bench->vms[vm].pairs[i].cq[0], DEPTH))
 				nanosleep(&pause, NULL);
 }
 
@@ -240,17 +230,6 @@ static void usage(FILE *to)
 	      to);
 }
 
-static unsigned int number(const char *text, unsigned int max)
-{
-	unsigned long value = strtoul(text, NULL, 0);
-
-	if (!value || value > max) {
-		usage(stderr);
-		exit(2);
-	}
-	return value;
-}
-
 static void parse(struct bench *bench, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -268,11 +247,12 @@ static void parse(struct bench *bench, int argc, char **argv)
 		if (option == 's') {
 			bench->socket = optarg;
 		} else if (option == 'p') {
-			bench->daemon = number(optarg, 1u << 22); /* the kernel's own limit */
+			bench->daemon =
+				option_number(optarg, 1u << 22, usage); /* the kernel's own limit */
 		} else if (option == 'v') {
-			bench->num_vms = number(optarg, MAX_VMS);
+			bench->num_vms = option_number(optarg, MAX_VMS, usage);
 		} else if (option == 'r') {
-			bench->rounds = number(optarg, MAX_ROUNDS);
+			bench->rounds = option_number(optarg, MAX_ROUNDS, usage);
 		} else if (option == 'j') {
 			bench->json = fopen(optarg, "w");
 			if (!bench->json)
