@@ -248,6 +248,40 @@ START_TEST(memory_that_was_touched_is_written_without_a_fault_for_each_page)
 }
 END_TEST
 
+/* Here each page has a mapping of its own, beyond which a fault maps nothing. */
+START_TEST(stitched_memory_is_written_without_a_fault_for_each_page)
+{
+	struct stitch stitch;
+	long before;
+
+	memset(high, 1, PAGES * K4);
+	add_apart(PAGES);
+	end();
+	ck_assert_int_eq(stitch_map(NULL, extents, &stitch), 0);
+	before = faults();
+	memset(stitch.base, 2, PAGES * K4);
+	ck_assert_int_lt(faults() - before, PAGES / 2);
+	stitch_unmap(&stitch);
+}
+END_TEST
+
+START_TEST(memory_that_vanished_before_it_is_touched_marks_its_region)
+{
+	memset(low, 1, PAGES * K4);
+	memset(high, 1, PAGES * K4);
+	ck_assert_int_eq(ftruncate(high_fd, PAGES * K4 - K4), 0);
+	add(HIGH, PAGES * K4);
+	add(0, PAGES * K4);
+	end();
+	extents_touch(extents);
+	/* Which of its bytes are touched is not promised. */
+	ck_assert_uint_eq(extents->extent[0].host[(PAGES - 1) * K4], 0);
+	ck_assert(atomic_load(&extents->extent[0].region->faulted));
+	ck_assert(!atomic_load(&extents->extent[1].region->faulted));
+	ck_assert_uint_eq(extents->extent[1].host[(PAGES - 1) * K4], 1);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("extents");
@@ -263,6 +297,8 @@ int main(void)
 	tcase_add_test(tc, stitched_memory_that_vanishes_marks_the_region_it_is_of);
 	tcase_add_test(tc, large_runs_keep_their_place_in_huge_pages);
 	tcase_add_test(tc, memory_that_was_touched_is_written_without_a_fault_for_each_page);
+	tcase_add_test(tc, stitched_memory_is_written_without_a_fault_for_each_page);
+	tcase_add_test(tc, memory_that_vanished_before_it_is_touched_marks_its_region);
 	tcase_add_test(tc, nothing_stays_mapped_when_mappings_run_out);
 	return suite_run("extents", tc);
 }
