@@ -8,7 +8,7 @@ import os
 import random
 import time
 
-from harness import vmtest
+from harness import GuestDied, vmtest
 from programs import PORT, check_nothing_left, check_programs, command, host_side, totals, wait_until
 from test_lifecycle import check_ended_by_fatal, check_works, start_application
 
@@ -45,7 +45,12 @@ def qemu(storm):
 def server(storm):
     """The victim's pvhca-vfio-user: a device that QEMU cannot have back, so the VM starts again."""
     storm.rig.kill_server(storm.victim.name)
-    check_ended_by_fatal(storm.application.wait(HANG))
+    try:
+        check_ended_by_fatal(storm.application.wait(HANG))
+    except GuestDied:
+        if not storm.victim.ended_with_server():
+            raise
+        print("# its QEMU ended itself, as it does now and then when its server dies (docs/vfio-user.md)", flush=True)
     storm.victim.kill()
     storm.begin_again(storm.victim)
 

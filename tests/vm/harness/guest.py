@@ -12,7 +12,7 @@ from .commands import Host, Running, tail
 from .errors import CommandFailed, GuestDied, GuestHung, HarnessError
 from .gid import gid_of
 from .kernlog import KernelLog
-from .qemu import EMULATOR_FAULTS
+from .qemu import EMULATOR_FAULTS, LOST_SERVER_FAULT
 from .system import HERE
 
 BOOT_SECONDS = 90
@@ -139,8 +139,14 @@ class Guest(Host):
 
     def emulator_failed(self):
         """Whether QEMU ended by an assertion that concerns only its emulation of a processor."""
-        return not self.alive and self._machine is not None and \
-            any(fault in self._machine.messages() for fault in EMULATOR_FAULTS)
+        return self._ended_by(EMULATOR_FAULTS)
+
+    def ended_with_server(self):
+        """Whether QEMU ended by an assertion when the server of its device died (docs/vfio-user.md, "Limits")."""
+        return self._machine is not None and self._machine.ends() and self._ended_by((LOST_SERVER_FAULT,))
+
+    def _ended_by(self, faults):
+        return not self.alive and self._machine is not None and any(fault in self._machine.messages() for fault in faults)
 
     @property
     def alive(self):
