@@ -3,14 +3,16 @@
  * Page tables are filled here before an engine pins the pages, and before a worker copies into
  * them, which would have a fault for each page.
  *
- * Linux fills a whole range on demand (MADV_POPULATE_READ, since 5.14). As on any first read of a
- * file's page it maps up to 16 pages in one go, aligned 64 KiB by default (fault_around_bytes),
- * and writable if the file's pages are not written back, as with memfds. On a write, or a pin for
- * writing, it maps one page only. An exception for each 64 KiB takes ten times as long under a
- * hypervisor, so they are what remains where that call is not there, or fails: of a truncated
- * file the load of a byte ends in memory/fault.c.
+ * On the first read of a file's page Linux maps up to 16 pages that it has in memory,
+ * aligned 64 KiB by default (fault_around_bytes). It maps them writable if the file's
+ * pages are not written back, as with memfds. On a write, or a pin for writing, it
+ * maps one page only. So one byte of each 64 KiB is touched. Where a mapping exists already
+ * this costs a load.
  *
- * Memory that is mapped already costs a load for each 64 KiB; the call would look at each page.
+ * A load that faults is an exception, which under some hypervisors takes ten times as long as
+ * the kernel's work. So where small pages turn out to be not mapped, the kernel is asked to map
+ * them (MADV_POPULATE_READ, since 5.14): one page of each 64 KiB, and those around it come along.
+ * To ask for all of a range is no better: it looks each page up again.
  *
  * A few threads share a large region: the kernel handles faults of one address space in
  * parallel.
@@ -27,24 +29,27 @@
 CALLS("getrusage");
 
 #define FAULT_AROUND (64ull << 10)
-/* One call fills so much: others' mmap() waits for it, and faults behind that. 30 to 70 us. */
-#define STEP (2ull << 20)
+/* Of so many touches, which are a huge page's, the second tells whether small pages are unmapped. */
+#define TOUCHES_OF_A_CHECK 32u
 /* A thread that is worth starting has so much to touch. */
 #define THREAD_BYTES (32ull << 20)
 #define MAX_THREADS  4u
 
-/* Bytes [from, to) of extents, mapped at base, or where each extent lies. */
+/**
+ * struct part - what a thread touches
+ * @base: where the extents are mapped, one behind the other; NULL: where each of them lies
+ * @from, @to: bytes [from, to) of the extents
+ * @touches: done by loads
+ * @unmapped: small pages that are not mapped were seen
+ */
 struct part {
 	const uint8_t *base;
 	const struct extents *extents;
 	uint64_t from, to;
+	unsigned int touches;
+	bool unmapped;
 	pthread_t thread;
 };
-
-static uintptr_t least(uintptr_t a, uintptr_t b)
-{
-	return a < b ? a : b;
-}
 
 static void load(uintptr_t at)
 {
@@ -59,7 +64,6 @@ static long count_faults(void)
 	return usage.ru_minflt + usage.ru_majflt;
 }
 
-/* Load a byte. Whether its page had to be mapped for that. */
 static bool load_faults(uintptr_t at)
 {
 	long before = count_faults();
@@ -68,50 +72,44 @@ static bool load_faults(uintptr_t at)
 	return count_faults() != before;
 }
 
-static void load_each(uintptr_t at, uintptr_t end)
+/* False: the kernel cannot, or there is no such page in the file; a load ends in memory/fault.c then. */
+static bool populate(uintptr_t at)
 {
-	for (; at < end; at = (at | (FAULT_AROUND - 1)) + 1)
+	size_t page = sysconf(_SC_PAGESIZE);
+
+	return !madvise((void *)(at & -page), page, MADV_POPULATE_READ);
+}
+
+static void touch_one(struct part *part, uintptr_t at)
+{
+	if (!part->unmapped && part->touches++ % TOUCHES_OF_A_CHECK == 1)
+		part->unmapped = load_faults(at);
+	else if (!part->unmapped || !populate(at))
 		load(at);
 }
 
-/* False: it is not for this kernel, or this memory. */
-static bool populate(uintptr_t at, uintptr_t end)
+static void touch(struct part *part, const uint8_t *base, uint64_t length)
 {
-	uintptr_t page = at & -(uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t at = (uintptr_t)base, end = at + length;
 
-	return !madvise((void *)page, end - page, MADV_POPULATE_READ);
+	for (; at < end; at = (at | (FAULT_AROUND - 1)) + 1)
+		touch_one(part, at);
 }
 
-/* What follows an unmapped page is taken for unmapped, too. */
-static void touch(const uint8_t *base, uint64_t length)
-{
-	uintptr_t at = (uintptr_t)base, end = at + length, next;
-	bool unmapped = false;
-
-	for (; at < end; at = next) {
-		next = least(end, (at | (STEP - 1)) + 1);
-		if (next - at > FAULT_AROUND)
-			unmapped = unmapped || load_faults(at);
-		if (!unmapped || !populate(at, next))
-			load_each(at, next);
-	}
-}
-
-/* At base they are one behind the other, each in a mapping of its own. */
+/* Extent by extent, for each has a mapping of its own, which the kernel does not look beyond. */
 static void *touch_part(void *arg)
 {
-	const struct part *part = arg;
-	const struct extent *extent;
+	struct part *part = arg;
+	const struct extent *extent = extents_find(part->extents, part->from);
 	uint64_t from, to;
 
-	if (part->base) {
-		touch(part->base + part->from, part->to - part->from);
-		return NULL;
-	}
-	extent = extents_find(part->extents, part->from);
 	for (from = part->from; from < part->to; from = to, extent++) {
-		to = least(extent->start + extent->len, part->to);
-		touch(extent->host + (from - extent->start), to - from);
+		to = extent->start + extent->len;
+		if (to > part->to)
+			to = part->to;
+		touch(part,
+		      part->base ? part->base + from : extent->host + (from - extent->start),
+		      to - from);
 	}
 	return NULL;
 }
@@ -135,7 +133,7 @@ static unsigned int count_threads(uint64_t length)
 void memory_touch(const uint8_t *base, const struct extents *extents)
 {
 	unsigned int i, count = count_threads(extents->length), started;
-	uint64_t each = extents->length / count & ~(STEP - 1);
+	uint64_t each = extents->length / count;
 	struct part part[MAX_THREADS];
 
 	for (i = 0; i < count; i++)
