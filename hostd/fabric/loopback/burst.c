@@ -32,8 +32,9 @@
 #include "vm/plain.h"
 #include "vm/vm.h"
 
-/* Bytes of a group: its completions wait for each other. */
-#define GROUP_BYTES 16384u
+/* Bytes of a group. Its completions wait for each other, for some us; a shorter group of messages of a
+ * few KiB costs a tenth of their rate. */
+#define GROUP_BYTES 65536u
 /* What a plain request takes, about. */
 #define PLAIN_NS 100
 
