@@ -6,10 +6,6 @@ import re
 from harness import test_program, vmtest
 from programs import totals, wait_until
 
-NATIVE = ("verbs",)
-# What says nothing about the fabric that the tests before it have not said: there for scripts/soak only.
-ON_VERBS = NATIVE
-
 
 def load_cm(*hosts):
     for host in hosts:
@@ -204,7 +200,7 @@ def udaddy_runs_between_guests(rig):
     udaddy(*rig.guests)
 
 
-@vmtest(guests=2, soak=ON_VERBS)
+@vmtest(guests=2, soak=("verbs",))
 def rdma_client_meets_rdma_server_between_guests(rig):
     rdma_client(*rig.guests)
 
@@ -214,7 +210,7 @@ def rsockets_carry_streams_between_guests(rig):
     rsockets(*rig.guests, "rstream")
 
 
-@vmtest(guests=2, soak=ON_VERBS)
+@vmtest(guests=2, soak=("verbs",))
 def rsockets_do_io_between_guests(rig):
     rsockets(*rig.guests, "riostream")
 
@@ -224,7 +220,7 @@ def perftest_connects_by_rdma_cm(rig):
     perftest(*rig.guests)
 
 
-@vmtest(guests=2, soak=ON_VERBS)
+@vmtest(guests=2, soak=("verbs",))
 def cmtime_measures_connections(rig):
     cmtime(*rig.guests)
 
@@ -242,17 +238,17 @@ def private_data_of_every_length_and_limits_of_reads_travel(rig):
     private_data(*rig.guests)
 
 
-@vmtest(guests=2, soak=ON_VERBS)
+@vmtest(guests=2, soak=("verbs",))
 def rsockets_are_polled_with_a_time_out(rig):
     echo(*rig.guests)
 
 
-@vmtest(guests=2, soak=ON_VERBS)
+@vmtest(guests=2, soak=("verbs",))
 def a_rejection_carries_private_data(rig):
     rejection(*rig.guests)
 
 
-@vmtest(guests=2, soak=ON_VERBS)
+@vmtest(guests=2, soak=("verbs",))
 def a_multicast_group_has_members_in_guests(rig):
     multicast(*rig.guests, "239.1.1.1")
 
@@ -362,7 +358,7 @@ def with_native(name, run, soak=()):
 
     for function, how in ((to_native, "reaches_the_native_peer"), (from_native, "is_reached_by_the_native_peer")):
         function.__name__ = f"{name}_{how}"
-        globals()[function.__name__] = vmtest(guests=2, rigs=NATIVE, soak=soak)(function)
+        globals()[function.__name__] = vmtest(guests=2, rigs=("verbs",), soak=soak)(function)
 
 
 with_native("rping", rping)
@@ -380,14 +376,14 @@ with_native("cmtime", cmtime, soak=True)
 with_native("perftest", lambda server, client: perftest(server, client, port=18600 if server.name == "native" else 18515))
 
 
-@vmtest(guests=2, rigs=NATIVE)
+@vmtest(guests=2, rigs=("verbs",))
 def multicast_messages_pass_between_guest_and_native_peer(rig):
     speak_by_the_natives_address(rig, rig.guests[0])
     multicast(rig.native, rig.guests[0], "239.1.1.2")
     multicast(rig.guests[0], rig.native, "239.1.1.3")
 
 
-@vmtest(guests=2, rigs=NATIVE)
+@vmtest(guests=2, rigs=("verbs",))
 def a_native_port_without_a_listener_refuses(rig):
     guest = rig.guests[0]
     load_cm(guest)
@@ -395,7 +391,7 @@ def a_native_port_without_a_listener_refuses(rig):
     assert "RDMA_CM_EVENT_REJECTED, error: 8" in result.out, result
 
 
-@vmtest(guests=2, rigs=NATIVE)
+@vmtest(guests=2, rigs=("verbs",))
 def a_guests_port_without_a_listener_refuses_the_native_peer(rig):
     """pvhcad listens there; that the guest does not becomes a rejection, not silence."""
     guest = rig.guests[0]
@@ -404,7 +400,7 @@ def a_guests_port_without_a_listener_refuses_the_native_peer(rig):
     assert "RDMA_CM_EVENT_REJECTED" in result.out, result
 
 
-@vmtest(guests=2, rigs=NATIVE)
+@vmtest(guests=2, rigs=("verbs",))
 def a_native_server_learns_of_a_killed_guest_process(rig):
     served, asking = pinging(rig.native, rig.guests[0])
     asking.kill(9)
@@ -413,7 +409,7 @@ def a_native_server_learns_of_a_killed_guest_process(rig):
     wait_until(lambda: totals(rig)["connections"] == 0, "a connection stays in pvhcad", 30, rig.native.slowness)
 
 
-@vmtest(guests=2, rigs=NATIVE, timeout=300)
+@vmtest(guests=2, rigs=("verbs",), timeout=300)
 def a_native_server_learns_of_a_killed_vm(rig):
     """pvhcad says the DREQ that the dead VM cannot."""
     client = rig.guests[0]
@@ -425,7 +421,7 @@ def a_native_server_learns_of_a_killed_vm(rig):
     client.bring_up_device()
 
 
-@vmtest(guests=2, rigs=NATIVE)
+@vmtest(guests=2, rigs=("verbs",))
 def a_native_program_cannot_take_a_port_that_a_vm_listens_on(rig):
     guest = rig.guests[0]
     result = rig.native.run(f"ucmatose -b {guest.rdma_ip} -p 7471", timeout=30)

@@ -4,9 +4,6 @@
 from harness import vmtest
 from programs import check_programs, command, totals
 
-# Said there by the random operations, too.
-ON_VERBS = ("verbs",)
-
 
 def transfer(server, client, options, timeout=300):
     results = check_programs(server, client, "integrity", options, server_options="", timeout=timeout)
@@ -24,7 +21,7 @@ def many_queue_pairs_on_many_completion_queues_stay_apart(rig):
     transfer(*rig.guests, "--rounds 4 --qps 64 --cqs 7 --ops 400 --size 30000")
 
 
-@vmtest(guests=2, timeout=400, soak=ON_VERBS)
+@vmtest(guests=2, timeout=400, soak=("verbs",))
 def messages_of_several_mib_arrive_whole(rig):
     transfer(*rig.guests, "--rounds 3 --qps 2 --ops 24 --size 4194304 --arena 16777216")
 
@@ -34,7 +31,7 @@ def short_send_queues_wrap_again_and_again(rig):
     transfer(*rig.guests, "--rounds 6 --qps 3 --ops 500 --depth 2 --size 2000")
 
 
-@vmtest(guests=2, timeout=400, soak=ON_VERBS)
+@vmtest(guests=2, timeout=400, soak=("verbs",))
 def each_operation_alone_works(rig):
     for operation in ("send", "send_imm", "write", "write_imm", "read"):
         transfer(*rig.guests, f"--rounds 2 --op {operation} --size 200000")

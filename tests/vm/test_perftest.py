@@ -13,7 +13,6 @@ BANDWIDTH = ("ib_send_bw", "ib_write_bw", "ib_read_bw")
 LATENCY = ("ib_send_lat", "ib_write_lat", "ib_read_lat")
 ALL_SIZES = [2 ** power for power in range(1, 24)]
 SOME_SIZES = (1, 4097, 1 << 20)     # short, just over a page, of many packets
-ON_VERBS = ("verbs",)
 
 
 def check_table(out, sizes, iterations):
@@ -84,16 +83,16 @@ def rc_pingpong_runs_within_a_guest(rig):
 between_guests("runs_between_guests", BANDWIDTH + LATENCY)
 some_sizes_between_guests(BANDWIDTH)
 between_guests("carries_all_sizes", BANDWIDTH + LATENCY, "-a", soak=True, sizes=ALL_SIZES, iterations=5)
-between_guests("runs_both_ways_at_once", BANDWIDTH, "-b", soak=ON_VERBS)
+between_guests("runs_both_ways_at_once", BANDWIDTH, "-b", soak=("verbs",))
 # perftest has no -e for writes.
 between_guests("runs_on_completion_events", ("ib_send_bw", "ib_read_bw", "ib_send_lat", "ib_read_lat"), "-e",
-               soak=ON_VERBS)
-between_guests("runs_on_8_queue_pairs", BANDWIDTH, "-q 8", soak=ON_VERBS)
+               soak=("verbs",))
+between_guests("runs_on_8_queue_pairs", BANDWIDTH, "-q 8", soak=("verbs",))
 between_guests("sends_inline", ("ib_send_bw", "ib_write_bw", "ib_send_lat", "ib_write_lat"), "-s 64 -I 64",
-               soak=ON_VERBS, sizes=[64])
-between_guests("posts_lists", BANDWIDTH, "-l 8 -t 64", soak=ON_VERBS, iterations=64)
-between_guests("moderates_completions", BANDWIDTH, "-Q 16 -t 64", soak=ON_VERBS, iterations=64)
-between_guests("runs_by_the_old_posting_call", BANDWIDTH, "--use_old_post_send", soak=ON_VERBS)
+               soak=("verbs",), sizes=[64])
+between_guests("posts_lists", BANDWIDTH, "-l 8 -t 64", soak=("verbs",), iterations=64)
+between_guests("moderates_completions", BANDWIDTH, "-Q 16 -t 64", soak=("verbs",), iterations=64)
+between_guests("runs_by_the_old_posting_call", BANDWIDTH, "--use_old_post_send", soak=("verbs",))
 
 
 @vmtest(guests=1, rigs=("verbs",), timeout=400)

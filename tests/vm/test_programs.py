@@ -13,9 +13,6 @@ from test_cm import both_end_well, load_cm, wait_listening
 PORT = 18660
 REMOTE = SOURCE / "tests" / "programs" / "remote.py"
 RSOCKET = "/usr/lib/x86_64-linux-gnu/rsocket/librspreload.so"
-# An emulated processor in an emulated processor: there it is enough that each program runs.
-SLOW = ("verbs",)
-NATIVE = ("verbs",)
 
 
 def over_rdma(rig, least, function, *args, **kwargs):
@@ -68,7 +65,7 @@ def ucx_talks_by_datagrams(rig):
     ucx(rig, "ud_v", "tag_lat", 8, 50)
 
 
-@vmtest(guests=2, soak=SLOW, timeout=400)
+@vmtest(guests=2, soak=("verbs",), timeout=400)
 def ucx_talks_by_connections(rig):
     ucx(rig, "rc_v", "tag_bw", 65536, 50)
     ucx(rig, "rc_v", "ucp_put_bw", 4096, 50)
@@ -76,7 +73,7 @@ def ucx_talks_by_connections(rig):
     ucx(rig, "rc_v", "ucp_fadd", 8, 20)
 
 
-@vmtest(guests=2, rigs=NATIVE, timeout=400, soak=True)
+@vmtest(guests=2, rigs=("verbs",), timeout=400, soak=True)
 def ucx_fails_with_the_native_engine(rig):
     """rxe does not tell which header a datagram has. pvhcad does, see above."""
     env = {**ucx_environment(rig.native, "ud_v,self"), "UCX_UD_TIMEOUT": "5s"}
@@ -87,7 +84,7 @@ def ucx_fails_with_the_native_engine(rig):
 
 # --------------------------------- libfabric ---------------------------------
 
-@vmtest(guests=2, soak=SLOW, timeout=400)
+@vmtest(guests=2, soak=("verbs",), timeout=400)
 def libfabric_talks(rig):
     server, client = rig.guests
     # By itself it takes a CQ for 256 peers, of 262144 entries. rxe has 32767, and so have its guests.
@@ -114,7 +111,7 @@ def fio_writes_and_reads(rig):
     fio(rig, "read")
 
 
-@vmtest(guests=2, timeout=400, soak=NATIVE)
+@vmtest(guests=2, timeout=400, soak=("verbs",))
 def fio_sends(rig):
     # fio connects with an RNR retry count of 0, and its sender does not wait for its receiver: a
     # receive for each of the 64 messages, or a slow receiver loses a race that no adapter can win.
@@ -149,12 +146,12 @@ def open_mpi(rig, hosts):
               f"-np {len(hosts)} --host {names} {mpi_program('openmpi')}", env)
 
 
-@vmtest(guests=2, soak=SLOW, timeout=900)
+@vmtest(guests=2, soak=("verbs",), timeout=900)
 def open_mpi_runs_in_two_guests(rig):
     open_mpi(rig, rig.guests)
 
 
-@vmtest(guests=2, soak=SLOW, timeout=900)
+@vmtest(guests=2, soak=("verbs",), timeout=900)
 def open_mpi_runs_in_one_guest(rig):
     guest = rig.guests[0]
     env = ucx_environment(guest, "rc_v,ud_v,self")
@@ -163,7 +160,7 @@ def open_mpi_runs_in_one_guest(rig):
               f"-np 2 {mpi_program('openmpi')}", env)
 
 
-@vmtest(guests=2, soak=SLOW, timeout=900)
+@vmtest(guests=2, soak=("verbs",), timeout=900)
 def mpich_runs_in_two_guests(rig):
     hosts = ",".join(guest.net_ip for guest in rig.guests)
     env = ucx_environment(rig.guests[0], "rc_v,ud_v,self")
@@ -182,7 +179,7 @@ def an_echo_with_poll_runs_over_rsockets(rig):
               lambda running: running.expect("listening"), {"LD_PRELOAD": RSOCKET})
 
 
-@vmtest(guests=1, rigs=NATIVE, timeout=400, soak=True)
+@vmtest(guests=1, rigs=("verbs",), timeout=400, soak=True)
 def iperf3_fails_over_rsockets_natively(rig):
     """Two faults of librdmacm (44 to 56 at least), on every device, so guests are not asked for it.
 
