@@ -25,6 +25,6 @@ def commands_round(rings, samples, number):
         percent = max(1, rings[name].options.percent // (SLOW_SHARE if slow else 1))
         for found in rings[name].run("--figures", "queue-pairs" if slow else "control", "--percent", percent):
             figure = f"{found['figure']}, {name}"
-            samples.add("commands", figure, 0, "pvhca", number, found["values"][-1], found["unit"])
-            samples.add("commands", figure, 0, ONE_AT_A_TIME if slow else EMPTY, number, found["yardstick_values"][-1],
+            samples.add("commands", figure, 0, "pvhca", number, found["value"], found["unit"])
+            samples.add("commands", figure, 0, ONE_AT_A_TIME if slow else EMPTY, number, found["yardstick_value"],
                         found["unit"])

@@ -52,6 +52,11 @@ def releases(options):
     return {"release": release_of(build())} | ({"other release": release_of(options.against)} if options.against else {})
 
 
+def _last_round(found):
+    """Of the rounds of a program the last one's values."""
+    return {**found, **{name.removesuffix("s"): found[name][-1] for name in ("values", "yardstick_values") if name in found}}
+
+
 class Ring:
     """A pvhcad, and the ring benchmark of the same build; programs: None for this one, which tests may replace in part;
     engine: the fabric, and what pvhcad finds in its environment."""
@@ -68,8 +73,7 @@ class Ring:
                                stdout=processes.subprocess.PIPE, stderr=processes.subprocess.STDOUT, text=True)
 
     def run(self, *arguments, program=None, rounds=True):
-        """A round of the ring benchmark, or of another program with such results: what it found; the last value is the
-        round's."""
+        """A round of the ring benchmark, or of another program with such results: what it found, the last round's value."""
         out = self._directory / "round.json"
         one = ("--rounds", WARM_ROUNDS, "--percent", self.options.percent) if rounds else ()
         process = self.start(*one, "--json", out, *arguments, program=program)
@@ -80,7 +84,7 @@ class Ring:
         if process.returncode:
             raise HarnessError(f"ring benchmark: {said}\n{self.daemon.log_tail()}")
         self.wait_left()
-        return json.loads(out.read_text())
+        return [_last_round(found) for found in json.loads(out.read_text())]
 
     def wait_left(self):
         """Until pvhcad has noticed that all sessions have ended: the next ones want the same addresses."""
@@ -100,12 +104,12 @@ def speed_round(rings, samples, number):
         sizes = ",".join(map(str, ring.options.ring_sizes))
         for found in ring.run("--sizes", sizes):
             cell = (found["figure"], found["size"])
-            samples.add("ring", *cell, side, number, found["values"][-1], found["unit"])
+            samples.add("ring", *cell, side, number, found["value"], found["unit"])
             if side != OTHER:
-                samples.add("ring", *cell, YARDSTICKS[found["figure"]], number, found["yardstick_values"][-1], found["unit"])
+                samples.add("ring", *cell, YARDSTICKS[found["figure"]], number, found["yardstick_value"], found["unit"])
         # The provider's side is this build's here, whatever pvhcad is: older ones lack the program.
         for found in ring.run(program=build() / RING_KINDS):
-            samples.add("ring", found["figure"], found["size"], side, number, found["values"][-1], found["unit"])
+            samples.add("ring", found["figure"], found["size"], side, number, found["value"], found["unit"])
 
 
 def processors():
@@ -118,13 +122,13 @@ def workers_round(ring, samples, number):
     for side in in_turn(WORKERS, number):
         for found in ring.run("--pid", ring.daemon.pid, "--vms", WORKERS[side], "--rounds", 1,
                               program=build() / RING_WORKERS, rounds=False):
-            samples.add("workers", found["figure"], found["size"], side, number, found["values"][-1], found["unit"])
+            samples.add("workers", found["figure"], found["size"], side, number, found["value"], found["unit"])
 
 
 def growth_round(ring, samples, number):
     for side in in_turn(GROWTH, number):
         for found in ring.run("--figures", "rate,latency", "--sizes", 8, *GROWTH[side]):
-            samples.add("growth", found["figure"], found["size"], side, number, found["values"][-1], found["unit"])
+            samples.add("growth", found["figure"], found["size"], side, number, found["value"], found["unit"])
 
 
 def idle_round(ring, samples, number):

@@ -12,7 +12,7 @@ from .commands import Host, Running, tail
 from .errors import CommandFailed, GuestDied, GuestHung, HarnessError
 from .gid import gid_of
 from .kernlog import KernelLog
-from .qemu import EMULATOR_FAULTS, LOST_SERVER_FAULT
+from .qemu import EMULATOR_FAULTS, LOST_SERVER_FAULTS
 from .system import HERE
 
 BOOT_SECONDS = 90
@@ -143,7 +143,8 @@ class Guest(Host):
 
     def ended_with_server(self):
         """Whether QEMU ended by an assertion when the server of its device died (docs/vfio-user.md, "Limits")."""
-        return self._machine is not None and self._machine.ends() and self._ended_by((LOST_SERVER_FAULT,))
+        self._machine.give_time_to_end()
+        return self._ended_by(LOST_SERVER_FAULTS)
 
     def _ended_by(self, faults):
         return not self.alive and self._machine is not None and any(fault in self._machine.messages() for fault in faults)
