@@ -33,6 +33,57 @@ static struct addrinfo *resolve(const char *host, const char *port)
 	return found;
 }
 
+/* False: the peer has gone, and errno tells why, or is 0 where it has closed its end. */
+static bool write_all(int fd, const void *data, size_t length)
+{
+	ssize_t done;
+
+	errno = 0;
+	for (; length; data = (const char *)data + done, length -= done) {
+		done = write(fd, data, length);
+		if (done < 0 && errno == EINTR)
+			done = errno = 0;
+		else if (done <= 0)
+			return false;
+	}
+	return true;
+}
+
+static bool read_all(int fd, void *data, size_t length)
+{
+	ssize_t done;
+
+	errno = 0;
+	for (; length; data = (char *)data + done, length -= done) {
+		done = read(fd, data, length);
+		if (done < 0 && errno == EINTR)
+			done = errno = 0;
+		else if (done <= 0)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Whether both ends have heard of each other. The server speaks first, once it has accepted the connection: Linux looks
+ * sockets up without a lock, and may answer with a reset what comes while another processor makes the server's. That a
+ * connection was reset before it was used has been seen in a guest once; another is made then, by both ends.
+ */
+static bool greet(int fd, bool server)
+{
+	static const char greeting = '+';
+	char heard;
+
+	if (server ? write_all(fd, &greeting, 1) && read_all(fd, &heard, 1) :
+		     read_all(fd, &heard, 1) && write_all(fd, &greeting, 1))
+		return true;
+	if (errno && errno != ECONNRESET && errno != EPIPE)
+		die_errno(errno, "greet the peer");
+	say("a connection ended before it was used (%s), making another",
+	    errno ? strerror(errno) : "closed");
+	return false;
+}
+
 static int serve(const char *port)
 {
 	struct addrinfo *address = resolve(NULL, port);
@@ -46,7 +97,8 @@ static int serve(const char *port)
 		die_errno(errno, "listen on port %s", port);
 	freeaddrinfo(address);
 	say("listening %s", port);
-	fd = accept(listener, NULL, NULL);
+	while ((fd = accept(listener, NULL, NULL)) >= 0 && !greet(fd, true))
+		close(fd);
 	if (fd < 0)
 		die_errno(errno, "accept");
 	close(listener);
@@ -63,7 +115,7 @@ static int reach(const char *host, const char *port)
 		fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (fd < 0)
 			die_errno(errno, "socket");
-		if (!connect(fd, address->ai_addr, address->ai_addrlen)) {
+		if (!connect(fd, address->ai_addr, address->ai_addrlen) && greet(fd, false)) {
 			freeaddrinfo(address);
 			return fd;
 		}
@@ -91,30 +143,23 @@ void channel_close(struct channel *c)
 	c->fd = -1;
 }
 
+static void die_without_peer(void)
+{
+	if (errno)
+		die_errno(errno, "the peer has gone");
+	die("the peer has gone");
+}
+
 void channel_send(struct channel *c, const void *data, size_t length)
 {
-	ssize_t done;
-
-	for (; length; data = (const char *)data + done, length -= done) {
-		done = write(c->fd, data, length);
-		if (done < 0 && errno == EINTR)
-			done = 0;
-		else if (done <= 0)
-			die("the peer has gone");
-	}
+	if (!write_all(c->fd, data, length))
+		die_without_peer();
 }
 
 void channel_receive(struct channel *c, void *data, size_t length)
 {
-	ssize_t done;
-
-	for (; length; data = (char *)data + done, length -= done) {
-		done = read(c->fd, data, length);
-		if (done < 0 && errno == EINTR)
-			done = 0;
-		else if (done <= 0)
-			die("the peer has gone");
-	}
+	if (!read_all(c->fd, data, length))
+		die_without_peer();
 }
 
 void channel_exchange(struct channel *c, const void *mine, void *theirs, size_t length)
