@@ -177,10 +177,12 @@ class Running(unittest.TestCase):
         Guest(daemon).close()
 
     def test_a_file_that_is_no_socket_is_not(self):
-        with tempfile.NamedTemporaryFile() as f:
-            done = self.start_at(f.name)
-            self.assertEqual(done.returncode, 1)
-            self.assertTrue(os.path.exists(f.name))
+        # In a folder, for its lock stays.
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "s")
+            open(path, "w").close()
+            self.assertEqual(self.start_at(path).returncode, 1)
+            self.assertTrue(os.path.exists(path))
 
     def test_a_strangers_socket_is_not(self):
         with tempfile.TemporaryDirectory() as folder, \
